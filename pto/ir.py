@@ -1,0 +1,442 @@
+"""The intermediate representation: one grammar for traced and for scheduled programs.
+
+A kernel is a tree of rows.  Tracing yields the mathematics of one work item; every pass of the
+scheduler fills in more columns of the same rows: which core and pipe, which iteration, which
+buffer slot, which events to wait for and to set.  ``pto/text.py`` prints and parses this grammar:
+
+    kernel   ::= 'kernel' name ['on' target]
+                 {'static' name '=' value}
+                 {'param' name ('in' | 'out' | 'inout' | 'scalar') dtype ['[' dim {',' dim} ']']}
+                 'grid' expr {',' expr}
+                 {buffer} {fifo} {event} {note}
+                 block
+    buffer   ::= 'buffer' core space name '[' depth ']' tile layout 'at' int 'by' int
+    fifo     ::= 'fifo' name direction '[' depth ']' tile 'flag' int
+    event    ::= 'event' core name pipe '->' pipe 'id' int {int}
+    note     ::= 'note' text
+    block    ::= {row | loop | branch}                              (indented by two)
+    loop     ::= 'for' name [',' name] 'in' '0' '..' expr ':' {carry} block ['yield' ref {',' ref}]
+    carry    ::= 'carry' name ':' tile 'from' ref 'last' name
+    branch   ::= 'if' expr ':' block ['else' ':' block]
+    row      ::= [core shift pipe] statement ['|' 'wait' flag {flag}] ['|' 'set' flag {flag}]
+    statement::= [out '='] op [arg {',' arg}]
+    out, arg ::= name ':' tile | ref | view | name | expr
+    ref      ::= name ['[' expr ']'] ['.T']                         (ring slot: expr modulo depth)
+    view     ::= name '[' item {',' item} ']'     item ::= expr | ':' | expr ':+' int ['<' expr]
+    flag     ::= name ['[' expr ']']
+
+Meaning of the scheduled form:
+
+* Rows of one core run in the order written; each core reads only its own rows.  The vector rows
+  run on both lanes (``lane`` is 0 or 1).
+* ``for i, u in 0 .. n``: ``i`` is the iteration, ``u`` the number of iterations of this loop that
+  earlier entries of it have finished on this core, plus ``i``.
+* A row with shift ``s`` in the innermost loop works ahead (s > 0) or behind (s < 0): the loop takes
+  steps ``t = -max(s) .. n - 1 - min(s)`` (the extremes over all rows of the loop), and in step
+  ``t`` the row runs for its own iteration ``i = t + s`` if ``0 <= i < n``, else not at all.
+  Inside the row ``i`` and ``u``, and every scalar read in the loop, are those of its own iteration.
+* ``b[e]`` is slot ``e mod depth`` of buffer ``b``; event ``x.full[e]`` is id number ``e mod count``.
+* A view dimension ``start:+size<valid`` takes ``size`` elements from ``start``, of which the first
+  ``valid`` (clamped to 0 .. size) exist; a load fills the others with zero, a store skips them.
+
+Every class is a frozen value; ``Loc`` never takes part in comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from pto.types import DTYPE_BYTES, TileType
+
+CORES = ("cube", "vector")
+PIPES = ("S", "MTE1", "MTE2", "MTE3", "M", "V", "FIX")
+BUILTINS = ("block_idx", "block_num", "lane")
+"""Scalars that the launch provides: hardware block, number of blocks, vector lane (0 or 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loc:
+    """A place in the user's file: 1-based line, 0-based columns, the enclosing function."""
+
+    file: str
+    line: int
+    col: int = 0
+    end_col: int = 0
+    function: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+# ---------------------------------------------------------------------------------- scalars
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A literal integer or float."""
+
+    value: int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """A named scalar: a symbolic dimension, a scalar parameter, a loop index, a ``let``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """``a op b`` with op one of ``BINARY``."""
+
+    op: str
+    a: Expr
+    b: Expr
+
+
+Expr = Const | Var | Bin
+Number = int | float
+
+
+def _quotient(a: Number, b: Number) -> Number:
+    return a // b
+
+
+BINARY: dict[str, Callable[[Number, Number], Number]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "//": _quotient,
+    "%": lambda a, b: a % b,
+    "min": min,
+    "max": max,
+    "cdiv": lambda a, b: -(-a // b),
+    "<": lambda a, b: int(a < b),
+    "<=": lambda a, b: int(a <= b),
+    "==": lambda a, b: int(a == b),
+    "!=": lambda a, b: int(a != b),
+}
+"""Scalar operators and their meaning on Python numbers; ``//`` and ``%`` round down."""
+
+
+def binary(op: str, a: Expr, b: Expr) -> Expr:
+    """``a op b`` with constants folded and the neutral elements 0 and 1 dropped."""
+    if isinstance(a, Const) and isinstance(b, Const):
+        return Const(BINARY[op](a.value, b.value))
+    zero, one = Const(0), Const(1)
+    if op in "+-" and b == zero or op in ("*", "//", "cdiv") and b == one:
+        return a
+    if op == "+" and a == zero or op == "*" and a == one:
+        return b
+    if op == "*" and zero in (a, b) or op == "%" and b == one:
+        return zero
+    if op == "+" and isinstance(b, Const) and isinstance(a, Bin) and a.op == "+" and isinstance(a.b, Const):
+        return binary("+", a.a, Const(a.b.value + b.value))
+    return Bin(op, a, b)
+
+
+def evaluate(e: Expr, env: Callable[[str], Number]) -> Number:
+    """The number that ``e`` stands for when ``env`` gives the value of each name."""
+    if isinstance(e, Const):
+        return e.value
+    if isinstance(e, Var):
+        return env(e.name)
+    return BINARY[e.op](evaluate(e.a, env), evaluate(e.b, env))
+
+
+def names_in(e: Expr) -> Iterator[str]:
+    """Every name in ``e``, from left to right, with repetitions."""
+    if isinstance(e, Var):
+        yield e.name
+    elif isinstance(e, Bin):
+        yield from names_in(e.a)
+        yield from names_in(e.b)
+
+
+def substitute(e: Expr, values: dict[str, Expr]) -> Expr:
+    """``e`` with every name in ``values`` replaced, folded again."""
+    if isinstance(e, Var):
+        return values.get(e.name, e)
+    if isinstance(e, Bin):
+        return binary(e.op, substitute(e.a, values), substitute(e.b, values))
+    return e
+
+
+# --------------------------------------------------------------------------------- operands
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A tile: a traced value, or ring slot ``index`` of a buffer; ``transposed`` reads ``x.T``."""
+
+    name: str
+    index: Expr | None = None
+    transposed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """``size`` elements from ``start``, of which the first ``valid`` exist (None: all)."""
+
+    start: Expr
+    size: int
+    valid: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A region of a tensor in GM: one ``Expr`` (taken out) or ``Span`` (kept) per dimension."""
+
+    tensor: str
+    index: tuple[Expr | Span, ...]
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        return tuple(i for i in self.index if isinstance(i, Span))
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A cross-core FIFO by name, as an operand of push, pop and record."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Define:
+    """The output of a traced row: a new tile value with its type."""
+
+    name: str
+    type: TileType
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """The output of ``read`` and ``let``: a new scalar name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A bare word among the arguments: a dtype (``astype``), a pipe (``drain``)."""
+
+    name: str
+
+
+Operand = Ref | View | Queue | Word | Const | Var | Bin
+Output = Define | Ref | View | Scalar | Queue
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One event, at ring position ``index`` (None: the only one)."""
+
+    name: str
+    index: Expr | None = None
+
+
+# ------------------------------------------------------------------------------------- tree
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One op.  The columns behind ``args`` are empty until the scheduler fills them in."""
+
+    op: str
+    out: Output | None = None
+    args: tuple[Operand, ...] = ()
+    core: str = ""
+    pipe: str = ""
+    shift: int = 0
+    wait: tuple[Flag, ...] = ()
+    set: tuple[Flag, ...] = ()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """A loop-carried tile: ``name`` inside, ``init`` before, ``last`` after (traced form only)."""
+
+    name: str
+    type: TileType
+    init: Ref
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """``for index in 0 .. trips``; ``total`` counts on over all entries of the loop (or '')."""
+
+    index: str
+    trips: Expr
+    body: tuple[Row | Loop | Branch, ...]
+    total: str = ""
+    carry: tuple[Carry, ...] = ()
+    result: tuple[Ref, ...] = ()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def shifts(self) -> tuple[int, int]:
+        """(lowest, highest) shift of the rows that belong to this loop itself."""
+        found = [r.shift for r in own_rows(self.body)] or [0]
+        return min(found), max(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """``if test``: both cores take the same way; ``test`` is non-zero for ``then``."""
+
+    test: Expr
+    then: tuple[Row | Loop | Branch, ...]
+    orelse: tuple[Row | Loop | Branch, ...] = ()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
+
+
+Node = Row | Loop | Branch
+Block = tuple[Node, ...]
+
+
+def own_rows(block: Block) -> Iterator[Row]:
+    """Rows of a block and its branches, not those of loops inside."""
+    for node in block:
+        if isinstance(node, Row):
+            yield node
+        elif isinstance(node, Branch):
+            yield from own_rows(node.then)
+            yield from own_rows(node.orelse)
+
+
+def all_rows(block: Block) -> Iterator[Row]:
+    """Every row below, in the order written."""
+    for node in block:
+        if isinstance(node, Row):
+            yield node
+        elif isinstance(node, Loop):
+            yield from all_rows(node.body)
+        else:
+            yield from all_rows(node.then)
+            yield from all_rows(node.orelse)
+
+
+def map_rows(block: Block, f: Callable[[Row], Row | tuple[Row, ...]]) -> Block:
+    """The same tree with every row replaced by ``f(row)`` (one row, several, or none)."""
+    out: list[Node] = []
+    for node in block:
+        if isinstance(node, Row):
+            new = f(node)
+            out.extend((new,) if isinstance(new, Row) else new)
+        elif isinstance(node, Loop):
+            out.append(replace(node, body=map_rows(node.body, f)))
+        else:
+            out.append(replace(node, then=map_rows(node.then, f), orelse=map_rows(node.orelse, f)))
+    return tuple(out)
+
+
+# -------------------------------------------------------------------------------- placement
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """``depth`` ring slots of one tile in an on-chip memory, ``stride`` bytes apart from ``at``.
+
+    On the vector core ``type`` is what one lane holds.
+    """
+
+    core: str
+    space: str
+    name: str
+    depth: int
+    type: TileType
+    layout: str
+    at: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fifo:
+    """A cross-core FIFO in GM: ``direction`` is ``c2v`` or ``v2c``, ``type`` the whole tile.
+
+    ``flag`` is the first of its two cross-core flag ids (data, free).  When the tile is split,
+    lane ``l`` of the vector core handles its ``l``-th half of the rows.
+    """
+
+    name: str
+    direction: str
+    depth: int
+    type: TileType
+    flag: int
+
+    @property
+    def slot_bytes(self) -> int:
+        return self.type.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A set of flags of one core from pipe ``src`` to pipe ``dst``; position ``k`` has ``ids[k]``."""
+
+    core: str
+    name: str
+    src: str
+    dst: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A kernel parameter: tensor (``shape`` of ints and symbolic names) or scalar (None)."""
+
+    name: str
+    direction: str
+    dtype: str
+    shape: tuple[int | str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A whole program: parameters, launch grid, placement, and the tree of rows."""
+
+    name: str
+    params: tuple[Param, ...]
+    grid: tuple[Expr, ...]
+    body: Block
+    statics: tuple[tuple[str, int | float | str], ...] = ()
+    target: str = ""
+    buffers: tuple[Buffer, ...] = ()
+    fifos: tuple[Fifo, ...] = ()
+    events: tuple[Event, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def param(self, name: str) -> Param:
+        return next(p for p in self.params if p.name == name)
+
+    def buffer(self, name: str) -> Buffer:
+        return next(b for b in self.buffers if b.name == name)
+
+    def fifo(self, name: str) -> Fifo:
+        return next(f for f in self.fifos if f.name == name)
+
+    def event(self, name: str) -> Event:
+        return next(e for e in self.events if e.name == name)
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Symbolic dimensions in order of first appearance."""
+        names = (d for p in self.params for d in p.shape or () if isinstance(d, str))
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def items(self) -> Expr:
+        """Number of work items: the product of the grid."""
+        total: Expr = Const(1)
+        for g in self.grid:
+            total = binary("*", total, g)
+        return total
+
+
+def element_bytes(dtype: str) -> int:
+    """Size of one element in bytes."""
+    return DTYPE_BYTES[dtype]
