@@ -1,0 +1,399 @@
+"""Binding of the user's arrays to a kernel, and the check of what the arrays contain.
+
+In: a kernel (traced or scheduled) and arrays by parameter name.
+Out: a ``Bound``: every array in the right type and shape, the symbolic dimensions, the grid.
+Invariant: after ``validate``, every GM access of every work item lies inside its tensor and no
+loop has a negative length, so an executor that clamps (JAX) or does not look (the hardware) is
+safe.  Every message names the array, what was found and what was expected.
+Non-goals: tile data, time, the order of accesses.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from lowering.access import (
+    DTYPES,
+    Array,
+    lengths,
+    negative,
+    outside,
+    reads_behind,
+    visible,
+)
+from lowering.target import TARGETS
+from pto.errors import InputError
+from pto.ir import (
+    CORES,
+    Block,
+    Branch,
+    Const,
+    Expr,
+    Kernel,
+    Loop,
+    Number,
+    Param,
+    Row,
+    Scalar,
+    Span,
+    Var,
+    View,
+    all_rows,
+    evaluate,
+)
+
+# ------------------------------------------------------------------------------------ binding
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Arrays and numbers of one call.
+
+    ``arrays`` holds the tensors by name (bf16 as ``ml_dtypes.bfloat16``), C-contiguous, never to be
+    written: ``outputs()`` gives the arrays to write.  ``scalars`` are the scalar parameters,
+    ``dims`` the symbolic dimensions, ``grid`` the extents of the launch, ``items`` their product.
+    """
+
+    arrays: Mapping[str, Array]
+    scalars: Mapping[str, Number]
+    dims: Mapping[str, int]
+    grid: tuple[int, ...]
+    directions: Mapping[str, str]
+
+    @property
+    def items(self) -> int:
+        return math.prod(self.grid)
+
+    @property
+    def names(self) -> dict[str, Number]:
+        """Every number that an expression of the kernel may name."""
+        return {**self.dims, **self.scalars}
+
+    def outputs(self) -> dict[str, Array]:
+        """Fresh arrays to write: a copy of each ``inout``, and poison (NaN, -1) for each ``out``.
+
+        What an ``out`` array held before is never seen, so that what a kernel leaves unwritten
+        shows in the result.
+        """
+        fresh = {}
+        for name, array in self.arrays.items():
+            if self.directions[name] == "inout":
+                fresh[name] = array.copy()
+            elif self.directions[name] == "out":
+                fresh[name] = np.empty_like(array)
+                fresh[name].reshape(-1).view(np.uint8)[:] = 0xFF
+        return fresh
+
+
+def bind(kernel: Kernel, arrays: Mapping[str, Any]) -> Bound:
+    """The arrays of one call, checked against the parameters of ``kernel``.
+
+    bf16 is taken as ``ml_dtypes.bfloat16`` or as its bits in ``uint16``.  Scalars are numbers or
+    0-d arrays.  ``out`` arrays may be left out.
+
+    Raises:
+        InputError: an array that is missing, unknown, of the wrong type or shape; a scalar that is
+            not finite, or negative where an integer is asked for.
+    """
+    _check_names(kernel, arrays)
+    dims: dict[str, int] = {}
+    fixed_by: dict[str, str] = {}
+    tensors: dict[str, Array] = {}
+    scalars: dict[str, Number] = {}
+    for p in kernel.params:
+        if p.shape is None:
+            scalars[p.name] = _scalar(p, arrays[p.name])
+        elif p.name in arrays:
+            tensors[p.name] = _typed(p, np.asarray(arrays[p.name]))
+            _check_shape(p, tensors[p.name].shape, dims, fixed_by)
+    for p in kernel.params:
+        if p.shape is not None and p.name not in tensors:
+            tensors[p.name] = np.empty(_shape(p, p.shape, dims), DTYPES[p.dtype])
+    names: dict[str, Any] = {**dict(kernel.statics), **dims, **scalars}
+    grid = tuple(int(evaluate(g, names.__getitem__)) for g in kernel.grid)
+    directions = {p.name: p.direction for p in kernel.params if p.shape is not None}
+    ordered = {name: tensors[name] for name in directions}
+    return Bound(
+        MappingProxyType(ordered),
+        MappingProxyType(scalars),
+        MappingProxyType(dims),
+        grid,
+        MappingProxyType(directions),
+    )
+
+
+def _check_names(kernel: Kernel, arrays: Mapping[str, Any]) -> None:
+    known = [p.name for p in kernel.params]
+    for name in arrays:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"it takes: {', '.join(known)}"
+            raise InputError(f"{kernel.name} has no parameter '{name}'", hint=hint)
+    missing = [p for p in kernel.params if p.name not in arrays and p.direction != "out"]
+    if missing:
+        raise InputError(f"{kernel.name} needs {_declared(missing[0])}, which was not given")
+
+
+def _declared(p: Param) -> str:
+    """``query bf16[batch, 16, 128]``."""
+    shape = "" if p.shape is None else f"[{', '.join(map(str, p.shape))}]"
+    return f"{'scalar' if p.shape is None else 'array'} {p.name} {p.dtype}{shape}"
+
+
+def _typed(p: Param, a: Array) -> Array:
+    """``a`` with our element type, C-contiguous; the bits of bf16 may come as uint16 or void."""
+    want = DTYPES[p.dtype]
+    if p.dtype == "bf16" and (a.dtype == np.uint16 or a.dtype == np.dtype("V2")):
+        return np.ascontiguousarray(a).view(want).reshape(a.shape)
+    if a.dtype != want:
+        expected = "bfloat16, or its bits as uint16" if p.dtype == "bf16" else want.name
+        message = f"{p.name} holds {a.dtype.name}, but {p.dtype} ({expected}) is expected"
+        raise InputError(message, hint=f"convert it: {p.name}.astype(...)")
+    return np.ascontiguousarray(a).reshape(a.shape)
+
+
+def _check_shape(
+    p: Param, shape: tuple[int, ...], dims: dict[str, int], fixed_by: dict[str, str]
+) -> None:
+    """Compares with the declaration; the first array that has a symbolic dimension fixes it."""
+    assert p.shape is not None
+    found = f"{p.name} has shape {list(shape)}"
+    if len(shape) != len(p.shape):
+        want = f"{len(p.shape)} dimensions are expected: {_declared(p)}"
+        raise InputError(f"{found}, but {want}")
+    for k, (size, want_size) in enumerate(zip(shape, p.shape, strict=True)):
+        if isinstance(want_size, int):
+            if size != want_size:
+                raise InputError(f"{found}: dimension {k} is {size}, but {want_size} is expected")
+        elif dims.setdefault(want_size, size) != size:
+            first = f"{fixed_by[want_size]} has {want_size} = {dims[want_size]}"
+            raise InputError(f"{found}: dimension {k} ({want_size}) is {size}, but {first}")
+        else:
+            fixed_by.setdefault(want_size, p.name)
+
+
+def _shape(p: Param, shape: tuple[int | str, ...], dims: Mapping[str, int]) -> tuple[int, ...]:
+    for size in shape:
+        if isinstance(size, str) and size not in dims:
+            message = f"{p.name} was not given, and no other array has its dimension '{size}'"
+            raise InputError(message, hint=f"give {_declared(p)}")
+    return tuple(dims[s] if isinstance(s, str) else s for s in shape)
+
+
+def _scalar(p: Param, given: Any) -> Number:
+    """The number of a scalar parameter, rounded to its type."""
+    a = np.asarray(given)
+    if a.ndim or (a.dtype.kind not in "iuf" and a.dtype != DTYPES["bf16"]):
+        message = f"{p.name} is {a.dtype.name}{list(a.shape) if a.ndim else ''}"
+        raise InputError(f"{message}, but one {p.dtype} number is expected")
+    value = a.item()
+    if not math.isfinite(value):
+        raise InputError(f"{p.name} = {value}, but a finite number is expected")
+    if p.dtype != "i32":
+        return float(np.asarray(value, DTYPES[p.dtype]).astype(np.float64))
+    if value != int(value) or not 0 <= value < 1 << 31:
+        raise InputError(
+            f"{p.name} = {value}, but an integer from 0 to {(1 << 31) - 1} is expected"
+        )
+    return int(value)
+
+
+# ----------------------------------------------------------------------------------- contents
+
+VECTOR: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
+    {
+        "+": lambda a, b: a + b,
+        "-": lambda a, b: a - b,
+        "*": lambda a, b: a * b,
+        "/": lambda a, b: a / b,
+        "//": lambda a, b: a // b,
+        "%": lambda a, b: a % b,
+        "min": np.minimum,
+        "max": np.maximum,
+        "cdiv": lambda a, b: -(-a // b),
+        "<": lambda a, b: np.less(a, b) + 0,
+        "<=": lambda a, b: np.less_equal(a, b) + 0,
+        "==": lambda a, b: np.equal(a, b) + 0,
+        "!=": lambda a, b: np.not_equal(a, b) + 0,
+    }
+)
+"""``pto.ir.BINARY`` for whole arrays of numbers."""
+
+Columns = dict[str, Any]
+"""One column per scalar, one line per iteration of the loops so far; a number holds for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The iterations that a block runs for: ``parent`` says which entry of the loop each is of."""
+
+    columns: Columns
+    count: int
+    parent: Array
+
+    def value(self, e: Expr) -> Any:
+        if isinstance(e, Const):
+            return e.value
+        if isinstance(e, Var):
+            return self.columns[e.name]
+        return VECTOR[e.op](self.value(e.a), self.value(e.b))
+
+    def column(self, e: Expr) -> Array:
+        """``e`` as integers, one per line."""
+        values = np.asarray(self.value(e))
+        return np.broadcast_to(values.astype(np.int64), (self.count,))
+
+    def take(self, which: Array) -> Lines:
+        """The lines ``which``, in that order, with repetitions."""
+        return Lines(_taken(self.columns, which), len(which), self.parent[which])
+
+    def numbers(self, line: int) -> dict[str, Number]:
+        """The scalars of one line as Python numbers."""
+        return {
+            n: v[line].item() if isinstance(v, np.ndarray) else v for n, v in self.columns.items()
+        }
+
+
+def _taken(columns: Columns, which: Array) -> Columns:
+    return {n: v[which] if isinstance(v, np.ndarray) else v for n, v in columns.items()}
+
+
+ROOT = "%root"
+"""Column with the number of the program (work item, or core of a block) that a line is of."""
+
+
+def is_scheduled(kernel: Kernel) -> bool:
+    """Whether the rows have been given to cores."""
+    return any(row.core for row in all_rows(kernel.body))
+
+
+def pid_names(kernel: Kernel) -> tuple[str, ...]:
+    """``pid0``, ``pid1``, ...: what ``program_id(axis)`` is called in a traced program."""
+    return tuple(f"pid{axis}" for axis in range(len(kernel.grid)))
+
+
+def validate(kernel: Kernel, bound: Bound, *, block_num: int | None = None) -> None:
+    """Checks every GM access and loop length of every work item, without any tile data.
+
+    All iterations of a loop are the lines of one table, and every scalar is one column of it, so
+    the cost is a few numpy calls per row of the kernel: 256 items x 64 blocks take milliseconds.
+    Works on traced and on scheduled kernels (there, for ``block_num`` hardware blocks).
+
+    Raises:
+        InputError: the content of an array that makes an access leave its tensor, or a loop
+            length negative.
+    """
+    for core, lines in _programs(kernel, bound, block_num):
+        _Walk(kernel, bound, core).block(kernel.body, lines)
+
+
+def _programs(kernel: Kernel, bound: Bound, block_num: int | None) -> Iterator[tuple[str, Lines]]:
+    names: Columns = dict(bound.names)
+    if not is_scheduled(kernel):
+        pids = np.unravel_index(np.arange(bound.items), bound.grid)
+        names |= dict(zip(pid_names(kernel), pids, strict=True))
+        yield "", _lines(names, bound.items)
+        return
+    target = TARGETS[kernel.target]
+    blocks = target.block_num if block_num is None else block_num
+    for core in CORES:
+        lanes = target.lanes if core == "vector" else 1
+        block, lane = np.unravel_index(np.arange(blocks * lanes), (blocks, lanes))
+        own = {"block_idx": block, "lane": lane, "block_num": blocks}
+        yield core, _lines(names | own, blocks * lanes)
+
+
+def _lines(names: Columns, count: int) -> Lines:
+    every = np.arange(count)
+    return Lines(names | {ROOT: every}, count, np.zeros(count, np.int64))
+
+
+class _Walk:
+    """One pass over the rows of one core; ``RULES`` says what a row means for the table."""
+
+    def __init__(self, kernel: Kernel, bound: Bound, core: str) -> None:
+        self.kernel, self.bound, self.core = kernel, bound, core
+
+    def block(self, block: Block, lines: Lines) -> None:
+        """Rows that work ahead come first: they define scalars for the others."""
+        order = sorted(block, key=lambda n: -n.shift if isinstance(n, Row) else 0)
+        for node in order:
+            if isinstance(node, Loop):
+                self.loop(node, lines)
+            elif isinstance(node, Branch):
+                self.branch(node, lines)
+            elif node.core == self.core:
+                self.row(node, lines)
+
+    def row(self, row: Row, lines: Lines) -> None:
+        for operand in (row.out, *row.args):
+            if isinstance(operand, View):
+                self.check(row, operand, lines)
+        if row.op == "let":
+            assert isinstance(row.out, Scalar)
+            lines.columns[row.out.name] = lines.value(row.args[0])  # type: ignore[arg-type]
+        elif row.op == "read":
+            assert isinstance(row.out, Scalar) and isinstance(row.args[0], View)
+            view = row.args[0]
+            at = tuple(lines.column(i) for i in view.index if not isinstance(i, Span))
+            values = self.bound.arrays[view.tensor][at]
+            lines.columns[row.out.name] = values.astype(np.int64)
+
+    def check(self, row: Row, view: View, lines: Lines) -> None:
+        """Raises for the first line whose view leaves its tensor (for the last of its loop)."""
+        shape = self.bound.arrays[view.tensor].shape
+        bad = np.zeros((len(shape), lines.count), bool)
+        used = np.ones(lines.count, bool)
+        for dim, (item, extent) in enumerate(zip(view.index, shape, strict=True)):
+            is_span = isinstance(item, Span)
+            at = lines.column(item.start if isinstance(item, Span) else item)
+            count: Any = item.size if isinstance(item, Span) else 1
+            if isinstance(item, Span) and item.valid is not None:
+                count = np.clip(lines.column(item.valid), 0, item.size)
+            used &= np.broadcast_to(np.asarray(count) > 0, used.shape) | (not is_span)
+            bad[dim] = (at < 0) | (at > extent - np.maximum(count, 1))
+        bad &= used
+        if not bad.any():
+            return
+        first = int(bad.any(axis=0).argmax())
+        dim = int(bad[:, first].argmax())
+        worst = np.flatnonzero(bad[dim] & (lines.parent == lines.parent[first]))[-1]
+        item = view.index[dim]
+        known = visible(self.kernel.body, row, self.core) or {}
+        start = item.start if isinstance(item, Span) else item
+        content = any(True for _ in reads_behind(start, known, loops=False))
+        env = lines.numbers(first if content else int(worst))
+        raise outside(self.kernel, row, view, shape, InputError)(dim, env)
+
+    def branch(self, branch: Branch, lines: Lines) -> None:
+        test = lines.column(branch.test) != 0
+        for block, which in ((branch.then, test), (branch.orelse, ~test)):
+            self.block(block, lines.take(np.flatnonzero(which)))
+
+    def loop(self, loop: Loop, lines: Lines) -> None:
+        for e, _ in lengths(self.kernel, loop, self.core):
+            below = np.flatnonzero(lines.column(e) < 0)
+            if below.size:
+                env = lines.numbers(int(below[0]))
+                raise negative(self.kernel, loop, self.core, e, env)
+        trips = lines.column(loop.trips)
+        parent = np.repeat(np.arange(lines.count), trips)
+        before = np.cumsum(trips) - trips
+        columns = _taken(lines.columns, parent)
+        columns[loop.index] = np.arange(len(parent)) - before[parent]
+        if loop.total:
+            earlier = before - before[_first_of(lines.columns[ROOT])]
+            columns[loop.total] = columns[loop.index] + earlier[parent]
+        self.block(loop.body, Lines(columns, len(parent), parent))
+
+
+def _first_of(groups: Array) -> Array:
+    """For each element of a sorted array the index of the first equal one."""
+    return np.searchsorted(groups, groups)
