@@ -1,0 +1,92 @@
+"""Tilewright's language: write NPU tile kernels as plain Python on tiles.
+
+    import pto
+
+    @pto.kernel(grid="cdiv(rows, 32)", x="f32[rows, 128]", out="f32[rows, 128]")
+    def double(x, out):
+        r = pto.program_id(0) * 32
+        here = pto.ds(r, 32, valid=x.shape[0] - r)
+        pto.store(out[here, :], pto.load(x[here, :]) * 2.0)
+
+This package never imports ``lowering`` and never imports JAX.
+"""
+
+from pto.errors import (
+    CapacityError,
+    DTypeError,
+    InputError,
+    MemoryAccessError,
+    ParseError,
+    PtoError,
+    ScheduleError,
+    ShapeError,
+    TraceError,
+)
+from pto.kernel import Kernel, kernel
+from pto.text import parse, print_kernel
+from pto.tracer import (
+    Scalar,
+    Tensor,
+    Tile,
+    astype,
+    cdiv,
+    ds,
+    exp,
+    fori_loop,
+    full,
+    iota,
+    load,
+    log,
+    matmul,
+    maximum,
+    minimum,
+    program_id,
+    reciprocal,
+    row_max,
+    row_min,
+    row_sum,
+    sqrt,
+    store,
+    where,
+    zeros,
+)
+
+__all__ = [
+    "CapacityError",
+    "DTypeError",
+    "InputError",
+    "Kernel",
+    "MemoryAccessError",
+    "ParseError",
+    "PtoError",
+    "Scalar",
+    "ScheduleError",
+    "ShapeError",
+    "Tensor",
+    "Tile",
+    "TraceError",
+    "astype",
+    "cdiv",
+    "ds",
+    "exp",
+    "fori_loop",
+    "full",
+    "iota",
+    "kernel",
+    "load",
+    "log",
+    "matmul",
+    "maximum",
+    "minimum",
+    "parse",
+    "print_kernel",
+    "program_id",
+    "reciprocal",
+    "row_max",
+    "row_min",
+    "row_sum",
+    "sqrt",
+    "store",
+    "where",
+    "zeros",
+]

@@ -440,3 +440,53 @@ class Kernel:
 def element_bytes(dtype: str) -> int:
     """Size of one element in bytes."""
     return DTYPE_BYTES[dtype]
+
+
+# ------------------------------------------------------------------------------- index algebra
+
+
+def linear(e: Expr) -> dict[str, Number] | None:
+    """``e`` as integer coefficients by name ('' for the constant), or None if it is not linear."""
+    if isinstance(e, Const):
+        return {"": e.value}
+    if isinstance(e, Var):
+        return {e.name: 1}
+    a, b = linear(e.a), linear(e.b)
+    if a is None or b is None:
+        return None
+    if e.op in "+-":
+        sign = 1 if e.op == "+" else -1
+        names = dict.fromkeys((*a, *b))
+        return {n: a.get(n, 0) + sign * b.get(n, 0) for n in names}
+    if e.op == "*":
+        for x, y in ((a, b), (b, a)):
+            if set(x) <= {""}:
+                return {n: c * x.get("", 0) for n, c in y.items()}
+    return None
+
+
+def coefficient(e: Expr, name: str) -> Number | None:
+    """By how much ``e`` moves when ``name`` grows by one; None if that is not a constant."""
+    terms = linear(e)
+    if terms is not None:
+        return terms.get(name, 0)
+    return None if name in names_in(e) else 0
+
+
+def distance(a: Expr, b: Expr) -> Number | None:
+    """``a - b`` if it is a constant, else None."""
+    terms = linear(Bin("-", a, b))
+    if terms is None:
+        return 0 if a == b else None
+    return terms.get("", 0) if not any(c for n, c in terms.items() if n) else None
+
+
+def disjoint(a: View, b: View) -> bool:
+    """True if two views of one tensor, taken at the same moment, provably share no element."""
+    for x, y in zip(a.index, b.index, strict=True):
+        x0, xn = (x.start, x.size) if isinstance(x, Span) else (x, 1)
+        y0, yn = (y.start, y.size) if isinstance(y, Span) else (y, 1)
+        d = distance(x0, y0)
+        if d is not None and (d >= yn or -d >= xn):
+            return True
+    return False

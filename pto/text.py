@@ -48,7 +48,9 @@ from pto.types import DTYPE_BYTES, LAYOUTS, SPACES, TileType
 WIDTH = 100
 FUNCTIONS = ("min", "max", "cdiv")
 PRECEDENCE = {"<": 1, "<=": 1, "==": 1, "!=": 1, "+": 2, "-": 2, "*": 3, "/": 3, "//": 3, "%": 3}
-WORDS = (*DTYPE_BYTES, *PIPES, "ALL")
+WORDS = (*DTYPE_BYTES, *PIPES)
+WORD_OPS = ("astype", "drain")
+"""The ops whose operands may be words: a dtype, a pipe."""
 
 # ---------------------------------------------------------------------------------- printer
 
@@ -392,16 +394,16 @@ class Parser:
     def is_tensor(self, name: str) -> bool:
         return name in self.params and self.params[name].shape is not None
 
-    def argument(self, x: Line) -> Operand:
+    def argument(self, x: Line, op: str) -> Operand:
         name = x.peek
+        if op in WORD_OPS and name in WORDS:
+            return Word(x.next())
         if name.removesuffix(".T") in self.tiles:
             return self.ref(x)
         if self.is_tensor(name):
             return self.view(x)
         if name in self.fifos:
             return Queue(x.next())
-        if name in WORDS:
-            return Word(x.next())
         return self.expression(x)
 
     def output(self, x: Line) -> Output | None:
@@ -447,7 +449,7 @@ class Parser:
         while x.peek and x.peek != "|":
             if args:
                 x.expect(",")
-            args.append(self.argument(x))
+            args.append(self.argument(x, op))
         waits: tuple[Flag, ...] = ()
         sets: tuple[Flag, ...] = ()
         while x.accept("|"):

@@ -1,0 +1,624 @@
+"""Who does what: the persistent loop over work items, cores, pipes, moves and FIFOs.
+
+In: the traced form.  Out: the same tree where every row has a core and a pipe, values are still
+named once, tiles of the vector core are what one lane holds, and values that cross cores go
+through a push and a pop.  Invariant: each core's rows, in the order written, compute the traced
+values.  Non-goals: iterations (skew), memory (place), order between pipes (sync).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from lowering.target import Target
+from pto.errors import CapacityError, ShapeError
+from pto.ir import (
+    CORES,
+    Bin,
+    Block,
+    Carry,
+    Const,
+    Define,
+    Expr,
+    Fifo,
+    Kernel,
+    Loc,
+    Loop,
+    Node,
+    Operand,
+    Queue,
+    Ref,
+    Row,
+    Scalar,
+    Span,
+    Var,
+    View,
+    all_rows,
+    binary,
+    names_in,
+    substitute,
+)
+from pto.legality import STORE_PIPE
+from pto.ops import OPS
+from pto.types import DTYPE_BYTES, TileType
+
+ZERO = "zero"
+"""The ``from`` of a carry that starts as zero because its first matmul overwrites it."""
+
+
+# ------------------------------------------------------------------------------------- names
+
+
+def names_taken(kernel: Kernel) -> set[str]:
+    """Every name that a new value must not have."""
+    taken = {p.name for p in kernel.params} | set(kernel.dims) | {n for n, _ in kernel.statics}
+    for block in _blocks(kernel.body):
+        for node in block:
+            if isinstance(node, Loop):
+                taken |= {node.index, node.total} | {c.name for c in node.carry} | {c.last for c in node.carry}
+            elif isinstance(node, Row) and isinstance(node.out, Define | Scalar):
+                taken.add(node.out.name)
+    return taken
+
+
+def fresh(hint: str, taken: set[str]) -> str:
+    """``hint``, numbered if it is taken; the result is taken from now on."""
+    name, n = hint, 1
+    while name in taken:
+        n += 1
+        name = f"{hint}_{n}"
+    taken.add(name)
+    return name
+
+
+def _blocks(block: Block) -> Iterator[Block]:
+    yield block
+    for node in block:
+        if isinstance(node, Loop):
+            yield from _blocks(node.body)
+
+
+def rewrite_exprs(row: Row, f: Callable[[Expr], Expr]) -> Row:
+    """``row`` with every scalar expression in it replaced by ``f`` of it."""
+
+    def item(x: Expr | Span) -> Expr | Span:
+        if isinstance(x, Span):
+            return Span(f(x.start), x.size, None if x.valid is None else f(x.valid))
+        return f(x)
+
+    def view(x: View) -> View:
+        return View(x.tensor, tuple(map(item, x.index)))
+
+    def operand(x: Operand) -> Operand:
+        if isinstance(x, View):
+            return view(x)
+        return f(x) if isinstance(x, Const | Var | Bin) else x
+
+    out = view(row.out) if isinstance(row.out, View) else row.out
+    return replace(row, out=out, args=tuple(map(operand, row.args)))
+
+
+def scalars_of(row: Row) -> Iterator[str]:
+    """Names of the scalars that a row reads."""
+    for x in (*row.args, row.out):
+        if isinstance(x, View):
+            for i in x.index:
+                for e in (i.start, i.valid) if isinstance(i, Span) else (i,):
+                    if e is not None:
+                        yield from names_in(e)
+        elif isinstance(x, Const | Var | Bin):
+            yield from names_in(x)
+        elif isinstance(x, Ref) and x.index is not None:
+            yield from names_in(x.index)
+    for flag in (*row.wait, *row.set):
+        if flag.index is not None:
+            yield from names_in(flag.index)
+
+
+# ------------------------------------------------------------------------------------ persist
+
+
+def persist(kernel: Kernel) -> Kernel:
+    """body of work item (pid0, ..) --> for w in 0 .. items of this block: body.
+
+    Hardware block ``block_idx`` of ``block_num`` takes every ``block_num``-th work item, the last
+    grid axis fastest (SEED.md section 1).  Loop bounds get names, aliases disappear.
+    """
+    taken = names_taken(kernel)
+    index = fresh("w", taken)
+    item: Expr = binary("+", Var("block_idx"), binary("*", Var(index), Var("block_num")))
+    axes = [a for a, g in enumerate(kernel.grid) if g != Const(1)]
+    head: list[Node] = []
+    if len(axes) > 1:
+        name = fresh("item", taken)
+        head.append(Row("let", Scalar(name), (item,)))
+        item = Var(name)
+    values: dict[str, Expr] = {}
+    stride: Expr = Const(1)
+    for axis in reversed(range(len(kernel.grid))):
+        position = binary("//", item, stride)
+        values[f"pid{axis}"] = position if axis == (axes[:1] or [0])[0] else binary("%", position, kernel.grid[axis])
+        if kernel.grid[axis] == Const(1):
+            values[f"pid{axis}"] = Const(0)
+        stride = binary("*", stride, kernel.grid[axis])
+    body = _named_trips(kernel.body, values, taken)
+    trips = binary("cdiv", binary("-", kernel.items, Var("block_idx")), Var("block_num"))
+    return replace(kernel, body=(Loop(index, trips, (*head, *body)),))
+
+
+def _named_trips(block: Block, values: dict[str, Expr], taken: set[str]) -> Block:
+    out: list[Node] = []
+    for node in block:
+        if isinstance(node, Loop):
+            trips = substitute(node.trips, values)
+            if isinstance(trips, Bin):
+                name = fresh("n", taken)
+                out.append(Row("let", Scalar(name), (trips,), loc=node.loc))
+                trips = Var(name)
+            out.append(replace(node, trips=trips, body=_named_trips(node.body, values, taken)))
+        elif isinstance(node, Row):
+            row = rewrite_exprs(node, lambda e: substitute(e, values))
+            if row.op == "let" and isinstance(row.out, Scalar) and isinstance(row.args[0], Var | Const):
+                values[row.out.name] = row.args[0]
+            else:
+                out.append(row)
+    return tuple(out)
+
+
+# --------------------------------------------------------------------------------- accumulate
+
+
+def accumulate(kernel: Kernel) -> Kernel:
+    """carry acc from full 0; acc' = acc + a @ b --> the matmul accumulates in L0C.
+
+    Applies where the carry is used for nothing else inside the loop; every other matmul with an
+    accumulator becomes a product and an addition on the vector core.
+    """
+    taken = names_taken(kernel)
+    uses = count_uses(kernel.body)
+    zeros = {
+        r.out.name
+        for r in all_rows(kernel.body)
+        if r.op == "full" and isinstance(r.out, Define) and r.args == (Const(0.0),)
+    }
+
+    def visit(block: Block) -> Block:
+        out: list[Node] = []
+        for node in block:
+            if isinstance(node, Loop):
+                node = replace(node, body=visit(node.body))
+                for k in range(len(node.carry)):
+                    node = _accumulating(node, k, uses, zeros)
+                out.append(node)
+            elif isinstance(node, Row):
+                out.extend(_split_accumulator(node, taken, uses))
+        return tuple(out)
+
+    return _without_unused_fills(replace(kernel, body=visit(kernel.body)))
+
+
+def count_uses(block: Block) -> dict[str, int]:
+    """How often each tile is read, carries and loop results included."""
+    uses: dict[str, int] = {}
+    for name in tile_uses(block):
+        uses[name] = uses.get(name, 0) + 1
+    return uses
+
+
+def tile_uses(block: Block) -> Iterator[str]:
+    for node in block:
+        if isinstance(node, Loop):
+            yield from (c.init.name for c in node.carry)
+            yield from tile_uses(node.body)
+            yield from (r.name for r in node.result)
+        elif isinstance(node, Row):
+            yield from (a.name for a in node.args if isinstance(a, Ref))
+
+
+def _split_accumulator(row: Row, taken: set[str], uses: dict[str, int]) -> tuple[Row, ...]:
+    if row.op != "matmul" or len(row.args) < 3 or not isinstance(row.out, Define):
+        return (row,)
+    product = fresh(f"{row.out.name}_product", taken)
+    uses[product] = 1
+    return (
+        replace(row, out=Define(product, row.out.type), args=row.args[:2]),
+        Row("add", row.out, (row.args[2], Ref(product)), loc=row.loc),
+    )
+
+
+def _accumulating(loop: Loop, k: int, uses: dict[str, int], zeros: set[str]) -> Loop:
+    carry, result = loop.carry[k], loop.result[k]
+    rows = {r.out.name: r for r in loop.body if isinstance(r, Row) and isinstance(r.out, Define)}
+    add = rows.get(result.name)
+    if add is None or add.op != "add" or carry.init.name not in zeros or uses[carry.name] != 1:
+        return loop
+    others = [a for a in add.args if a != Ref(carry.name)]
+    product = rows.get(others[0].name) if len(others) == 1 and isinstance(others[0], Ref) else None
+    if product is None or product.op != "matmul" or len(product.args) != 2 or not isinstance(product.out, Define):
+        return loop
+    if uses[product.out.name] != 1 or uses[result.name] != 1:
+        return loop
+    into = replace(product, out=add.out, args=(*product.args, Ref(carry.name), Var(loop.index)))
+    body = tuple(into if n is product else n for n in loop.body if n is not add)
+    carries = tuple(replace(c, init=Ref(ZERO)) if c is carry else c for c in loop.carry)
+    return replace(loop, body=body, carry=carries)
+
+
+def _without_unused_fills(kernel: Kernel) -> Kernel:
+    used = set(tile_uses(kernel.body))
+
+    def keep(block: Block) -> Block:
+        return tuple(
+            replace(n, body=keep(n.body)) if isinstance(n, Loop) else n
+            for n in block
+            if not (isinstance(n, Row) and n.op == "full" and isinstance(n.out, Define) and n.out.name not in used)
+        )
+
+    return replace(kernel, body=keep(kernel.body))
+
+
+# ------------------------------------------------------------------------------------- assign
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One use of a traced tile: in which memory form, in which block."""
+
+    form: str  # ub, left, right, right.T, store
+    block: int
+
+
+def assign(kernel: Kernel, target: Target) -> Kernel:
+    """Rows to cores and pipes; moves, pushes and pops inserted; vector rows split over the lanes."""
+    return _Assigner(kernel, target).run()
+
+
+class _Assigner:
+    def __init__(self, kernel: Kernel, target: Target) -> None:
+        self.kernel, self.target = kernel, target
+        self.taken = names_taken(kernel)
+        self.uses = count_uses(kernel.body)
+        self.needs: dict[str, list[Need]] = {}
+        self.types: dict[str, TileType] = {}
+        self.producer: dict[str, str] = {}
+        self.fifos: list[Fifo] = []
+        self.home: dict[tuple[str, str], str] = {}
+        """(traced tile, ub | l0c | nz | zn | left | right) -> name of the value there"""
+        self.out: list[Node] = []
+        self._survey(kernel.body)
+
+    # what is needed where
+
+    def _survey(self, block: Block) -> None:
+        for node in block:
+            if isinstance(node, Loop):
+                for c in node.carry:
+                    accumulates = c.init.name == ZERO
+                    for name in (c.name, c.last):
+                        self.types[name] = c.type
+                        self.producer[name] = "matmul" if accumulates else "carry"
+                    if not accumulates:
+                        self._need(c.init.name, "ub", id(block))
+                self._survey(node.body)
+                for c, r in zip(node.carry, node.result, strict=True):
+                    if c.init.name != ZERO:
+                        self._need(r.name, "ub", id(node.body))
+            elif isinstance(node, Row):
+                self._survey_row(node, id(block))
+
+    def _survey_row(self, row: Row, block: int) -> None:
+        if isinstance(row.out, Define):
+            self.types[row.out.name] = row.out.type
+            self.producer[row.out.name] = row.op
+        refs = [a for a in row.args if isinstance(a, Ref)]
+        if row.op == "matmul":
+            self._need(refs[0].name, "left", block)
+            self._need(refs[1].name, "right.T" if refs[1].transposed else "right", block)
+            return
+        direct = row.op == "store" and self.producer[refs[0].name] == "matmul"
+        for ref in refs:
+            self._need(ref.name, "store" if direct else "ub", block)
+
+    def _need(self, name: str, form: str, block: int) -> None:
+        need = Need(form, block)
+        found = self.needs.setdefault(name, [])
+        if need not in found:
+            found.append(need)
+
+    def forms(self, name: str) -> list[str]:
+        return [n.form for n in self.needs.get(name, [])]
+
+    # rows
+
+    def run(self) -> Kernel:
+        body = self.block(self.kernel.body)
+        if len(self.fifos) * 2 > self.target.fifo_flags:
+            raise CapacityError(
+                f"kernel '{self.kernel.name}' hands {len(self.fifos)} tiles from core to core, "
+                f"the {self.target.fifo_flags} cross-core flags serve {self.target.fifo_flags // 2}",
+                None,
+                "compute more on one core between the hand-overs",
+            )
+        fifos = tuple(replace(f, flag=2 * k) for k, f in enumerate(self.fifos))
+        return replace(self.kernel, body=spread_scalars(body), fifos=fifos, target=self.target.name)
+
+    def block(self, block: Block) -> Block:
+        outer, self.out = self.out, []
+        for node in block:
+            if isinstance(node, Loop):
+                self.loop(node, block)
+            elif isinstance(node, Row):
+                self.row(node, block)
+        done, self.out = tuple(self.out), outer
+        return done
+
+    def emit(self, op: str, core: str, pipe: str, out: object, args: Iterable[Operand], loc: Loc | None) -> None:
+        self.out.append(Row(op, out, tuple(args), core, pipe, loc=loc))  # type: ignore[arg-type]
+
+    def row(self, row: Row, block: Block) -> None:
+        if OPS[row.op].kind == "scalar":
+            self.out.append(replace(row, pipe="S"))
+        elif row.op == "load":
+            self.load(row, block)
+        elif row.op == "store":
+            self.store(row)
+        elif row.op == "matmul":
+            self.matmul(row, block)
+        else:
+            self.vector(row, block)
+
+    def vector(self, row: Row, block: Block) -> None:
+        assert isinstance(row.out, Define)
+        args = [Ref(self.at(a.name, "ub")) if isinstance(a, Ref) else a for a in row.args]
+        self.emit(row.op, "vector", "V", Define(row.out.name, self.lane_type(row.out.type, row.loc)), args, row.loc)
+        self.home[row.out.name, "ub"] = row.out.name
+        self.to_cube(row.out.name, block, row.loc)
+
+    def at(self, name: str, form: str) -> str:
+        return self.home[name, form]
+
+    def lane_type(self, t: TileType, loc: Loc | None) -> TileType:
+        """What one lane holds of a tile: half of the rows; one-row tiles are held twice.
+
+        Raises:
+            ShapeError: if a lane's part does not fill whole 32-byte units (CPP.md section 1).
+        """
+        lanes, unit = self.target.lanes, self.target.box_bytes
+        rows = t.rows if t.rows == 1 else t.rows // lanes
+        run = rows if t.cols == 1 and t.rows > 1 else t.cols
+        if (t.rows > 1 and t.rows % lanes) or run * DTYPE_BYTES[t.dtype] % unit:
+            step = lanes * unit // DTYPE_BYTES[t.dtype] if t.cols == 1 else unit // DTYPE_BYTES[t.dtype]
+            what = "rows" if t.cols == 1 else "columns"
+            raise ShapeError(
+                f"{t} does not fit the vector cores: rows are split over {lanes} lanes in units of {unit} bytes",
+                loc,
+                f"{what} in multiples of {step}" + ("" if t.cols == 1 else ", an even number of rows"),
+            )
+        return TileType(t.dtype, rows, t.cols)
+
+    def lane_view(self, view: View, type: TileType) -> View:
+        """The rows of ``view`` that belong to this lane."""
+        spans = view.spans
+        if type.rows == 1 or len(spans) < 2:
+            return view
+        half = type.rows // self.target.lanes
+        offset = binary("*", Var("lane"), Const(half))
+        first = spans[0]
+        valid = None if first.valid is None else binary("-", first.valid, offset)
+        mine = Span(binary("+", first.start, offset), half, valid)
+        seen = False
+        items: list[Expr | Span] = []
+        for item in view.index:
+            if item is first and not seen:
+                items.append(mine)
+                seen = True
+            else:
+                items.append(item)
+        return View(view.tensor, tuple(items))
+
+    def load(self, row: Row, block: Block) -> None:
+        assert isinstance(row.out, Define) and isinstance(row.args[0], View)
+        name, type, view = row.out.name, row.out.type, row.args[0]
+        forms = self.forms(name)
+        if "ub" in forms:
+            mine = self.lane_view(view, type)
+            value = name
+            lane = Define(value, self.lane_type(type, row.loc))
+            self.emit("load", "vector", "MTE2", lane, [mine], row.loc)
+            if any(s.valid is not None for s in mine.spans):
+                value = fresh(f"{name}_padded", self.taken)
+                sizes = [Const(s.size) if s.valid is None else s.valid for s in mine.spans]
+                rows, cols = [Const(1), *sizes] if len(sizes) == 1 else sizes
+                self.emit("pad", "vector", "V", Define(value, lane.type), [Ref(name), rows, cols], row.loc)
+            self.home[name, "ub"] = value
+        for layout, sides in (("nz", ("left", "right")), ("zn", ("right.T",))):
+            if any(f in sides for f in forms):
+                value = name if (name, "ub") not in self.home and (name, "nz") not in self.home else None
+                value = value or fresh(f"{name}_{'t' if layout == 'zn' else 'l1'}", self.taken)
+                self.emit("load", "cube", "MTE2", Define(value, type), [view], row.loc)
+                self.home[name, layout] = value
+        self.early_moves(name, block, row.loc)
+
+    def store(self, row: Row) -> None:
+        assert isinstance(row.out, View) and isinstance(row.args[0], Ref)
+        name = row.args[0].name
+        if (name, "l0c") in self.home and "store" in self.forms(name):
+            self.emit("store", "cube", "FIX", row.out, [Ref(self.at(name, "l0c"))], row.loc)
+            return
+        type = self.types[name]
+        if type.rows == 1:
+            raise ShapeError("a one-row tile is held by both lanes and cannot be stored", row.loc, "use 16 rows")
+        source = self.at(name, "ub")
+        if self.producer[name] == "carry":
+            source = self.copy(source, type, f"{name}_copy", row.loc)
+        self.emit("store", "vector", "MTE3", self.lane_view(row.out, type), [Ref(source)], row.loc)
+
+    # matmul operands and results
+
+    def matmul(self, row: Row, block: Block) -> None:
+        assert isinstance(row.out, Define)
+        left, right, *rest = row.args
+        assert isinstance(left, Ref) and isinstance(right, Ref)
+        side = "right.T" if right.transposed else "right"
+        a = self.moved(left.name, "left", row.loc)
+        b = self.moved(right.name, side, row.loc)
+        out = row.out.name
+        self.emit("matmul", "cube", "M", row.out, [Ref(a), Ref(b), *rest], row.loc)
+        self.home[out, "l0c"] = out
+        if not rest:
+            self.from_cube(out, block, row.loc)
+
+    def early_moves(self, name: str, block: Block, loc: Loc | None) -> None:
+        """L1 to L0 right here for the uses inside loops below: once, not once per iteration."""
+        for need in self.needs.get(name, []):
+            if need.form in ("left", "right", "right.T") and need.block != id(block):
+                self.moved(name, need.form, loc)
+
+    def moved(self, name: str, form: str, loc: Loc | None) -> str:
+        """The name of ``name`` in L0A or L0B, moved there now unless it is there already."""
+        if (name, form) not in self.home:
+            source = self.at(name, "zn" if form == "right.T" else "nz")
+            t = self.types[name]
+            type = TileType(t.dtype, t.cols, t.rows) if form == "right.T" else t
+            value = fresh(f"{name}_{'a' if form == 'left' else 'b'}", self.taken)
+            self.emit("move", "cube", "MTE1", Define(value, type), [Ref(source, None, form == "right.T")], loc)
+            self.home[name, form] = value
+        return self.home[name, form]
+
+    def cross(self, name: str, source: str, to: str, loc: Loc | None) -> str:
+        """A push on the core that has ``name`` and a pop on the core that wants it."""
+        type = self.types[name]
+        producer, consumer = ("cube", "vector") if to == "ub" else ("vector", "cube")
+        if type.rows == 1:
+            raise ShapeError(f"'{name}' has one row; a tile that changes cores needs 16", loc)
+        fifo = fresh(f"{name}_fifo", self.taken)
+        self.fifos.append(Fifo(fifo, "c2v" if to == "ub" else "v2c", 2, type, 0))
+        value = fresh(f"{name}_{'v' if to == 'ub' else 'l1'}", self.taken)
+        local = self.lane_type(type, loc) if to == "ub" else type
+        self.emit("push", producer, STORE_PIPE[producer], Queue(fifo), [Ref(source)], loc)
+        self.emit("pop", consumer, "MTE2", Define(value, local), [Queue(fifo)], loc)
+        return value
+
+    def from_cube(self, name: str, block: Block, loc: Loc | None) -> None:
+        """A matmul result that the vector core (or another matmul) needs."""
+        forms = [f for f in self.forms(name) if f != "store"]
+        if forms:
+            self.home[name, "ub"] = self.cross(name, self.at(name, "l0c"), "ub", loc)
+            self.to_cube(name, block, loc)
+
+    def to_cube(self, name: str, block: Block, loc: Loc | None) -> None:
+        """A vector value that a matmul needs."""
+        forms = self.forms(name)
+        if "right.T" in forms:
+            raise ShapeError(
+                f"'{name}' is computed on the vector core and cannot be a transposed operand of @", loc
+            )
+        if "left" in forms or "right" in forms:
+            source = self.at(name, "ub")
+            if self.producer[name] in ("carry", "load"):
+                source = self.copy(source, self.types[name], f"{name}_copy", loc)
+            self.home[name, "nz"] = self.cross(name, source, "l1", loc)
+            self.early_moves(name, block, loc)
+
+    # loops
+
+    def loop(self, loop: Loop, block: Block) -> None:
+        vector = [c for c in loop.carry if c.init.name != ZERO]
+        inits = {c.name: self.own_copy(c, loop.loc) for c in vector}
+        for c in loop.carry:
+            self.home[c.name, "ub" if c in vector else "l0c"] = c.name
+        outer, self.out = self.out, []
+        for c in vector:
+            self.to_cube(c.name, loop.body, loop.loc)
+        head = self.out
+        self.out = outer
+        local = dict(self.home)
+        body = (*head, *self.block(loop.body))
+        results, tail = self.results(loop, body)
+        self.home = {k: v for k, v in self.home.items() if k in local}
+        carries = tuple(
+            replace(c, init=Ref(inits.get(c.name, ZERO)), type=self.lane_type(c.type, loop.loc) if c in vector else c.type)
+            for c in loop.carry
+        )
+        self.out.append(replace(loop, body=(*body, *tail), carry=carries, result=results))
+        for c in loop.carry:
+            self.last(c, loop, block)
+
+    def own_copy(self, c: Carry, loc: Loc | None) -> str:
+        """The initial value, copied if something else needs it or it is not made by V."""
+        name = c.init.name
+        source = self.at(name, "ub")
+        users = self.uses.get(name, 0)
+        if users == 1 and OPS.get(self.producer[name], OPS["load"]).kind != "move" and self.producer[name] != "carry":
+            return source
+        return self.copy(source, c.type, f"{c.name}_first", loc)
+
+    def copy(self, source: str, type: TileType, hint: str, loc: Loc | None) -> str:
+        value = fresh(hint, self.taken)
+        self.emit("copy", "vector", "V", Define(value, self.lane_type(type, loc)), [Ref(source)], loc)
+        return value
+
+    def results(self, loop: Loop, body: Block) -> tuple[tuple[Ref, ...], list[Node]]:
+        """What the loop yields; values that V did not make for this purpose alone are copied."""
+        outer, self.out = self.out, []
+        made = {r.out.name for r in body if isinstance(r, Row) and isinstance(r.out, Define) and r.pipe == "V"}
+        refs: list[Ref] = []
+        taken: set[str] = set()
+        for c, r in zip(loop.carry, loop.result, strict=True):
+            if c.init.name == ZERO:
+                refs.append(r)
+                continue
+            source = self.at(r.name, "ub")
+            if source not in made or source in taken or (r.name, "nz") in self.home:
+                source = self.copy(source, c.type, f"{c.name}_next", loop.loc)
+            taken.add(source)
+            refs.append(Ref(source))
+        tail, self.out = self.out, outer
+        return tuple(refs), tail
+
+    def last(self, c: Carry, loop: Loop, block: Block) -> None:
+        """The value after the loop; an accumulator of a loop that may not run is cleared."""
+        if c.init.name != ZERO:
+            self.home[c.last, "ub"] = c.last
+            self.to_cube(c.last, block, loop.loc)
+            return
+        self.home[c.last, "l0c"] = c.last
+        may_be_empty = not (isinstance(loop.trips, Const) and loop.trips.value >= 1)
+        if may_be_empty and "store" in self.forms(c.last):
+            self.needs[c.last] = [Need("ub" if n.form == "store" else n.form, n.block) for n in self.needs[c.last]]
+        self.from_cube(c.last, block, loop.loc)
+        if may_be_empty and (c.last, "ub") in self.home:
+            value = fresh(f"{c.last}_or_zero", self.taken)
+            lane = self.lane_type(c.type, loop.loc)
+            test = binary("<", Const(0), loop.trips)
+            self.emit("keep", "vector", "V", Define(value, lane), [Ref(self.at(c.last, "ub")), test], loop.loc)
+            self.home[c.last, "ub"] = value
+
+
+# ------------------------------------------------------------------------------ scalar rows
+
+
+def spread_scalars(block: Block) -> Block:
+    """Scalar rows without a core --> one copy on every core that needs the value."""
+    return _spread(block, {core: set() for core in CORES})
+
+
+def _spread(block: Block, wanted: dict[str, set[str]]) -> Block:
+    out: list[Node] = []
+    for node in reversed(block):
+        if isinstance(node, Loop):
+            cores = [c for c in CORES if any(r.core == c for r in all_rows(node.body))]
+            out.append(replace(node, body=_spread(node.body, wanted)))
+            for core in cores:
+                wanted[core].update(names_in(node.trips))
+        elif isinstance(node, Row) and not node.core:
+            assert isinstance(node.out, Scalar)
+            for core in reversed(CORES):
+                if node.out.name in wanted[core]:
+                    out.append(replace(node, core=core))
+                    wanted[core].update(scalars_of(node))
+        elif isinstance(node, Row):
+            out.append(node)
+            wanted[node.core].update(scalars_of(node))
+    return tuple(reversed(out))

@@ -1,0 +1,115 @@
+"""The scheduler: a visible tuple of passes, and the named choices of their options.
+
+In: a traced kernel.  Out: ``Schedule``: the scheduled kernel with its proof.
+Every pass is ``Kernel -> Kernel``; the legality tables are checked after each; ``stages`` shows
+them all.  The result is proven by ``lowering/hazards.py`` or refused, never silently changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from lowering.assign import accumulate, assign, persist
+from lowering.hazards import HazardError, Proof, check
+from lowering.place import Depths, place
+from lowering.skew import Timing, skew
+from lowering.sync import sync
+from lowering.target import A2A3, Target
+from pto.errors import ScheduleError
+from pto.ir import Kernel
+from pto.legality import verify
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the passes may choose.
+
+    ``lookahead``: steps that the first stage of a core runs ahead of the second.
+    ``prefetch``: steps that a load runs ahead of its use.
+    ``load_at``: where in the step a prefetch is issued: first, after_move, after_push.
+    ``drain``: drain FIX into S before every record of a push.
+    ``local_depth``, ``l0_depth``, ``fifo_depth``: ring slots in L1 and UB, in L0, in GM.
+    """
+
+    lookahead: int = 2
+    prefetch: int = 1
+    load_at: str = "first"
+    drain: bool = False
+    local_depth: int = 2
+    l0_depth: int = 2
+    fifo_depth: int = 0
+
+    def __post_init__(self) -> None:
+        if self.lookahead < 0 or self.prefetch < 0:
+            raise ScheduleError("lookahead and prefetch count steps, from 0 up")
+        if min(self.local_depth, self.l0_depth) < 1:
+            raise ScheduleError("a ring has at least one slot")
+
+    @property
+    def fifo_slots(self) -> int:
+        """Slots of a FIFO ring: enough for every tile in flight, in whole signal periods."""
+        return self.fifo_depth or (2 if self.lookahead <= 1 else 2 * self.lookahead)
+
+
+NAMED: dict[str, Options] = {
+    "serial": Options(lookahead=1, prefetch=0, drain=True, l0_depth=1),
+    "prefetch": Options(lookahead=1, prefetch=1, load_at="after_move", drain=True, l0_depth=1),
+    "repair": Options(lookahead=1, prefetch=1, load_at="after_push", drain=True, l0_depth=1),
+    "best": Options(),
+}
+"""The history of the reference kernel (SEED.md sections 1-3), and the default."""
+
+Pass = tuple[str, Callable[[Kernel, Options, Target], Kernel]]
+
+PASSES: tuple[Pass, ...] = (
+    ("persist", lambda k, o, t: persist(k)),
+    ("accumulate", lambda k, o, t: accumulate(k)),
+    ("assign", lambda k, o, t: assign(k, t)),
+    ("skew", lambda k, o, t: skew(k, Timing(o.lookahead, o.prefetch, o.load_at))),
+    ("place", lambda k, o, t: place(k, Depths(o.local_depth, o.l0_depth, o.fifo_slots), t)),
+    ("sync", lambda k, o, t: sync(k, t, o.drain)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A scheduled kernel, how it was made, and why it is right."""
+
+    kernel: Kernel
+    options: Options
+    proof: Proof
+
+
+def stages(kernel: Kernel, options: Options, target: Target = A2A3) -> Iterator[tuple[str, Kernel]]:
+    """(pass name, kernel after it), in order, each checked for legality."""
+    for name, run in PASSES:
+        kernel = verify(run(kernel, options, target))
+        yield name, kernel
+
+
+def options_for(name: str = "best", **changes: int | str | bool | None) -> Options:
+    """The options of a named schedule, with those that are not None changed."""
+    if name not in NAMED:
+        raise ScheduleError(f"no schedule is called '{name}'", None, f"one of: {', '.join(NAMED)}")
+    given = {k: v for k, v in changes.items() if v is not None}
+    return replace(NAMED[name], **given)  # type: ignore[arg-type]
+
+
+def schedule(kernel: Kernel, options: Options | str = "best", target: Target = A2A3) -> Schedule:
+    """The proven schedule of a traced kernel.
+
+    Raises:
+        PtoError: when the kernel does not fit the target.
+        HazardError: when the proof fails, with both accesses and the missing edge.
+    """
+    chosen = options_for(options) if isinstance(options, str) else options
+    done = kernel
+    for _, done in stages(kernel, chosen, target):
+        pass
+    described = f"lookahead {chosen.lookahead}, prefetch {chosen.prefetch}"
+    done = replace(done, notes=(described, *done.notes))
+    proof = check(done, target)
+    if not proof.ok:
+        raise HazardError(proof)
+    return Schedule(done, chosen, proof)

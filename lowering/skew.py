@@ -1,0 +1,238 @@
+"""When: iteration shifts, so that producers run ahead of their consumers.
+
+In: rows with cores.  Out: the same rows with shifts, in step order; block-table reads happen once
+each, at the earliest step that needs them.  Invariant: on each core, a row comes after the rows it
+takes values from, counted in steps.  Non-goals: slots (place) and events (sync).
+
+Stages.  Every crossing from one core to the other starts a new phase; the cube of paged attention
+has phases 0 (QK) and 2 (PV), the vector core 1 (softmax) and 3 (update).  A row of phase p runs
+``lookahead * (p // 2)`` steps behind, so that the round trip through the other core has that many
+steps to come back.  Loads run ``prefetch`` steps before the row that needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from lowering.assign import fresh, names_taken, rewrite_exprs, scalars_of
+from pto.ir import (
+    CORES,
+    Block,
+    Define,
+    Kernel,
+    Loop,
+    Node,
+    Queue,
+    Ref,
+    Row,
+    Scalar,
+    Var,
+    substitute,
+)
+from pto.ops import OPS
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The options of this pass; see ``lowering.schedule.Options``."""
+
+    lookahead: int
+    prefetch: int
+    load_at: str  # first | after_move | after_push
+
+
+def skew(kernel: Kernel, timing: Timing) -> Kernel:
+    """Shift the rows of every innermost loop; loops that hold loops keep all shifts at 0."""
+    taken = names_taken(kernel)
+
+    def visit(block: Block, inside: bool) -> Block:
+        out: list[Node] = []
+        run: list[Row] = []
+        for node in block:
+            if isinstance(node, Row):
+                run.append(node)
+            elif isinstance(node, Loop):
+                nested = any(isinstance(n, Loop) for n in node.body)
+                body = visit(node.body, True) if nested or not inside else skewed(node, timing, taken)
+                out.extend(levelled(run))
+                out.append(replace(node, body=body))
+                run = []
+        return (*out, *levelled(run))
+
+    return replace(kernel, body=visit(kernel.body, False))
+
+
+def levelled(rows: list[Row]) -> list[Row]:
+    """Rows outside of pipelined loops: scalars first, then by depth in the data flow."""
+    out: list[Row] = []
+    for core in CORES:
+        mine = [r for r in rows if r.core == core]
+        out.extend(r for r in mine if OPS[r.op].kind == "scalar")
+        out.extend(by_level([r for r in mine if OPS[r.op].kind != "scalar"], loads_later=False))
+    return out
+
+
+def skewed(loop: Loop, timing: Timing, taken: set[str]) -> Block:
+    """The body of ``loop`` in step order."""
+    rows = [n for n in loop.body if isinstance(n, Row)]
+    work = [r for r in rows if OPS[r.op].kind != "scalar"]
+    scalars = [r for r in rows if OPS[r.op].kind == "scalar"]
+    phases = phases_of(work, loop)
+    shifted = [replace(r, shift=-timing.lookahead * (p // 2)) for r, p in zip(work, phases, strict=True)]
+    out: list[Row] = []
+    for core in CORES:
+        mine = by_level(stable_by_stage([r for r in shifted if r.core == core]))
+        mine = ahead(mine, timing)
+        out.extend(with_scalars(mine, [r for r in scalars if r.core == core], taken))
+    return tuple(out)
+
+
+# -------------------------------------------------------------------------------------- phases
+
+
+def reads_of(row: Row) -> Iterator[str]:
+    """Tiles and FIFOs that a row takes values from."""
+    for a in row.args:
+        if isinstance(a, Ref | Queue):
+            yield a.name
+
+
+def result_of(row: Row) -> str | None:
+    """The tile or FIFO that a row gives a value to."""
+    return row.out.name if isinstance(row.out, Define | Queue) else None
+
+
+def phases_of(rows: list[Row], loop: Loop) -> list[int]:
+    """The phase of every row: crossings before it, with each carried cycle in one phase.
+
+    Three rules, repeated until nothing changes: a row is not before its producers; a pop is one
+    phase behind its push; rows between the use of a carry and its new value share the phase of the
+    latest, and no other reader of the carry is before them.
+    """
+    made = {result_of(r): k for k, r in enumerate(rows)}
+    cycles = [(c.name, cycle(rows, c.name, r.name)) for c, r in zip(loop.carry, loop.result, strict=True)]
+    phase = [0] * len(rows)
+    while True:
+        before = list(phase)
+        for k, row in enumerate(rows):
+            for name in reads_of(row):
+                if name in made:
+                    phase[k] = max(phase[k], phase[made[name]] + (row.op == "pop"))
+        for name, members in cycles:
+            top = max((phase[k] for k in members), default=0)
+            for k, row in enumerate(rows):
+                if k in members or name in reads_of(row):
+                    phase[k] = max(phase[k], top)
+        if phase == before:
+            return late_moves(rows, phase)
+
+
+def late_moves(rows: list[Row], phase: list[int]) -> list[int]:
+    """L1 to L0 in the phase of the matmul that needs it: L0 is small."""
+    readers: dict[str, int] = {}
+    for row, p in zip(rows, phase, strict=True):
+        for name in reads_of(row):
+            readers[name] = min(readers.get(name, p), p)
+    return [
+        readers.get(result_of(r) or "", p) if r.op == "move" else p
+        for r, p in zip(rows, phase, strict=True)
+    ]
+
+
+def cycle(rows: list[Row], carry: str, result: str) -> list[int]:
+    """Rows on a path from the carried tile to its next value."""
+    after: set[str] = {carry}
+    forward = []
+    for k, row in enumerate(rows):
+        if any(n in after for n in reads_of(row)):
+            forward.append(k)
+            after.add(result_of(row) or "")
+    needed: set[str] = {result}
+    members = []
+    for k in reversed(forward):
+        if result_of(rows[k]) in needed:
+            members.append(k)
+            needed.update(reads_of(rows[k]))
+    return sorted(members)
+
+
+# --------------------------------------------------------------------------------------- order
+
+
+def stable_by_stage(rows: list[Row]) -> list[Row]:
+    """Earlier stages first; within a stage the order written."""
+    return sorted(rows, key=lambda r: -r.shift)
+
+
+def by_level(rows: list[Row], loads_later: bool = True) -> list[Row]:
+    """Within a stage, rows in the order of their depth in the data flow.
+
+    ``loads_later``: loads do not count, ``ahead`` puts them where they belong.
+
+    Rows of one depth do not depend on each other, so one barrier serves them all; what can run
+    before a pop does, because a pop stops the scalar unit.
+    """
+    level: dict[str, int] = {}
+    keys = []
+    for row in rows:
+        above = [level[n] + 1 for n in reads_of(row) if n in level and row.op != "pop"]
+        depth = max(above, default=0)
+        keys.append((-row.shift, depth, row.op == "pop"))
+        level[result_of(row) or ""] = depth
+        if row.op == "load" and loads_later:
+            level.pop(result_of(row) or "", None)
+    order = sorted(range(len(rows)), key=lambda k: keys[k])
+    return [rows[k] for k in order]
+
+
+def ahead(rows: list[Row], timing: Timing) -> list[Row]:
+    """Loads ``prefetch`` steps before their first reader, at the place that ``load_at`` names."""
+    loads = [r for r in rows if r.op == "load"]
+    rest = [r for r in rows if r.op != "load"]
+    early: list[Row] = []
+    for load in loads:
+        name = result_of(load)
+        reader = next(k for k, r in enumerate(rest) if name in reads_of(r))
+        moved = replace(load, shift=rest[reader].shift + timing.prefetch)
+        if timing.prefetch == 0:
+            rest.insert(reader, moved)
+        elif timing.load_at == "first" or rest[reader].op != "move":
+            early.append(moved)
+        else:
+            rest.insert(place_behind(rest, reader, timing.load_at), moved)
+    return [*stable_by_stage(early), *rest]
+
+
+def place_behind(rows: list[Row], reader: int, load_at: str) -> int:
+    """Where a prefetch goes: behind the moves, or behind the push, of its reader's stage."""
+    at = reader + 1
+    shift = rows[reader].shift
+    while at < len(rows) and (rows[at].op in ("move", "load") or load_at == "after_push"):
+        if rows[at].op in ("push", "pop") or (rows[at].op != "load" and rows[at].shift != shift):
+            return at + (rows[at].op == "push")
+        at += 1
+    return at
+
+
+def with_scalars(rows: list[Row], scalars: list[Row], taken: set[str]) -> list[Row]:
+    """Scalar rows put before their first use.
+
+    A ``read`` happens once, at the largest shift that needs it, and is carried to later steps; a
+    ``let`` is cheap and is computed anew in every stage that uses it.
+    """
+    out = list(rows)
+    for scalar in reversed(scalars):
+        assert isinstance(scalar.out, Scalar)
+        name = scalar.out.name
+        shifts = sorted({r.shift for r in out if name in scalars_of(r)}, reverse=True)
+        if scalar.op == "read":
+            shifts = shifts[:1]
+        for k, shift in enumerate(shifts):
+            mine = name if k == 0 else fresh(name, taken)
+            users = [j for j, r in enumerate(out) if name in scalars_of(r) and (r.shift == shift)]
+            if mine != name:
+                for j in users:
+                    out[j] = rewrite_exprs(out[j], lambda e: substitute(e, {name: Var(mine)}))
+            out.insert(users[0], replace(scalar, out=Scalar(mine), shift=shift))
+    return out

@@ -1,0 +1,356 @@
+"""In which order: events, barriers, primes and drains.
+
+In: rows on buffers.  Out: the same rows with wait and set columns, plus ``barrier``, ``sync`` and
+``drain`` rows.  Invariant: every two conflicting accesses of different pipes are ordered by an
+event of the buffer they share; the proof (``lowering/hazards.py``) judges the result.
+
+Each ring slot has its own events.  ``x.full`` goes from the pipe that wrote to the pipe that reads,
+in the same iteration; ``x.free`` goes back, from the last reader to the next writer of the slot,
+is primed once before everything and drained once behind it.  A set stands directly behind its
+access and a wait directly before, so that nothing else gets between (MACHINE.md 6.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from lowering.target import Target
+from pto.ir import (
+    CORES,
+    Block,
+    Const,
+    Event,
+    Expr,
+    Flag,
+    Kernel,
+    Loop,
+    Node,
+    Queue,
+    Ref,
+    Row,
+    View,
+    Word,
+    all_rows,
+    map_rows,
+)
+from pto.legality import STORE_PIPE
+from pto.ops import OPS
+
+Path = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One row's use of a buffer, or all uses that an inner loop makes of it on one pipe."""
+
+    path: Path
+    pipe: str
+    writes: bool
+    shift: int
+    is_loop: bool
+    index: Expr | None
+
+    @property
+    def order(self) -> tuple[int, Path]:
+        """Position within its own iteration: a larger shift runs in an earlier step."""
+        return -self.shift, self.path
+
+
+@dataclass(slots=True)
+class Edits:
+    """Additions to the tree: flags on rows, rows before and behind nodes."""
+
+    waits: dict[Path, list[Flag]] = field(default_factory=dict)
+    sets: dict[Path, list[Flag]] = field(default_factory=dict)
+    before: dict[Path, list[Row]] = field(default_factory=dict)
+    behind: dict[Path, list[Row]] = field(default_factory=dict)
+
+
+def sync(kernel: Kernel, target: Target, drain_pushes: bool) -> Kernel:
+    """All passes of this module in order."""
+    kernel = recorded_by_hand(kernel) if drain_pushes else kernel
+    kernel = with_events(kernel, target)
+    return with_final_drains(with_barriers(kernel))
+
+
+def recorded_by_hand(kernel: Kernel) -> Kernel:
+    """x = push t --> x = push_data t; drain FIX; record x  (on the cube: SEED.md section 3)."""
+
+    def split(row: Row) -> Row | tuple[Row, ...]:
+        if row.op != "push" or row.core != "cube" or not isinstance(row.out, Queue):
+            return row
+        drain = Row("drain", None, (Word("FIX"),), "cube", "S", row.shift, loc=row.loc)
+        record = Row("record", None, (row.out,), "cube", "FIX", row.shift, loc=row.loc)
+        return replace(row, op="push_data"), drain, record
+
+    return replace(kernel, body=map_rows(kernel.body, split))
+
+
+# -------------------------------------------------------------------------------------- events
+
+
+def with_events(kernel: Kernel, target: Target) -> Kernel:
+    """Full and free events for every buffer that two pipes share."""
+    edits, events, primes = Edits(), [], []
+    used: dict[tuple[str, str, str], int] = {}
+    notes: list[str] = []
+    for buffer in kernel.buffers:
+        accesses = home_accesses(kernel.body, buffer.name, ())
+        forward, back = handovers(accesses)
+        for kind, pairs in (("full", forward), ("free", back)):
+            for n, (first, then) in enumerate(pairs):
+                key = (buffer.core, first.pipe, then.pipe)
+                start, count = used.get(key, 0), buffer.depth
+                name = f"{buffer.name}.{kind}" + (str(n + 1) if n else "")
+                if start + count > target.event_ids:
+                    notes.append(f"{name}: no {first.pipe} -> {then.pipe} ids left, a barrier on all pipes orders it")
+                    barrier(edits, then, buffer.core)
+                    continue
+                used[key] = start + count
+                ids = tuple(range(start, start + count))
+                events.append(Event(buffer.core, name, first.pipe, then.pipe, ids))
+                if kind == "free":
+                    primes.append(events[-1])
+                attach(edits, Flag(name, first.index), first, buffer.core, "set")
+                attach(edits, Flag(name, then.index), then, buffer.core, "wait")
+    body = applied(kernel.body, edits, ())
+    body = (*prime_rows(primes, "set"), *body, *prime_rows(primes, "wait"))
+    return replace(kernel, body=body, events=tuple(ordered(events)), notes=(*kernel.notes, *notes))
+
+
+def ordered(events: list[Event]) -> list[Event]:
+    """By core, then by pipes, then by id: the order of the placement table."""
+    pipes = ("MTE2", "MTE1", "M", "V", "FIX", "MTE3", "S")
+    return sorted(events, key=lambda e: (CORES.index(e.core), pipes.index(e.src), pipes.index(e.dst), e.ids))
+
+
+def home_accesses(block: Block, name: str, path: Path) -> list[Access]:
+    """Accesses to a buffer, seen from the innermost block that contains them all."""
+    holders = [k for k, n in enumerate(block) if any(_touches(r, name) for r in all_rows((n,)))]
+    if len(holders) == 1 and isinstance(block[holders[0]], Loop):
+        loop = block[holders[0]]
+        assert isinstance(loop, Loop)
+        return home_accesses(loop.body, name, (*path, holders[0]))
+    found = [a for k in holders for a in _accesses(block[k], name, (*path, k))]
+    return sorted(found, key=lambda a: a.order)
+
+
+def _touches(row: Row, name: str) -> bool:
+    return any(isinstance(x, Ref) and x.name == name for x in (*row.args, row.out))
+
+
+def _accesses(node: Node, name: str, path: Path) -> Iterator[Access]:
+    rows = [r for r in all_rows((node,)) if _touches(r, name)]
+    if isinstance(node, Row):
+        yield from (_access(r, name, path) for r in rows)
+        return
+    for pipe in dict.fromkeys(r.pipe for r in rows):
+        writes = any(_access(r, name, path).writes for r in rows if r.pipe == pipe)
+        index = next(_access(r, name, path).index for r in rows)
+        yield Access(path, pipe, writes, 0, True, index)
+
+
+def _access(row: Row, name: str, path: Path) -> Access:
+    scratch = OPS[row.op].scratch and isinstance(row.args[-1], Ref) and row.args[-1].name == name
+    written = isinstance(row.out, Ref) and row.out.name == name
+    refs = [x for x in (row.out, *row.args) if isinstance(x, Ref) and x.name == name]
+    return Access(path, row.pipe, written or scratch, row.shift, False, refs[0].index)
+
+
+Pair = tuple[Access, Access]
+
+
+def handovers(accesses: list[Access]) -> tuple[list[Pair], list[Pair]]:
+    """(full, free): the fewest pairs of accesses whose order implies that of all conflicts.
+
+    A conflict between pipes P and Q is covered by a pair of the same pipes that starts no earlier
+    and ends no later; the wrap to the next use of the slot is also covered by a pair P to Q
+    within the iteration, because Q keeps its own order.
+    """
+    full: list[Pair] = []
+    for k, then in enumerate(accesses):
+        for pipe in dict.fromkeys(a.pipe for a in accesses[:k]):
+            conflicts = [a for a in accesses[:k] if a.pipe == pipe and _conflict(a, then)]
+            if conflicts and not _covered(full, conflicts[-1], then):
+                full.append((conflicts[-1], then))
+    free: list[Pair] = []
+    for then in accesses:
+        for pipe in dict.fromkeys(a.pipe for a in accesses):
+            conflicts = [a for a in accesses if a.pipe == pipe and _conflict(a, then)]
+            if not conflicts or any(f.pipe == pipe and t.pipe == then.pipe and f.order >= conflicts[-1].order for f, t in full):
+                continue
+            if not any(f.pipe == pipe and t.pipe == then.pipe and t.order <= then.order for f, t in free):
+                free.append((conflicts[-1], then))
+    full = without_implied(full, [], full)
+    return full, without_implied(free, full, free)
+
+
+def without_implied(pairs: list[Pair], full: list[Pair], free: list[Pair]) -> list[Pair]:
+    """The pairs that the others, chained through the pipes' own order, do not already imply.
+
+    With an empty ``full`` the pairs lie within one iteration; otherwise they go from one use of
+    the slot to the next, and chains may use ``full`` pairs of both.
+    """
+    kept = list(pairs)
+    wraps = bool(full) or pairs is not free
+    for pair in pairs:
+        others = [p for p in kept if p is not pair]
+        if wraps:
+            edges = [(f, t, k, k) for f, t in full for k in (0, 1)] + [(f, t, 0, 1) for f, t in others]
+        else:
+            edges = [(f, t, 0, 0) for f, t in others]
+        if _chained(pair, edges, 1 if wraps else 0):
+            kept = others
+    return kept
+
+
+def _chained(pair: Pair, edges: list[tuple[Access, Access, int, int]], end: int) -> bool:
+    """Is there a chain of edges from the end of ``pair[0]`` to the start of ``pair[1]``?"""
+    first, then = pair
+    reached = [(first.pipe, 0, first.order)]
+    for pipe, use, order in reached:
+        if pipe == then.pipe and len(reached) > 1 and (use, order) <= (end, then.order) and pipe != first.pipe:
+            return True
+        for f, t, from_use, to_use in edges:
+            step = (t.pipe, to_use, t.order)
+            if f.pipe == pipe and (from_use, f.order) >= (use, order) and step not in reached:
+                reached.append(step)
+    return False
+
+
+def _conflict(a: Access, b: Access) -> bool:
+    return a.pipe != b.pipe and (a.writes or b.writes)
+
+
+def _covered(pairs: list[Pair], first: Access, then: Access) -> bool:
+    return any(
+        f.pipe == first.pipe and t.pipe == then.pipe and f.order >= first.order and t.order <= then.order
+        for f, t in pairs
+    )
+
+
+def attach(edits: Edits, flag: Flag, access: Access, core: str, kind: str) -> None:
+    """A flag on the row itself, or on a ``sync`` row outside the loop that stands for it."""
+    if not access.is_loop:
+        (edits.waits if kind == "wait" else edits.sets).setdefault(access.path, []).append(flag)
+        return
+    row = Row("sync", None, (), core, access.pipe, **{kind: (flag,)})  # type: ignore[arg-type]
+    (edits.before if kind == "wait" else edits.behind).setdefault(access.path, []).append(row)
+
+
+def barrier(edits: Edits, access: Access, core: str) -> None:
+    """All pipes of the core stop before ``access``: the order of last resort."""
+    row = Row("barrier", None, (), core, "ALL", access.shift)
+    edits.before.setdefault(access.path, []).append(row)
+
+
+def applied(block: Block, edits: Edits, path: Path) -> Block:
+    """The tree with all edits made; neighbouring ``sync`` rows of one pipe become one."""
+    out: list[Node] = []
+    for k, node in enumerate(block):
+        here = (*path, k)
+        out.extend(merged(edits.before.get(here, [])))
+        if isinstance(node, Loop):
+            out.append(replace(node, body=applied(node.body, edits, here)))
+        elif isinstance(node, Row):
+            waits, sets = tuple(edits.waits.get(here, ())), tuple(edits.sets.get(here, ()))
+            out.append(replace(node, wait=waits, set=sets))
+        out.extend(merged(edits.behind.get(here, [])))
+    return tuple(out)
+
+
+def merged(rows: list[Row]) -> list[Row]:
+    """sync | wait a; sync | wait b, same core and pipe --> sync | wait a b."""
+    by_place: dict[tuple[str, str, str], Row] = {}
+    for r in rows:
+        key = (r.op, r.core, r.pipe)
+        old = by_place.get(key)
+        by_place[key] = r if old is None else replace(old, wait=(*old.wait, *r.wait), set=(*old.set, *r.set))
+    return list(by_place.values())
+
+
+def prime_rows(events: list[Event], kind: str) -> list[Row]:
+    """Rows that set every free flag before the first use, or wait for all of them at the end."""
+    rows = []
+    for e in events:
+        count = len(e.ids)
+        flags = tuple(Flag(e.name, None if count == 1 else Const(k)) for k in range(count))
+        pipe = e.src if kind == "set" else e.dst
+        rows.append(Row("sync", None, (), e.core, pipe, **{kind: flags}))  # type: ignore[arg-type]
+    return sorted(merged(rows), key=lambda r: CORES.index(r.core))
+
+
+# ------------------------------------------------------------------------------------ barriers
+
+
+def with_barriers(kernel: Kernel) -> Kernel:
+    """A barrier before every V or M row that depends on an unfinished row of its own pipe.
+
+    V: reading or writing over what was written needs one, writing over what was only read does not
+    (MACHINE.md R8, 6.3).  M: accumulating onto a product needs one; a new product over an old one
+    is ordered through the FIX pipe that reads between them.
+    """
+    body = kernel.body
+    for pipe, depends in (("V", touched), ("M", read)):
+        body = _barriers(body, pipe, depends, set())[0]
+    return replace(kernel, body=body)
+
+
+def _barriers(
+    block: Block, pipe: str, depends: Callable[[Row], set[str]], dirty: set[str]
+) -> tuple[Block, set[str]]:
+    """The block with barriers, and the buffers that may hold unfinished writes behind it.
+
+    Rows of equal shift run together or not at all; what was unfinished before such a run may
+    still be unfinished behind it.
+    """
+    mine = [n for n in block if isinstance(n, Row) and n.pipe == pipe and n.op != "sync"]
+    skippable = len({n.shift for n in mine}) > 1
+    out: list[Node] = []
+    shift: int | None = None
+    skipped: set[str] = set()
+    for node in block:
+        if isinstance(node, Loop):
+            inside, after = _barriers(node.body, pipe, depends, dirty)
+            while not after <= dirty:
+                dirty = dirty | after
+                inside, after = _barriers(node.body, pipe, depends, dirty)
+            out.append(replace(node, body=inside))
+        elif isinstance(node, Row) and node.pipe == pipe and node.op != "sync":
+            if node.shift != shift:
+                dirty = dirty | skipped
+                shift, skipped = node.shift, dirty if skippable else set()
+            if depends(node) & dirty:
+                out.append(Row("barrier", None, (), node.core, pipe, node.shift, loc=node.loc))
+                dirty = set()
+            out.append(node)
+            dirty = dirty | written(node)
+        else:
+            out.append(node)
+    return tuple(out), dirty | skipped
+
+
+def read(row: Row) -> set[str]:
+    return {x.name for x in row.args if isinstance(x, Ref)}
+
+
+def touched(row: Row) -> set[str]:
+    return {x.name for x in (*row.args, row.out) if isinstance(x, Ref)}
+
+
+def written(row: Row) -> set[str]:
+    names = {row.out.name} if isinstance(row.out, Ref) else set()
+    if OPS[row.op].scratch and isinstance(row.args[-1], Ref):
+        names.add(row.args[-1].name)
+    return names
+
+
+def with_final_drains(kernel: Kernel) -> Kernel:
+    """Before the kernel returns, each core waits for its writes to GM (MACHINE.md R10)."""
+    rows = []
+    for core in CORES:
+        pipe = STORE_PIPE[core]
+        if any(r.core == core and r.pipe == pipe and isinstance(r.out, View | Queue) for r in all_rows(kernel.body)):
+            rows.append(Row("drain", None, (Word(pipe),), core, "S"))
+    return replace(kernel, body=(*kernel.body, *rows))

@@ -1,0 +1,294 @@
+"""What a well-formed program is: tables, and one walk that checks a kernel against them.
+
+``verify`` runs after the tracer, after every pass and after parsing.  It knows names, types,
+cores, pipes and memories; it does not know order (``lowering/hazards.py`` proves that) and not
+capacity (``lowering/place.py`` and the proof do).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pto.errors import PtoError
+from pto.ir import (
+    CORES,
+    Bin,
+    Block,
+    Const,
+    Define,
+    Kernel,
+    Loc,
+    Loop,
+    Operand,
+    Output,
+    Queue,
+    Ref,
+    Row,
+    Scalar,
+    Span,
+    Var,
+    View,
+    Word,
+    names_in,
+)
+from pto.ops import OPS
+from pto.types import TileType
+
+
+class LegalityError(PtoError):
+    """A program that no machine of this family can run as written."""
+
+
+UB, L1, L0A, L0B, L0C, GM, FIFO = "ub", "l1", "l0a", "l0b", "l0c", "gm", "fifo"
+
+MOVES: Mapping[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = MappingProxyType(
+    {
+        ("load", "cube"): ((GM,), (L1,)),
+        ("load", "vector"): ((GM,), (UB,)),
+        ("store", "cube"): ((L0C,), (GM,)),
+        ("store", "vector"): ((UB,), (GM,)),
+        ("move", "cube"): ((L1,), (L0A, L0B)),
+        ("matmul", "cube"): ((L0A, L0B, L0C), (L0C,)),
+        ("push", "cube"): ((L0C,), (FIFO,)),
+        ("push", "vector"): ((UB,), (FIFO,)),
+        ("push_data", "cube"): ((L0C,), (FIFO,)),
+        ("push_data", "vector"): ((UB,), (FIFO,)),
+        ("record", "cube"): ((FIFO,), ()),
+        ("record", "vector"): ((FIFO,), ()),
+        ("pop", "cube"): ((FIFO,), (L1,)),
+        ("pop", "vector"): ((FIFO,), (UB,)),
+    }
+)
+"""(op, core) -> memories its tile operands may come from, memories its result may go to
+(MACHINE.md 2.4, 3.2).  Vector arithmetic stays in UB."""
+
+STORE_PIPE = MappingProxyType({"cube": "FIX", "vector": "MTE3"})
+"""The pipe that leaves the core: L0C through FIX, UB through MTE3 (MACHINE.md 3.1)."""
+
+VECTOR_DTYPES = ("f32", "f16", "i32")
+"""Element types the vector unit computes with (CPP.md section 1)."""
+
+ANY_DTYPE = ("astype", "full", "copy", "pad", "keep")
+"""Vector ops that move or fill elements, whatever their type."""
+
+
+def verify(kernel: Kernel) -> Kernel:
+    """``kernel`` itself, if every row is legal.
+
+    Raises:
+        LegalityError: for the first row that is not, at its source line.
+    """
+    scheduled = bool(kernel.buffers)
+    check = _Scheduled(kernel) if scheduled else _Traced(kernel)
+    check.block(kernel.body)
+    return kernel
+
+
+class _Checker:
+    """Walks the tree with the names known so far."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.params = {p.name: p for p in kernel.params}
+        self.scalars = {p.name for p in kernel.params if p.shape is None} | set(kernel.dims)
+        self.scalars |= {f"pid{a}" for a in range(len(kernel.grid))}
+        self.scalars |= {"block_idx", "block_num", "lane"}
+        self.tiles: dict[str, TileType] = {}
+
+    def block(self, block: Block) -> None:
+        for node in block:
+            if isinstance(node, Row):
+                self.row(node)
+            elif isinstance(node, Loop):
+                self.loop(node)
+            else:
+                self.expr(node.test, node.loc)
+                self.block(node.then)
+                self.block(node.orelse)
+
+    def loop(self, loop: Loop) -> None:
+        self.expr(loop.trips, loop.loc)
+        self.scalars |= {loop.index, loop.total} - {""}
+        self.block(loop.body)
+
+    def row(self, row: Row) -> None:
+        raise NotImplementedError
+
+    def expr(self, e: object, loc: Loc | None) -> None:
+        if isinstance(e, Const | Var | Bin):
+            for name in names_in(e):
+                if name not in self.scalars:
+                    raise LegalityError(f"'{name}' is not a scalar known here", loc)
+
+    def view(self, view: View, row: Row, tile: TileType | None) -> None:
+        param = self.params.get(view.tensor)
+        if param is None or param.shape is None or len(param.shape) != len(view.index):
+            raise LegalityError(f"'{view.tensor}' is not a tensor of {len(view.index)} dimensions", row.loc)
+        for item in view.index:
+            self.expr(item.start if isinstance(item, Span) else item, row.loc)
+            if isinstance(item, Span) and item.valid is not None:
+                self.expr(item.valid, row.loc)
+        if tile is None:
+            return
+        sizes = [s.size for s in view.spans]
+        rows, cols = [1, *sizes] if len(sizes) == 1 else sizes
+        if TileType(param.dtype, rows, cols) != tile:
+            raise LegalityError(f"{row.op}: the view is {param.dtype}[{rows}, {cols}], the tile {tile}", row.loc)
+
+
+def _shape_of(x: Ref, t: TileType) -> TileType:
+    return TileType(t.dtype, t.cols, t.rows) if x.transposed else t
+
+
+def check_types(row: Row, out: TileType | None, args: list[TileType]) -> None:
+    """Types of the tile operands of an arithmetic row against its result."""
+    op = OPS[row.op]
+
+    def bad(why: str) -> LegalityError:
+        found = ", ".join(map(str, args))
+        return LegalityError(f"{row.op}: {why}; operands {found}, result {out}", row.loc)
+
+    if out is None or op.kind in ("move", "sync", "scalar"):
+        return
+    if op.kind in ("unary", "binary", "reduce", "fill") and row.op not in ANY_DTYPE:
+        if any(t.dtype not in VECTOR_DTYPES for t in (out, *args)):
+            raise bad("the vector unit computes in f32, f16 and i32 only")
+    if row.op == "matmul":
+        a, b = args[0], args[1]
+        want = TileType("f32", a.rows, b.cols)
+        if a.cols != b.rows or a.dtype != b.dtype or out != want or args[2:] not in ([], [want]):
+            raise bad(f"[m, k] @ [k, n] of one dtype gives {want}")
+    elif op.kind == "reduce":
+        if (out.dtype, out.rows, out.cols) != (args[0].dtype, args[0].rows, 1):
+            raise bad("the result has one column")
+    elif row.op == "astype":
+        if (out.rows, out.cols) != (args[0].rows, args[0].cols) or row.args[1] != Word(out.dtype):
+            raise bad("shape and dtype must follow the operands")
+    elif op.kind in ("unary", "binary"):
+        x, *rest = args
+        forms = [x, TileType(x.dtype, x.rows, 1), TileType(x.dtype, 1, x.cols)]
+        if out != x or any(y not in forms for y in rest):
+            raise bad("the second operand must be a tile of that shape, [rows, 1], [1, cols] or a scalar")
+
+
+class _Traced(_Checker):
+    """Values are defined once, before they are used, and no row has a place yet."""
+
+    def row(self, row: Row) -> None:
+        if row.op not in OPS:
+            raise LegalityError(f"'{row.op}' is not an op", row.loc)
+        args = [self.argument(a, row) for a in row.args]
+        if isinstance(row.out, Define):
+            if row.out.name in self.tiles:
+                raise LegalityError(f"'{row.out.name}' is defined twice", row.loc)
+            check_types(row, row.out.type, [t for t in args if t is not None])
+            if row.op == "load" and isinstance(row.args[0], View):
+                self.view(row.args[0], row, row.out.type)
+            self.tiles[row.out.name] = row.out.type
+        elif isinstance(row.out, Scalar):
+            self.scalars.add(row.out.name)
+        elif isinstance(row.out, View):
+            self.view(row.out, row, args[0])
+
+    def argument(self, x: Operand, row: Row) -> TileType | None:
+        if isinstance(x, Ref):
+            if x.name not in self.tiles:
+                raise LegalityError(f"'{x.name}' is not defined here", row.loc)
+            return _shape_of(x, self.tiles[x.name])
+        if isinstance(x, View):
+            self.view(x, row, None)
+        self.expr(x, row.loc)
+        return None
+
+    def loop(self, loop: Loop) -> None:
+        for c in loop.carry:
+            if c.init.name != "zero" and self.tiles.get(c.init.name) != c.type:
+                raise LegalityError(f"carry '{c.name}' does not start from a {c.type}", loop.loc)
+            self.tiles[c.name] = c.type
+        super().loop(loop)
+        for c, r in zip(loop.carry, loop.result, strict=True):
+            if self.tiles.get(r.name) != c.type:
+                raise LegalityError(f"carry '{c.name}' does not end as a {c.type}", loop.loc)
+            self.tiles[c.last] = c.type
+
+
+class _Scheduled(_Checker):
+    """Every row has a core and a pipe that can run it, on buffers in the right memories."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self.buffers = {b.name: b for b in kernel.buffers}
+        self.fifos = {f.name: f for f in kernel.fifos}
+        self.events = {e.name: e for e in kernel.events}
+        self.tiles = {b.name: b.type for b in kernel.buffers}
+
+    def row(self, row: Row) -> None:
+        op = OPS.get(row.op)
+        if op is None:
+            raise LegalityError(f"'{row.op}' is not an op", row.loc)
+        if row.core not in CORES or row.pipe not in op.pipes:
+            raise LegalityError(f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}'", row.loc)
+        if isinstance(row.out, Scalar):
+            self.scalars.add(row.out.name)
+        for x in (*row.args, row.out):
+            self.operand(x, row)
+        self.places(row)
+        self.flags(row)
+        out = self.tiles[row.out.name] if isinstance(row.out, Ref) else None
+        args = [_shape_of(a, self.tiles[a.name]) for a in row.args if isinstance(a, Ref)]
+        check_types(row, out, args)
+        if row.op == "load" and isinstance(row.args[0], View):
+            self.view(row.args[0], row, out)
+        if isinstance(row.out, View):
+            self.view(row.out, row, args[0])
+        if row.op == "move" and out != args[0]:
+            raise LegalityError(f"move: {args[0]} to {out}", row.loc)
+
+    def operand(self, x: Operand | Output | None, row: Row) -> None:
+        if isinstance(x, Ref):
+            if x.name not in self.buffers:
+                raise LegalityError(f"'{x.name}' is not a buffer", row.loc)
+            if self.buffers[x.name].core != row.core:
+                raise LegalityError(f"buffer '{x.name}' belongs to the other core", row.loc)
+            if (x.index is None) != (self.buffers[x.name].depth == 1):
+                raise LegalityError(f"'{x.name}' needs a slot exactly if it has more than one", row.loc)
+            self.expr(x.index, row.loc)
+        elif isinstance(x, Queue) and x.name not in self.fifos:
+            raise LegalityError(f"'{x.name}' is not a FIFO", row.loc)
+        elif isinstance(x, View):
+            self.view(x, row, None)
+        self.expr(x, row.loc)
+
+    def places(self, row: Row) -> None:
+        """Memories of the operands against ``MOVES``."""
+        if OPS[row.op].kind in ("scalar", "sync"):
+            return
+        sources, results = MOVES.get((row.op, row.core), ((UB,), (UB,)))
+        for x in row.args:
+            if self.space(x) not in (*sources, None):
+                raise LegalityError(f"{row.op} on the {row.core} core cannot read {self.space(x)}", row.loc)
+        if self.space(row.out) not in (*results, None):
+            raise LegalityError(f"{row.op} on the {row.core} core cannot write {self.space(row.out)}", row.loc)
+        if row.op in ("store", "push", "push_data", "record") and row.pipe != STORE_PIPE[row.core]:
+            raise LegalityError(f"{row.op} of the {row.core} core runs on {STORE_PIPE[row.core]}", row.loc)
+
+    def space(self, x: object) -> str | None:
+        if isinstance(x, Ref):
+            return self.buffers[x.name].space
+        return GM if isinstance(x, View) else FIFO if isinstance(x, Queue) else None
+
+    def flags(self, row: Row) -> None:
+        for kind, flags, end in (("wait", row.wait, "dst"), ("set", row.set, "src")):
+            for flag in flags:
+                event = self.events.get(flag.name)
+                if event is None or event.core != row.core:
+                    raise LegalityError(f"'{flag.name}' is not an event of the {row.core} core", row.loc)
+                if getattr(event, end) != row.pipe:
+                    raise LegalityError(
+                        f"'{flag.name}' goes {event.src} -> {event.dst}: a row of {row.pipe} cannot {kind} it",
+                        row.loc,
+                    )
+                if (flag.index is None) != (len(event.ids) == 1):
+                    raise LegalityError(f"'{flag.name}' has {len(event.ids)} ids, an index must pick one", row.loc)
+                self.expr(flag.index, row.loc)
