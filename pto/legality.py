@@ -110,7 +110,7 @@ class _Checker:
     def loop(self, loop: Loop) -> None:
         self.expr(loop.trips, loop.loc)
         self.scalars |= {loop.index, loop.total} - {""}
-        self.block(loop.body)
+        self.block(in_own_order(loop.body))
 
     def row(self, row: Row) -> None:
         raise NotImplementedError
@@ -135,6 +135,11 @@ class _Checker:
         rows, cols = [1, *sizes] if len(sizes) == 1 else sizes
         if TileType(param.dtype, rows, cols) != tile:
             raise LegalityError(f"{row.op}: the view is {param.dtype}[{rows}, {cols}], the tile {tile}", row.loc)
+
+
+def in_own_order(body: Block) -> Block:
+    """The nodes of a loop body as one iteration meets them: larger shifts run in earlier steps."""
+    return tuple(sorted(body, key=lambda n: -n.shift if isinstance(n, Row) else 0))
 
 
 def _shape_of(x: Ref, t: TileType) -> TileType:
