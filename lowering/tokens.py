@@ -1,0 +1,355 @@
+"""Proof by running twice: a flow stores what its scheduled program stores, for ragged trip counts.
+
+In: a flow.  Both sides run with tokens: a value is the number of the expression that made it, so
+two values are equal if and only if they were made the same way from the same inputs.  The scheduled
+side is literal and shares nothing with the builder of the flow: cores one after the other, steps
+and shifts, ring slots by number, FIFOs as queues, scalars per iteration.
+
+Sizes and trip counts that depend on data are made up (the same on both sides): 0, 1, and up to more
+than any ring is deep, in two different orders.  Everything in a schedule repeats with the slot
+period, so that decides every trip count (the argument of ``lowering/hazards.py``).
+
+Raises ``ScheduleError`` with the first row and iteration that differ.  Non-goals: bounds, numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field
+
+from lowering.flow import ALIASES, SILENT, Choice, Flow, Part, Repeat, Step, Use
+from pto.errors import ScheduleError
+from pto.ir import (
+    CORES,
+    Bin,
+    Block,
+    Branch,
+    Const,
+    Expr,
+    Kernel,
+    Loop,
+    Queue,
+    Ref,
+    Row,
+    Scalar,
+    Span,
+    Var,
+    View,
+    Word,
+    own_rows,
+    substitute,
+)
+from pto.ops import OPS
+from pto.text import expr as expr_text
+from pto.text import statement
+
+UNDEFINED = 0
+TRIPS = ((6, 3, 0, 1, 2, 5, 4), (5, 1, 4, 0, 3, 2, 6, 0, 0, 1))
+"""Made-up trip counts, in the order in which new ones are asked for: the first is the outermost."""
+MOST = 9
+"""A constant trip count above this is cut to it."""
+
+Log = dict[tuple[int, tuple[int, ...]], int]
+"""(row, iterations of the loops around it) -> token."""
+
+
+@dataclass
+class World:
+    """The numbering of tokens and the made-up facts, shared by both sides."""
+
+    trips: tuple[int, ...]
+    numbers: dict[object, int] = field(default_factory=dict)
+    facts: dict[Expr, int] = field(default_factory=dict)
+
+    def token(self, made: object) -> int:
+        return self.numbers.setdefault(made, len(self.numbers) + 1)
+
+    def count(self, e: Expr) -> int:
+        """The trip count of a loop."""
+        if isinstance(e, Const):
+            return min(int(e.value), MOST)
+        return self.facts.setdefault(e, self.trips[len(self.facts) % len(self.trips)])
+
+    def truth(self, e: Expr) -> bool:
+        """Which way a branch goes."""
+        return bool(e.value) if isinstance(e, Const) else len(expr_text(e)) % 2 == 0
+
+    def made(self, op: str, args: Iterable[object]) -> int:
+        """The token of an op; a matmul that overwrites does not depend on what it overwrites."""
+        found = list(args)
+        if op == "matmul" and len(found) > 2:
+            test = found[3] if len(found) == 4 else Const(1)
+            assert isinstance(test, Const | Var | Bin)
+            keep = found[2] != (UNDEFINED, False) and (not isinstance(test, Const) or test.value)
+            found = found[:3] if keep else found[:2]
+        return self.token((op, *found))
+
+
+def view_text(view: View, values: dict[str, Expr]) -> tuple[object, ...]:
+    """A view with its names replaced; ``lane`` and halves do not matter here."""
+    values = {**values, "lane": Const(0)}
+    out: list[object] = [view.tensor]
+    for item in view.index:
+        if isinstance(item, Span):
+            valid = None if item.valid is None else substitute(item.valid, values)
+            out.append((substitute(item.start, values), valid))
+        else:
+            out.append((substitute(item, values), None))
+    return tuple(out)
+
+
+# ---------------------------------------------------------------------- the scheduled side
+
+
+@dataclass
+class Frame:
+    """Scalars of one iteration on one core, on top of those around it."""
+
+    values: dict[str, Expr]
+    at: tuple[int, ...]
+
+
+class Core:
+    """One core: runs its rows in order and gives way while a pop finds nothing."""
+
+    def __init__(self, kernel: Kernel, name: str, world: World, shared: Shared) -> None:
+        self.kernel, self.name, self.world, self.shared = kernel, name, world, shared
+        self.slots: dict[tuple[str, object], int] = {}
+        self.depth = {b.name: b.depth for b in kernel.buffers}
+        self.totals: dict[int, int] = {}
+
+    def block(self, block: Block, frame: Frame) -> Generator[None]:
+        for node in block:
+            if isinstance(node, Row):
+                yield from self.row(node, frame)
+            elif isinstance(node, Loop):
+                yield from self.loop(node, frame)
+            else:
+                way = self.world.truth(substitute(node.test, frame.values))
+                yield from self.block(node.then if way else node.orelse, frame)
+
+    def loop(self, loop: Loop, frame: Frame) -> Generator[None]:
+        n = self.world.count(substitute(loop.trips, frame.values))
+        done = self.totals.get(id(loop), 0)
+        frames = []
+        for i in range(n):
+            names: dict[str, Expr] = {loop.index: Const(i), loop.total: Const(done + i)}
+            frames.append(Frame({**frame.values, **names}, (*frame.at, i)))
+        low, high = loop.shifts
+        for t in range(-high, n - low):
+            yield from self.iteration(loop.body, t, frames)
+        self.totals[id(loop)] = done + n
+
+    def iteration(self, block: Block, t: int, frames: list[Frame]) -> Generator[None]:
+        """One step of a loop: each row for its own iteration."""
+        for node in block:
+            if isinstance(node, Row):
+                if 0 <= t + node.shift < len(frames):
+                    yield from self.row(node, frames[t + node.shift])
+            elif isinstance(node, Loop):
+                if 0 <= t < len(frames):
+                    yield from self.loop(node, frames[t])
+            else:
+                yield from self.branch(node, t, frames)
+
+    def branch(self, node: Branch, t: int, frames: list[Frame]) -> Generator[None]:
+        """A branch in a loop: the test, too, is that of each row's own iteration."""
+        shifts = sorted({r.shift for r in own_rows((node,)) if r.core == self.name} or {0})
+        for s in shifts:
+            if 0 <= t + s < len(frames):
+                way = self.world.truth(substitute(node.test, frames[t + s].values))
+                block = node.then if way else node.orelse
+                mine = tuple(x for x in block if not isinstance(x, Row) or x.shift == s)
+                yield from self.iteration(mine, t, frames)
+
+    def row(self, row: Row, frame: Frame) -> Generator[None]:
+        if row.core != self.name or row.op in SILENT:
+            return
+        if row.op == "pop":
+            queue = row.args[0]
+            assert isinstance(queue, Queue)
+            while not self.shared.queues[queue.name]:
+                yield
+        self.execute(row, frame)
+
+    def execute(self, row: Row, frame: Frame) -> None:
+        if row.op == "let":
+            (value,) = row.args
+            assert isinstance(row.out, Scalar) and isinstance(value, Const | Var | Bin)
+            frame.values[row.out.name] = substitute(value, frame.values)
+            return
+        token = self.result(row, frame)
+        if isinstance(row.out, Scalar):
+            frame.values[row.out.name] = Var(f"%{token}")
+            return
+        if row.op not in ALIASES:
+            self.shared.log[id(row), frame.at] = token
+        if isinstance(row.out, Queue):
+            self.shared.queues[row.out.name].append(token)
+        elif isinstance(row.out, View):
+            self.shared.tensors[row.out.tensor] = token
+        else:
+            assert isinstance(row.out, Ref)
+            self.slots[self.slot(row.out, frame)] = token
+
+    def slot(self, ref: Ref, frame: Frame) -> tuple[str, object]:
+        index = substitute(ref.index or Const(0), frame.values)
+        if isinstance(index, Const):
+            return ref.name, index.value % self.depth[ref.name]
+        return ref.name, index
+
+    def result(self, row: Row, frame: Frame) -> int:
+        args = row.args[:-1] if OPS[row.op].scratch else row.args
+        if row.op in ALIASES:
+            (source,) = args
+            if isinstance(source, Queue):
+                return self.shared.queues[source.name].pop(0)
+            found = self.operand(source, frame)
+            assert isinstance(found, tuple)
+            value, transposed = found
+            assert isinstance(value, int)
+            return self.world.token(("T", value)) if transposed else value
+        operands = [self.operand(a, frame) for a in args]
+        place = row.out if isinstance(row.out, View) else None
+        tensors = [a.tensor for a in (place, *args) if isinstance(a, View)]
+        state = [self.shared.tensors[t] for t in tensors if t in self.shared.tensors]
+        where = [] if place is None else [view_text(place, frame.values)]
+        return self.world.made(row.op, [*where, *operands, *state])
+
+    def operand(self, a: object, frame: Frame) -> object:
+        if isinstance(a, Ref):
+            return self.slots.get(self.slot(a, frame), UNDEFINED), a.transposed
+        if isinstance(a, View):
+            return view_text(a, frame.values)
+        if isinstance(a, Word):
+            return a.name
+        assert isinstance(a, Const | Var | Bin)
+        return substitute(a, {**frame.values, "lane": Const(0)})
+
+
+@dataclass
+class Shared:
+    """What both cores see: FIFOs, tensors, and the log."""
+
+    queues: dict[str, list[int]]
+    tensors: dict[str, int]
+    log: Log = field(default_factory=dict)
+
+
+def run_schedule(kernel: Kernel, world: World) -> Shared:
+    """Both cores, taking turns whenever one waits."""
+    tensors = {
+        p.name: world.token(p.name) for p in kernel.params if p.direction in ("out", "inout")
+    }
+    shared = Shared({f.name: [] for f in kernel.fifos}, tensors)
+    cores = [Core(kernel, name, world, shared).block(kernel.body, Frame({}, ())) for name in CORES]
+    before = -1
+    while cores:
+        cores = [c for c in cores if next(c, "done") is None]
+        if cores and len(shared.log) == before:
+            raise ScheduleError("a pop waits for a push that never comes")
+        before = len(shared.log)
+    return shared
+
+
+# --------------------------------------------------------------------------- the flow side
+
+
+class Tokens:
+    """A flow run with tokens."""
+
+    def __init__(self, flow: Flow, world: World, tensors: dict[str, int]) -> None:
+        self.world = world
+        self.values = {flow.first[name]: token for name, token in tensors.items()}
+        self.scalars: dict[str, Expr] = {}
+        self.log: Log = {}
+
+    def parts(self, parts: list[Part], at: tuple[int, ...]) -> None:
+        for part in parts:
+            if isinstance(part, Step):
+                self.step(part, at)
+            elif isinstance(part, Repeat):
+                self.repeat(part, at)
+            else:
+                self.choice(part, at)
+
+    def get(self, value: int | None) -> int:
+        return UNDEFINED if value is None else self.values[value]
+
+    def step(self, step: Step, at: tuple[int, ...]) -> None:
+        if step.op in ALIASES:
+            (used,) = step.args
+            assert isinstance(used, Use)
+            token = self.get(used.value)
+            self.values[step.out] = self.world.token(("T", token)) if used.transposed else token
+            return
+        state = [] if step.state is None else [self.get(step.state)]
+        token = self.world.made(step.op, [*map(self.operand, step.args), *state])
+        self.values[step.out] = token
+        if step.op == "read":
+            self.scalars[f"%{step.out}"] = Var(f"%{token}")
+        else:
+            self.log[id(step.row), at] = token
+
+    def operand(self, a: object) -> object:
+        if isinstance(a, Use):
+            return self.get(a.value), a.transposed
+        if isinstance(a, View):
+            return view_text(a, self.scalars)
+        if isinstance(a, Word):
+            return a.name
+        assert isinstance(a, Const | Var | Bin)
+        return substitute(a, self.scalars)
+
+    def repeat(self, loop: Repeat, at: tuple[int, ...]) -> None:
+        now = [self.get(p.init) for p in loop.phis]
+        for i in range(self.world.count(substitute(loop.trips, self.scalars))):
+            self.scalars[loop.index] = Const(i)
+            self.values.update({p.inner: t for p, t in zip(loop.phis, now, strict=True)})
+            self.parts(loop.body, (*at, i))
+            now = [self.get(p.next) for p in loop.phis]
+        self.values.update({p.last: t for p, t in zip(loop.phis, now, strict=True)})
+
+    def choice(self, choice: Choice, at: tuple[int, ...]) -> None:
+        way = self.world.truth(substitute(choice.test, self.scalars))
+        self.parts(choice.then if way else choice.orelse, at)
+        for m in choice.merges:
+            self.values[m.out] = self.get(m.then if way else m.orelse)
+
+
+# ----------------------------------------------------------------------------- comparison
+
+
+def same_stores(flow: Flow) -> None:
+    """Raises ScheduleError unless both sides leave the same tensors behind."""
+    for trips in TRIPS:
+        world = World(trips)
+        shared = run_schedule(flow.kernel, world)
+        start = {p: world.token(p) for p in flow.first}
+        tokens = Tokens(flow, world, start)
+        tokens.parts(flow.parts, ())
+        if any(tokens.values[flow.last[name]] != t for name, t in shared.tensors.items()):
+            raise first_difference(flow.kernel, shared.log, tokens.log)
+
+
+def first_difference(kernel: Kernel, schedule: Log, flow: Log) -> ScheduleError:
+    """The first row, in the order of the schedule, that makes something else."""
+    rows = {id(r): r for r in rows_below(kernel.body)}
+    for (row, at), token in schedule.items():
+        if flow.get((row, at), token) != token:
+            text = statement(rows[row], kernel)
+            when = ", ".join(map(str, at))
+            message = f"'{text}' in iteration {when} reads the value of another iteration"
+            return ScheduleError(message, rows[row].loc, "run 'pto check' on the schedule")
+    return ScheduleError("the schedule stores in another order than its iterations do")
+
+
+def rows_below(block: Block) -> Iterable[Row]:
+    for node in block:
+        if isinstance(node, Row):
+            yield node
+        elif isinstance(node, Loop):
+            yield from rows_below(node.body)
+        else:
+            yield from rows_below(node.then)
+            yield from rows_below(node.orelse)
