@@ -26,6 +26,7 @@ from pto.ir import (
     Loc,
     Loop,
     Node,
+    Number,
     Operand,
     Queue,
     Ref,
@@ -36,6 +37,7 @@ from pto.ir import (
     View,
     all_rows,
     binary,
+    least,
     names_in,
     substitute,
 )
@@ -172,9 +174,11 @@ def _named_trips(block: Block, values: dict[str, Expr], taken: set[str]) -> Bloc
 def accumulate(kernel: Kernel) -> Kernel:
     """carry acc from full 0; acc' = acc + a @ b --> the matmul accumulates in L0C.
 
-    Applies where the carry is used for nothing else inside the loop; every other matmul with an
-    accumulator becomes a product and an addition on the vector core.
+    Applies where the carry is used for nothing else inside the loop and the loop provably runs
+    (nothing but a matmul can write L0C, so a loop that runs zero times would leave it undefined).
+    Every other matmul with an accumulator becomes a product and an addition on the vector core.
     """
+    bounds: dict[str, Number] = {d: 1 for d in kernel.dims}
     taken = names_taken(kernel)
     uses = count_uses(kernel.body)
     zeros = {
@@ -188,10 +192,14 @@ def accumulate(kernel: Kernel) -> Kernel:
         for node in block:
             if isinstance(node, Loop):
                 node = replace(node, body=visit(node.body))
-                for k in range(len(node.carry)):
+                runs = (least(node.trips, bounds) or 0) >= 1
+                for k in range(len(node.carry) if runs else 0):
                     node = _accumulating(node, k, uses, zeros)
                 out.append(node)
             elif isinstance(node, Row):
+                if node.op == "let" and isinstance(node.out, Scalar) and not isinstance(node.args[0], Ref):
+                    bound = least(node.args[0], bounds)  # type: ignore[arg-type]
+                    bounds.update({} if bound is None else {node.out.name: bound})
                 out.extend(_split_accumulator(node, taken, uses))
         return tuple(out)
 
@@ -578,22 +586,13 @@ class _Assigner:
         return tuple(refs), tail
 
     def last(self, c: Carry, loop: Loop, block: Block) -> None:
-        """The value after the loop; an accumulator of a loop that may not run is cleared."""
+        """The value after the loop, where it is needed."""
         if c.init.name != ZERO:
             self.home[c.last, "ub"] = c.last
             self.to_cube(c.last, block, loop.loc)
             return
         self.home[c.last, "l0c"] = c.last
-        may_be_empty = not (isinstance(loop.trips, Const) and loop.trips.value >= 1)
-        if may_be_empty and "store" in self.forms(c.last):
-            self.needs[c.last] = [Need("ub" if n.form == "store" else n.form, n.block) for n in self.needs[c.last]]
         self.from_cube(c.last, block, loop.loc)
-        if may_be_empty and (c.last, "ub") in self.home:
-            value = fresh(f"{c.last}_or_zero", self.taken)
-            lane = self.lane_type(c.type, loop.loc)
-            test = binary("<", Const(0), loop.trips)
-            self.emit("keep", "vector", "V", Define(value, lane), [Ref(self.at(c.last, "ub")), test], loop.loc)
-            self.home[c.last, "ub"] = value
 
 
 # ------------------------------------------------------------------------------ scalar rows

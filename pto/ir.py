@@ -481,6 +481,24 @@ def distance(a: Expr, b: Expr) -> Number | None:
     return terms.get("", 0) if not any(c for n, c in terms.items() if n) else None
 
 
+def least(e: Expr, known: dict[str, Number]) -> Number | None:
+    """A lower bound of ``e`` where ``known`` gives lower bounds of names; None if there is none."""
+    if isinstance(e, Const):
+        return e.value
+    if isinstance(e, Var):
+        return known.get(e.name)
+    a, b = least(e.a, known), least(e.b, known)
+    if e.op == "max":
+        return max((x for x in (a, b) if x is not None), default=None)
+    if e.op in ("//", "cdiv") and isinstance(e.b, Const) and e.b.value > 0 and a is not None:
+        return BINARY[e.op](a, e.b.value)
+    if a is None or b is None:
+        return None
+    if e.op == "+" or e.op == "min" or (e.op == "*" and a >= 0 and b >= 0):
+        return BINARY[e.op](a, b)
+    return None
+
+
 def disjoint(a: View, b: View) -> bool:
     """True if two views of one tensor, taken at the same moment, provably share no element."""
     for x, y in zip(a.index, b.index, strict=True):
