@@ -52,6 +52,7 @@ from pto.ir import (
     Scalar,
     View,
     Word,
+    all_rows,
 )
 from pto.ops import OPS
 from pto.text import statement
@@ -240,7 +241,8 @@ class Core:
         """
         for node in block:
             if isinstance(node, Loop):
-                yield Entry(0, guards, NOTHING, self.round(node))
+                if any(r.core == self.name for r in all_rows(node.body)):
+                    yield Entry(0, guards, NOTHING, self.round(node))
             elif isinstance(node, Branch):
                 test = compiled(node.test)
                 yield from self.entries(node.then, (*guards, (test, True)))
