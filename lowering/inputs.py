@@ -326,7 +326,8 @@ class _Walk:
         order = sorted(block, key=lambda n: -n.shift if isinstance(n, Row) else 0)
         for node in order:
             if isinstance(node, Loop):
-                self.loop(node, lines)
+                if any(r.core == self.core for r in all_rows(node.body)):
+                    self.loop(node, lines)
             elif isinstance(node, Branch):
                 self.branch(node, lines)
             elif node.core == self.core:

@@ -67,8 +67,9 @@ def draw(
     edges = np.array([0, 1, block - 1, block, block + 1, context])
     lens = np.full(batch, context)
     if ragged:
-        lens = np.where(np.arange(batch) < len(edges), np.resize(edges, batch), rng.integers(0, context + 1, batch))
-        lens = rng.permutation(np.minimum(lens, context))
+        drawn = rng.integers(0, context + 1, batch)
+        lens = np.where(np.arange(batch) < len(edges), np.resize(rng.permutation(edges), batch), drawn)
+        lens = np.minimum(lens, context)
     width = max(1, -(-context // block))
     counts = -(-lens // block)
     pages = int(counts.sum()) + 3
