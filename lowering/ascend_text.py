@@ -1,0 +1,352 @@
+"""C++ spellings of the program's parts: types, tiles, scalars, ring slots, event ids.
+
+In: parts of a scheduled kernel.  Out: C++ text.  Invariant: one part, one spelling, whatever the
+kernel; nothing here knows an op.  Integer operands of ``//``, ``%`` and ``cdiv`` are taken as
+non-negative (C++ rounds towards zero), which every index in a legal schedule is.
+Non-goals: choosing anything (slots, addresses, ids and order are the schedule's).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from lowering.target import Target
+from pto.errors import ScheduleError, ShapeError
+from pto.ir import (
+    Bin,
+    Buffer,
+    Const,
+    Event,
+    Expr,
+    Kernel,
+    Number,
+    Queue,
+    Ref,
+    Var,
+    all_rows,
+    binary,
+)
+from pto.text import PRECEDENCE
+from pto.types import DTYPE_BYTES
+
+INDENT = "    "
+CPP_TYPE: Mapping[str, str] = MappingProxyType(
+    {"f32": "float", "f16": "half", "bf16": "bfloat16_t", "i32": "int32_t"}
+)
+FLOATS = ("f32", "f16", "bf16")
+
+# (space, layout) -> alias template at the top of the file.  The library keeps an L1 tile in layout
+# zn as its transpose: that is how the matrix unit takes a right operand (CPP.md section 1).
+TILES: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ("l1", "nz"): "L1Nz",
+        ("l1", "zn"): "L1Zn",
+        ("l0a", "zz"): "L0A",
+        ("l0b", "zn"): "L0B",
+        ("l0c", "nz"): "L0C",
+        ("ub", "nd"): "Ub",
+        ("ub", "dn"): "UbColumn",
+    }
+)
+
+# Names that the emitted functions use themselves, and the C++ words a user's name could hit.
+RESERVED = frozenset(
+    """args data clipped min_of max_of signal lane_shift INF L1Nz L1Zn L0A L0B L0C Ub UbColumn
+    GmRows GmColumns Shape Stride Tile pto std event_t half bfloat16_t int32_t int64_t
+    orch_args task task_args alignas asm auto bool break case catch char class const constexpr
+    continue default delete do double else enum explicit export extern false float for friend goto
+    if inline int long main mutable namespace new noexcept not nullptr operator or and private protected public
+    register return short signed sizeof static struct switch template this throw true try typedef
+    typename union unsigned using virtual void volatile while xor""".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a scalar lives in C++: its text, its kind, and whether its row declares it."""
+
+    text: str
+    is_float: bool = False
+    is_declared_by_row: bool = False
+
+
+Env = Mapping[str, Place]
+"""Scalar name in the program -> its place in the scope being written."""
+
+
+@dataclass
+class Names:
+    """Identifiers of one C++ function: program names keep theirs, others take the next free one."""
+
+    taken: set[str] = field(default_factory=set)
+
+    def fresh(self, wish: str) -> str:
+        """``wish`` or ``wish_2``, ``wish_3``, ...: an identifier that nothing else has."""
+        name, n = wish, 1
+        while name in self.taken or name in RESERVED:
+            n += 1
+            name = f"{wish}_{n}"
+        self.taken.add(name)
+        return name
+
+
+def identifier(name: str) -> str:
+    """A program name as a C++ identifier: dots become underscores, C++ words get one behind."""
+    name = name.replace(".", "_")
+    return f"{name}_" if name in RESERVED else name
+
+
+def camel(name: str) -> str:
+    """``kv_ring`` -> ``KvRing``."""
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[_.]", name) if part)
+
+
+def indented(lines: list[str]) -> list[str]:
+    """The lines one level deeper; preprocessor lines and empty ones stay."""
+    return [INDENT + line if line and not line.startswith("#") else line for line in lines]
+
+
+def braced(head: str, body: list[str]) -> list[str]:
+    """``head {``, the body one level deeper, ``}``."""
+    return [f"{head} {{", *indented(body), "}"]
+
+
+def round_up(n: int, multiple: int) -> int:
+    """The smallest multiple not below ``n``."""
+    return -(-n // multiple) * multiple
+
+
+# ---------------------------------------------------------------------------------- scalars
+
+
+def float_literal(value: Number) -> str:
+    """A ``float`` with the value's shortest decimal form."""
+    if math.isinf(value):
+        return "INF" if value > 0 else "-INF"
+    return f"{float(value)!r}f"
+
+
+def is_float(e: Expr, env: Env) -> bool:
+    """Whether ``e`` has a fractional value; everything else is ``int64_t``."""
+    if isinstance(e, Const):
+        return isinstance(e.value, float)
+    if isinstance(e, Var):
+        return env[e.name].is_float
+    return e.op == "/" or is_float(e.a, env) or is_float(e.b, env)
+
+
+def scalar(e: Expr, env: Env, level: int = 0) -> str:
+    """``e`` in C++ with no more parentheses than it needs."""
+    if isinstance(e, Const):
+        text = float_literal(e.value) if isinstance(e.value, float) else str(e.value)
+        return f"({text})" if level > 1 and text.startswith("-") else text
+    if isinstance(e, Var):
+        return env[e.name].text
+    return FUNCTION_TEXT.get(e.op, infix)(e, env, level)
+
+
+def infix(e: Bin, env: Env, level: int) -> str:
+    """``a op b``; the integer quotient is C++'s ``/``, the true one goes through ``float``."""
+    mine = PRECEDENCE[e.op]
+    compares = mine == PRECEDENCE["<"]  # C++ ranks == below <, so operands of either get their own
+    a, b = scalar(e.a, env, mine + compares), scalar(e.b, env, mine + 1)
+    if e.op == "/" and not is_float(e.a, env):
+        a = f"static_cast<float>({scalar(e.a, env)})"
+    text = f"{a} {'/' if e.op == '//' else e.op} {b}"
+    return f"({text})" if mine < level else text
+
+
+def ceiling(e: Bin, env: Env, level: int) -> str:
+    """``cdiv(a, b)`` as ``(a + b - 1) / b``."""
+    last = binary("-", e.b, Const(1))
+    return infix(Bin("//", binary("+", e.a, last), e.b), env, level)
+
+
+def call(e: Bin, env: Env, _level: int) -> str:
+    """``min(a, b)`` and ``max(a, b)`` through the two functions at the top of the file."""
+    return f"{e.op}_of({scalar(e.a, env)}, {scalar(e.b, env)})"
+
+
+FUNCTION_TEXT = MappingProxyType({"min": call, "max": call, "cdiv": ceiling})
+
+
+def literal(e: Expr, dtype: str, env: Env) -> str:
+    """``e`` as an operand of a tile of ``dtype``: a literal of that type, or a conversion."""
+    cpp = CPP_TYPE[dtype]
+    if dtype in FLOATS:
+        text = float_literal(e.value) if isinstance(e, Const) else scalar(e, env)
+        plain = cpp == "float" and is_float(e, env) or cpp == "float" and isinstance(e, Const)
+        return text if plain else f"static_cast<{cpp}>({text})"
+    return scalar(e, env) if isinstance(e, Const) else f"static_cast<{cpp}>({scalar(e, env)})"
+
+
+def condition(test: Expr, env: Env) -> str:
+    """``test`` as the condition of an ``if``."""
+    if isinstance(test, Bin) and test.op in ("<", "<=", "==", "!="):
+        return scalar(test, env)
+    return f"{scalar(test, env, 2)} != 0"
+
+
+def modulo(index: Expr, count: int, env: Env, level: int = 0) -> str:
+    """Ring position ``index`` modulo ``count``; constant offsets are brought to 0 .. count - 1."""
+    if isinstance(index, Const):
+        return str(int(index.value) % count)
+    shift = 0
+    while isinstance(index, Bin) and index.op in "+-" and isinstance(index.b, Const):
+        shift += int(index.b.value) if index.op == "+" else -int(index.b.value)
+        index = index.a
+    if isinstance(index, Const):
+        return str((int(index.value) + shift) % count)
+    return scalar(Bin("%", binary("+", index, Const(shift % count)), Const(count)), env, level)
+
+
+# ------------------------------------------------------------------------------------ tiles
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A tile's C++ dimensions: stored rows and columns, and how many of them are valid."""
+
+    rows: int
+    cols: int
+    valid_rows: str
+    valid_cols: str
+
+
+def stored_shape(buffer: Buffer) -> tuple[int, int]:
+    """(rows, columns) the library's type is declared with.
+
+    An L1 tile in layout zn is stored as its transpose.  A column or a single row is filled up to a
+    whole 32-byte block; any other tile must have rows of whole blocks already.
+
+    Raises:
+        ShapeError: when a row of a tile is not a whole number of blocks.
+    """
+    t = buffer.type
+    block = 32 // DTYPE_BYTES[t.dtype]
+    if buffer.layout == "dn":
+        return round_up(t.rows, block), t.cols
+    if buffer.space == "ub" and t.rows == 1:
+        return 1, round_up(t.cols, block)
+    if buffer.space == "ub" and t.cols % block:
+        raise ShapeError(f"a row of {buffer.name}: {t} is not a multiple of 32 bytes")
+    return (t.cols, t.rows) if (buffer.space, buffer.layout) == ("l1", "zn") else (t.rows, t.cols)
+
+
+def tile_text(buffer: Buffer, valid: tuple[str, str] | None = None, pad: str = "") -> str:
+    """The type of a slot; ``valid``: its valid rows and columns, ``pad``: a pad value."""
+    stored, t = stored_shape(buffer), buffer.type
+    inside = valid or (str(t.rows), str(t.cols))
+    if (buffer.space, buffer.layout) == ("l1", "zn"):
+        inside = inside[1], inside[0]
+    shown = [CPP_TYPE[t.dtype], *map(str, stored)]
+    shown += inside if pad or inside != (str(stored[0]), str(stored[1])) else ()
+    return f"{TILES[buffer.space, buffer.layout]}<{', '.join([*shown, pad] if pad else shown)}>"
+
+
+def row_view(buffer: Buffer) -> Buffer:
+    """The bytes of a column ``[rows, 1]`` seen as one row ``[1, rows]``, which arithmetic takes."""
+    assert buffer.layout == "dn", buffer
+    return Buffer(
+        buffer.core,
+        buffer.space,
+        f"{buffer.name}_row",
+        buffer.depth,
+        type(buffer.type)(buffer.type.dtype, 1, buffer.type.rows),
+        "nd",
+        buffer.at,
+        buffer.stride,
+    )
+
+
+# ----------------------------------------------------------------------------------- events
+
+
+def event_id(event: Event, index: Expr | None, env: Env, constants: dict[str, str]) -> str:
+    """The id argument of ``set_flag``: ``EVENT_IDn``, or a sum that a running index selects."""
+    if index is None or isinstance(index, Const) or len(event.ids) == 1:
+        at = int(index.value) if isinstance(index, Const) else 0
+        return f"EVENT_ID{event.ids[at % len(event.ids)]}"
+    position = modulo(index, len(event.ids), env)
+    name = identifier(event.name).upper()
+    if event.ids == tuple(range(event.ids[0], event.ids[0] + len(event.ids))):
+        constants[name] = f"constexpr int {name} = {event.ids[0]};"
+        return f"static_cast<event_t>({name} + {position})"
+    ids = ", ".join(f"EVENT_ID{k}" for k in event.ids)
+    constants[name] = f"const event_t {name}[] = {{{ids}}};"
+    return f"{name}[{position}]"
+
+
+# ---------------------------------------------------------------------------------- context
+
+
+@dataclass
+class Context:
+    """What one core's function collects while its rows are written.
+
+    ``rows`` (row views of columns), ``constants`` and ``counters`` become declarations at the top
+    of the function, in the order of first use.
+    """
+
+    kernel: Kernel
+    target: Target
+    core: str
+    names: Names
+    rows: dict[str, Buffer] = field(default_factory=dict)
+    constants: dict[str, str] = field(default_factory=dict)
+    counters: list[str] = field(default_factory=list)
+
+    def slot(self, ref: Ref, env: Env) -> str:
+        """A buffer slot as C++: ``name`` or ``name[u % 2]``."""
+        return self._slot(self.kernel.buffer(ref.name), identifier(ref.name), ref.index, env)
+
+    def row_slot(self, ref: Ref, env: Env) -> str:
+        """The slot as arithmetic takes it: a column through its row view, others as they are."""
+        buffer = self.kernel.buffer(ref.name)
+        if buffer.layout != "dn":
+            return self.slot(ref, env)
+        if ref.name not in self.rows:
+            self.rows[ref.name] = row_view(buffer)
+            self.names.taken.add(self.rows[ref.name].name)
+        return self._slot(buffer, identifier(self.rows[ref.name].name), ref.index, env)
+
+    def address(self, ref: Ref, env: Env) -> str:
+        """The byte address of a slot in its memory."""
+        buffer = self.kernel.buffer(ref.name)
+        if buffer.depth == 1 or ref.index is None:
+            return str(buffer.at)
+        return f"{buffer.at} + {modulo(ref.index, buffer.depth, env, 4)} * {buffer.stride}"
+
+    def _slot(self, buffer: Buffer, name: str, index: Expr | None, env: Env) -> str:
+        if buffer.depth == 1:
+            return name
+        assert index is not None, f"{buffer.name} has {buffer.depth} slots, the row names none"
+        return f"{name}[{modulo(index, buffer.depth, env)}]"
+
+
+def popped_buffer(kernel: Kernel, fifo: str) -> Buffer:
+    """The local ring that a FIFO is popped into.
+
+    Raises:
+        ScheduleError: when it is popped into several, or its slots are not a FIFO slot apart: the
+            library places the popped tile itself, one FIFO slot behind the other.
+    """
+    found = dict.fromkeys(
+        r.out.name
+        for r in all_rows(kernel.body)
+        if r.op == "pop" and r.args == (Queue(fifo),) and isinstance(r.out, Ref)
+    )
+    if len(found) != 1:
+        raise ScheduleError(f"fifo {fifo} is popped into {len(found)} buffers instead of one")
+    buffer = kernel.buffer(next(iter(found)))
+    slot = kernel.fifo(fifo).slot_bytes
+    if buffer.depth > 1 and buffer.stride != slot:
+        raise ScheduleError(
+            f"buffer {buffer.name} has slots {buffer.stride} bytes apart, but the library pops "
+            f"fifo {fifo} into slots {slot} bytes apart"
+        )
+    return buffer

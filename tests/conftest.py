@@ -1,0 +1,48 @@
+"""Golden texts: whole programs compared with files, rewritten by ``pytest --update-golden``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOLDENS = Path(__file__).parent / "goldens"
+USED: set[Path] = set()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden texts")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """``golden(name, text)``: ``text`` is what ``tests/goldens/NAME`` holds."""
+    update = request.config.getoption("--update-golden")
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDENS / name
+        USED.add(path)
+        if update:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        assert path.exists(), f"no golden {name}: run pytest --update-golden and read what it wrote"
+        assert text == path.read_text()
+
+    return compare
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A golden that no test reads any more fails a run of the whole suite."""
+    whole = not session.config.args or {Path(a).resolve() for a in session.config.args} <= {
+        GOLDENS.parent.resolve(),
+        GOLDENS.parent.parent.resolve(),
+    }
+    picked = session.config.getoption("keyword") or session.config.getoption("markexpr")
+    if not whole or picked or exitstatus != 0 or session.config.getoption("collectonly"):
+        return
+    orphans = sorted(p for p in GOLDENS.rglob("*") if p.is_file() and p not in USED)
+    if orphans:
+        names = ", ".join(str(p.relative_to(GOLDENS)) for p in orphans)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print(f"\ngoldens that no test reads: {names}")
