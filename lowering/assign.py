@@ -58,7 +58,11 @@ def names_taken(kernel: Kernel) -> set[str]:
     for block in _blocks(kernel.body):
         for node in block:
             if isinstance(node, Loop):
-                taken |= {node.index, node.total} | {c.name for c in node.carry} | {c.last for c in node.carry}
+                taken |= (
+                    {node.index, node.total}
+                    | {c.name for c in node.carry}
+                    | {c.last for c in node.carry}
+                )
             elif isinstance(node, Row) and isinstance(node.out, Define | Scalar):
                 taken.add(node.out.name)
     return taken
@@ -140,7 +144,9 @@ def persist(kernel: Kernel) -> Kernel:
     stride: Expr = Const(1)
     for axis in reversed(range(len(kernel.grid))):
         position = binary("//", item, stride)
-        values[f"pid{axis}"] = position if axis == (axes[:1] or [0])[0] else binary("%", position, kernel.grid[axis])
+        values[f"pid{axis}"] = (
+            position if axis == (axes[:1] or [0])[0] else binary("%", position, kernel.grid[axis])
+        )
         if kernel.grid[axis] == Const(1):
             values[f"pid{axis}"] = Const(0)
         stride = binary("*", stride, kernel.grid[axis])
@@ -161,7 +167,11 @@ def _named_trips(block: Block, values: dict[str, Expr], taken: set[str]) -> Bloc
             out.append(replace(node, trips=trips, body=_named_trips(node.body, values, taken)))
         elif isinstance(node, Row):
             row = rewrite_exprs(node, lambda e: substitute(e, values))
-            if row.op == "let" and isinstance(row.out, Scalar) and isinstance(row.args[0], Var | Const):
+            if (
+                row.op == "let"
+                and isinstance(row.out, Scalar)
+                and isinstance(row.args[0], Var | Const)
+            ):
                 values[row.out.name] = row.args[0]
             else:
                 out.append(row)
@@ -197,7 +207,11 @@ def accumulate(kernel: Kernel) -> Kernel:
                     node = _accumulating(node, k, uses, zeros)
                 out.append(node)
             elif isinstance(node, Row):
-                if node.op == "let" and isinstance(node.out, Scalar) and not isinstance(node.args[0], Ref):
+                if (
+                    node.op == "let"
+                    and isinstance(node.out, Scalar)
+                    and not isinstance(node.args[0], Ref)
+                ):
                     bound = least(node.args[0], bounds)  # type: ignore[arg-type]
                     bounds.update({} if bound is None else {node.out.name: bound})
                 out.extend(_split_accumulator(node, taken, uses))
@@ -243,7 +257,12 @@ def _accumulating(loop: Loop, k: int, uses: dict[str, int], zeros: set[str]) -> 
         return loop
     others = [a for a in add.args if a != Ref(carry.name)]
     product = rows.get(others[0].name) if len(others) == 1 and isinstance(others[0], Ref) else None
-    if product is None or product.op != "matmul" or len(product.args) != 2 or not isinstance(product.out, Define):
+    if (
+        product is None
+        or product.op != "matmul"
+        or len(product.args) != 2
+        or not isinstance(product.out, Define)
+    ):
         return loop
     if uses[product.out.name] != 1 or uses[result.name] != 1:
         return loop
@@ -260,7 +279,12 @@ def _without_unused_fills(kernel: Kernel) -> Kernel:
         return tuple(
             replace(n, body=keep(n.body)) if isinstance(n, Loop) else n
             for n in block
-            if not (isinstance(n, Row) and n.op == "full" and isinstance(n.out, Define) and n.out.name not in used)
+            if not (
+                isinstance(n, Row)
+                and n.op == "full"
+                and isinstance(n.out, Define)
+                and n.out.name not in used
+            )
         )
 
     return replace(kernel, body=keep(kernel.body))
@@ -361,7 +385,9 @@ class _Assigner:
         done, self.out = tuple(self.out), outer
         return done
 
-    def emit(self, op: str, core: str, pipe: str, out: object, args: Iterable[Operand], loc: Loc | None) -> None:
+    def emit(
+        self, op: str, core: str, pipe: str, out: object, args: Iterable[Operand], loc: Loc | None
+    ) -> None:
         self.out.append(Row(op, out, tuple(args), core, pipe, loc=loc))  # type: ignore[arg-type]
 
     def row(self, row: Row, block: Block) -> None:
@@ -379,7 +405,14 @@ class _Assigner:
     def vector(self, row: Row, block: Block) -> None:
         assert isinstance(row.out, Define)
         args = [Ref(self.at(a.name, "ub")) if isinstance(a, Ref) else a for a in row.args]
-        self.emit(row.op, "vector", "V", Define(row.out.name, self.lane_type(row.out.type, row.loc)), args, row.loc)
+        self.emit(
+            row.op,
+            "vector",
+            "V",
+            Define(row.out.name, self.lane_type(row.out.type, row.loc)),
+            args,
+            row.loc,
+        )
         self.home[row.out.name, "ub"] = row.out.name
         self.to_cube(row.out.name, block, row.loc)
 
@@ -396,12 +429,17 @@ class _Assigner:
         rows = t.rows if t.rows == 1 else t.rows // lanes
         run = rows if t.cols == 1 and t.rows > 1 else t.cols
         if (t.rows > 1 and t.rows % lanes) or run * DTYPE_BYTES[t.dtype] % unit:
-            step = lanes * unit // DTYPE_BYTES[t.dtype] if t.cols == 1 else unit // DTYPE_BYTES[t.dtype]
+            step = (
+                lanes * unit // DTYPE_BYTES[t.dtype]
+                if t.cols == 1
+                else unit // DTYPE_BYTES[t.dtype]
+            )
             what = "rows" if t.cols == 1 else "columns"
             raise ShapeError(
                 f"{t} does not fit the vector cores: rows are split over {lanes} lanes in units of {unit} bytes",
                 loc,
-                f"{what} in multiples of {step}" + ("" if t.cols == 1 else ", an even number of rows"),
+                f"{what} in multiples of {step}"
+                + ("" if t.cols == 1 else ", an even number of rows"),
             )
         return TileType(t.dtype, rows, t.cols)
 
@@ -438,11 +476,17 @@ class _Assigner:
                 value = fresh(f"{name}_padded", self.taken)
                 sizes = [Const(s.size) if s.valid is None else s.valid for s in mine.spans]
                 rows, cols = [Const(1), *sizes] if len(sizes) == 1 else sizes
-                self.emit("pad", "vector", "V", Define(value, lane.type), [Ref(name), rows, cols], row.loc)
+                self.emit(
+                    "pad", "vector", "V", Define(value, lane.type), [Ref(name), rows, cols], row.loc
+                )
             self.home[name, "ub"] = value
         for layout, sides in (("nz", ("left", "right")), ("zn", ("right.T",))):
             if any(f in sides for f in forms):
-                value = name if (name, "ub") not in self.home and (name, "nz") not in self.home else None
+                value = (
+                    name
+                    if (name, "ub") not in self.home and (name, "nz") not in self.home
+                    else None
+                )
                 value = value or fresh(f"{name}_{'t' if layout == 'zn' else 'l1'}", self.taken)
                 self.emit("load", "cube", "MTE2", Define(value, type), [view], row.loc)
                 self.home[name, layout] = value
@@ -456,7 +500,9 @@ class _Assigner:
             return
         type = self.types[name]
         if type.rows == 1:
-            raise ShapeError("a one-row tile is held by both lanes and cannot be stored", row.loc, "use 16 rows")
+            raise ShapeError(
+                "a one-row tile is held by both lanes and cannot be stored", row.loc, "use 16 rows"
+            )
         source = self.at(name, "ub")
         if self.producer[name] == "carry":
             source = self.copy(source, type, f"{name}_copy", row.loc)
@@ -490,7 +536,14 @@ class _Assigner:
             t = self.types[name]
             type = TileType(t.dtype, t.cols, t.rows) if form == "right.T" else t
             value = fresh(f"{name}_{'a' if form == 'left' else 'b'}", self.taken)
-            self.emit("move", "cube", "MTE1", Define(value, type), [Ref(source, None, form == "right.T")], loc)
+            self.emit(
+                "move",
+                "cube",
+                "MTE1",
+                Define(value, type),
+                [Ref(source, None, form == "right.T")],
+                loc,
+            )
             self.home[name, form] = value
         return self.home[name, form]
 
@@ -520,7 +573,8 @@ class _Assigner:
         forms = self.forms(name)
         if "right.T" in forms:
             raise ShapeError(
-                f"'{name}' is computed on the vector core and cannot be a transposed operand of @", loc
+                f"'{name}' is computed on the vector core and cannot be a transposed operand of @",
+                loc,
             )
         if "left" in forms or "right" in forms:
             source = self.at(name, "ub")
@@ -546,7 +600,11 @@ class _Assigner:
         results, tail = self.results(loop, body)
         self.home = {k: v for k, v in self.home.items() if k in local}
         carries = tuple(
-            replace(c, init=Ref(inits.get(c.name, ZERO)), type=self.lane_type(c.type, loop.loc) if c in vector else c.type)
+            replace(
+                c,
+                init=Ref(inits.get(c.name, ZERO)),
+                type=self.lane_type(c.type, loop.loc) if c in vector else c.type,
+            )
             for c in loop.carry
         )
         self.out.append(replace(loop, body=(*body, *tail), carry=carries, result=results))
@@ -558,19 +616,29 @@ class _Assigner:
         name = c.init.name
         source = self.at(name, "ub")
         users = self.uses.get(name, 0)
-        if users == 1 and OPS.get(self.producer[name], OPS["load"]).kind != "move" and self.producer[name] != "carry":
+        if (
+            users == 1
+            and OPS.get(self.producer[name], OPS["load"]).kind != "move"
+            and self.producer[name] != "carry"
+        ):
             return source
         return self.copy(source, c.type, f"{c.name}_first", loc)
 
     def copy(self, source: str, type: TileType, hint: str, loc: Loc | None) -> str:
         value = fresh(hint, self.taken)
-        self.emit("copy", "vector", "V", Define(value, self.lane_type(type, loc)), [Ref(source)], loc)
+        self.emit(
+            "copy", "vector", "V", Define(value, self.lane_type(type, loc)), [Ref(source)], loc
+        )
         return value
 
     def results(self, loop: Loop, body: Block) -> tuple[tuple[Ref, ...], list[Node]]:
         """What the loop yields; values that V did not make for this purpose alone are copied."""
         outer, self.out = self.out, []
-        made = {r.out.name for r in body if isinstance(r, Row) and isinstance(r.out, Define) and r.pipe == "V"}
+        made = {
+            r.out.name
+            for r in body
+            if isinstance(r, Row) and isinstance(r.out, Define) and r.pipe == "V"
+        }
         refs: list[Ref] = []
         taken: set[str] = set()
         for c, r in zip(loop.carry, loop.result, strict=True):

@@ -111,7 +111,11 @@ class _Placer:
         body = self._rewrite(self.kernel.body, ())
         fifos = tuple(replace(f, depth=self._fifo_depth(f.name)) for f in self.kernel.fifos)
         return replace(
-            self.kernel, body=body, buffers=buffers, fifos=fifos, notes=(*self.kernel.notes, *self.notes)
+            self.kernel,
+            body=body,
+            buffers=buffers,
+            fifos=fifos,
+            notes=(*self.kernel.notes, *self.notes),
         )
 
     # lives
@@ -217,7 +221,9 @@ class _Placer:
                 continue
             if source.path != life.path or self.last_read(a.name) != life.made:
                 continue
-            if any(s != row.shift for _, _, s, _ in source.reads) or not self._fits(group, name, a.name):
+            if any(s != row.shift for _, _, s, _ in source.reads) or not self._fits(
+                group, name, a.name
+            ):
                 continue
             return group
         return None
@@ -234,10 +240,22 @@ class _Placer:
                 return False
             if other.path != life.path:
                 continue
-        carried = [m for m in group.members if self.lives[m].row is None and self.lives[m].path == life.path]
+        carried = [
+            m
+            for m in group.members
+            if self.lives[m].row is None and self.lives[m].path == life.path
+        ]
         if carried:
-            results = [m for m in group.members if self.lives[m].row is not None and self.lives[m].path == life.path]
-            return all(self.lives[m].made >= end for m in results if m != dying and self.lives[m].made > start)
+            results = [
+                m
+                for m in group.members
+                if self.lives[m].row is not None and self.lives[m].path == life.path
+            ]
+            return all(
+                self.lives[m].made >= end
+                for m in results
+                if m != dying and self.lives[m].made > start
+            )
         return True
 
     def _space(self, row: Row) -> tuple[str, str]:
@@ -246,7 +264,9 @@ class _Placer:
             return "ub", self._layout("ub", row.out.type)
         if row.op in ("load", "pop"):
             turned = any(
-                isinstance(a, Ref) and a.transposed for _, _, _, r in self.lives[row.out.name].reads for a in r.args
+                isinstance(a, Ref) and a.transposed
+                for _, _, _, r in self.lives[row.out.name].reads
+                for a in r.args
             )
             return "l1", "zn" if turned else "nz"
         if row.op == "move":
@@ -276,9 +296,8 @@ class _Placer:
                 continue
             need = 1 + max((self._span(m, group) for m in group.members), default=0)
             group.depth = need
-            if self._is_inner(group.loop):
-                if group.space in ("l1", "ub") and group.touched - {"V"}:
-                    group.depth = max(need, self.depths.local)
+            if self._is_inner(group.loop) and group.space in ("l1", "ub") and group.touched - {"V"}:
+                group.depth = max(need, self.depths.local)
             pops = [self.lives[m].row for m in group.members]
             fifo = next((r for r in pops if r is not None and r.op == "pop"), None)
             if fifo is not None and isinstance(fifo.args[0], Queue):
@@ -296,7 +315,12 @@ class _Placer:
 
     def _is_outer(self, g: Group) -> bool:
         """Made once per work item and handed from pipe to pipe."""
-        return g.loop is not None and not self._is_inner(g.loop) and g.rotates is None and len(g.touched) > 1
+        return (
+            g.loop is not None
+            and not self._is_inner(g.loop)
+            and g.rotates is None
+            and len(g.touched) > 1
+        )
 
     def _deepen(self, groups: list[Group], depth: int, space: str, where: str) -> None:
         """Give all ``groups`` ``depth`` slots if that fits in ``space``, else say that it does not."""
@@ -322,7 +346,9 @@ class _Placer:
         pushes = [p for p in self._pushes(self.kernel.body, ()) if p[0] == name]
         return self.depths.fifo if len(pushes[0][1]) > 1 else 2
 
-    def _pushes(self, block: Block, path: tuple[Loop, ...]) -> Iterator[tuple[str, tuple[Loop, ...]]]:
+    def _pushes(
+        self, block: Block, path: tuple[Loop, ...]
+    ) -> Iterator[tuple[str, tuple[Loop, ...]]]:
         for node in block:
             if isinstance(node, Loop):
                 yield from self._pushes(node.body, (*path, node))
@@ -344,7 +370,10 @@ class _Placer:
         used: dict[str, int] = {}
         for g in sorted(self.unique(), key=lambda g: order[g.space]):
             at, stride = used.get(g.space, 0), self._stride(g)
-            last = -(-g.type.size_bytes // self.target.align_bytes[g.space]) * self.target.align_bytes[g.space]
+            last = (
+                -(-g.type.size_bytes // self.target.align_bytes[g.space])
+                * self.target.align_bytes[g.space]
+            )
             used[g.space] = at + stride * (g.depth - 1) + last
             buffers.append(Buffer(g.core, g.space, g.name, g.depth, g.type, g.layout, at, stride))
         for space, size in used.items():

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from lowering.assign import fresh, names_taken, rewrite_exprs, scalars_of
 from pto.ir import (
     CORES,
     Block,
     Define,
+    Expr,
     Kernel,
     Loop,
     Node,
@@ -54,7 +56,9 @@ def skew(kernel: Kernel, timing: Timing) -> Kernel:
                 run.append(node)
             elif isinstance(node, Loop):
                 nested = any(isinstance(n, Loop) for n in node.body)
-                body = visit(node.body, True) if nested or not inside else skewed(node, timing, taken)
+                body = (
+                    visit(node.body, True) if nested or not inside else skewed(node, timing, taken)
+                )
                 out.extend(levelled(run))
                 out.append(replace(node, body=body))
                 run = []
@@ -79,7 +83,9 @@ def skewed(loop: Loop, timing: Timing, taken: set[str]) -> Block:
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
     scalars = [r for r in rows if OPS[r.op].kind == "scalar"]
     phases = phases_of(work, loop)
-    shifted = [replace(r, shift=-timing.lookahead * (p // 2)) for r, p in zip(work, phases, strict=True)]
+    shifted = [
+        replace(r, shift=-timing.lookahead * (p // 2)) for r, p in zip(work, phases, strict=True)
+    ]
     out: list[Row] = []
     for core in CORES:
         mine = by_level(stable_by_stage([r for r in shifted if r.core == core]))
@@ -111,7 +117,9 @@ def phases_of(rows: list[Row], loop: Loop) -> list[int]:
     latest, and no other reader of the carry is before them.
     """
     made = {result_of(r): k for k, r in enumerate(rows)}
-    cycles = [(c.name, cycle(rows, c.name, r.name)) for c, r in zip(loop.carry, loop.result, strict=True)]
+    cycles = [
+        (c.name, cycle(rows, c.name, r.name)) for c, r in zip(loop.carry, loop.result, strict=True)
+    ]
     phase = [0] * len(rows)
     while True:
         before = list(phase)
@@ -231,8 +239,8 @@ def with_scalars(rows: list[Row], scalars: list[Row], taken: set[str]) -> list[R
         for k, shift in enumerate(shifts):
             mine = name if k == 0 else fresh(name, taken)
             users = [j for j, r in enumerate(out) if name in scalars_of(r) and (r.shift == shift)]
-            if mine != name:
-                for j in users:
-                    out[j] = rewrite_exprs(out[j], lambda e: substitute(e, {name: Var(mine)}))
+            renamed: dict[str, Expr] = {} if mine == name else {name: Var(mine)}
+            for j in users if renamed else ():
+                out[j] = rewrite_exprs(out[j], partial(substitute, values=renamed))
             out.insert(users[0], replace(scalar, out=Scalar(mine), shift=shift))
     return out

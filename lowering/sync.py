@@ -19,6 +19,7 @@ from lowering.target import Target
 from pto.ir import (
     CORES,
     Block,
+    Buffer,
     Const,
     Event,
     Expr,
@@ -90,39 +91,65 @@ def recorded_by_hand(kernel: Kernel) -> Kernel:
 # -------------------------------------------------------------------------------------- events
 
 
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """``first`` must end before ``then`` starts, ``distance`` iterations of their block later."""
+
+    buffer: Buffer
+    kind: str
+    first: Access
+    then: Access
+    distance: int
+
+    @property
+    def block(self) -> Path:
+        return self.first.path[:-1]
+
+    @property
+    def name(self) -> str:
+        return f"{self.buffer.name}.{self.kind}"
+
+
+Chain = tuple[Handover, ...]
+
+
 def with_events(kernel: Kernel, target: Target) -> Kernel:
     """Full and free events for every buffer that two pipes share."""
-    edits, events, primes = Edits(), [], []
+    edits, events, notes = Edits(), [], []
     used: dict[tuple[str, str, str], int] = {}
-    notes: list[str] = []
-    for buffer in kernel.buffers:
-        accesses = home_accesses(kernel.body, buffer.name, ())
-        forward, back = handovers(accesses)
-        for kind, pairs in (("full", forward), ("free", back)):
-            for n, (first, then) in enumerate(pairs):
-                key = (buffer.core, first.pipe, then.pipe)
-                start, count = used.get(key, 0), buffer.depth
-                name = f"{buffer.name}.{kind}" + (str(n + 1) if n else "")
-                if start + count > target.event_ids:
-                    notes.append(f"{name}: no {first.pipe} -> {then.pipe} ids left, a barrier on all pipes orders it")
-                    barrier(edits, then, buffer.core)
-                    continue
-                used[key] = start + count
-                ids = tuple(range(start, start + count))
-                events.append(Event(buffer.core, name, first.pipe, then.pipe, ids))
-                if kind == "free":
-                    primes.append(events[-1])
-                attach(edits, Flag(name, first.index), first, buffer.core, "set")
-                attach(edits, Flag(name, then.index), then, buffer.core, "wait")
+    taken: dict[str, int] = {}
+    needed, implied = without_implied(list(all_handovers(kernel)))
+    for h in needed:
+        name = h.name
+        taken[name] = taken.get(name, 0) + 1
+        name += str(taken[name]) if taken[name] > 1 else ""
+        core, pipes = h.buffer.core, f"{h.first.pipe} -> {h.then.pipe}"
+        start = used.get((core, h.first.pipe, h.then.pipe), 0)
+        if start + h.buffer.depth > target.event_ids:
+            notes.append(f"{name}: no {pipes} ids left, a barrier on all pipes stands for it")
+            barrier(edits, h.then, core)
+            continue
+        used[core, h.first.pipe, h.then.pipe] = start + h.buffer.depth
+        ids = tuple(range(start, start + h.buffer.depth))
+        events.append(Event(core, name, h.first.pipe, h.then.pipe, ids))
+        attach(edits, Flag(name, h.first.index), h.first, core, "set")
+        attach(edits, Flag(name, h.then.index), h.then, core, "wait")
+    primed = [e for e in events if ".free" in e.name]
     body = applied(kernel.body, edits, ())
-    body = (*prime_rows(primes, "set"), *body, *prime_rows(primes, "wait"))
+    body = (*prime_rows(primed, "set"), *body, *prime_rows(primed, "wait"))
+    notes += [
+        f"no {h.name} {h.first.pipe} -> {h.then.pipe}: implied by {', '.join(o.name for o in chain)}"
+        for h, chain in implied
+    ]
     return replace(kernel, body=body, events=tuple(ordered(events)), notes=(*kernel.notes, *notes))
 
 
 def ordered(events: list[Event]) -> list[Event]:
     """By core, then by pipes, then by id: the order of the placement table."""
     pipes = ("MTE2", "MTE1", "M", "V", "FIX", "MTE3", "S")
-    return sorted(events, key=lambda e: (CORES.index(e.core), pipes.index(e.src), pipes.index(e.dst), e.ids))
+    return sorted(
+        events, key=lambda e: (CORES.index(e.core), pipes.index(e.src), pipes.index(e.dst), e.ids)
+    )
 
 
 def home_accesses(block: Block, name: str, path: Path) -> list[Access]:
@@ -158,75 +185,96 @@ def _access(row: Row, name: str, path: Path) -> Access:
     return Access(path, row.pipe, written or scratch, row.shift, False, refs[0].index)
 
 
-Pair = tuple[Access, Access]
+def all_handovers(kernel: Kernel) -> Iterator[Handover]:
+    """The conflicts of every buffer, nearest pair of accesses per pair of pipes.
 
-
-def handovers(accesses: list[Access]) -> tuple[list[Pair], list[Pair]]:
-    """(full, free): the fewest pairs of accesses whose order implies that of all conflicts.
-
-    A conflict between pipes P and Q is covered by a pair of the same pipes that starts no earlier
-    and ends no later; the wrap to the next use of the slot is also covered by a pair P to Q
-    within the iteration, because Q keeps its own order.
+    Forward: within one iteration.  Back: to the next use of the slot, ``depth`` iterations later,
+    unless a forward handover of the same pipes says it already.
     """
-    full: list[Pair] = []
-    for k, then in enumerate(accesses):
-        for pipe in dict.fromkeys(a.pipe for a in accesses[:k]):
-            conflicts = [a for a in accesses[:k] if a.pipe == pipe and _conflict(a, then)]
-            if conflicts and not _covered(full, conflicts[-1], then):
-                full.append((conflicts[-1], then))
-    free: list[Pair] = []
-    for then in accesses:
-        for pipe in dict.fromkeys(a.pipe for a in accesses):
-            conflicts = [a for a in accesses if a.pipe == pipe and _conflict(a, then)]
-            if not conflicts or any(f.pipe == pipe and t.pipe == then.pipe and f.order >= conflicts[-1].order for f, t in full):
+    for buffer in kernel.buffers:
+        accesses = home_accesses(kernel.body, buffer.name, ())
+        full: list[Handover] = []
+        for k, then in enumerate(accesses):
+            for first in _latest_conflicts(accesses[:k], then):
+                if not _covered(full, first, then):
+                    full.append(Handover(buffer, "full", first, then, 0))
+        free: list[Handover] = []
+        for then in accesses:
+            for first in _latest_conflicts(accesses, then):
+                pipes = (first.pipe, then.pipe)
+                same = any(
+                    (h.first.pipe, h.then.pipe) == pipes and h.first.order >= first.order
+                    for h in full
+                )
+                if not same and not _covered(free, first, then):
+                    free.append(Handover(buffer, "free", first, then, buffer.depth))
+        yield from full
+        yield from free
+
+
+def _latest_conflicts(accesses: list[Access], then: Access) -> Iterator[Access]:
+    """Per other pipe, the last access that must not overlap ``then``."""
+    found = {a.pipe: a for a in accesses if _conflict(a, then)}
+    yield from found.values()
+
+
+def without_implied(
+    handovers: list[Handover],
+) -> tuple[list[Handover], list[tuple[Handover, Chain]]]:
+    """(needed, implied with the chain that implies it): what the others already order goes.
+
+    A chain follows events and the pipes' own order: an event fires when everything before it in
+    its source pipe is complete, and holds back everything behind it in its destination pipe.
+    """
+    kept = list(handovers)
+    implied = []
+    for h in handovers:
+        others = [
+            o for o in kept if o is not h and o.buffer.core == h.buffer.core and o.block == h.block
+        ]
+        chain = chained(h, others)
+        if chain:
+            kept.remove(h)
+            implied.append((h, chain))
+    return kept, implied
+
+
+def chained(h: Handover, others: list[Handover]) -> Chain:
+    """The chain of ``others`` from the end of ``h.first`` to the start of ``h.then``, or ().
+
+    A moment is (step, path): iteration ``j`` of an access with shift s is in step ``j - s``.
+    Iterations beyond that of ``h.then`` may not exist and do not count.
+    """
+    goal = (h.distance - h.then.shift, h.then.path)
+    reached: list[tuple[str, int, Path, Chain]] = [(h.first.pipe, -h.first.shift, h.first.path, ())]
+    seen = set()
+    for pipe, step, path, chain in reached:
+        for o in others:
+            if o.first.pipe != pipe:
                 continue
-            if not any(f.pipe == pipe and t.pipe == then.pipe and t.order <= then.order for f, t in free):
-                free.append((conflicts[-1], then))
-    full = without_implied(full, [], full)
-    return full, without_implied(free, full, free)
-
-
-def without_implied(pairs: list[Pair], full: list[Pair], free: list[Pair]) -> list[Pair]:
-    """The pairs that the others, chained through the pipes' own order, do not already imply.
-
-    With an empty ``full`` the pairs lie within one iteration; otherwise they go from one use of
-    the slot to the next, and chains may use ``full`` pairs of both.
-    """
-    kept = list(pairs)
-    wraps = bool(full) or pairs is not free
-    for pair in pairs:
-        others = [p for p in kept if p is not pair]
-        if wraps:
-            edges = [(f, t, k, k) for f, t in full for k in (0, 1)] + [(f, t, 0, 1) for f, t in others]
-        else:
-            edges = [(f, t, 0, 0) for f, t in others]
-        if _chained(pair, edges, 1 if wraps else 0):
-            kept = others
-    return kept
-
-
-def _chained(pair: Pair, edges: list[tuple[Access, Access, int, int]], end: int) -> bool:
-    """Is there a chain of edges from the end of ``pair[0]`` to the start of ``pair[1]``?"""
-    first, then = pair
-    reached = [(first.pipe, 0, first.order)]
-    for pipe, use, order in reached:
-        if pipe == then.pipe and len(reached) > 1 and (use, order) <= (end, then.order) and pipe != first.pipe:
-            return True
-        for f, t, from_use, to_use in edges:
-            step = (t.pipe, to_use, t.order)
-            if f.pipe == pipe and (from_use, f.order) >= (use, order) and step not in reached:
-                reached.append(step)
-    return False
+            j = max(0, step + o.first.shift + (o.first.path < path))
+            if j + o.distance > h.distance:
+                continue
+            moment = (j + o.distance - o.then.shift, o.then.path)
+            if o.then.pipe == h.then.pipe and moment <= goal:
+                return (*chain, o)
+            if (o.then.pipe, moment) not in seen:
+                seen.add((o.then.pipe, moment))
+                reached.append((o.then.pipe, *moment, (*chain, o)))
+    return ()
 
 
 def _conflict(a: Access, b: Access) -> bool:
     return a.pipe != b.pipe and (a.writes or b.writes)
 
 
-def _covered(pairs: list[Pair], first: Access, then: Access) -> bool:
+def _covered(found: list[Handover], first: Access, then: Access) -> bool:
     return any(
-        f.pipe == first.pipe and t.pipe == then.pipe and f.order >= first.order and t.order <= then.order
-        for f, t in pairs
+        h.first.pipe == first.pipe
+        and h.then.pipe == then.pipe
+        and h.first.order >= first.order
+        and h.then.order <= then.order
+        for h in found
     )
 
 
@@ -266,7 +314,9 @@ def merged(rows: list[Row]) -> list[Row]:
     for r in rows:
         key = (r.op, r.core, r.pipe)
         old = by_place.get(key)
-        by_place[key] = r if old is None else replace(old, wait=(*old.wait, *r.wait), set=(*old.set, *r.set))
+        by_place[key] = (
+            r if old is None else replace(old, wait=(*old.wait, *r.wait), set=(*old.set, *r.set))
+        )
     return list(by_place.values())
 
 
@@ -351,6 +401,9 @@ def with_final_drains(kernel: Kernel) -> Kernel:
     rows = []
     for core in CORES:
         pipe = STORE_PIPE[core]
-        if any(r.core == core and r.pipe == pipe and isinstance(r.out, View | Queue) for r in all_rows(kernel.body)):
+        if any(
+            r.core == core and r.pipe == pipe and isinstance(r.out, View | Queue)
+            for r in all_rows(kernel.body)
+        ):
             rows.append(Row("drain", None, (Word(pipe),), core, "S"))
     return replace(kernel, body=(*kernel.body, *rows))
