@@ -482,12 +482,9 @@ class _Assigner:
             self.home[name, "ub"] = value
         for layout, sides in (("nz", ("left", "right")), ("zn", ("right.T",))):
             if any(f in sides for f in forms):
-                value = (
-                    name
-                    if (name, "ub") not in self.home and (name, "nz") not in self.home
-                    else None
-                )
-                value = value or fresh(f"{name}_{'t' if layout == 'zn' else 'l1'}", self.taken)
+                first = (name, "ub") not in self.home and (name, "nz") not in self.home
+                suffix = "t" if layout == "zn" else "l1"
+                value = name if first else fresh(f"{name}_{suffix}", self.taken)
                 self.emit("load", "cube", "MTE2", Define(value, type), [view], row.loc)
                 self.home[name, layout] = value
         self.early_moves(name, block, row.loc)

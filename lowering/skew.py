@@ -201,7 +201,7 @@ def ahead(rows: list[Row], timing: Timing) -> list[Row]:
     early: list[Row] = []
     for load in loads:
         name = result_of(load)
-        reader = next(k for k, r in enumerate(rest) if name in reads_of(r))
+        reader = next(k for k, r in enumerate(rest) if name in tuple(reads_of(r)))
         moved = replace(load, shift=rest[reader].shift + timing.prefetch)
         if timing.prefetch == 0:
             rest.insert(reader, moved)
