@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from lowering.ascend_text import (
@@ -244,11 +244,16 @@ def store(row: Row, ctx: Context, env: Env) -> list[str]:
 
 
 def move(row: Row, ctx: Context, env: Env) -> list[str]:
-    """L1 to L0: the layouts of the two slots already say how; ``.T`` needs a zn source."""
-    source = arg_ref(row)
+    """L1 to L0.  A tile in nz has the same bytes as its transpose in zn, so ``.T`` moves nothing."""
+    source, out = arg_ref(row), ctx.slot(out_ref(row), env)
     stored = ctx.kernel.buffer(source.name)
-    assert source.transposed == (stored.layout == "zn"), f"{source} in layout {stored.layout}"
-    return [f"TMOV({ctx.slot(out_ref(row), env)}, {ctx.slot(source, env)});"]
+    slot = ctx.slot(source, env)
+    wanted = "zn" if source.transposed else "nz"
+    if stored.layout == wanted:
+        return [f"TMOV({out}, {slot});"]
+    name = ctx.names.fresh(f"{identifier(source.name)}_t")
+    alias = f"{tile_text(replace(stored, layout=wanted))} {name};"
+    return [alias, f"TRESHAPE({name}, {slot});", f"TMOV({out}, {name});"]
 
 
 def queue_name(row: Row) -> str:

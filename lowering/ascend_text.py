@@ -59,9 +59,9 @@ RESERVED = frozenset(
     GmRows GmColumns Shape Stride Tile pto std event_t half bfloat16_t int32_t int64_t
     orch_args task task_args alignas asm auto bool break case catch char class const constexpr
     continue default delete do double else enum explicit export extern false float for friend goto
-    if inline int long main mutable namespace new noexcept not nullptr operator or and private protected public
-    register return short signed sizeof static struct switch template this throw true try typedef
-    typename union unsigned using virtual void volatile while xor""".split()
+    if inline int long main mutable namespace new noexcept not nullptr operator or and private
+    protected public register return short signed sizeof static struct switch template this throw
+    true try typedef typename union unsigned using virtual void volatile while xor""".split()
 )
 
 
