@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 import pto
 from pto import Scalar, Tensor, Tile
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @pto.kernel(
@@ -46,6 +47,8 @@ def draw(
     rng: np.random.Generator, *, m: int = 200, n: int = 300, k: int = 256, **statics: Any
 ) -> dict[str, Any]:
     """Unit-scale products: the entries of b are divided by the square root of k."""
+    import numpy as np
+
     return {
         "a": rng.standard_normal((m, k), np.float32),
         "b": rng.standard_normal((k, n), np.float32) / np.float32(np.sqrt(k)),
@@ -56,6 +59,8 @@ def draw(
 @gemm.reference
 def float64(a: Any, b: Any, bias: Any, *, activation: str = "relu", **statics: Any) -> dict[str, Any]:
     """The same in float64."""
+    import numpy as np
+
     x = a.astype(np.float64) @ b.astype(np.float64) + bias
     if activation == "relu":
         x = np.maximum(x, 0)

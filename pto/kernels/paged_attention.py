@@ -7,12 +7,13 @@ Online softmax over the pages of a request (SEED.md section 1).
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 import pto
 from pto import Scalar, Tensor, Tile
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @pto.kernel(
@@ -63,6 +64,8 @@ def draw(
     rng: np.random.Generator, *, batch: int = 4, context: int = 1024, ragged: bool = True, **statics: Any
 ) -> dict[str, Any]:
     """A random case: pages permuted, unused pages and the tails of last pages poisoned with NaN."""
+    import numpy as np
+
     heads, kv_heads, dim, block = (statics[n] for n in ("heads", "kv_heads", "dim", "block"))
     edges = np.array([0, 1, block - 1, block, block + 1, context])
     lens = np.full(batch, context)
@@ -98,6 +101,8 @@ def full_softmax(
     query: Any, key_cache: Any, value_cache: Any, block_table: Any, context_lens: Any, scale: Any
 ) -> dict[str, Any]:
     """Full softmax in float64, request by request; an empty context gives zeros."""
+    import numpy as np
+
     batch, heads, dim = query.shape
     block, kv_heads = key_cache.shape[1:3]
     out = np.zeros((batch, heads, dim))

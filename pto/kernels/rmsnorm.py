@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 import pto
 from pto import Scalar, Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @pto.kernel(
@@ -34,6 +35,8 @@ def rmsnorm(x: Tensor, gamma: Tensor, out: Tensor, *, epsilon: Scalar, tile: int
 @rmsnorm.case
 def draw(rng: np.random.Generator, *, rows: int = 100, **statics: Any) -> dict[str, Any]:
     """Unit-scale rows."""
+    import numpy as np
+
     dim = statics["dim"]
     return {
         "x": rng.standard_normal((rows, dim), np.float32),
@@ -45,5 +48,7 @@ def draw(rng: np.random.Generator, *, rows: int = 100, **statics: Any) -> dict[s
 @rmsnorm.reference
 def float64(x: Any, gamma: Any, epsilon: Any, **statics: Any) -> dict[str, Any]:
     """The same in float64."""
+    import numpy as np
+
     v = x.astype(np.float64)
     return {"out": v / np.sqrt((v * v).mean(axis=1, keepdims=True) + float(epsilon)) * gamma}
