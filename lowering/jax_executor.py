@@ -170,8 +170,36 @@ def ruled(rule: Callable[..., Array]) -> Callable[..., Array]:
     return lambda kind, *args: rule(jnp, *(wide(plain(a)) for a in args))
 
 
+FOLD: Mapping[str, Callable[[Array, Array], Array]] = {
+    "row_max": jnp.maximum,
+    "row_min": jnp.minimum,
+    "row_sum": jnp.add,
+}
+"""What combines two halves of a row before a row reduction reduces the rest."""
+LANES = 32
+"""Columns down to which rows are folded: two AVX-512 registers of float32."""
+
+
+def folded(name: str, rule: Callable[..., Array]) -> Callable[..., Array]:
+    """A row reduction that first folds the row in halves.
+
+    XLA reduces the last axis one element after the other (1.7 us for the maximum of [16, 128]),
+    but works on halves with whole vectors (0.2 us).
+    """
+
+    def reduced(kind: TileType, x: Any) -> Array:
+        x = wide(plain(x))
+        while x.shape[1] > LANES and x.shape[1] % 2 == 0:
+            half = x.shape[1] // 2
+            x = FOLD[name](x[:, :half], x[:, half:])
+        return rule(jnp, x)
+
+    return reduced
+
+
 COMPUTE: Mapping[str, Callable[..., Array]] = {
     **{op.name: ruled(op.rule) for op in OPS.values() if op.rule is not None},
+    **{op.name: folded(op.name, op.rule) for op in OPS.values() if op.rule and op.name in FOLD},
     "matmul": matmul,
     "astype": lambda kind, x, dtype: plain(x),
     "full": lambda kind, value: jnp.full((kind.rows, kind.cols), value, DTYPES[kind.dtype]),
@@ -624,12 +652,41 @@ def steps_below(parts: list[Part]) -> Iterator[Step]:
 
 @dataclass
 class Program:
-    """One jitted program: for fixed shapes and devices."""
+    """One jitted program: for fixed shapes and devices.
+
+    ``ranges`` are its work items per device (None: one device runs all), ``where`` the place of
+    its inputs, ``shapes`` those of its outputs.
+    """
 
     call: Callable[..., dict[str, Array]]
     plan: Plan
     ranges: Array
-    inputs: Any
+    where: Any
+    shapes: Mapping[str, Shape]
+
+    @property
+    def uneven(self) -> bool:
+        """Whether the slices of the devices reach behind the outputs."""
+        return any(
+            len(self.plan.ranges) * r != self.shapes[n][0] for n, r in self.plan.rows.items()
+        )
+
+    def __call__(self, placed: dict[str, Array]) -> dict[str, Array]:
+        found = self.call(*self.arguments(placed))
+        if not self.uneven:
+            return found
+        return {n: trimmed(x, self.shapes[n]) for n, x in found.items()}
+
+    def arguments(self, placed: dict[str, Array]) -> tuple[Any, ...]:
+        return (placed,) if self.ranges is None else (self.ranges, placed)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Inputs where their program wants them."""
+
+    program: Program
+    arrays: dict[str, Array]
 
 
 class Executable:
@@ -644,22 +701,24 @@ class Executable:
         self.programs: dict[Any, Program] = {}
         self.traces = 0
 
-    def __call__(self, arrays: Mapping[str, Any], devices: int | None = None) -> dict[str, Array]:
+    def __call__(
+        self, arrays: Placed | Mapping[str, Any], devices: int | None = None
+    ) -> dict[str, Array]:
         """The outputs, on the device."""
-        program = self.program(arrays, devices)
-        dims = self.dims(arrays)
-        placed = self.place(arrays, devices)
-        if program.ranges is None:
-            return program.call(placed)
-        found = program.call(program.ranges, placed)
-        return {n: trimmed(x, self.shape(n, dims)) for n, x in found.items()}
+        placed = arrays if isinstance(arrays, Placed) else self.place(arrays, devices)
+        return placed.program(placed.arrays)
 
-    def place(self, arrays: Mapping[str, Any], devices: int | None = None) -> dict[str, Array]:
-        """The inputs where the program wants them; nothing moves if they are there already."""
-        where = self.program(arrays, devices).inputs
+    def place(self, arrays: Mapping[str, Any], devices: int | None = None) -> Placed:
+        """The inputs where the program wants them; nothing moves if they are there already.
+
+        A later call with the result skips the search for the program, too.
+        """
+        program = self.program(arrays, devices)
         names = [p.name for p in self.kernel.params if p.direction != "out"]
         held = {n: as_held(arrays[n], self.kernel.param(n).dtype) for n in names}
-        return {n: x if has_place(x, where) else jax.device_put(x, where) for n, x in held.items()}
+        where = program.where
+        found = {n: x if has_place(x, where) else jax.device_put(x, where) for n, x in held.items()}
+        return Placed(program, found)
 
     def program(self, arrays: Mapping[str, Any], devices: int | None = None) -> Program:
         count = min(devices or len(jax.devices()), len(jax.devices()))
@@ -671,11 +730,13 @@ class Executable:
 
     def text(self, arrays: Mapping[str, Any], devices: int | None = None) -> str:
         """The optimised HLO."""
-        program = self.program(arrays, devices)
+        return str(self.lowered(arrays, devices).compile().as_text())
+
+    def lowered(self, arrays: Mapping[str, Any], devices: int | None = None) -> Any:
+        """The program before XLA (a ``jax.stages.Lowered``)."""
         placed = self.place(arrays, devices)
-        args = (placed,) if program.ranges is None else (program.ranges, placed)
-        lowered = program.call.lower(*args)  # type: ignore[attr-defined]
-        return str(lowered.compile().as_text())
+        call: Any = placed.program.call
+        return call.lower(*placed.program.arguments(placed.arrays))
 
     # building
 
@@ -720,7 +781,8 @@ class Executable:
             call, mesh=mesh, in_specs=(spread, everywhere), out_specs=spread, check_vma=False
         )
         ranges = jax.device_put(np.array(chosen.ranges, np.int32), NamedSharding(mesh, spread))
-        return Program(jax.jit(mapped), chosen, ranges, NamedSharding(mesh, everywhere))
+        where = NamedSharding(mesh, everywhere)
+        return Program(jax.jit(mapped), chosen, ranges, where, shapes)
 
     def build_alone(
         self, dims: Mapping[str, int], shapes: Mapping[str, Shape], chosen: Plan
@@ -732,7 +794,7 @@ class Executable:
             found = Machine(self.flow, dims).run(arrays, outputs, 0)
             return {n: trimmed(x, shapes[n]) for n, x in found.items()}
 
-        return Program(jax.jit(call), chosen, None, jax.devices()[0])
+        return Program(jax.jit(call), chosen, None, jax.devices()[0], shapes)
 
     def room(self, name: str, dims: Mapping[str, int]) -> Shape:
         """The shape of a tensor, no dimension smaller than any view of it."""

@@ -322,10 +322,8 @@ import numpy as np
 from lowering import jax_executor
 from tests.oracles import paged_case
 from tests.test_jax import paged
-executable = jax_executor.compile(paged())
-case = executable.place(paged_case([5, 300]))
-program = executable.program(case)
-print(hashlib.sha256(program.call.lower(case).as_text().encode()).hexdigest())
+text = jax_executor.compile(paged()).lowered(paged_case([5, 300])).as_text()
+print(hashlib.sha256(text.encode()).hexdigest())
 """
 
 
