@@ -69,11 +69,11 @@ def skew(kernel: Kernel, timing: Timing) -> Kernel:
 
 def levelled(rows: list[Row]) -> list[Row]:
     """Rows outside of pipelined loops: scalars first, then by depth in the data flow."""
+    work = by_level([r for r in rows if OPS[r.op].kind != "scalar"], loads_later=False)
     out: list[Row] = []
     for core in CORES:
-        mine = [r for r in rows if r.core == core]
-        out.extend(r for r in mine if OPS[r.op].kind == "scalar")
-        out.extend(by_level([r for r in mine if OPS[r.op].kind != "scalar"], loads_later=False))
+        out.extend(r for r in rows if r.core == core and OPS[r.op].kind == "scalar")
+        out.extend(r for r in work if r.core == core)
     return out
 
 
@@ -82,14 +82,12 @@ def skewed(loop: Loop, timing: Timing, taken: set[str]) -> Block:
     rows = [n for n in loop.body if isinstance(n, Row)]
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
     scalars = [r for r in rows if OPS[r.op].kind == "scalar"]
-    phases = phases_of(work, loop)
-    shifted = [
-        replace(r, shift=-timing.lookahead * (p // 2)) for r, p in zip(work, phases, strict=True)
-    ]
+    lags = [timing.lookahead * (p // 2) for p in phases_of(work, loop)]
+    shifted = [replace(r, shift=-lag) for r, lag in zip(work, lags, strict=True)]
+    ordered = by_level(shifted, loads_later=True)
     out: list[Row] = []
     for core in CORES:
-        mine = by_level(stable_by_stage([r for r in shifted if r.core == core]))
-        mine = ahead(mine, timing)
+        mine = ahead([r for r in ordered if r.core == core], timing)
         out.extend(with_scalars(mine, [r for r in scalars if r.core == core], taken))
     return tuple(out)
 
@@ -110,30 +108,51 @@ def result_of(row: Row) -> str | None:
 
 
 def phases_of(rows: list[Row], loop: Loop) -> list[int]:
-    """The phase of every row: crossings before it, with each carried cycle in one phase.
+    """The phase of every row: the crossings from core to core before it.
 
-    Three rules, repeated until nothing changes: a row is not before its producers; a pop is one
-    phase behind its push; rows between the use of a carry and its new value share the phase of the
-    latest, and no other reader of the carry is before them.
+    Rows of one recurrence (a carry depends on itself through them) share a phase, whatever cores
+    they are on: they cannot overlap with their own next iteration.
     """
-    made = {result_of(r): k for k, r in enumerate(rows)}
-    cycles = [
-        (c.name, cycle(rows, c.name, r.name)) for c, r in zip(loop.carry, loop.result, strict=True)
-    ]
+    edges = flow_edges(rows, loop)
+    knot = recurrences(len(rows), edges)
     phase = [0] * len(rows)
-    while True:
-        before = list(phase)
-        for k, row in enumerate(rows):
-            for name in reads_of(row):
-                if name in made:
-                    phase[k] = max(phase[k], phase[made[name]] + (row.op == "pop"))
-        for name, members in cycles:
-            top = max((phase[k] for k in members), default=0)
-            for k, row in enumerate(rows):
-                if k in members or name in reads_of(row):
-                    phase[k] = max(phase[k], top)
-        if phase == before:
-            return late_moves(rows, phase)
+    changed = True
+    while changed:
+        changed = False
+        for source, target, crossing in edges:
+            a, b = knot[source], knot[target]
+            if a != b and phase[b] < phase[a] + crossing:
+                phase[b], changed = phase[a] + crossing, True
+    return late_moves(rows, [phase[k] for k in knot])
+
+
+def flow_edges(rows: list[Row], loop: Loop) -> list[tuple[int, int, int]]:
+    """(producer, reader, 1 if a value changes cores there), the loop's carries included."""
+    made = {result_of(r): k for k, r in enumerate(rows)}
+    for c, r in zip(loop.carry, loop.result, strict=True):
+        if r.name in made:
+            made[c.name] = made[r.name]
+    return [
+        (made[name], k, int(row.op == "pop"))
+        for k, row in enumerate(rows)
+        for name in reads_of(row)
+        if name in made
+    ]
+
+
+def recurrences(count: int, edges: list[tuple[int, int, int]]) -> list[int]:
+    """For every row the first row that it reaches and that reaches it (itself, mostly)."""
+    reach = [1 << k for k in range(count)]
+    for source, target, _ in edges:
+        reach[source] |= 1 << target
+    for middle in range(count):
+        for k in range(count):
+            if reach[k] >> middle & 1:
+                reach[k] |= reach[middle]
+    return [
+        next(j for j in range(count) if reach[k] >> j & 1 and reach[j] >> k & 1)
+        for k in range(count)
+    ]
 
 
 def late_moves(rows: list[Row], phase: list[int]) -> list[int]:
@@ -148,48 +167,24 @@ def late_moves(rows: list[Row], phase: list[int]) -> list[int]:
     ]
 
 
-def cycle(rows: list[Row], carry: str, result: str) -> list[int]:
-    """Rows on a path from the carried tile to its next value."""
-    after: set[str] = {carry}
-    forward = []
-    for k, row in enumerate(rows):
-        if any(n in after for n in reads_of(row)):
-            forward.append(k)
-            after.add(result_of(row) or "")
-    needed: set[str] = {result}
-    members = []
-    for k in reversed(forward):
-        if result_of(rows[k]) in needed:
-            members.append(k)
-            needed.update(reads_of(rows[k]))
-    return sorted(members)
-
-
 # --------------------------------------------------------------------------------------- order
 
 
-def stable_by_stage(rows: list[Row]) -> list[Row]:
-    """Earlier stages first; within a stage the order written."""
-    return sorted(rows, key=lambda r: -r.shift)
-
-
-def by_level(rows: list[Row], loads_later: bool = True) -> list[Row]:
-    """Within a stage, rows in the order of their depth in the data flow.
-
-    ``loads_later``: loads do not count, ``ahead`` puts them where they belong.
+def by_level(rows: list[Row], loads_later: bool) -> list[Row]:
+    """Earlier stages first; within a stage, rows in the order of their depth in the data flow.
 
     Rows of one depth do not depend on each other, so one barrier serves them all; what can run
-    before a pop does, because a pop stops the scalar unit.
+    before a pop does, because a pop stops the scalar unit.  ``loads_later``: loads do not count,
+    ``ahead`` puts them where they belong.
     """
-    level: dict[str, int] = {}
+    made: dict[str, tuple[int, int]] = {}
     keys = []
     for row in rows:
-        above = [level[n] + 1 for n in reads_of(row) if n in level and row.op != "pop"]
-        depth = max(above, default=0)
+        above = [made[n] for n in reads_of(row) if n in made]
+        depth = max((d + 1 for shift, d in above if shift == row.shift), default=0)
         keys.append((-row.shift, depth, row.op == "pop"))
-        level[result_of(row) or ""] = depth
-        if row.op == "load" and loads_later:
-            level.pop(result_of(row) or "", None)
+        if not (row.op == "load" and loads_later):
+            made[result_of(row) or ""] = (row.shift, depth)
     order = sorted(range(len(rows)), key=lambda k: keys[k])
     return [rows[k] for k in order]
 
@@ -209,7 +204,7 @@ def ahead(rows: list[Row], timing: Timing) -> list[Row]:
             early.append(moved)
         else:
             rest.insert(place_behind(rest, reader, timing.load_at), moved)
-    return [*stable_by_stage(early), *rest]
+    return [*sorted(early, key=lambda r: -r.shift), *rest]
 
 
 def place_behind(rows: list[Row], reader: int, load_at: str) -> int:
