@@ -1,0 +1,238 @@
+"""What the KERNEL argument of a command names, and how it becomes a traced program.
+
+In: a shipped name, ``module:function``, ``file.py:function`` or ``FILE.ptoir``, and ``-D`` texts.
+Out: a ``Program``: a kernel of the language, to be traced for some static parameters, or a program
+read from text, traced or scheduled.  Every mistake in the user's own Python is one ``PtoError`` at
+the user's line; a mistake in this package passes as it is.
+Non-goals: arrays (``lowering/cases.py``).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+from pto import ir
+from pto.errors import InputError, TraceError
+from pto.kernel import Kernel, Static
+from pto.legality import verify
+from pto.text import parse
+
+Program = Kernel | ir.Kernel
+OURS = tuple(str(Path(__file__).parent.parent / name) for name in ("pto", "lowering"))
+KERNELS = str(Path(__file__).parent.parent / "pto" / "kernels")
+LIBRARIES = (str(Path(os.__file__).parent), "<frozen")
+FORMS = "module:function, file.py:function or FILE.ptoir"
+
+
+def close_to(name: str, known: Iterable[str]) -> str:
+    """``did you mean 'x'?``, or all the names there are."""
+    import difflib  # costs 4 ms, and only a mistake needs it
+
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 1)
+    return f"did you mean '{near[0]}'?" if near else f"there is: {', '.join(names) or 'none'}"
+
+
+# ----------------------------------------------------------------------------------- loading
+
+
+def load(what: str) -> Program:
+    """The program that ``what`` names.
+
+    Raises:
+        InputError: when there is no such kernel.
+        PtoError: when its file cannot be imported or parsed.
+    """
+    place, colon, function = what.rpartition(":")
+    if what.endswith(".ptoir"):
+        return verify(parse(Path(what).read_text(encoding="utf-8"), what))
+    if not colon and not what.endswith(".py"):
+        return _shipped(what)
+    place = place if colon else what
+    module = _import_file(place) if place.endswith(".py") else _import_module(place)
+    return _kernel_in(module, place, function if colon else "")
+
+
+def _shipped(name: str) -> Kernel:
+    from pto.kernels import SHIPPED
+
+    if name not in SHIPPED:
+        hint = f"{close_to(name, SHIPPED)}  (or {FORMS})"
+        raise InputError(f"no shipped kernel is called '{name}'", hint=hint)
+    return SHIPPED[name]
+
+
+def _import_module(name: str) -> ModuleType:
+    _search(Path.cwd())
+    try:
+        with users_code(f"importing {name}"):
+            return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise InputError(f"there is no module '{name}'") from None
+        raise
+
+
+def _import_file(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None or not Path(path).is_file():
+        raise InputError(f"there is no file '{path}'")
+    _search(Path(path).resolve().parent)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(spec.name, module)
+    with users_code(f"importing {path}"):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _search(folder: Path) -> None:
+    """Lets the user's file import its neighbours, as ``python file.py`` would."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _kernel_in(module: ModuleType, place: str, function: str) -> Kernel:
+    """The kernel called ``function``, or the only one that there is."""
+    kernels = {n: k for n, k in vars(module).items() if isinstance(k, Kernel)}
+    if not function and len(kernels) == 1:
+        return next(iter(kernels.values()))
+    if function in kernels:
+        return kernels[function]
+    if function and hasattr(module, function):
+        raise InputError(f"{place}: '{function}' is not a kernel", hint="decorate it: @pto.kernel")
+    if not function:
+        raise InputError(f"{place} holds {len(kernels)} kernels", hint=f"name one: {place}:NAME")
+    raise InputError(f"{place} has no kernel '{function}'", hint=close_to(function, kernels))
+
+
+# ---------------------------------------------------------------------------- the user's code
+
+
+@contextmanager
+def users_code(doing: str) -> Iterator[None]:
+    """Makes an exception of the user's own Python one ``TraceError`` at the user's line.
+
+    A ``PtoError`` passes, and so does whatever this package itself raises: that is a bug.
+    """
+    try:
+        yield
+    except SyntaxError as error:
+        loc = ir.Loc(error.filename or "?", error.lineno or 0)
+        raise TraceError(f"{doing}: {error.msg}", loc) from error
+    except Exception as error:  # whatever the user's code may raise
+        at = None if isinstance(error, InputError | TraceError) else _users_line(error)
+        if at is None:
+            raise
+        raise TraceError(f"{doing}: {type(error).__name__}: {error}", at) from error
+
+
+def _users_line(error: Exception) -> ir.Loc | None:
+    """The innermost line of the user, or None if this package is behind it, or a ``PtoError``."""
+    from pto.errors import PtoError
+
+    if isinstance(error, PtoError):
+        return None
+    for frame in reversed(list(_frames(error.__traceback__))):
+        file = frame.tb_frame.f_code.co_filename
+        if file.startswith(OURS) and not file.startswith(KERNELS):
+            return None
+        if not file.startswith(LIBRARIES) and "site-packages" not in file:
+            return ir.Loc(file, frame.tb_lineno, function=frame.tb_frame.f_code.co_name)
+    return None
+
+
+def _frames(tb: TracebackType | None) -> Iterator[TracebackType]:
+    """The user's code starts behind the frame that entered ``users_code``."""
+    while tb is not None:
+        yield tb
+        tb = tb.tb_next
+
+
+# ------------------------------------------------------------------------- static parameters
+
+WORDS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def assignments(texts: Sequence[str], option: str) -> dict[str, str]:
+    """``name=value`` texts, or several in one with commas between, as names and values.
+
+    Raises:
+        InputError: for a text without ``=``, or a name given twice.
+    """
+    found: dict[str, str] = {}
+    for text in (part for t in texts for part in t.split(",")):
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"{option} {text}: name=value is expected")
+        if found.setdefault(name, value) != value:
+            raise InputError(f"{option}: '{name}' is given twice, as {found[name]} and {value}")
+    return found
+
+
+def typed(text: str, like: Static, what: str) -> Static:
+    """``text`` as a value of the type of ``like``.
+
+    Raises:
+        InputError: naming ``what``, when it does not read as one.
+    """
+    if isinstance(like, bool) and text.lower() in WORDS:
+        return WORDS[text.lower()]
+    try:
+        if not isinstance(like, bool):
+            return type(like)(text)
+    except ValueError:
+        pass
+    name = type(like).__name__
+    raise InputError(f"{what} = {text}: a value of type {name} is expected, like {like}")
+
+
+def statics_of(program: Program, texts: Sequence[str]) -> dict[str, Static]:
+    """The static parameters that ``-D name=value`` texts give.
+
+    Raises:
+        InputError: for an unknown name, a value of the wrong type, or a program read from text.
+    """
+    given = assignments(texts, "-D")
+    if isinstance(program, ir.Kernel):
+        if given:
+            raise InputError("a .ptoir program has its static parameters written into it")
+        return {}
+    for name in given:
+        if name not in program.statics:
+            message = f"{program.name} has no static parameter '{name}'"
+            raise InputError(message, hint=close_to(name, program.statics))
+    return {n: typed(v, program.statics[n], n) for n, v in given.items()}
+
+
+def traced(program: Program, statics: Mapping[str, Static]) -> ir.Kernel:
+    """The traced form; a program read from text is what it is."""
+    if isinstance(program, ir.Kernel):
+        return program
+    with users_code(f"tracing {program.name}"):
+        return program.trace(**statics)
+
+
+def is_scheduled(kernel: ir.Kernel) -> bool:
+    """Whether the rows have been given to cores."""
+    return any(row.core for row in ir.all_rows(kernel.body))
+
+
+def case_options(kernel: Kernel) -> dict[str, Static]:
+    """What ``--case name=value`` can set, with its defaults."""
+    if kernel.draw_case is None:
+        return {}
+    import inspect
+
+    parameters = inspect.signature(kernel.draw_case).parameters.values()
+    return {
+        p.name: p.default
+        for p in parameters
+        if p.default is not p.empty and p.name not in kernel.statics
+    }
