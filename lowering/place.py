@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from lowering.assign import ZERO, fresh, names_taken
+from lowering.rings import deep_enough
 from lowering.target import Target
 from pto.errors import CapacityError
 from pto.ir import (
@@ -23,6 +24,7 @@ from pto.ir import (
     Const,
     Define,
     Expr,
+    Fifo,
     Kernel,
     Loc,
     Loop,
@@ -31,6 +33,7 @@ from pto.ir import (
     Ref,
     Row,
     Var,
+    all_rows,
     binary,
 )
 from pto.ops import OPS
@@ -109,7 +112,7 @@ class _Placer:
         self._depths()
         buffers = self._addresses()
         body = self._rewrite(self.kernel.body, ())
-        fifos = tuple(replace(f, depth=self._fifo_depth(f.name)) for f in self.kernel.fifos)
+        fifos = self._fifos()
         return replace(
             self.kernel,
             body=body,
@@ -342,18 +345,23 @@ class _Placer:
         own = [s for path, _, s, _ in life.reads if path == life.path]
         return max(0, life.shift - min(own, default=life.shift)) if life.row is not None else 0
 
-    def _fifo_depth(self, name: str) -> int:
-        pushes = [p for p in self._pushes(self.kernel.body, ()) if p[0] == name]
-        return self.depths.fifo if len(pushes[0][1]) > 1 else 2
-
-    def _pushes(
-        self, block: Block, path: tuple[Loop, ...]
-    ) -> Iterator[tuple[str, tuple[Loop, ...]]]:
-        for node in block:
-            if isinstance(node, Loop):
-                yield from self._pushes(node.body, (*path, node))
-            elif isinstance(node, Row) and isinstance(node.out, Queue):
-                yield node.out.name, path
+    def _fifos(self) -> tuple[Fifo, ...]:
+        """GM rings: the wanted slots inside loops, two outside, more where the cores would block."""
+        inner = {
+            r.out.name
+            for loop in self.kernel.body
+            if isinstance(loop, Loop)
+            for r in all_rows(tuple(n for n in loop.body if isinstance(n, Loop)))
+            if isinstance(r.out, Queue)
+        }
+        wanted = {f.name: self.depths.fifo if f.name in inner else 2 for f in self.kernel.fifos}
+        depths = deep_enough(self.kernel, wanted, self.target)
+        for name, depth in depths.items():
+            if depth != wanted[name]:
+                self.notes.append(
+                    f"{name}: {depth} slots, with {wanted[name]} the cores would block"
+                )
+        return tuple(replace(f, depth=depths[f.name]) for f in self.kernel.fifos)
 
     # addresses
 

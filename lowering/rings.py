@@ -1,0 +1,126 @@
+"""How many slots a FIFO needs so that the two cores never wait for each other forever.
+
+In: rows with shifts, the wanted depths.  Out: depths, at least those, that do not block.
+Invariant: with the result, running the pushes and pops of both cores to the end never gets stuck
+for loops of every length tried; the proof (``lowering/hazards.py``) decides the rest.
+
+A free signal comes only every ``target.ring_period[slots]`` pops (MACHINE.md 5.3), so that a ring
+can be too short although fewer tiles than slots are in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from lowering.target import Target
+from pto.errors import ScheduleError
+from pto.ir import CORES, Block, Kernel, Loop, Queue, Row
+
+LENGTHS = (0, 1, 2, 3, 7, 8, 5)
+"""Trip counts tried one behind the other: empty, shorter than any lookahead, odd and even."""
+
+Action = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Ring:
+    """Signals of one FIFO: what was pushed and popped, and how often a free signal was used."""
+
+    slots: int
+    period: int
+    pushed: int = 0
+    popped: int = 0
+    freed: int = 0
+    used: int = 0
+
+    def try_push(self) -> bool:
+        if self.pushed >= self.slots and self.pushed % self.period == 0:
+            if self.used == self.freed:
+                return False
+            self.used += 1
+        self.pushed += 1
+        return True
+
+    def try_pop(self) -> bool:
+        if self.popped == self.pushed:
+            return False
+        self.popped += 1
+        self.freed += self.popped % self.period == 0
+        return True
+
+
+def deep_enough(kernel: Kernel, wanted: Mapping[str, int], target: Target) -> dict[str, int]:
+    """The wanted depths, doubled where a core would block forever.
+
+    Raises:
+        ScheduleError: if no ring that the target offers is deep enough.
+    """
+    depths = dict(wanted)
+    while True:
+        blocked = first_blocked(kernel, depths, target)
+        if blocked is None:
+            return depths
+        depths[blocked] *= 2
+        if depths[blocked] not in target.ring_period:
+            raise ScheduleError(
+                f"the cores wait for each other at '{blocked}' with any number of slots",
+                None,
+                "let the two cores exchange tiles in the same order",
+            )
+
+
+def first_blocked(kernel: Kernel, depths: Mapping[str, int], target: Target) -> str | None:
+    """The FIFO whose full ring stops everything, or None if both cores reach the end."""
+    rings = {name: Ring(n, target.ring_period[n]) for name, n in depths.items()}
+    cores = [actions(kernel.body, core, []) for core in CORES]
+    waiting: list[Action | None] = [next(c, None) for c in cores]
+    moved = True
+    while moved:
+        moved = False
+        for k, core in enumerate(cores):
+            action = waiting[k]
+            while action is not None and attempt(rings[action[1]], action[0]):
+                action, moved = next(core, None), True
+            waiting[k] = action
+    full = [
+        name
+        for action in waiting
+        if action is not None
+        for kind, name in [action]
+        if kind == "push"
+    ]
+    if any(waiting) and not full:
+        raise ScheduleError("the cores wait for tiles that nobody pushes")
+    return full[0] if full else None
+
+
+def attempt(ring: Ring, kind: str) -> bool:
+    return ring.try_push() if kind == "push" else ring.try_pop()
+
+
+def actions(block: Block, core: str, lengths: list[int]) -> Iterator[Action]:
+    """Pushes and pops of one core, with every loop run through ``LENGTHS``."""
+    for node in block:
+        if isinstance(node, Loop):
+            yield from loop_actions(node, core, lengths)
+        elif isinstance(node, Row) and node.core == core:
+            yield from action(node)
+
+
+def loop_actions(loop: Loop, core: str, lengths: list[int]) -> Iterator[Action]:
+    """Inner loops take the length that the outer iteration picks, the same on both cores."""
+    low, high = loop.shifts
+    n = len(LENGTHS) if not lengths else LENGTHS[lengths[-1] % len(LENGTHS)]
+    for step in range(-high, n - low):
+        for node in loop.body:
+            i = step + (node.shift if isinstance(node, Row) else 0)
+            if 0 <= i < n:
+                yield from actions((node,), core, [*lengths, i])
+
+
+def action(row: Row) -> Iterator[Action]:
+    if isinstance(row.out, Queue):
+        yield "push", row.out.name
+    elif row.op == "pop" and isinstance(row.args[0], Queue):
+        yield "pop", row.args[0].name

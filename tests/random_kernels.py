@@ -1,0 +1,129 @@
+"""Random tile kernels: loops with carries, products, row reductions, hand-overs between cores.
+
+``draw(seed)`` gives a kernel and a function that draws its inputs.  All values stay bounded, so
+that results can be compared bit by bit and no NaN hides a difference.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import pto
+from pto import Scalar, Tensor, Tile
+
+
+class Builder:
+    """Makes tiles of one work item; ``full`` are [rows, cols] f32 tiles, ``column`` [rows, 1]."""
+
+    def __init__(self, rng: random.Random, rows: int, cols: int) -> None:
+        self.rng, self.rows, self.cols = rng, rows, cols
+        self.full: list[Tile] = []
+        self.column: list[Tile] = []
+
+    def copy(self) -> Builder:
+        inner = Builder(self.rng, self.rows, self.cols)
+        inner.full, inner.column = list(self.full), list(self.column)
+        return inner
+
+    def pick(self) -> Tile:
+        recent = self.full[-4:]
+        return self.rng.choice(recent + self.full[:2])
+
+    def vector_step(self) -> None:
+        """One or two vector ops; results are squashed into [-1, 1]."""
+        x = self.pick()
+        kind = self.rng.choice(["scale", "add", "column", "reduce", "exp", "where", "clip"])
+        if kind == "scale":
+            self.full.append(x * 0.5)
+        elif kind == "add":
+            self.full.append((x + self.pick()) * 0.5)
+        elif kind == "column" and self.column:
+            self.full.append(pto.maximum(x, self.rng.choice(self.column)))
+        elif kind == "reduce":
+            self.column.append(pto.row_sum(x) * (1 / self.cols))
+        elif kind == "exp":
+            self.full.append(pto.exp(x - pto.row_max(x)))
+        elif kind == "where":
+            self.full.append(pto.where(pto.iota(1) < self.rng.randint(0, self.cols), x, 0.25))
+        else:
+            self.full.append(pto.minimum(pto.maximum(x, -1.0), 1.0))
+
+    def product(self, right: Tile, dtype: str) -> Tile:
+        """``x @ right`` with x narrowed to the matmul type, scaled down."""
+        x = self.pick().astype(dtype)
+        return (x @ right) * (1 / self.cols)
+
+
+def draw(seed: int) -> tuple[pto.Kernel, Callable[[np.random.Generator], dict[str, Any]]]:
+    """(kernel, inputs): the same kernel for the same seed."""
+    plan = random.Random(seed)
+    rows, cols = plan.choice([16, 32, 64]), plan.choice([32, 64])
+    dtype = plan.choice(["bf16", "f16"])
+    before, inside, after = plan.randint(0, 3), plan.randint(1, 6), plan.randint(0, 3)
+    products = plan.randint(0, 2)
+    carries = plan.randint(1, 3)
+    loops = plan.choice([1, 1, 2])
+    accumulate = plan.random() < 0.3
+    body_seed = plan.random()
+
+    @pto.kernel(
+        grid="items",
+        x="f32[total, cols]",
+        pages="dtype[count, cols, cols]",
+        table="i32[items, width]",
+        trips="i32[items]",
+        out="f32[total, cols]",
+        static=dict(rows=rows, cols=cols, dtype=dtype),
+    )
+    def random_kernel(
+        x: Tensor, pages: Tensor, table: Tensor, trips: Tensor, out: Tensor, *, rows: int, cols: int
+    ) -> None:
+        rng = random.Random(body_seed)
+        item = pto.program_id(0)
+        here = pto.ds(item * rows, rows, valid=x.shape[0] - item * rows)
+        b = Builder(rng, rows, cols)
+        b.full.append(pto.load(x[here, :]))
+        for _ in range(before):
+            b.vector_step()
+        for number in range(loops):
+            start = tuple(b.pick() * 1.0 for _ in range(carries))
+
+            def body(i: Scalar, carry: tuple[Tile, ...], number: int = number) -> tuple[Tile, ...]:
+                inner = b.copy()
+                inner.full.extend(carry)
+                page = pto.load(pages[table[item, i], :, :])
+                for k in range(inside):
+                    if products and k % (3 - products) == 0:
+                        right = page.T if rng.random() < 0.5 else page
+                        inner.full.append(inner.product(right, dtype))
+                    inner.vector_step()
+                return tuple((c + inner.pick()) * 0.5 for c in carry)
+
+            b.full.extend(pto.fori_loop(0, trips[item], body, start))
+        if accumulate:
+
+            def add(i: Scalar, acc: Tile) -> Tile:
+                page = pto.load(pages[table[item, i], :, :])
+                return acc + page @ page.T
+
+            if rows == cols:
+                b.full.append(pto.fori_loop(0, 2, add, pto.zeros((rows, cols))) * 0.1)
+        for _ in range(after):
+            b.vector_step()
+        pto.store(out[here, :], b.full[-1])
+
+    def inputs(rng: np.random.Generator) -> dict[str, Any]:
+        items, width = 5, 6
+        counts = rng.permutation([0, 1, 2, 3, width])[:items]
+        return {
+            "x": rng.uniform(-1, 1, (items * rows - 3, cols)).astype(np.float32),
+            "pages": rng.uniform(-1, 1, (7, cols, cols)).astype(np.float32),
+            "table": rng.integers(0, 7, (items, width)).astype(np.int32),
+            "trips": counts.astype(np.int32),
+        }
+
+    return random_kernel, inputs
