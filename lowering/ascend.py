@@ -44,7 +44,7 @@ from pto.ir import (
     Scalar,
     all_rows,
 )
-from pto.text import print_kernel
+from pto.text import WIDTH, print_kernel
 
 GUARDS = {"cube": "__DAV_CUBE__", "vector": "__DAV_VEC__"}
 
@@ -198,7 +198,19 @@ def kernel_source(kernel: Kernel, target: Target) -> str:
     lines += ['extern "C" __aicore__ void kernel_entry(__gm__ int64_t *args)', "{"]
     for core in cores:
         lines += [f"#ifdef {GUARDS[core]}", f"{INDENT}{kernel.name}_{core}(args);", "#endif"]
-    return "\n".join([*lines, "}"]) + "\n"
+    return "\n".join(part for line in [*lines, "}"] for part in folded(line)) + "\n"
+
+
+def folded(line: str) -> list[str]:
+    """A line within the width: its comment goes in front, its arguments onto a line below."""
+    if len(line) <= WIDTH or line.lstrip().startswith("//"):
+        return [line]
+    margin = line[: len(line) - len(line.lstrip())]
+    code, mark, comment = line.partition("  // ")
+    if mark:
+        return [f"{margin}// {comment}", *folded(code)]
+    head, bracket, rest = line.partition("(")
+    return [head + bracket, f"{margin}{INDENT}{rest}"]
 
 
 def pipe_type(kernel: Kernel, fifo: Fifo) -> list[str]:

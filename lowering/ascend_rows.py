@@ -244,7 +244,7 @@ def store(row: Row, ctx: Context, env: Env) -> list[str]:
 
 
 def move(row: Row, ctx: Context, env: Env) -> list[str]:
-    """L1 to L0.  A tile in nz has the same bytes as its transpose in zn, so ``.T`` moves nothing."""
+    """L1 to L0.  A tile in nz has the bytes of its transpose in zn: ``.T`` is an alias."""
     source, out = arg_ref(row), ctx.slot(out_ref(row), env)
     stored = ctx.kernel.buffer(source.name)
     slot = ctx.slot(source, env)

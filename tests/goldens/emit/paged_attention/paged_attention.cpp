@@ -186,7 +186,8 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
                     pipe_barrier(PIPE_MTE2);
                 }
                 if (v_rows > 0) {
-                    GmRows<bfloat16_t, DYNAMIC, 128, 128> v_gm(value_cache + page[i % 2] * 16384, {v_rows});
+                    GmRows<bfloat16_t, DYNAMIC, 128, 128> v_gm(
+                        value_cache + page[i % 2] * 16384, {v_rows});
                     L1Nz<bfloat16_t, 128, 128, DYNAMIC, 128> v_part(v_rows);
                     TRESHAPE(v_part, v[u % 2]);
                     TLOAD(v_part, v_gm);

@@ -1,0 +1,58 @@
+// Submits cube_ops, emitted by Tilewright from cube_ops.ptoir; do not edit.
+#include <stdint.h>
+
+#include "pto_orchestration_api.h"
+
+constexpr int32_t CUBE_KERNEL = 0;  // built with -D__DAV_CUBE__
+constexpr int32_t VECTOR_KERNEL = 1;  // built with -D__DAV_VEC__
+constexpr uint32_t BLOCK_NUM = 24;
+
+extern "C" {
+
+__attribute__((visibility("default"))) PTO2OrchestrationConfig
+aicpu_orchestration_config(const ChipTaskArgs &orch_args)
+{
+    (void)orch_args;
+    return PTO2OrchestrationConfig{.expected_arg_count = 5};
+}
+
+__attribute__((visibility("default"))) void
+aicpu_orchestration_entry(const ChipTaskArgs &orch_args)
+{
+    const ChipTensor &a = orch_args.tensor(0).ref();
+    const ChipTensor &b = orch_args.tensor(1).ref();
+    const ChipTensor &which = orch_args.tensor(2).ref();
+    const ChipTensor &out = orch_args.tensor(3).ref();
+    const ChipTensor &total = orch_args.tensor(4).ref();
+    const int64_t m = a.shapes[0];
+    const int64_t k = a.shapes[1];
+    const int64_t n = b.shapes[0];
+    const int64_t tiles = which.shapes[0];
+
+    // One ring of FIFO slots per hardware block.
+    const uint32_t made_shape[4] = {BLOCK_NUM, 2, 32, 16};
+    TensorCreateInfo made_ring(made_shape, 4, DataType::FLOAT32);
+
+    PTO2_SCOPE() {
+        CoreTaskArgs task_args;
+        task_args.add_input(a);
+        task_args.add_input(b);
+        task_args.add_input(which);
+        task_args.add_output(out);
+        task_args.add_output(total);
+        task_args.add_output(made_ring);
+        task_args.add_scalar(m);
+        task_args.add_scalar(k);
+        task_args.add_scalar(n);
+        task_args.add_scalar(tiles);
+        task_args.launch_spec.set_block_num(BLOCK_NUM);
+
+        MixedKernels task;
+        task.aic_kernel_id = CUBE_KERNEL;
+        task.aiv0_kernel_id = VECTOR_KERNEL;
+        task.aiv1_kernel_id = VECTOR_KERNEL;
+        rt_submit_task(task, task_args);
+    }
+}
+
+}  // extern "C"
