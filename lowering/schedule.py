@@ -53,7 +53,7 @@ class Options:
 
 
 NAMED: dict[str, Options] = {
-    "serial": Options(lookahead=1, prefetch=0, drain=True, l0_depth=1),
+    "serial": Options(lookahead=1, prefetch=0, load_at="after_move", drain=True, l0_depth=1),
     "prefetch": Options(lookahead=1, prefetch=1, load_at="after_move", drain=True, l0_depth=1),
     "repair": Options(lookahead=1, prefetch=1, load_at="after_push", drain=True, l0_depth=1),
     "best": Options(),

@@ -69,7 +69,8 @@ def skew(kernel: Kernel, timing: Timing) -> Kernel:
 
 def levelled(rows: list[Row]) -> list[Row]:
     """Rows outside of pipelined loops: scalars first, then by depth in the data flow."""
-    work = by_level([r for r in rows if OPS[r.op].kind != "scalar"], loads_later=False)
+    work = [r for r in rows if OPS[r.op].kind != "scalar"]
+    work = by_level(work, loads_later=False, pops_last=True)
     out: list[Row] = []
     for core in CORES:
         out.extend(r for r in rows if r.core == core and OPS[r.op].kind == "scalar")
@@ -84,7 +85,7 @@ def skewed(loop: Loop, timing: Timing, taken: set[str]) -> Block:
     scalars = [r for r in rows if OPS[r.op].kind == "scalar"]
     lags = [timing.lookahead * (p // 2) for p in phases_of(work, loop)]
     shifted = [replace(r, shift=-lag) for r, lag in zip(work, lags, strict=True)]
-    ordered = by_level(shifted, loads_later=True)
+    ordered = by_level(shifted, loads_later=True, pops_last=timing.load_at == "first")
     out: list[Row] = []
     for core in CORES:
         mine = ahead([r for r in ordered if r.core == core], timing)
@@ -170,19 +171,19 @@ def late_moves(rows: list[Row], phase: list[int]) -> list[int]:
 # --------------------------------------------------------------------------------------- order
 
 
-def by_level(rows: list[Row], loads_later: bool) -> list[Row]:
+def by_level(rows: list[Row], loads_later: bool, pops_last: bool) -> list[Row]:
     """Earlier stages first; within a stage, rows in the order of their depth in the data flow.
 
-    Rows of one depth do not depend on each other, so one barrier serves them all; what can run
-    before a pop does, because a pop stops the scalar unit.  ``loads_later``: loads do not count,
-    ``ahead`` puts them where they belong.
+    Rows of one depth do not depend on each other, so one barrier serves them all.
+    ``loads_later``: loads do not count, ``ahead`` puts them where they belong.  ``pops_last``: what
+    can run before a pop does, because a pop stops the scalar unit.
     """
     made: dict[str, tuple[int, int]] = {}
     keys = []
     for row in rows:
         above = [made[n] for n in reads_of(row) if n in made]
         depth = max((d + 1 for shift, d in above if shift == row.shift), default=0)
-        keys.append((-row.shift, depth, row.op == "pop"))
+        keys.append((-row.shift, depth, pops_last and row.op == "pop"))
         if not (row.op == "load" and loads_later):
             made[result_of(row) or ""] = (row.shift, depth)
     order = sorted(range(len(rows)), key=lambda k: keys[k])
@@ -208,14 +209,14 @@ def ahead(rows: list[Row], timing: Timing) -> list[Row]:
 
 
 def place_behind(rows: list[Row], reader: int, load_at: str) -> int:
-    """Where a prefetch goes: behind the moves, or behind the push, of its reader's stage."""
-    at = reader + 1
+    """Where a prefetch goes: behind the moves of its reader's stage, or (``after_push``, first
+    stage only: SEED.md 3.3) behind its push."""
     shift = rows[reader].shift
-    while at < len(rows) and (rows[at].op in ("move", "load") or load_at == "after_push"):
-        if rows[at].op in ("push", "pop") or (rows[at].op != "load" and rows[at].shift != shift):
-            return at + (rows[at].op == "push")
-        at += 1
-    return at
+    late = load_at == "after_push" and shift == max(r.shift for r in rows if r.op != "load")
+    for k in range(reader + 1, len(rows)):
+        if rows[k].op == ("push" if late else "matmul") and rows[k].shift == shift:
+            return k + 1 if late else k
+    return reader + 1
 
 
 def with_scalars(rows: list[Row], scalars: list[Row], taken: set[str]) -> list[Row]:
