@@ -89,6 +89,20 @@ class Life:
     reads: list[tuple[tuple[Loop, ...], int, int, Row]] = field(default_factory=list)
 
 
+def walk(
+    block: Block, path: tuple[Loop, ...], tick: int = 0
+) -> Iterator[tuple[int, tuple[Loop, ...], Node]]:
+    """(tick, loops around, node) in the order written; a loop has the tick of its head."""
+    for node in block:
+        tick += 1
+        yield tick, path, node
+        if isinstance(node, Loop):
+            for inner in walk(node.body, (*path, node), tick):
+                tick = inner[0]
+                yield inner
+            tick += 1
+
+
 def place(kernel: Kernel, depths: Depths, target: Target) -> Kernel:
     """Buffers for every value; see the module docstring."""
     return _Placer(kernel, depths, target).run()
@@ -102,11 +116,10 @@ class _Placer:
         self.groups: dict[str, Group] = {}
         self.scratch: dict[TileType, Group] = {}
         self.notes: list[str] = []
-        self.ticks = 0
         self.totals: dict[int, str] = {}
 
     def run(self) -> Kernel:
-        self._survey(self.kernel.body, ())
+        self._survey()
         self._carried(self.kernel.body, ())
         self._others()
         self._depths()
@@ -123,29 +136,20 @@ class _Placer:
 
     # lives
 
-    def _survey(self, block: Block, path: tuple[Loop, ...]) -> None:
-        for node in block:
-            self.ticks += 1
-            if isinstance(node, Loop):
-                inner = (*path, node)
+    def _survey(self) -> None:
+        """Definitions first: in step order a row may stand before the load that feeds it."""
+        for tick, path, node in walk(self.kernel.body, ()):
+            if isinstance(node, Row) and isinstance(node.out, Define):
+                self.lives[node.out.name] = Life(node, path, tick, node.shift)
+            elif isinstance(node, Loop):
                 for c in node.carry:
-                    self.lives[c.name] = Life(None, inner, self.ticks, 0)
-                    self._read(c.init.name, path, None)
-                self._survey(node.body, inner)
-                self.ticks += 1
-                for c, r in zip(node.carry, node.result, strict=True):
-                    self._read(r.name, inner, None)
-                    self.lives[c.last] = Life(None, path, self.ticks, 0)
-            elif isinstance(node, Row):
+                    self.lives[c.name] = Life(None, (*path, node), tick, 0)
+                    self.lives[c.last] = Life(None, path, tick + len(node.body) + 1, 0)
+        for tick, path, node in walk(self.kernel.body, ()):
+            if isinstance(node, Row):
                 for a in node.args:
                     if isinstance(a, Ref):
-                        self._read(a.name, path, node)
-                if isinstance(node.out, Define):
-                    self.lives[node.out.name] = Life(node, path, self.ticks, node.shift)
-
-    def _read(self, name: str, path: tuple[Loop, ...], row: Row | None) -> None:
-        if name in self.lives and row is not None:
-            self.lives[name].reads.append((path, self.ticks, row.shift, row))
+                        self.lives[a.name].reads.append((path, tick, node.shift, node))
 
     def last_read(self, name: str) -> int:
         """Tick of the last read in iteration order, at the block where the value is made."""
