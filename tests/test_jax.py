@@ -14,14 +14,19 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from lowering import jax_executor
+import pto
+from lowering import bench, jax_executor, sequential
 from lowering.dataflow import dataflow
 from lowering.flow import ALIASES, SILENT, Choice, Repeat, Step
+from lowering.inputs import bind
 from pto.errors import ScheduleError
 from pto.ir import Kernel
+from pto.kernels import paged_attention as paged_attention_kernel
+from pto.kernels.baselines import BASELINES
 from pto.ops import OPS
 from pto.text import parse
 from tests.oracles import paged_attention, paged_case
+from tests.random_kernels import draw
 
 HERE = Path(__file__).parent
 HANDWRITTEN = HERE / "handwritten_paged_attention.ptoir"
@@ -248,6 +253,44 @@ def test_a_fifo_that_waits_for_later_pushes() -> None:
         dataflow(paged(text))
 
 
+# ---------------------------------------------------------------- what the scheduler makes
+
+
+def scheduled(kernel: pto.Kernel, name: str, **statics: Any) -> Kernel:
+    schedule = pytest.importorskip("lowering.schedule")
+    stages = schedule.stages(kernel.trace(**statics), schedule.options_for(name))
+    done: Kernel = list(stages)[-1][1]
+    return done
+
+
+def typed(kernel: Kernel, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Arrays in the element types of the parameters."""
+    halves = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
+    types = {p.name: halves.get(p.dtype) for p in kernel.params}
+    return {n: a.astype(types[n]) if types[n] else a for n, a in arrays.items()}
+
+
+@pytest.mark.parametrize("name", ["serial", "prefetch", "repair", "best"])
+def test_every_schedule_of_paged_attention(name: str) -> None:
+    """Grouped queries: two heads of keys, a tile that is not full, every named schedule."""
+    kernel = scheduled(paged_attention_kernel, name, heads=40, kv_heads=2, dim=64)
+    case = paged_case((0, 1, 127, 300), heads=40, dim=64)
+    pages = {n: np.repeat(case[n], 2, axis=2) for n in ("key_cache", "value_cache")}
+    out = jax_executor.run(kernel, {**case, **pages})["out"]
+    np.testing.assert_allclose(out, paged_attention(case), atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_kernels(seed: int) -> None:
+    """Against the traced program in numpy: the same up to the order of sums and bf16 ties."""
+    kernel, inputs = draw(seed)
+    for name in ("serial", "best"):
+        done = scheduled(kernel, name)
+        arrays = typed(done, inputs(np.random.default_rng(seed)))
+        want = sequential.run(kernel.trace(), bind(done, arrays))["out"]
+        np.testing.assert_allclose(jax_executor.run(done, arrays)["out"], want, atol=1e-2)
+
+
 # ------------------------------------------------------------------------------ the table
 
 
@@ -333,10 +376,48 @@ def test_the_program_does_not_depend_on_the_hash_seed() -> None:
 
 def test_inputs_may_be_bound_arrays() -> None:
     """bf16 as values and as bits, and as what ``bind`` returns."""
-    from lowering.inputs import bind
-
     case: dict[str, Any] = paged_case([200, 3])
     bits = {n: a.view(np.uint16) if a.dtype == ml_dtypes.bfloat16 else a for n, a in case.items()}
     results = [jax_executor.run(paged(), c)["out"] for c in (case, bits, bind(paged(), case))]
     for r in results[1:]:
         np.testing.assert_array_equal(r, results[0])
+
+
+# -------------------------------------------------------------------------------- bench
+
+
+def test_hand_written_opponents_compute_the_same() -> None:
+    case = {n: bench.finite(a) for n, a in paged_case((0, 1, 128, 300)).items()}
+    case["query"] = case["query"].view(ml_dtypes.bfloat16)
+    want = jax_executor.run(paged(), case)["out"]
+    for name, prepare in BASELINES["paged_attention"].items():
+        found = np.asarray(prepare(case, 1)())
+        np.testing.assert_allclose(found, want, atol=TOLERANCE, err_msg=name)
+
+
+def test_tables_show_before_after_and_delta() -> None:
+    table = bench.Table(
+        "t", (bench.Line("a", 0.002, 0.001), bench.Line("long name", None, 2.5e-6)), 7, ("note",)
+    )
+    assert str(table) == (
+        "t (median of 7 rounds)\n"
+        "               before       after     delta\n"
+        "a             2.00 ms     1.00 ms     -50 %\n"
+        "long name           -      2.5 us         -\n"
+        "note"
+    )
+
+
+def test_measure_goes_round_by_round() -> None:
+    order: list[str] = []
+    times = bench.measure({n: lambda n=n: order.append(n) for n in "ab"}, rounds=3)
+    assert "".join(order) == "abababab"
+    assert [len(t) for t in times.values()] == [3, 3]
+
+
+def test_against_hand() -> None:
+    case = paged_case((3, 200))
+    (table,) = bench.against_hand(paged(), {"tiny": case}, BASELINES["paged_attention"], rounds=1)
+    assert table.title == "paged_attention, tiny"
+    assert table.lines[-1].name.startswith("best: ")
+    assert all(line.ratio for line in table.lines)
