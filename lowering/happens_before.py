@@ -1,0 +1,546 @@
+"""One abstract execution of a compiled schedule, with vector clocks (MACHINE.md section 9).
+
+In: ``Code`` and decisions (trip counts, branches).  Out: hazards, or the knowledge of every pipe.
+
+*Why one execution stands for every interleaving.*  Each flag and each cross-core signal has one
+in-order sender and one in-order receiver, so the k-th wait always meets the k-th set: which
+completion is known before which start does not depend on timing.  So the cores may run here in any
+order that respects issue; a pipe's clock says how many rows of each pipe are *known complete* before
+its next row starts.  Knowledge comes only from set -> wait, barrier, drain and signal, each of which
+covers everything earlier in its pipe, so a count per pipe is enough.  Rows are executed in
+issue order: a wait must be issued behind its set (issue queues are of unknown depth, MACHINE.md 10),
+and each row depends only on rows executed before it, so nothing but a FIFO wait can block issue.
+
+*Lanes.*  Both vector lanes run one stream on disjoint rows (checked in ``hazard_code``), a cube
+signal reaches each of them and the cube waits for both, so one lane stands for both.
+
+Invariant: clocks are lists that are never changed in place, so that ``State.fork`` is shallow.
+Non-goals: values, timing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lowering.hazard_code import (
+    BARRIER,
+    BARRIER_ALL,
+    DRAIN,
+    ENTER,
+    GUARD,
+    HEAD,
+    LONG,
+    NEXT,
+    POP,
+    PUSH,
+    PUSH_DATA,
+    RANGE,
+    RECORD,
+    ROW,
+    Code,
+)
+from pto.ir import evaluate
+
+UNKNOWN = 1 << 60
+"""The trip count of a loop as long as it is not decided."""
+
+Clock = list[int]
+Need = tuple[str, int, int, int, int]
+"""A decision to take: ('loop', number, entry, step, instance) or ('test', number, instance, 0, 0);
+an instance is the iteration of the loop that the trip count or test depends on."""
+
+
+class Hit(Exception):
+    """A hazard was found (fast mode, which keeps no log to describe it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A hazard as the execution sees it: rows by (pipe, count)."""
+
+    kind: str
+    detail: str
+    first: tuple[int, int] | None = None
+    second: tuple[int, int] | None = None
+    atom: int = -1
+    flag: int = -1
+    ring: int = -1
+    slot: int = -1
+
+
+def join(a: Clock, b: Clock) -> Clock:
+    """What either knows."""
+    return [x if x > y else y for x, y in zip(a, b, strict=True)]
+
+
+class State:
+    """Everything that the future of the execution depends on."""
+
+    __slots__ = (
+        "clock", "count", "data", "decided", "entry", "flag", "free", "gm", "group", "last_wait", "pc",
+        "popped", "pushed", "reader", "slot", "step", "tensor", "tests", "total", "trips", "writer", "written",
+    )  # fmt: skip
+
+    def __init__(self, code: Code) -> None:
+        pipes, loops, atoms, rings = len(code.pipes), len(code.loops), len(code.atoms), len(code.rings)
+        self.pc = [0, 0]
+        self.step = [[-1] * loops, [-1] * loops]  # steps begun in the running entry, -1: outside
+        self.trips = [[UNKNOWN] * loops, [UNKNOWN] * loops]
+        self.total = [[0] * loops, [0] * loops]
+        self.entry = [[0] * loops, [0] * loops]
+        self.clock: list[Clock] = [[0] * pipes for _ in range(pipes)]
+        self.count = [0] * pipes
+        self.flag: list[Clock | None] = [None] * len(code.flags)
+        self.last_wait = [0] * len(code.flags)
+        self.writer = [-1] * atoms
+        self.written = [0] * atoms
+        self.slot = [-1] * atoms
+        self.reader: list[tuple[tuple[int, int], ...]] = [()] * atoms
+        self.pushed, self.popped = [0] * rings, [0] * rings
+        self.data: list[tuple[Clock, ...]] = [()] * rings
+        self.free: list[tuple[Clock, ...]] = [()] * rings
+        self.gm = [0] * pipes
+        self.tensor: dict[int, tuple[tuple[tuple[int, ...], int], ...]] = {}
+        self.decided: dict[tuple[int, int], tuple[int, bool]] = {}
+        self.group: dict[tuple[int, int], int] = {}
+        self.tests: dict[tuple[int, int], bool] = {}
+
+    def fork(self) -> State:
+        """A copy that shares nothing that changes."""
+        new = State.__new__(State)
+        new.step, new.trips = [x[:] for x in self.step], [x[:] for x in self.trips]
+        new.total, new.entry = [x[:] for x in self.total], [x[:] for x in self.entry]
+        for name in _FLAT:
+            setattr(new, name, getattr(self, name).copy())
+        return new
+
+
+_FLAT = tuple(n for n in State.__slots__ if n not in ("step", "trips", "total", "entry"))
+
+
+class Run:
+    """Executes ``state`` until it ends or needs a decision."""
+
+    def __init__(self, code: Code, state: State, log: Log | None = None) -> None:
+        self.code, self.state, self.log = code, state, log
+        self.needs: list[Need | None] = [None, None]
+
+    # control
+
+    def advance(self) -> Need | None:
+        """Runs both cores as far as they get.  Returns the decision they wait for, None at the end."""
+        state = self.state
+        done = [False, False]
+        while True:
+            before = (state.pc[:], state.count[:], [x[:] for x in state.step])
+            for c in (0, 1):
+                if not done[c]:
+                    done[c] = self._core(c)
+            if all(done):
+                self._exit()
+                return None
+            if (state.pc, state.count, state.step) == before:
+                break
+        need = self.needs[0] or self.needs[1]
+        if need is None:
+            self._deadlock(done)
+        return need
+
+    def _core(self, c: int) -> bool:
+        """Runs core ``c`` until it is blocked, needs a decision (``needs``) or ends (True)."""
+        state, code = self.state, self.code.code[c]
+        step, trips, total = state.step[c], state.trips[c], state.total[c]
+        pc = state.pc[c]
+        self.needs[c] = None
+        while True:
+            ins = code[pc]
+            op = ins[0]
+            if op == ROW:
+                loop = ins[2]
+                if loop >= 0:
+                    i = step[loop] - ins[3]
+                    if i < 0 or i >= trips[loop]:
+                        pc += 1
+                        continue
+                variables = ins[4]
+                if variables:
+                    key = []
+                    for is_total, where, offset, modulus, exact in variables:
+                        v = step[where] - offset
+                        if is_total:
+                            v += total[where]
+                        key.append(v if v < exact else exact + (v - exact) % modulus)
+                    known = tuple(key)
+                else:
+                    known = ()
+                effect = ins[8].get(known)
+                if effect is None:
+                    effect = self._effect(ins, known)
+                if not self._row(c, ins, effect):
+                    break
+                pc += 1
+            elif op == NEXT:
+                if ins[1] < 0:
+                    state.pc[c] = pc
+                    return True
+                step[ins[1]] += 1
+                pc = ins[2]
+            elif op == HEAD:
+                way = self._head(c, ins[1])
+                if way == 0:
+                    break
+                pc = pc + 1 if way == 1 else ins[2]
+            elif op == ENTER:
+                loop = self.code.loops[ins[1]]
+                step[loop.number] = 0
+                short = loop.constant is not None and loop.constant <= LONG
+                trips[loop.number] = max(loop.constant or 0, 0) if short else UNKNOWN
+                pc += 1
+            elif op == RANGE:
+                inside = 0 <= step[ins[1]] - ins[2] < trips[ins[1]]
+                pc = pc + 1 if inside else ins[3]
+            else:
+                way = self._guard(c, ins)
+                if way == 0:
+                    break
+                pc = pc + 1 if way == 1 else ins[6]
+        state.pc[c] = pc
+        return False
+
+    def _effect(self, ins: tuple[Any, ...], known: tuple[int, ...]) -> tuple[Any, ...]:
+        values = {
+            f"{'u' if v[0] else 'i'}#{v[1]}": value for v, value in zip(ins[4], known, strict=True)
+        }
+        effect = self.code.effect(self.code.steps[ins[1]], values)
+        ins[8][known] = effect
+        return effect
+
+    def _head(self, c: int, loop: int) -> int:
+        """At the head of a loop: 1 one more step, 2 leave, 0 wait for a decision."""
+        state, span = self.state, self.code.loops[loop].span
+        j, n = state.step[c][loop], state.trips[c][loop]
+        if n == UNKNOWN:
+            entry = state.entry[c][loop]
+            least, exact = state.decided.get((loop, entry), (0, False))
+            if exact:
+                n = state.trips[c][loop] = least
+            elif j < least:
+                return 1
+            else:
+                self.needs[c] = ("loop", loop, entry, j, self.instance(c, self.code.loops[loop].scope))
+                return 0
+        if n and j < n + span:
+            return 1
+        self._leave(c, loop, n)
+        return 2
+
+    def _leave(self, c: int, loop: int, n: int) -> None:
+        state, entry = self.state, self.state.entry[c][loop]
+        state.total[c][loop] += n
+        state.step[c][loop] = -1
+        state.trips[c][loop] = UNKNOWN
+        state.entry[c][loop] += 1
+        if (loop, entry) in state.decided:
+            if all(state.entry[d][loop] > entry for d in self.code.loops[loop].cores):
+                del state.decided[loop, entry]
+
+    def instance(self, c: int, scope: int, offset: int = -1) -> int:
+        """Which iteration of the loop ``scope`` core ``c`` is in, counted over the whole run."""
+        if scope < 0:
+            return 0
+        if offset < 0:
+            offset = self.code.loops[scope].high
+        return self.state.total[c][scope] + self.state.step[c][scope] - offset
+
+    def _guard(self, c: int, ins: tuple[Any, ...]) -> int:
+        """A branch test: 1 holds, 2 skip, 0 wait for a decision."""
+        _, number, wanted, loop, offset, variables, _ = ins
+        state = self.state
+        if loop >= 0 and not 0 <= state.step[c][loop] - offset < state.trips[c][loop]:
+            return 2
+        test = self.code.tests[number]
+        if test.known:
+            values = {}
+            for is_total, where, off, *_ in variables:
+                v = state.step[c][where] - off + (state.total[c][where] if is_total else 0)
+                values[f"{'u' if is_total else 'i'}#{where}"] = v
+            return 1 if bool(evaluate(test.expr, lambda n: values[n])) == wanted else 2
+        key = (number, self.instance(c, test.scope, offset if test.scope == loop else -1))
+        if key not in state.tests:
+            self.needs[c] = ("test", *key, 0, 0)
+            return 0
+        return 1 if state.tests[key] == wanted else 2
+
+    # rows
+
+    def _row(self, c: int, ins: tuple[Any, ...], effect: tuple[Any, ...]) -> bool:
+        """One row.  False if the scalar unit must wait for the other core first."""
+        state = self.state
+        _, number, _, _, _, p, kind, ring, _, tensor = ins
+        if kind and not self._ready(kind, ring):
+            return False
+        waits, reads, writes, sets = effect
+        clocks = state.clock
+        clock = clocks[p]
+        row = state.count[p] + 1
+        state.count[p] = row
+        if self.log is not None:
+            self.log.row(self, c, number, p, row, ins)
+        for f in waits:
+            sent = state.flag[f]
+            if sent is None:
+                self._hazard(Found("wait", "no set can meet this wait", None, (p, row), flag=f))
+                continue
+            clock = [x if x > y else y for x, y in zip(clock, sent, strict=True)]
+            state.flag[f] = None
+            state.last_wait[f] = row
+        if kind:
+            reads, writes, clock = self._special(c, ins, effect, clock, row)
+        elif waits and p == self.code.scalar[c]:
+            clock[p] = row
+            self._fence(c, clock)
+        writer, written = state.writer, state.written
+        reader, slots = state.reader, state.slot
+        for a, s in reads:
+            w = writer[a]
+            if w < 0:
+                self._hazard(Found("uninitialised", "reads what was never written", None, (p, row), a, slot=s))
+            elif clock[w] < written[a]:
+                self._hazard(Found("RAW", "", (w, written[a]), (p, row), a, slot=s))
+            elif slots[a] != s:
+                self._hazard(Found("overwritten", "", (w, written[a]), (p, row), a, slot=s))
+            old = reader[a]
+            if not old:
+                reader[a] = ((p, row),)
+            elif len(old) == 1 and old[0][0] == p:
+                reader[a] = ((p, row),)
+            else:
+                reader[a] = (*(x for x in old if x[0] != p), (p, row))
+        for a, s in writes:
+            w = writer[a]
+            if w >= 0 and clock[w] < written[a]:
+                self._hazard(Found("WAW", "", (w, written[a]), (p, row), a, slot=s))
+            if reader[a]:
+                for q, r in reader[a]:
+                    # a pipe reads before it writes: benign on V, and a row's own operands
+                    if clock[q] < r and not (q == p and (r == row or self.code.pipes[p][1] == "V")):
+                        self._hazard(Found("WAR", "", (q, r), (p, row), a, slot=s))
+                reader[a] = ()
+            writer[a], written[a], slots[a] = p, row, s
+        clocks[p] = clock
+        if tensor:
+            self._tensor(c, number, ins, clock, row)
+        if kind:
+            self._signals(c, ins, clock, row)
+        if sets:
+            sent = clock[:]
+            sent[p] = row
+            for f in sets:
+                self._set(f, sent, clock, p, row)
+        return True
+
+    def _set(self, f: int, sent: Clock, clock: Clock, p: int, row: int) -> None:
+        state = self.state
+        dst = self.code.flags[f].dst
+        if state.flag[f] is not None:
+            self._hazard(Found("double set", "the flag is still set", None, (p, row), flag=f))
+        elif clock[dst] < state.last_wait[f]:
+            self._hazard(Found("double set", "", (dst, state.last_wait[f]), (p, row), flag=f))
+        state.flag[f] = sent
+        if self.log is not None:
+            self.log.setter[f] = (p, row)
+
+    def _ready(self, kind: int, ring: int) -> bool:
+        """The scalar unit need not wait for the other core."""
+        if kind == POP:
+            return bool(self.state.data[ring])
+        if kind in (PUSH, PUSH_DATA):
+            return not self._needs_credit(ring) or bool(self.state.free[ring])
+        return True
+
+    def _needs_credit(self, ring: int) -> bool:
+        r, index = self.code.rings[ring], self.state.pushed[ring]
+        return index >= r.fifo.depth and index % r.period == 0
+
+    def _fence(self, c: int, clock: Clock) -> None:
+        """Issue of core ``c`` has waited until everything in ``clock`` was complete."""
+        clocks = self.state.clock
+        for q in self.code.core_pipes[c]:
+            clocks[q] = [x if x > y else y for x, y in zip(clocks[q], clock, strict=True)]
+
+    def _special(
+        self, c: int, ins: tuple[Any, ...], effect: tuple[Any, ...], clock: Clock, row: int
+    ) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...], Clock]:
+        """What FIFO rows, barriers and drains do before they touch memory."""
+        state, code = self.state, self.code
+        _, reads, writes, _ = effect
+        p, kind, ring = ins[5], ins[6], ins[7]
+        if kind == BARRIER:
+            clock = clock[:]
+            clock[p] = row - 1
+        elif kind in (BARRIER_ALL, DRAIN):
+            for q in code.core_pipes[c] if kind == BARRIER_ALL else (ring,):
+                whole = state.clock[q][:]
+                whole[q] = state.count[q]
+                clock = join(clock, whole)
+            self._fence(c, clock)
+        elif kind == POP:
+            first, *rest = state.data[ring]
+            state.data[ring] = tuple(rest)
+            self._fence(c, first)
+            clock = join(clock, first)
+            reads = (*reads, self._ring_slot(ring, state.popped[ring]))
+            self._check_local(ins, effect, ring, (p, row))
+            state.popped[ring] += 1
+        elif kind in (PUSH, PUSH_DATA):
+            if self._needs_credit(ring):
+                first, *rest = state.free[ring]
+                state.free[ring] = tuple(rest)
+                self._fence(c, first)
+                clock = join(clock, first)
+            writes = (*writes, self._ring_slot(ring, state.pushed[ring]))
+            state.pushed[ring] += 1
+            state.gm[p] = row
+        return reads, writes, clock
+
+    def _ring_slot(self, ring: int, index: int) -> tuple[int, int]:
+        r = self.code.rings[ring]
+        return r.first_atom + index % r.fifo.depth, -2
+
+    def _check_local(self, ins: tuple[Any, ...], effect: tuple[Any, ...], ring: int, at: tuple[int, int]) -> None:
+        """The library puts pop number k into slot k mod depth of the local ring."""
+        slot = effect[2][0][1]
+        name = self.code.slot_buffer[slot]
+        depth = self.code.buffers[name].depth
+        expected = self.code.slots[name, self.state.popped[ring] % depth]
+        if slot != expected:
+            text = f"the library puts this pop into {self.code.slot_name[expected]}"
+            self._hazard(Found("fifo", text, None, at, effect[2][0][0], ring=ring, slot=slot))
+
+    def _signals(self, c: int, ins: tuple[Any, ...], clock: Clock, row: int) -> None:
+        """The cross-core signals that a FIFO row sends when everything earlier in its pipe is done."""
+        state = self.state
+        p, kind, ring = ins[5], ins[6], ins[7]
+        if kind in (PUSH, RECORD):
+            state.data[ring] = (*state.data[ring], self._sent(clock, p, row))
+        elif kind == POP and state.popped[ring] % self.code.rings[ring].period == 0:
+            state.free[ring] = (*state.free[ring], self._sent(clock, p, row))
+
+    @staticmethod
+    def _sent(clock: Clock, p: int, row: int) -> Clock:
+        sent = clock[:]
+        sent[p] = row
+        return sent
+
+    # user tensors
+
+    def _tensor(self, c: int, number: int, ins: tuple[Any, ...], clock: Clock, row: int) -> None:
+        state, code = self.state, self.code
+        step, p = code.steps[number], ins[5]
+        if step.writes_tensor:
+            state.gm[p] = row
+        if not step.tracked:
+            return
+        where = self._iterations(c, step.loops, ins)
+        for other, levels in code.meets.get(number, ()):
+            for at, r in state.tensor.get(other, ()):
+                level = 0
+                for x, y in zip(at, where, strict=False):
+                    if x != y or level + 1 == len(levels):
+                        break
+                    level += 1
+                q = code.steps[other].pipe
+                if levels[level] and clock[q] < r:
+                    kind = ("WAW" if step.writes_tensor else "RAW") if code.steps[other].writes_tensor else "WAR"
+                    self._hazard(Found(kind, "tensor", (q, r), (p, row)))
+        kept, seen = [(where, row)], {()}
+        for at, r in state.tensor.get(number, ()):
+            name = self._age(at, where, step.loops)
+            if name not in seen:
+                seen.add(name)
+                kept.append((at, r))
+        state.tensor[number] = tuple(kept)
+
+    def _iterations(self, c: int, loops: tuple[int, ...], ins: tuple[Any, ...]) -> tuple[int, ...]:
+        return tuple(self.instance(c, x, ins[3] if x == ins[2] else -1) for x in loops)
+
+    def _age(self, at: tuple[int, ...], now: tuple[int, ...], loops: tuple[int, ...]) -> tuple[int, ...]:
+        """How long ago an iteration was; beyond the skew of a loop it is past for good."""
+        found = []
+        for x, y, loop in zip(at, now, loops, strict=True):
+            far = self.code.loops[loop].span + 1
+            found.append(min(y - x, far))
+            if y - x >= far:
+                break
+        return tuple(found) if any(found) else ()
+
+    # ends
+
+    def _exit(self) -> None:
+        state, code = self.state, self.code
+        for f, sent in enumerate(state.flag):
+            if sent is not None:
+                at = self.log.setter.get(f) if self.log is not None else None
+                self._hazard(Found("leftover", "the flag is still set at the end of the kernel", at, None, flag=f))
+        for k, r in enumerate(code.rings):
+            if state.data[k] or state.pushed[k] != state.popped[k]:
+                text = f"{state.pushed[k]} pushes, {state.popped[k]} pops, {len(state.data[k])} records left"
+                self._hazard(Found("fifo", text, ring=k))
+        for p, row in enumerate(state.gm):
+            if row and state.clock[code.scalar[code.core_of[p]]][p] < row:
+                self._hazard(Found("undrained", "a write to GM may be unfinished when the kernel ends", (p, row)))
+
+    def _deadlock(self, done: list[bool]) -> None:
+        waiting = []
+        for c in (0, 1):
+            if not done[c]:
+                ins = self.code.code[c][self.state.pc[c]]
+                what = "data" if ins[6] == POP else "a free slot"
+                waiting.append(f"the {('cube', 'vector')[c]} core waits for {what} of {self.code.rings[ins[7]].fifo.name}")
+        text = " and ".join(waiting) + ("; the other core has ended" if len(waiting) == 1 else "")
+        stuck = next(c for c in (0, 1) if not done[c])
+        ins = self.code.code[stuck][self.state.pc[stuck]]
+        if self.log is not None:
+            p, row = ins[5], self.state.count[ins[5]] + 1
+            self.log.row(self, stuck, ins[1], p, row, ins)
+            self.log.found.append(Found("deadlock", text, None, (p, row), ring=ins[7]))
+        raise Hit
+
+    def _hazard(self, found: Found) -> None:
+        if self.log is None:
+            raise Hit
+        self.log.found.append(found)
+        if len(self.log.found) >= self.log.limit:
+            raise Hit
+
+
+class Log:
+    """What a described execution remembers: which row a (pipe, count) was, in which iteration."""
+
+    def __init__(self, limit: int = 12) -> None:
+        self.rows: dict[tuple[int, int], tuple[int, tuple[tuple[str, int], ...]]] = {}
+        self.setter: dict[int, tuple[int, int]] = {}
+        self.found: list[Found] = []
+        self.limit = limit
+
+    def row(self, run: Run, c: int, number: int, p: int, row: int, ins: tuple[Any, ...]) -> None:
+        code, at = run.code, []
+        for x in code.steps[number].loops:
+            offset = ins[3] if x == ins[2] else code.loops[x].high
+            at.append((code.loops[x].node.index, run.state.step[c][x] - offset))
+        self.rows[p, row] = (number, tuple(at))
+
+
+def decide(code: Code, state: State, need: Need, choice: bool) -> None:
+    """Takes a decision: run one more step (or: the test holds), or not."""
+    kind, number, which, step, instance = need
+    if kind == "test":
+        state.tests[number, which] = choice
+    elif choice:
+        state.decided[number, which] = (step + 1, False)
+    else:
+        state.decided[number, which] = (step, True)
+        loop = code.loops[number]
+        if loop.reused:
+            state.group[loop.group, instance] = step

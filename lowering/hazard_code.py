@@ -1,0 +1,820 @@
+"""A scheduled kernel as flat code for the hazard checker, one instruction list per core.
+
+In: a scheduled ``Kernel``.  Out: ``Code``: instructions as plain tuples, every on-chip byte
+interval, FIFO slot and flag as a small integer, and what the placement alone gets wrong
+(``Code.faults``).  Invariant: nothing behind this module looks at a name again: memory is judged by
+its bytes (an *atom* is an interval that no slot splits further), a flag by (core, src, dst, id).
+
+Scalars are inlined, so an index is an expression over loop counters ``i#L`` (iteration of loop L)
+and ``u#L`` (running total of loop L).  The values of a counter that any index can tell apart
+are finitely many (``Counter``): that is what makes a state space finite.
+
+Non-goals: order and time (``lowering/happens_before.py``), reports (``lowering/hazards.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import lcm
+
+from lowering.regions import Region, disjoint, region_of
+from lowering.target import Target
+from pto.ir import (
+    CORES,
+    Bin,
+    Block,
+    Branch,
+    Buffer,
+    Const,
+    Event,
+    Expr,
+    Fifo,
+    Kernel,
+    Loc,
+    Loop,
+    Queue,
+    Ref,
+    Row,
+    Scalar,
+    Span,
+    Var,
+    View,
+    Word,
+    evaluate,
+    names_in,
+    own_rows,
+    substitute,
+)
+from pto.ops import OPS
+
+ROW, HEAD, NEXT, ENTER, GUARD, RANGE = range(6)
+PLAIN, PUSH, PUSH_DATA, RECORD, POP, BARRIER, BARRIER_ALL, DRAIN = range(8)
+KINDS = {"push": PUSH, "push_data": PUSH_DATA, "record": RECORD, "pop": POP, "drain": DRAIN}
+LONG = 32
+"""A loop of at most so many constant iterations is simply run."""
+
+MEMORY_OF = {
+    "MTE2": ((), ("l1", "ub")),
+    "MTE1": (("l1",), ("l0a", "l0b")),
+    "M": (("l0a", "l0b", "l0c"), ("l0c",)),
+    "FIX": (("l0c",), ("l1",)),
+    "MTE3": (("ub", "l1"), ()),
+    "V": (("ub",), ("ub",)),
+}
+"""Pipe -> on-chip spaces it reads, and writes (MACHINE.md 3.1 and 6.1)."""
+
+SPACES_OF = {"cube": ("l1", "l0a", "l0b", "l0c"), "vector": ("ub",)}
+BOXED = ("nz", "zn", "zz")
+
+
+class Refused(Exception):
+    """The program cannot be decided; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong that no execution is needed to see."""
+
+    kind: str
+    text: str
+    row: Row | None = None
+    other: Row | None = None
+    buffer: str = ""
+
+
+@dataclass(slots=True)
+class Counter:
+    """What indices can tell about a loop counter: exact below ``exact``, then modulo ``modulus``."""
+
+    modulus: int = 1
+    exact: int = 0
+
+    def norm(self, value: int) -> int:
+        if value < self.exact:
+            return value
+        return self.exact + (value - self.exact) % self.modulus
+
+
+@dataclass(slots=True)
+class LoopCode:
+    """One loop: how its counters are seen and who shares its trip count."""
+
+    number: int
+    node: Loop
+    parent: int
+    low: int
+    high: int
+    trips: Expr
+    constant: int | None
+    least: int
+    group: int = 0
+    scope: int = -1
+    reused: bool = False
+    cores: list[int] = field(default_factory=list)
+
+    @property
+    def span(self) -> int:
+        return self.high - self.low
+
+
+@dataclass(slots=True)
+class Test:
+    """A branch test: decided by loop counters (``known``), or free but equal for equal scalars."""
+
+    number: int
+    expr: Expr
+    scope: int
+    known: bool
+    variables: tuple[Variable, ...] = ()
+
+
+Variable = tuple[int, int, int, int, int]
+"""(1 if it is the running total, loop, offset from the step to the iteration, modulus, exact)."""
+
+Values = dict[str, int]
+Counters = dict[str, Counter]
+"""Counters by name: ``i#L`` the iteration of loop L, ``u#L`` its running total."""
+
+
+@dataclass(slots=True)
+class Step:
+    """A row as compiled: what the interpreter and the report need beside the flat tuple."""
+
+    number: int
+    row: Row
+    core: int
+    pipe: int
+    loops: tuple[int, ...]
+    scalars: dict[str, Expr]
+    region: Region | None = None
+    writes_tensor: bool = False
+    tracked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """One physical flag."""
+
+    core: int
+    src: int
+    dst: int
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A byte interval that no slot splits further."""
+
+    space: str
+    core: str
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A FIFO: producer side and consumer side, and its slots as atoms."""
+
+    fifo: Fifo
+    period: int
+    first_atom: int
+
+
+def least(e: Expr, positive: frozenset[str]) -> int:
+    """A lower bound of a trip count, when the names in ``positive`` are at least 1 (else 0)."""
+
+    def bound(x: Expr) -> int | None:
+        if isinstance(x, Const):
+            return int(x.value) if isinstance(x.value, int) else None
+        if isinstance(x, Var):
+            return 1 if x.name in positive else None
+        a, b = bound(x.a), bound(x.b)
+        if x.op == "max":
+            return max((v for v in (a, b) if v is not None), default=None)
+        if x.op == "cdiv" and a is not None and a > 0 and isinstance(x.b, Const) and x.b.value > 0:
+            return -(-a // int(x.b.value))
+        if a is None or b is None:
+            return None
+        if x.op == "+" or (x.op == "*" and min(a, b) >= 0):
+            return a + b if x.op == "+" else a * b
+        return min(a, b) if x.op == "min" else None
+
+    return max(bound(e) or 0, 0)
+
+
+def footprint(b: Buffer) -> int:
+    """Bytes of one slot: whole boxes where the layout has boxes (MACHINE.md 2.3, 2.4)."""
+    unit = b.type.size_bytes // max(b.type.rows * b.type.cols, 1)
+    rows, cols = b.type.rows, b.type.cols
+    if b.layout not in BOXED:
+        return b.type.size_bytes
+    wide = 16 if b.space == "l0c" else 32 // unit
+    tall, broad = (wide, 16) if b.layout == "zn" else (16, wide)
+    return -(-rows // tall) * tall * -(-cols // broad) * broad * unit
+
+
+class Code:
+    """The compiled kernel.  ``code[c]`` is the instruction list of core ``c``."""
+
+    def __init__(self, kernel: Kernel, target: Target) -> None:
+        self.kernel, self.target = kernel, target
+        self.faults: list[Fault] = []
+        self.loops: list[LoopCode] = []
+        self.steps: list[Step] = []
+        self.tests: list[Test] = []
+        self.counters: Counters = {}
+        self.opaque: dict[str, frozenset[str]] = {}
+        self.opaque_of: dict[tuple[str, tuple[Expr | Span, ...]], str] = {}
+        self.buffers = {b.name: b for b in kernel.buffers}
+        self.fifos = {f.name: f for f in kernel.fifos}
+        self.events = {e.name: e for e in kernel.events}
+        self.positive = frozenset(kernel.dims)
+        self.code: list[list[tuple]] = [[], []]
+        self._number_pipes()
+        self._number_atoms()
+        self._number_flags()
+        self._check_placement()
+        self._compile(kernel.body, -1, [{}, {}], (), (), [True, True])
+        for c in (0, 1):
+            self.code[c].append((NEXT, -1, 0))
+        self._group_loops()
+        self._track_tensors()
+        self._check_scalar_reads()
+        self._finish_variables()
+        self._accessors()
+
+    # numbering
+
+    def _number_pipes(self) -> None:
+        used = {("cube", "S"), ("vector", "S")}
+        for r in _rows(self.kernel.body):
+            if r.pipe and r.pipe != "ALL":
+                used.add((r.core, r.pipe))
+            if r.op == "drain":
+                used.update((r.core, a.name) for a in r.args if isinstance(a, Word))
+        for e in self.kernel.events:
+            used |= {(e.core, e.src), (e.core, e.dst)}
+        order = sorted(used, key=lambda p: (CORES.index(p[0]) if p[0] in CORES else 2, p[1] != "S", p[1]))
+        self.pipes = [p for p in order if p[0] in CORES]
+        self.pipe_number = {p: k for k, p in enumerate(self.pipes)}
+        self.core_pipes = [[k for k, p in enumerate(self.pipes) if p[0] == core] for core in CORES]
+        self.scalar = [self.pipe_number[core, "S"] for core in CORES]
+        self.core_of = [CORES.index(p[0]) for p in self.pipes]
+
+    def _number_atoms(self) -> None:
+        self.atoms: list[Atom] = []
+        self.slots: dict[tuple[str, int], int] = {}
+        self.slot_atoms: list[tuple[int, ...]] = []
+        self.slot_name: list[str] = []
+        self.slot_buffer: list[str] = []
+        places: dict[tuple[str, str], list[tuple[int, int, str, int]]] = {}
+        for b in self.kernel.buffers:
+            for s in range(b.depth):
+                low = b.at + s * b.stride
+                places.setdefault((b.core, b.space), []).append((low, low + footprint(b), b.name, s))
+        for (core, space), found in places.items():
+            cuts = sorted({x for low, high, *_ in found for x in (low, high)})
+            numbers: dict[int, int] = {}
+            for low, high, name, s in found:
+                inside = [c for c in cuts if low <= c < high]
+                for c in inside:
+                    if c not in numbers:
+                        numbers[c] = len(self.atoms)
+                        self.atoms.append(Atom(space, core, c, cuts[cuts.index(c) + 1]))
+                self.slots[name, s] = len(self.slot_atoms)
+                self.slot_atoms.append(tuple(numbers[c] for c in inside))
+                self.slot_buffer.append(name)
+                self.slot_name.append(f"{name}[{s}]" if self.buffers[name].depth > 1 else name)
+        self.rings: list[Ring] = []
+        self.ring_number = {f.name: k for k, f in enumerate(self.kernel.fifos)}
+        for f in self.kernel.fifos:
+            self.rings.append(Ring(f, self.target.ring_period.get(f.depth, f.depth), len(self.atoms)))
+            for s in range(f.depth):
+                self.atoms.append(Atom("gm", f.name, s * f.slot_bytes, (s + 1) * f.slot_bytes))
+        self.first_ring_slot = len(self.slot_atoms)
+
+    def _number_flags(self) -> None:
+        self.flags: list[Flagged] = []
+        self.flag_number: dict[tuple[int, int, int], int] = {}
+        self.event_flags: dict[str, tuple[int, ...]] = {}
+        for e in self.kernel.events:
+            src, dst = self.pipe_number[e.core, e.src], self.pipe_number[e.core, e.dst]
+            numbers = []
+            for k, n in enumerate(e.ids):
+                name = f"{e.name}[{k}]" if len(e.ids) > 1 else e.name
+                key = (src, dst, n)
+                if key in self.flag_number:
+                    other = self.flags[self.flag_number[key]].name
+                    text = f"{name} and {other} are one flag: {e.core} {e.src} -> {e.dst} id {n}"
+                    self.faults.append(Fault("id", text))
+                else:
+                    self.flag_number[key] = len(self.flags)
+                    self.flags.append(Flagged(CORES.index(e.core), src, dst, n, name))
+                numbers.append(self.flag_number[key])
+            self.event_flags[e.name] = tuple(numbers)
+
+    # placement
+
+    def _fault(self, kind: str, text: str, row: Row | None = None, buffer: str = "") -> None:
+        self.faults.append(Fault(kind, text, row, None, buffer))
+
+    def _check_placement(self) -> None:
+        t = self.target
+        for b in self.kernel.buffers:
+            self._check_buffer(b)
+        for e in self.kernel.events:
+            self._check_event(e)
+        taken: dict[int, str] = {}
+        for f in self.kernel.fifos:
+            for flag in (f.flag, f.flag + 1):
+                if not 0 <= flag < t.fifo_flags:
+                    self._fault("id", f"fifo {f.name}: cross-core flag {flag} is not in 0..{t.fifo_flags - 1}")
+                if flag in taken:
+                    self._fault("id", f"fifo {f.name} and fifo {taken[flag]} share cross-core flag {flag}")
+                taken.setdefault(flag, f.name)
+            if f.depth not in t.ring_period or f.depth > 15:
+                self._fault("fifo", f"fifo {f.name}: {f.depth} slots, the counter of a flag ends at 15")
+
+    def _check_buffer(self, b: Buffer) -> None:
+        t = self.target
+        if b.space not in SPACES_OF.get(b.core, ()):
+            self._fault("place", f"{b.name}: the {b.core} core has no {b.space}", buffer=b.name)
+            return
+        last = b.at + (b.depth - 1) * b.stride + footprint(b)
+        if b.at < 0 or b.depth < 1 or last > t.capacity_bytes[b.space]:
+            text = f"{b.name} ends at byte {last} of {t.capacity_bytes[b.space]} in {b.space}"
+            self._fault("capacity", text, buffer=b.name)
+        align = t.align_bytes[b.space]
+        if b.at % align or (b.depth > 1 and b.stride % align):
+            text = f"{b.name} at {b.at} by {b.stride}: {b.space} needs multiples of {align} bytes"
+            self._fault("alignment", text, buffer=b.name)
+
+    def _check_event(self, e: Event) -> None:
+        t = self.target
+        for n in e.ids:
+            if not 0 <= n < t.event_ids:
+                self._fault("id", f"{e.name}: id {n} is not in 0..{t.event_ids - 1}")
+            if e.dst == "S" and n == t.drain_id:
+                self._fault("id", f"{e.name}: {e.src} -> S id {n} is left for drains")
+        if e.src == e.dst:
+            self._fault("event", f"{e.name}: an event from {e.src} to itself; write a barrier")
+
+    # rows
+
+    def _compile(
+        self,
+        block: Block,
+        loop: int,
+        scalars: list[dict[str, Expr]],
+        loops: tuple[int, ...],
+        guards: tuple[tuple[Expr, bool], ...],
+        live: list[bool],
+    ) -> None:
+        for node in block:
+            if isinstance(node, Row):
+                self._compile_row(node, loop, scalars, loops, guards)
+            elif isinstance(node, Loop):
+                self._compile_loop(node, loop, scalars, loops, guards)
+            else:
+                self._compile(node.then, loop, scalars, loops, (*guards, (node.test, True)), live)
+                self._compile(node.orelse, loop, scalars, loops, (*guards, (node.test, False)), live)
+
+    def resolve(self, e: Expr, scalars: dict[str, Expr]) -> Expr:
+        """``e`` over loop counters, launch scalars and values read."""
+        return substitute(e, scalars)
+
+    def _uniform(self, e: Expr, scalars: list[dict[str, Expr]], what: str) -> Expr:
+        """``e`` for both cores, which must agree on it."""
+        seen = [self.resolve(e, s) for s in scalars]
+        unknown = [
+            any(n not in s and (n in scalars[0] or n in scalars[1]) for n in names_in(e)) for s in scalars
+        ]
+        best = seen[1] if unknown[0] and not unknown[1] else seen[0]
+        if not any(unknown) and seen[0] != seen[1]:
+            raise Refused(f"the cores do not agree on {what}")
+        if "lane" in names_in(best):
+            raise Refused(f"{what} depends on the lane")
+        return best
+
+    def _compile_loop(
+        self,
+        node: Loop,
+        parent: int,
+        scalars: list[dict[str, Expr]],
+        loops: tuple[int, ...],
+        guards: tuple[tuple[Expr, bool], ...],
+    ) -> None:
+        if node.carry:
+            raise Refused("the program is not scheduled: a loop carries tiles")
+        number = len(self.loops)
+        trips = self._uniform(node.trips, scalars, f"the trip count of loop {node.index}")
+        constant = int(trips.value) if isinstance(trips, Const) else None
+        low, high = node.shifts
+        bound = least(trips, self.positive) if constant is None else max(constant, 0)
+        self.loops.append(LoopCode(number, node, parent, low, high, trips, constant, bound))
+        inner = [dict(s) for s in scalars]
+        for s in inner:
+            s[node.index] = Var(f"i#{number}")
+            if node.total:
+                s[node.total] = Var(f"u#{number}")
+        patches = []
+        for c in (0, 1):
+            skips = self._guard_code(c, parent, 0, guards, scalars)
+            if parent >= 0:
+                skips.append(len(self.code[c]))
+                self.code[c].append((RANGE, parent, self.loops[parent].high))
+            self.code[c].append((ENTER, number))
+            head = len(self.code[c])
+            self.code[c].append((HEAD, number))
+            patches.append((skips, head))
+        self._compile(node.body, number, inner, (*loops, number), (), [True, True])
+        for c, (skips, head) in enumerate(patches):
+            if not any(ins[0] == ROW for ins in self.code[c][head:]):
+                del self.code[c][skips[0] if skips else head - 1 :]  # a core without rows here
+                continue
+            self.loops[number].cores.append(c)
+            self.code[c].append((NEXT, number, head))
+            self._patch(c, [*skips, head])
+
+    def _patch(self, c: int, places: list[int]) -> None:
+        for k in places:
+            self.code[c][k] = (*self.code[c][k], len(self.code[c]))
+
+    def _guard_code(
+        self, c: int, loop: int, shift: int, guards: tuple[tuple[Expr, bool], ...], scalars: list[dict[str, Expr]]
+    ) -> list[int]:
+        """Instructions that skip what follows unless every test on the way holds."""
+        places = []
+        offset = self.loops[loop].high - shift if loop >= 0 else 0
+        for test, wanted in guards:
+            number = self._test(self._uniform(test, scalars, "a branch"), loop)
+            places.append(len(self.code[c]))
+            variables = self._variables(self.tests[number].expr, loop, offset) if self.tests[number].known else ()
+            self.code[c].append((GUARD, number, wanted, loop, offset, variables))
+        return places
+
+    def _test(self, e: Expr, loop: int) -> int:
+        for t in self.tests:
+            if t.expr == e:
+                return t.number
+        known = self.decidable(e, 0, self.counters)
+        self.tests.append(Test(len(self.tests), e, self._scope(e), known))
+        return len(self.tests) - 1
+
+    def _scope(self, e: Expr) -> int:
+        """The innermost loop that ``e`` depends on, or -1."""
+        found = -1
+        for n in self._base_names(e):
+            if "#" in n:
+                found = max(found, int(n.split("#")[1]))
+        return found
+
+    def _base_names(self, e: Expr) -> Iterator[str]:
+        for n in names_in(e):
+            if n in self.opaque:
+                yield from self.opaque[n]
+            else:
+                yield n
+
+    def _scalar_row(self, row: Row, scalars: dict[str, Expr]) -> None:
+        assert isinstance(row.out, Scalar)
+        if row.op == "let":
+            arg = row.args[0]
+            if isinstance(arg, Const | Var | Bin):
+                scalars[row.out.name] = self.resolve(arg, scalars)
+            return
+        view = row.args[0]
+        assert isinstance(view, View)
+        index = self._inline_view(view, scalars).index
+        key = (view.tensor, index)
+        if key not in self.opaque_of:
+            name = f"read${len(self.opaque_of)}"
+            self.opaque_of[key] = name
+            found: set[str] = set()
+            for item in index:
+                for e in (item.start, item.valid) if isinstance(item, Span) else (item,):
+                    found.update(self._base_names(e) if e is not None else ())
+            self.opaque[name] = frozenset(found)
+        scalars[row.out.name] = Var(self.opaque_of[key])
+
+    def _inline_view(self, v: View, scalars: dict[str, Expr]) -> View:
+        def inline(item: Expr | Span) -> Expr | Span:
+            if isinstance(item, Span):
+                valid = None if item.valid is None else self.resolve(item.valid, scalars)
+                return Span(self.resolve(item.start, scalars), item.size, valid)
+            return self.resolve(item, scalars)
+
+        return View(v.tensor, tuple(inline(i) for i in v.index))
+
+    def _compile_row(
+        self,
+        row: Row,
+        loop: int,
+        scalars: list[dict[str, Expr]],
+        loops: tuple[int, ...],
+        guards: tuple[tuple[Expr, bool], ...],
+    ) -> None:
+        if row.core not in CORES or not row.pipe:
+            raise Refused(f"the program is not scheduled: '{row.op}' has no core and pipe")
+        if row.op not in OPS:
+            raise Refused(f"'{row.op}' is not in the op table")
+        c = CORES.index(row.core)
+        if isinstance(row.out, Scalar):
+            self._scalar_row(row, scalars[c])
+            if row.op == "let" and not row.wait and not row.set:
+                return
+        shift_code = self._guard_code(c, loop, row.shift, guards, scalars)
+        step = self._step(row, c, loops, scalars[c])
+        if not self._sound(step) or (row.op == "read" and not row.wait and not row.set):
+            for _ in shift_code:
+                self.code[c].pop()
+            return
+        offset = self.loops[loop].high - row.shift if loop >= 0 else 0
+        variables = self._row_variables(step, loop, offset)
+        ring = self.ring_number[self._queue(row)] if KINDS.get(row.op) in (PUSH, PUSH_DATA, RECORD, POP) else -1
+        kind = KINDS.get(row.op, PLAIN)
+        if row.op == "barrier":
+            kind = BARRIER_ALL if row.pipe == "ALL" else BARRIER
+        if kind == DRAIN:
+            word = row.args[0]
+            assert isinstance(word, Word)
+            ring = self.pipe_number[row.core, word.name]
+        self.code[c].append((ROW, step.number, loop, offset, variables, step.pipe, kind, ring))
+        self._patch(c, shift_code)
+
+    def _step(self, row: Row, c: int, loops: tuple[int, ...], scalars: dict[str, Expr]) -> Step:
+        pipe = self.scalar[c] if row.pipe == "ALL" else self.pipe_number[row.core, row.pipe]
+        step = Step(len(self.steps), row, c, pipe, loops, dict(scalars))
+        for operand, writes in ((row.out, True), *((a, False) for a in row.args)):
+            if isinstance(operand, View):
+                step.region = region_of(self._inline_view(operand, scalars))
+                step.writes_tensor = writes
+        self.steps.append(step)
+        return step
+
+    @staticmethod
+    def _queue(row: Row) -> str:
+        found = [o.name for o in (row.out, *row.args) if isinstance(o, Queue)]
+        return found[0] if found else ""
+
+    def _sound(self, step: Step) -> bool:
+        """The row names what exists, on the right core and pipe; what does not is a fault."""
+        row, before = step.row, len(self.faults)
+        allowed = OPS[row.op].pipes
+        if row.pipe not in allowed:
+            self._fault("pipe", f"{row.op} runs on {' or '.join(allowed)}, not on {row.pipe}", row)
+        for flag, column in (*((f, "wait") for f in row.wait), *((f, "set") for f in row.set)):
+            e = self.events.get(flag.name)
+            if e is None:
+                self._fault("event", f"no event is called {flag.name}", row)
+                continue
+            pipe = e.dst if column == "wait" else e.src
+            if (e.core, pipe) != (row.core, row.pipe):
+                text = f"{column} {flag.name} belongs on {e.core} {pipe}, the row is on {row.core} {row.pipe}"
+                self._fault("event", text, row)
+        if row.op in ("push", "push_data", "record", "pop"):
+            self._check_queue(row)
+        for operand, writes in ((row.out, True), *((a, False) for a in row.args)):
+            if isinstance(operand, Ref):
+                self._check_ref(row, operand, writes)
+            elif isinstance(operand, View) and writes and self.kernel.param(operand.tensor).direction == "in":
+                self._fault("input", f"{operand.tensor} is an input and is written", row)
+        return len(self.faults) == before
+
+    def _check_queue(self, row: Row) -> None:
+        f = self.fifos.get(self._queue(row))
+        if f is None:
+            self._fault("fifo", f"{row.op} names no fifo", row)
+            return
+        producer = "cube" if f.direction == "c2v" else "vector"
+        if (row.core == producer) == (row.op == "pop"):
+            self._fault("fifo", f"{row.op} of the {f.direction} fifo {f.name} on the {row.core} core", row)
+
+    def _check_ref(self, row: Row, ref: Ref, writes: bool) -> None:
+        b = self.buffers.get(ref.name)
+        if b is None:
+            self._fault("place", f"no buffer is called {ref.name}", row)
+            return
+        if b.core != row.core:
+            self._fault("place", f"{ref.name} is on the {b.core} core, the row on the {row.core} core", row, b.name)
+        elif row.pipe in MEMORY_OF and b.space not in MEMORY_OF[row.pipe][int(writes)]:
+            verb = "write" if writes else "read"
+            self._fault("pipe", f"{row.pipe} does not {verb} {b.space} ({ref.name})", row, b.name)
+
+    # indices
+
+    def decidable(self, e: Expr, modulus: int, into: Counters) -> bool:
+        """True if ``e`` (modulo ``modulus``; 0: exactly) depends on loop counters in a way that
+        finitely many classes of their values decide; the classes go ``into`` their counters."""
+        if isinstance(e, Const):
+            return isinstance(e.value, int)
+        if isinstance(e, Var):
+            return modulus > 0 and _note(e.name, modulus, 0, into)
+        if e.op in ("+", "-", "*") and modulus:
+            return self.decidable(e.a, modulus, into) and self.decidable(e.b, modulus, into)
+        if e.op in ("//", "%") and isinstance(e.b, Const) and isinstance(e.b.value, int) and e.b.value > 0:
+            if e.op == "%":
+                return self.decidable(e.a, lcm(e.b.value, modulus or 1), into)
+            return modulus > 0 and self.decidable(e.a, modulus * e.b.value, into)
+        if e.op in ("<", "<=", "==", "!="):
+            return self._threshold(e, into) or (
+                self.decidable(e.a, 0, into) and self.decidable(e.b, 0, into)
+            )
+        return False
+
+    def _threshold(self, e: Bin, into: Counters) -> bool:
+        """Comparisons of a counter plus a constant with a constant: exact up to the threshold."""
+        shift = 0
+        for x, y in ((e.a, e.b), (e.b, e.a)):
+            while isinstance(x, Bin) and x.op in "+-" and isinstance(x.b, Const):
+                shift += int(x.b.value) if x.op == "+" else -int(x.b.value)
+                x = x.a
+            if isinstance(x, Var) and isinstance(y, Const):
+                return _note(x.name, 1, max(int(y.value) - shift + 1, 0), into)
+            shift = 0
+        return False
+
+    def _variables(self, e: Expr, loop: int, offset: int) -> tuple[Variable, ...]:
+        found: dict[str, Variable] = {}
+        for n in names_in(e):
+            if "#" in n:
+                where = int(n[2:])
+                shifted = offset if where == loop else self.loops[where].high
+                found[n] = (int(n[0] == "u"), where, shifted, 0, 0)
+        return tuple(found.values())
+
+    def _row_variables(self, step: Step, loop: int, offset: int) -> tuple[Variable, ...]:
+        """The counters that decide the slots and flags of a row."""
+        found: dict[Variable, None] = {}
+        for e, modulus, _ in self.indices(step):
+            full = self.resolve(e, step.scalars)
+            if not self.decidable(full, modulus, self.counters):
+                raise Refused(f"cannot tell which slot or flag [{_text(e)}] is, in '{step.row.op}'")
+            found.update(dict.fromkeys(self._variables(full, loop, offset)))
+        return tuple(found)
+
+    def indices(self, step: Step) -> Iterator[tuple[Expr, int, str]]:
+        """(index, modulus, buffer or event) of everything that a row names; modulus 0: a test."""
+        row = step.row
+        for o in (row.out, *row.args):
+            if isinstance(o, Ref):
+                yield o.index or Const(0), self.buffers[o.name].depth, o.name
+        for f in (*row.wait, *row.set):
+            yield f.index or Const(0), len(self.events[f.name].ids), f.name
+        if row.op == "matmul" and len(row.args) > 3 and isinstance(row.args[3], Const | Var | Bin):
+            yield Bin("!=", row.args[3], Const(0)), 0, ""
+
+    def effect(self, step: Step, values: Values) -> tuple:
+        """(waits, reads, writes, sets): flags, slots and atoms that the row touches when the
+        loop counters have these values."""
+
+        def at(index: Expr | None) -> int:
+            e = Const(0) if index is None else self.resolve(index, step.scalars)
+            return int(evaluate(e, lambda n: values[n]))
+
+        def slot(r: Ref) -> int:
+            return self.slots[r.name, at(r.index) % self.buffers[r.name].depth]
+
+        row, op = step.row, OPS[step.row.op]
+        refs = [a for a in row.args if isinstance(a, Ref)]
+        out = [row.out] if isinstance(row.out, Ref) else []
+        if op.scratch and len(refs) > 1:
+            out.append(refs.pop())
+        if row.op == "matmul" and len(row.args) > 3 and isinstance(row.args[3], Const | Var | Bin):
+            if not at(row.args[3]):
+                del refs[2:]
+        flags = [
+            tuple(self.event_flags[f.name][at(f.index) % len(self.event_flags[f.name])] for f in column)
+            for column in (row.wait, row.set)
+        ]
+        reads = tuple((a, s) for s in dict.fromkeys(map(slot, refs)) for a in self.slot_atoms[s])
+        writes = tuple((a, s) for s in dict.fromkeys(map(slot, out)) for a in self.slot_atoms[s])
+        return flags[0], reads, writes, flags[1]
+
+    # after all rows
+
+    def _group_loops(self) -> None:
+        """Loops with one trip count expression run equally often while its scalars are the same."""
+        groups: dict[Expr, list[LoopCode]] = {}
+        for x in self.loops:
+            groups.setdefault(x.trips, []).append(x)
+        for number, members in enumerate(groups.values()):
+            for x in members:
+                x.group, x.scope = number, self._scope(x.trips)
+                x.reused = len(members) > 1 or x.scope != x.parent
+
+    def _track_tensors(self) -> None:
+        """Which accesses of written tensors may meet, by the outermost loop whose iteration differs."""
+        views: dict[str, list[Step]] = {}
+        for s in self.steps:
+            for o in (s.row.out, *s.row.args):
+                if isinstance(o, View) and s.row.op != "read":
+                    views.setdefault(o.tensor, []).append(s)
+        self.meets: dict[int, list[tuple[int, tuple[bool, ...]]]] = {}
+        for found in views.values():
+            if not any(s.writes_tensor for s in found):
+                continue
+            for a in found:
+                for b in found:
+                    if a.writes_tensor or b.writes_tensor:
+                        self._meet(a, b)
+
+    def _meet(self, a: Step, b: Step) -> None:
+        assert a.region is not None and b.region is not None
+        shared = [x for x, y in zip(a.loops, b.loops, strict=False) if x == y]
+        fixed = {p.name for p in self.kernel.params} | set(self.kernel.dims) | {"block_num"}
+        fixed |= {name for name, _ in self.kernel.statics}
+        levels = []
+        for k in range(len(shared) + 1):
+            same = set(fixed) | {"block_idx"} | {f"{v}#{x}" for x in shared[:k] for v in "iu"}
+            if a.core == b.core:
+                same.add("lane")
+            differ = {f"{v}#{shared[k]}" for v in "iu"} if k < len(shared) else set()
+            levels.append(not disjoint(a.region, b.region, same, differ, self.opaque))
+        if a is b:
+            levels[-1] = False  # a row runs once per iteration
+        if any(levels):
+            a.tracked = b.tracked = True
+            self.meets.setdefault(b.number, []).append((a.number, tuple(levels)))
+        if b.number < a.number:
+            return
+        tensor = next(o.tensor for o in (a.row.out, *a.row.args) if isinstance(o, View))
+        if not disjoint(a.region, b.region, fixed, {"block_idx"}, self.opaque):
+            text = f"two hardware blocks may access the same elements of {tensor}, and nothing orders blocks"
+            self.faults.append(Fault("tensor", text, a.row, b.row, tensor))
+        elif a.core == b.core == 1 and not disjoint(a.region, b.region, fixed | {"block_idx"}, {"lane"}, self.opaque):
+            text = f"the two vector lanes may access the same elements of {tensor}, and nothing orders lanes"
+            self.faults.append(Fault("tensor", text, a.row, b.row, tensor))
+
+    def _check_scalar_reads(self) -> None:
+        written = {o.tensor: s for s in self.steps if s.writes_tensor for o in (s.row.out,) if isinstance(o, View)}
+        for s in self.steps:
+            view = s.row.args[0] if s.row.op == "read" else None
+            if isinstance(view, View) and view.tensor in written:
+                text = f"nothing orders a scalar read of {view.tensor}, which the kernel writes"
+                self.faults.append(Fault("tensor", text, s.row, written[view.tensor].row, view.tensor))
+
+    def _finish_variables(self) -> None:
+        """Counters are known only now: write them into the variables of every row."""
+
+        def done(v: Variable) -> Variable:
+            counter = self.counters[f"{'u' if v[0] else 'i'}#{v[1]}"]
+            return v[0], v[1], v[2], counter.modulus, counter.exact
+
+        for code in self.code:
+            for k, ins in enumerate(code):
+                if ins[0] == ROW:
+                    step = self.steps[ins[1]]
+                    variables = tuple(done(v) for v in ins[4])
+                    code[k] = (*ins[:4], variables, *ins[5:], {}, step.writes_tensor or step.tracked)
+
+    def _accessors(self) -> None:
+        """For every atom the pipes that read it and those that write it, over all slots of a buffer."""
+        readers: list[set[int]] = [set() for _ in self.atoms]
+        writers: list[set[int]] = [set() for _ in self.atoms]
+        compiled = {ins[1] for code in self.code for ins in code if ins[0] == ROW}
+        for s in (s for s in self.steps if s.number in compiled):
+            refs = [(s.row.out, writers), *((a, readers) for a in s.row.args)]
+            if OPS[s.row.op].scratch:
+                refs.append((s.row.args[-1], writers))
+            for o, side in refs:
+                for slot in range(self.buffers[o.name].depth) if isinstance(o, Ref) else ():
+                    for a in self.slot_atoms[self.slots[o.name, slot]]:
+                        side[a].add(s.pipe)
+            if s.row.op in ("push", "push_data", "pop"):
+                ring = self.rings[self.ring_number[self._queue(s.row)]]
+                for a in range(ring.first_atom, ring.first_atom + ring.fifo.depth):
+                    (readers if s.row.op == "pop" else writers)[a].add(s.pipe)
+        self.writers = [tuple(sorted(w)) for w in writers]
+        self.accessors = [tuple(sorted(w | r)) for w, r in zip(writers, readers, strict=True)]
+
+
+def _rows(block: Block) -> Iterator[Row]:
+    for node in block:
+        if isinstance(node, Row):
+            yield node
+        elif isinstance(node, Loop):
+            yield from _rows(node.body)
+        else:
+            yield from _rows(node.then)
+            yield from _rows(node.orelse)
+
+
+def _note(name: str, modulus: int, exact: int, into: Counters) -> bool:
+    """The counter ``name`` must be known modulo ``modulus``, and exactly below ``exact``."""
+    if "#" not in name:
+        return False
+    counter = into.setdefault(name, Counter())
+    counter.modulus = lcm(counter.modulus, modulus)
+    counter.exact = max(counter.exact, exact)
+    return True
+
+
+def _text(e: Expr) -> str:
+    from pto.text import expr
+
+    return expr(e)
+
+

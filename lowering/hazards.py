@@ -1,0 +1,451 @@
+"""The independent judge of a schedule: no race and no deadlock, for every trip count.
+
+In: a scheduled ``Kernel`` (made by the scheduler or parsed from text).  Out: a ``Proof``: ok, or the
+violations with both accesses, the bytes, the smallest failing trip counts and the missing edge, or
+a refusal with its reason.  Shares no code with the scheduler; the rules are MACHINE.md section 9.
+
+*All interleavings.*  One abstract execution decides them all: ``lowering/happens_before.py``.
+
+*All trip counts, all sequences of work items.*  The execution stops wherever it needs a decision:
+one more iteration of a loop or not, this branch or that.  From there on the future depends only on
+the normal form of the state (``lowering/normal_form.py``), of which there are finitely many.  The
+exploration takes both ways at every decision and never explores a normal form twice; when none is
+left, every finite run of the kernel is a path through explored states.  Trip count n of a loop is
+"n times one more, then leave"; the persistent loop over work items is a loop like any other.
+
+*No false alarm from merging.*  A violation is replayed with the concrete decisions that led to it.
+Two loops with one trip count expression are known to both run or both not run; beyond that, and
+for tests on data, every combination is taken to be possible.
+
+Symbolic dimensions are at least 1; other scalars may have any value.  Non-goals: numbers, speed, and
+whether a slot holds the *intended* iteration (the executors check that).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import lcm
+
+from lowering.happens_before import Found, Hit, Log, Need, Run, State, decide
+from lowering.hazard_code import LONG, Code, Fault, LoopCode, Refused
+from lowering.normal_form import NormalForm
+from lowering.target import A2A3, Target
+from pto.ir import Expr, Kernel, Loc, Row, names_in
+from pto.text import expr, statement
+
+MAX_STATES = 4000
+"""Normal forms after which ``check`` refuses instead of going on."""
+
+MEANING = {
+    "RAW": "read before it is written",
+    "WAR": "overwritten before it is read",
+    "WAW": "overwritten before the first write is complete",
+    "uninitialised": "read of what was never written",
+    "overwritten": "read of bytes that another buffer has overwritten",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A row of the program in one iteration."""
+
+    row: str
+    core: str
+    pipe: str
+    iteration: tuple[tuple[str, int], ...]
+    loc: Loc | None
+
+    def __str__(self) -> str:
+        at = ", ".join(f"{name} = {value}" for name, value in self.iteration)
+        where = f"\n               --> {self.loc}" if self.loc else ""
+        return f"{self.core} {self.pipe}: {self.row}{f'   ({at})' if at else ''}{where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One thing that is wrong.
+
+    ``kind``: RAW, WAR, WAW, uninitialised, overwritten, wait, double set, leftover, deadlock, fifo,
+    undrained, or a fault of the placement (id, event, pipe, place, capacity, alignment, input, tensor).
+    ``trips``: the trip counts, in the order in which they are decided, of a run that shows it.
+    """
+
+    kind: str
+    text: str
+    first: Access | None = None
+    second: Access | None = None
+    buffer: str = ""
+    space: str = ""
+    bytes: tuple[int, int] | None = None
+    trips: tuple[int, ...] = ()
+    missing: str = ""
+
+    def report(self) -> str:
+        """The violation for a person."""
+        memory = f" in {self.space} bytes {self.bytes[0]}..{self.bytes[1]}" if self.bytes else ""
+        lines = [f"{self.kind}: {self.text}", f"  buffer       {self.buffer}{memory}" if self.buffer else ""]
+        lines.append(f"  first        {self.first}" if self.first else "")
+        lines.append(f"  then         {self.second}" if self.second else "")
+        lines.append(f"  missing      {self.missing}" if self.missing else "")
+        return "\n".join(line for line in lines if line)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What ``check`` found.  ``refused`` says why nothing could be decided ('' if it could).
+
+    ``states``: normal forms at decisions.  ``trips_checked``: largest trip count run before every loop
+    had repeated itself.  ``failing``: the smallest trip counts that fail, one per work item.
+    """
+
+    ok: bool
+    violations: tuple[Violation, ...] = ()
+    states: int = 0
+    trips_checked: int = 0
+    failing: tuple[int, ...] = ()
+    refused: str = ""
+    message: str = ""
+
+    def report(self) -> str:
+        """The outcome for a person."""
+        return "\n\n".join([self.message, *(v.report() for v in self.violations)])
+
+
+class HazardError(Exception):
+    """A schedule that is not proven; ``proof`` says why."""
+
+    def __init__(self, proof: Proof) -> None:
+        self.proof = proof
+        super().__init__(proof.report())
+
+
+def check(kernel: Kernel, target: Target = A2A3, max_states: int = MAX_STATES) -> Proof:
+    """Decides ``kernel`` for every trip count, sequence of work items, branch and interleaving."""
+    try:
+        code = Code(kernel, target)
+        if code.faults:
+            return _faulty(code)
+        return Exploration(code, max_states).proof()
+    except Refused as reason:
+        return Proof(False, refused=str(reason), message=f"{kernel.name}: refused: {reason}")
+
+
+Trips = int | Mapping[str, int]
+"""Trip counts of one work item: of all its loops, or by loop index, trip count or test as printed."""
+
+
+def check_unrolled(kernel: Kernel, trips: Sequence[Trips], target: Target = A2A3) -> Proof:
+    """Executes ``kernel`` for these trip counts only, one entry per work item: no normal forms, no
+    merging.  A kernel without a loop over work items takes the first entry.  A test that is not
+    given holds.  A count below what the shapes guarantee is raised to it."""
+    try:
+        code = Code(kernel, target)
+    except Refused as reason:
+        return Proof(False, refused=str(reason), message=f"{kernel.name}: refused: {reason}")
+    if code.faults:
+        return _faulty(code)
+    log = Log()
+    _execute(code, Oracle(code, trips), log)
+    violations = _described(code, log, ())
+    counts = [t for t in trips if isinstance(t, int)]
+    message = f"{kernel.name}: {'failed' if violations else 'no hazard'} for trips {list(trips)}"
+    return Proof(not violations, violations, 0, max(counts, default=0), message=message)
+
+
+def smallest_failing(kernel: Kernel, limit: int = 12, target: Target = A2A3) -> tuple[int, ...]:
+    """The smallest trip counts up to ``limit``, one per work item, that fail; () if none does.
+
+    One item before two, two before three; among as many items the smallest sum first.
+    """
+    try:
+        code = Code(kernel, target)
+    except Refused:
+        return ()
+    return _smallest(code, limit) if not code.faults else ()
+
+
+# ------------------------------------------------------------------------- concrete execution
+
+
+class Oracle:
+    """Takes decisions from a list of trip counts, one entry per work item."""
+
+    def __init__(self, code: Code, trips: Sequence[Trips]) -> None:
+        self.code, self.trips = code, trips
+        self.items = next((x.number for x in code.loops if x.parent < 0 and _over_items(x.trips)), -1)
+
+    def __call__(self, state: State, need: Need) -> bool:
+        kind, number, _, step, _ = need
+        if kind == "test":
+            return bool(self._given(state, 1, expr(self.code.tests[number].expr)))
+        loop = self.code.loops[number]
+        if number == self.items:
+            return step < len(self.trips)
+        if loop.constant is not None:
+            return step < loop.constant
+        given = self._given(state, 0, loop.node.index, expr(loop.node.trips))
+        return step < max(given, loop.least)
+
+    def _given(self, state: State, default: int, *names: str) -> int:
+        item = 0
+        if self.items >= 0:
+            loop = self.code.loops[self.items]
+            item = max(state.step[c][self.items] for c in loop.cores) - loop.high
+        entry = self.trips[min(max(item, 0), len(self.trips) - 1)] if self.trips else 0
+        if not isinstance(entry, Mapping):
+            return entry if default == 0 else default
+        return next((entry[n] for n in names if n in entry), default)
+
+
+def _over_items(trips: Expr) -> bool:
+    return "block_num" in names_in(trips)
+
+
+def _execute(code: Code, oracle: Oracle, log: Log) -> None:
+    """Runs to the end, or to the first hazard that stops it; what is found is in ``log``."""
+    state = State(code)
+    run = Run(code, state, log)
+    try:
+        while (need := run.advance()) is not None:
+            decide(code, state, need, oracle(state, need))
+    except Hit:
+        return
+
+
+def _smallest(code: Code, limit: int, items: int = 3) -> tuple[int, ...]:
+    for trips in _sequences(limit, items):
+        log = Log(limit=1)
+        _execute(code, Oracle(code, trips), log)
+        if log.found:
+            return trips
+    return ()
+
+
+def _sequences(limit: int, items: int) -> list[tuple[int, ...]]:
+    """Trip count sequences, simplest first: () and all single counts, then pairs, then triples."""
+    out: list[tuple[int, ...]] = [()]
+    for n in range(1, items + 1):
+        short = limit if n == 1 else min(limit, 4)
+        level: list[tuple[int, ...]] = [()]
+        for _ in range(n):
+            level = [(*head, k) for head in level for k in range(short + 1)]
+        out += sorted(level, key=lambda t: (sum(t), t))
+    return out
+
+
+# -------------------------------------------------------------------------------- exploration
+
+
+class Exploration:
+    """Follows every decision from every normal form until no new one appears."""
+
+    def __init__(self, code: Code, max_states: int) -> None:
+        self.code, self.max_states = code, max_states
+        self.form = NormalForm(code)
+        self.longest = 0
+
+    @cached_property
+    def residue(self) -> int:
+        """What a long constant trip count is remembered modulo."""
+        found = lcm(*(c.modulus for c in self.code.counters.values()), *(r.fifo.depth for r in self.code.rings))
+        return found if found <= 24 else 1
+
+    def proof(self) -> Proof:
+        """The outcome for all decisions."""
+        try:
+            path = self._search()
+        except Hit:
+            path = ()
+        if path is None:
+            message = f"{self.code.kernel.name}: {self._summary()}"
+            return Proof(True, (), self.states, self.longest, message=message)
+        return self._failed(path)
+
+    def _summary(self) -> str:
+        loops = "every trip count" if self.code.loops else "its only run"
+        return (
+            f"proven for {loops} and every interleaving: {self.states} states at decisions, "
+            f"loops closed after at most {self.longest} iterations"
+        )
+
+    def _search(self) -> tuple[bool, ...] | None:
+        """Breadth first over normal forms; the decisions that lead to a hazard, or None."""
+        self.states = 0
+        seen: set[tuple[object, ...]] = set()
+        queue: deque[tuple[State, Need, tuple[bool, ...]]] = deque()
+        start = State(self.code)
+        need = Run(self.code, start).advance()
+        if need is not None:
+            queue.append((start, need, ()))
+        while queue:
+            state, need, path = queue.popleft()
+            options = self._options(state, need)
+            for k, choice in enumerate(options):
+                child = state.fork() if k + 1 < len(options) else state
+                decide(self.code, child, need, choice)
+                try:
+                    following = Run(self.code, child).advance()
+                except Hit:
+                    return (*path, choice)
+                if following is None:
+                    continue
+                self._forget(child)
+                key = (following[0], following[1], self.form.key(child))
+                if key in seen:
+                    continue
+                seen.add(key)
+                self.states += 1
+                if self.states > self.max_states:
+                    raise Refused(f"not closed after {self.max_states} states")
+                queue.append((child, following, (*path, choice)))
+        return None
+
+    def _options(self, state: State, need: Need) -> tuple[bool, ...]:
+        """The ways to go on, leaving first."""
+        kind, number, _, step, instance = need
+        if kind == "test":
+            return (False, True)
+        loop = self.code.loops[number]
+        self.longest = max(self.longest, step)
+        if loop.constant is not None:  # longer than LONG: exact up to there, then any that fits
+            may_leave = step >= LONG and (step - loop.constant) % self.residue == 0
+            return (False, True) if may_leave else (True,)
+        before = state.group.get((loop.group, instance)) if loop.reused else None
+        if before is not None and step == 0:
+            return (before > 0,)
+        return (False, True) if step >= loop.least else (True,)
+
+    def _forget(self, s: State) -> None:
+        """Drops decisions that no core can ask for again."""
+        if not s.group and not s.tests:
+            return
+        scopes = {x.group: x.scope for x in self.code.loops}
+        s.group = {k: n for k, n in s.group.items() if not self._past(s, scopes[k[0]], k[1])}
+        s.tests = {k: v for k, v in s.tests.items() if not self._past(s, self.code.tests[k[0]].scope, k[1])}
+
+    def _past(self, s: State, scope: int, instance: int) -> bool:
+        if scope < 0:
+            return False
+        loop: LoopCode = self.code.loops[scope]
+        lowest = [s.total[c][scope] + max(s.step[c][scope] - loop.span, 0) for c in loop.cores]
+        return instance < min(lowest, default=0)
+
+    def _failed(self, path: tuple[bool, ...]) -> Proof:
+        """The proof that ends in a hazard, shown by the smallest run that has it."""
+        code = self.code
+        trips, log = self._replay(path)
+        failing = _smallest(code, max((*trips, 2)), 2)
+        confirmed = Log()
+        _execute(code, Oracle(code, failing), confirmed)
+        chosen, shown = (confirmed, failing) if confirmed.found else (log, trips)
+        violations = _described(code, chosen, shown)
+        name = code.kernel.name
+        if confirmed.found:
+            message = f"{name}: failed; smallest failing trip counts, one per work item: {list(failing)}"
+        else:
+            message = f"{name}: failed; trip counts in the order decided: {list(trips)}"
+        return Proof(False, violations, self.states, self.longest, tuple(failing), "", message)
+
+    def _replay(self, path: tuple[bool, ...]) -> tuple[tuple[int, ...], Log]:
+        """The same decisions with a log; inner trip counts in the order of their decisions."""
+        code, log, state = self.code, Log(), State(self.code)
+        run = Run(code, state, log)
+        items = Oracle(code, ()).items
+        counts: dict[tuple[int, int], int] = {}
+        try:
+            for choice in path:
+                need = run.advance()
+                if need is None:
+                    break
+                if need[0] == "loop" and need[1] != items:
+                    counts[need[1], need[2]] = need[3] + choice
+                decide(code, state, need, choice)
+            run.advance()
+        except Hit:
+            pass
+        return tuple(counts.values()), log
+
+
+# ------------------------------------------------------------------------------------ reports
+
+
+def _faulty(code: Code) -> Proof:
+    violations = tuple(_fault(code, f) for f in code.faults)
+    return Proof(False, violations, message=f"{code.kernel.name}: failed; no run of it is valid")
+
+
+def _fault(code: Code, f: Fault) -> Violation:
+    rows = [_static_access(code, r) if r is not None else None for r in (f.row, f.other)]
+    return Violation(f.kind, f.text, rows[0], rows[1], f.buffer)
+
+
+def _static_access(code: Code, row: Row) -> Access:
+    return Access(statement(row, code.kernel), row.core, row.pipe, (), row.loc)
+
+
+def _described(code: Code, log: Log, trips: tuple[int, ...]) -> tuple[Violation, ...]:
+    """The hazards of a run, one per pair of rows."""
+    seen: dict[tuple[object, ...], Violation] = {}
+    for f in log.found:
+        key = (f.kind, *(log.rows[at][0] if at in log.rows else -1 for at in (f.first, f.second) if at), f.flag, f.ring)
+        if key not in seen:
+            seen[key] = _violation(code, log, f, trips)
+    return tuple(seen.values())
+
+
+def _violation(code: Code, log: Log, f: Found, trips: tuple[int, ...]) -> Violation:
+    first, second = (_access(code, log, at) for at in (f.first, f.second))
+    buffer, space, span = _memory(code, f)
+    text = MEANING.get(f.kind, "")
+    if f.flag >= 0:
+        flag = code.flags[f.flag]
+        src, dst = code.pipes[flag.src], code.pipes[flag.dst]
+        buffer, text = "", f"flag {flag.name} ({src[0]} {src[1]} -> {dst[1]} id {flag.id})"
+        text += f": {f.detail}" if f.detail else ": set again before the wait for the last set has ended"
+    elif f.detail and f.detail != "tensor":
+        text = f"{text}: {f.detail}" if text else f.detail
+    return Violation(f.kind, text, first, second, buffer, space, span, trips, _missing(code, f))
+
+
+def _access(code: Code, log: Log, at: tuple[int, int] | None) -> Access | None:
+    if at is None or at not in log.rows:
+        return None
+    number, iteration = log.rows[at]
+    row = code.steps[number].row
+    return Access(statement(row, code.kernel), row.core, row.pipe, iteration, row.loc)
+
+
+def _memory(code: Code, f: Found) -> tuple[str, str, tuple[int, int] | None]:
+    if f.atom < 0:
+        return "", "", None
+    atom = code.atoms[f.atom]
+    span = (atom.low, atom.high)
+    if f.slot < 0:
+        return f"fifo {atom.core}", "gm", span
+    return code.slot_name[f.slot], atom.space, span
+
+
+def _missing(code: Code, f: Found) -> str:
+    """The edge that would have ordered the two rows, in words."""
+    if f.kind == "uninitialised":
+        return "a row that writes it before, on every path"
+    if f.kind == "undrained" and f.first:
+        return f"drain {code.pipes[f.first[0]][1]} on S at the end"
+    if f.first is None or f.second is None or f.kind == "overwritten":
+        return ""
+    (a, b) = (code.pipes[at[0]] for at in (f.first, f.second))
+    if f.kind == "double set":
+        return f"nothing orders the end of the wait on {a[1]} before the set on {b[1]}"
+    verbs = {"RAW": ("write", "read"), "WAR": ("read", "write"), "WAW": ("write", "write")}
+    x, y = verbs[f.kind]
+    if a[0] != b[0]:
+        return f"no signal orders the {a[0]} core's {x} on {a[1]} before the {b[0]} core's {y} on {b[1]}"
+    if a == b:
+        return f"no barrier of {a[1]}, and no chain of events, between its {x} and its {y}"
+    return (
+        f"no event orders {a[1]}'s {x} before {b[1]}'s {y}; expected {a[1]} -> {b[1]}, "
+        f"set behind the first row, waited for by the second"
+    )
