@@ -202,6 +202,55 @@ def test_branches_and_loops_of_every_length() -> None:
     np.testing.assert_allclose(out, want, atol=1e-5)
 
 
+RELAY = """kernel relay on a2a3
+param x   in     f32[16, 32]
+param out out    f32[16, 32]
+param n   scalar i32
+param eye in     bf16[16, 16]
+grid 1
+buffer vector ub v[1]  f32[8, 32]  nd at 0    by 1024
+buffer vector ub h[1]  bf16[8, 32] nd at 2048 by 512
+buffer cube   l1 c[1]  bf16[16, 32] nz at 0   by 1024
+buffer cube   l1 d[1]  bf16[16, 16] nz at 1024 by 512
+buffer cube   l0a ca[1] bf16[16, 16] zz at 0  by 512
+buffer cube   l0b cb[1] bf16[16, 32] zn at 0  by 1024
+buffer cube   l0c cc[1] f32[16, 32]  nz at 0  by 2048
+fifo there v2c [2] bf16[16, 32] flag 0
+fifo back  c2v [2] f32[16, 32] flag 2
+
+for w in 0 .. cdiv(1 - block_idx, block_num):
+  cube    0  MTE2  d = load eye[:, :]
+  cube    0  MTE1  ca = move d
+  vector  0  MTE2  v = load x[lane * 8:+8, :]
+  vector  0  V     h = astype v, bf16
+  vector  0  MTE3  there = push h
+  for i in 0 .. n:
+    cube    0  MTE2  c = pop there
+    cube    0  MTE1  cb = move c
+    cube    0  M     cc = matmul ca, cb
+    cube    0  FIX   back = push cc
+    vector  0  MTE2  v = pop back
+    vector  0  V     v = add v, 1.0
+    vector  0  V     h = astype v, bf16
+    vector  0  MTE3  there = push h
+  cube    0  MTE2  c = pop there
+  cube    0  MTE1  cb = move c
+  cube    0  M     cc = matmul ca, cb
+  cube    0  FIX   back = push cc
+  vector  0  MTE2  v = pop back
+  vector  0  MTE3  out[lane * 8:+8, :] = store v
+"""
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5])
+def test_a_fifo_that_is_not_empty_when_its_loop_starts(n: int) -> None:
+    """What waits in it is carried: pushed by one iteration, popped by the next."""
+    x = np.arange(512, dtype=np.float32).reshape(16, 32) % 64
+    case = {"x": x, "n": n, "eye": np.eye(16, dtype=ml_dtypes.bfloat16)}
+    out = jax_executor.run(parse(RELAY), case)["out"]
+    np.testing.assert_array_equal(out, x + n)
+
+
 def test_unwritten_elements_are_poisoned() -> None:
     text = RMSNORM.replace("rows - r - lane * 8, :] = store", "rows - r - lane * 8 - 1, :] = store")
     out = jax_executor.run(
