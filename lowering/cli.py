@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from lowering.hazards import HazardError
 from lowering.programs import (
     Program,
     case_options,
@@ -40,13 +41,26 @@ if TYPE_CHECKING:
 
 GOOD, FAILED, USAGE = 0, 1, 2
 EXECUTORS = ("sequential", "numpy", "jax")
-OPTION_FLAGS = ("lookahead", "prefetch", "load_at", "drain", "local_depth", "l0_depth", "fifo_depth")
+LOAD_AT = ("first", "after_move", "after_push")
+OPTION_FLAGS = (
+    "lookahead",
+    "prefetch",
+    "load_at",
+    "drain",
+    "local_depth",
+    "l0_depth",
+    "fifo_depth",
+)
 SOURCE, TRACED, SCHEDULED = "source", "traced", "scheduled"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
-    args = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        help_ = close_to(words[0], COMMANDS)
+        return _fail(f"there is no command '{words[0]}'\n  help: {help_}", USAGE)
+    args = _parser().parse_args(words)
     try:
         status: int = args.command(args)
         sys.stdout.flush()
@@ -56,10 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return GOOD
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except (PtoError, OSError) as error:
+    except (PtoError, HazardError, OSError) as error:
         if args.debug:
             raise
-        return _fail(_message(error), FAILED if _is_hazard(error) else USAGE)
+        return _fail(_message(error), FAILED if isinstance(error, HazardError) else USAGE)
 
 
 def _fail(message: str, status: int) -> int:
@@ -71,14 +85,6 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return str(error)
-
-
-def _is_hazard(error: Exception) -> bool:
-    if "lowering.hazards" not in sys.modules:
-        return False
-    from lowering.hazards import HazardError
-
-    return isinstance(error, HazardError)
 
 
 # ---------------------------------------------------------------------------------- schedules
@@ -236,24 +242,32 @@ def check(args: argparse.Namespace) -> int:
     _, kernel = load_traced(args)
     if args.all:
         return _check_all(args, kernel)
-    if is_scheduled(kernel):
-        proof, title = _prove_text(args, kernel), "as written"
-    else:
-        from lowering.schedule import schedule
-
-        proof, title = schedule(kernel, options_of(args)).proof, _title(args)
+    proof, notes = _prove(args, kernel)
     if args.json:
-        _print_json({"kernel": kernel.name, "schedule": title, "proven": proof.ok, "text": f"{proof}"})
+        _print_json(_proof_facts(kernel, proof) | {"notes": notes})
     else:
-        print(f"{kernel.name}, {title}\n{proof}")
+        print("\n".join([proof.report(), *(f"  {note}" for note in notes)]))
     return GOOD if proof.ok else FAILED
 
 
-def _prove_text(args: argparse.Namespace, kernel: ir.Kernel) -> Proof:
+def _prove(args: argparse.Namespace, kernel: ir.Kernel) -> tuple[Proof, tuple[str, ...]]:
+    """The proof of the text as it is, or of the schedule asked for; and what the schedule reached."""
     from lowering import hazards
+    from lowering.schedule import schedule
 
-    scheduled(args, kernel)
-    return hazards.check(kernel)
+    if is_scheduled(kernel):
+        return hazards.check(scheduled(args, kernel)), kernel.notes
+    try:
+        done = schedule(kernel, options_of(args))
+    except HazardError as error:
+        return error.proof, ()
+    return done.proof, done.kernel.notes
+
+
+def _proof_facts(kernel: ir.Kernel, proof: Proof) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {"kernel": kernel.name, "proven": proof.ok} | asdict(proof)
 
 
 def _check_all(args: argparse.Namespace, kernel: ir.Kernel) -> int:
@@ -267,23 +281,32 @@ def _check_all(args: argparse.Namespace, kernel: ir.Kernel) -> int:
     if args.json:
         _print_json(lines)
     else:
+        print(f"{kernel.name}, every schedule at lookahead 1 and 2")
         for line in lines:
-            first = str(line["reason"]).split("\n", 1)[0]
-            verdict = "proven " if line["proven"] else "refused"
-            print(f"{line['schedule']:9} lookahead {line['lookahead']}  {verdict}  {first}".rstrip())
+            print(f"  {line['schedule']:9} lookahead {line['lookahead']}  {_verdict(line)}")
     return GOOD if all(line["proven"] for line in lines) else FAILED
+
+
+def _verdict(line: Mapping[str, Any]) -> str:
+    if line["proven"]:
+        states, trips = line["states"], line["trips_checked"]
+        return f"proven   {states} states, loops closed after at most {trips} iterations"
+    return f"refused  {line['message'].splitlines()[0]}"
 
 
 def _line(kernel: ir.Kernel, name: str, lookahead: int) -> dict[str, Any]:
     """One schedule: proven with what was found out, or refused with the reason."""
     from lowering.schedule import options_for, schedule
 
-    line: dict[str, Any] = {"kernel": kernel.name, "schedule": name, "lookahead": lookahead}
+    line: dict[str, Any] = {"schedule": name, "lookahead": lookahead}
     try:
-        reached = schedule(kernel, options_for(name, lookahead=lookahead))
+        return line | _proof_facts(
+            kernel, schedule(kernel, options_for(name, lookahead=lookahead)).proof
+        )
+    except HazardError as error:
+        return line | _proof_facts(kernel, error.proof)
     except PtoError as error:
-        return line | {"proven": False, "reason": str(error)}
-    return line | {"proven": True, "reason": str(reached.proof)}
+        return line | {"kernel": kernel.name, "proven": False, "message": str(error)}
 
 
 # ---------------------------------------------------------------------------------------- run
@@ -334,6 +357,9 @@ def _arrays(args: argparse.Namespace, program: Program) -> tuple[Arrays, ir.Kern
 def _execute(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> dict[str, Any]:
     from lowering.progress import progress
 
+    if args.executor == "sequential" and is_scheduled(kernel):
+        message = f"{args.kernel} is scheduled; executor sequential runs what is not"
+        raise InputError(message, hint="--executor numpy or jax")
     chosen = kernel if args.executor == "sequential" else scheduled(args, kernel)
     with progress(f"running {kernel.name} on executor {args.executor}"):
         return _executor(args.executor)(chosen, bound)
@@ -404,13 +430,14 @@ def _told(
 def emit(args: argparse.Namespace) -> int:
     """``pto emit``: the Ascend sources of the proven schedule, all files or none."""
     from lowering import ascend
-    from lowering.files import write_all
+    from lowering.files import check_folder, write_all
 
+    check_folder(args.output)
     _, kernel = load_traced(args)
     if is_scheduled(kernel):
-        proof = _prove_text(args, kernel)
+        proof, _ = _prove(args, kernel)
         if not proof.ok:
-            return _fail(f"{kernel.name} is not proven, nothing is written\n{proof}", FAILED)
+            raise HazardError(proof)
     files = ascend.emit(scheduled(args, kernel))
     write_all({args.output / name: text.encode() for name, text in files.items()})
     for name, text in files.items():
@@ -466,9 +493,7 @@ def _tool_times(args: argparse.Namespace, name: str, earlier: Mapping[str, float
     with progress(f"timing the tool on {name}"):
         if args.against:
             found = tables.compare(f"{name}, {_title(args)}", {}, after, args.rounds)
-            lines = tuple(
-                tables.Line(x.name, earlier.get(x.name), x.after) for x in found.lines
-            )
+            lines = tuple(tables.Line(x.name, earlier.get(x.name), x.after) for x in found.lines)
             return tables.Table(found.title, lines, found.rounds, (f"before: {args.against}",))
         from lowering.schedule import options_for
 
@@ -515,7 +540,8 @@ def _jax_times(args: argparse.Namespace, name: str) -> list[Table]:
     texts = args.case or [""]
     with progress(f"timing JAX on {name}"):
         drawn = {
-            t or "default case": cases.draw(program, kernel, args.seed, [t] if t else []) for t in texts
+            t or "default case": cases.draw(program, kernel, args.seed, [t] if t else [])
+            for t in texts
         }
         opponents = BASELINES.get(program.name, {})
         return tables.against_hand(scheduled(args, kernel), drawn, opponents, args.rounds)
@@ -534,41 +560,47 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> _Parser:
     parser = _Parser(prog="pto", description="NPU tile kernels: trace, schedule, prove, run, emit.")
-    parser.set_defaults(debug=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-    _list_arguments(_command(commands, "list", list_kernels))
-    _show_arguments(_kernel_command(commands, "show", show))
-    _check_arguments(_kernel_command(commands, "check", check))
-    _run_arguments(_kernel_command(commands, "run", run))
-    _emit_arguments(_kernel_command(commands, "emit", emit))
-    _bench_arguments(_command(commands, "bench", bench))
+    for name, (function, add_arguments) in COMMANDS.items():
+        summary = (function.__doc__ or "").split(": ", 1)[1].strip()
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.set_defaults(command=function)
+        command.add_argument("--debug", action="store_true", help="a traceback, not one message")
+        add_arguments(command)
     return parser
 
 
-def _command(commands: Any, name: str, function: Callable[..., int]) -> _Parser:
-    summary = (function.__doc__ or "").split(": ", 1)[1].strip()
-    command: _Parser = commands.add_parser(name, help=summary, description=summary)
-    command.set_defaults(command=function)
-    command.add_argument("--debug", action="store_true", help="a traceback instead of one message")
-    return command
+def one_of(known: Sequence[str]) -> Callable[[str], str]:
+    """The type of an option that takes one of ``known``."""
+
+    def chosen(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(f"'{text}' is none of {', '.join(known)}")
+        return text
+
+    return chosen
 
 
-def _kernel_command(commands: Any, name: str, function: Callable[..., int]) -> _Parser:
-    command = _command(commands, name, function)
-    command.add_argument(
-        "kernel", metavar="KERNEL", help="a shipped name, module:function, file.py:function, FILE.ptoir"
-    )
+def _kernel_arguments(command: _Parser) -> None:
+    what = "a shipped name, module:function, file.py:function or FILE.ptoir"
+    command.add_argument("kernel", metavar="KERNEL", help=what)
     _schedule_arguments(command)
-    return command
 
 
 def _schedule_arguments(command: _Parser) -> None:
     add = command.add_argument
-    add("-D", dest="static", metavar="NAME=VALUE", action="append", default=[], help="a static parameter")
+    add(
+        "-D",
+        dest="static",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a static parameter",
+    )
     add("--schedule", metavar="NAME", help="serial, prefetch, repair or best (the default)")
     add("--lookahead", type=int, metavar="N", help="steps the first stage of a core runs ahead")
     add("--prefetch", type=int, metavar="N", help="steps a load runs ahead of its use")
-    add("--load-at", choices=("first", "after_move", "after_push"), help="where a load is issued")
+    add("--load-at", type=one_of(LOAD_AT), metavar="WHERE", help=f"of a load: {', '.join(LOAD_AT)}")
     add("--drain", action=argparse.BooleanOptionalAction, help="drain FIX before every record")
     add("--local-depth", type=int, metavar="N", help="ring slots in L1 and UB")
     add("--l0-depth", type=int, metavar="N", help="ring slots in L0")
@@ -580,19 +612,31 @@ def _list_arguments(command: _Parser) -> None:
 
 
 def _show_arguments(command: _Parser) -> None:
+    _kernel_arguments(command)
     command.add_argument(
         "--stage", default=SCHEDULED, help="source, traced, the name of a pass, scheduled (default)"
     )
 
 
 def _check_arguments(command: _Parser) -> None:
-    command.add_argument("--all", action="store_true", help="every named schedule, lookahead 1 and 2")
+    _kernel_arguments(command)
+    command.add_argument(
+        "--all", action="store_true", help="every named schedule, lookahead 1 and 2"
+    )
     command.add_argument("--json", action="store_true", help="for machines")
 
 
 def _run_arguments(command: _Parser) -> None:
+    _kernel_arguments(command)
     add = command.add_argument
-    add("--executor", choices=EXECUTORS, default="jax", help="default: jax")
+    kinds = ", ".join(EXECUTORS)
+    add(
+        "--executor",
+        type=one_of(EXECUTORS),
+        default="jax",
+        metavar="NAME",
+        help=f"{kinds} (default)",
+    )
     add("--inputs", type=Path, metavar="FILE.npz", help="arrays by parameter name; bf16 as uint16")
     add("--out", type=Path, metavar="FILE.npz", help="where the outputs go")
     _case_arguments(command)
@@ -601,12 +645,21 @@ def _run_arguments(command: _Parser) -> None:
 
 def _case_arguments(command: _Parser) -> None:
     add = command.add_argument
-    add("--case", metavar="NAME=VALUE", action="append", default=[], help="an option of the random case")
+    add(
+        "--case",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="an option of the random case",
+    )
     add("--seed", type=int, default=0, help="of the random case (default 0)")
 
 
 def _emit_arguments(command: _Parser) -> None:
-    command.add_argument("-o", dest="output", type=Path, metavar="DIR", required=True, help="folder")
+    _kernel_arguments(command)
+    command.add_argument(
+        "-o", dest="output", type=Path, metavar="DIR", required=True, help="folder"
+    )
 
 
 def _bench_arguments(command: _Parser) -> None:
@@ -618,3 +671,14 @@ def _bench_arguments(command: _Parser) -> None:
     add("--no-jax", action="store_true", help="only the tool itself")
     add("--save", type=Path, metavar="FILE", help="keep the tool's times")
     add("--against", type=Path, metavar="FILE", help="kept times to compare with")
+
+
+COMMANDS: Mapping[str, tuple[Callable[[argparse.Namespace], int], Callable[[_Parser], None]]] = {
+    "list": (list_kernels, _list_arguments),
+    "show": (show, _show_arguments),
+    "check": (check, _check_arguments),
+    "run": (run, _run_arguments),
+    "emit": (emit, _emit_arguments),
+    "bench": (bench, _bench_arguments),
+}
+"""What each command runs, and the arguments that it takes."""

@@ -38,6 +38,17 @@ def _make_folder(folder: Path) -> list[Path]:
     return new
 
 
+def check_folder(path: Path) -> None:
+    """Finds out before anything else whether files can go into ``path``, made or still to make.
+
+    Raises:
+        InputError: when it, or a folder it lies in, is a file.
+    """
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not there.is_dir():
+        raise InputError(f"{there} is a file, but a folder is expected")
+
+
 def check_writable(path: Path) -> None:
     """Finds out before a long run whether ``path`` can be written.
 

@@ -9,6 +9,8 @@ import pytest
 
 GOLDENS = Path(__file__).parent / "goldens"
 USED: set[Path] = set()
+DEFAULT = "not sweep"
+"""The marks that pyproject.toml selects."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,7 +40,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         GOLDENS.parent.resolve(),
         GOLDENS.parent.parent.resolve(),
     }
-    picked = session.config.getoption("keyword") or session.config.getoption("markexpr")
+    picked = session.config.getoption("keyword") or session.config.getoption("markexpr") != DEFAULT
     if not whole or picked or exitstatus != 0 or session.config.getoption("collectonly"):
         return
     orphans = sorted(p for p in GOLDENS.rglob("*") if p.is_file() and p not in USED)
