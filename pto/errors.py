@@ -6,13 +6,17 @@ this package is an ``AssertionError`` or any other exception, never one of these
 
 from __future__ import annotations
 
-import linecache
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
 
 from pto.ir import Loc
 
 
 class PtoError(Exception):
     """A mistake of the user.  ``str(error)`` is the whole message, place and hint included.
+
+    An error with a place also shows it as the last frame of its traceback, wherever it is raised.
 
     Args:
         message: what was found and what was expected, in the user's terms.
@@ -22,11 +26,20 @@ class PtoError(Exception):
 
     def __init__(self, message: str, loc: Loc | None = None, hint: str = "") -> None:
         self.message, self.loc, self.hint = message, loc, hint
-        super().__init__(render(type(self).__name__, message, loc, hint))
+        super().__init__(render(message, loc, hint))
+        if loc is not None:
+            self.__traceback__ = frame_at(loc)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message, self.loc, self.hint)
 
 
 class TraceError(PtoError):
     """Python that cannot be traced: a branch on a tracer, a leaked tile, a changing carry."""
+
+
+class UnknownNameError(TraceError, AttributeError):
+    """A name that ``pto`` or a traced value does not have; ``hasattr`` still answers False."""
 
 
 class ShapeError(PtoError):
@@ -59,20 +72,24 @@ class ScheduleError(PtoError):
 
 def source_excerpt(loc: Loc) -> str:
     """The user's line with a caret below the place, or '' if the file cannot be read."""
-    line = linecache.getline(loc.file, loc.line).rstrip("\n")
-    if not line.strip():
+    import linecache
+
+    line = linecache.getline(loc.file, loc.line).rstrip()
+    text = line.lstrip()
+    if not text:
         return ""
-    indent = len(line) - len(line.lstrip())
-    start = max(loc.col - indent, 0) if loc.end_col > loc.col else 0
-    width = min(loc.end_col, len(line)) - loc.col if loc.end_col > loc.col else len(line.strip())
-    return f"    {line.strip()}\n    {' ' * start}{'^' * max(width, 1)}"
+    indent = len(line) - len(text)
+    start, end = indent, len(line)
+    if loc.end_col > loc.col:
+        start, end = max(loc.col, indent), min(loc.end_col, len(line))
+    return f"    {text}\n    {' ' * (start - indent)}{'^' * max(end - start, 1)}"
 
 
-def render(kind: str, message: str, loc: Loc | None, hint: str) -> str:
-    """``kind: message``, then the place, the source line with its caret, and the hint."""
+def render(message: str, loc: Loc | None, hint: str) -> str:
+    """The message, then the place, the source line with its caret, and the hint."""
     parts = [message]
     if loc is not None:
-        where = f" in {loc.function}" if loc.function else ""
+        where = f" in {loc.function}" if loc.function and not loc.function.startswith("<") else ""
         parts.append(f"  --> {loc.file}:{loc.line}{where}")
         excerpt = source_excerpt(loc)
         if excerpt:
@@ -80,3 +97,34 @@ def render(kind: str, message: str, loc: Loc | None, hint: str) -> str:
     if hint:
         parts.append(f"  help: {hint}")
     return "\n".join(parts)
+
+
+def frame_at(loc: Loc) -> TracebackType | None:
+    """A traceback of one frame that stands at ``loc``: a statement compiled to be there raises."""
+    import ast
+
+    place = {
+        "lineno": max(loc.line, 1),
+        "end_lineno": max(loc.line, 1),
+        "col_offset": loc.col,
+        "end_col_offset": max(loc.end_col, loc.col),
+    }
+    name = ast.Name("error", ast.Load(), **place)
+    module = ast.Module([ast.Raise(name, None, **place)], [])
+    code = compile(module, loc.file, "exec").replace(co_name=loc.function or "<module>")
+    try:
+        exec(code, {"error": ArithmeticError(), "__name__": loc.function, "__file__": loc.file})
+    except ArithmeticError as error:
+        return error.__traceback__.tb_next if error.__traceback__ else None
+    raise AssertionError("the statement raises")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``did you mean 'x'?`` if something known looks like ``name``, else all that is known."""
+    import difflib
+
+    names = list(known)
+    close = difflib.get_close_matches(name, names, 1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(names)}" if names else ""

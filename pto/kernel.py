@@ -6,18 +6,18 @@ Out: ``Kernel.trace(**statics)``, the traced form of one work item (``pto/ir.py`
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from types import TracebackType
+from typing import Any, NoReturn
 
 from pto import ir, source, tracer
-from pto.errors import InputError, MemoryAccessError, ParseError, PtoError, TraceError
+from pto.errors import MemoryAccessError, PtoError, TraceError
 from pto.legality import verify
-from pto.text import Line, Parser, tokens_of
-from pto.types import DTYPE_BYTES
+from pto.scalar import Scalar
+from pto.signature import Signature, Static
+from pto.tensor import Tensor
 
-Static = int | float | str
 Arrays = dict[str, Any]
 
 
@@ -35,27 +35,27 @@ class Kernel:
         grid: str,
         statics: Mapping[str, Static],
     ) -> None:
+        self._signature = Signature(function, signature, grid, statics)
         self.function, self.signature, self.grid = function, dict(signature), grid
         self.name = function.__name__
         self.__doc__ = function.__doc__
         self.statics: dict[str, Static] = dict(statics)
         self.draw_case: Callable[..., Arrays] | None = None
         self.oracle: Callable[..., Arrays] | None = None
-        self.loc = ir.Loc(function.__code__.co_filename, function.__code__.co_firstlineno)
-        self._check_parameters()
+        self.loc = self._signature.loc
 
-    def _check_parameters(self) -> None:
-        names = list(inspect.signature(self.function).parameters)
-        for name in names:
-            if name not in self.signature and name not in self.statics:
-                raise TraceError(
-                    f"parameter '{name}' of kernel '{self.name}' has no type",
-                    self.loc,
-                    f'add {name}="bf16[rows, 128]", {name}="f32" or static=dict({name}=...)',
-                )
-        for name in self.signature:
-            if name not in names:
-                raise TraceError(f"kernel '{self.name}' has no parameter '{name}'", self.loc)
+    def __repr__(self) -> str:
+        return f"<pto.kernel {self.name} at {self.loc}>"
+
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        """A kernel is no function: its body is one work item of a grid."""
+        tracer.fail(
+            TraceError,
+            f"kernel '{self.name}' cannot be called",
+            "what two kernels share goes into a plain function"
+            if tracer.is_tracing()
+            else f"run it with `pto run`, or lowering.run; see {self.name}.trace()",
+        )
 
     def case(self, function: Callable[..., Arrays]) -> Callable[..., Arrays]:
         """Decorator: ``function(rng, **options)`` draws the inputs of one random case."""
@@ -73,55 +73,15 @@ class Kernel:
         Raises:
             InputError: for a name that is not a static parameter, or a value of another type.
         """
-        merged = dict(self.statics)
-        for name, value in given.items():
-            if name not in merged:
-                known = ", ".join(merged) or "none"
-                raise InputError(f"'{self.name}' has no static parameter '{name}'", None, f"it has: {known}")
-            if type(value) is not type(merged[name]):
-                want = type(merged[name]).__name__
-                raise InputError(f"static parameter '{name}' = {value!r} must be of type {want}")
-            merged[name] = value
-        return merged
+        return self._signature.with_statics(given)
 
     def params(self, statics: Mapping[str, Static]) -> tuple[ir.Param, ...]:
         """The parameters with every static name replaced by its value; directions not yet known."""
-        return tuple(self._param(n, t, statics) for n, t in self.signature.items())
-
-    def _line(self, text: str) -> Line:
-        line = Line(self.loc.file, self.loc.line, 0, text)
-        line.tokens = tokens_of(line)
-        return line
-
-    def _param(self, name: str, text: str, statics: Mapping[str, Static]) -> ir.Param:
-        values = _static_exprs(statics)
-        try:
-            line = self._line(text)
-            dtype = str(statics.get(line.peek, line.peek))
-            line.next()
-            if dtype not in DTYPE_BYTES:
-                raise line.fail(f"'{dtype}' is not a dtype", f"one of: {', '.join(DTYPE_BYTES)}")
-            if not line.peek:
-                return ir.Param(name, "scalar", dtype)
-            shape: list[int | str] = []
-            line.expect("[")
-            while not line.accept("]"):
-                if shape:
-                    line.expect(",")
-                shape.append(_dimension(line, ir.substitute(Parser("", "").expression(line), values)))
-            line.end()
-        except ParseError as error:
-            raise TraceError(f"type of '{name}': {error.message}", self.loc, error.hint) from None
-        return ir.Param(name, "in", dtype, tuple(shape))
+        return self._signature.params(statics)
 
     def grid_exprs(self, statics: Mapping[str, Static]) -> tuple[ir.Expr, ...]:
         """The grid with static names replaced."""
-        line, parser, out = self._line(self.grid), Parser("", ""), []
-        while line.peek:
-            if out:
-                line.expect(",")
-            out.append(ir.substitute(parser.expression(line), _static_exprs(statics)))
-        return tuple(out)
+        return self._signature.grid_exprs(statics)
 
     def trace(self, **given: Static) -> ir.Kernel:
         """The traced form for these static parameters (defaults where not given).
@@ -132,33 +92,46 @@ class Kernel:
         statics = self.with_statics(given)
         params, grid = self.params(statics), self.grid_exprs(statics)
         dims = [d for p in params for d in p.shape or () if isinstance(d, str)]
-        for name in (n for g in grid for n in ir.names_in(g)):
-            if name not in dims:
-                raise TraceError(f"grid of '{self.name}': '{name}' is no static parameter and no dimension", self.loc)
         trace = tracer.Trace([*[p.name for p in params], *dims, *statics], grid)
         with tracer.tracing(trace):
-            self._run(params, statics)
-        body = _without_dead_rows(tuple(trace.scope.nodes))
-        kernel = ir.Kernel(self.name, _directed(params, body), grid, body, tuple(statics.items()))
-        verify(kernel)
-        _check_stores(kernel, self.loc)
-        return kernel
+            self._run(trace, params, statics)
+        if not trace.stores:
+            raise MemoryAccessError(
+                f"kernel '{self.name}' stores nothing, so it computes nothing",
+                self.loc,
+                "results leave a kernel by pto.store(out[...], tile)",
+            )
+        body = _without_dead_rows(tuple(trace.root.nodes))
+        shown = tuple((n, int(v) if isinstance(v, bool) else v) for n, v in statics.items())
+        return verify(ir.Kernel(self.name, _directed(params, body), grid, body, shown))
 
-    def _run(self, params: tuple[ir.Param, ...], statics: Mapping[str, Static]) -> None:
-        arguments: dict[str, Any] = {n: v for n, v in statics.items()}
+    def _run(
+        self, trace: tracer.Trace, params: tuple[ir.Param, ...], statics: Mapping[str, Static]
+    ) -> None:
+        arguments: dict[str, Any] = dict(statics)
         for p in params:
-            arguments[p.name] = tracer.Scalar(ir.Var(p.name)) if p.shape is None else tracer.Tensor(p)
-        wanted = inspect.signature(self.function).parameters
-        positional = [arguments[n] for n, p in wanted.items() if p.kind != p.KEYWORD_ONLY]
-        keywords = {n: arguments[n] for n, p in wanted.items() if p.kind == p.KEYWORD_ONLY}
+            is_float = p.dtype != "i32"
+            scalar = Scalar(ir.Var(p.name), trace.root, is_float)
+            arguments[p.name] = scalar if p.shape is None else Tensor(trace, p)
+        positional = self._signature.positional
+        keywords = {n: arguments[n] for n in self._signature.names if n not in positional}
         try:
-            self.function(*positional, **keywords)
+            returned = self.function(*[arguments[n] for n in positional], **keywords)
         except PtoError as error:
             raise _ending_in_user_code(error) from None
+        if returned is not None:
+            raise TraceError(
+                f"kernel '{self.name}' returns {tracer.noun(returned)}, which nobody receives",
+                source.returned(self.function.__code__, None) or self.loc,
+                "results leave a kernel by pto.store(out[...], tile)",
+            )
 
 
 def kernel(
-    *, grid: str, static: Mapping[str, Static] | None = None, **signature: str
+    *misplaced: object,
+    grid: str = "",
+    static: Mapping[str, Static] | None = None,
+    **signature: str,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Make a function a tile kernel; its body is one work item.
 
@@ -168,7 +141,18 @@ def kernel(
             them on the command line.
         signature: one type per parameter: ``"bf16[batch, 16, dim]"`` for a tensor, ``"f32"`` for
             a scalar.  A dimension that is not static is symbolic: it changes from call to call.
+
+    Raises:
+        TraceError: for parameters without type, unknown dtypes, a grid that cannot be read.
     """
+    if misplaced or not grid:
+        function = misplaced[0] if misplaced else None
+        code = getattr(function, "__code__", None)
+        raise TraceError(
+            "@pto.kernel needs a grid and the types of the parameters",
+            source.definition(code) if code is not None else source.here(),
+            '@pto.kernel(grid="cdiv(rows, 16)", x="f32[rows, 128]", out="f32[rows, 128]")',
+        )
 
     def wrap(function: Callable[..., None]) -> Kernel:
         return Kernel(function, signature, grid, static or {})
@@ -176,45 +160,31 @@ def kernel(
     return wrap
 
 
-def _static_exprs(statics: Mapping[str, Static]) -> dict[str, ir.Expr]:
-    return {n: ir.Const(v) for n, v in statics.items() if not isinstance(v, str)}
-
-
-def _dimension(line: Line, e: ir.Expr) -> int | str:
-    if isinstance(e, ir.Const) and isinstance(e.value, int) and e.value > 0:
-        return e.value
-    if isinstance(e, ir.Var):
-        return e.name
-    raise line.fail("a dimension is a positive int, a static parameter or a new name")
-
-
 def _ending_in_user_code(error: PtoError) -> PtoError:
-    """The error with the traceback frames of this package behind the user's line removed."""
-    frames, tb = [], error.__traceback__
+    """The error with its traceback ending at the user's line, without frames of this package."""
+    frames: list[TracebackType] = []
+    tb = error.__traceback__
     while tb is not None:
         frames.append(tb)
         tb = tb.tb_next
     users = [f for f in frames if not source.is_internal(f.tb_frame.f_code.co_filename)]
-    if users:
-        users[-1].tb_next = None
+    if len(users) > 1 and _same_line(users[-2], users[-1]):
+        users[-2].tb_next = None  # the frame that PtoError made is the user's own: one is enough
     return error.with_traceback(users[0] if users else None)
 
 
+def _same_line(a: TracebackType, b: TracebackType) -> bool:
+    return (a.tb_frame.f_code.co_filename, a.tb_lineno) == (b.tb_frame.f_code.co_filename, b.tb_lineno)
+
+
 def _directed(params: tuple[ir.Param, ...], body: ir.Block) -> tuple[ir.Param, ...]:
-    """Parameters with ``in``, ``out`` or ``inout`` from what the rows do with them."""
+    """Parameters with ``out`` where a row stores to them."""
     stored = {r.out.tensor for r in ir.all_rows(body) if isinstance(r.out, ir.View)}
-    read = {a.tensor for r in ir.all_rows(body) for a in r.args if isinstance(a, ir.View)}
-
-    def direction(p: ir.Param) -> str:
-        if p.name in stored:
-            return "inout" if p.name in read else "out"
-        return p.direction
-
-    return tuple(replace(p, direction=direction(p)) for p in params)
+    return tuple(replace(p, direction="out") if p.name in stored else p for p in params)
 
 
-def _expr_names(x: object) -> list[str]:
-    """Names of scalars and tiles that an operand mentions."""
+def _mentioned(x: object) -> list[str]:
+    """Names of scalars and tiles in an operand."""
     if isinstance(x, ir.Ref):
         return [x.name]
     if isinstance(x, ir.View):
@@ -233,9 +203,8 @@ def _without_dead_rows(body: ir.Block) -> ir.Block:
         kept: list[ir.Node] = []
         for node in reversed(block):
             if isinstance(node, ir.Loop):
-                if node.carry and not any(c.last in used for c in node.carry):
-                    if not any(isinstance(r.out, ir.View) for r in ir.all_rows(node.body)):
-                        continue
+                if not any(c.last in used for c in node.carry) and not _stores(node):
+                    continue
                 used.update(x.name for x in node.result)
                 inner = sweep(node.body)
                 used.update(c.init.name for c in node.carry)
@@ -245,7 +214,7 @@ def _without_dead_rows(body: ir.Block) -> ir.Block:
                 made = node.out.name if isinstance(node.out, ir.Define | ir.Scalar) else None
                 if made is None or made in used:
                     for x in (*node.args, node.out):
-                        used.update(_expr_names(x))
+                        used.update(_mentioned(x))
                     kept.append(node)
             else:
                 kept.append(node)
@@ -254,94 +223,5 @@ def _without_dead_rows(body: ir.Block) -> ir.Block:
     return sweep(body)
 
 
-# ------------------------------------------------------------------------------ user memory
-
-
-def _check_stores(k: ir.Kernel, loc: ir.Loc) -> None:
-    """Every store must have a region of its own per work item and iteration; outputs are not read.
-
-    Raises:
-        MemoryAccessError: naming the tensor and the axis or loop that writes it twice.
-    """
-    rows = list(ir.all_rows(k.body))
-    if not any(isinstance(r.out, ir.View) for r in rows):
-        raise MemoryAccessError(f"kernel '{k.name}' stores nothing", loc, "pto.store(out[...], tile)")
-    lets = {r.out.name: r.args[0] for r in rows if r.op == "let" and isinstance(r.out, ir.Scalar)}
-    axes = {f"pid{a}": (f"axis {a} of the grid", g) for a, g in enumerate(k.grid) if g != ir.Const(1)}
-    written: list[ir.View] = []
-
-    def visit(block: ir.Block, loops: dict[str, tuple[str, ir.Expr]]) -> None:
-        for node in block:
-            if isinstance(node, ir.Loop):
-                visit(node.body, {**loops, node.index: (f"loop '{node.index}'", node.trips)})
-            elif isinstance(node, ir.Row):
-                for x in node.args:
-                    if isinstance(x, ir.View) and k.param(x.tensor).direction == "inout":
-                        raise MemoryAccessError(
-                            f"'{x.tensor}' is read here, but the kernel also stores to it",
-                            node.loc,
-                            "make it two parameters, one to read and one to write",
-                        )
-                if isinstance(node.out, ir.View):
-                    _check_store(node, node.out, loops, lets, written)
-
-    visit(k.body, axes)
-
-
-def _check_store(
-    row: ir.Row,
-    view: ir.View,
-    over: Mapping[str, tuple[str, ir.Expr]],
-    lets: Mapping[str, Any],
-    written: list[ir.View],
-) -> None:
-    view = ir.View(view.tensor, tuple(_resolved(i, lets) for i in view.index))
-    for other in written:
-        if other.tensor == view.tensor and not ir.disjoint(other, view):
-            raise MemoryAccessError(f"'{view.tensor}' is stored twice in one region", row.loc)
-    written.append(view)
-    items = view.index
-    for name, (what, _) in over.items():
-        if not any(_moves(i, name) for i in items):
-            raise MemoryAccessError(
-                f"store: every step of {what} writes the same elements of '{view.tensor}'",
-                row.loc,
-                "let the region depend on it, or store after the loop",
-            )
-        for item in items:
-            if isinstance(item, ir.Span):
-                step, size = ir.coefficient(item.start, name), _extent(item)
-                if step is not None and size is not None and 0 < abs(step) < size:
-                    raise MemoryAccessError(
-                        f"store: the regions of '{view.tensor}' overlap: {size} elements, "
-                        f"but {what} moves them by {step}",
-                        row.loc,
-                    )
-
-
-def _resolved(item: ir.Expr | ir.Span, lets: Mapping[str, Any]) -> ir.Expr | ir.Span:
-    """An index with every ``let`` name replaced by what it stands for."""
-
-    def full(e: ir.Expr) -> ir.Expr:
-        while any(n in lets for n in ir.names_in(e)):
-            e = ir.substitute(e, dict(lets))
-        return e
-
-    if not isinstance(item, ir.Span):
-        return full(item)
-    return ir.Span(full(item.start), item.size, None if item.valid is None else full(item.valid))
-
-
-def _extent(span: ir.Span) -> ir.Number | None:
-    """How many elements a span can touch at most, or None if that is not known."""
-    if span.valid is None:
-        return span.size
-    terms = ir.linear(span.valid)
-    if terms is None or any(c > 0 for n, c in terms.items() if n):
-        return None
-    return min(span.size, terms.get("", 0))
-
-
-def _moves(item: ir.Expr | ir.Span, name: str) -> bool:
-    start = item.start if isinstance(item, ir.Span) else item
-    return name in ir.names_in(start)
+def _stores(loop: ir.Loop) -> bool:
+    return any(isinstance(r.out, ir.View) for r in ir.all_rows(loop.body))

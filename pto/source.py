@@ -1,58 +1,55 @@
 """Where in the user's file an op was written, and which variable its result went to.
 
 In: the running Python frame.  Out: a ``Loc`` with exact columns, and a name hint.
-The kernel's file is parsed once; a value whose source range is the right side of an assignment
-takes the name of the target, a value inside it ``target_op``.
+A file is parsed once: a value whose source range is the right side of an assignment takes the name
+of the target, a value inside it ``target_op``.  Without source (a prompt) there are no hints.
+The functions behind "for messages" run only when an error is reported.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
-import linecache
 import os
 import sys
-from types import CodeType, FrameType
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pto.ir import Loc
 
+if TYPE_CHECKING:
+    import ast
+    from types import CodeType, FrameType
+
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+_LIBRARIES = ("numpy", "jax", "jaxlib", "ml_dtypes", "scipy", "torch")
 Position = tuple[int, int, int, int]
+"""First line (from 1), first column in bytes, last line, column behind the last byte."""
 
 
 @functools.cache
 def is_internal(filename: str) -> bool:
-    """True for the files of the language itself; the shipped kernels are user code."""
-    return os.path.dirname(os.path.abspath(filename)) == _PACKAGE
+    """True for the language itself, Python's library and array libraries; else it is the user's.
+
+    The kernels of ``pto/kernels`` are user code.
+    """
+    if filename.startswith("<frozen") or filename.startswith("<__array_function__"):
+        return True
+    path = os.path.abspath(filename)
+    if os.path.dirname(path) == _PACKAGE:
+        return True
+    _, installed, inside = path.rpartition(f"{os.sep}site-packages{os.sep}")
+    if installed:
+        return inside.split(os.sep, 1)[0] in _LIBRARIES
+    return path.startswith(_STDLIB) and not filename.startswith("<")
 
 
 def user_frame() -> FrameType | None:
-    """The innermost frame that is not part of the language."""
+    """The innermost frame that is the user's."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and is_internal(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
-
-
-@functools.cache
-def _positions(code: CodeType) -> list[tuple[int | None, int | None, int | None, int | None]]:
-    return list(code.co_positions())
-
-
-def position(frame: FrameType) -> Position:
-    """(line, column, end line, end column) of the expression that ``frame`` is running."""
-    line, end_line, col, end_col = _positions(frame.f_code)[frame.f_lasti // 2]
-    if line is None or col is None or end_line is None or end_col is None:
-        return frame.f_lineno, 0, frame.f_lineno, 0
-    return line, col, end_line, end_col
-
-
-def locate(frame: FrameType) -> Loc:
-    """The place that ``frame`` is at, for messages."""
-    line, col, end_line, end_col = position(frame)
-    if end_line != line:
-        end_col = len(linecache.getline(frame.f_code.co_filename, line).rstrip())
-    return Loc(frame.f_code.co_filename, line, col, end_col, frame.f_code.co_name)
 
 
 def here() -> Loc | None:
@@ -61,77 +58,352 @@ def here() -> Loc | None:
     return None if frame is None else locate(frame)
 
 
-def _range(node: ast.expr) -> Position:
-    return node.lineno, node.col_offset, node.end_lineno or node.lineno, node.end_col_offset or 0
+def locate(frame: FrameType) -> Loc:
+    """The place that ``frame`` is at."""
+    return _loc(frame.f_code, position(frame))
 
 
-def _target_names(target: ast.expr) -> tuple[str, ...]:
-    if isinstance(target, ast.Name):
-        return (target.id,)
-    if isinstance(target, ast.Tuple) and all(isinstance(e, ast.Name) for e in target.elts):
-        return tuple(e.id for e in target.elts if isinstance(e, ast.Name))
-    return ()
+def _loc(code: CodeType, place: Position) -> Loc:
+    """``place`` as a ``Loc``: columns in characters; of several lines the first one."""
+    line, col, end_line, end_col = place
+    if end_col == 0 or (end_line == line and _lines_are_ascii(code.co_filename)):
+        return Loc(code.co_filename, line, col, end_col, code.co_name)
+    import linecache
+
+    text = linecache.getline(code.co_filename, line).rstrip()
+    raw = text.encode()
+    start = len(raw[:col].decode(errors="replace"))
+    end = len(raw[:end_col].decode(errors="replace")) if end_line == line else len(text)
+    return Loc(code.co_filename, line, start, end, code.co_name)
 
 
-@functools.lru_cache(maxsize=64)
-def _assignments(source: str) -> dict[Position, tuple[str, ...]]:
-    """Source range of every assigned value -> the names it is assigned to."""
-    found: dict[Position, tuple[str, ...]] = {}
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return found
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Assign) or len(node.targets) != 1:
-            continue
-        names = _target_names(node.targets[0])
-        if isinstance(node.value, ast.Tuple) and len(node.value.elts) == len(names):
-            for name, value in zip(names, node.value.elts, strict=True):
-                found[_range(value)] = (name,)
-        elif names:
-            found[_range(node.value)] = names
-    return found
+@functools.cache
+def _lines_are_ascii(filename: str) -> bool:
+    import linecache
+
+    return all(line.isascii() for line in linecache.getlines(filename))
+
+
+class _Facts:
+    """What is known of one code object: positions, and the names in its file."""
+
+    def __init__(self, code: CodeType) -> None:
+        self.code = code  # kept alive, because the cache goes by its id
+        self.positions = list(code.co_positions())
+        self.names = _names(_source_of(code))
+
+
+_facts: dict[int, _Facts] = {}
+
+
+def _facts_of(code: CodeType) -> _Facts:
+    facts = _facts.get(id(code))
+    if facts is None:
+        facts = _facts[id(code)] = _Facts(code)
+    return facts
+
+
+def position(frame: FrameType) -> Position:
+    """Of the expression that ``frame`` is running; column 0 to 0 if only the line is known."""
+    line, end_line, col, end_col = _facts_of(frame.f_code).positions[frame.f_lasti // 2]
+    if line is None or col is None or end_line is None or end_col is None:
+        return frame.f_lineno, 0, frame.f_lineno, 0
+    return line, col, end_line, end_col
 
 
 def assigned_names(frame: FrameType) -> tuple[str, ...]:
     """Names on the left of the assignment whose whole right side is being evaluated, or ()."""
-    source = "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
-    return _assignments(source).get(position(frame), ())
+    return _facts_of(frame.f_code).names.whole.get(position(frame), ())
 
 
-def enclosing_name(frame: FrameType) -> str:
-    """Name of the assignment whose right side contains the current expression, or ''."""
-    line, col, end_line, end_col = position(frame)
-    source = "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
-    for (l0, c0, l1, c1), names in _assignments(source).items():
-        if (l0, c0) <= (line, col) and (end_line, end_col) <= (l1, c1) and len(names) == 1:
-            return names[0]
-    return ""
+def value_name(frame: FrameType, op: str, carries: Sequence[str]) -> str:
+    """A name for the result of ``op``, which ``frame`` is evaluating, or '' if there is no hint.
+
+    What a function returns is named by its caller, what a loop body returns after ``carries``.
+    """
+    place, names = position(frame), _facts_of(frame.f_code).names
+    whole = names.whole.get(place, ())
+    if len(whole) == 1:
+        return whole[0]
+    if place in names.inside:
+        return f"{names.inside[place]}_{op}"
+    if place not in names.returned or frame.f_back is None:
+        return ""
+    k, is_all = names.returned[place]
+    outer = _returned_name(frame.f_back, op, carries, k)
+    return outer if is_all or not outer or outer == op else f"{outer}_{op}"
 
 
-@functools.lru_cache(maxsize=64)
-def _unpackings(source: str) -> dict[tuple[int, str], tuple[str, ...]]:
-    """(line of a def or lambda, parameter) -> names that the body unpacks the parameter to."""
-    found: dict[tuple[int, str], tuple[str, ...]] = {}
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return found
-    for function in ast.walk(tree):
-        if not isinstance(function, ast.FunctionDef):
-            continue
-        for node in function.body:
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
-                names = _target_names(node.targets[0])
-                if names:
-                    found[function.lineno, node.value.id] = names
-    return found
+def _returned_name(caller: FrameType, op: str, carries: Sequence[str], k: int | None) -> str:
+    """The name that ``caller`` gives to element ``k`` (None: all) of what a call returns."""
+    if is_internal(caller.f_code.co_filename):
+        targets = tuple(f"{c}_next" for c in carries)
+    else:
+        targets = assigned_names(caller)
+        if not targets and k is None:
+            return value_name(caller, op, carries)
+    if k is None:
+        return targets[0] if len(targets) == 1 else ""
+    if len(targets) == 1:
+        return f"{targets[0]}_{k}"
+    return targets[k] if k < len(targets) else ""
 
 
 def unpacked_parameter(code: CodeType) -> tuple[str, ...]:
     """The names that a loop body ``def body(i, carry)`` gives to its carry, or ()."""
-    if code.co_argcount != 2:
+    if code.co_argcount < 2:
         return ()
-    carry = code.co_varnames[1]
-    source = "".join(linecache.getlines(code.co_filename))
-    return _unpackings(source).get((code.co_firstlineno, carry), ())
+    carry = code.co_varnames[code.co_argcount - 1]
+    return _facts_of(code).names.unpacked.get((code.co_firstlineno, carry), ())
+
+
+def _source_of(code: CodeType) -> str:
+    import linecache
+
+    return "".join(linecache.getlines(code.co_filename))
+
+
+@functools.lru_cache(maxsize=64)
+def _tree(source: str) -> ast.Module:
+    import ast
+
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
+
+
+class _Names:
+    """Names in one file, by position.
+
+    ``whole``: an assigned value -> its names; ``inside``: a part of one -> the name;
+    ``returned``: a returned value or a part -> (element of the tuple, is it all of it);
+    ``unpacked``: (line of a function, parameter) -> what its body unpacks it to.
+    """
+
+    def __init__(self) -> None:
+        self.whole: dict[Position, tuple[str, ...]] = {}
+        self.inside: dict[Position, str] = {}
+        self.returned: dict[Position, tuple[int | None, bool]] = {}
+        self.unpacked: dict[tuple[int, str], tuple[str, ...]] = {}
+
+    def assign(self, value: ast.expr, names: tuple[str, ...]) -> None:
+        """``value`` is what ``names`` get; a display gives each of its elements a name."""
+        import ast
+
+        if isinstance(value, ast.Tuple | ast.List):
+            if len(names) == 1:
+                names = tuple(f"{names[0]}_{k}" for k in range(len(value.elts)))
+            if len(value.elts) == len(names):
+                for name, element in zip(names, value.elts, strict=True):
+                    self.assign(element, (name,))
+        elif isinstance(value, ast.ListComp | ast.GeneratorExp) and len(names) == 1:
+            self.assign(value.elt, names)
+        elif isinstance(value, ast.IfExp):
+            self.assign(value.body, names)
+            self.assign(value.orelse, names)
+        elif names:
+            self.whole[_range(value)] = names
+            if len(names) == 1:
+                for part in _parts(value):
+                    self.inside[_range(part)] = names[0]
+
+    def give_back(self, value: ast.expr) -> None:
+        """``value`` is what a function returns."""
+        import ast
+
+        is_tuple = isinstance(value, ast.Tuple)
+        for k, element in enumerate(value.elts if isinstance(value, ast.Tuple) else [value]):
+            at = k if is_tuple else None
+            self.returned[_range(element)] = at, True
+            for part in _parts(element):
+                self.returned[_range(part)] = at, False
+
+    def unpack(self, function: ast.FunctionDef) -> None:
+        """``m, l, acc = carry`` in a function whose last parameter is ``carry``."""
+        import ast
+
+        if not function.args.args:
+            return
+        carry = function.args.args[-1].arg
+        first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
+        for node in function.body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+                names = _target_names(node.targets[0])
+                if node.value.id == carry and names:
+                    self.unpacked[first, carry] = names
+
+
+@functools.lru_cache(maxsize=64)
+def _names(source: str) -> _Names:
+    import ast
+
+    found = _Names()
+    for node in ast.walk(_tree(source)):
+        if isinstance(node, ast.Assign):
+            found.assign(node.value, _target_names(node.targets[0]))
+        elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+            found.assign(node.value, _target_names(node.target))
+        elif isinstance(node, ast.AugAssign):
+            found.whole[_range(node)] = _target_names(node.target)
+            found.assign(node.value, tuple(f"{n}_by" for n in _target_names(node.target)))
+        elif isinstance(node, ast.FunctionDef):
+            found.unpack(node)
+        elif isinstance(node, ast.Return) and node.value is not None:
+            found.give_back(node.value)
+        elif isinstance(node, ast.Lambda):
+            found.give_back(node.body)
+    return found
+
+
+def _parts(value: ast.expr) -> Iterator[ast.expr]:
+    """The expressions inside of ``value`` that belong to it alone."""
+    import ast
+
+    for part in ast.iter_child_nodes(value):
+        if isinstance(part, ast.Lambda | ast.NamedExpr):
+            continue
+        if isinstance(part, ast.expr):
+            yield part
+            yield from _parts(part)
+        elif isinstance(part, ast.keyword):
+            yield part.value
+            yield from _parts(part.value)
+
+
+def _range(node: ast.expr | ast.stmt | ast.keyword | ast.arg) -> Position:
+    return node.lineno, node.col_offset, node.end_lineno or node.lineno, node.end_col_offset or 0
+
+
+def _target_names(target: ast.expr) -> tuple[str, ...]:
+    import ast
+
+    if isinstance(target, ast.Name):
+        return (target.id,)
+    if isinstance(target, ast.Tuple | ast.List):
+        if all(isinstance(e, ast.Name) for e in target.elts):
+            return tuple(e.id for e in target.elts if isinstance(e, ast.Name))
+    return ()
+
+
+# ---------------------------------------------------------------------------------- for messages
+
+
+def construct(frame: FrameType) -> str:
+    """What Python was about to do with the value that ``frame`` is looking at.
+
+    One of: if, while, if expression, assert, and / or, not, chained comparison, condition of a
+    comprehension, ``NAME()`` for a call of NAME, ``[]`` for an index, or '' if it cannot be told.
+    """
+    import ast
+
+    here = position(frame)
+    best, best_size = "", (sys.maxsize, 0)
+    for node in ast.walk(_tree(_source_of(frame.f_code))):
+        if not isinstance(node, ast.expr | ast.stmt | ast.comprehension):
+            continue
+        for what, part in _truth_uses(node):
+            line, col, end_line, end_col = _range(part)
+            if (line, col) <= here[:2] and here[2:] <= (end_line, end_col):
+                size = (end_line - line, end_col - col)
+                if size < best_size:
+                    best, best_size = what, size
+    return best
+
+
+def _truth_uses(node: ast.expr | ast.stmt | ast.comprehension) -> list[tuple[str, ast.expr]]:
+    """(construct, part of it) for every part whose truth or integer value ``node`` takes."""
+    import ast
+
+    if isinstance(node, ast.If):
+        return [("if", node.test)]
+    if isinstance(node, ast.While):
+        return [("while", node.test)]
+    if isinstance(node, ast.IfExp):
+        return [("if expression", node.test)]
+    if isinstance(node, ast.Assert):
+        return [("assert", node.test)]
+    if isinstance(node, ast.BoolOp):
+        return [("and / or", node)]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        return [("not", node)]
+    if isinstance(node, ast.Compare) and len(node.ops) > 1:
+        return [("chained comparison", node)]
+    if isinstance(node, ast.comprehension):
+        return [("condition of a comprehension", test) for test in node.ifs]
+    if isinstance(node, ast.Call):
+        return [(f"{ast.unparse(node.func)}()", node)]
+    if isinstance(node, ast.Subscript):
+        return [("[]", node)]
+    return []
+
+
+def _function(code: CodeType) -> ast.FunctionDef | None:
+    import ast
+
+    for node in ast.walk(_tree(_source_of(code))):
+        if isinstance(node, ast.FunctionDef) and node.name == code.co_name:
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            if first == code.co_firstlineno:
+                return node
+    return None
+
+
+def definition(code: CodeType) -> Loc:
+    """The name of a function in its ``def`` line."""
+    node = _function(code)
+    if node is None:
+        return Loc(code.co_filename, code.co_firstlineno)
+    start = node.col_offset + len("def ")
+    loc = _loc(code, (node.lineno, start, node.lineno, start + len(node.name.encode())))
+    return Loc(loc.file, loc.line, loc.col, loc.end_col)
+
+
+def parameter(code: CodeType, name: str) -> Loc:
+    """A parameter of a function in its ``def``."""
+    node = _function(code)
+    if node is not None:
+        a = node.args
+        others = [x for x in (a.vararg, a.kwarg) if x is not None]
+        for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs, *others):
+            if arg.arg == name:
+                return _outside(_loc(code, _range(arg)))
+    return definition(code)
+
+
+def decorator_argument(code: CodeType, name: str, key: str = "") -> Loc:
+    """``name=...`` in the decorators of a function, or the entry ``key`` of its ``dict(...)``."""
+    import ast
+
+    node = _function(code)
+    for decorator in node.decorator_list if node is not None else []:
+        for keyword in decorator.keywords if isinstance(decorator, ast.Call) else []:
+            if keyword.arg != name:
+                continue
+            if key and isinstance(keyword.value, ast.Call):
+                for entry in keyword.value.keywords:
+                    if entry.arg == key:
+                        return _outside(_loc(code, _range(entry)))
+            return _outside(_loc(code, _range(keyword)))
+    return definition(code)
+
+
+def returned(code: CodeType, k: int | None) -> Loc | None:
+    """The value that a function returns (``k``: that element of it), if it has one ``return``."""
+    import ast
+
+    node = _function(code)
+    if node is None:
+        return None
+    found = [n for n in ast.walk(node) if isinstance(n, ast.Return) and n.value is not None]
+    if len(found) != 1 or found[0].value is None:
+        return None
+    value = found[0].value
+    if isinstance(value, ast.Tuple) and k is not None and k < len(value.elts):
+        value = value.elts[k]
+    return _loc(code, _range(value))
+
+
+def _outside(loc: Loc) -> Loc:
+    """``loc`` without its function: decorators and signatures stand outside of it."""
+    return Loc(loc.file, loc.line, loc.col, loc.end_col)

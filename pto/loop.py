@@ -1,0 +1,186 @@
+"""``fori_loop``: the body runs once on tracers and becomes one loop with carried tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from pto import ir, source
+from pto.errors import DTypeError, PtoError, ShapeError, TraceError
+from pto.scalar import Scalar, as_index
+from pto.tile import Tile
+from pto.tracer import Trace, current, fail, innermost, noun
+
+Body = Callable[..., Any]
+
+
+def fori_loop(lo: Any, hi: Any, body: Body, carry: Any = None) -> Any:
+    """``for i in lo .. hi: carry = body(i, carry)``; returns the last carry.
+
+    ``lo`` and ``hi`` may be traced; no step is run when ``hi <= lo``.  ``carry`` is a tile or a
+    tuple of tiles whose types never change; without one the body is ``body(i)`` and returns None.
+
+    Raises:
+        TraceError: when the carry is no tile or changes in count, or a value leaks out of the body.
+        ShapeError, DTypeError: when a carried tile changes its shape or dtype.
+    """
+    trace, frame = current(), source.user_frame()
+    loc = source.here()
+    first, last = as_index(lo, "the start of a loop"), as_index(hi, "the end of a loop")
+    if not callable(body) or isinstance(body, Tile | Scalar):
+        fail(TraceError, f"the body of fori_loop must be a function, found {noun(body)}")
+    inits = _carry_tiles(carry)
+    names = source.assigned_names(frame) if frame is not None else ()
+    hints = _carry_hints(body, len(inits), names)
+    trips = _trip_count(first.expr, last.expr)
+    index = trace.fresh(_index_hint(body))
+    with trace.block(index, f"the body of loop '{index}'", trips) as scope:
+        inside = [Tile(trace, trace.fresh(h), t.type) for h, t in zip(hints, inits, strict=True)]
+        scope.carries = tuple(hints)
+        i = Scalar(ir.binary("+", ir.Var(index), first.expr), innermost(first._scope, scope))
+        returned = _called(body, i, carry, inside)
+        result = _checked_result(returned, carry, inside, body)
+        refs = tuple(t.ref() for t in result)
+    lasts = _results(trace, inits, hints, names)
+    carries = tuple(
+        ir.Carry(a.name, t.type, t.ref(), z.name)
+        for a, t, z in zip(inside, inits, lasts, strict=True)
+    )
+    trace.emit(ir.Loop(index, trips, tuple(scope.nodes), "", carries, refs, loc=loc))
+    return _like(carry, lasts) if inits else None
+
+
+def _trip_count(first: ir.Expr, last: ir.Expr) -> ir.Expr:
+    """``last - first``; never negative, as far as that can be seen here."""
+    trips = ir.binary("-", last, first)
+    if isinstance(trips, ir.Const) or first != ir.Const(0):
+        return ir.binary("max", trips, ir.Const(0))
+    return trips
+
+
+def _index_hint(body: Body) -> str:
+    code = getattr(body, "__code__", None)
+    return code.co_varnames[0] if code is not None and code.co_argcount else "i"
+
+
+def _carry_tiles(carry: Any) -> list[Tile]:
+    if carry is None:
+        return []
+    values = list(carry) if isinstance(carry, tuple | list) else [carry]
+    for k, value in enumerate(values):
+        if not isinstance(value, Tile):
+            what = f"carry {k} of the loop" if len(values) > 1 else "the carry of a loop"
+            hint = "start from pto.full or pto.zeros; only tiles can be carried"
+            if isinstance(value, Scalar):
+                hint = "only tiles can be carried; compute the scalar from the loop index"
+            fail(TraceError, f"{what} must be a tile, found {noun(value)}", hint)
+        value.ref()
+    return values
+
+
+def _carry_hints(body: Body, count: int, names: Sequence[str]) -> list[str]:
+    """Names inside the body: those the body unpacks its carry to, else those of the result."""
+    code = getattr(body, "__code__", None)
+    if code is not None and count:
+        unpacked = source.unpacked_parameter(code)
+        if len(unpacked) == count:
+            return list(unpacked)
+        if code.co_argcount >= 2:
+            own = code.co_varnames[code.co_argcount - 1]
+            return [own] if count == 1 else [f"{own}_{k}" for k in range(count)]
+    return [names[k] if k < len(names) else f"carry_{k}" for k in range(count)]
+
+
+def _results(
+    trace: Trace, inits: list[Tile], hints: list[str], names: Sequence[str]
+) -> list[Tile]:
+    """The tiles behind the loop, named after the variables that the call is assigned to."""
+    if len(names) == 1 and len(inits) > 1:
+        names = [f"{names[0]}_{k}" for k in range(len(inits))]
+    lasts = []
+    for k, t in enumerate(inits):
+        is_named = k < len(names) and names[k].strip("_")
+        name = names[k] if is_named else f"{hints[k]}_last"
+        lasts.append(Tile(trace, trace.fresh(name), t.type))
+    return lasts
+
+
+def _like(carry: Any, tiles: list[Tile]) -> Any:
+    return tuple(tiles) if isinstance(carry, tuple | list) else tiles[0]
+
+
+def _called(body: Body, i: Scalar, carry: Any, inside: list[Tile]) -> Any:
+    """``body(i, carry)``; a wrong number of parameters is the user's mistake."""
+    arguments = (i, _like(carry, inside)) if inside else (i,)
+    try:
+        return body(*arguments)
+    except TypeError as error:
+        if isinstance(error, PtoError) or error.__traceback__ is None or error.__traceback__.tb_next:
+            raise
+        wanted = "body(i, carry)" if inside else "body(i), because the loop has no carry"
+        why = str(error)
+    _fail_at(body, None, TraceError, f"the loop calls {wanted}, but {why}", whole=True)
+
+
+def _fail_at(
+    body: Body, k: int | None, kind: type[PtoError], message: str, hint: str = "", whole: bool = False
+) -> NoReturn:
+    """Raise at what the body returns (element ``k``), or at its ``def`` line."""
+    code = getattr(body, "__code__", None)
+    if code is None:
+        fail(kind, message, hint)
+    loc = source.definition(code) if whole else source.returned(code, k)
+    raise kind(message, loc or source.here(), hint)
+
+
+def _checked_result(returned: Any, carry: Any, inside: list[Tile], body: Body) -> list[Tile]:
+    """What the body returned as one tile per carry, each of the type it had before."""
+    if not inside:
+        if returned is not None:
+            _fail_at(
+                body, None, TraceError,
+                f"the loop body returns {noun(returned)}, but the loop has no carry",
+                "give fori_loop a start for it: fori_loop(lo, hi, body, start)",
+            )  # fmt: skip
+        return []
+    is_single = not isinstance(carry, tuple | list)
+    many = isinstance(returned, tuple | list)
+    values: list[Any] = list(returned) if many and not is_single else [returned]
+    if len(values) != len(inside) or (is_single and many):
+        count = len(returned) if many else 1
+        found = "nothing" if returned is None else f"{count} value{'s' * (count != 1)}"
+        if is_single and many:
+            found = f"a {type(returned).__name__} of {count}"
+        want = "one tile" if is_single else f"{len(inside)} tiles"
+        names = ", ".join(t.name for t in inside)
+        _fail_at(
+            body, None, TraceError,
+            f"the loop carries {want} ({names}), but its body returns {found}",
+            "return the next value of every carry, in the same order",
+            whole=returned is None,
+        )  # fmt: skip
+    for k, (value, before) in enumerate(zip(values, inside, strict=True)):
+        _check_carry(value, before, body, k)
+    return values
+
+
+def _check_carry(value: Any, before: Tile, body: Body, k: int) -> None:
+    if not isinstance(value, Tile):
+        found = noun(value)
+        _fail_at(
+            body, k, TraceError, f"carry '{before.name}' must stay a tile, the body returns {found}"
+        )
+    if value.transposed:
+        _fail_at(body, k, ShapeError, f"carry '{before.name}' ends as '{value.name}.T'", "carry it untransposed")
+    if value.type != before.type:
+        hint = f"a carry keeps its type: convert the result with .astype('{before.dtype}')"
+        if value.shape != before.shape:
+            hint = "a carry keeps its shape: start the loop from a tile of the shape it ends with"
+        _fail_at(
+            body, k, ShapeError if value.shape != before.shape else DTypeError,
+            f"carry '{before.name}' is {before.type} before an iteration, but "
+            f"{value.type} ('{value.name}') after it",
+            hint,
+        )  # fmt: skip
+
+

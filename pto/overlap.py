@@ -1,0 +1,261 @@
+"""Do two stores of a kernel ever write one element?
+
+Work items run in any order on many cores, and iterations overlap, so every store must have a region
+of its own for every work item and iteration.  Two steps: a proof that the regions lie apart (mixed
+radix, per dimension), and where that fails a search for two steps that clash.  An index that comes
+from a table is taken to be a permutation: no clash is found there, and none is reported.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pto import ir
+from pto.tracer import Scope, Trace
+
+STEPS = 64
+"""How many steps of a store the search looks at."""
+
+Span = tuple[int, int]
+Region = tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """What makes a store happen again: an axis of the grid or a loop."""
+
+    name: str
+    what: str
+    trips: ir.Expr
+
+
+class Store:
+    """One store: its region with every ``let`` replaced, and what counts its repetitions."""
+
+    def __init__(self, view: ir.View, trace: Trace, loc: ir.Loc | None) -> None:
+        self.trace, self.loc, self.tensor = trace, loc, view.tensor
+        self.index = tuple(_resolved(item, trace) for item in view.index)
+        self.counters = [
+            Counter(f"pid{k}", f"axis {k} of the grid", size)
+            for k, size in enumerate(trace.grid)
+            if size != ir.Const(1)
+        ]
+        loops: list[Counter] = []
+        scope: Scope | None = trace.scope
+        while scope is not None and scope.parent is not None:
+            loops.append(Counter(scope.index, f"loop '{scope.index}'", trace.resolved(scope.trips)))
+            scope = scope.parent
+        self.counters += reversed(loops)
+        self.counters = [c for c in self.counters if c.trips != ir.Const(1)]
+
+    def depends(self, e: ir.Expr) -> set[str]:
+        """Counters that ``e`` depends on, through tables too."""
+        found: set[str] = set()
+        names = list(ir.names_in(e))
+        while names:
+            name = names.pop()
+            view = self.trace.reads.get(name)
+            if view is None:
+                found.add(name)
+                continue
+            for item in view.index:
+                start = self.trace.resolved(item.start if isinstance(item, ir.Span) else item)
+                names += ir.names_in(start)
+        return found & {c.name for c in self.counters}
+
+
+def clash(new: Store, earlier: list[Store]) -> tuple[str, str] | None:
+    """(message, hint) if ``new`` writes an element twice or one that ``earlier`` stores write."""
+    used: set[str] = set().union(*(new.depends(_start(item)) for item in new.index))
+    for counter in new.counters:
+        if counter.name not in used:
+            where = "work items along" if counter.name.startswith("pid") else "iterations of"
+            return (
+                f"store: all {where} {counter.what} write the same elements of '{new.tensor}'",
+                "let the region depend on pto.program_id"
+                if counter.name.startswith("pid")
+                else "store after the loop, or let the region depend on its index",
+            )
+    if not _is_apart(new):
+        found = _witness(new, new)
+        if found:
+            return _overlap(new, *found)
+    for other in earlier:
+        if not _lies_beside(new, other):
+            found = _witness(other, new)
+            if found:
+                return (
+                    f"store: '{new.tensor}' gets elements here that it already gets at {other.loc}"
+                    f"{_when(other, found[0], ': with ')}{_when(new, found[1], ' there, with ')}"
+                    f"{' here' if new.counters else ''}",
+                    "two stores of one kernel must write different elements",
+                )
+    return None
+
+
+def _overlap(store: Store, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[str, str]:
+    differing = [c for c, x, y in zip(store.counters, a, b, strict=True) if x != y]
+    if len(differing) == 1:
+        for item in store.index:
+            step = ir.coefficient(_start(item), differing[0].name)
+            size = item.size if isinstance(item, ir.Span) else 1
+            if step is not None and 0 < abs(step) < size:
+                return (
+                    f"store: neighbouring regions of '{store.tensor}' overlap: each takes {size} "
+                    f"elements, but {differing[0].what} moves them by {step} only",
+                    f"move by {size}, or store fewer elements: pto.ds(start, size, valid=count)",
+                )
+    return (
+        f"store: two steps write the same elements of '{store.tensor}'"
+        f"{_when(store, a, ': with ')}{_when(store, b, ' and with ')}",
+        "every work item and iteration needs a region of its own",
+    )
+
+
+def _when(store: Store, values: tuple[int, ...], lead: str) -> str:
+    """``: with pid0 = 0, i = 1``, or '' for a store that happens once."""
+    if not values:
+        return ""
+    names = [f"program_id({c.name[3:]})" if c.name.startswith("pid") else c.name for c in store.counters]
+    return lead + ", ".join(f"{n} = {v}" for n, v in zip(names, values, strict=True))
+
+
+def _resolved(item: ir.Expr | ir.Span, trace: Trace) -> ir.Expr | ir.Span:
+    if not isinstance(item, ir.Span):
+        return trace.resolved(item)
+    valid = None if item.valid is None else trace.resolved(item.valid)
+    return ir.Span(trace.resolved(item.start), item.size, valid)
+
+
+def _start(item: ir.Expr | ir.Span) -> ir.Expr:
+    return item.start if isinstance(item, ir.Span) else item
+
+
+# ------------------------------------------------------------------------------------------ proof
+
+
+def _is_apart(store: Store) -> bool:
+    """True if every counter alone moves the store to other elements, whatever the others do."""
+    apart: set[str] = set()
+    for item in store.index:
+        apart |= _separated(item, store)
+    return apart >= {c.name for c in store.counters}
+
+
+def _separated(item: ir.Expr | ir.Span, store: Store) -> set[str]:
+    """Counters that this dimension keeps apart: steps grow faster than what lies below them."""
+    terms = ir.linear(_start(item))
+    if terms is None or any(n in store.trace.reads for n in terms):
+        return set()
+    counters = sorted(
+        (c for c in store.counters if terms.get(c.name)), key=lambda c: abs(terms[c.name])
+    )
+    extent: ir.Number | None = item.size if isinstance(item, ir.Span) else 1
+    done: set[str] = set()
+    for counter in counters:
+        bound = _valid_extent(item, terms, done, store)
+        if bound is not None:
+            extent = bound if extent is None else min(extent, bound)
+        step = abs(terms[counter.name])
+        if extent is None or step < extent:
+            return set()
+        done.add(counter.name)
+        is_known = isinstance(counter.trips, ir.Const)
+        extent = extent + step * (counter.trips.value - 1) if is_known else None  # type: ignore[union-attr]
+    return done
+
+
+def _valid_extent(
+    item: ir.Expr | ir.Span, start: dict[str, ir.Number], done: set[str], store: Store
+) -> ir.Number | None:
+    """How far the existing elements reach over all values of ``done``, if that is a number."""
+    if not isinstance(item, ir.Span) or item.valid is None:
+        return None
+    valid = ir.linear(item.valid)
+    if valid is None:
+        return None
+    counters = {c.name for c in store.counters}
+    for name in {*start, *valid} - {""}:
+        grows = valid.get(name, 0) + (start.get(name, 0) if name in done else 0)
+        if start.get(name, 0) < 0 or (grows > 0 if name in counters else grows != 0):
+            return None
+    return max(valid.get("", 0), 0)
+
+
+def _lies_beside(a: Store, b: Store) -> bool:
+    """True if one dimension, the same for all steps, keeps two stores apart."""
+    for x, y in zip(a.index, b.index, strict=True):
+        if a.depends(_start(x)) or b.depends(_start(y)):
+            continue
+        d = ir.distance(_start(x), _start(y))
+        sizes = [i.size if isinstance(i, ir.Span) else 1 for i in (x, y)]
+        if d is not None and (d >= sizes[1] or -d >= sizes[0]):
+            return True
+    return False
+
+
+# ----------------------------------------------------------------------------------------- search
+
+
+def _witness(a: Store, b: Store) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Values of the counters at which the two stores (or two steps of one) share an element."""
+    sample = _Sample(a.trace)
+    first = list(sample.regions(a))
+    if a is b:
+        pairs = itertools.combinations(first, 2)
+    else:
+        pairs = itertools.product(first, sample.regions(b))  # type: ignore[assignment]
+    for (at, x), (then, y) in pairs:
+        if all(p < s and r < q for (p, q), (r, s) in zip(x, y, strict=True)):
+            return at, then
+    return None
+
+
+class _Sample:
+    """Numbers for everything symbolic: large sizes, and tables without repeated entries."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.known: dict[object, int] = {}
+
+    def number(self, key: object, base: int) -> int:
+        return self.known.setdefault(key, base + 1009 * len(self.known))
+
+    def regions(self, store: Store) -> Iterator[tuple[tuple[int, ...], Region]]:
+        """(values of the counters, region) for the first steps of a store."""
+        limit = int(STEPS ** (1 / max(len(store.counters), 1)) + 1e-9)
+        yield from self._steps(store, limit, {}, store.counters)
+
+    def _steps(
+        self, store: Store, limit: int, env: dict[str, int], left: list[Counter]
+    ) -> Iterator[tuple[tuple[int, ...], Region]]:
+        if not left:
+            region = tuple(self._interval(item, env) for item in store.index)
+            if all(a < b for a, b in region):
+                yield tuple(env.values()), region
+            return
+        for value in range(min(limit, self._value(left[0].trips, env))):
+            yield from self._steps(store, limit, {**env, left[0].name: value}, left[1:])
+
+    def _value(self, e: ir.Expr, env: dict[str, int]) -> int:
+        def lookup(name: str) -> int:
+            if name in env:
+                return env[name]
+            view = self.trace.reads.get(name)
+            if view is None:
+                return self.number(name, 4099)
+            at = tuple(self._value(self.trace.resolved(_start(i)), env) for i in view.index)
+            return self.number((view.tensor, at), 65537)
+
+        return int(ir.evaluate(e, lookup))
+
+    def _interval(self, item: ir.Expr | ir.Span, env: dict[str, int]) -> Span:
+        start = self._value(_start(item), env)
+        if not isinstance(item, ir.Span):
+            return start, start + 1
+        size = item.size
+        if item.valid is not None:
+            size = min(size, max(self._value(item.valid, env), 0))
+        return start, start + size

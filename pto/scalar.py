@@ -1,0 +1,196 @@
+"""Index arithmetic on values that are known only at run time.
+
+``Scalar`` is the user's handle; the hashable expression node inside is ``ir.Expr``.  A scalar that
+the user assigns to a variable becomes a ``let`` row of that name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pto import ir, source
+from pto.errors import DTypeError, ShapeError, TraceError
+from pto.tracer import Scope, Traced, current, fail, innermost, is_tracing, noun
+
+
+class Scalar(Traced):
+    """A traced number: a scalar parameter, a symbolic dimension, a loop index, or made of those.
+
+    ``+ - * / // %``, comparisons, ``pto.cdiv``, ``pto.minimum``, ``pto.maximum``; never a branch.
+    """
+
+    _noun = "scalar"
+    __hash__ = Traced.__hash__
+
+    def __init__(self, expr: ir.Expr, scope: Scope | None = None, is_float: bool = False) -> None:
+        self.expr, self._scope, self.is_float = expr, scope, is_float
+
+    def __repr__(self) -> str:
+        from pto.text import expr
+
+        return f"Scalar({expr(self.expr)})"
+
+    def described(self) -> str:
+        from pto.text import expr
+
+        return f"scalar '{expr(self.expr)}'"
+
+    def _with(self, op: str, other: object, swap: bool = False) -> Any:
+        if isinstance(other, Traced) and not isinstance(other, Scalar):
+            return NotImplemented
+        a, b = self, as_scalar(other)
+        return combined(op, b, a) if swap else combined(op, a, b)
+
+    def __add__(self, other: object) -> Any:
+        return self._with("+", other)
+
+    def __radd__(self, other: object) -> Any:
+        return self._with("+", other, swap=True)
+
+    def __sub__(self, other: object) -> Any:
+        return self._with("-", other)
+
+    def __rsub__(self, other: object) -> Any:
+        return self._with("-", other, swap=True)
+
+    def __mul__(self, other: object) -> Any:
+        return self._with("*", other)
+
+    def __rmul__(self, other: object) -> Any:
+        return self._with("*", other, swap=True)
+
+    def __truediv__(self, other: object) -> Any:
+        return self._with("/", other)
+
+    def __rtruediv__(self, other: object) -> Any:
+        return self._with("/", other, swap=True)
+
+    def __floordiv__(self, other: object) -> Any:
+        return self._with("//", other)
+
+    def __rfloordiv__(self, other: object) -> Any:
+        return self._with("//", other, swap=True)
+
+    def __mod__(self, other: object) -> Any:
+        return self._with("%", other)
+
+    def __rmod__(self, other: object) -> Any:
+        return self._with("%", other, swap=True)
+
+    def __neg__(self) -> Scalar:
+        return combined("-", Scalar(ir.Const(0)), self)
+
+    def __lt__(self, other: object) -> Any:
+        return self._with("<", other)
+
+    def __le__(self, other: object) -> Any:
+        return self._with("<=", other)
+
+    def __gt__(self, other: object) -> Any:
+        return self._with("<", other, swap=True)
+
+    def __ge__(self, other: object) -> Any:
+        return self._with("<=", other, swap=True)
+
+    def __eq__(self, other: object) -> Any:
+        return self._with("==", other)
+
+    def __ne__(self, other: object) -> Any:
+        return self._with("!=", other)
+
+    def _operator_hint(self, symbol: str) -> str:
+        if symbol == "**":
+            return "multiply it with itself"
+        return "scalars know + - * / // % and comparisons"
+
+    def _index_hint(self) -> str:
+        return "an integer is read by indexing a tensor in every dimension"
+
+
+def as_number(value: object) -> int | float | None:
+    """A Python or numpy number as int or float; None for everything else, bools too."""
+    if isinstance(value, int | float):
+        return None if isinstance(value, bool) else value
+    if not isinstance(value, Traced) and getattr(value, "shape", None) == ():
+        return as_number(value.item())  # type: ignore[attr-defined]
+    return None
+
+
+def as_scalar(value: object, what: str = "a number or a traced scalar") -> Scalar:
+    """The operand as a Scalar that may be used here.
+
+    Raises:
+        TraceError: for what is no number, or a scalar from another loop body or trace.
+    """
+    if isinstance(value, Scalar):
+        value.check_usable()
+        return value
+    number = as_number(value)
+    if number is None:
+        is_array = not isinstance(value, Traced) and getattr(value, "shape", ())
+        hint = "give the kernel a tensor parameter for it and pto.load it" if is_array else ""
+        fail(TraceError, f"expected {what}, found {noun(value)}", hint)
+    return Scalar(ir.Const(number), None, isinstance(number, float))
+
+
+def as_index(value: object, what: str) -> Scalar:
+    """An integer operand: an index, a count, a trip count.
+
+    Raises:
+        DTypeError: for a float.
+        TraceError: for what is no number.
+    """
+    found = as_scalar(value, f"an integer for {what}")
+    if found.is_float:
+        fail(DTypeError, f"{what} must be an integer, found the float {noun(value)}", "divide with //")
+    return found
+
+
+def combined(op: str, a: Scalar, b: Scalar) -> Scalar:
+    """``a op b``; when the user assigns it to a variable, a ``let`` row keeps that name."""
+    if op in ("/", "//", "%", "cdiv") and b.expr in (ir.Const(0), ir.Const(0.0)):
+        fail(TraceError, f"{noun(a)} is divided by zero")
+    expr = ir.binary(op, a.expr, b.expr)
+    is_float = op == "/" or ((a.is_float or b.is_float) and op not in ("<", "<=", "==", "!="))
+    return named(expr, innermost(a._scope, b._scope), is_float)
+
+
+def named(expr: ir.Expr, scope: Scope | None, is_float: bool = False) -> Scalar:
+    """A Scalar that takes the name of the variable it is assigned to, if it is one."""
+    if is_tracing() and not isinstance(expr, ir.Const):
+        frame = source.user_frame()
+        names = source.assigned_names(frame) if frame is not None else ()
+        if len(names) == 1 and (isinstance(expr, ir.Bin) or scope is None):
+            trace = current()
+            return Scalar(ir.Var(trace.let(names[0], expr, frame)), trace.scope, is_float)
+    return Scalar(expr, scope, is_float)
+
+
+def cdiv(a: Any, b: Any) -> Any:
+    """``a / b`` rounded up, for ints and traced scalars."""
+    x, y = as_index(a, "cdiv"), as_index(b, "cdiv")
+    found = combined("cdiv", x, y)
+    return found.expr.value if isinstance(found.expr, ir.Const) else found
+
+
+def extreme(op: str, a: object, b: object) -> Any:
+    """``min`` or ``max`` of two scalars; a number if both are."""
+    found = combined(op, as_scalar(a), as_scalar(b))
+    return found.expr.value if isinstance(found.expr, ir.Const) else found
+
+
+def program_id(axis: int) -> Scalar:
+    """Which work item this is, along ``axis`` of the grid.
+
+    Raises:
+        ShapeError: when the grid has no such axis.
+    """
+    trace = current()
+    number = as_number(axis)
+    if not isinstance(number, int) or not 0 <= number < len(trace.grid):
+        axes = ", ".join(map(str, range(len(trace.grid))))
+        found = noun(axis) if number is None else number
+        fail(ShapeError, f"program_id({found}): the grid has axes {axes}", "it is set by @pto.kernel(grid=...)")
+    if trace.grid[number] == ir.Const(1):
+        return Scalar(ir.Const(0))
+    return named(ir.Var(f"pid{number}"), None)

@@ -1,0 +1,213 @@
+"""The types, the grid and the static parameters in ``@pto.kernel(...)``.
+
+In: the text of each, and values of the static parameters.  Out: ``ir.Param`` and grid expressions.
+Every mistake is reported at the argument of the decorator, or at the parameter in the ``def``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import CodeType
+from typing import Any
+
+from pto import ir, source
+from pto.errors import InputError, ParseError, TraceError, did_you_mean
+from pto.text import Line, Parser, tokens_of
+from pto.tracer import GRAMMAR_WORDS, noun
+from pto.types import DTYPE_BYTES
+
+Static = int | float | str
+_ALLOWED_PARAMETERS = ("in", "out", "inout", "on", "last", "from", "min", "max")
+"""Words of the grammar that cannot be mistaken where a parameter stands."""
+
+
+class Signature:
+    """Parameters of one kernel function: a type each, or static with a default."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        types: Mapping[str, str],
+        grid: str,
+        statics: Mapping[str, Static],
+    ) -> None:
+        self.code: CodeType = function.__code__
+        self.name = function.__name__
+        self.types, self.grid, self.statics = dict(types), grid, dict(statics)
+        self.loc = source.definition(self.code)
+        count = self.code.co_argcount + self.code.co_kwonlyargcount
+        self.names = self.code.co_varnames[:count]
+        self.positional = self.code.co_varnames[: self.code.co_argcount]
+        self._check_function()
+        self._check_parameters()
+        self._check_statics()
+        self.params(self.statics)
+        self.grid_exprs(self.statics)
+
+    def _check_function(self) -> None:
+        flags = self.code.co_flags
+        if flags & 0x0C:
+            raise TraceError(
+                f"kernel '{self.name}' has *args or **kwargs", self.loc, "name every parameter"
+            )
+        if flags & 0x2A0:
+            raise TraceError(
+                f"kernel '{self.name}' is a generator or coroutine, its body would never run",
+                self.loc,
+                "results leave a kernel by pto.store",
+            )
+
+    def _check_parameters(self) -> None:
+        for name in self.names:
+            if name in self.types and name in self.statics:
+                raise TraceError(
+                    f"parameter '{name}' has a type and is static", self.argument(name), "drop one"
+                )
+            if name not in self.types and name not in self.statics:
+                raise TraceError(
+                    f"parameter '{name}' of kernel '{self.name}' has no type",
+                    source.parameter(self.code, name),
+                    f'add to @pto.kernel: {name}="bf16[rows, 128]" for a tensor, {name}="f32" for '
+                    f"a number, or static=dict({name}=...) for a constant",
+                )
+            is_plain = name.isascii() and name not in GRAMMAR_WORDS - set(_ALLOWED_PARAMETERS)
+            if not is_plain:
+                why = "means something in the text form" if name.isascii() else "is not ASCII"
+                raise TraceError(
+                    f"'{name}' cannot name a parameter: it {why}",
+                    source.parameter(self.code, name),
+                    "rename it",
+                )
+        for name in self.types:
+            if name not in self.names:
+                raise TraceError(
+                    f"kernel '{self.name}' has no parameter '{name}'",
+                    self.argument(name),
+                    did_you_mean(name, self.names),
+                )
+
+    def _check_statics(self) -> None:
+        for name, value in self.statics.items():
+            loc = self.argument("static", name)
+            if not isinstance(value, int | float | str):
+                raise TraceError(
+                    f"static parameter '{name}' is {noun(value)}; it must be a number or a word", loc
+                )
+            is_word = isinstance(value, str) and value.isidentifier() and value.isascii()
+            if isinstance(value, str) and (not is_word or value in ("inf", "nan")):
+                raise TraceError(f"static parameter '{name}' = {value!r} is not one plain word", loc)
+
+    def argument(self, name: str, key: str = "") -> ir.Loc:
+        """Where ``name=`` stands in the decorator."""
+        return source.decorator_argument(self.code, name, key)
+
+    def with_statics(self, given: Mapping[str, Static]) -> dict[str, Static]:
+        """The defaults overridden by ``given``.
+
+        Raises:
+            InputError: for a name that is not a static parameter, or a value of another type.
+        """
+        merged = dict(self.statics)
+        for name, value in given.items():
+            if name not in merged:
+                raise InputError(
+                    f"kernel '{self.name}' has no static parameter '{name}'",
+                    self.argument("static"),
+                    did_you_mean(name, merged) or "it has none",
+                )
+            merged[name] = self._converted(name, value)
+        return merged
+
+    def _converted(self, name: str, value: Static) -> Static:
+        wanted = type(self.statics[name])
+        if type(value) is wanted:
+            return value
+        if wanted is float and type(value) is int:
+            return float(value)
+        if wanted is bool and value in (0, 1):
+            return bool(value)
+        raise InputError(
+            f"static parameter '{name}' = {value!r} is of type {type(value).__name__}, "
+            f"its default is of type {wanted.__name__}",
+            self.argument("static", name),
+        )
+
+    # text to types
+
+    def params(self, statics: Mapping[str, Static]) -> tuple[ir.Param, ...]:
+        """The parameters with every static name replaced by its value; directions not yet known."""
+        return tuple(self._param(n, t, statics) for n, t in self.types.items())
+
+    def _line(self, name: str, text: object) -> Line:
+        if not isinstance(text, str):
+            example = 'grid="cdiv(rows, 16)"' if name == "grid" else f'{name}="f32[rows, 128]"'
+            raise TraceError(f"'{name}' must be a text, found {noun(text)}", self.argument(name), example)
+        line = Line(self.loc.file, self.loc.line, 0, text)
+        line.tokens = tokens_of(line)
+        return line
+
+    def _param(self, name: str, text: str, statics: Mapping[str, Static]) -> ir.Param:
+        values = _static_exprs(statics)
+        try:
+            line = self._line(name, text)
+            word = line.next() if line.peek else ""
+            dtype = str(statics.get(word, word))
+            if dtype not in DTYPE_BYTES:
+                raise line.fail(f"'{dtype}' is not a dtype", did_you_mean(dtype, DTYPE_BYTES))
+            if not line.peek:
+                return ir.Param(name, "scalar", dtype)
+            shape: list[int | str] = []
+            line.expect("[")
+            while not line.accept("]"):
+                if shape:
+                    line.expect(",")
+                size = ir.substitute(Parser("", "").expression(line), values)
+                shape.append(self._dimension(line, size))
+            line.end()
+        except ParseError as error:
+            raise TraceError(
+                f"type of '{name}': {error.message}", self.argument(name), error.hint
+            ) from None
+        return ir.Param(name, "in", dtype, tuple(shape))
+
+    def _dimension(self, line: Line, e: ir.Expr) -> int | str:
+        if isinstance(e, ir.Const) and isinstance(e.value, int) and e.value > 0:
+            return e.value
+        if isinstance(e, ir.Var):
+            if e.name in self.names or e.name in GRAMMAR_WORDS:
+                what = "a parameter" if e.name in self.names else "a word of the text form"
+                raise line.fail(f"dimension '{e.name}' has the name of {what}", "rename it")
+            return e.name
+        found = f", found {e.value}" if isinstance(e, ir.Const) else ""
+        raise line.fail(
+            f"a dimension is a positive int, a static parameter or a new name{found}"
+        )
+
+    def grid_exprs(self, statics: Mapping[str, Static]) -> tuple[ir.Expr, ...]:
+        """The grid with static names replaced; every other name is a symbolic dimension."""
+        values = _static_exprs(statics)
+        dims = {d for p in self.params(statics) for d in p.shape or () if isinstance(d, str)}
+        out: list[ir.Expr] = []
+        try:
+            line, parser = self._line("grid", self.grid), Parser("", "")
+            while line.peek or not out:
+                if out:
+                    line.expect(",")
+                size = ir.substitute(parser.expression(line), values)
+                for name in ir.names_in(size):
+                    if name not in dims:
+                        known = [*dims, *values]
+                        raise line.fail(
+                            f"'{name}' is neither a dimension nor a static parameter",
+                            did_you_mean(name, known),
+                        )
+                if isinstance(size, ir.Const) and (not isinstance(size.value, int) or size.value < 1):
+                    raise line.fail(f"an axis has {size.value} work items, it needs one at least")
+                out.append(size)
+        except ParseError as error:
+            raise TraceError(f"grid: {error.message}", self.argument("grid"), error.hint) from None
+        return tuple(out)
+
+
+def _static_exprs(statics: Mapping[str, Static]) -> dict[str, ir.Expr]:
+    return {n: ir.Const(v) for n, v in statics.items() if not isinstance(v, str)}

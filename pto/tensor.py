@@ -1,0 +1,262 @@
+"""Kernel arguments in GM: indexing a tensor gives a view, which ``load`` and ``store`` take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pto import ir, source
+from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
+from pto.scalar import Scalar, as_index, as_number
+from pto.tracer import Scope, Trace, Traced, current, fail, innermost, noun
+from pto.types import TileType
+
+
+class Slice(Traced):
+    """A region of one dimension; see ``ds``."""
+
+    _noun = "slice"
+
+    def __init__(self, span: ir.Span, scope: Scope | None) -> None:
+        self.span, self._scope = span, scope
+
+    def __repr__(self) -> str:
+        from pto.text import expr
+
+        valid = "" if self.span.valid is None else f", valid={expr(self.span.valid)}"
+        return f"ds({expr(self.span.start)}, {self.span.size}{valid})"
+
+    def described(self) -> str:
+        return f"slice '{self!r}'"
+
+
+def ds(start: Any, size: int, valid: Any = None) -> Any:
+    """A region of ``size`` elements from ``start``; only the first ``valid`` exist.
+
+    ``size`` is static, ``start`` and ``valid`` may be traced; ``valid`` is clamped to 0 .. size.
+    A load fills what does not exist with zero, a store leaves it alone.
+
+    Raises:
+        ShapeError: when ``size`` is not an int of at least 1.
+    """
+    count = as_number(size)
+    if not isinstance(count, int) or count < 1:
+        fail(
+            ShapeError,
+            f"the size of ds(start, size) must be a static int of at least 1, found {noun(size)}",
+            "tiles have static sizes: give the largest, and valid=count for how many exist",
+        )
+    first = as_index(start, "the start of ds")
+    if valid is None:
+        return Slice(ir.Span(first.expr, count), first._scope)
+    exists = as_index(valid, "the valid count of ds")
+    clamped = isinstance(exists.expr, ir.Const) and exists.expr.value >= count
+    span = ir.Span(first.expr, count, None if clamped else exists.expr)
+    return Slice(span, innermost(first._scope, exists._scope))
+
+
+class Tensor(Traced):
+    """A kernel argument in GM.  ``shape`` has ints and, for symbolic dimensions, scalars."""
+
+    _noun = "tensor"
+
+    def __init__(self, trace: Trace, param: ir.Param) -> None:
+        self._scope = trace.root
+        self.name, self.dtype = param.name, param.dtype
+        self.dims = param.shape or ()
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.name}: {self.dtype}[{', '.join(map(str, self.dims))}])"
+
+    def described(self) -> str:
+        return f"tensor '{self.name}'"
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Elements per dimension: an int, or a Scalar where the size is symbolic."""
+        return tuple(d if isinstance(d, int) else Scalar(ir.Var(d), self._scope) for d in self.dims)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.dims)
+
+    def __len__(self) -> int:
+        fail(TraceError, f"{self.described()} has no len()", f"use {self.name}.shape[0]")
+
+    def __getitem__(self, index: Any) -> Any:
+        """A view of one or two kept dimensions, or (no dimension kept) one integer, read now.
+
+        Raises:
+            ShapeError: for too many indices, kept dimensions, or a slice without static size.
+            MemoryAccessError: for elements outside of a static dimension.
+            DTypeError: for a float index, or when the integer that is read is not i32.
+        """
+        self.check_usable()
+        items = self._items(index if isinstance(index, tuple) else (index,))
+        scope: Scope | None = self._scope
+        entries = []
+        for axis, item in enumerate(items):
+            entry, known = self._item(axis, item)
+            scope = innermost(scope, known)
+            entries.append(entry)
+        view = ir.View(self.name, tuple(entries))
+        if not view.spans:
+            return self._read(view)
+        if len(view.spans) > 2:
+            fail(
+                ShapeError,
+                f"this view of '{self.name}' keeps {len(view.spans)} of its {self.ndim} dimensions, "
+                "a tile has two",
+                "give the others an index, not a slice",
+            )
+        return TensorView(self, view, scope)
+
+    def _items(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        """One item per dimension: ``...`` and missing ones become ``:``."""
+        dots = [k for k, i in enumerate(items) if i is Ellipsis]
+        given = len(items) - len(dots)
+        if given > self.ndim or len(dots) > 1:
+            shape = ", ".join(map(str, self.dims))
+            fail(
+                ShapeError,
+                f"'{self.name}' [{shape}] has {self.ndim} dimensions, but is indexed with {given}",
+            )
+        at = dots[0] if dots else len(items)
+        whole = (slice(None),) * (self.ndim - given)
+        return (*items[:at], *whole, *items[at + 1 :])
+
+    def _item(self, axis: int, item: object) -> tuple[ir.Expr | ir.Span, Scope | None]:
+        """The entry of one dimension and the scope that knows it."""
+        what = f"the index of '{self.name}' in dimension {axis}"
+        if isinstance(item, Slice):
+            item.check_usable()
+            self._check_bounds(axis, item.span)
+            return item.span, item._scope
+        if isinstance(item, slice):
+            return self._slice(axis, item)
+        if isinstance(item, Traced) and not isinstance(item, Scalar):
+            fail(TraceError, f"{what} must be an integer or a slice, found {noun(item)}")
+        if item is None:
+            fail(ShapeError, f"{what} is None: a view cannot get new dimensions")
+        found = as_index(item, what)
+        self._check_bounds(axis, found.expr)
+        return found.expr, found._scope
+
+    def _slice(self, axis: int, item: slice) -> tuple[ir.Span, Scope | None]:
+        dim, what = self.dims[axis], f"the slice of '{self.name}' in dimension {axis}"
+        if item.step is not None and as_number(item.step) != 1:
+            fail(ShapeError, f"{what} has a step", "a tile takes neighbouring elements; load them all")
+        start = as_index(0 if item.start is None else item.start, what)
+        if item.stop is None and isinstance(dim, str):
+            fail(
+                ShapeError,
+                f"{what} takes all of '{dim}', which is known only when the kernel runs",
+                f"tiles have static sizes: use pto.ds(start, size, valid=...) or fix {dim} by static=",
+            )
+        stop = as_index(dim if item.stop is None else item.stop, what)
+        trace = current()
+        size = ir.distance(trace.resolved(stop.expr), trace.resolved(start.expr))
+        if size is None:
+            fail(
+                ShapeError,
+                f"{what} has no static size",
+                "use pto.ds(start, size, valid=count): size static, start and count traced",
+            )
+        span = ir.Span(start.expr, int(size))
+        self._check_bounds(axis, span)
+        if span.size < 1:
+            fail(ShapeError, f"{what} is empty")
+        return span, innermost(start._scope, stop._scope)
+
+    def _check_bounds(self, axis: int, entry: ir.Expr | ir.Span) -> None:
+        dim = self.dims[axis]
+        start, size = (entry.start, entry.size) if isinstance(entry, ir.Span) else (entry, 1)
+        if not isinstance(start, ir.Const):
+            return
+        first, last = int(start.value), int(start.value) + size - 1
+        clipped = isinstance(entry, ir.Span) and entry.valid is not None
+        if first >= 0 and (isinstance(dim, str) or clipped or last < dim):
+            return
+        found = f"element {first} is" if size == 1 else f"elements {first} to {last} are"
+        hint = "negative indices do not count from the end" if first < 0 else ""
+        if first >= 0 and size > 1:
+            hint = "pto.ds(start, size, valid=count) reads as zero what does not exist"
+        fail(
+            MemoryAccessError,
+            f"{found} outside of dimension {axis} of '{self.name}', which has {dim}",
+            hint,
+        )
+
+    def _read(self, view: ir.View) -> Scalar:
+        if self.dtype != "i32":
+            fail(
+                DTypeError,
+                f"one element of '{self.name}' ({self.dtype}) is read as a scalar; only i32 can be",
+                f"keep a dimension to get a view for pto.load: {self.name}[..., 0:1]",
+            )
+        trace = current()
+        note_read(trace, self.name)
+        name = trace.name("read")
+        trace.emit(ir.Row("read", ir.Scalar(name), (view,), loc=source.here()))
+        trace.reads[name] = view
+        return Scalar(ir.Var(name), trace.scope)
+
+    def __setitem__(self, index: object, value: object) -> None:
+        fail(
+            TraceError,
+            f"tensor '{self.name}' cannot be assigned to",
+            f"write to it with pto.store({self.name}[...], tile)",
+        )
+
+    def _operator_hint(self, symbol: str) -> str:
+        return f"it lies in GM: x = pto.load({self.name}[...]) gives a tile to compute with"
+
+    def _branch_hint(self, where: str) -> str:
+        return "a branch may only depend on static parameters"
+
+
+class TensorView(Traced):
+    """A two-dimensional region of a tensor, for ``load`` and ``store``."""
+
+    _noun = "view"
+
+    def __init__(self, tensor: Tensor, view: ir.View, scope: Scope | None) -> None:
+        self.tensor, self.view, self._scope = tensor, view, scope
+        sizes = [s.size for s in view.spans]
+        self.type = TileType(tensor.dtype, *([1, *sizes] if len(sizes) == 1 else sizes))
+
+    def __repr__(self) -> str:
+        return f"TensorView({self.tensor.name}: {self.type})"
+
+    def described(self) -> str:
+        return f"a view of tensor '{self.tensor.name}' ({self.type})"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns); a view of one kept dimension has one row."""
+        return self.type.rows, self.type.cols
+
+    @property
+    def dtype(self) -> str:
+        """Element type of the tensor."""
+        return self.tensor.dtype
+
+    def _operator_hint(self, symbol: str) -> str:
+        return f"it lies in GM: pto.load({self.tensor.name}[...]) gives a tile to compute with"
+
+    def _index_hint(self) -> str:
+        return "index the tensor once, with all dimensions"
+
+    def __setitem__(self, index: object, value: object) -> None:
+        self.tensor[index] = value
+
+
+def note_read(trace: Trace, tensor: str) -> None:
+    """Remember that ``tensor`` is read; an output that was stored cannot be."""
+    if tensor in trace.stores:
+        fail(
+            MemoryAccessError,
+            f"'{tensor}' is read here, but the kernel stores to it at {trace.stores[tensor][0].loc}",
+            "work items run in any order: make it two parameters, one to read and one to write",
+        )
+    trace.loaded.setdefault(tensor, source.here())

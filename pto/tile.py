@@ -1,0 +1,520 @@
+"""On-chip tiles and everything that computes with them.
+
+Every function checks its operands, appends one row (``elementwise`` at most two) and returns the
+new tile.  Arithmetic follows numpy where the vector unit can; shapes are [rows, columns].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pto import ir, source
+from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError, did_you_mean
+from pto.overlap import Store, clash
+from pto.scalar import Scalar, as_index, as_number, as_scalar, extreme
+from pto.tensor import TensorView, note_read
+from pto.tracer import Scope, Trace, Traced, current, fail, noun
+from pto.types import DTYPE_BYTES, TileType
+
+SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+"""Ops that users write as operators."""
+
+
+class Tile(Traced):
+    """An on-chip tile of static shape; a pure value.  Arithmetic follows numpy."""
+
+    _noun = "tile"
+
+    def __init__(self, trace: Trace, name: str, type: TileType, transposed: bool = False) -> None:
+        self._scope: Scope = trace.scope
+        self.name, self.type, self.transposed = name, type, transposed
+
+    def __repr__(self) -> str:
+        return f"Tile({self.name}: {self.type}{'.T' if self.transposed else ''})"
+
+    def described(self) -> str:
+        return f"tile '{self.name}{'.T' if self.transposed else ''}' ({self.type})"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)"""
+        rows, cols = self.type.rows, self.type.cols
+        return (cols, rows) if self.transposed else (rows, cols)
+
+    @property
+    def dtype(self) -> str:
+        """Element type: 'f32', 'f16', 'bf16' or 'i32'."""
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Always 2."""
+        return 2
+
+    @property
+    def T(self) -> Tile:
+        """The transpose, as the right operand of ``@``."""
+        turned = Tile(self._scope.trace, self.name, self.type, not self.transposed)
+        turned._scope = self._scope
+        return turned
+
+    def ref(self, matmul: bool = False) -> ir.Ref:
+        """This tile as an operand of a new row, after checking that it may be used here."""
+        self.check_usable()
+        if self.transposed and not matmul:
+            fail(
+                ShapeError,
+                f"'{self.name}.T' can only be the right operand of @",
+                "the cube transposes while it multiplies; no other unit can",
+            )
+        return ir.Ref(self.name, None, self.transposed)
+
+    def astype(self, dtype: str) -> Tile:
+        """Converted to ``dtype`` ('f32', 'bf16', 'f16'), to the nearest, ties to even."""
+        return astype(self, dtype)
+
+    def __add__(self, other: object) -> Tile:
+        return elementwise("add", self, other)
+
+    def __radd__(self, other: object) -> Tile:
+        return elementwise("add", self, other)
+
+    def __sub__(self, other: object) -> Tile:
+        return elementwise("sub", self, other)
+
+    def __rsub__(self, other: object) -> Tile:
+        return elementwise("add", elementwise("mul", self, -1.0, part=True), other)
+
+    def __mul__(self, other: object) -> Tile:
+        return elementwise("mul", self, other)
+
+    def __rmul__(self, other: object) -> Tile:
+        return elementwise("mul", self, other)
+
+    def __truediv__(self, other: object) -> Tile:
+        return elementwise("div", self, other)
+
+    def __rtruediv__(self, other: object) -> Tile:
+        if as_number(other) == 1:
+            return unary("reciprocal", self)
+        return elementwise("mul", unary("reciprocal", self, part=True), other)
+
+    def __neg__(self) -> Tile:
+        return elementwise("mul", self, -1.0)
+
+    def __pos__(self) -> Tile:
+        return self
+
+    def __matmul__(self, other: object) -> Tile:
+        return matmul(self, other)
+
+    def __rmatmul__(self, other: object) -> Tile:
+        return matmul(other, self)
+
+    def _operator_hint(self, symbol: str) -> str:
+        if symbol in ("<", "<=", ">", ">=", "==", "!="):
+            return (
+                "tiles cannot be compared element by element; pto.where(pto.iota(1) < count, x, other) "
+                "masks columns, pto.maximum and pto.minimum clip"
+            )
+        return {
+            "**": "multiply it with itself, or pto.sqrt",
+            "abs": "pto.maximum(x, -x)",
+            "//": "use /",
+        }.get(symbol, "")
+
+    def _index_hint(self) -> str:
+        return "a tile is used whole: load the part you need, pto.load(t[...])"
+
+    def __setitem__(self, index: object, value: object) -> None:
+        fail(
+            TraceError,
+            f"{self.described()} cannot be assigned to",
+            "a tile never changes: make a new one, or pto.store to a tensor",
+        )
+
+
+class Mask(Traced):
+    """``iota(1) < count``: true in the first ``count`` columns; made for ``where``."""
+
+    _noun = "mask"
+
+    def __init__(self, count: Scalar) -> None:
+        self._count, self._scope = count, count._scope
+
+    def _operator_hint(self, symbol: str) -> str:
+        return "a mask only serves as the condition of pto.where"
+
+
+class Iota(Traced):
+    """Column numbers 0, 1, 2, ... of a tile."""
+
+    _noun = "iota"
+
+    def __lt__(self, other: object) -> Mask:
+        return Mask(as_index(other, "the count of columns"))
+
+    def __le__(self, other: object) -> Mask:
+        return Mask(as_index(other, "the count of columns") + 1)
+
+    def _operator_hint(self, symbol: str) -> str:
+        return "the hardware masks the first columns of a tile: pto.iota(1) < count"
+
+
+def iota(axis: int) -> Iota:
+    """The column numbers (``axis`` 1), to be compared with a scalar for ``where``."""
+    if axis != 1:
+        fail(
+            ShapeError,
+            f"iota({axis}): only columns (axis 1) can be masked",
+            "rows that do not exist: load with pto.ds(start, size, valid=count)",
+        )
+    return Iota()
+
+
+def record(op: str, type: TileType, *args: ir.Operand, part: bool = False) -> Tile:
+    """Append a row whose result is a new tile of ``type``."""
+    trace = current()
+    name = trace.name(op, part)
+    trace.emit(ir.Row(op, ir.Define(name, type), args, loc=source.here()))
+    return Tile(trace, name, type)
+
+
+def _tile(value: object, what: str) -> Tile:
+    if isinstance(value, Tile):
+        return value
+    if isinstance(value, TensorView):
+        name = value.tensor.name
+        fail(TraceError, f"{what} is a view of '{name}' in GM", f"load it first: pto.load({name}[...])")
+    hint = ""
+    if isinstance(value, Scalar) or as_number(value) is not None:
+        hint = "pto.full((rows, cols), value) makes a tile of one number"
+    elif getattr(value, "_noun", "") == "tensor":
+        hint = "load a region of it: pto.load(t[...])"
+    fail(TraceError, f"{what} must be a tile, found {noun(value)}", hint)
+
+
+def _vector_dtype(op: str, x: Tile) -> None:
+    if x.dtype == "bf16":
+        fail(
+            DTypeError,
+            f"{op}: '{x.name}' is bf16, which the vector unit cannot compute with",
+            f"convert it first: {x.name}.astype('f32')",
+        )
+
+
+def _known_dtype(op: str, dtype: object) -> str:
+    """``dtype`` if it is one of the table; the names of numpy are told what they are called here."""
+    if isinstance(dtype, str) and dtype in DTYPE_BYTES:
+        return dtype
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None) or str(dtype)
+    ours = {"float32": "f32", "float": "f32", "float16": "f16", "half": "f16", "int32": "i32"}
+    ours |= {"bfloat16": "bf16", "int": "i32", "fp32": "f32", "fp16": "f16"}
+    hint = f"it is called '{ours[name]}' here" if name in ours else did_you_mean(name, DTYPE_BYTES)
+    fail(DTypeError, f"{op}: '{name}' is not a dtype", hint)
+
+
+# ------------------------------------------------------------------------------------ arithmetic
+
+
+def elementwise(op: str, x: Tile, other: object, part: bool = False) -> Tile:
+    """``x op other`` for a tile of the same shape, a [rows, 1] or [1, cols] tile, or a scalar.
+
+    Raises:
+        DTypeError: for bf16, and for two dtypes.
+        ShapeError: for shapes that do not broadcast.
+    """
+    symbol = SYMBOLS.get(op, op)
+    _vector_dtype(symbol, x)
+    if not isinstance(other, Tile | TensorView):
+        value = as_scalar(other, "a tile, a number or a traced scalar")
+        _integer_operand(symbol, x, value)
+        return record(op, x.type, x.ref(), value.expr, part=part)
+    y = _tile(other, f"the second operand of {symbol}")
+    _vector_dtype(symbol, y)
+    if x.dtype != y.dtype:
+        fail(
+            DTypeError,
+            f"{symbol}: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}",
+            f"convert one of them, e.g. {y.name}.astype('{x.dtype}')",
+        )
+    _integer_operand(symbol, x, None)
+    if y.shape in (x.shape, (x.shape[0], 1), (1, x.shape[1])):
+        return record(op, x.type, x.ref(), y.ref(), part=part)
+    if x.shape in ((y.shape[0], 1), (1, y.shape[1])):
+        return _broadcast_first(op, x, y)
+    fail(
+        ShapeError,
+        f"{symbol}: '{x.name}' is {x.type} but '{y.name}' is {y.type}",
+        "shapes must be equal, or one of them [rows, 1] or [1, cols] of the other",
+    )
+
+
+def _integer_operand(symbol: str, x: Tile, value: Scalar | None) -> None:
+    if x.dtype != "i32":
+        return
+    if symbol == "/" or (value is not None and value.is_float):
+        what = "divided" if symbol == "/" else "combined with the float " + noun(value)
+        fail(
+            DTypeError,
+            f"{symbol}: '{x.name}' is i32 and cannot be {what}",
+            f"convert it first: {x.name}.astype('f32')",
+        )
+
+
+def _broadcast_first(op: str, x: Tile, y: Tile) -> Tile:
+    """``x op y`` when x is the smaller one: the hardware broadcasts its second operand only."""
+    if op == "sub":
+        return elementwise("add", elementwise("mul", y, -1.0, part=True), x)
+    if op == "div":
+        return elementwise("mul", unary("reciprocal", y, part=True), x)
+    return elementwise(op, y, x)
+
+
+def unary(op: str, x: object, part: bool = False) -> Tile:
+    """``op(x)``, element by element."""
+    tile = _tile(x, f"the operand of {op}")
+    _vector_dtype(op, tile)
+    if tile.dtype == "i32":
+        fail(DTypeError, f"{op}: '{tile.name}' is i32", f"convert it: {tile.name}.astype('f32')")
+    return record(op, tile.type, tile.ref(), part=part)
+
+
+def _reduce(op: str, x: object) -> Tile:
+    tile = _tile(x, f"the operand of {op}")
+    _vector_dtype(op, tile)
+    return record(op, TileType(tile.dtype, tile.type.rows, 1), tile.ref())
+
+
+def exp(x: Tile) -> Tile:
+    """e to the power of each element; f32 or f16."""
+    return unary("exp", x)
+
+
+def log(x: Tile) -> Tile:
+    """Natural logarithm of each element; f32 or f16."""
+    return unary("log", x)
+
+
+def sqrt(x: Tile) -> Tile:
+    """Square root of each element; f32 or f16."""
+    return unary("sqrt", x)
+
+
+def reciprocal(x: Tile) -> Tile:
+    """1 / x of each element; f32 or f16."""
+    return unary("reciprocal", x)
+
+
+def row_max(x: Tile) -> Tile:
+    """The largest element of every row, as a [rows, 1] tile."""
+    return _reduce("row_max", x)
+
+
+def row_min(x: Tile) -> Tile:
+    """The smallest element of every row, as a [rows, 1] tile."""
+    return _reduce("row_min", x)
+
+
+def row_sum(x: Tile) -> Tile:
+    """The sum of every row, as a [rows, 1] tile."""
+    return _reduce("row_sum", x)
+
+
+def _extreme(op: str, symbol: str, x: Any, y: Any) -> Any:
+    for a, b in ((x, y), (y, x)):
+        if isinstance(a, Tile):
+            return elementwise(op, a, b)
+        if isinstance(a, TensorView):
+            _tile(a, f"an operand of {op}")
+    return extreme(symbol, x, y)
+
+
+def maximum(x: Any, y: Any) -> Any:
+    """The larger of two tiles, element by element (broadcasting), or of two scalars."""
+    return _extreme("maximum", "max", x, y)
+
+
+def minimum(x: Any, y: Any) -> Any:
+    """The smaller of two tiles, element by element (broadcasting), or of two scalars."""
+    return _extreme("minimum", "min", x, y)
+
+
+def astype(x: Tile, dtype: str) -> Tile:
+    """``x`` converted to ``dtype``, rounding to the nearest, ties to even.
+
+    Raises:
+        DTypeError: for an unknown dtype, and for conversions without f32 on one side.
+    """
+    tile = _tile(x, "the operand of astype")
+    wanted = _known_dtype("astype", dtype)
+    if wanted == tile.dtype:
+        return tile
+    if "f32" not in (wanted, tile.dtype):
+        fail(
+            DTypeError,
+            f"astype: no instruction converts '{tile.name}' from {tile.dtype} to {wanted}",
+            f"go through f32: {tile.name}.astype('f32').astype('{wanted}')",
+        )
+    return record("astype", TileType(wanted, *tile.shape), tile.ref(), ir.Word(wanted))
+
+
+def full(shape: tuple[int, int], value: float, dtype: str = "f32") -> Tile:
+    """A tile of ``shape`` with every element ``value``, a Python number.
+
+    Raises:
+        ShapeError: when ``shape`` is not two static sizes.
+        DTypeError: for an unknown dtype.
+    """
+    sizes = tuple(map(as_number, shape)) if isinstance(shape, tuple | list) else ()
+    if len(sizes) != 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
+        traced = [n for n in shape if isinstance(n, Scalar)] if isinstance(shape, tuple | list) else ()
+        found = noun(traced[0]) if traced else repr(shape)
+        fail(
+            ShapeError,
+            f"the shape of a tile is two static sizes (rows, cols), found {found}",
+            "a size that changes from call to call takes the largest, and a mask" if traced else "",
+        )
+    number = as_number(value)
+    if number is None:
+        fail(TraceError, f"the value of a tile must be a Python number, found {noun(value)}")
+    kind = _known_dtype("full", dtype)
+    return record("full", TileType(kind, int(sizes[0] or 0), int(sizes[1] or 0)), ir.Const(float(number)))
+
+
+def zeros(shape: tuple[int, int], dtype: str = "f32") -> Tile:
+    """A tile of ``shape`` with every element 0."""
+    return full(shape, 0.0, dtype)
+
+
+def where(mask: Mask, x: Tile, other: float) -> Tile:
+    """``x`` where ``mask`` holds, the constant ``other`` elsewhere.
+
+    The mask is ``pto.iota(1) < count``: the first ``count`` columns keep ``x``.
+    """
+    if not isinstance(mask, Mask):
+        fail(
+            TraceError,
+            f"the condition of where must be pto.iota(1) < count, found {noun(mask)}",
+            "the hardware masks the first columns of a tile",
+        )
+    mask.check_usable()
+    tile = _tile(x, "the second operand of where")
+    _vector_dtype("where", tile)
+    number = as_number(other)
+    if number is None:
+        fail(TraceError, f"the third operand of where must be a Python number, found {noun(other)}")
+    return record("where", tile.type, tile.ref(), mask._count.expr, ir.Const(float(number)))
+
+
+# --------------------------------------------------------------------------------- matmul, memory
+
+
+def matmul(a: object, b: object, acc: Tile | None = None) -> Tile:
+    """``a @ b`` (+ ``acc``) in f32 on the cube: [m, k] @ [k, n] of equal dtype gives f32 [m, n].
+
+    Raises:
+        ShapeError: when inner sizes differ, or the matmul unit cannot take the shape.
+        DTypeError: when dtypes differ, or for i32.
+    """
+    x, y = _tile(a, "the left operand of @"), _tile(b, "the right operand of @")
+    if x.dtype != y.dtype:
+        fail(
+            DTypeError,
+            f"@: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}",
+            f"convert one of them, e.g. {x.name}.astype('{y.dtype}')",
+        )
+    if x.dtype == "i32":
+        fail(DTypeError, f"@: '{x.name}' is i32; the matmul unit takes bf16, f16 or f32")
+    if x.transposed:
+        fail(
+            ShapeError,
+            f"@: the left operand '{x.name}.T' cannot be transposed",
+            "only the right one can: (b @ a.T) is the transpose of (a @ b.T)",
+        )
+    _check_matmul_shape(x, y)
+    result = TileType("f32", x.shape[0], y.shape[1])
+    if acc is None:
+        return record("matmul", result, x.ref(), y.ref(matmul=True))
+    start = _tile(acc, "acc of matmul")
+    if start.type != result:
+        fail(ShapeError, f"@: acc '{start.name}' is {start.type}, the product is {result}")
+    return record("matmul", result, x.ref(), y.ref(matmul=True), start.ref())
+
+
+def _check_matmul_shape(x: Tile, y: Tile) -> None:
+    (m, k), (k2, n) = x.shape, y.shape
+    if k != k2:
+        turn = f"transpose it: {x.name} @ {y.name}.T" if k == n and not y.transposed else ""
+        right = f"'{y.name}.T' is {y.dtype}[{k2}, {n}]" if y.transposed else f"'{y.name}' is {y.type}"
+        fail(ShapeError, f"@: '{x.name}' is {x.type}, {right}: inner sizes {k} and {k2} differ", turn)
+    box = 32 // DTYPE_BYTES[x.dtype]
+    wrong = [f"{n} {what}" for n, what in ((m, "rows on the left"), (n, "columns on the right")) if n % 16]
+    wrong += [f"inner size {k}"] if k % box else []
+    if wrong:
+        fail(
+            ShapeError,
+            f"@: [{m}, {k}] @ [{k}, {n}] does not fit the matmul unit: {' and '.join(wrong)}; "
+            f"it takes rows and columns in multiples of 16, and for {x.dtype} an inner size in "
+            f"multiples of {box}",
+            "load a larger tile: pto.ds(start, size, valid=count) fills with zero what does not exist",
+        )
+
+
+def load(view: TensorView) -> Tile:
+    """The region of a tensor as a tile; what does not exist (``ds(valid=)``) reads as zero.
+
+    Raises:
+        MemoryAccessError: when the kernel has stored to the tensor before.
+    """
+    found = _view(view, "load takes", "pto.load(t[i, :])")
+    trace = current()
+    note_read(trace, found.tensor.name)
+    return record("load", found.type, found.view)
+
+
+def _view(value: object, what: str, example: str) -> TensorView:
+    if not isinstance(value, TensorView):
+        is_tile = isinstance(value, Tile)
+        hint = "it is loaded already" if is_tile and "load" in what else f"index a tensor: {example}"
+        fail(TraceError, f"{what} a view of a tensor, found {noun(value)}", hint)
+    value.check_usable()
+    return value
+
+
+def store(view: TensorView, x: Tile) -> None:
+    """Write ``x`` to a region of a tensor; shapes and dtypes must agree.
+
+    Raises:
+        ShapeError, DTypeError: when tile and view differ.
+        MemoryAccessError: when another work item or iteration writes the same elements, or the
+            kernel also reads the tensor.
+    """
+    target = _view(view, "the first operand of store must be", "pto.store(out[i, :], tile)")
+    tile, name = _tile(x, "what is stored"), target.tensor.name
+    if tile.shape != target.shape:
+        fail(
+            ShapeError,
+            f"store: '{tile.name}' is {tile.type} but the view of '{name}' is {target.type}",
+        )
+    if tile.dtype != target.dtype:
+        fail(
+            DTypeError,
+            f"store: '{tile.name}' is {tile.dtype} but '{name}' is {target.dtype}",
+            f"convert it: {tile.name}.astype('{target.dtype}')",
+        )
+    trace = current()
+    if name in trace.loaded:
+        fail(
+            MemoryAccessError,
+            f"the kernel stores to '{name}' here, but reads it at {trace.loaded[name]}",
+            "work items run in any order: make it two parameters, one to read and one to write",
+        )
+    made = Store(target.view, trace, source.here())
+    problem = clash(made, trace.stores.setdefault(name, []))
+    if problem:
+        fail(MemoryAccessError, *problem)
+    trace.stores[name].append(made)
+    trace.emit(ir.Row("store", target.view, (tile.ref(),), loc=made.loc))
+
+

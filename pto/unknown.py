@@ -1,0 +1,42 @@
+"""What to write instead of a function that ``pto`` does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pto import source
+from pto.errors import UnknownNameError, did_you_mean
+from pto.tracer import is_tracing
+
+INSTEAD = {
+    "sum": "pto.row_sum(x) sums every row",
+    "max": "pto.row_max(x) gives the largest element of every row",
+    "min": "pto.row_min(x) gives the smallest element of every row",
+    "mean": "pto.row_sum(x) * (1 / columns)",
+    "dot": "a @ b",
+    "softmax": "e = pto.exp(x - pto.row_max(x)); e / pto.row_sum(e)",
+    "sigmoid": "1 / (pto.exp(-x) + 1)",
+    "rsqrt": "pto.reciprocal(pto.sqrt(x))",
+    "abs": "pto.maximum(x, -x)",
+    "relu": "pto.maximum(x, 0)",
+    "transpose": "x.T, as the right operand of @",
+    "arange": "pto.iota(1) < count, as the condition of pto.where",
+    "ones": "pto.full((rows, cols), 1.0)",
+    "cast": "x.astype('f32')",
+    "cond": "a branch may only depend on static parameters",
+    "while_loop": "pto.fori_loop(lo, hi, body, carry)",
+    "clip": "pto.minimum(pto.maximum(x, low), high)",
+    "float32": "dtypes are texts: 'f32'",
+    "bfloat16": "dtypes are texts: 'bf16'",
+    "float16": "dtypes are texts: 'f16'",
+}
+"""Functions of numpy and JAX -> how a kernel says it."""
+
+
+def missing(name: str, known: Sequence[str]) -> AttributeError:
+    """The error for ``pto.NAME``; with the user's line while a kernel is traced."""
+    message = f"pto has no '{name}'"
+    if name.startswith("_") or not is_tracing():
+        return AttributeError(f"module 'pto' has no attribute '{name}'")
+    functions = [n for n in known if n[:1].islower()]
+    return UnknownNameError(message, source.here(), INSTEAD.get(name) or did_you_mean(name, functions))
