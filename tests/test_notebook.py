@@ -1,0 +1,54 @@
+"""The notebooks run, and their stored outputs are what they print today.
+
+``pytest tests/test_notebook.py --update-golden`` executes them and stores what they print.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def executed(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The notebook after a run in a fresh process, one text per output."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    book = nbformat.read(path, as_version=4)
+    NotebookClient(
+        book, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    ).execute()
+    for cell in book.cells:
+        cell.metadata.pop("execution", None)
+    return book
+
+
+def outputs(book: Any) -> list[str]:
+    """What each code cell printed."""
+    return [
+        "".join(o.get("text", str(o.get("data", o))) for o in cell.outputs)
+        for cell in book.cells
+        if cell.cell_type == "code"
+    ]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_stored_outputs_are_todays(
+    path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    stored = nbformat.read(path, as_version=4)
+    today = executed(path, monkeypatch)
+    if request.config.getoption("--update-golden"):
+        nbformat.write(today, path)
+        stored = today
+    assert outputs(stored) == outputs(today)
+
+
+def test_there_is_a_notebook() -> None:
+    assert [p.stem for p in NOTEBOOKS] == ["paged_attention"]
