@@ -44,8 +44,7 @@ demo: $(READY)
 
 lint: $(READY)
 	@$(BIN)/ruff check
-	@$(BIN)/ruff format --check --quiet || \
-	  { echo "error: not formatted; run $(BIN)/ruff format"; exit 1; }
+	@$(BIN)/ruff format --check || { echo "error: run $(BIN)/ruff format"; exit 1; }
 	@$(BIN)/mypy
 
 test: lint

@@ -35,7 +35,8 @@ from lowering.programs import (
 )
 from pto import ir
 from pto.errors import InputError, PtoError
-from pto.kernel import Kernel, Static
+from pto.kernel import Kernel
+from pto.signature import Static
 
 Arrays = dict[str, Any]
 
@@ -203,7 +204,13 @@ def expected(kernel: Kernel, program: ir.Kernel, arrays: Mapping[str, Any]) -> d
     wide = {n: _wide(np.asarray(a)) for n, a in arrays.items()}
     takes = accepted(kernel.oracle, dict(program.statics) | wide)
     with users_code(f"running the reference of {kernel.name}"):
-        return {n: np.asarray(a) for n, a in kernel.oracle(**takes).items()}
+        results = {n: np.asarray(a, np.float64) for n, a in kernel.oracle(**takes).items()}
+    outputs = [p.name for p in program.params if p.direction in ("out", "inout")]
+    for name in results:
+        if name not in outputs:
+            message = f"the reference of {kernel.name} returns '{name}', which is no output"
+            raise InputError(message, hint=close_to(name, outputs))
+    return results
 
 
 def _wide(a: Array) -> Array:

@@ -562,7 +562,7 @@ def _parser() -> _Parser:
     parser = _Parser(prog="pto", description="NPU tile kernels: trace, schedule, prove, run, emit.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     for name, (function, add_arguments) in COMMANDS.items():
-        summary = (function.__doc__ or "").split(": ", 1)[1].strip()
+        summary = (function.__doc__ or "").split(": ", 1)[1].strip(" .").replace("`", "")
         command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(command=function)
         command.add_argument("--debug", action="store_true", help="a traceback, not one message")

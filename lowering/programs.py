@@ -20,7 +20,8 @@ from types import ModuleType, TracebackType
 
 from pto import ir
 from pto.errors import InputError, TraceError
-from pto.kernel import Kernel, Static
+from pto.kernel import Kernel
+from pto.signature import Static
 from pto.legality import verify
 from pto.text import parse
 

@@ -211,6 +211,20 @@ def test_static_parameters_are_read_off_the_arrays(say: Say) -> None:
     np.testing.assert_array_equal(np.load("o.npz")["out"], 0x3F80)
 
 
+def test_run_a_program_of_text(say: Say) -> None:
+    """Scheduled and traced text, with bf16 as its own type: .npz keeps its bits without a name."""
+    arrays = cases.draw(SHIPPED["rmsnorm"], SHIPPED["rmsnorm"].trace(), 3, ["rows=7"])
+    save("norm.npz", **arrays)
+    for stage in ("traced", "scheduled"):
+        Path("norm.ptoir").write_text(say("show", "rmsnorm", "--stage", stage)[1])
+        for executor in ("numpy", "jax"):
+            argv = ("--inputs", "norm.npz", "--executor", executor, "--out", f"{stage}.{executor}")
+            assert say("run", "norm.ptoir", *argv)[0] == GOOD
+    want = np.load("traced.numpy")["out"]
+    for other in ("traced.jax", "scheduled.numpy", "scheduled.jax"):
+        np.testing.assert_array_equal(np.load(other)["out"], want)
+
+
 def test_a_kernel_of_ones_own(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("mine.py").write_text(DOUBLE)
     for what in ("mine.py", "mine.py:double", "mine:double"):
@@ -291,6 +305,7 @@ BAD_COMMANDS = {
     "inputs_and_case": ("run", "gemm", "--inputs", "norm.npz", "--case", "m=3"),
     "no_case": ("run", "no_case.py"),
     "unknown_place_of_loads": ("check", "gemm", "--load-at", "last"),
+    "reference_of_no_output": ("run", "reference.py", "--executor", "numpy"),
     "times_file": ("bench", "gemm", "--no-jax", "--against", "mine.py"),
 }
 
@@ -305,6 +320,8 @@ def bad_files(say: Say) -> None:
     Path("syntax.py").write_text("import pto\n\ndef f(:\n")
     Path("imports.py").write_text("import pto\nimport no_such_package\n")
     silent = DOUBLE.split("@double.case")[0]
+    result = "\n@double.reference\ndef wrong(x):\n    return {'ot': x}\n"
+    Path("reference.py").write_text(DOUBLE + result)
     Path("no_case.py").write_text(silent)
     Path("raises.py").write_text(silent.replace("    r = ", "    1 / 0\n    r = "))
     Path("bad.ptoir").write_text("kernel k on a2a3\nparam x sideways f32[4]\n")
