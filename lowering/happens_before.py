@@ -99,7 +99,12 @@ class State:
         self.reader: list[tuple[tuple[int, int], ...]] = [()] * atoms
         self.pushed, self.popped = [0] * rings, [0] * rings
         self.data: list[tuple[Clock, ...]] = [()] * rings
-        self.free: list[tuple[Clock, ...]] = [()] * rings
+        # The library lets the first pushes pass without a credit: as many credits as periods begin
+        # in an empty ring, which know nothing, are the same and make early and late states alike.
+        nothing = [0] * pipes
+        self.free: list[tuple[Clock, ...]] = [
+            (nothing,) * -(-r.fifo.depth // r.period) for r in code.rings
+        ]
         self.gm = [0] * pipes
         self.tensor: dict[int, tuple[tuple[tuple[int, ...], int], ...]] = {}
         self.decided: dict[tuple[int, int], tuple[int, bool]] = {}
@@ -360,8 +365,7 @@ class Run:
         return True
 
     def _needs_credit(self, ring: int) -> bool:
-        r, index = self.code.rings[ring], self.state.pushed[ring]
-        return index >= r.fifo.depth and index % r.period == 0
+        return self.state.pushed[ring] % self.code.rings[ring].period == 0
 
     def _fence(self, c: int, clock: Clock) -> None:
         """Issue of core ``c`` has waited until everything in ``clock`` was complete."""
@@ -454,7 +458,8 @@ class Run:
                 if levels[level] and clock[q] < r:
                     kind = ("WAW" if step.writes_tensor else "RAW") if code.steps[other].writes_tensor else "WAR"
                     self._hazard(Found(kind, "tensor", (q, r), (p, row)))
-        kept, seen = [(where, row)], {()}
+        kept = [(where, row)]
+        seen: set[tuple[int, ...]] = {()}
         for at, r in state.tensor.get(number, ()):
             name = self._age(at, where, step.loops)
             if name not in seen:

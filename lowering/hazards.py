@@ -31,13 +31,16 @@ from math import lcm
 
 from lowering.happens_before import Found, Hit, Log, Need, Run, State, decide
 from lowering.hazard_code import LONG, Code, Fault, LoopCode, Refused
-from lowering.normal_form import NormalForm
+from lowering.normal_form import NormalForm, Seen
 from lowering.target import A2A3, Target
 from pto.ir import Expr, Kernel, Loc, Row, names_in
 from pto.text import expr, statement
 
 MAX_STATES = 4000
 """Normal forms after which ``check`` refuses instead of going on."""
+
+FAR = 24
+"""Steps of one loop after which an exploration turns to shorter runs first."""
 
 MEANING = {
     "RAW": "read before it is written",
@@ -272,16 +275,20 @@ class Exploration:
         )
 
     def _search(self) -> tuple[bool, ...] | None:
-        """Breadth first over normal forms; the decisions that lead to a hazard, or None."""
+        """Follows decisions until every normal form is covered by one that was explored; the
+        decisions that lead to a hazard, or None.
+
+        Long runs come first: their states know least and cover most of what comes later.
+        """
         self.states = 0
-        seen: set[tuple[object, ...]] = set()
-        queue: deque[tuple[State, Need, tuple[bool, ...]]] = deque()
+        seen: dict[tuple[object, ...], Seen] = {}
+        open_states: deque[tuple[State, Need, tuple[bool, ...]]] = deque()
         start = State(self.code)
         need = Run(self.code, start).advance()
         if need is not None:
-            queue.append((start, need, ()))
-        while queue:
-            state, need, path = queue.popleft()
+            open_states.append((start, need, ()))
+        while open_states:
+            state, need, path = open_states.pop()
             options = self._options(state, need)
             for k, choice in enumerate(options):
                 child = state.fork() if k + 1 < len(options) else state
@@ -290,18 +297,22 @@ class Exploration:
                     following = Run(self.code, child).advance()
                 except Hit:
                     return (*path, choice)
-                if following is None:
+                if following is None or self._covered(seen, child, following):
                     continue
-                self._forget(child)
-                key = (following[0], following[1], self.form.key(child))
-                if key in seen:
-                    continue
-                seen.add(key)
-                self.states += 1
-                if self.states > self.max_states:
-                    raise Refused(f"not closed after {self.max_states} states")
-                queue.append((child, following, (*path, choice)))
+                far = following[3] > FAR
+                (open_states.appendleft if far else open_states.append)((child, following, (*path, choice)))
         return None
+
+    def _covered(self, seen: dict[tuple[object, ...], Seen], s: State, need: Need) -> bool:
+        """True if states explored before meet every hazard of ``s``; else ``s`` is noted."""
+        self._forget(s)
+        form = self.form.form(s)
+        if seen.setdefault((need[0], need[1], form.same), Seen()).covers(form):
+            return True
+        self.states += 1
+        if self.states > self.max_states:
+            raise Refused(f"not closed after {self.max_states} states")
+        return False
 
     def _options(self, state: State, need: Need) -> tuple[bool, ...]:
         """The ways to go on, leaving first."""

@@ -1,18 +1,20 @@
-"""The normal form of an execution state: equal forms have equal futures.
+"""The normal form of an execution state: what its future depends on.
 
-In: a ``State`` where both cores wait for a decision.  Out: a hashable key.  Invariant: from two
-states with one key, the same decisions lead to the same hazards (of the same rows).  The key
-forgets, without loss:
+In: a ``State`` where both cores wait for a decision.  Out: ``Form``: a hashable part that must be
+equal, what was never written, and for each clock the accesses it does *not* know to be complete.  Invariant: from two
+states with equal hashable parts, the same decisions run the same rows, and what is unknown evolves
+by unions and intersections only; so a state that knows less meets every hazard of one that knows
+more (``Seen.covers``).  The form forgets:
 
-* absolute row counts: a clock only ever answers "is row r of pipe q known complete?" for rows that
-  some memory, flag or exit rule still remembers, so it is replaced by its rank among those;
-* what is settled: a read or write that every pipe which may touch the bytes knows to be complete;
+* absolute row counts: a clock only ever answers "is this access complete?" for accesses that some
+  byte, flag or exit rule still remembers;
+* what is settled: an access that every pipe which may touch the bytes knows to be complete;
 * absolute loop counts: only the classes that indices can tell apart (``Counter``);
 * which slot of a ring is current: a ring whose indices are all ``u + constant`` is written down from
   the current slot on.  Rotating its slots is a symmetry of the program, because nothing else names
   them, except rows that name all of them (priming and final waits).
 
-The number of keys is finite unless a core runs ahead of the other without bound.
+The number of forms is finite unless one core runs ahead of the other without bound.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from dataclasses import dataclass
 
 from lowering.hazard_code import ROW, Code, Counter, Counters, Step
 from lowering.happens_before import UNKNOWN, Clock, State
-from pto.ir import Bin, Const, Expr, Var
+from pto.ir import CORES, Bin, Const, Expr, Flag, Var
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,42 @@ class Rotation:
     depth: int
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """``same`` decides which rows run; ``unwritten`` bytes have never been written (bits by
+    position), ``unknown`` says of each clock, flag and signal what it does not know (bits)."""
+
+    same: tuple[object, ...]
+    unwritten: int
+    unknown: tuple[int, ...]
+
+
+class Seen:
+    """The forms explored so far with one ``same`` part: none of them covers another."""
+
+    def __init__(self) -> None:
+        self.unwritten: list[int] = []
+        self.unknown: list[tuple[int, ...]] = []
+
+    def covers(self, new: Form) -> bool:
+        """True if every hazard met from ``new`` is met from a form seen before; else notes it.
+
+        What is unwritten and what is unknown lead to different hazards, each decided by the rows
+        that run, so the two may be covered by two different forms.
+        """
+        written = any(not new.unwritten & ~x for x in self.unwritten)
+        known = any(
+            all(not y & ~x for x, y in zip(old, new.unknown, strict=True)) for old in self.unknown
+        )
+        if not written:
+            self.unwritten.append(new.unwritten)
+        if not known:
+            self.unknown.append(new.unknown)
+        return written and known
+
+
 class NormalForm:
-    """Computes keys for the states of one program."""
+    """Computes normal forms for the states of one program."""
 
     def __init__(self, code: Code) -> None:
         self.code = code
@@ -57,6 +93,10 @@ class NormalForm:
         set_number = {s: k for k, s in enumerate(self.pipe_sets)}
         self.access_set = [set_number[s] for s in code.accessors]
         self.write_set = [set_number[s] for s in code.writers]
+        self.benign = [
+            [code.pipes[q][1] == "V" and w == (q,) for q in range(len(code.pipes))] for w in code.writers
+        ]
+        self.tensor_records: dict[tuple[int, tuple[int, ...]], int] = {}
 
     # which rings may be rotated
 
@@ -75,18 +115,19 @@ class NormalForm:
         found = []
         for name, loops in drivers.items():
             if len(loops) == 1 and min(loops) >= 0 and self._exclusive(name):
-                e = code.events.get(name) or code.buffers[name]
-                depth = len(code.event_flags[name]) if name in code.events else code.buffers[name].depth
+                event = code.events.get(name)
+                core = event.core if event else code.buffers[name].core
+                depth = len(event.ids) if event else code.buffers[name].depth
                 if depth > 1:
-                    found.append(Rotation(name, ("cube", "vector").index(e.core), min(loops), depth))
+                    found.append(Rotation(name, CORES.index(core), min(loops), depth))
         return found
 
-    def _whole(self, column: tuple) -> set[str]:
+    def _whole(self, column: tuple[Flag, ...]) -> set[str]:
         """Events of which a column names every position once, by constants."""
-        named: dict[str, list[object]] = {}
+        named: dict[str, list[int | float]] = {}
         for f in column:
-            named.setdefault(f.name, []).append(f.index.value if isinstance(f.index, Const) else None)
-        return {n for n, found in named.items() if found and set(found) == set(range(len(self.code.events[n].ids))) and len(found) == len(set(found))}
+            named.setdefault(f.name, []).append(f.index.value if isinstance(f.index, Const) else -1)
+        return {n for n, found in named.items() if sorted(found) == list(range(len(self.code.events[n].ids)))}
 
     def _drive(self, drivers: dict[str, set[int]], name: str, e: Expr | None, step: Step, depth: int) -> None:
         """Notes which loop's running total moves the index ``e`` (-1: something else)."""
@@ -136,6 +177,8 @@ class NormalForm:
             turned_atoms |= set(members)
             self.ring_orders.append(_orders(members))
         self.fixed_atoms = [a for a in range(len(code.atoms)) if a not in turned_atoms]
+        named = [a for atoms in code.slot_atoms for a in atoms]
+        self.shared_atoms = [a for a in self.fixed_atoms if named.count(a) > 1]
         self.fixed_flags = [f for f in range(len(code.flags)) if f not in turned_flags]
 
     def _locals(self, compiled: list[Step], rotated: set[str]) -> None:
@@ -155,55 +198,47 @@ class NormalForm:
                 depth = code.buffers[name].depth
                 self.absolute[queue] = self.absolute[queue] * depth
 
-    # keys
+    # normal forms
 
-    def key(self, s: State) -> tuple:
+    def form(self, s: State) -> Form:
         """The normal form of ``s``."""
-        control = self._control(s)
-        atoms, flags, turns = self._order(s)
-        unwritten, live_writes, live_reads, live_waits, live_gm, live_tensor = self._live(s, atoms, flags)
-        relevant: list[set[int]] = [set() for _ in s.count]
-        for _, q, r in live_writes:
-            relevant[q].add(r)
-        for _, q, r in live_reads:
-            relevant[q].add(r)
-        for _, q, r in live_waits:
-            relevant[q].add(r)
-        for q, r in live_gm:
-            relevant[q].add(r)
-        for _, _, q, r in live_tensor:
-            relevant[q].add(r)
-        columns = [(q, sorted(found)) for q, found in enumerate(relevant) if found]
-        rank = {q: {r: k for k, r in enumerate(found)} for q, found in columns}
-        out: list[object] = [control, turns, unwritten]
-        out += [(k, q, rank[q][r]) for k, q, r in live_writes]
-        out.append(-1)
-        out += [(k, q, rank[q][r]) for k, q, r in live_reads]
-        out.append(-2)
-        out += [(k, rank[q][r]) for k, q, r in live_waits]
-        out.append(-3)
-        out += [(q, rank[q][r]) for q, r in live_gm]
-        out += [(n, age, rank[q][r]) for n, age, q, r in live_tensor]
-        for clock in s.clock:
-            out += [bisect_right(found, clock[q]) for q, found in columns]
-        code = self.code
+        atoms, flags = self._order(s)
+        unwritten, live = self._live(s, atoms, flags)
+        code, clocks = self.code, s.clock
+        columns = self._columns(live)
+        unknown = [_unknown(clock, columns) for clock in clocks]
+        pattern = []
         for f in flags:
             sent = s.flag[f]
-            if sent is None:
-                out.append(-4)
-            else:
-                base = s.clock[code.flags[f].dst]
-                out += [bisect_right(found, max(sent[q], base[q])) for q, found in columns]
+            pattern.append(sent is not None)
+            if sent is not None:
+                unknown.append(_unknown(sent, columns) & unknown[code.flags[f].dst])
         for k, ring in enumerate(code.rings):
             producer = 0 if ring.fifo.direction == "c2v" else 1
             for queue, core in ((s.data[k], 1 - producer), (s.free[k], producer)):
-                base = s.clock[code.scalar[core]]
-                out.append(-5)
+                pattern.append(len(queue))
                 for sent in queue:
-                    out += [bisect_right(found, max(sent[q], base[q])) for q, found in columns]
-        return tuple(out)
+                    unknown.append(_unknown(sent, columns) & unknown[code.scalar[core]])
+        last_slot = tuple([s.slot[a] for a in self.shared_atoms])
+        return Form((self._control(s), tuple(pattern), last_slot), unwritten, tuple(unknown))
 
-    def _control(self, s: State) -> tuple:
+    def _columns(self, live: list[tuple[int, int, int]]) -> list[tuple[int, list[int], list[int]]]:
+        """(pipe, its rows that matter, what is unknown to who knows only the first k of them)."""
+        rows: dict[int, dict[int, int]] = {}
+        for record, q, r in live:
+            of_pipe = rows.setdefault(q, {})
+            of_pipe[r] = of_pipe.get(r, 0) | 1 << record
+        columns = []
+        for q, of_pipe in rows.items():
+            found = sorted(of_pipe)
+            missing = [0]
+            for r in reversed(found):
+                missing.append(missing[-1] | of_pipe[r])
+            missing.reverse()
+            columns.append((q, found, missing))
+        return columns
+
+    def _control(self, s: State) -> tuple[object, ...]:
         code = self.code
         out: list[object] = [*s.pc]
         for x in code.loops:
@@ -227,7 +262,7 @@ class NormalForm:
         out.append(tuple(sorted((t, self._past(s, code.tests[t].scope, inst), v) for (t, inst), v in s.tests.items())))
         for k, ring in enumerate(code.rings):
             pushed, popped = s.pushed[k], s.popped[k]
-            out.append((min(pushed, ring.fifo.depth), pushed % ring.period, pushed - popped, popped % self.absolute[k]))
+            out.append((pushed % ring.period, pushed - popped, popped % self.absolute[k]))
         for k, core, loop, depth in sorted(self.relative):
             out.append((s.popped[k] - s.total[core][loop] - max(s.step[core][loop], 0)) % depth)
         return tuple(out)
@@ -242,7 +277,7 @@ class NormalForm:
         c = self.code.loops[scope].cores[0]
         return s.total[c][scope] + max(s.step[c][scope], 0) - instance
 
-    def _order(self, s: State) -> tuple[list[int], list[int], tuple[int, ...]]:
+    def _order(self, s: State) -> tuple[list[int], list[int]]:
         """Atoms and flags, each ring from its current slot on."""
         atoms, flags = self.fixed_atoms[:], self.fixed_flags[:]
         for core, loop, depth, orders, is_event in self.turns:
@@ -250,38 +285,44 @@ class NormalForm:
             (flags if is_event else atoms).extend(orders[at])
         for k, orders in enumerate(self.ring_orders):
             atoms.extend(orders[s.pushed[k] % len(orders)])
-        return atoms, flags, tuple(s.slot[a] for a in self.fixed_atoms)
+        return atoms, flags
 
-    def _live(self, s: State, atoms: list[int], flags: list[int]) -> tuple:
-        """What some pipe may still have to be ordered with, by position in the order given."""
+    def _live(
+        self, s: State, atoms: list[int], flags: list[int]
+    ) -> tuple[int, list[tuple[int, int, int]]]:
+        """Positions never written, and (record, pipe, row) of what some pipe may still have to be
+        ordered behind; a record is numbered by its position in the order given and its pipe."""
         code, clocks = self.code, s.clock
-        known = [_meet([clocks[p] for p in pipes], len(s.count)) for pipes in self.pipe_sets]
-        unwritten: list[int] = []
-        writes: list[tuple[int, int, int]] = []
-        reads: list[tuple[int, int, int]] = []
+        width = len(s.count)
+        known = [_meet([clocks[p] for p in pipes], width) for pipes in self.pipe_sets]
+        unwritten = 0
+        live: list[tuple[int, int, int]] = []
         for k, a in enumerate(atoms):
             q = s.writer[a]
             if q < 0:
-                unwritten.append(k)
+                unwritten |= 1 << k
                 continue
             if s.written[a] > known[self.access_set[a]][q]:
-                writes.append((k, q, s.written[a]))
+                live.append((2 * k * width + q, q, s.written[a]))
             for q, r in s.reader[a]:
-                if r > known[self.write_set[a]][q] and not (code.pipes[q][1] == "V" and code.writers[a] == (q,)):
-                    reads.append((k, q, r))
-        waits = []
+                if r > known[self.write_set[a]][q] and not self.benign[a][q]:
+                    live.append(((2 * k + 1) * width + q, q, r))
+        base = 2 * width * len(atoms)
         for k, f in enumerate(flags):
             flag, r = code.flags[f], s.last_wait[f]
             if r > clocks[flag.src][flag.dst]:
-                waits.append((k, flag.dst, r))
-        gm = [(q, r) for q, r in enumerate(s.gm) if r > clocks[code.scalar[code.core_of[q]]][q]]
-        tensor = []
-        for n, entries in sorted(s.tensor.items()):
+                live.append((base + k, flag.dst, r))
+        base += len(flags)
+        for q, r in enumerate(s.gm):
+            if r > clocks[code.scalar[code.core_of[q]]][q]:
+                live.append((base + q, q, r))
+        base += width
+        for n, entries in s.tensor.items():
             step = code.steps[n]
             for at, r in entries:
-                tensor.append((n, self._age(s, step, at), step.pipe, r))
-        reads.sort()
-        return tuple(unwritten), writes, reads, waits, gm, tensor
+                name = (n, self._age(s, step, at))
+                live.append((base + self.tensor_records.setdefault(name, len(self.tensor_records)), step.pipe, r))
+        return unwritten, live
 
     def _age(self, s: State, step: Step, at: tuple[int, ...]) -> tuple[int, ...]:
         found = []
@@ -304,6 +345,14 @@ def _shifted(counter: Counter, span: int, value: int) -> int:
 
 def _orders(members: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return tuple(members[k:] + members[:k] for k in range(len(members)))
+
+
+def _unknown(clock: Clock, columns: list[tuple[int, list[int], list[int]]]) -> int:
+    """The live records that ``clock`` does not know to be complete, as bits."""
+    bits = 0
+    for q, found, missing in columns:
+        bits |= missing[bisect_right(found, clock[q])]
+    return bits
 
 
 def _meet(clocks: list[Clock], width: int) -> Clock:

@@ -168,15 +168,27 @@ def _forces(a: Extent, b: Extent, top: Expr, known: Overlap) -> bool:
     starts = [_rest(e.start, top, c, known) for e in (a, b)]
     if c <= 0 or None in starts:
         return False
-    (first, low_a, _), (second, low_b, _) = (s for s in starts if s is not None)
+    (first, low_a, high_a), (second, low_b, high_b) = (s for s in starts if s is not None)
     if first != second:
         return False
 
-    def width(e: Extent) -> int:
+    def greatest_end(e: Extent, high: int) -> int:
         ends = (_rest(end, top, c, known) for end in e.ends)
-        return min((end[2] for end in ends if end is not None and end[0] == first), default=INFINITE)
+        direct = [end[2] for end in ends if end is not None and end[0] == first]
+        return min([*direct, high + _greatest_size(e)])
 
-    return max(width(a), width(b)) - min(low_a, low_b) <= c
+    return max(greatest_end(a, high_a), greatest_end(b, high_b)) - min(low_a, low_b) <= c
+
+
+def _greatest_size(e: Extent) -> int:
+    """An upper bound of the number of elements, whatever the scalars are."""
+    sizes = []
+    for end in e.ends:
+        left = dict(end)
+        for atom, c in e.start:
+            left[atom] = left.get(atom, 0) - c
+        sizes.append(sum(c * (1 if k is None else upper_bound(k)) for k, c in left.items() if k is None or c > 0))
+    return min(sizes)
 
 
 def _apart(a: Extent, b: Extent, known: Overlap) -> bool:
