@@ -174,7 +174,10 @@ def _ending_in_user_code(error: PtoError) -> PtoError:
 
 
 def _same_line(a: TracebackType, b: TracebackType) -> bool:
-    return (a.tb_frame.f_code.co_filename, a.tb_lineno) == (b.tb_frame.f_code.co_filename, b.tb_lineno)
+    return (a.tb_frame.f_code.co_filename, a.tb_lineno) == (
+        b.tb_frame.f_code.co_filename,
+        b.tb_lineno,
+    )
 
 
 def _directed(params: tuple[ir.Param, ...], body: ir.Block) -> tuple[ir.Param, ...]:
@@ -188,7 +191,9 @@ def _mentioned(x: object) -> list[str]:
     if isinstance(x, ir.Ref):
         return [x.name]
     if isinstance(x, ir.View):
-        items = [e for i in x.index for e in ((i.start, i.valid) if isinstance(i, ir.Span) else (i,))]
+        items = [
+            e for i in x.index for e in ((i.start, i.valid) if isinstance(i, ir.Span) else (i,))
+        ]
         return [n for e in items if e is not None for n in ir.names_in(e)]
     if isinstance(x, ir.Const | ir.Var | ir.Bin):
         return list(ir.names_in(x))

@@ -124,7 +124,9 @@ class _Checker:
     def view(self, view: View, row: Row, tile: TileType | None) -> None:
         param = self.params.get(view.tensor)
         if param is None or param.shape is None or len(param.shape) != len(view.index):
-            raise LegalityError(f"'{view.tensor}' is not a tensor of {len(view.index)} dimensions", row.loc)
+            raise LegalityError(
+                f"'{view.tensor}' is not a tensor of {len(view.index)} dimensions", row.loc
+            )
         for item in view.index:
             self.expr(item.start if isinstance(item, Span) else item, row.loc)
             if isinstance(item, Span) and item.valid is not None:
@@ -134,7 +136,9 @@ class _Checker:
         sizes = [s.size for s in view.spans]
         rows, cols = [1, *sizes] if len(sizes) == 1 else sizes
         if TileType(param.dtype, rows, cols) != tile:
-            raise LegalityError(f"{row.op}: the view is {param.dtype}[{rows}, {cols}], the tile {tile}", row.loc)
+            raise LegalityError(
+                f"{row.op}: the view is {param.dtype}[{rows}, {cols}], the tile {tile}", row.loc
+            )
 
 
 def in_own_order(body: Block) -> Block:
@@ -174,7 +178,9 @@ def check_types(row: Row, out: TileType | None, args: list[TileType]) -> None:
         x, *rest = args
         forms = [x, TileType(x.dtype, x.rows, 1), TileType(x.dtype, 1, x.cols)]
         if out != x or any(y not in forms for y in rest):
-            raise bad("the second operand must be a tile of that shape, [rows, 1], [1, cols] or a scalar")
+            raise bad(
+                "the second operand must be a tile of that shape, [rows, 1], [1, cols] or a scalar"
+            )
 
 
 class _Traced(_Checker):
@@ -233,7 +239,9 @@ class _Scheduled(_Checker):
         if op is None:
             raise LegalityError(f"'{row.op}' is not an op", row.loc)
         if row.core not in CORES or row.pipe not in op.pipes:
-            raise LegalityError(f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}'", row.loc)
+            raise LegalityError(
+                f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}'", row.loc
+            )
         if isinstance(row.out, Scalar):
             self.scalars.add(row.out.name)
         for x in (*row.args, row.out):
@@ -257,7 +265,9 @@ class _Scheduled(_Checker):
             if self.buffers[x.name].core != row.core:
                 raise LegalityError(f"buffer '{x.name}' belongs to the other core", row.loc)
             if (x.index is None) != (self.buffers[x.name].depth == 1):
-                raise LegalityError(f"'{x.name}' needs a slot exactly if it has more than one", row.loc)
+                raise LegalityError(
+                    f"'{x.name}' needs a slot exactly if it has more than one", row.loc
+                )
             self.expr(x.index, row.loc)
         elif isinstance(x, Queue) and x.name not in self.fifos:
             raise LegalityError(f"'{x.name}' is not a FIFO", row.loc)
@@ -272,11 +282,17 @@ class _Scheduled(_Checker):
         sources, results = MOVES.get((row.op, row.core), ((UB,), (UB,)))
         for x in row.args:
             if self.space(x) not in (*sources, None):
-                raise LegalityError(f"{row.op} on the {row.core} core cannot read {self.space(x)}", row.loc)
+                raise LegalityError(
+                    f"{row.op} on the {row.core} core cannot read {self.space(x)}", row.loc
+                )
         if self.space(row.out) not in (*results, None):
-            raise LegalityError(f"{row.op} on the {row.core} core cannot write {self.space(row.out)}", row.loc)
+            raise LegalityError(
+                f"{row.op} on the {row.core} core cannot write {self.space(row.out)}", row.loc
+            )
         if row.op in ("store", "push", "push_data", "record") and row.pipe != STORE_PIPE[row.core]:
-            raise LegalityError(f"{row.op} of the {row.core} core runs on {STORE_PIPE[row.core]}", row.loc)
+            raise LegalityError(
+                f"{row.op} of the {row.core} core runs on {STORE_PIPE[row.core]}", row.loc
+            )
 
     def space(self, x: object) -> str | None:
         if isinstance(x, Ref):
@@ -288,12 +304,16 @@ class _Scheduled(_Checker):
             for flag in flags:
                 event = self.events.get(flag.name)
                 if event is None or event.core != row.core:
-                    raise LegalityError(f"'{flag.name}' is not an event of the {row.core} core", row.loc)
+                    raise LegalityError(
+                        f"'{flag.name}' is not an event of the {row.core} core", row.loc
+                    )
                 if getattr(event, end) != row.pipe:
                     raise LegalityError(
                         f"'{flag.name}' goes {event.src} -> {event.dst}: a row of {row.pipe} cannot {kind} it",
                         row.loc,
                     )
                 if (flag.index is None) != (len(event.ids) == 1):
-                    raise LegalityError(f"'{flag.name}' has {len(event.ids)} ids, an index must pick one", row.loc)
+                    raise LegalityError(
+                        f"'{flag.name}' has {len(event.ids)} ids, an index must pick one", row.loc
+                    )
                 self.expr(flag.index, row.loc)

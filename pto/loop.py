@@ -73,7 +73,7 @@ def _carry_tiles(carry: Any) -> list[Tile]:
             hint = "start from pto.full or pto.zeros; only tiles can be carried"
             if isinstance(value, Scalar):
                 hint = "only tiles can be carried; compute the scalar from the loop index"
-            fail(TraceError, f"{what} must be a tile, found {noun(value)}", hint)
+            fail(TraceError, f"{what} must be a tile, found {noun(value)}", hint, operand=3)
         value.ref()
     return values
 
@@ -91,9 +91,7 @@ def _carry_hints(body: Body, count: int, names: Sequence[str]) -> list[str]:
     return [names[k] if k < len(names) else f"carry_{k}" for k in range(count)]
 
 
-def _results(
-    trace: Trace, inits: list[Tile], hints: list[str], names: Sequence[str]
-) -> list[Tile]:
+def _results(trace: Trace, inits: list[Tile], hints: list[str], names: Sequence[str]) -> list[Tile]:
     """The tiles behind the loop, named after the variables that the call is assigned to."""
     if len(names) == 1 and len(inits) > 1:
         names = [f"{names[0]}_{k}" for k in range(len(inits))]
@@ -115,15 +113,24 @@ def _called(body: Body, i: Scalar, carry: Any, inside: list[Tile]) -> Any:
     try:
         return body(*arguments)
     except TypeError as error:
-        if isinstance(error, PtoError) or error.__traceback__ is None or error.__traceback__.tb_next:
+        if (
+            isinstance(error, PtoError)
+            or error.__traceback__ is None
+            or error.__traceback__.tb_next
+        ):
             raise
         wanted = "body(i, carry)" if inside else "body(i), because the loop has no carry"
-        why = str(error)
+        why = str(error).replace(getattr(body, "__qualname__", ""), getattr(body, "__name__", ""))
     _fail_at(body, None, TraceError, f"the loop calls {wanted}, but {why}", whole=True)
 
 
 def _fail_at(
-    body: Body, k: int | None, kind: type[PtoError], message: str, hint: str = "", whole: bool = False
+    body: Body,
+    k: int | None,
+    kind: type[PtoError],
+    message: str,
+    hint: str = "",
+    whole: bool = False,
 ) -> NoReturn:
     """Raise at what the body returns (element ``k``), or at its ``def`` line."""
     code = getattr(body, "__code__", None)
@@ -166,12 +173,20 @@ def _checked_result(returned: Any, carry: Any, inside: list[Tile], body: Body) -
 
 def _check_carry(value: Any, before: Tile, body: Body, k: int) -> None:
     if not isinstance(value, Tile):
-        found = noun(value)
         _fail_at(
-            body, k, TraceError, f"carry '{before.name}' must stay a tile, the body returns {found}"
-        )
+            body, k, TraceError,
+            f"carry '{before.name}' must stay a tile, but the body returns {noun(value)}",
+            "return the next value of every carry, in the same order",
+            whole=value is None,
+        )  # fmt: skip
     if value.transposed:
-        _fail_at(body, k, ShapeError, f"carry '{before.name}' ends as '{value.name}.T'", "carry it untransposed")
+        _fail_at(
+            body,
+            k,
+            ShapeError,
+            f"carry '{before.name}' ends as '{value.name}.T'",
+            "carry it untransposed",
+        )
     if value.type != before.type:
         hint = f"a carry keeps its type: convert the result with .astype('{before.dtype}')"
         if value.shape != before.shape:
@@ -182,5 +197,3 @@ def _check_carry(value: Any, before: Tile, body: Body, k: int) -> None:
             f"{value.type} ('{value.name}') after it",
             hint,
         )  # fmt: skip
-
-

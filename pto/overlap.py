@@ -87,9 +87,8 @@ def clash(new: Store, earlier: list[Store]) -> tuple[str, str] | None:
             found = _witness(other, new)
             if found:
                 return (
-                    f"store: '{new.tensor}' gets elements here that it already gets at {other.loc}"
-                    f"{_when(other, found[0], ': with ')}{_when(new, found[1], ' there, with ')}"
-                    f"{' here' if new.counters else ''}",
+                    f"store: '{new.tensor}' gets elements here that it already gets at "
+                    f"{other.loc}{_both(other, new, *found)}",
                     "two stores of one kernel must write different elements",
                 )
     return None
@@ -109,17 +108,24 @@ def _overlap(store: Store, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[str,
                 )
     return (
         f"store: two steps write the same elements of '{store.tensor}'"
-        f"{_when(store, a, ': with ')}{_when(store, b, ' and with ')}",
+        f": at {_when(store, a)} and at {_when(store, b)}",
         "every work item and iteration needs a region of its own",
     )
 
 
-def _when(store: Store, values: tuple[int, ...], lead: str) -> str:
-    """``: with pid0 = 0, i = 1``, or '' for a store that happens once."""
-    if not values:
+def _both(a: Store, b: Store, at: tuple[int, ...], then: tuple[int, ...]) -> str:
+    same = at == then and [c.name for c in a.counters] == [c.name for c in b.counters]
+    if same or not at or not then:
         return ""
-    names = [f"program_id({c.name[3:]})" if c.name.startswith("pid") else c.name for c in store.counters]
-    return lead + ", ".join(f"{n} = {v}" for n, v in zip(names, values, strict=True))
+    return f": there at {_when(a, at)}, here at {_when(b, then)}"
+
+
+def _when(store: Store, values: tuple[int, ...]) -> str:
+    """``program_id(0) = 0, i = 1``"""
+    names = [
+        f"program_id({c.name[3:]})" if c.name.startswith("pid") else c.name for c in store.counters
+    ]
+    return ", ".join(f"{n} = {v}" for n, v in zip(names, values, strict=True))
 
 
 def _resolved(item: ir.Expr | ir.Span, trace: Trace) -> ir.Expr | ir.Span:

@@ -142,7 +142,11 @@ def as_index(value: object, what: str) -> Scalar:
     """
     found = as_scalar(value, f"an integer for {what}")
     if found.is_float:
-        fail(DTypeError, f"{what} must be an integer, found the float {noun(value)}", "divide with //")
+        fail(
+            DTypeError,
+            f"{what} must be an integer, found the float {noun(value)}",
+            "divide with //",
+        )
     return found
 
 
@@ -188,9 +192,12 @@ def program_id(axis: int) -> Scalar:
     trace = current()
     number = as_number(axis)
     if not isinstance(number, int) or not 0 <= number < len(trace.grid):
-        axes = ", ".join(map(str, range(len(trace.grid))))
         found = noun(axis) if number is None else number
-        fail(ShapeError, f"program_id({found}): the grid has axes {axes}", "it is set by @pto.kernel(grid=...)")
+        count = len(trace.grid)
+        axes = "axis 0 only" if count == 1 else f"the axes 0 to {count - 1}"
+        fail(
+            ShapeError, f"program_id({found}): the grid has {axes}", "see @pto.kernel(grid=...)", 0
+        )
     if trace.grid[number] == ir.Const(1):
         return Scalar(ir.Const(0))
     return named(ir.Var(f"pid{number}"), None)

@@ -91,11 +91,14 @@ class Signature:
             loc = self.argument("static", name)
             if not isinstance(value, int | float | str):
                 raise TraceError(
-                    f"static parameter '{name}' is {noun(value)}; it must be a number or a word", loc
+                    f"static parameter '{name}' is {noun(value)}; it must be a number or a word",
+                    loc,
                 )
             is_word = isinstance(value, str) and value.isidentifier() and value.isascii()
             if isinstance(value, str) and (not is_word or value in ("inf", "nan")):
-                raise TraceError(f"static parameter '{name}' = {value!r} is not one plain word", loc)
+                raise TraceError(
+                    f"static parameter '{name}' = {value!r} is not one plain word", loc
+                )
 
     def argument(self, name: str, key: str = "") -> ir.Loc:
         """Where ``name=`` stands in the decorator."""
@@ -141,7 +144,9 @@ class Signature:
     def _line(self, name: str, text: object) -> Line:
         if not isinstance(text, str):
             example = 'grid="cdiv(rows, 16)"' if name == "grid" else f'{name}="f32[rows, 128]"'
-            raise TraceError(f"'{name}' must be a text, found {noun(text)}", self.argument(name), example)
+            raise TraceError(
+                f"'{name}' must be a text, found {noun(text)}", self.argument(name), example
+            )
         line = Line(self.loc.file, self.loc.line, 0, text)
         line.tokens = tokens_of(line)
         return line
@@ -179,9 +184,7 @@ class Signature:
                 raise line.fail(f"dimension '{e.name}' has the name of {what}", "rename it")
             return e.name
         found = f", found {e.value}" if isinstance(e, ir.Const) else ""
-        raise line.fail(
-            f"a dimension is a positive int, a static parameter or a new name{found}"
-        )
+        raise line.fail(f"a dimension is a positive int, a static parameter or a new name{found}")
 
     def grid_exprs(self, statics: Mapping[str, Static]) -> tuple[ir.Expr, ...]:
         """The grid with static names replaced; every other name is a symbolic dimension."""
@@ -201,7 +204,9 @@ class Signature:
                             f"'{name}' is neither a dimension nor a static parameter",
                             did_you_mean(name, known),
                         )
-                if isinstance(size, ir.Const) and (not isinstance(size.value, int) or size.value < 1):
+                if isinstance(size, ir.Const) and (
+                    not isinstance(size.value, int) or size.value < 1
+                ):
                     raise line.fail(f"an axis has {size.value} work items, it needs one at least")
                 out.append(size)
         except ParseError as error:

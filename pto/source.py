@@ -116,37 +116,37 @@ def assigned_names(frame: FrameType) -> tuple[str, ...]:
     return _facts_of(frame.f_code).names.whole.get(position(frame), ())
 
 
-def value_name(frame: FrameType, op: str, carries: Sequence[str]) -> str:
-    """A name for the result of ``op``, which ``frame`` is evaluating, or '' if there is no hint.
+def value_name(frame: FrameType, carries: Sequence[str]) -> tuple[str, bool]:
+    """The variable that what ``frame`` is evaluating goes to ('': none), and if it is all of it.
 
     What a function returns is named by its caller, what a loop body returns after ``carries``.
     """
     place, names = position(frame), _facts_of(frame.f_code).names
     whole = names.whole.get(place, ())
     if len(whole) == 1:
-        return whole[0]
+        return whole[0], True
     if place in names.inside:
-        return f"{names.inside[place]}_{op}"
+        return names.inside[place], False
     if place not in names.returned or frame.f_back is None:
-        return ""
+        return "", False
     k, is_all = names.returned[place]
-    outer = _returned_name(frame.f_back, op, carries, k)
-    return outer if is_all or not outer or outer == op else f"{outer}_{op}"
+    outer, is_all_of_outer = _returned_name(frame.f_back, carries, k)
+    return outer, is_all and is_all_of_outer
 
 
-def _returned_name(caller: FrameType, op: str, carries: Sequence[str], k: int | None) -> str:
+def _returned_name(caller: FrameType, carries: Sequence[str], k: int | None) -> tuple[str, bool]:
     """The name that ``caller`` gives to element ``k`` (None: all) of what a call returns."""
     if is_internal(caller.f_code.co_filename):
         targets = tuple(f"{c}_next" for c in carries)
     else:
         targets = assigned_names(caller)
         if not targets and k is None:
-            return value_name(caller, op, carries)
+            return value_name(caller, carries)
     if k is None:
-        return targets[0] if len(targets) == 1 else ""
+        return (targets[0], True) if len(targets) == 1 else ("", False)
     if len(targets) == 1:
-        return f"{targets[0]}_{k}"
-    return targets[k] if k < len(targets) else ""
+        return f"{targets[0]}_{k}", True
+    return (targets[k], True) if k < len(targets) else ("", False)
 
 
 def unpacked_parameter(code: CodeType) -> tuple[str, ...]:
@@ -289,36 +289,67 @@ def _target_names(target: ast.expr) -> tuple[str, ...]:
 # ---------------------------------------------------------------------------------- for messages
 
 
-def construct(frame: FrameType) -> str:
-    """What Python was about to do with the value that ``frame`` is looking at.
+def construct(frame: FrameType | None, number: bool = False) -> tuple[str, Loc | None]:
+    """What Python is about to do with the value that ``frame`` is looking at, and where.
 
-    One of: if, while, if expression, assert, and / or, not, chained comparison, condition of a
-    comprehension, ``NAME()`` for a call of NAME, ``[]`` for an index, or '' if it cannot be told.
+    One of: if, while, if expression, assert, and / or, not, chained comparison, for, condition of
+    a comprehension, ``NAME()`` for a call of NAME, ``[]`` for an index, '' if it cannot be told.
+    ``number``: it wants an int or a float, so only the last two are meant.
     """
     import ast
 
+    if frame is None:
+        return "", None
     here = position(frame)
-    best, best_size = "", (sys.maxsize, 0)
+    best, best_place, best_size = "", here, (sys.maxsize, 0)
     for node in ast.walk(_tree(_source_of(frame.f_code))):
         if not isinstance(node, ast.expr | ast.stmt | ast.comprehension):
             continue
-        for what, part in _truth_uses(node):
+        if number and not isinstance(node, ast.Call | ast.Subscript):
+            continue
+        for what, part in _uses(node):
             line, col, end_line, end_col = _range(part)
-            if (line, col) <= here[:2] and here[2:] <= (end_line, end_col):
-                size = (end_line - line, end_col - col)
-                if size < best_size:
-                    best, best_size = what, size
-    return best
+            is_inside = (line, col) <= here[:2] and here[2:] <= (end_line, end_col)
+            is_all = isinstance(node, ast.stmt) and _range(node) == here
+            size = (end_line - line, end_col - col)
+            if (is_inside or is_all) and size < best_size:
+                best, best_size = what, size
+                best_place = _range(part) if is_all else here
+    return best, _loc(frame.f_code, best_place)
 
 
-def _truth_uses(node: ast.expr | ast.stmt | ast.comprehension) -> list[tuple[str, ast.expr]]:
-    """(construct, part of it) for every part whose truth or integer value ``node`` takes."""
+def operand(frame: FrameType | None, k: int) -> Loc | None:
+    """Operand ``k`` of the call or operator that ``frame`` is evaluating, or all of it.
+
+    The object of a method call is operand 0.
+    """
+    import ast
+
+    if frame is None:
+        return None
+    here = position(frame)
+    for node in ast.walk(_tree(_source_of(frame.f_code))):
+        if isinstance(node, ast.BinOp | ast.Call) and _range(node) == here:
+            parts = [node.left, node.right] if isinstance(node, ast.BinOp) else list(node.args)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = node.func.value
+                is_module = isinstance(owner, ast.Name) and owner.id in frame.f_globals
+                parts = parts if is_module else [owner, *parts]
+            if k < len(parts) and not isinstance(parts[k], ast.Starred):
+                return _loc(frame.f_code, _range(parts[k]))
+    return locate(frame)
+
+
+def _uses(node: ast.expr | ast.stmt | ast.comprehension) -> list[tuple[str, ast.expr]]:
+    """(construct, part of it) for every part whose value ``node`` takes while tracing."""
     import ast
 
     if isinstance(node, ast.If):
         return [("if", node.test)]
     if isinstance(node, ast.While):
         return [("while", node.test)]
+    if isinstance(node, ast.For):
+        return [("for", node.iter)]
     if isinstance(node, ast.IfExp):
         return [("if expression", node.test)]
     if isinstance(node, ast.Assert):

@@ -145,7 +145,11 @@ class Tensor(Traced):
     def _slice(self, axis: int, item: slice) -> tuple[ir.Span, Scope | None]:
         dim, what = self.dims[axis], f"the slice of '{self.name}' in dimension {axis}"
         if item.step is not None and as_number(item.step) != 1:
-            fail(ShapeError, f"{what} has a step", "a tile takes neighbouring elements; load them all")
+            fail(
+                ShapeError,
+                f"{what} has a step",
+                "a tile takes neighbouring elements; load them all",
+            )
         start = as_index(0 if item.start is None else item.start, what)
         if item.stop is None and isinstance(dim, str):
             fail(

@@ -144,10 +144,14 @@ def block_lines(block: Block, kernel: Kernel, depth: int) -> list[str]:
             names = node.index + (f", {node.total}" if node.total else "")
             lines.append(f"{indent}for {names} in 0 .. {expr(node.trips)}:")
             for c in node.carry:
-                lines.append(f"{indent}  carry {c.name}: {c.type} from {operand(c.init, kernel)} last {c.last}")
+                lines.append(
+                    f"{indent}  carry {c.name}: {c.type} from {operand(c.init, kernel)} last {c.last}"
+                )
             lines += block_lines(node.body, kernel, depth + 1)
             if node.result:
-                lines.append(f"{indent}  yield {', '.join(operand(x, kernel) for x in node.result)}")
+                lines.append(
+                    f"{indent}  yield {', '.join(operand(x, kernel) for x in node.result)}"
+                )
         else:
             lines.append(f"{indent}if {expr(node.test)}:")
             lines += block_lines(node.then, kernel, depth + 1)
@@ -474,7 +478,9 @@ class Parser:
         x.end()
         self.at += 1
         carry, result = [], ()
-        while self.at < len(self.lines) and self.line.indent > x.indent and self.line.peek == "carry":
+        while (
+            self.at < len(self.lines) and self.line.indent > x.indent and self.line.peek == "carry"
+        ):
             carry.append(self.carry(self.line))
             self.at += 1
         body = self.block(x.indent)
@@ -613,7 +619,9 @@ class Parser:
         target = x.next() if x.accept("on") else ""
         x.end()
         self.at += 1
-        found: dict[str, list] = {k: [] for k in ("static", "param", "buffer", "fifo", "event", "note", "grid")}
+        found: dict[str, list] = {
+            k: [] for k in ("static", "param", "buffer", "fifo", "event", "note", "grid")
+        }
         while self.at < len(self.lines):
             x = self.line
             kind = x.text.split(" ", 1)[0]

@@ -12,7 +12,7 @@ from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError, did_you_mean
 from pto.overlap import Store, clash
 from pto.scalar import Scalar, as_index, as_number, as_scalar, extreme
-from pto.tensor import TensorView, note_read
+from pto.tensor import Tensor, TensorView, note_read
 from pto.tracer import Scope, Trace, Traced, current, fail, noun
 from pto.types import DTYPE_BYTES, TileType
 
@@ -123,6 +123,9 @@ class Tile(Traced):
             "//": "use /",
         }.get(symbol, "")
 
+    def _iter_hint(self) -> str:
+        return "a tile is used whole: there is no loop over its rows"
+
     def _index_hint(self) -> str:
         return "a tile is used whole: load the part you need, pto.load(t[...])"
 
@@ -172,26 +175,31 @@ def iota(axis: int) -> Iota:
     return Iota()
 
 
-def record(op: str, type: TileType, *args: ir.Operand, part: bool = False) -> Tile:
-    """Append a row whose result is a new tile of ``type``."""
+def record(op: str, type: TileType, *args: ir.Operand, part: bool = False, hint: str = "") -> Tile:
+    """Append a row whose result is a new tile of ``type``; see ``Trace.name`` for its name."""
     trace = current()
-    name = trace.name(op, part)
+    name = trace.name(op, part, hint)
     trace.emit(ir.Row(op, ir.Define(name, type), args, loc=source.here()))
     return Tile(trace, name, type)
 
 
-def _tile(value: object, what: str) -> Tile:
+def _tile(value: object, what: str, operand: int | None = None) -> Tile:
     if isinstance(value, Tile):
         return value
     if isinstance(value, TensorView):
         name = value.tensor.name
-        fail(TraceError, f"{what} is a view of '{name}' in GM", f"load it first: pto.load({name}[...])")
+        fail(
+            TraceError,
+            f"{what} is a view of '{name}' in GM",
+            f"load it first: pto.load({name}[...])",
+            operand,
+        )
     hint = ""
     if isinstance(value, Scalar) or as_number(value) is not None:
         hint = "pto.full((rows, cols), value) makes a tile of one number"
-    elif getattr(value, "_noun", "") == "tensor":
-        hint = "load a region of it: pto.load(t[...])"
-    fail(TraceError, f"{what} must be a tile, found {noun(value)}", hint)
+    elif isinstance(value, Tensor):
+        hint = f"load a region of it: pto.load({value.name}[...])"
+    fail(TraceError, f"{what} must be a tile, found {noun(value)}", hint, operand)
 
 
 def _vector_dtype(op: str, x: Tile) -> None:
@@ -199,11 +207,11 @@ def _vector_dtype(op: str, x: Tile) -> None:
         fail(
             DTypeError,
             f"{op}: '{x.name}' is bf16, which the vector unit cannot compute with",
-            f"convert it first: {x.name}.astype('f32')",
+            "convert it first with .astype('f32')",
         )
 
 
-def _known_dtype(op: str, dtype: object) -> str:
+def _known_dtype(op: str, dtype: object, operand: int) -> str:
     """``dtype`` if it is one of the table; the names of numpy are told what they are called here."""
     if isinstance(dtype, str) and dtype in DTYPE_BYTES:
         return dtype
@@ -211,7 +219,7 @@ def _known_dtype(op: str, dtype: object) -> str:
     ours = {"float32": "f32", "float": "f32", "float16": "f16", "half": "f16", "int32": "i32"}
     ours |= {"bfloat16": "bf16", "int": "i32", "fp32": "f32", "fp16": "f16"}
     hint = f"it is called '{ours[name]}' here" if name in ours else did_you_mean(name, DTYPE_BYTES)
-    fail(DTypeError, f"{op}: '{name}' is not a dtype", hint)
+    fail(DTypeError, f"{op}: '{name}' is not a dtype", hint, operand)
 
 
 # ------------------------------------------------------------------------------------ arithmetic
@@ -236,7 +244,7 @@ def elementwise(op: str, x: Tile, other: object, part: bool = False) -> Tile:
         fail(
             DTypeError,
             f"{symbol}: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}",
-            f"convert one of them, e.g. {y.name}.astype('{x.dtype}')",
+            "convert one of them with .astype('f32')",
         )
     _integer_operand(symbol, x, None)
     if y.shape in (x.shape, (x.shape[0], 1), (1, x.shape[1])):
@@ -273,7 +281,7 @@ def _broadcast_first(op: str, x: Tile, y: Tile) -> Tile:
 
 def unary(op: str, x: object, part: bool = False) -> Tile:
     """``op(x)``, element by element."""
-    tile = _tile(x, f"the operand of {op}")
+    tile = _tile(x, f"the operand of {op}", 0)
     _vector_dtype(op, tile)
     if tile.dtype == "i32":
         fail(DTypeError, f"{op}: '{tile.name}' is i32", f"convert it: {tile.name}.astype('f32')")
@@ -281,7 +289,7 @@ def unary(op: str, x: object, part: bool = False) -> Tile:
 
 
 def _reduce(op: str, x: object) -> Tile:
-    tile = _tile(x, f"the operand of {op}")
+    tile = _tile(x, f"the operand of {op}", 0)
     _vector_dtype(op, tile)
     return record(op, TileType(tile.dtype, tile.type.rows, 1), tile.ref())
 
@@ -347,7 +355,7 @@ def astype(x: Tile, dtype: str) -> Tile:
         DTypeError: for an unknown dtype, and for conversions without f32 on one side.
     """
     tile = _tile(x, "the operand of astype")
-    wanted = _known_dtype("astype", dtype)
+    wanted = _known_dtype("astype", dtype, 1)
     if wanted == tile.dtype:
         return tile
     if "f32" not in (wanted, tile.dtype):
@@ -368,18 +376,23 @@ def full(shape: tuple[int, int], value: float, dtype: str = "f32") -> Tile:
     """
     sizes = tuple(map(as_number, shape)) if isinstance(shape, tuple | list) else ()
     if len(sizes) != 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
-        traced = [n for n in shape if isinstance(n, Scalar)] if isinstance(shape, tuple | list) else ()
+        traced = (
+            [n for n in shape if isinstance(n, Scalar)] if isinstance(shape, tuple | list) else ()
+        )
         found = noun(traced[0]) if traced else repr(shape)
         fail(
             ShapeError,
             f"the shape of a tile is two static sizes (rows, cols), found {found}",
             "a size that changes from call to call takes the largest, and a mask" if traced else "",
+            0,
         )
     number = as_number(value)
     if number is None:
         fail(TraceError, f"the value of a tile must be a Python number, found {noun(value)}")
-    kind = _known_dtype("full", dtype)
-    return record("full", TileType(kind, int(sizes[0] or 0), int(sizes[1] or 0)), ir.Const(float(number)))
+    kind = _known_dtype("full", dtype, 2)
+    return record(
+        "full", TileType(kind, int(sizes[0] or 0), int(sizes[1] or 0)), ir.Const(float(number))
+    )
 
 
 def zeros(shape: tuple[int, int], dtype: str = "f32") -> Tile:
@@ -397,13 +410,19 @@ def where(mask: Mask, x: Tile, other: float) -> Tile:
             TraceError,
             f"the condition of where must be pto.iota(1) < count, found {noun(mask)}",
             "the hardware masks the first columns of a tile",
+            0,
         )
     mask.check_usable()
-    tile = _tile(x, "the second operand of where")
+    tile = _tile(x, "the second operand of where", 1)
     _vector_dtype("where", tile)
     number = as_number(other)
     if number is None:
-        fail(TraceError, f"the third operand of where must be a Python number, found {noun(other)}")
+        fail(
+            TraceError,
+            f"the third operand of where must be a Python number, found {noun(other)}",
+            "",
+            2,
+        )
     return record("where", tile.type, tile.ref(), mask._count.expr, ir.Const(float(number)))
 
 
@@ -417,12 +436,12 @@ def matmul(a: object, b: object, acc: Tile | None = None) -> Tile:
         ShapeError: when inner sizes differ, or the matmul unit cannot take the shape.
         DTypeError: when dtypes differ, or for i32.
     """
-    x, y = _tile(a, "the left operand of @"), _tile(b, "the right operand of @")
+    x, y = _tile(a, "the left operand of @", 0), _tile(b, "the right operand of @", 1)
     if x.dtype != y.dtype:
         fail(
             DTypeError,
             f"@: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}",
-            f"convert one of them, e.g. {x.name}.astype('{y.dtype}')",
+            f"convert one of them with .astype('{min(x.dtype, y.dtype)}')",
         )
     if x.dtype == "i32":
         fail(DTypeError, f"@: '{x.name}' is i32; the matmul unit takes bf16, f16 or f32")
@@ -446,10 +465,18 @@ def _check_matmul_shape(x: Tile, y: Tile) -> None:
     (m, k), (k2, n) = x.shape, y.shape
     if k != k2:
         turn = f"transpose it: {x.name} @ {y.name}.T" if k == n and not y.transposed else ""
-        right = f"'{y.name}.T' is {y.dtype}[{k2}, {n}]" if y.transposed else f"'{y.name}' is {y.type}"
-        fail(ShapeError, f"@: '{x.name}' is {x.type}, {right}: inner sizes {k} and {k2} differ", turn)
+        right = (
+            f"'{y.name}.T' is {y.dtype}[{k2}, {n}]" if y.transposed else f"'{y.name}' is {y.type}"
+        )
+        fail(
+            ShapeError, f"@: '{x.name}' is {x.type}, {right}: inner sizes {k} and {k2} differ", turn
+        )
     box = 32 // DTYPE_BYTES[x.dtype]
-    wrong = [f"{n} {what}" for n, what in ((m, "rows on the left"), (n, "columns on the right")) if n % 16]
+    wrong = [
+        f"{n} {what}"
+        for n, what in ((m, "rows on the left"), (n, "columns on the right"))
+        if n % 16
+    ]
     wrong += [f"inner size {k}"] if k % box else []
     if wrong:
         fail(
@@ -467,17 +494,20 @@ def load(view: TensorView) -> Tile:
     Raises:
         MemoryAccessError: when the kernel has stored to the tensor before.
     """
-    found = _view(view, "load takes", "pto.load(t[i, :])")
+    name = view.name if isinstance(view, Tensor) else "t"
+    found = _view(view, "load takes", f"pto.load({name}[i, :])")
     trace = current()
     note_read(trace, found.tensor.name)
-    return record("load", found.type, found.view)
+    return record("load", found.type, found.view, hint=f"{found.tensor.name}_tile")
 
 
 def _view(value: object, what: str, example: str) -> TensorView:
     if not isinstance(value, TensorView):
         is_tile = isinstance(value, Tile)
-        hint = "it is loaded already" if is_tile and "load" in what else f"index a tensor: {example}"
-        fail(TraceError, f"{what} a view of a tensor, found {noun(value)}", hint)
+        hint = (
+            "it is loaded already" if is_tile and "load" in what else f"index a tensor: {example}"
+        )
+        fail(TraceError, f"{what} a view of a tensor, found {noun(value)}", hint, 0)
     value.check_usable()
     return value
 
@@ -491,17 +521,20 @@ def store(view: TensorView, x: Tile) -> None:
             kernel also reads the tensor.
     """
     target = _view(view, "the first operand of store must be", "pto.store(out[i, :], tile)")
-    tile, name = _tile(x, "what is stored"), target.tensor.name
+    tile, name = _tile(x, "what is stored", 1), target.tensor.name
     if tile.shape != target.shape:
         fail(
             ShapeError,
             f"store: '{tile.name}' is {tile.type} but the view of '{name}' is {target.type}",
+            "",
+            1,
         )
     if tile.dtype != target.dtype:
         fail(
             DTypeError,
             f"store: '{tile.name}' is {tile.dtype} but '{name}' is {target.dtype}",
-            f"convert it: {tile.name}.astype('{target.dtype}')",
+            f"convert it with .astype('{target.dtype}')",
+            1,
         )
     trace = current()
     if name in trace.loaded:
@@ -513,8 +546,6 @@ def store(view: TensorView, x: Tile) -> None:
     made = Store(target.view, trace, source.here())
     problem = clash(made, trace.stores.setdefault(name, []))
     if problem:
-        fail(MemoryAccessError, *problem)
+        fail(MemoryAccessError, *problem, operand=0)
     trace.stores[name].append(made)
     trace.emit(ir.Row("store", target.view, (tile.ref(),), loc=made.loc))
-
-

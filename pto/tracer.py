@@ -76,14 +76,19 @@ class Trace:
         self.taken.add(name)
         return name
 
-    def name(self, op: str, part: bool = False) -> str:
+    def name(self, op: str, part: bool = False, own: str = "") -> str:
         """A fresh name for the result of ``op``, after the variable it is assigned to.
 
         ``part``: the op is the first half of what the user wrote as one operation.
+        ``own``: the name of a value that is only a part of what is assigned.
         """
         frame = source.user_frame()
-        hint = "" if frame is None else source.value_name(frame, op, self.scope.carries)
-        if part and hint:
+        hint, is_all = "", False
+        if frame is not None:
+            hint, is_all = source.value_name(frame, self.scope.carries)
+        if own and not is_all:
+            return self.fresh(own)
+        if hint and (part or not is_all):
             hint = f"{hint}_{op}"
         return self.fresh(hint or op)
 
@@ -133,17 +138,22 @@ def is_tracing() -> bool:
 
 def current() -> Trace:
     if not _active:
+        what, _ = source.construct(source.user_frame())
         fail(
             TraceError,
-            "no kernel is being traced here",
-            "tiles exist only while pto runs a function decorated with @pto.kernel",
+            f"{what if what.endswith('()') else 'a traced value'} is used outside of a kernel",
+            "tiles and scalars exist only while pto traces a function decorated with @pto.kernel",
         )
     return _active[-1]
 
 
-def fail(kind: type[PtoError], message: str, hint: str = "") -> NoReturn:
-    """Raise ``kind`` at the user's current line."""
-    raise kind(message, source.here(), hint)
+def fail(
+    kind: type[PtoError], message: str, hint: str = "", operand: int | None = None
+) -> NoReturn:
+    """Raise ``kind`` at the user's current expression, or at one operand of it."""
+    if operand is None:
+        raise kind(message, source.here(), hint)
+    raise kind(message, source.operand(source.user_frame(), operand), hint)
 
 
 def noun(value: object) -> str:
@@ -155,7 +165,7 @@ def noun(value: object) -> str:
     if isinstance(value, int | float | str):
         return f"{'the text' if isinstance(value, str) else 'the number'} {value!r}"
     name = type(value).__name__
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+    return f"{'an' if name[:1].lower() in 'aeiou' or name == 'ndarray' else 'a'} {name}"
 
 
 class Traced:
@@ -163,7 +173,6 @@ class Traced:
 
     _noun = "value"
     _scope: Scope | None = None
-    __array_ufunc__ = None
 
     def described(self) -> str:
         """The value as a message names it."""
@@ -194,12 +203,12 @@ class Traced:
     # steering Python
 
     def __bool__(self) -> bool:
-        frame = source.user_frame()
-        where = source.construct(frame) if frame is not None else ""
-        use = f" of {where}" if where.endswith("()") else f" of '{where}'" if where else ""
-        fail(
-            TraceError,
-            f"{self.described()} cannot be the condition{use}: its value is not known while tracing",
+        where, loc = source.construct(source.user_frame())
+        quoted = where if where.endswith("()") else f"'{where or 'bool'}'"
+        found = "a traced scalar" if self._noun == "scalar" else self.described()
+        raise TraceError(
+            f"{quoted} needs to know {found}, whose value exists only when the kernel runs",
+            loc,
             self._branch_hint(where),
         )
 
@@ -216,17 +225,18 @@ class Traced:
         )
 
     def _as_number(self, kind: str) -> NoReturn:
-        frame = source.user_frame()
-        where = source.construct(frame) if frame is not None else ""
-        hint = "the value is only known when the kernel runs"
+        where, loc = source.construct(source.user_frame(), number=True)
+        hint = "the value exists only when the kernel runs"
         if where == "range()":
             hint = "a loop over a traced count is pto.fori_loop(lo, hi, body, carry)"
         elif where == "[]":
             hint = "Python containers take static indices; traced ones index tensors"
         elif where.startswith("math."):
-            hint = f"if pto has it, use pto.{where[5:-2]} on a tile"
-        asked = f" for {where}" if where and where != "[]" else ""
-        fail(TraceError, f"{self.described()} is not a Python {kind}{asked}", hint)
+            hint = (
+                "scalars know + - * / // % and comparisons; tiles have pto.exp, pto.log, pto.sqrt"
+            )
+        asked = "indexing a Python container" if where == "[]" else where or "Python"
+        raise TraceError(f"{asked} needs a Python {kind}, found {self.described()}", loc, hint)
 
     def __index__(self) -> int:
         self._as_number("int")
@@ -247,11 +257,14 @@ class Traced:
         fail(TraceError, f"{self.described()} has no len()", "use .shape")
 
     def __iter__(self) -> Iterator[Any]:
-        fail(
-            TraceError,
+        raise TraceError(
             f"{self.described()} cannot be iterated or unpacked",
-            "a loop over a traced count is pto.fori_loop(lo, hi, body, carry)",
+            source.construct(source.user_frame())[1],
+            self._iter_hint(),
         )
+
+    def _iter_hint(self) -> str:
+        return "a loop over a traced count is pto.fori_loop(lo, hi, body, carry)"
 
     def __contains__(self, item: object) -> bool:
         fail(TraceError, f"'in' cannot look into {self.described()}")
@@ -268,23 +281,37 @@ class Traced:
 
     def __format__(self, spec: str) -> str:
         if spec:
-            fail(TraceError, f"{self.described()} cannot be formatted with '{spec}'", "print its repr")
+            fail(
+                TraceError,
+                f"{self.described()} cannot be formatted with '{spec}'",
+                "print its repr",
+            )
         return repr(self)
 
     # foreign arrays
 
     def __array__(self, *args: object, **kwargs: object) -> NoReturn:
-        frame = source.user_frame()
-        where = source.construct(frame) if frame is not None else ""
-        name = where.removesuffix("()") or "a numpy or JAX function"
+        where, _ = source.construct(source.user_frame())
         fail(
             TraceError,
-            f"{name} was given {self.described()}, but it works on arrays",
-            "use the functions of pto (exp, log, sqrt, maximum, minimum, where, row_max, row_sum) "
-            "and the operators + - * / @",
+            f"{where or 'a numpy or JAX function'} works on arrays, found {self.described()}",
+            "use + - * / @ and the functions of pto: exp, log, sqrt, maximum, minimum, where, "
+            "row_max, row_sum, ...",
         )
 
-    __jax_array__ = __array__
+    @property
+    def __jax_array__(self) -> NoReturn:
+        self.__array__()
+
+    def __array_function__(self, *args: object, **kwargs: object) -> NoReturn:
+        self.__array__()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: object) -> Any:
+        """numpy's numbers may stand on the left of an operator; its functions cannot take tiles."""
+        operator = _UFUNCS.get(ufunc.__name__)
+        if operator is None or kwargs or len(inputs) != 2 or isinstance(inputs[0], Traced):
+            self.__array__()
+        return getattr(self, operator)(inputs[0])
 
     # attributes and items
 
@@ -315,13 +342,34 @@ class Traced:
     # operators: a subclass overrides those that it has
 
     def _no_operator(self, symbol: str) -> NoReturn:
-        fail(TraceError, f"'{symbol}' does not work on {self.described()}", self._operator_hint(symbol))
+        fail(
+            TraceError,
+            f"'{symbol}' does not work on {self.described()}",
+            self._operator_hint(symbol),
+        )
 
     def _operator_hint(self, symbol: str) -> str:
         return ""
 
 
 _INTERNAL = ("described", "check_usable", "ref", "entry", "view", "type", "transposed", "expr")
+_UFUNCS = {
+    "add": "__radd__",
+    "subtract": "__rsub__",
+    "multiply": "__rmul__",
+    "divide": "__rtruediv__",
+    "floor_divide": "__rfloordiv__",
+    "remainder": "__rmod__",
+    "matmul": "__rmatmul__",
+    "less": "__gt__",
+    "less_equal": "__ge__",
+    "greater": "__lt__",
+    "greater_equal": "__le__",
+    "equal": "__eq__",
+    "not_equal": "__ne__",
+}
+"""numpy's name of an operator -> the method that serves its right operand."""
+
 _METHODS = {
     "sum": "pto.row_sum(x) sums every row",
     "max": "pto.row_max(x) gives the largest element of every row",

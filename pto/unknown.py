@@ -39,4 +39,6 @@ def missing(name: str, known: Sequence[str]) -> AttributeError:
     if name.startswith("_") or not is_tracing():
         return AttributeError(f"module 'pto' has no attribute '{name}'")
     functions = [n for n in known if n[:1].islower()]
-    return UnknownNameError(message, source.here(), INSTEAD.get(name) or did_you_mean(name, functions))
+    return UnknownNameError(
+        message, source.here(), INSTEAD.get(name) or did_you_mean(name, functions)
+    )

@@ -1,0 +1,17 @@
+"""Two tiles go in, one comes back."""
+
+import pto
+
+
+@pto.kernel(grid="batch", x="f32[batch, 16, 128]", lens="i32[batch]", out="f32[batch, 16, 128]")
+def kernel(x, lens, out):
+    b = pto.program_id(0)
+    n = lens[b]
+
+    def body(i, carry):
+        m, acc = carry
+        tile = pto.load(x[i, :, :])
+        return acc + tile
+
+    m, acc = pto.fori_loop(0, n, body, (pto.zeros((16, 1)), pto.zeros((16, 128))))
+    pto.store(out[b, :, :], acc * m)

@@ -1,0 +1,11 @@
+"""Only i32 elements can steer a kernel."""
+
+import pto
+
+
+@pto.kernel(grid="batch", x="f32[batch, 16, 128]", lens="i32[batch]", out="f32[batch, 16, 128]")
+def kernel(x, lens, out):
+    b = pto.program_id(0)
+    n = lens[b]
+    first = x[b, 0, 0]
+    pto.store(out[b, :, :], pto.load(x[b, :, :]) * first)

@@ -1,0 +1,12 @@
+"""A Python branch on the values of a tile."""
+
+import pto
+
+
+@pto.kernel(grid="cdiv(rows, 16)", x="f32[rows, 128]", out="f32[rows, 128]")
+def kernel(x, out):
+    here = pto.ds(pto.program_id(0) * 16, 16)
+    tile = pto.load(x[here, :])
+    if pto.row_max(tile):
+        tile = tile * 2.0
+    pto.store(out[here, :], tile)

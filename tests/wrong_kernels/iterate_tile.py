@@ -1,0 +1,11 @@
+"""The rows of a tile cannot be walked through in Python."""
+
+import pto
+
+
+@pto.kernel(grid="cdiv(rows, 16)", x="f32[rows, 128]", out="f32[rows, 128]")
+def kernel(x, out):
+    here = pto.ds(pto.program_id(0) * 16, 16)
+    tile = pto.load(x[here, :])
+    for row in tile:
+        pto.store(out[here, :], row)

@@ -1,0 +1,13 @@
+"""Functions of Python's math module work on numbers."""
+
+import math
+
+import pto
+
+
+@pto.kernel(grid="batch", x="f32[batch, 16, 128]", lens="i32[batch]", out="f32[batch, 16, 128]")
+def kernel(x, lens, out):
+    b = pto.program_id(0)
+    n = lens[b]
+    tile = pto.load(x[b, :, :])
+    pto.store(out[b, :, :], tile * math.sqrt(n))

@@ -1,0 +1,9 @@
+"""A parameter without a type."""
+
+import pto
+
+
+@pto.kernel(grid="cdiv(rows, 16)", x="f32[rows, 128]", out="f32[rows, 128]")
+def kernel(x, out, scale):
+    here = pto.ds(pto.program_id(0) * 16, 16)
+    pto.store(out[here, :], pto.load(x[here, :]) * scale)

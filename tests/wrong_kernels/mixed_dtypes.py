@@ -1,0 +1,11 @@
+"""bf16 and f32 in one operation."""
+
+import pto
+
+
+@pto.kernel(grid="cdiv(rows, 16)", a="bf16[rows, 64]", b="bf16[64, 128]", out="f32[rows, 128]")
+def kernel(a, b, out):
+    here = pto.ds(pto.program_id(0) * 16, 16)
+    bias = pto.zeros((16, 64))
+    left = pto.load(a[here, :])
+    pto.store(out[here, 0:64], bias + left)

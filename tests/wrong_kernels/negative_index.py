@@ -1,0 +1,11 @@
+"""Negative indices do not count from the end."""
+
+import pto
+
+
+@pto.kernel(grid="batch", x="f32[batch, 16, 128]", lens="i32[batch]", out="f32[batch, 16, 128]")
+def kernel(x, lens, out):
+    b = pto.program_id(0)
+    n = lens[b]
+    tile = pto.load(x[b, -1, :])
+    pto.store(out[b, 0, :], tile)

@@ -1,0 +1,10 @@
+"""The grid has one axis."""
+
+import pto
+
+
+@pto.kernel(grid="cdiv(rows, 16)", x="f32[rows, 128]", out="f32[rows, 128]")
+def kernel(x, out):
+    here = pto.ds(pto.program_id(0) * 16, 16)
+    column = pto.program_id(1)
+    pto.store(out[here, :], pto.load(x[here, :]) * column)

@@ -1,0 +1,11 @@
+"""`not` asks for a truth value."""
+
+import pto
+
+
+@pto.kernel(grid="batch", x="f32[batch, 16, 128]", lens="i32[batch]", out="f32[batch, 16, 128]")
+def kernel(x, lens, out):
+    b = pto.program_id(0)
+    n = lens[b]
+    tile = pto.load(x[b, :, :])
+    pto.store(out[b, :, :], tile * (not n))

@@ -1,0 +1,10 @@
+"""What the kernel stores is read back."""
+
+import pto
+
+
+@pto.kernel(grid="cdiv(rows, 16)", x="f32[rows, 128]", out="f32[rows, 128]")
+def kernel(x, out):
+    here = pto.ds(pto.program_id(0) * 16, 16)
+    pto.store(out[here, :], pto.load(x[here, :]) * 2.0)
+    again = pto.load(out[here, :])

@@ -1,0 +1,18 @@
+"""A scalar computed in the loop body is used behind it."""
+
+import pto
+
+
+@pto.kernel(grid="batch", x="f32[batch, 16, 128]", lens="i32[batch]", out="f32[batch, 16, 128]")
+def kernel(x, lens, out):
+    b = pto.program_id(0)
+    n = lens[b]
+    last = {}
+
+    def body(i, acc):
+        half = i * 2 + 1
+        last["half"] = half
+        return acc + pto.load(x[i, :, :])
+
+    total = pto.fori_loop(0, n, body, pto.zeros((16, 128)))
+    pto.store(out[last["half"], :, :], total)

@@ -1,0 +1,17 @@
+"""A slice made of the loop index is used behind the loop."""
+
+import pto
+
+
+@pto.kernel(grid="batch", x="f32[batch, 16, 128]", lens="i32[batch]", out="f32[batch, 16, 128]")
+def kernel(x, lens, out):
+    b = pto.program_id(0)
+    n = lens[b]
+    places = []
+
+    def body(i, acc):
+        places.append(pto.ds(i, 1))
+        return acc + pto.load(x[i, :, :])
+
+    total = pto.fori_loop(0, n, body, pto.zeros((16, 128)))
+    pto.store(out[b, places[0], :], total)

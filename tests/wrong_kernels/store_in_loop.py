@@ -1,0 +1,14 @@
+"""Every iteration writes the same rows."""
+
+import pto
+
+
+@pto.kernel(grid="batch", x="f32[batch, 16, 128]", lens="i32[batch]", out="f32[batch, 16, 128]")
+def kernel(x, lens, out):
+    b = pto.program_id(0)
+    n = lens[b]
+
+    def body(i):
+        pto.store(out[b, :, :], pto.load(x[i, :, :]))
+
+    pto.fori_loop(0, n, body)
