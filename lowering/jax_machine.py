@@ -1,0 +1,531 @@
+"""One flow on JAX tracers: one environment loop, one rule table.
+
+In: a flow (``lowering/flow.py``), the sizes of a call, tracers of its arrays (16-bit floats as
+their bits).  Out: tracers of the outputs.
+Invariant: nothing here knows a kernel; a masked and an unmasked part of a loop come from the same
+rules, with other facts in the environment.
+Non-goals: devices, caching, numpy (``lowering/jax_executor.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from lowering.flow import Choice, Flow, Part, Repeat, Step, Use, linear
+from pto.ir import (
+    BINARY,
+    Bin,
+    Const,
+    Expr,
+    Span,
+    Var,
+    View,
+    Word,
+    binary,
+    names_in,
+    substitute,
+)
+from pto.ops import OPS
+from pto.types import TileType
+
+Array = Any
+"""A jax array or a tracer of one."""
+Number = Any
+"""A Python number where it is known at trace time, else a traced scalar."""
+
+DTYPES: dict[str, Any] = {
+    "f32": jnp.float32,
+    "i32": jnp.int32,
+    "f16": jnp.float16,
+    "bf16": jnp.bfloat16,
+}
+BITS = ("f16", "bf16")
+"""Element types whose tensors are passed as bits (uint16)."""
+
+# -------------------------------------------------------------------------------- scalars
+
+SCALAR: dict[str, Callable[[Number, Number], Number]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "//": lambda a, b: a // b,
+    "%": lambda a, b: a % b,
+    "min": jnp.minimum,
+    "max": jnp.maximum,
+    "cdiv": lambda a, b: -(-a // b),
+    "<": lambda a, b: (a < b).astype(jnp.int32),
+    "<=": lambda a, b: (a <= b).astype(jnp.int32),
+    "==": lambda a, b: (a == b).astype(jnp.int32),
+    "!=": lambda a, b: (a != b).astype(jnp.int32),
+}
+"""``pto.ir.BINARY`` for traced numbers."""
+
+
+def is_known(x: Number) -> bool:
+    """Whether ``x`` is a number at trace time."""
+    return isinstance(x, int | float)
+
+
+def apply(op: str, a: Number, b: Number) -> Number:
+    """A scalar operator, at trace time where possible."""
+    return (BINARY if is_known(a) and is_known(b) else SCALAR)[op](a, b)
+
+
+@dataclass
+class Env:
+    """Values by number, scalars by name, and what is known to be true here.
+
+    ``whole`` holds (expression, size) pairs: the expression is at least ``size`` in this part of
+    the loop, so a view or a ``where`` with it keeps everything.
+    """
+
+    values: dict[int, Array]
+    scalars: dict[str, Number]
+    whole: frozenset[tuple[Expr, int]] = frozenset()
+
+    def inner(self, whole: frozenset[tuple[Expr, int]] = frozenset()) -> Env:
+        """For a loop body or an arm: sees everything, changes nothing outside."""
+        return Env(dict(self.values), dict(self.scalars), self.whole | whole)
+
+
+# ---------------------------------------------------------------------------------- rules
+
+
+def wide(a: Array) -> Array:
+    """A tile in the precision that the units compute in."""
+    is_half = getattr(a, "dtype", None) in (jnp.float16, jnp.bfloat16)
+    return a.astype(jnp.float32) if is_half else a
+
+
+def convert(a: Array, dtype: str) -> Array:
+    """``a`` in ``dtype``: to the nearest, ties to even; integers saturate."""
+    if dtype == "i32" and jnp.issubdtype(a.dtype, jnp.floating):
+        return jnp.rint(a.astype(jnp.float32)).astype(jnp.int32)
+    return a.astype(DTYPES[dtype])
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """``x.T``, not yet made: XLA turns a 16-bit matmul of a real transpose into one in float32."""
+
+    x: Array
+
+
+def plain(a: Any) -> Any:
+    return a.x.T if isinstance(a, Transposed) else a
+
+
+def matmul(kind: TileType, a: Any, b: Any, acc: Array = None, test: Number = 1) -> Array:
+    """``acc + a @ b`` accumulated in float32; where ``test`` is 0 only the product."""
+    a_dim, b_dim = (0 if isinstance(a, Transposed) else 1), (1 if isinstance(b, Transposed) else 0)
+    a, b = (t.x if isinstance(t, Transposed) else t for t in (a, b))
+    product = lax.dot_general(
+        a,
+        b,
+        (((a_dim,), (b_dim,)), ((), ())),
+        precision=lax.Precision.HIGHEST if a.dtype == jnp.float32 else None,
+        preferred_element_type=jnp.float32,
+    )
+    if acc is None or (is_known(test) and not test):
+        return product
+    return product + (acc if is_known(test) else jnp.where(test != 0, acc, 0))
+
+
+def ruled(rule: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda kind, *args: rule(jnp, *(wide(plain(a)) for a in args))
+
+
+FOLD: Mapping[str, Callable[[Array, Array], Array]] = {
+    "row_max": jnp.maximum,
+    "row_min": jnp.minimum,
+    "row_sum": jnp.add,
+}
+"""What combines two halves of a row before a row reduction reduces the rest."""
+LANES = 32
+"""Columns down to which rows are folded: two AVX-512 registers of float32."""
+
+
+def folded(name: str, rule: Callable[..., Array]) -> Callable[..., Array]:
+    """A row reduction that first folds the row in halves.
+
+    XLA reduces the last axis one element after the other (1.7 us for the maximum of [16, 128]),
+    but works on halves with whole vectors (0.2 us).
+    """
+
+    def reduced(kind: TileType, x: Any) -> Array:
+        x = wide(plain(x))
+        while x.shape[1] > LANES and x.shape[1] % 2 == 0:
+            half = x.shape[1] // 2
+            x = FOLD[name](x[:, :half], x[:, half:])
+        return rule(jnp, x)
+
+    return reduced
+
+
+COMPUTE: Mapping[str, Callable[..., Array]] = {
+    **{op.name: ruled(op.rule) for op in OPS.values() if op.rule is not None},
+    **{op.name: folded(op.name, op.rule) for op in OPS.values() if op.rule and op.name in FOLD},
+    "matmul": matmul,
+    "astype": lambda kind, x, dtype: plain(x),
+    "full": lambda kind, value: jnp.full((kind.rows, kind.cols), value, DTYPES[kind.dtype]),
+}
+"""Every op that computes a tile: (type of the result, operands) -> result, any element type."""
+
+
+# ------------------------------------------------------------------------------ GM regions
+
+
+@dataclass
+class Extent:
+    """One dimension of a region: ``size`` elements from ``start`` (never outside the tensor).
+
+    Where the view is partial, its first ``valid`` elements lie ``off`` behind ``start``.
+    """
+
+    start: Number
+    size: int
+    valid: Number = None
+    off: Number = 0
+
+
+def shifted(x: Array, axis: int, by: Number, forward: bool) -> Array:
+    """``x`` moved by ``by`` elements along ``axis``, filled with zeros."""
+    if is_known(by) and by == 0:
+        return x
+    zeros, size = jnp.zeros_like(x), x.shape[axis]
+    parts, start = ([zeros, x], size - by) if forward else ([x, zeros], by)
+    return lax.dynamic_slice_in_dim(jnp.concatenate(parts, axis), start, size, axis)
+
+
+def inside(extents: list[Extent], behind: bool) -> Array:
+    """The mask of existing elements of a partial region, or None when it is whole.
+
+    ``behind``: counted in the tensor (elements lie ``off`` behind ``start``), else in the tile.
+    """
+    shape = tuple(e.size for e in extents)
+    mask = None
+    for axis, e in enumerate(extents):
+        if e.valid is not None:
+            at = lax.broadcasted_iota(jnp.int32, shape, axis)
+            first = e.off if behind else 0
+            here = (at >= first) & (at < first + e.valid)
+            mask = here if mask is None else mask & here
+    return mask
+
+
+def take(tensor: Array, extents: list[Extent]) -> Array:
+    """The elements of a region; what does not exist is zero."""
+    starts = [e.start for e in extents]
+    x = slice_at(tensor, starts, [e.size for e in extents])
+    for axis, e in enumerate(extents):
+        x = shifted(x, axis, e.off, forward=False)
+    mask = inside(extents, behind=False)
+    return x if mask is None else jnp.where(mask, x, jnp.zeros((), x.dtype))
+
+
+def put(tensor: Array, extents: list[Extent], x: Array) -> Array:
+    """The tensor with a region replaced by ``x``; what does not exist is left alone."""
+    starts = [e.start for e in extents]
+    x = x.reshape(tuple(e.size for e in extents))
+    mask = inside(extents, behind=True)
+    if mask is not None:
+        for axis, e in enumerate(extents):
+            x = shifted(x, axis, e.off, forward=True)
+        x = jnp.where(mask, x, slice_at(tensor, starts, list(x.shape)))
+    return lax.dynamic_update_slice(tensor, x, starts, allow_negative_indices=False)
+
+
+def slice_at(tensor: Array, starts: list[Number], sizes: list[int]) -> Array:
+    return lax.dynamic_slice(tensor, starts, sizes, allow_negative_indices=False)
+
+
+def to_bits(x: Array, dtype: str) -> Array:
+    """As a tensor holds it."""
+    x = convert(x, dtype)
+    return lax.bitcast_convert_type(x, jnp.uint16) if dtype in BITS else x
+
+
+def from_bits(x: Array, dtype: str) -> Array:
+    return lax.bitcast_convert_type(x, DTYPES[dtype]) if dtype in BITS else x
+
+
+# ---------------------------------------------------------------------------- interpreter
+
+
+class Machine:
+    """Runs a flow on tracers: one environment loop, one rule table.
+
+    ``dims`` are the symbolic sizes of this call.  On one device of several, ``base`` says at which
+    row of each output its slice starts, ``rows`` how many it has, and ``count`` replaces the trip
+    count of the loop over work items.
+    """
+
+    def __init__(self, flow: Flow, dims: Mapping[str, int]) -> None:
+        self.flow, self.kernel = flow, flow.kernel
+        self.dims = dims
+        self.known: dict[str, Expr] = {n: Const(d) for n, d in dims.items()}
+        self.known["block_num"] = Const(1)
+        self.tensors: dict[str, Array] = {}
+        self.base: dict[str, Number] = {}
+        self.rows: Mapping[str, int] = {}
+        self.count: Number = None
+
+    def run(
+        self, arrays: Mapping[str, Array], outputs: dict[str, Array], first: Number
+    ) -> dict[str, Array]:
+        """The outputs after all work items from ``first`` on."""
+        scalars = {p.name: arrays[p.name] for p in self.kernel.params if p.shape is None}
+        self.tensors = {p.name: arrays[p.name] for p in self.kernel.params if p.direction == "in"}
+        start = {self.flow.first[name]: x for name, x in outputs.items()}
+        env = Env(start, {**scalars, "block_idx": first})
+        self.parts(self.flow.parts, env)
+        return {name: env.values[v] for name, v in self.flow.last.items()}
+
+    # scalars
+
+    def fold(self, e: Expr) -> Expr:
+        """``e`` with the sizes of this call filled in."""
+        return substitute(e, self.known)
+
+    def scalar(self, e: Expr, env: Env) -> Number:
+        return self.number(self.fold(e), env)
+
+    def number(self, e: Expr, env: Env) -> Number:
+        if isinstance(e, Const):
+            return e.value
+        if isinstance(e, Var):
+            return env.scalars[e.name]
+        return apply(e.op, self.number(e.a, env), self.number(e.b, env))
+
+    # parts
+
+    def parts(self, parts: list[Part], env: Env) -> None:
+        for part in parts:
+            if isinstance(part, Step):
+                self.step(part, env)
+            elif isinstance(part, Repeat):
+                self.repeat(part, env)
+            else:
+                self.choice(part, env)
+
+    def step(self, step: Step, env: Env) -> None:
+        if step.op == "read":
+            (place,) = step.args
+            assert isinstance(place, View)
+            extents = self.extents(place, env)
+            value = take(self.tensor(step, place, env), extents).reshape(())
+            env.scalars[f"%{step.out}"] = value
+        elif step.op == "load":
+            (place,) = step.args
+            assert isinstance(place, View) and step.type is not None
+            dtype = self.kernel.param(place.tensor).dtype
+            x = from_bits(take(self.tensor(step, place, env), self.extents(place, env)), dtype)
+            env.values[step.out] = convert(x, step.type.dtype).reshape(
+                step.type.rows, step.type.cols
+            )
+        elif step.op == "store":
+            place, source = step.args
+            assert isinstance(place, View) and isinstance(source, Use) and step.state is not None
+            x = to_bits(plain(self.operand(source, env)), self.kernel.param(place.tensor).dtype)
+            extents = self.extents(place, env)
+            env.values[step.out] = put(env.values[step.state], extents, x)
+        elif step.op == "move":
+            assert step.type is not None
+            x = self.operand(step.args[0], env)
+            same = isinstance(x, Transposed) and x.x.dtype == DTYPES[step.type.dtype]
+            env.values[step.out] = x if same else convert(plain(x), step.type.dtype)
+        else:
+            env.values[step.out] = self.computed(step, env)
+
+    def computed(self, step: Step, env: Env) -> Array:
+        kind = step.type
+        assert kind is not None
+        args = [self.operand(a, env) for a in step.args]
+        if step.op == "where" and isinstance(step.args[1], Const | Var | Bin):
+            if (self.fold(step.args[1]), kind.cols) in env.whole:
+                return plain(args[0])
+        result = convert(COMPUTE[step.op](kind, *args), kind.dtype)
+        assert result.shape == (kind.rows, kind.cols), (step, result.shape)
+        return result
+
+    def operand(self, a: Use | Expr | View | Word, env: Env) -> Any:
+        if isinstance(a, Use):
+            x = env.values[a.value]
+            if a.transposed:
+                return x.x if isinstance(x, Transposed) else Transposed(x)
+            return x
+        if isinstance(a, Word):
+            return a.name
+        assert not isinstance(a, View)
+        return self.scalar(a, env)
+
+    def tensor(self, step: Step, place: View, env: Env) -> Array:
+        return self.tensors[place.tensor] if step.state is None else env.values[step.state]
+
+    def extents(self, view: View, env: Env) -> list[Extent]:
+        """The region of a view, in this device's slice of the tensor."""
+        declared = self.kernel.param(view.tensor).shape or ()
+        shape = [self.dims[d] if isinstance(d, str) else d for d in declared]
+        shape[0] = self.rows.get(view.tensor, shape[0])
+        base = self.base.get(view.tensor, 0)
+        found = []
+        for axis, (item, dim) in enumerate(zip(view.index, shape, strict=True)):
+            start = self.scalar(item.start if isinstance(item, Span) else item, env)
+            local = start - base if axis == 0 else start
+            if not isinstance(item, Span):
+                found.append(Extent(local, 1))
+            elif item.valid is None or self.is_whole(item, env):
+                found.append(Extent(local, item.size))
+            else:
+                found.append(self.partial(item, local, max(dim, item.size), env))
+        return found
+
+    def is_whole(self, item: Span, env: Env) -> bool:
+        assert item.valid is not None
+        valid = self.fold(item.valid)
+        enough = isinstance(valid, Const) and valid.value >= item.size
+        return enough or (valid, item.size) in env.whole
+
+    def partial(self, item: Span, start: Number, dim: int, env: Env) -> Extent:
+        """A region that may reach out of the tensor: moved inside, its elements ``off`` later."""
+        assert item.valid is not None
+        valid = self.scalar(item.valid, env)
+        if stays_inside(self.fold(item.start), item.size, dim):
+            return Extent(start, item.size, valid)
+        first = apply("min", start, dim - item.size)
+        return Extent(first, item.size, valid, start - first)
+
+    # loops and branches
+
+    def repeat(self, loop: Repeat, env: Env) -> None:
+        trips = self.scalar(loop.trips, env)
+        if self.count is not None and is_item_loop(loop):
+            trips = self.count
+        carry = tuple(self.initial(p.init, p.type, env) for p in loop.phis)
+        facts = self.facts(loop)
+        start: Number = 0
+        if facts:
+            cut = self.cut(loop, facts, trips, env)
+            carry = self.iterate(loop, start, cut, carry, env.inner(frozenset(facts)))
+            start = cut
+        carry = self.iterate(loop, start, trips, carry, env.inner())
+        env.values.update({p.last: x for p, x in zip(loop.phis, carry, strict=True)})
+
+    def iterate(self, loop: Repeat, start: Number, end: Number, carry: Any, outside: Env) -> Any:
+        def body(i: Array, carry: Any) -> Any:
+            env = outside.inner()
+            env.scalars[loop.index] = i
+            env.values.update({p.inner: x for p, x in zip(loop.phis, carry, strict=True)})
+            self.parts(loop.body, env)
+            return tuple(plain(env.values[p.next]) for p in loop.phis)
+
+        if is_known(start) and is_known(end) and end <= start:
+            return carry
+        return lax.fori_loop(start, end, body, carry)
+
+    def initial(self, value: int | None, kind: TileType | str, env: Env) -> Array:
+        """A value, or zeros where nothing has been written."""
+        if value is not None:
+            return plain(env.values[value])
+        assert isinstance(kind, TileType)
+        return jnp.zeros((kind.rows, kind.cols), DTYPES[kind.dtype])
+
+    def facts(self, loop: Repeat) -> dict[tuple[Expr, int], tuple[Expr, int]]:
+        """(valid, size) of the partial views that are whole up to some iteration.
+
+        The value says from where: ``valid = rest - fall * index``.
+        """
+        found: dict[tuple[Expr, int], tuple[Expr, int]] = {}
+        for partial, size in partials(loop.body):
+            valid = self.fold(partial)
+            _, terms = linear(valid)
+            fall = -int(terms.pop(Var(loop.index), 0))
+            own = any(v in made_in(loop.body) for v in names_in(valid))
+            opaque = any(loop.index in names_in(atom) for atom in terms)
+            if fall >= 0 and not own and not opaque and not isinstance(valid, Const):
+                rest = binary("+", valid, binary("*", Var(loop.index), Const(fall)))
+                found[valid, size] = (rest, fall)
+        return found
+
+    def cut(
+        self, loop: Repeat, facts: dict[Any, tuple[Expr, int]], trips: Number, env: Env
+    ) -> Number:
+        """The number of leading iterations in which every fact holds."""
+        outside = env.inner()
+        outside.scalars[loop.index] = 0  # the rest does not depend on it
+        end = trips
+        for (_, size), (rest, fall) in facts.items():
+            spare = self.number(rest, outside) - size
+            if fall:
+                holds = apply("max", spare // fall + 1, 0)
+            else:
+                holds = apply("*", trips, apply("<=", 0, spare))
+            end = apply("min", end, holds)
+        return end
+
+    def choice(self, choice: Choice, env: Env) -> None:
+        test = self.scalar(choice.test, env)
+
+        def arm(parts: list[Part], results: list[int | None]) -> Callable[[], tuple[Array, ...]]:
+            def run() -> tuple[Array, ...]:
+                inner = env.inner()
+                self.parts(parts, inner)
+                kinds = [m.type for m in choice.merges]
+                return tuple(self.initial(v, k, inner) for v, k in zip(results, kinds, strict=True))
+
+            return run
+
+        then = arm(choice.then, [m.then for m in choice.merges])
+        orelse = arm(choice.orelse, [m.orelse for m in choice.merges])
+        found = (
+            (then if test else orelse)() if is_known(test) else lax.cond(test != 0, then, orelse)
+        )
+        env.values.update({m.out: x for m, x in zip(choice.merges, found, strict=True)})
+
+
+def is_item_loop(loop: Repeat) -> bool:
+    """Whether this is the persistent loop over work items."""
+    return "block_num" in names_in(loop.trips)
+
+
+def stays_inside(start: Expr, size: int, dim: int) -> bool:
+    """Whether ``size`` elements from a valid ``start`` can never reach behind ``dim``."""
+    const, terms = linear(start)
+    if not terms:
+        return const + size <= dim
+    return dim % size == 0 and all(k % size == 0 for k in (const, *terms.values()))
+
+
+def partials(parts: list[Part]) -> Iterator[tuple[Expr, int]]:
+    """(valid, size) of every partial view and every ``where`` of a body, inner loops left out."""
+    for part in parts:
+        if isinstance(part, Choice):
+            yield from partials(part.then)
+            yield from partials(part.orelse)
+        elif isinstance(part, Step):
+            for a in part.args:
+                if isinstance(a, View):
+                    yield from ((s.valid, s.size) for s in a.spans if s.valid is not None)
+            if (
+                part.op == "where"
+                and part.type is not None
+                and isinstance(part.args[1], Const | Var | Bin)
+            ):
+                yield part.args[1], part.type.cols
+
+
+def made_in(parts: list[Part]) -> set[str]:
+    """The scalars that a body reads from tensors."""
+    found: set[str] = set()
+    for part in parts:
+        if isinstance(part, Step) and part.op == "read":
+            found.add(f"%{part.out}")
+        elif isinstance(part, Choice):
+            found |= made_in(part.then) | made_in(part.orelse)
+    return found
