@@ -21,8 +21,8 @@ from types import ModuleType, TracebackType
 from pto import ir
 from pto.errors import InputError, TraceError
 from pto.kernel import Kernel
-from pto.signature import Static
 from pto.legality import verify
+from pto.signature import Static
 from pto.text import parse
 
 Program = Kernel | ir.Kernel
