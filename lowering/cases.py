@@ -269,7 +269,7 @@ UNIT = {"f32": 2.0**-24, "bf16": 2.0**-8, "f16": 2.0**-11, "i32": 0.0}
 
 
 def tolerances(
-    kernel: ir.Kernel, bound: Bound, want: Mapping[str, Array], found: Mapping[str, Array]
+    kernel: ir.Kernel, bound: Bound, want: Mapping[str, Array], reference: Mapping[str, Array]
 ) -> dict[str, Array]:
     """How far each element of an output may lie from the exact result, and why.
 
@@ -279,20 +279,31 @@ def tolerances(
     * *float32*: every sum and every op on the way rounds once, ``n 2^-24 max(1, |want|max)`` with n
       the longest sum in a tile, plus the longest loop, plus the number of rows.
     * *16-bit values on the way* (the probabilities of attention, rounded before they meet V): twice
-      the largest effect that these roundings have on the very same data, ``found`` (all of them)
-      against the same program with all such casts left out.  Twice, because another order of the
-      float32 sums may round a value the other way.
+      the largest effect that these roundings have on the very same data: ``reference``, what
+      ``sequential`` gives, against the same program with all such casts left out.  Twice, because
+      another order of the float32 sums may round a value the other way.  Never more than twice one
+      rounding of the largest output, so that a wrong cast cannot excuse itself.
     """
     n = _roundings(kernel, bound)
     wide = without_casts(kernel)
-    exact = found if wide == kernel else sequential.run(wide, bound)
+    exact = reference if wide == kernel else sequential.run(wide, bound)
+    narrow = max(UNIT[t] for t in _cast_types(kernel))
     limits = {}
     for name, w in want.items():
         u, size = UNIT[kernel.param(name).dtype], float(np.max(np.abs(w), initial=1.0))
-        effect = np.abs(found[name].astype(np.float64) - exact[name].astype(np.float64))
-        cast = 2 * float(np.max(effect, initial=0.0, where=np.isfinite(effect)))
+        effect = np.abs(reference[name].astype(np.float64) - exact[name].astype(np.float64))
+        cast = 2 * min(float(np.max(effect, initial=0.0, where=np.isfinite(effect))), narrow * size)
         limits[name] = u * np.abs(w) + n * UNIT["f32"] * size + cast
     return limits
+
+
+def _cast_types(kernel: ir.Kernel) -> list[str]:
+    """Types that tiles are converted to on the way, f32 among them."""
+    rows = ir.all_rows(kernel.body)
+    return [
+        "f32",
+        *(r.out.type.dtype for r in rows if r.op == "astype" and isinstance(r.out, ir.Define)),
+    ]
 
 
 def without_casts(kernel: ir.Kernel) -> ir.Kernel:

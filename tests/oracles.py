@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-BF16_HALF_ULP = 2.0**-9
-"""Largest relative error of one rounding to bf16 (8 significant bits)."""
+BF16_MEAN_ERROR = 2.0**-9
+"""Half of the largest relative error of one rounding to bf16 (8 significant bits): the roundings
+of many probabilities average out."""
 
 
 def paged_case(
@@ -73,5 +74,5 @@ def paged_attention(case: dict[str, Any]) -> Array:
 
 
 def paged_tolerance(case: dict[str, Any]) -> float:
-    """Each probability is rounded to bf16 once, so ``|error| <= 2^-9 * max|v|``, plus float32."""
-    return BF16_HALF_ULP * float(np.nanmax(np.abs(case["value_cache"].astype(np.float32)))) + 1e-4
+    """Each probability is rounded to bf16 once; see ``BF16_MEAN_ERROR``; plus float32."""
+    return BF16_MEAN_ERROR * float(np.nanmax(np.abs(case["value_cache"].astype(np.float32)))) + 1e-4

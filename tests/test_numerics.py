@@ -1,7 +1,7 @@
 """Every executor against the float64 oracles: one test body, executors and shapes as parameters.
 
 Tolerances.  Paged attention: 3e-3 absolute for unit-scale inputs; the probabilities are rounded to
-bf16 (relative 2^-9 each) and average unit-scale values.  gemm: products of 16-bit inputs are exact
+bf16 (relative 2^-8 at most) and average unit-scale values.  gemm: products of 16-bit inputs are exact
 in float32, so only the float32 sums round: k 2^-24 of the sum of magnitudes, which is below
 4 sqrt(k) here.  rmsnorm: one rounding to the 16-bit output, plus float32 noise.
 """
