@@ -109,6 +109,10 @@ class Handover:
     def name(self) -> str:
         return f"{self.buffer.name}.{self.kind}"
 
+    @property
+    def pipes(self) -> str:
+        return f"{self.first.pipe} -> {self.then.pipe}"
+
 
 Chain = tuple[Handover, ...]
 
@@ -117,31 +121,35 @@ def with_events(kernel: Kernel, target: Target) -> Kernel:
     """Full and free events for every buffer that two pipes share."""
     edits, events, notes = Edits(), [], []
     used: dict[tuple[str, str, str], int] = {}
-    taken: dict[str, int] = {}
     needed, implied = without_implied(list(all_handovers(kernel)))
-    for h in needed:
-        name = h.name
-        taken[name] = taken.get(name, 0) + 1
-        name += str(taken[name]) if taken[name] > 1 else ""
-        core, pipes = h.buffer.core, f"{h.first.pipe} -> {h.then.pipe}"
-        start = used.get((core, h.first.pipe, h.then.pipe), 0)
-        if start + h.buffer.depth > target.event_ids:
-            notes.append(f"{name}: no {pipes} ids left, a barrier on all pipes stands for it")
-            barrier(edits, h.then, core)
+    names = event_names(needed)
+    for h, name in zip(needed, names, strict=True):
+        pipes = (h.buffer.core, h.first.pipe, h.then.pipe)
+        start, count = used.get(pipes, 0), h.buffer.depth
+        if start + count > target.event_ids:
+            notes.append(f"{name}: no {h.pipes} ids left, a barrier on all pipes stands for it")
+            barrier(edits, h.then, h.buffer.core)
             continue
-        used[core, h.first.pipe, h.then.pipe] = start + h.buffer.depth
-        ids = tuple(range(start, start + h.buffer.depth))
-        events.append(Event(core, name, h.first.pipe, h.then.pipe, ids))
-        attach(edits, Flag(name, h.first.index), h.first, core, "set")
-        attach(edits, Flag(name, h.then.index), h.then, core, "wait")
+        used[pipes] = start + count
+        events.append(Event(*pipes[:1], name, *pipes[1:], tuple(range(start, start + count))))
+        attach(edits, Flag(name, h.first.index), h.first, h.buffer.core, "set")
+        attach(edits, Flag(name, h.then.index), h.then, h.buffer.core, "wait")
     primed = [e for e in events if ".free" in e.name]
     body = applied(kernel.body, edits, ())
     body = (*prime_rows(primed, "set"), *body, *prime_rows(primed, "wait"))
-    notes += [
-        f"no {h.name} {h.first.pipe} -> {h.then.pipe}: implied by {', '.join(o.name for o in chain)}"
-        for h, chain in implied
-    ]
+    for h, chain in implied:
+        witness = " and ".join(dict.fromkeys(names[needed.index(o)] for o in chain))
+        notes.append(f"{h.buffer.name} {h.pipes}: implied by {witness}")
     return replace(kernel, body=body, events=tuple(ordered(events)), notes=(*kernel.notes, *notes))
+
+
+def event_names(handovers: list[Handover]) -> list[str]:
+    """``x.full`` and ``x.free``; a second one of a buffer gets a number."""
+    names: list[str] = []
+    for h in handovers:
+        n = 1 + sum(o.name == h.name for o in handovers[: len(names)])
+        names.append(h.name if n == 1 else f"{h.name}{n}")
+    return names
 
 
 def ordered(events: list[Event]) -> list[Event]:
@@ -229,14 +237,18 @@ def without_implied(
     kept = list(handovers)
     implied = []
     for h in handovers:
-        others = [
-            o for o in kept if o is not h and o.buffer.core == h.buffer.core and o.block == h.block
-        ]
-        chain = chained(h, others)
-        if chain:
+        others = siblings(h, kept)
+        if chained(h, others):
             kept.remove(h)
-            implied.append((h, chain))
-    return kept, implied
+            implied.append(h)
+    return kept, [(h, chained(h, siblings(h, kept))) for h in implied]
+
+
+def siblings(h: Handover, handovers: list[Handover]) -> list[Handover]:
+    """The others of its core and its block: those that repeat with it."""
+    return [
+        o for o in handovers if o is not h and o.buffer.core == h.buffer.core and o.block == h.block
+    ]
 
 
 def chained(h: Handover, others: list[Handover]) -> Chain:
