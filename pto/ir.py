@@ -25,6 +25,9 @@ buffer slot, which events to wait for and to set.  ``pto/text.py`` prints and pa
     view     ::= name '[' item {',' item} ']'     item ::= expr | ':' | expr ':+' int ['<' expr]
     flag     ::= name ['[' expr ']']
 
+``#`` starts a comment.  A line that starts with ``|`` continues the one before; the bar itself
+counts only before ``wait`` and ``set``, which may come several times.
+
 Meaning of the scheduled form:
 
 * Rows of one core run in the order written; each core reads only its own rows.  The vector rows
@@ -132,7 +135,13 @@ def binary(op: str, a: Expr, b: Expr) -> Expr:
         return b
     if op == "*" and zero in (a, b) or op == "%" and b == one:
         return zero
-    if op == "+" and isinstance(b, Const) and isinstance(a, Bin) and a.op == "+" and isinstance(a.b, Const):
+    if (
+        op == "+"
+        and isinstance(b, Const)
+        and isinstance(a, Bin)
+        and a.op == "+"
+        and isinstance(a.b, Const)
+    ):
         return binary("+", a.a, Const(a.b.value + b.value))
     return Bin(op, a, b)
 

@@ -127,7 +127,7 @@ def as_scalar(value: object, what: str = "a number or a traced scalar") -> Scala
         return value
     number = as_number(value)
     if number is None:
-        is_array = not isinstance(value, Traced) and getattr(value, "shape", ())
+        is_array = not isinstance(value, Traced) and getattr(value, "shape", None)
         hint = "give the kernel a tensor parameter for it and pto.load it" if is_array else ""
         fail(TraceError, f"expected {what}, found {noun(value)}", hint)
     return Scalar(ir.Const(number), None, isinstance(number, float))

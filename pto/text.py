@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import math
 import re
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pto.errors import ParseError
 from pto.ir import (
@@ -42,21 +45,28 @@ from pto.ir import (
     Var,
     View,
     Word,
+    own_rows,
 )
 from pto.types import DTYPE_BYTES, LAYOUTS, SPACES, TileType
 
 WIDTH = 100
 FUNCTIONS = ("min", "max", "cdiv")
 PRECEDENCE = {"<": 1, "<=": 1, "==": 1, "!=": 1, "+": 2, "-": 2, "*": 3, "/": 3, "//": 3, "%": 3}
-WORDS = (*DTYPE_BYTES, *PIPES)
-WORD_OPS = ("astype", "drain")
-"""The ops whose operands may be words: a dtype, a pipe."""
+WORDS = {("astype", 1): tuple(DTYPE_BYTES), ("drain", 0): PIPES}
+"""(op, operand) -> the words it may be."""
+
+COLUMNS = ("wait", "set")
+SYNC_COLUMN = 56
+BREAK = re.compile(r"(?<=\S) (?=\S)(?!wait |set )")
+"""A space at which a long line may go on in the next one."""
 
 # ---------------------------------------------------------------------------------- printer
 
 
 def number(value: Number) -> str:
     """A literal that reads back as the same value and type."""
+    if isinstance(value, bool):
+        value = int(value)
     if isinstance(value, float) and math.isinf(value):
         return "inf" if value > 0 else "-inf"
     return repr(value)
@@ -114,83 +124,131 @@ def statement(r: Row, kernel: Kernel) -> str:
     return f"{out}{r.op} {args}".rstrip()
 
 
-def flags(kind: str, found: tuple[Flag, ...]) -> list[str]:
-    return [f"| {kind} " + " ".join(_ring(f.name, f.index) for f in found)] if found else []
+def wrapped(text: str, margin: str) -> list[str]:
+    """``text`` on lines of at most ``WIDTH``; each further line starts with ``margin`` and ``| ``."""
+    lines = []
+    while len(text) > WIDTH:
+        least = len(text) - len(text.lstrip()) + 6
+        breaks = [m.start() for m in BREAK.finditer(text, least, WIDTH + 1)]
+        if not breaks:
+            break
+        lines.append(text[: breaks[-1]])
+        text = f"{margin}| {text[breaks[-1] + 1 :]}"
+    return [*lines, text]
 
 
-def row_lines(r: Row, kernel: Kernel, indent: str, column: int) -> list[str]:
-    """The line of a row, with its wait and set columns at ``column`` or on lines of their own."""
+def flags(kind: str, found: tuple[Flag, ...], width: int = sys.maxsize) -> list[str]:
+    """``| wait a b c``: as many flags to a line as fit into ``width``, at least one."""
+    lines: list[str] = []
+    for flag in found:
+        name = _ring(flag.name, flag.index)
+        if lines and len(lines[-1]) + 1 + len(name) <= width:
+            lines[-1] += " " + name
+        else:
+            lines.append(f"| {kind} {name}")
+    return lines
+
+
+def row_lines(r: Row, kernel: Kernel, indent: str) -> list[str]:
+    """The line of a row, with its wait and set columns behind it or on lines of their own."""
     place = f"{r.core:<6} {r.shift:+d}  {r.pipe:<4}  ".replace("+0", " 0") if r.core else ""
     text = indent + place + statement(r, kernel)
+    margin = indent + " " * (len(place) + 2)
     sync = flags("wait", r.wait) + flags("set", r.set)
     if not sync:
-        return [text]
-    joined = f"{text:<{column}} {' '.join(sync)}"
+        return wrapped(text, margin)
+    columns = " ".join(sync)
+    column = min(SYNC_COLUMN, WIDTH - 1 - len(columns))
+    joined = f"{text:<{max(column, 0)}} {columns}"
     if len(joined) <= WIDTH:
         return [joined]
-    margin = indent + " " * 14
-    below = f"{margin}{' '.join(sync)}"
-    return [text, below] if len(below) <= WIDTH else [text] + [margin + s for s in sync]
+    if len(margin) + len(columns) <= WIDTH:
+        return [*wrapped(text, margin), margin + columns]
+    room = WIDTH - len(margin)
+    split = flags("wait", r.wait, room) + flags("set", r.set, room)
+    return [*wrapped(text, margin), *(margin + line for line in split)]
 
 
 def block_lines(block: Block, kernel: Kernel, depth: int) -> list[str]:
     """The lines of a block, indented by two per level."""
     indent = "  " * depth
     lines: list[str] = []
+
+    def add(text: str) -> None:
+        lines.extend(wrapped(indent + text, indent + "    "))
+
     for node in block:
         if isinstance(node, Row):
-            lines += row_lines(node, kernel, indent, 56)
+            lines += row_lines(node, kernel, indent)
         elif isinstance(node, Loop):
             names = node.index + (f", {node.total}" if node.total else "")
-            lines.append(f"{indent}for {names} in 0 .. {expr(node.trips)}:")
+            add(f"for {names} in 0 .. {expr(node.trips)}:")
             for c in node.carry:
-                lines.append(
-                    f"{indent}  carry {c.name}: {c.type} from {operand(c.init, kernel)} last {c.last}"
-                )
+                add(f"  carry {c.name}: {c.type} from {operand(c.init, kernel)} last {c.last}")
             lines += block_lines(node.body, kernel, depth + 1)
             if node.result:
-                lines.append(
-                    f"{indent}  yield {', '.join(operand(x, kernel) for x in node.result)}"
-                )
+                add(f"  yield {', '.join(operand(x, kernel) for x in node.result)}")
         else:
-            lines.append(f"{indent}if {expr(node.test)}:")
+            add(f"if {expr(node.test)}:")
             lines += block_lines(node.then, kernel, depth + 1)
             if node.orelse:
-                lines.append(f"{indent}else:")
+                add("else:")
                 lines += block_lines(node.orelse, kernel, depth + 1)
     return lines
 
 
-def buffer_line(b: Buffer) -> str:
-    slot = f"{b.name}[{b.depth}]"
-    return f"buffer {b.core:<6} {b.space:<4} {slot:<14} {b.type!s:<15} {b.layout}  at {b.at:<6} by {b.stride}"
+def table(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows of a table as lines, every column as wide as its longest entry."""
+    cells = [list(r) for r in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [" ".join(f"{x:<{w}}" for x, w in zip(r, widths, strict=True)) for r in cells]
 
 
-def event_line(e: Event) -> str:
-    ids = " ".join(map(str, e.ids))
-    return f"event {e.core:<6} {e.name:<18} {e.src:<4} -> {e.dst:<4} id {ids}"
+def used_bytes(buffers: Sequence[Buffer]) -> list[str]:
+    """One comment per core: how much of each memory the buffers take."""
+    ends: dict[str, dict[str, int]] = {}
+    for b in buffers:
+        spaces = ends.setdefault(b.core, {})
+        spaces[b.space] = max(spaces.get(b.space, 0), b.at + b.depth * b.stride)
+    return [
+        f"# {core} uses " + ", ".join(f"{end / 1024:g}K of {space}" for space, end in spaces.items())
+        for core, spaces in ends.items()
+    ]
 
 
-def fifo_line(f: Fifo) -> str:
-    return f"fifo {f.name}  {f.direction} [{f.depth}] {f.type}  flag {f.flag}"
-
-
-def param_line(p: Param) -> str:
+def _param_columns(p: Param) -> tuple[str, ...]:
     shape = "" if p.shape is None else f"[{', '.join(map(str, p.shape))}]"
-    return f"param {p.name:<14} {p.direction:<6} {p.dtype}{shape}"
+    return "param", p.name, p.direction, f"{p.dtype}{shape}"
+
+
+def _buffer_columns(b: Buffer) -> tuple[str, ...]:
+    slots = f"{b.name}[{b.depth}]"
+    return "buffer", b.core, b.space, slots, str(b.type), b.layout, f"at {b.at}", f"by {b.stride}"
+
+
+def _fifo_columns(f: Fifo) -> tuple[str, ...]:
+    return "fifo", f.name, f.direction, f"[{f.depth}]", str(f.type), f"flag {f.flag}"
+
+
+def _event_columns(e: Event) -> tuple[str, ...]:
+    return "event", e.core, e.name, e.src, "->", e.dst, f"id {' '.join(map(str, e.ids))}"
 
 
 def print_kernel(k: Kernel) -> str:
     """The whole kernel as text, ending in a newline."""
-    lines = [f"kernel {k.name}" + (f" on {k.target}" if k.target else "")]
-    lines += [f"static {n} = {number(v) if not isinstance(v, str) else v}" for n, v in k.statics]
-    lines += [param_line(p) for p in k.params]
-    lines.append("grid " + ", ".join(map(expr, k.grid)))
-    lines += [buffer_line(b) for b in k.buffers]
-    lines += [fifo_line(f) for f in k.fifos]
-    lines += [event_line(e) for e in k.events]
-    lines += [f"note {n}" for n in k.notes]
+    header = [f"kernel {k.name}" + (f" on {k.target}" if k.target else "")]
+    header += [f"static {n} = {number(v) if not isinstance(v, str) else v}" for n, v in k.statics]
+    header += table(map(_param_columns, k.params))
+    header.append("grid " + ", ".join(map(expr, k.grid)))
+    header += used_bytes(k.buffers)
+    header += table(map(_buffer_columns, k.buffers))
+    header += table(map(_fifo_columns, k.fifos))
+    header += table(map(_event_columns, k.events))
+    header += [f"note {n}" for n in k.notes]
+    lines = [part for line in header for part in wrapped(line.rstrip(), "    ")]
     lines.append("")
+    if any(r.core for r in own_rows(k.body)):
+        lines.append("# core it  pipe  statement")
     lines += block_lines(k.body, k, 0)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -198,14 +256,18 @@ def print_kernel(k: Kernel) -> str:
 # ----------------------------------------------------------------------------------- parser
 
 TOKEN = re.compile(
-    r"\s*(?:(?P<float>\d+\.\d*(?:e[+-]?\d+)?|\d+e[+-]?\d+)|(?P<int>\d+)|"
+    r"\s*(?:(?P<float>\d+\.(?!\.)\d*(?:e[+-]?\d+)?|\d+e[+-]?\d+)|(?P<int>\d+)|"
     r"(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_]\w*)*)|(?P<op>\.\.|->|//|<=|==|!=|:\+|[-+*/%<>()\[\],:=|.]))"
 )
 
 
 @dataclass
 class Line:
-    """One logical line (continuations joined) as tokens, with the cursor of its reader."""
+    """One logical line (continuations joined) as tokens, with the cursor of its reader.
+
+    ``pieces``: (line number, column, text) of every physical line; ``places``: the same for every
+    token, with the column behind it.
+    """
 
     file: str
     number: int
@@ -213,19 +275,40 @@ class Line:
     text: str
     tokens: list[str] = field(default_factory=list)
     at: int = 0
+    pieces: list[tuple[int, int, str]] = field(default_factory=list)
+    places: list[tuple[int, int, int]] = field(default_factory=list)
+    source: Sequence[str] = ()
 
-    def fail(self, message: str, hint: str = "") -> ParseError:
-        return ParseError(message, Loc(self.file, self.number), hint)
+    def fail(self, message: str, hint: str = "", here: bool = False) -> ParseError:
+        """The error at the last token that was read, or (``here``) at the next one."""
+        at = self.at if here else max(self.at - 1, 0)
+        if at < len(self.places):
+            line, col, end_col = self.places[at]
+        else:
+            line, col, text = self.pieces[-1] if self.pieces else (self.number, 0, "")
+            col = col + len(text.rstrip())
+            end_col = col + 1
+        if self.source and self.file.startswith("<"):
+            import linecache
+
+            linecache.cache[self.file] = (1, None, [f"{s}\n" for s in self.source], self.file)
+        return ParseError(message, Loc(self.file, line, col, end_col), hint)
 
     @property
     def peek(self) -> str:
         return self.tokens[self.at] if self.at < len(self.tokens) else ""
 
-    def next(self) -> str:
+    def next(self, what: str = "more") -> str:
         token = self.peek
         if not token:
-            raise self.fail("the line ends too early")
+            raise self.fail(f"the line ends where {what} is expected", here=True)
         self.at += 1
+        return token
+
+    def name(self, what: str) -> str:
+        token = self.next(f"the name of a {what}")
+        if not (token[0].isalpha() or token[0] == "_"):
+            raise self.fail(f"expected the name of a {what}, found '{token}'")
         return token
 
     def accept(self, token: str) -> bool:
@@ -235,52 +318,69 @@ class Line:
         return False
 
     def expect(self, token: str) -> None:
-        found = self.peek or "the end of the line"
         if not self.accept(token):
-            raise self.fail(f"expected '{token}', found '{found}'")
+            found = f"'{self.peek}'" if self.peek else "the end"
+            raise self.fail(f"expected '{token}', found {found}", here=True)
 
     def integer(self) -> int:
         sign = -1 if self.accept("-") else 1
-        token = self.next()
+        token = self.next("an integer")
         if not token.isdigit():
             raise self.fail(f"expected an integer, found '{token}'")
         return sign * int(token)
 
     def word(self, known: tuple[str, ...], what: str) -> str:
-        token = self.next()
+        token = self.next(f"a {what}")
         if token not in known:
             raise self.fail(f"'{token}' is not a {what}", f"one of: {', '.join(known)}")
         return token
 
     def end(self) -> None:
         if self.peek:
-            raise self.fail(f"'{self.peek}' is too much on this line")
+            raise self.fail(f"'{self.peek}' is too much on this line", here=True)
 
 
 def tokens_of(line: Line) -> list[str]:
-    out, at = [], 0
-    text = line.text.rstrip()
-    while at < len(text):
-        m = TOKEN.match(text, at)
-        if m is None:
-            raise line.fail(f"cannot read '{text[at:].strip()[:20]}'")
-        out.append(m.group().strip())
-        at = m.end()
+    """The tokens of ``line.text`` or, if there are any, of its pieces."""
+    out = []
+    line.pieces = line.pieces or [(line.number, line.indent, line.text)]
+    for number, column, text in line.pieces:
+        text, at = text.rstrip(), 0
+        while at < len(text):
+            m = TOKEN.match(text, at)
+            if m is None:
+                start = column + at + len(text[at:]) - len(text[at:].lstrip())
+                line.places.append((number, start, start + 1))
+                line.at = len(line.places)
+                raise line.fail(f"cannot read '{text[at:].strip()[:20]}'")
+            token = m.group().strip()
+            out.append(token)
+            line.places.append((number, column + m.end() - len(token), column + m.end()))
+            at = m.end()
     return out
 
 
 def logical_lines(source: str, file: str) -> list[Line]:
     """Lines without comments and blanks; a line that starts with ``|`` continues the one before."""
     lines: list[Line] = []
-    for n, raw in enumerate(source.splitlines(), 1):
-        is_note = raw.lstrip().startswith("note ")
-        text = raw if is_note else raw.split("#", 1)[0]
-        if not text.strip():
+    physical = source.splitlines()
+    for n, raw in enumerate(physical, 1):
+        bare = raw.strip()
+        is_note = bare.startswith("note ")
+        continues = bare.startswith("|") and bool(lines)
+        if not is_note and not (continues and lines[-1].text.startswith("note ")):
+            bare = raw.split("#", 1)[0].strip()
+        if not bare:
             continue
-        if text.lstrip().startswith("|") and lines:
-            lines[-1].text += " " + text.strip()
-            continue
-        lines.append(Line(file, n, len(text) - len(text.lstrip()), text.strip()))
+        indent = len(raw) - len(raw.lstrip())
+        if continues:
+            more = bare[1:].lstrip()
+            is_column = more.split(" ", 1)[0] in COLUMNS
+            piece = bare if is_column else more
+            lines[-1].text += f" {piece}"
+            lines[-1].pieces.append((n, indent + len(bare) - len(piece), piece))
+        else:
+            lines.append(Line(file, n, indent, bare, pieces=[(n, indent, bare)], source=physical))
     for line in lines:
         if not line.text.startswith("note "):
             line.tokens = tokens_of(line)
@@ -301,7 +401,7 @@ class Parser:
     @property
     def line(self) -> Line:
         if self.at >= len(self.lines):
-            raise ParseError("the text ends too early", Loc(self.file, 1))
+            raise ParseError("the text ends too early", self.lines[-1].fail("").loc if self.lines else None)
         return self.lines[self.at]
 
     # scalars
@@ -389,19 +489,21 @@ class Parser:
         x.expect("[")
         items = []
         for k, dim in enumerate(shape):
-            if k:
-                x.expect(",")
+            if k and not x.accept(","):
+                raise x.fail(f"'{name}' has {len(shape)} dimensions, found {k}", here=True)
             items.append(self.view_item(x, dim))
+        if x.peek == ",":
+            raise x.fail(f"'{name}' has {len(shape)} dimensions, found more", here=True)
         x.expect("]")
         return View(name, tuple(items))
 
     def is_tensor(self, name: str) -> bool:
         return name in self.params and self.params[name].shape is not None
 
-    def argument(self, x: Line, op: str) -> Operand:
+    def argument(self, x: Line, op: str, k: int) -> Operand:
         name = x.peek
-        if op in WORD_OPS and name in WORDS:
-            return Word(x.next())
+        if (op, k) in WORDS:
+            return Word(x.word(WORDS[op, k], "dtype" if op == "astype" else "pipe"))
         if name.removesuffix(".T") in self.tiles:
             return self.ref(x)
         if self.is_tensor(name):
@@ -453,15 +555,15 @@ class Parser:
         while x.peek and x.peek != "|":
             if args:
                 x.expect(",")
-            args.append(self.argument(x, op))
+            args.append(self.argument(x, op, len(args)))
         waits: tuple[Flag, ...] = ()
         sets: tuple[Flag, ...] = ()
         while x.accept("|"):
-            kind = x.word(("wait", "set"), "column")
+            kind = x.word(COLUMNS, "column")
             if kind == "wait":
-                waits = self.flag_list(x)
+                waits += self.flag_list(x)
             else:
-                sets = self.flag_list(x)
+                sets += self.flag_list(x)
         x.end()
         return Row(op, out, tuple(args), core, pipe, shift, waits, sets, Loc(x.file, x.number))
 
@@ -477,7 +579,8 @@ class Parser:
         x.expect(":")
         x.end()
         self.at += 1
-        carry, result = [], ()
+        carry: list[Carry] = []
+        result: tuple[Ref, ...] = ()
         while (
             self.at < len(self.lines) and self.line.indent > x.indent and self.line.peek == "carry"
         ):
@@ -619,7 +722,7 @@ class Parser:
         target = x.next() if x.accept("on") else ""
         x.end()
         self.at += 1
-        found: dict[str, list] = {
+        found: dict[str, list[Any]] = {
             k: [] for k in ("static", "param", "buffer", "fifo", "event", "note", "grid")
         }
         while self.at < len(self.lines):

@@ -92,8 +92,8 @@ class Trace:
             hint = f"{hint}_{op}"
         return self.fresh(hint or op)
 
-    def emit(self, row: ir.Row) -> None:
-        self.scope.nodes.append(row)
+    def emit(self, node: ir.Node) -> None:
+        self.scope.nodes.append(node)
 
     def let(self, hint: str, expr: ir.Expr, frame: FrameType | None) -> str:
         """A row that names a scalar expression; its name."""
