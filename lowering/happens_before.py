@@ -28,7 +28,6 @@ from lowering.hazard_code import (
     BARRIER_ALL,
     DRAIN,
     ENTER,
-    GUARD,
     HEAD,
     LONG,
     NEXT,
@@ -83,7 +82,12 @@ class State:
     )  # fmt: skip
 
     def __init__(self, code: Code) -> None:
-        pipes, loops, atoms, rings = len(code.pipes), len(code.loops), len(code.atoms), len(code.rings)
+        pipes, loops, atoms, rings = (
+            len(code.pipes),
+            len(code.loops),
+            len(code.atoms),
+            len(code.rings),
+        )
         self.pc = [0, 0]
         self.step = [[-1] * loops, [-1] * loops]  # steps begun in the running entry, -1: outside
         self.trips = [[UNKNOWN] * loops, [UNKNOWN] * loops]
@@ -233,7 +237,13 @@ class Run:
             elif j < least:
                 return 1
             else:
-                self.needs[c] = ("loop", loop, entry, j, self.instance(c, self.code.loops[loop].scope))
+                self.needs[c] = (
+                    "loop",
+                    loop,
+                    entry,
+                    j,
+                    self.instance(c, self.code.loops[loop].scope),
+                )
                 return 0
         if n and j < n + span:
             return 1
@@ -310,28 +320,30 @@ class Run:
         for a, s in reads:
             w = writer[a]
             if w < 0:
-                self._hazard(Found("uninitialised", "reads what was never written", None, (p, row), a, slot=s))
+                self._hazard(
+                    Found(
+                        "uninitialised", "reads what was never written", None, (p, row), a, slot=s
+                    )
+                )
             elif clock[w] < written[a]:
                 self._hazard(Found("RAW", "", (w, written[a]), (p, row), a, slot=s))
             elif slots[a] != s:
                 self._hazard(Found("overwritten", "", (w, written[a]), (p, row), a, slot=s))
             old = reader[a]
-            if not old:
-                reader[a] = ((p, row),)
-            elif len(old) == 1 and old[0][0] == p:
+            if not old or len(old) == 1 and old[0][0] == p:
                 reader[a] = ((p, row),)
             else:
                 reader[a] = (*(x for x in old if x[0] != p), (p, row))
         for a, s in writes:
-            w = writer[a]
-            if w >= 0 and clock[w] < written[a]:
-                self._hazard(Found("WAW", "", (w, written[a]), (p, row), a, slot=s))
             if reader[a]:
                 for q, r in reader[a]:
                     # a pipe reads before it writes: benign on V, and a row's own operands
                     if clock[q] < r and not (q == p and (r == row or self.code.pipes[p][1] == "V")):
                         self._hazard(Found("WAR", "", (q, r), (p, row), a, slot=s))
                 reader[a] = ()
+            w = writer[a]
+            if w >= 0 and clock[w] < written[a]:
+                self._hazard(Found("WAW", "", (w, written[a]), (p, row), a, slot=s))
             writer[a], written[a], slots[a] = p, row, s
         clocks[p] = clock
         if tensor:
@@ -412,7 +424,9 @@ class Run:
         r = self.code.rings[ring]
         return r.first_atom + index % r.fifo.depth, -2
 
-    def _check_local(self, ins: tuple[Any, ...], effect: tuple[Any, ...], ring: int, at: tuple[int, int]) -> None:
+    def _check_local(
+        self, ins: tuple[Any, ...], effect: tuple[Any, ...], ring: int, at: tuple[int, int]
+    ) -> None:
         """The library puts pop number k into slot k mod depth of the local ring."""
         slot = effect[2][0][1]
         name = self.code.slot_buffer[slot]
@@ -456,7 +470,11 @@ class Run:
                     level += 1
                 q = code.steps[other].pipe
                 if levels[level] and clock[q] < r:
-                    kind = ("WAW" if step.writes_tensor else "RAW") if code.steps[other].writes_tensor else "WAR"
+                    kind = (
+                        ("WAW" if step.writes_tensor else "RAW")
+                        if code.steps[other].writes_tensor
+                        else "WAR"
+                    )
                     self._hazard(Found(kind, "tensor", (q, r), (p, row)))
         kept = [(where, row)]
         seen: set[tuple[int, ...]] = {()}
@@ -470,7 +488,9 @@ class Run:
     def _iterations(self, c: int, loops: tuple[int, ...], ins: tuple[Any, ...]) -> tuple[int, ...]:
         return tuple(self.instance(c, x, ins[3] if x == ins[2] else -1) for x in loops)
 
-    def _age(self, at: tuple[int, ...], now: tuple[int, ...], loops: tuple[int, ...]) -> tuple[int, ...]:
+    def _age(
+        self, at: tuple[int, ...], now: tuple[int, ...], loops: tuple[int, ...]
+    ) -> tuple[int, ...]:
         """How long ago an iteration was; beyond the skew of a loop it is past for good."""
         found = []
         for x, y, loop in zip(at, now, loops, strict=True):
@@ -487,14 +507,28 @@ class Run:
         for f, sent in enumerate(state.flag):
             if sent is not None:
                 at = self.log.setter.get(f) if self.log is not None else None
-                self._hazard(Found("leftover", "the flag is still set at the end of the kernel", at, None, flag=f))
-        for k, r in enumerate(code.rings):
+                self._hazard(
+                    Found(
+                        "leftover",
+                        "the flag is still set at the end of the kernel",
+                        at,
+                        None,
+                        flag=f,
+                    )
+                )
+        for k in range(len(code.rings)):
             if state.data[k] or state.pushed[k] != state.popped[k]:
                 text = f"{state.pushed[k]} pushes, {state.popped[k]} pops, {len(state.data[k])} records left"
                 self._hazard(Found("fifo", text, ring=k))
         for p, row in enumerate(state.gm):
             if row and state.clock[code.scalar[code.core_of[p]]][p] < row:
-                self._hazard(Found("undrained", "a write to GM may be unfinished when the kernel ends", (p, row)))
+                self._hazard(
+                    Found(
+                        "undrained",
+                        "a write to GM may be unfinished when the kernel ends",
+                        (p, row),
+                    )
+                )
 
     def _deadlock(self, done: list[bool]) -> None:
         waiting = []
@@ -502,7 +536,9 @@ class Run:
             if not done[c]:
                 ins = self.code.code[c][self.state.pc[c]]
                 what = "data" if ins[6] == POP else "a free slot"
-                waiting.append(f"the {('cube', 'vector')[c]} core waits for {what} of {self.code.rings[ins[7]].fifo.name}")
+                waiting.append(
+                    f"the {('cube', 'vector')[c]} core waits for {what} of {self.code.rings[ins[7]].fifo.name}"
+                )
         text = " and ".join(waiting) + ("; the other core has ended" if len(waiting) == 1 else "")
         stuck = next(c for c in (0, 1) if not done[c])
         ins = self.code.code[stuck][self.state.pc[stuck]]

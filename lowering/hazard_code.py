@@ -1,9 +1,7 @@
 """A scheduled kernel as flat code for the hazard checker, one instruction list per core.
 
-In: a scheduled ``Kernel``.  Out: ``Code``: instructions as plain tuples, every on-chip byte
-interval, FIFO slot and flag as a small integer, and what the placement alone gets wrong
-(``Code.faults``).  Invariant: nothing behind this module looks at a name again: memory is judged by
-its bytes (an *atom* is an interval that no slot splits further), a flag by (core, src, dst, id).
+In: a scheduled ``Kernel``.  Out: ``Code``: instructions as plain tuples over the numbers of
+``lowering/hazard_places.py``, and what no execution is needed to see is wrong (``Code.faults``).
 
 Scalars are inlined, so an index is an expression over loop counters ``i#L`` (iteration of loop L)
 and ``u#L`` (running total of loop L).  The values of a counter that any index can tell apart
@@ -17,21 +15,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import lcm
+from typing import Any
 
-from lowering.regions import Region, disjoint, region_of
+from lowering.hazard_places import MEMORY_OF, Places
+from lowering.regions import Region, region_of
 from lowering.target import Target
+from lowering.tensor_conflicts import tensor_conflicts
 from pto.ir import (
+    BUILTINS,
     CORES,
     Bin,
     Block,
-    Branch,
-    Buffer,
     Const,
-    Event,
     Expr,
-    Fifo,
     Kernel,
-    Loc,
     Loop,
     Queue,
     Ref,
@@ -43,10 +40,10 @@ from pto.ir import (
     Word,
     evaluate,
     names_in,
-    own_rows,
     substitute,
 )
 from pto.ops import OPS
+from pto.text import expr
 
 ROW, HEAD, NEXT, ENTER, GUARD, RANGE = range(6)
 PLAIN, PUSH, PUSH_DATA, RECORD, POP, BARRIER, BARRIER_ALL, DRAIN = range(8)
@@ -54,33 +51,9 @@ KINDS = {"push": PUSH, "push_data": PUSH_DATA, "record": RECORD, "pop": POP, "dr
 LONG = 32
 """A loop of at most so many constant iterations is simply run."""
 
-MEMORY_OF = {
-    "MTE2": ((), ("l1", "ub")),
-    "MTE1": (("l1",), ("l0a", "l0b")),
-    "M": (("l0a", "l0b", "l0c"), ("l0c",)),
-    "FIX": (("l0c",), ("l1",)),
-    "MTE3": (("ub", "l1"), ()),
-    "V": (("ub",), ("ub",)),
-}
-"""Pipe -> on-chip spaces it reads, and writes (MACHINE.md 3.1 and 6.1)."""
-
-SPACES_OF = {"cube": ("l1", "l0a", "l0b", "l0c"), "vector": ("ub",)}
-BOXED = ("nz", "zn", "zz")
-
 
 class Refused(Exception):
     """The program cannot be decided; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something wrong that no execution is needed to see."""
-
-    kind: str
-    text: str
-    row: Row | None = None
-    other: Row | None = None
-    buffer: str = ""
 
 
 @dataclass(slots=True)
@@ -129,6 +102,17 @@ class Test:
     variables: tuple[Variable, ...] = ()
 
 
+Instruction = tuple[Any, ...]
+"""(ROW, step, loop, offset, variables, pipe, kind, ring or drained pipe, effects by counters, 1 if
+it touches a written tensor), (ENTER, loop), (HEAD, loop, exit), (NEXT, loop, head), (RANGE, loop,
+offset, skip) or (GUARD, test, wanted, loop, offset, variables, skip).  A row or node runs for
+iteration step - offset of its loop."""
+
+Effect = tuple[
+    tuple[int, ...], tuple[tuple[int, int], ...], tuple[tuple[int, int], ...], tuple[int, ...]
+]
+"""(flags waited for, (atom, slot) read, (atom, slot) written, flags set)."""
+
 Variable = tuple[int, int, int, int, int]
 """(1 if it is the running total, loop, offset from the step to the iteration, modulus, exact)."""
 
@@ -150,36 +134,6 @@ class Step:
     region: Region | None = None
     writes_tensor: bool = False
     tracked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Flagged:
-    """One physical flag."""
-
-    core: int
-    src: int
-    dst: int
-    id: int
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Atom:
-    """A byte interval that no slot splits further."""
-
-    space: str
-    core: str
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ring:
-    """A FIFO: producer side and consumer side, and its slots as atoms."""
-
-    fifo: Fifo
-    period: int
-    first_atom: int
 
 
 def least(e: Expr, positive: frozenset[str]) -> int:
@@ -204,162 +158,26 @@ def least(e: Expr, positive: frozenset[str]) -> int:
     return max(bound(e) or 0, 0)
 
 
-def footprint(b: Buffer) -> int:
-    """Bytes of one slot: whole boxes where the layout has boxes (MACHINE.md 2.3, 2.4)."""
-    unit = b.type.size_bytes // max(b.type.rows * b.type.cols, 1)
-    rows, cols = b.type.rows, b.type.cols
-    if b.layout not in BOXED:
-        return b.type.size_bytes
-    wide = 16 if b.space == "l0c" else 32 // unit
-    tall, broad = (wide, 16) if b.layout == "zn" else (16, wide)
-    return -(-rows // tall) * tall * -(-cols // broad) * broad * unit
-
-
-class Code:
+class Code(Places):
     """The compiled kernel.  ``code[c]`` is the instruction list of core ``c``."""
 
     def __init__(self, kernel: Kernel, target: Target) -> None:
-        self.kernel, self.target = kernel, target
-        self.faults: list[Fault] = []
+        super().__init__(kernel, target)
         self.loops: list[LoopCode] = []
         self.steps: list[Step] = []
         self.tests: list[Test] = []
         self.counters: Counters = {}
         self.opaque: dict[str, frozenset[str]] = {}
         self.opaque_of: dict[tuple[str, tuple[Expr | Span, ...]], str] = {}
-        self.buffers = {b.name: b for b in kernel.buffers}
-        self.fifos = {f.name: f for f in kernel.fifos}
-        self.events = {e.name: e for e in kernel.events}
         self.positive = frozenset(kernel.dims)
-        self.code: list[list[tuple]] = [[], []]
-        self._number_pipes()
-        self._number_atoms()
-        self._number_flags()
-        self._check_placement()
-        self._compile(kernel.body, -1, [{}, {}], (), (), [True, True])
+        self.code: list[list[Instruction]] = [[], []]
+        self._compile(kernel.body, -1, [{}, {}], (), ())
         for c in (0, 1):
             self.code[c].append((NEXT, -1, 0))
         self._group_loops()
-        self._track_tensors()
-        self._check_scalar_reads()
+        self.meets = tensor_conflicts(self, self.steps)
         self._finish_variables()
         self._accessors()
-
-    # numbering
-
-    def _number_pipes(self) -> None:
-        used = {("cube", "S"), ("vector", "S")}
-        for r in _rows(self.kernel.body):
-            if r.pipe and r.pipe != "ALL":
-                used.add((r.core, r.pipe))
-            if r.op == "drain":
-                used.update((r.core, a.name) for a in r.args if isinstance(a, Word))
-        for e in self.kernel.events:
-            used |= {(e.core, e.src), (e.core, e.dst)}
-        order = sorted(used, key=lambda p: (CORES.index(p[0]) if p[0] in CORES else 2, p[1] != "S", p[1]))
-        self.pipes = [p for p in order if p[0] in CORES]
-        self.pipe_number = {p: k for k, p in enumerate(self.pipes)}
-        self.core_pipes = [[k for k, p in enumerate(self.pipes) if p[0] == core] for core in CORES]
-        self.scalar = [self.pipe_number[core, "S"] for core in CORES]
-        self.core_of = [CORES.index(p[0]) for p in self.pipes]
-
-    def _number_atoms(self) -> None:
-        self.atoms: list[Atom] = []
-        self.slots: dict[tuple[str, int], int] = {}
-        self.slot_atoms: list[tuple[int, ...]] = []
-        self.slot_name: list[str] = []
-        self.slot_buffer: list[str] = []
-        places: dict[tuple[str, str], list[tuple[int, int, str, int]]] = {}
-        for b in self.kernel.buffers:
-            for s in range(b.depth):
-                low = b.at + s * b.stride
-                places.setdefault((b.core, b.space), []).append((low, low + footprint(b), b.name, s))
-        for (core, space), found in places.items():
-            cuts = sorted({x for low, high, *_ in found for x in (low, high)})
-            numbers: dict[int, int] = {}
-            for low, high, name, s in found:
-                inside = [c for c in cuts if low <= c < high]
-                for c in inside:
-                    if c not in numbers:
-                        numbers[c] = len(self.atoms)
-                        self.atoms.append(Atom(space, core, c, cuts[cuts.index(c) + 1]))
-                self.slots[name, s] = len(self.slot_atoms)
-                self.slot_atoms.append(tuple(numbers[c] for c in inside))
-                self.slot_buffer.append(name)
-                self.slot_name.append(f"{name}[{s}]" if self.buffers[name].depth > 1 else name)
-        self.rings: list[Ring] = []
-        self.ring_number = {f.name: k for k, f in enumerate(self.kernel.fifos)}
-        for f in self.kernel.fifos:
-            self.rings.append(Ring(f, self.target.ring_period.get(f.depth, f.depth), len(self.atoms)))
-            for s in range(f.depth):
-                self.atoms.append(Atom("gm", f.name, s * f.slot_bytes, (s + 1) * f.slot_bytes))
-        self.first_ring_slot = len(self.slot_atoms)
-
-    def _number_flags(self) -> None:
-        self.flags: list[Flagged] = []
-        self.flag_number: dict[tuple[int, int, int], int] = {}
-        self.event_flags: dict[str, tuple[int, ...]] = {}
-        for e in self.kernel.events:
-            src, dst = self.pipe_number[e.core, e.src], self.pipe_number[e.core, e.dst]
-            numbers = []
-            for k, n in enumerate(e.ids):
-                name = f"{e.name}[{k}]" if len(e.ids) > 1 else e.name
-                key = (src, dst, n)
-                if key in self.flag_number:
-                    other = self.flags[self.flag_number[key]].name
-                    text = f"{name} and {other} are one flag: {e.core} {e.src} -> {e.dst} id {n}"
-                    self.faults.append(Fault("id", text))
-                else:
-                    self.flag_number[key] = len(self.flags)
-                    self.flags.append(Flagged(CORES.index(e.core), src, dst, n, name))
-                numbers.append(self.flag_number[key])
-            self.event_flags[e.name] = tuple(numbers)
-
-    # placement
-
-    def _fault(self, kind: str, text: str, row: Row | None = None, buffer: str = "") -> None:
-        self.faults.append(Fault(kind, text, row, None, buffer))
-
-    def _check_placement(self) -> None:
-        t = self.target
-        for b in self.kernel.buffers:
-            self._check_buffer(b)
-        for e in self.kernel.events:
-            self._check_event(e)
-        taken: dict[int, str] = {}
-        for f in self.kernel.fifos:
-            for flag in (f.flag, f.flag + 1):
-                if not 0 <= flag < t.fifo_flags:
-                    self._fault("id", f"fifo {f.name}: cross-core flag {flag} is not in 0..{t.fifo_flags - 1}")
-                if flag in taken:
-                    self._fault("id", f"fifo {f.name} and fifo {taken[flag]} share cross-core flag {flag}")
-                taken.setdefault(flag, f.name)
-            if f.depth not in t.ring_period or f.depth > 15:
-                self._fault("fifo", f"fifo {f.name}: {f.depth} slots, the counter of a flag ends at 15")
-
-    def _check_buffer(self, b: Buffer) -> None:
-        t = self.target
-        if b.space not in SPACES_OF.get(b.core, ()):
-            self._fault("place", f"{b.name}: the {b.core} core has no {b.space}", buffer=b.name)
-            return
-        last = b.at + (b.depth - 1) * b.stride + footprint(b)
-        if b.at < 0 or b.depth < 1 or last > t.capacity_bytes[b.space]:
-            text = f"{b.name} ends at byte {last} of {t.capacity_bytes[b.space]} in {b.space}"
-            self._fault("capacity", text, buffer=b.name)
-        align = t.align_bytes[b.space]
-        if b.at % align or (b.depth > 1 and b.stride % align):
-            text = f"{b.name} at {b.at} by {b.stride}: {b.space} needs multiples of {align} bytes"
-            self._fault("alignment", text, buffer=b.name)
-
-    def _check_event(self, e: Event) -> None:
-        t = self.target
-        for n in e.ids:
-            if not 0 <= n < t.event_ids:
-                self._fault("id", f"{e.name}: id {n} is not in 0..{t.event_ids - 1}")
-            if e.dst == "S" and n == t.drain_id:
-                self._fault("id", f"{e.name}: {e.src} -> S id {n} is left for drains")
-        if e.src == e.dst:
-            self._fault("event", f"{e.name}: an event from {e.src} to itself; write a barrier")
 
     # rows
 
@@ -370,7 +188,6 @@ class Code:
         scalars: list[dict[str, Expr]],
         loops: tuple[int, ...],
         guards: tuple[tuple[Expr, bool], ...],
-        live: list[bool],
     ) -> None:
         for node in block:
             if isinstance(node, Row):
@@ -378,8 +195,8 @@ class Code:
             elif isinstance(node, Loop):
                 self._compile_loop(node, loop, scalars, loops, guards)
             else:
-                self._compile(node.then, loop, scalars, loops, (*guards, (node.test, True)), live)
-                self._compile(node.orelse, loop, scalars, loops, (*guards, (node.test, False)), live)
+                self._compile(node.then, loop, scalars, loops, (*guards, (node.test, True)))
+                self._compile(node.orelse, loop, scalars, loops, (*guards, (node.test, False)))
 
     def resolve(self, e: Expr, scalars: dict[str, Expr]) -> Expr:
         """``e`` over loop counters, launch scalars and values read."""
@@ -389,7 +206,8 @@ class Code:
         """``e`` for both cores, which must agree on it."""
         seen = [self.resolve(e, s) for s in scalars]
         unknown = [
-            any(n not in s and (n in scalars[0] or n in scalars[1]) for n in names_in(e)) for s in scalars
+            any(n not in s and (n in scalars[0] or n in scalars[1]) for n in names_in(e))
+            for s in scalars
         ]
         best = seen[1] if unknown[0] and not unknown[1] else seen[0]
         if not any(unknown) and seen[0] != seen[1]:
@@ -429,7 +247,7 @@ class Code:
             head = len(self.code[c])
             self.code[c].append((HEAD, number))
             patches.append((skips, head))
-        self._compile(node.body, number, inner, (*loops, number), (), [True, True])
+        self._compile(node.body, number, inner, (*loops, number), ())
         for c, (skips, head) in enumerate(patches):
             if not any(ins[0] == ROW for ins in self.code[c][head:]):
                 del self.code[c][skips[0] if skips else head - 1 :]  # a core without rows here
@@ -443,7 +261,12 @@ class Code:
             self.code[c][k] = (*self.code[c][k], len(self.code[c]))
 
     def _guard_code(
-        self, c: int, loop: int, shift: int, guards: tuple[tuple[Expr, bool], ...], scalars: list[dict[str, Expr]]
+        self,
+        c: int,
+        loop: int,
+        shift: int,
+        guards: tuple[tuple[Expr, bool], ...],
+        scalars: list[dict[str, Expr]],
     ) -> list[int]:
         """Instructions that skip what follows unless every test on the way holds."""
         places = []
@@ -451,7 +274,11 @@ class Code:
         for test, wanted in guards:
             number = self._test(self._uniform(test, scalars, "a branch"), loop)
             places.append(len(self.code[c]))
-            variables = self._variables(self.tests[number].expr, loop, offset) if self.tests[number].known else ()
+            variables = (
+                self._variables(self.tests[number].expr, loop, offset)
+                if self.tests[number].known
+                else ()
+            )
             self.code[c].append((GUARD, number, wanted, loop, offset, variables))
         return places
 
@@ -533,7 +360,11 @@ class Code:
             return
         offset = self.loops[loop].high - row.shift if loop >= 0 else 0
         variables = self._row_variables(step, loop, offset)
-        ring = self.ring_number[self._queue(row)] if KINDS.get(row.op) in (PUSH, PUSH_DATA, RECORD, POP) else -1
+        ring = (
+            self.ring_number[self._queue(row)]
+            if KINDS.get(row.op) in (PUSH, PUSH_DATA, RECORD, POP)
+            else -1
+        )
         kind = KINDS.get(row.op, PLAIN)
         if row.op == "barrier":
             kind = BARRIER_ALL if row.pipe == "ALL" else BARRIER
@@ -564,44 +395,58 @@ class Code:
         row, before = step.row, len(self.faults)
         allowed = OPS[row.op].pipes
         if row.pipe not in allowed:
-            self._fault("pipe", f"{row.op} runs on {' or '.join(allowed)}, not on {row.pipe}", row)
+            self.fault("pipe", f"{row.op} runs on {' or '.join(allowed)}, not on {row.pipe}", row)
         for flag, column in (*((f, "wait") for f in row.wait), *((f, "set") for f in row.set)):
             e = self.events.get(flag.name)
             if e is None:
-                self._fault("event", f"no event is called {flag.name}", row)
+                self.fault("event", f"no event is called {flag.name}", row)
                 continue
             pipe = e.dst if column == "wait" else e.src
             if (e.core, pipe) != (row.core, row.pipe):
                 text = f"{column} {flag.name} belongs on {e.core} {pipe}, the row is on {row.core} {row.pipe}"
-                self._fault("event", text, row)
+                self.fault("event", text, row)
         if row.op in ("push", "push_data", "record", "pop"):
             self._check_queue(row)
         for operand, writes in ((row.out, True), *((a, False) for a in row.args)):
             if isinstance(operand, Ref):
                 self._check_ref(row, operand, writes)
-            elif isinstance(operand, View) and writes and self.kernel.param(operand.tensor).direction == "in":
-                self._fault("input", f"{operand.tensor} is an input and is written", row)
+            elif (
+                isinstance(operand, View)
+                and writes
+                and self.kernel.param(operand.tensor).direction == "in"
+            ):
+                self.fault("input", f"{operand.tensor} is an input and is written", row)
         return len(self.faults) == before
 
     def _check_queue(self, row: Row) -> None:
         f = self.fifos.get(self._queue(row))
         if f is None:
-            self._fault("fifo", f"{row.op} names no fifo", row)
+            self.fault("fifo", f"{row.op} names no fifo", row)
             return
+        tile = row.out if row.op == "pop" else row.args[0]
+        if row.op != "record" and not isinstance(tile, Ref):
+            self.fault("fifo", f"{row.op} of {f.name} moves no tile", row)
         producer = "cube" if f.direction == "c2v" else "vector"
         if (row.core == producer) == (row.op == "pop"):
-            self._fault("fifo", f"{row.op} of the {f.direction} fifo {f.name} on the {row.core} core", row)
+            self.fault(
+                "fifo", f"{row.op} of the {f.direction} fifo {f.name} on the {row.core} core", row
+            )
 
     def _check_ref(self, row: Row, ref: Ref, writes: bool) -> None:
         b = self.buffers.get(ref.name)
         if b is None:
-            self._fault("place", f"no buffer is called {ref.name}", row)
+            self.fault("place", f"no buffer is called {ref.name}", row)
             return
         if b.core != row.core:
-            self._fault("place", f"{ref.name} is on the {b.core} core, the row on the {row.core} core", row, b.name)
+            self.fault(
+                "place",
+                f"{ref.name} is on the {b.core} core, the row on the {row.core} core",
+                row,
+                b.name,
+            )
         elif row.pipe in MEMORY_OF and b.space not in MEMORY_OF[row.pipe][int(writes)]:
             verb = "write" if writes else "read"
-            self._fault("pipe", f"{row.pipe} does not {verb} {b.space} ({ref.name})", row, b.name)
+            self.fault("pipe", f"{row.pipe} does not {verb} {b.space} ({ref.name})", row, b.name)
 
     # indices
 
@@ -614,7 +459,12 @@ class Code:
             return modulus > 0 and _note(e.name, modulus, 0, into)
         if e.op in ("+", "-", "*") and modulus:
             return self.decidable(e.a, modulus, into) and self.decidable(e.b, modulus, into)
-        if e.op in ("//", "%") and isinstance(e.b, Const) and isinstance(e.b.value, int) and e.b.value > 0:
+        if (
+            e.op in ("//", "%")
+            and isinstance(e.b, Const)
+            and isinstance(e.b.value, int)
+            and e.b.value > 0
+        ):
             if e.op == "%":
                 return self.decidable(e.a, lcm(e.b.value, modulus or 1), into)
             return modulus > 0 and self.decidable(e.a, modulus * e.b.value, into)
@@ -650,10 +500,19 @@ class Code:
         found: dict[Variable, None] = {}
         for e, modulus, _ in self.indices(step):
             full = self.resolve(e, step.scalars)
-            if not self.decidable(full, modulus, self.counters):
-                raise Refused(f"cannot tell which slot or flag [{_text(e)}] is, in '{step.row.op}'")
+            unknown = [n for n in names_in(full) if not self._known(n)]
+            if unknown:
+                self.fault("index", f"{unknown[0]} has no value here, in [{expr(e)}]", step.row)
+            elif not self.decidable(full, modulus, self.counters):
+                raise Refused(f"cannot tell which slot or flag [{expr(e)}] is, in '{step.row.op}'")
             found.update(dict.fromkeys(self._variables(full, loop, offset)))
         return tuple(found)
+
+    def _known(self, name: str) -> bool:
+        """``name`` is a loop counter, a value read, or a scalar of the launch."""
+        k = self.kernel
+        launch = {p.name for p in k.params} | set(k.dims) | {n for n, _ in k.statics}
+        return "#" in name or name in self.opaque or name in launch or name in BUILTINS
 
     def indices(self, step: Step) -> Iterator[tuple[Expr, int, str]]:
         """(index, modulus, buffer or event) of everything that a row names; modulus 0: a test."""
@@ -666,7 +525,7 @@ class Code:
         if row.op == "matmul" and len(row.args) > 3 and isinstance(row.args[3], Const | Var | Bin):
             yield Bin("!=", row.args[3], Const(0)), 0, ""
 
-    def effect(self, step: Step, values: Values) -> tuple:
+    def effect(self, step: Step, values: Values) -> Effect:
         """(waits, reads, writes, sets): flags, slots and atoms that the row touches when the
         loop counters have these values."""
 
@@ -686,7 +545,10 @@ class Code:
             if not at(row.args[3]):
                 del refs[2:]
         flags = [
-            tuple(self.event_flags[f.name][at(f.index) % len(self.event_flags[f.name])] for f in column)
+            tuple(
+                self.event_flags[f.name][at(f.index) % len(self.event_flags[f.name])]
+                for f in column
+            )
             for column in (row.wait, row.set)
         ]
         reads = tuple((a, s) for s in dict.fromkeys(map(slot, refs)) for a in self.slot_atoms[s])
@@ -705,62 +567,11 @@ class Code:
                 x.group, x.scope = number, self._scope(x.trips)
                 x.reused = len(members) > 1 or x.scope != x.parent
 
-    def _track_tensors(self) -> None:
-        """Which accesses of written tensors may meet, by the outermost loop whose iteration differs."""
-        views: dict[str, list[Step]] = {}
-        for s in self.steps:
-            for o in (s.row.out, *s.row.args):
-                if isinstance(o, View) and s.row.op != "read":
-                    views.setdefault(o.tensor, []).append(s)
-        self.meets: dict[int, list[tuple[int, tuple[bool, ...]]]] = {}
-        for found in views.values():
-            if not any(s.writes_tensor for s in found):
-                continue
-            for a in found:
-                for b in found:
-                    if a.writes_tensor or b.writes_tensor:
-                        self._meet(a, b)
-
-    def _meet(self, a: Step, b: Step) -> None:
-        assert a.region is not None and b.region is not None
-        shared = [x for x, y in zip(a.loops, b.loops, strict=False) if x == y]
-        fixed = {p.name for p in self.kernel.params} | set(self.kernel.dims) | {"block_num"}
-        fixed |= {name for name, _ in self.kernel.statics}
-        levels = []
-        for k in range(len(shared) + 1):
-            same = set(fixed) | {"block_idx"} | {f"{v}#{x}" for x in shared[:k] for v in "iu"}
-            if a.core == b.core:
-                same.add("lane")
-            differ = {f"{v}#{shared[k]}" for v in "iu"} if k < len(shared) else set()
-            levels.append(not disjoint(a.region, b.region, same, differ, self.opaque))
-        if a is b:
-            levels[-1] = False  # a row runs once per iteration
-        if any(levels):
-            a.tracked = b.tracked = True
-            self.meets.setdefault(b.number, []).append((a.number, tuple(levels)))
-        if b.number < a.number:
-            return
-        tensor = next(o.tensor for o in (a.row.out, *a.row.args) if isinstance(o, View))
-        if not disjoint(a.region, b.region, fixed, {"block_idx"}, self.opaque):
-            text = f"two hardware blocks may access the same elements of {tensor}, and nothing orders blocks"
-            self.faults.append(Fault("tensor", text, a.row, b.row, tensor))
-        elif a.core == b.core == 1 and not disjoint(a.region, b.region, fixed | {"block_idx"}, {"lane"}, self.opaque):
-            text = f"the two vector lanes may access the same elements of {tensor}, and nothing orders lanes"
-            self.faults.append(Fault("tensor", text, a.row, b.row, tensor))
-
-    def _check_scalar_reads(self) -> None:
-        written = {o.tensor: s for s in self.steps if s.writes_tensor for o in (s.row.out,) if isinstance(o, View)}
-        for s in self.steps:
-            view = s.row.args[0] if s.row.op == "read" else None
-            if isinstance(view, View) and view.tensor in written:
-                text = f"nothing orders a scalar read of {view.tensor}, which the kernel writes"
-                self.faults.append(Fault("tensor", text, s.row, written[view.tensor].row, view.tensor))
-
     def _finish_variables(self) -> None:
         """Counters are known only now: write them into the variables of every row."""
 
         def done(v: Variable) -> Variable:
-            counter = self.counters[f"{'u' if v[0] else 'i'}#{v[1]}"]
+            counter = self.counters.setdefault(f"{'u' if v[0] else 'i'}#{v[1]}", Counter())
             return v[0], v[1], v[2], counter.modulus, counter.exact
 
         for code in self.code:
@@ -768,7 +579,13 @@ class Code:
                 if ins[0] == ROW:
                     step = self.steps[ins[1]]
                     variables = tuple(done(v) for v in ins[4])
-                    code[k] = (*ins[:4], variables, *ins[5:], {}, step.writes_tensor or step.tracked)
+                    code[k] = (
+                        *ins[:4],
+                        variables,
+                        *ins[5:],
+                        {},
+                        step.writes_tensor or step.tracked,
+                    )
 
     def _accessors(self) -> None:
         """For every atom the pipes that read it and those that write it, over all slots of a buffer."""
@@ -780,26 +597,16 @@ class Code:
             if OPS[s.row.op].scratch:
                 refs.append((s.row.args[-1], writers))
             for o, side in refs:
-                for slot in range(self.buffers[o.name].depth) if isinstance(o, Ref) else ():
-                    for a in self.slot_atoms[self.slots[o.name, slot]]:
-                        side[a].add(s.pipe)
+                if isinstance(o, Ref):
+                    for slot in range(self.buffers[o.name].depth):
+                        for a in self.slot_atoms[self.slots[o.name, slot]]:
+                            side[a].add(s.pipe)
             if s.row.op in ("push", "push_data", "pop"):
                 ring = self.rings[self.ring_number[self._queue(s.row)]]
                 for a in range(ring.first_atom, ring.first_atom + ring.fifo.depth):
                     (readers if s.row.op == "pop" else writers)[a].add(s.pipe)
         self.writers = [tuple(sorted(w)) for w in writers]
         self.accessors = [tuple(sorted(w | r)) for w, r in zip(writers, readers, strict=True)]
-
-
-def _rows(block: Block) -> Iterator[Row]:
-    for node in block:
-        if isinstance(node, Row):
-            yield node
-        elif isinstance(node, Loop):
-            yield from _rows(node.body)
-        else:
-            yield from _rows(node.then)
-            yield from _rows(node.orelse)
 
 
 def _note(name: str, modulus: int, exact: int, into: Counters) -> bool:
@@ -810,11 +617,3 @@ def _note(name: str, modulus: int, exact: int, into: Counters) -> bool:
     counter.modulus = lcm(counter.modulus, modulus)
     counter.exact = max(counter.exact, exact)
     return True
-
-
-def _text(e: Expr) -> str:
-    from pto.text import expr
-
-    return expr(e)
-
-

@@ -30,7 +30,8 @@ from functools import cached_property
 from math import lcm
 
 from lowering.happens_before import Found, Hit, Log, Need, Run, State, decide
-from lowering.hazard_code import LONG, Code, Fault, LoopCode, Refused
+from lowering.hazard_code import LONG, Code, LoopCode, Refused
+from lowering.hazard_places import Fault
 from lowering.normal_form import NormalForm, Seen
 from lowering.target import A2A3, Target
 from pto.ir import Expr, Kernel, Loc, Row, names_in
@@ -89,7 +90,10 @@ class Violation:
     def report(self) -> str:
         """The violation for a person."""
         memory = f" in {self.space} bytes {self.bytes[0]}..{self.bytes[1]}" if self.bytes else ""
-        lines = [f"{self.kind}: {self.text}", f"  buffer       {self.buffer}{memory}" if self.buffer else ""]
+        lines = [
+            f"{self.kind}: {self.text}",
+            f"  buffer       {self.buffer}{memory}" if self.buffer else "",
+        ]
         lines.append(f"  first        {self.first}" if self.first else "")
         lines.append(f"  then         {self.second}" if self.second else "")
         lines.append(f"  missing      {self.missing}" if self.missing else "")
@@ -108,7 +112,7 @@ class Proof:
     violations: tuple[Violation, ...] = ()
     states: int = 0
     trips_checked: int = 0
-    failing: tuple[int, ...] = ()
+    failing: tuple[int, ...] | None = None
     refused: str = ""
     message: str = ""
 
@@ -158,15 +162,17 @@ def check_unrolled(kernel: Kernel, trips: Sequence[Trips], target: Target = A2A3
     return Proof(not violations, violations, 0, max(counts, default=0), message=message)
 
 
-def smallest_failing(kernel: Kernel, limit: int = 12, target: Target = A2A3) -> tuple[int, ...]:
-    """The smallest trip counts up to ``limit``, one per work item, that fail; () if none does.
+def smallest_failing(
+    kernel: Kernel, limit: int = 12, target: Target = A2A3
+) -> tuple[int, ...] | None:
+    """The smallest trip counts up to ``limit``, one per work item, that fail; None if none does.
 
     One item before two, two before three; among as many items the smallest sum first.
     """
     try:
         code = Code(kernel, target)
     except Refused:
-        return ()
+        return None
     return _smallest(code, limit) if not code.faults else ()
 
 
@@ -178,7 +184,9 @@ class Oracle:
 
     def __init__(self, code: Code, trips: Sequence[Trips]) -> None:
         self.code, self.trips = code, trips
-        self.items = next((x.number for x in code.loops if x.parent < 0 and _over_items(x.trips)), -1)
+        self.items = next(
+            (x.number for x in code.loops if x.parent < 0 and _over_items(x.trips)), -1
+        )
 
     def __call__(self, state: State, need: Need) -> bool:
         kind, number, _, step, _ = need
@@ -192,11 +200,15 @@ class Oracle:
         given = self._given(state, 0, loop.node.index, expr(loop.node.trips))
         return step < max(given, loop.least)
 
+    def item(self, state: State) -> int:
+        """The work item that the leading core is in; -1 before the first."""
+        if self.items < 0:
+            return 0
+        loop = self.code.loops[self.items]
+        return max(state.step[c][self.items] for c in loop.cores) - loop.high
+
     def _given(self, state: State, default: int, *names: str) -> int:
-        item = 0
-        if self.items >= 0:
-            loop = self.code.loops[self.items]
-            item = max(state.step[c][self.items] for c in loop.cores) - loop.high
+        item = self.item(state)
         entry = self.trips[min(max(item, 0), len(self.trips) - 1)] if self.trips else 0
         if not isinstance(entry, Mapping):
             return entry if default == 0 else default
@@ -218,13 +230,10 @@ def _execute(code: Code, oracle: Oracle, log: Log) -> None:
         return
 
 
-def _smallest(code: Code, limit: int, items: int = 3) -> tuple[int, ...]:
-    for trips in _sequences(limit, items):
-        log = Log(limit=1)
-        _execute(code, Oracle(code, trips), log)
-        if log.found:
-            return trips
-    return ()
+def _smallest(code: Code, limit: int, items: int = 3) -> tuple[int, ...] | None:
+    has_items = Oracle(code, ()).items >= 0
+    candidates = _sequences(limit, items) if has_items else [(n,) for n in range(limit + 1)]
+    return next((trips for trips in candidates if _fails(code, trips)), None)
 
 
 def _sequences(limit: int, items: int) -> list[tuple[int, ...]]:
@@ -253,7 +262,10 @@ class Exploration:
     @cached_property
     def residue(self) -> int:
         """What a long constant trip count is remembered modulo."""
-        found = lcm(*(c.modulus for c in self.code.counters.values()), *(r.fifo.depth for r in self.code.rings))
+        found = lcm(
+            *(c.modulus for c in self.code.counters.values()),
+            *(r.fifo.depth for r in self.code.rings),
+        )
         return found if found <= 24 else 1
 
     def proof(self) -> Proof:
@@ -300,7 +312,9 @@ class Exploration:
                 if following is None or self._covered(seen, child, following):
                     continue
                 far = following[3] > FAR
-                (open_states.appendleft if far else open_states.append)((child, following, (*path, choice)))
+                (open_states.appendleft if far else open_states.append)(
+                    (child, following, (*path, choice))
+                )
         return None
 
     def _covered(self, seen: dict[tuple[object, ...], Seen], s: State, need: Need) -> bool:
@@ -335,7 +349,9 @@ class Exploration:
             return
         scopes = {x.group: x.scope for x in self.code.loops}
         s.group = {k: n for k, n in s.group.items() if not self._past(s, scopes[k[0]], k[1])}
-        s.tests = {k: v for k, v in s.tests.items() if not self._past(s, self.code.tests[k[0]].scope, k[1])}
+        s.tests = {
+            k: v for k, v in s.tests.items() if not self._past(s, self.code.tests[k[0]].scope, k[1])
+        }
 
     def _past(self, s: State, scope: int, instance: int) -> bool:
         if scope < 0:
@@ -346,38 +362,85 @@ class Exploration:
 
     def _failed(self, path: tuple[bool, ...]) -> Proof:
         """The proof that ends in a hazard, shown by the smallest run that has it."""
-        code = self.code
+        code, name = self.code, self.code.kernel.name
         trips, log = self._replay(path)
-        failing = _smallest(code, max((*trips, 2)), 2)
-        confirmed = Log()
-        _execute(code, Oracle(code, failing), confirmed)
-        chosen, shown = (confirmed, failing) if confirmed.found else (log, trips)
-        violations = _described(code, chosen, shown)
-        name = code.kernel.name
-        if confirmed.found:
-            message = f"{name}: failed; smallest failing trip counts, one per work item: {list(failing)}"
-        else:
-            message = f"{name}: failed; trip counts in the order decided: {list(trips)}"
-        return Proof(False, violations, self.states, self.longest, tuple(failing), "", message)
+        highest = max((max(t.values(), default=0) for t in trips), default=0)
+        failing: tuple[Trips, ...] | None = _smallest(code, max(highest, 2), 1)
+        if failing is None:
+            failing = _shrunk(code, trips)
+        confirmed = _logged(code, failing)
+        if not confirmed.found:
+            message = f"{name}: failed, if these decisions can go together: {trips}"
+            violations = _described(code, log, ())
+            return Proof(False, violations, self.states, self.longest, None, "", message)
+        counts = tuple(t if isinstance(t, int) else max(t.values(), default=0) for t in failing)
+        message = (
+            f"{name}: failed; smallest failing trip counts, one per work item: {_short(failing)}"
+        )
+        violations = _described(code, confirmed, counts)
+        exact = counts if _fails(code, counts) else None
+        return Proof(False, violations, self.states, self.longest, exact, "", message)
 
-    def _replay(self, path: tuple[bool, ...]) -> tuple[tuple[int, ...], Log]:
-        """The same decisions with a log; inner trip counts in the order of their decisions."""
+    def _replay(self, path: tuple[bool, ...]) -> tuple[list[dict[str, int]], Log]:
+        """The same decisions with a log; per work item the trip counts and tests by name."""
         code, log, state = self.code, Log(), State(self.code)
-        run = Run(code, state, log)
-        items = Oracle(code, ()).items
-        counts: dict[tuple[int, int], int] = {}
+        run, oracle = Run(code, state, log), Oracle(code, ())
+        items: dict[int, dict[str, int]] = {}
         try:
             for choice in path:
                 need = run.advance()
                 if need is None:
                     break
-                if need[0] == "loop" and need[1] != items:
-                    counts[need[1], need[2]] = need[3] + choice
+                given = items.setdefault(oracle.item(state), {})
+                if need[0] == "test":
+                    given[expr(code.tests[need[1]].expr)] = int(choice)
+                elif need[1] != oracle.items:
+                    given[expr(code.loops[need[1]].node.trips)] = need[3] + choice
+                elif choice:
+                    items.setdefault(need[3], {})
                 decide(code, state, need, choice)
             run.advance()
         except Hit:
             pass
-        return tuple(counts.values()), log
+        return [items[k] for k in sorted(items) if k >= 0], log
+
+
+def _short(trips: Sequence[Trips]) -> list[object]:
+    """Work items with a single count as that count."""
+    return [
+        next(iter(t.values()), 0) if not isinstance(t, int) and len(t) < 2 else t for t in trips
+    ]
+
+
+def _logged(code: Code, trips: Sequence[Trips]) -> Log:
+    log = Log()
+    _execute(code, Oracle(code, trips), log)
+    return log
+
+
+def _fails(code: Code, trips: Sequence[Trips]) -> bool:
+    log = Log(limit=1)
+    _execute(code, Oracle(code, trips), log)
+    return bool(log.found)
+
+
+def _shrunk(code: Code, trips: Sequence[Mapping[str, int]]) -> tuple[Trips, ...]:
+    """A failing run made smaller: fewer work items, then lower counts, as long as it fails."""
+    now: list[dict[str, int]] = [dict(t) for t in trips]
+    if not _fails(code, now):
+        return tuple(now)
+    for k in reversed(range(len(now))):
+        fewer = now[:k] + now[k + 1 :]
+        if _fails(code, fewer):
+            now = fewer
+    for k, item in enumerate(now):
+        for name, count in item.items():
+            for lower in range(count):
+                less = [*now[:k], {**now[k], name: lower}, *now[k + 1 :]]
+                if _fails(code, less):
+                    now = less
+                    break
+    return tuple(now)
 
 
 # ------------------------------------------------------------------------------------ reports
@@ -401,7 +464,12 @@ def _described(code: Code, log: Log, trips: tuple[int, ...]) -> tuple[Violation,
     """The hazards of a run, one per pair of rows."""
     seen: dict[tuple[object, ...], Violation] = {}
     for f in log.found:
-        key = (f.kind, *(log.rows[at][0] if at in log.rows else -1 for at in (f.first, f.second) if at), f.flag, f.ring)
+        key = (
+            f.kind,
+            *(log.rows[at][0] if at in log.rows else -1 for at in (f.first, f.second) if at),
+            f.flag,
+            f.ring,
+        )
         if key not in seen:
             seen[key] = _violation(code, log, f, trips)
     return tuple(seen.values())
@@ -415,7 +483,11 @@ def _violation(code: Code, log: Log, f: Found, trips: tuple[int, ...]) -> Violat
         flag = code.flags[f.flag]
         src, dst = code.pipes[flag.src], code.pipes[flag.dst]
         buffer, text = "", f"flag {flag.name} ({src[0]} {src[1]} -> {dst[1]} id {flag.id})"
-        text += f": {f.detail}" if f.detail else ": set again before the wait for the last set has ended"
+        text += (
+            f": {f.detail}"
+            if f.detail
+            else ": set again before the wait for the last set has ended"
+        )
     elif f.detail and f.detail != "tensor":
         text = f"{text}: {f.detail}" if text else f.detail
     return Violation(f.kind, text, first, second, buffer, space, span, trips, _missing(code, f))

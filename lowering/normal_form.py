@@ -22,8 +22,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from lowering.hazard_code import ROW, Code, Counter, Counters, Step
 from lowering.happens_before import UNKNOWN, Clock, State
+from lowering.hazard_code import ROW, Code, Counter, Counters, Step
 from pto.ir import CORES, Bin, Const, Expr, Flag, Var
 
 
@@ -94,7 +94,8 @@ class NormalForm:
         self.access_set = [set_number[s] for s in code.accessors]
         self.write_set = [set_number[s] for s in code.writers]
         self.benign = [
-            [code.pipes[q][1] == "V" and w == (q,) for q in range(len(code.pipes))] for w in code.writers
+            [code.pipes[q][1] == "V" and w == (q,) for q in range(len(code.pipes))]
+            for w in code.writers
         ]
         self.tensor_records: dict[tuple[int, tuple[int, ...]], int] = {}
 
@@ -127,9 +128,15 @@ class NormalForm:
         named: dict[str, list[int | float]] = {}
         for f in column:
             named.setdefault(f.name, []).append(f.index.value if isinstance(f.index, Const) else -1)
-        return {n for n, found in named.items() if sorted(found) == list(range(len(self.code.events[n].ids)))}
+        return {
+            n
+            for n, found in named.items()
+            if sorted(found) == list(range(len(self.code.events[n].ids)))
+        }
 
-    def _drive(self, drivers: dict[str, set[int]], name: str, e: Expr | None, step: Step, depth: int) -> None:
+    def _drive(
+        self, drivers: dict[str, set[int]], name: str, e: Expr | None, step: Step, depth: int
+    ) -> None:
         """Notes which loop's running total moves the index ``e`` (-1: something else)."""
         full = Const(0) if e is None else self.code.resolve(e, step.scalars)
         while isinstance(full, Bin) and isinstance(full.b, Const):
@@ -153,8 +160,17 @@ class NormalForm:
             return len(set(mine)) == len(mine) and not set(mine) & set(others)
         slots = [code.slot_atoms[code.slots[name, s]] for s in range(code.buffers[name].depth)]
         mine = tuple(a for s in slots for a in s)
-        others = [a for k, atoms in enumerate(code.slot_atoms) if code.slot_buffer[k] != name for a in atoms]
-        return all(len(s) == 1 for s in slots) and len(set(mine)) == len(mine) and not set(mine) & set(others)
+        others = [
+            a
+            for k, atoms in enumerate(code.slot_atoms)
+            if code.slot_buffer[k] != name
+            for a in atoms
+        ]
+        return (
+            all(len(s) == 1 for s in slots)
+            and len(set(mine)) == len(mine)
+            and not set(mine) & set(others)
+        )
 
     def _members(self, rotated: set[str]) -> None:
         """Atoms and flags: those in fixed order, and for each rotation its orders by current slot."""
@@ -191,7 +207,11 @@ class NormalForm:
             if step.row.op != "pop":
                 continue
             name = next(n for _, _, n in code.indices(step) if n in code.buffers)
-            queue = next(k for k, r in enumerate(code.rings) if any(getattr(a, "name", "") == r.fifo.name for a in step.row.args))
+            queue = next(
+                k
+                for k, r in enumerate(code.rings)
+                if any(getattr(a, "name", "") == r.fifo.name for a in step.row.args)
+            )
             if name in rotated:
                 self.relative.add((queue, driver[name].core, driver[name].loop, driver[name].depth))
             else:
@@ -207,7 +227,7 @@ class NormalForm:
         code, clocks = self.code, s.clock
         columns = self._columns(live)
         unknown = [_unknown(clock, columns) for clock in clocks]
-        pattern = []
+        pattern: list[int] = []
         for f in flags:
             sent = s.flag[f]
             pattern.append(sent is not None)
@@ -250,16 +270,39 @@ class NormalForm:
                     out.append((-1, total.norm(t)))
                     continue
                 near = x.span + index.exact
-                out.append((j if j < near else near + (j - near) % index.modulus, _shifted(total, x.span, t + j)))
+                out.append(
+                    (
+                        j if j < near else near + (j - near) % index.modulus,
+                        _shifted(total, x.span, t + j),
+                    )
+                )
                 out.append(-1 if n == UNKNOWN else n - j)
             if len(x.cores) == 2:
                 out.append(s.entry[1][x.number] - s.entry[0][x.number])
         for (loop, entry), (n, exact) in s.decided.items():
             x = code.loops[loop]
-            seen = tuple((n - s.step[c][loop] if s.entry[c][loop] == entry and s.step[c][loop] >= 0 else (n,)) for c in x.cores)
+            seen = tuple(
+                (
+                    n - s.step[c][loop]
+                    if s.entry[c][loop] == entry and s.step[c][loop] >= 0
+                    else (n,)
+                )
+                for c in x.cores
+            )
             out.append((loop, entry - s.entry[x.cores[0]][loop], exact, seen))
-        out.append(tuple((g, self._past(s, scope, inst), min(n, 1)) for g, scope, inst, n in self._groups(s)))
-        out.append(tuple(sorted((t, self._past(s, code.tests[t].scope, inst), v) for (t, inst), v in s.tests.items())))
+        out.append(
+            tuple(
+                (g, self._past(s, scope, inst), min(n, 1)) for g, scope, inst, n in self._groups(s)
+            )
+        )
+        out.append(
+            tuple(
+                sorted(
+                    (t, self._past(s, code.tests[t].scope, inst), v)
+                    for (t, inst), v in s.tests.items()
+                )
+            )
+        )
         for k, ring in enumerate(code.rings):
             pushed, popped = s.pushed[k], s.popped[k]
             out.append((pushed % ring.period, pushed - popped, popped % self.absolute[k]))
@@ -321,7 +364,13 @@ class NormalForm:
             step = code.steps[n]
             for at, r in entries:
                 name = (n, self._age(s, step, at))
-                live.append((base + self.tensor_records.setdefault(name, len(self.tensor_records)), step.pipe, r))
+                live.append(
+                    (
+                        base + self.tensor_records.setdefault(name, len(self.tensor_records)),
+                        step.pipe,
+                        r,
+                    )
+                )
         return unwritten, live
 
     def _age(self, s: State, step: Step, at: tuple[int, ...]) -> tuple[int, ...]:
@@ -357,4 +406,6 @@ def _unknown(clock: Clock, columns: list[tuple[int, list[int], list[int]]]) -> i
 
 def _meet(clocks: list[Clock], width: int) -> Clock:
     """What all of them know."""
-    return list(map(min, *clocks)) if len(clocks) > 1 else clocks[0] if clocks else [UNKNOWN] * width
+    return (
+        list(map(min, *clocks)) if len(clocks) > 1 else clocks[0] if clocks else [UNKNOWN] * width
+    )

@@ -60,7 +60,9 @@ def terms_of(e: Expr) -> Terms:
         a, b = terms_of(e.a), terms_of(e.b)
         if e.op in "+-":
             sign = 1 if e.op == "+" else -1
-            return {k: a.get(k, 0) + sign * b.get(k, 0) for k in (*a, *(k for k in b if k not in a))}
+            return {
+                k: a.get(k, 0) + sign * b.get(k, 0) for k in (*a, *(k for k in b if k not in a))
+            }
         if e.op == "*":
             for x, y in ((a, b), (b, a)):
                 if set(x) <= {None}:
@@ -97,7 +99,9 @@ def upper_bound(atom: Expr) -> int:
 class Overlap:
     """The assumption that two accesses overlap, and the scalars it forces to be equal."""
 
-    def __init__(self, same: Iterable[str], differ: Iterable[str], opaque: Mapping[str, frozenset[str]]) -> None:
+    def __init__(
+        self, same: Iterable[str], differ: Iterable[str], opaque: Mapping[str, frozenset[str]]
+    ) -> None:
         self.names, self.differ, self.opaque = set(same), frozenset(differ), opaque
         self.atoms: set[Expr] = set()
 
@@ -136,13 +140,17 @@ def _quotients(whole: Expr, divisor: Expr) -> list[Expr]:
     """The ways to write ``whole // divisor``; ``(x // a) // b`` may stand as ``x // (a * b)``."""
     ways: list[Expr] = [Bin("//", whole, divisor)]
     if isinstance(whole, Bin) and whole.op == "//":
-        ways += [Bin("//", whole.a, Bin("*", *pair)) for pair in ((whole.b, divisor), (divisor, whole.b))]
+        ways += [
+            Bin("//", whole.a, Bin("*", *pair)) for pair in ((whole.b, divisor), (divisor, whole.b))
+        ]
         if isinstance(whole.b, Const) and isinstance(divisor, Const):
             ways.append(Bin("//", whole.a, Const(whole.b.value * divisor.value)))
     return ways
 
 
-def _rest(t: tuple[tuple[Expr | None, int], ...], top: Expr, coefficient: int, known: Overlap) -> tuple[dict[Expr, int], int, int] | None:
+def _rest(
+    t: tuple[tuple[Expr | None, int], ...], top: Expr, coefficient: int, known: Overlap
+) -> tuple[dict[Expr, int], int, int] | None:
     """(equal terms, least, greatest) of ``t - coefficient * top``."""
     if dict(t).get(top, 0) != coefficient:
         return None
@@ -187,7 +195,13 @@ def _greatest_size(e: Extent) -> int:
         left = dict(end)
         for atom, c in e.start:
             left[atom] = left.get(atom, 0) - c
-        sizes.append(sum(c * (1 if k is None else upper_bound(k)) for k, c in left.items() if k is None or c > 0))
+        sizes.append(
+            sum(
+                c * (1 if k is None else upper_bound(k))
+                for k, c in left.items()
+                if k is None or c > 0
+            )
+        )
     return min(sizes)
 
 
@@ -212,11 +226,19 @@ def _apart(a: Extent, b: Extent, known: Overlap) -> bool:
     return gap >= size(b) or -gap >= size(a)
 
 
-def disjoint(a: Region, b: Region, same: Iterable[str], differ: Iterable[str], opaque: Mapping[str, frozenset[str]]) -> bool:
+def disjoint(
+    a: Region,
+    b: Region,
+    same: Iterable[str],
+    differ: Iterable[str],
+    opaque: Mapping[str, frozenset[str]],
+) -> bool:
     """True if ``a`` and ``b`` share no element, when the scalars ``same`` are equal in both
     accesses and every name of ``differ`` is known to differ."""
     known = Overlap(same, differ, opaque)
-    todo = [(x, y, atom) for x, y in zip(a, b, strict=True) for atom, c in x.start if atom is not None]
+    todo = [
+        (x, y, atom) for x, y in zip(a, b, strict=True) for atom, c in x.start if atom is not None
+    ]
     changed = True
     while changed:
         changed = False

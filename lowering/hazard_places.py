@@ -1,0 +1,227 @@
+"""Where a scheduled kernel puts things, as integers: pipes, bytes, FIFO slots, flags.
+
+In: the placement of a ``Kernel``.  Out: ``Places``: an *atom* is a byte interval that no slot splits
+further, so memory is judged by its bytes; a flag is its (core, src, dst, id).  What is wrong
+with the placement alone is in ``faults``.  Non-goals: rows, order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lowering.target import Target
+from pto.ir import CORES, Buffer, Event, Fifo, Kernel, Row, Word, all_rows
+
+MEMORY_OF = {
+    "MTE2": ((), ("l1", "ub")),
+    "MTE1": (("l1",), ("l0a", "l0b")),
+    "M": (("l0a", "l0b", "l0c"), ("l0c",)),
+    "FIX": (("l0c",), ("l1",)),
+    "MTE3": (("ub", "l1"), ()),
+    "V": (("ub",), ("ub",)),
+}
+"""Pipe -> on-chip spaces it reads, and writes (MACHINE.md 3.1 and 6.1)."""
+
+SPACES_OF = {"cube": ("l1", "l0a", "l0b", "l0c"), "vector": ("ub",)}
+BOXED = ("nz", "zn", "zz")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong that no execution is needed to see."""
+
+    kind: str
+    text: str
+    row: Row | None = None
+    other: Row | None = None
+    buffer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """One physical flag."""
+
+    core: int
+    src: int
+    dst: int
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A byte interval that no slot splits further."""
+
+    space: str
+    core: str
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A FIFO: producer side and consumer side, and its slots as atoms."""
+
+    fifo: Fifo
+    period: int
+    first_atom: int
+
+
+def footprint(b: Buffer) -> int:
+    """Bytes of one slot: whole boxes where the layout has boxes (MACHINE.md 2.3, 2.4)."""
+    unit = b.type.size_bytes // max(b.type.rows * b.type.cols, 1)
+    rows, cols = b.type.rows, b.type.cols
+    if b.layout not in BOXED:
+        return b.type.size_bytes
+    wide = 16 if b.space == "l0c" else 32 // unit
+    tall, broad = (wide, 16) if b.layout == "zn" else (16, wide)
+    return -(-rows // tall) * tall * -(-cols // broad) * broad * unit
+
+
+class Places:
+    """Pipes, atoms, slots, rings and flags of a kernel by number."""
+
+    def __init__(self, kernel: Kernel, target: Target) -> None:
+        self.kernel, self.target = kernel, target
+        self.faults: list[Fault] = []
+        self.buffers = {b.name: b for b in kernel.buffers}
+        self.fifos = {f.name: f for f in kernel.fifos}
+        self.events = {e.name: e for e in kernel.events}
+        self._number_pipes()
+        self._number_atoms()
+        self._number_rings()
+        self._number_flags()
+        self._check_placement()
+
+    # numbering
+
+    def _number_pipes(self) -> None:
+        used = {("cube", "S"), ("vector", "S")}
+        for r in all_rows(self.kernel.body):
+            if r.pipe and r.pipe != "ALL":
+                used.add((r.core, r.pipe))
+            if r.op == "drain":
+                used.update((r.core, a.name) for a in r.args if isinstance(a, Word))
+        for e in self.kernel.events:
+            used |= {(e.core, e.src), (e.core, e.dst)}
+        order = sorted(
+            used, key=lambda p: (CORES.index(p[0]) if p[0] in CORES else 2, p[1] != "S", p[1])
+        )
+        self.pipes = [p for p in order if p[0] in CORES]
+        self.pipe_number = {p: k for k, p in enumerate(self.pipes)}
+        self.core_pipes = [[k for k, p in enumerate(self.pipes) if p[0] == core] for core in CORES]
+        self.scalar = [self.pipe_number[core, "S"] for core in CORES]
+        self.core_of = [CORES.index(p[0]) for p in self.pipes]
+
+    def _number_atoms(self) -> None:
+        self.atoms: list[Atom] = []
+        self.slots: dict[tuple[str, int], int] = {}
+        self.slot_atoms: list[tuple[int, ...]] = []
+        self.slot_name: list[str] = []
+        self.slot_buffer: list[str] = []
+        places: dict[tuple[str, str], list[tuple[int, int, str, int]]] = {}
+        for b in self.kernel.buffers:
+            for s in range(b.depth):
+                low = b.at + s * b.stride
+                places.setdefault((b.core, b.space), []).append(
+                    (low, low + footprint(b), b.name, s)
+                )
+        for (core, space), found in places.items():
+            cuts = sorted({x for low, high, *_ in found for x in (low, high)})
+            numbers: dict[int, int] = {}
+            for low, high, name, s in found:
+                inside = [c for c in cuts if low <= c < high]
+                for c in inside:
+                    if c not in numbers:
+                        numbers[c] = len(self.atoms)
+                        self.atoms.append(Atom(space, core, c, cuts[cuts.index(c) + 1]))
+                self.slots[name, s] = len(self.slot_atoms)
+                self.slot_atoms.append(tuple(numbers[c] for c in inside))
+                self.slot_buffer.append(name)
+                self.slot_name.append(f"{name}[{s}]" if self.buffers[name].depth > 1 else name)
+
+    def _number_rings(self) -> None:
+        self.rings: list[Ring] = []
+        self.ring_number = {f.name: k for k, f in enumerate(self.kernel.fifos)}
+        for f in self.kernel.fifos:
+            self.rings.append(
+                Ring(f, self.target.ring_period.get(f.depth, f.depth), len(self.atoms))
+            )
+            for s in range(f.depth):
+                self.atoms.append(Atom("gm", f.name, s * f.slot_bytes, (s + 1) * f.slot_bytes))
+
+    def _number_flags(self) -> None:
+        self.flags: list[Flagged] = []
+        self.flag_number: dict[tuple[int, int, int], int] = {}
+        self.event_flags: dict[str, tuple[int, ...]] = {}
+        for e in self.kernel.events:
+            src, dst = self.pipe_number[e.core, e.src], self.pipe_number[e.core, e.dst]
+            numbers = []
+            for k, n in enumerate(e.ids):
+                name = f"{e.name}[{k}]" if len(e.ids) > 1 else e.name
+                key = (src, dst, n)
+                if key in self.flag_number:
+                    other = self.flags[self.flag_number[key]].name
+                    text = f"{name} and {other} are one flag: {e.core} {e.src} -> {e.dst} id {n}"
+                    self.faults.append(Fault("id", text))
+                else:
+                    self.flag_number[key] = len(self.flags)
+                    self.flags.append(Flagged(CORES.index(e.core), src, dst, n, name))
+                numbers.append(self.flag_number[key])
+            self.event_flags[e.name] = tuple(numbers)
+
+    # placement
+
+    def fault(self, kind: str, text: str, row: Row | None = None, buffer: str = "") -> None:
+        """Notes something wrong."""
+        self.faults.append(Fault(kind, text, row, None, buffer))
+
+    def _check_placement(self) -> None:
+        t = self.target
+        for b in self.kernel.buffers:
+            self._check_buffer(b)
+        for e in self.kernel.events:
+            self._check_event(e)
+        taken: dict[int, str] = {}
+        for f in self.kernel.fifos:
+            for flag in (f.flag, f.flag + 1):
+                if not 0 <= flag < t.fifo_flags:
+                    self.fault(
+                        "id",
+                        f"fifo {f.name}: cross-core flag {flag} is not in 0..{t.fifo_flags - 1}",
+                    )
+                if flag in taken:
+                    self.fault(
+                        "id", f"fifo {f.name} and fifo {taken[flag]} share cross-core flag {flag}"
+                    )
+                taken.setdefault(flag, f.name)
+            if f.depth not in t.ring_period or f.depth > 15:
+                self.fault(
+                    "fifo", f"fifo {f.name}: {f.depth} slots, the counter of a flag ends at 15"
+                )
+
+    def _check_buffer(self, b: Buffer) -> None:
+        t = self.target
+        if b.space not in SPACES_OF.get(b.core, ()):
+            self.fault("place", f"{b.name}: the {b.core} core has no {b.space}", buffer=b.name)
+            return
+        last = b.at + (b.depth - 1) * b.stride + footprint(b)
+        if b.at < 0 or b.depth < 1 or last > t.capacity_bytes[b.space]:
+            text = f"{b.name} ends at byte {last} of {t.capacity_bytes[b.space]} in {b.space}"
+            self.fault("capacity", text, buffer=b.name)
+        align = t.align_bytes[b.space]
+        if b.at % align or (b.depth > 1 and b.stride % align):
+            text = f"{b.name} at {b.at} by {b.stride}: {b.space} needs multiples of {align} bytes"
+            self.fault("alignment", text, buffer=b.name)
+
+    def _check_event(self, e: Event) -> None:
+        t = self.target
+        for n in e.ids:
+            if not 0 <= n < t.event_ids:
+                self.fault("id", f"{e.name}: id {n} is not in 0..{t.event_ids - 1}")
+            if e.dst == "S" and n == t.drain_id:
+                self.fault("id", f"{e.name}: {e.src} -> S id {n} is left for drains")
+        if (e.core, e.src, e.dst) == ("vector", "V", "S") and 0 in e.ids and self.fifos:
+            self.fault("id", f"{e.name}: V -> S id 0 is used inside TPUSH")  # MACHINE.md 4.6
+        if e.src == e.dst:
+            self.fault("event", f"{e.name}: an event from {e.src} to itself; write a barrier")

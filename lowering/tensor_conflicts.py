@@ -1,0 +1,93 @@
+"""Which accesses of one GM tensor may touch the same elements.
+
+In: the compiled rows with their regions.  Out: for each row the rows it may meet, by the outermost
+loop whose iteration differs (what order must separate, ``lowering/happens_before.py``), and faults
+where no order exists at all: between hardware blocks, between vector lanes, for scalar reads
+(MACHINE.md R12).  Different parameters do not alias; tensors that nothing writes cause nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lowering.hazard_places import Fault
+from lowering.regions import disjoint
+from pto.ir import View
+
+if TYPE_CHECKING:
+    from lowering.hazard_code import Code, Step
+
+Meets = dict[int, list[tuple[int, tuple[bool, ...]]]]
+"""Row -> rows it may meet, and whether it does so when the k-th common loop is the first whose
+iterations differ (the last entry: when none does)."""
+
+VECTOR = 1
+
+
+def tensor_conflicts(code: Code, steps: Iterable[Step]) -> Meets:
+    """The table of conflicts; appends what cannot be ordered to ``code.faults``."""
+    meets: Meets = {}
+    for tensor, found in _by_tensor(steps).items():
+        writers = [s for s in found if s.writes_tensor]
+        for a in found if writers else ():
+            if a.row.op == "read":
+                text = f"nothing orders a scalar read of {tensor}, which the kernel writes"
+                code.faults.append(Fault("tensor", text, a.row, writers[0].row, tensor))
+                continue
+            for b in found:
+                if (a.writes_tensor or b.writes_tensor) and b.row.op != "read":
+                    _meet(code, meets, a, b)
+                    if a.number <= b.number:
+                        _unordered(code, tensor, a, b)
+    return meets
+
+
+def _by_tensor(steps: Iterable[Step]) -> dict[str, list[Step]]:
+    found: dict[str, list[Step]] = {}
+    for s in steps:
+        for o in (s.row.out, *s.row.args):
+            if isinstance(o, View):
+                found.setdefault(o.tensor, []).append(s)
+    return found
+
+
+def _launch_scalars(code: Code) -> set[str]:
+    """Scalars with one value in the whole launch."""
+    k = code.kernel
+    return (
+        {p.name for p in k.params} | set(k.dims) | {name for name, _ in k.statics} | {"block_num"}
+    )
+
+
+def _meet(code: Code, meets: Meets, a: Step, b: Step) -> None:
+    """Notes when ``b`` may touch what ``a`` touched, on one lane of one block."""
+    assert a.region is not None and b.region is not None
+    shared = [x for x, y in zip(a.loops, b.loops, strict=False) if x == y]
+    fixed = _launch_scalars(code) | {"block_idx"} | ({"lane"} if a.core == b.core else set())
+    levels = []
+    for k in range(len(shared) + 1):
+        same = fixed | {f"{v}#{x}" for x in shared[:k] for v in "iu"}
+        differ = {f"{v}#{shared[k]}" for v in "iu"} if k < len(shared) else set()
+        levels.append(not disjoint(a.region, b.region, same, differ, code.opaque))
+    if a is b:
+        levels[-1] = False  # a row runs once per iteration
+    if any(levels):
+        a.tracked = b.tracked = True
+        meets.setdefault(b.number, []).append((a.number, tuple(levels)))
+
+
+def _unordered(code: Code, tensor: str, a: Step, b: Step) -> None:
+    """Blocks and lanes run without any order between them."""
+    assert a.region is not None and b.region is not None
+    fixed = _launch_scalars(code)
+    if not disjoint(a.region, b.region, fixed, {"block_idx"}, code.opaque):
+        who = "two hardware blocks"
+    elif a.core == b.core == VECTOR and not disjoint(
+        a.region, b.region, fixed | {"block_idx"}, {"lane"}, code.opaque
+    ):
+        who = "the two vector lanes"
+    else:
+        return
+    text = f"{who} may access the same elements of {tensor}, and nothing orders them"
+    code.faults.append(Fault("tensor", text, a.row, b.row, tensor))

@@ -1,0 +1,637 @@
+"""The hazard checker against brute force, against known mistakes, and against its own limits."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from lowering.hazards import HazardError, check, check_unrolled, smallest_failing
+from pto.ir import Const, Flag, Kernel, Loc, Ref, Row, all_rows, binary, map_rows
+from pto.text import parse
+
+HAND = Path(__file__).parent / "handwritten_paged_attention.ptoir"
+
+HEADER = """
+kernel small on a2a3
+param src          in     f32[rows, 64]
+param out          out    f32[rows, 64]
+param n            scalar i32
+param k            scalar i32
+param go           scalar i32
+grid rows
+buffer vector ub   a[1]  f32[8, 64]  nd  at 0      by 2048
+buffer vector ub   b[2]  f32[8, 64]  nd  at 2048   by 2048
+buffer vector ub   c[1]  f32[8, 64]  nd  at 6144   by 2048
+buffer vector ub   d[1]  f32[8, 64]  nd  at 8192   by 2048
+buffer vector ub   e[1]  f32[8, 64]  nd  at 10240  by 2048
+"""
+
+FREE_B = "vector 0 V sync | set b.free[0] b.free[1]\n"
+END_B = "vector 0 MTE2 sync | wait b.free[0] b.free[1]\n"
+EVENTS_B = "event vector b.full MTE2 -> V id 0 1\nevent vector b.free V -> MTE2 id 0 1\n"
+LOAD_B = "vector 0 MTE2 b[u] = load src[0:+8, :] | wait b.free[u] | set b.full[u]\n"
+USE_B = "vector 0 V c = copy b[u] | wait b.full[u] | set b.free[u]\n"
+
+
+def small(declarations: str, body: str) -> Kernel:
+    """A small vector program; the body may use the buffers and parameters of ``HEADER``."""
+    return parse(HEADER + declarations + body, "small.ptoir")
+
+
+def loop(*rows: str, trips: str = "n", index: str = "i, u") -> str:
+    lines = "".join(rows).splitlines()
+    return f"for {index} in 0 .. {trips}:\n" + "".join(f"  {line}\n" for line in lines)
+
+
+@pytest.fixture(scope="module")
+def hand() -> Kernel:
+    return parse(HAND.read_text(), str(HAND))
+
+
+# ----------------------------------------------------------------------------- the real program
+
+
+def test_handwritten_program_is_proven(hand: Kernel) -> None:
+    proof = check(hand)
+    assert proof.ok, proof.report()
+    assert "every trip count" in proof.message and proof.states > 10
+
+
+def test_proof_is_fast(hand: Kernel) -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        check(hand)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.05
+
+
+@pytest.mark.parametrize("trips", [[0], [1], [2], [3], [40], [3, 0, 1, 7], [0, 0, 5], []])
+def test_handwritten_program_runs_unrolled(hand: Kernel, trips: list[int]) -> None:
+    assert check_unrolled(hand, trips).ok
+
+
+# ---------------------------------------------------------------------------------- mutations
+
+
+def with_row(k: Kernel, number: int, *new: Row) -> Kernel:
+    """The program with row ``number`` replaced."""
+    count = itertools.count()
+    return replace(k, body=map_rows(k.body, lambda r: new if next(count) == number else r))
+
+
+def without(flags: tuple[Flag, ...], j: int) -> tuple[Flag, ...]:
+    return flags[:j] + flags[j + 1 :]
+
+
+def next_slot(ref: Ref | Flag) -> Ref | Flag:
+    assert ref.index is not None
+    return replace(ref, index=binary("+", ref.index, Const(1)))
+
+
+def row_mutants(k: Kernel) -> Iterator[tuple[str, Kernel]]:
+    """Every single wait, set, barrier, drain and FIFO row deleted; every slot index one further."""
+    for n, r in enumerate(all_rows(k.body)):
+        name = f"row {n} ({r.op})"
+        for j, f in enumerate(r.wait):
+            yield f"{name}: no wait {f.name}", with_row(k, n, replace(r, wait=without(r.wait, j)))
+            if f.index is not None:
+                wait = (*without(r.wait, j), next_slot(f))
+                yield f"{name}: wait {f.name} one further", with_row(k, n, replace(r, wait=wait))
+        for j, f in enumerate(r.set):
+            yield f"{name}: no set {f.name}", with_row(k, n, replace(r, set=without(r.set, j)))
+            yield from moved_set(k, n, j)
+        if r.pipe != "S":
+            yield f"{name}: one step earlier", with_row(k, n, replace(r, shift=r.shift + 1))
+        if r.op in ("barrier", "drain", "push", "pop"):
+            yield f"{name}: deleted", with_row(k, n)
+        if isinstance(r.out, Ref) and r.out.index is not None:
+            yield f"{name}: writes next slot", with_row(k, n, replace(r, out=next_slot(r.out)))
+        for j, a in enumerate(r.args):
+            if isinstance(a, Ref) and a.index is not None:
+                args = (*r.args[:j], next_slot(a), *r.args[j + 1 :])
+                yield f"{name}: reads next slot of {a.name}", with_row(k, n, replace(r, args=args))
+
+
+def moved_set(k: Kernel, n: int, j: int) -> Iterator[tuple[str, Kernel]]:
+    """The set moved behind the next row of its pipe."""
+    rows = list(all_rows(k.body))
+    flag = rows[n].set[j]
+    later = [
+        m
+        for m in range(n + 1, len(rows))
+        if (rows[m].core, rows[m].pipe) == (rows[n].core, rows[n].pipe)
+    ]
+    if later:
+        taken = with_row(k, n, replace(rows[n], set=without(rows[n].set, j)))
+        row = rows[later[0]]
+        given = with_row(taken, later[0], replace(row, set=(*row.set, flag)))
+        yield f"row {n}: set {flag.name} behind row {later[0]}", given
+
+
+def placement_mutants(k: Kernel) -> Iterator[tuple[str, Kernel]]:
+    """Depths of rings and FIFOs changed, one buffer put on top of another."""
+    for j, b in enumerate(k.buffers):
+        for depth in {max(b.depth - 1, 1), b.depth + 1} - {b.depth}:
+            new = replace(b, depth=depth)
+            yield (
+                f"{b.name}: depth {depth}",
+                replace(k, buffers=(*k.buffers[:j], new, *k.buffers[j + 1 :])),
+            )
+        other = k.buffers[j - 1]
+        if j and (b.core, b.space) == (other.core, other.space):
+            new = replace(b, at=other.at)
+            yield (
+                f"{b.name} on {other.name}",
+                replace(k, buffers=(*k.buffers[:j], new, *k.buffers[j + 1 :])),
+            )
+    for j, f in enumerate(k.fifos):
+        for depth in {1, 2, 3, 4} - {f.depth}:
+            new_fifo = replace(f, depth=depth)
+            yield (
+                f"fifo {f.name}: depth {depth}",
+                replace(k, fifos=(*k.fifos[:j], new_fifo, *k.fifos[j + 1 :])),
+            )
+
+
+SEQUENCES = [
+    *([n] for n in (*range(8), 39, 40)),
+    *([a, b] for a in range(4) for b in range(4)),
+    [0, 0, 3, 3, 0],
+    [5, 4, 3, 2, 1, 0],
+]
+"""Trip counts to 40 and mixed work items, for programs that the checker calls right."""
+
+
+def brute_force(k: Kernel) -> list[int] | None:
+    """The first sequence that fails, or None."""
+    return next((s for s in SEQUENCES if not check_unrolled(k, s).ok), None)
+
+
+def agree(name: str, k: Kernel) -> str:
+    """The verdict on a mutant, after checking it against plain execution."""
+    proof = check(k)
+    if proof.ok:
+        assert brute_force(k) is None, f"{name}: called proven, but {brute_force(k)} fails"
+        return "redundant"
+    assert not proof.refused or "cannot tell" in proof.refused, f"{name}: {proof.message}"
+    if proof.failing is not None:
+        assert not check_unrolled(k, proof.failing).ok, f"{name}: {proof.failing} does not fail"
+    return proof.violations[0].kind if proof.violations else "refused"
+
+
+def test_every_mutant_is_reported_or_redundant(hand: Kernel) -> None:
+    table = {name: agree(name, k) for name, k in (*row_mutants(hand), *placement_mutants(hand))}
+    redundant = [name for name, verdict in table.items() if verdict == "redundant"]
+    print(
+        f"{len(table)} mutants, {len(table) - len(redundant)} reported; redundant:",
+        *redundant,
+        sep="\n  ",
+    )
+    assert len(table) > 250 and len(table) - len(redundant) > 200
+    single = [n for n in redundant if "no wait" in n or "no set" in n or "drain" in n]
+    assert not single, "a flag of the handwritten program is not needed"
+
+
+def test_two_mistakes_at_once(hand: Kernel) -> None:
+    rng = random.Random(7)
+    first = list(row_mutants(hand))
+    for _ in range(40):
+        name, k = rng.choice(first)
+        other, both = rng.choice(list(itertools.islice(row_mutants(k), 20, 200)))
+        agree(f"{name} and {other}", both)
+
+
+def test_missing_free_event_fails_first_at_three_blocks(hand: Kernel) -> None:
+    """A racy prefetch is clean for short contexts (SEED.md section 3)."""
+
+    def without_k_free(r: Row) -> Row:
+        keep = [tuple(f for f in flags if f.name != "k.free") for flags in (r.wait, r.set)]
+        return replace(r, wait=keep[0], set=keep[1])
+
+    racy = replace(hand, body=map_rows(hand.body, without_k_free))
+    proof = check(racy)
+    assert proof.failing == (3,) == smallest_failing(racy)
+    assert check_unrolled(racy, [2]).ok and not check_unrolled(racy, [3]).ok
+    violation = proof.violations[0]
+    assert (violation.kind, violation.buffer, violation.bytes) == ("WAR", "k[0]", (4096, 36864))
+    assert violation.missing.startswith(
+        "no event orders MTE1's read before MTE2's write; expected MTE1 -> MTE2"
+    )
+    assert violation.first is not None and violation.second is not None
+    assert violation.first.iteration == (("w", 0), ("i", 0))
+    assert violation.second.iteration == (("w", 0), ("i", 2))
+    assert isinstance(violation.first.loc, Loc) and violation.first.loc.file.endswith(".ptoir")
+    assert "smallest failing trip counts, one per work item: [3]" in proof.report()
+
+
+# ---------------------------------------------------------------------- SYNC_BUGS.md, 1 to 15
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A known mistake: the declarations, the wrong body, the kind of violation, a right body."""
+
+    name: str
+    events: str
+    wrong: str
+    kind: str
+    right: str
+
+
+NINE = "".join(
+    f"buffer vector ub t{k}[1] f32[8, 64] nd at {16384 + 2048 * k} by 2048\n" for k in range(9)
+)
+
+
+def loads(last: str) -> str:
+    return "".join(
+        f"vector 0 MTE2 t{k} = load src[0:+8, :] | set t{k}.full\n" if k < 8 or not last else last
+        for k in range(9)
+    )
+
+
+FIVE = "".join(
+    f"buffer vector ub t{k}[1] f32[8, 64] nd at {16384 + 2048 * k} by 2048\n" for k in range(5)
+)
+FIVE += "".join(
+    f"event vector t{k}.full MTE2 -> V id {k}\nevent vector t{k}.free V -> MTE2 id {k}\n"
+    for k in range(5)
+)
+
+
+def five(guarded: int) -> str:
+    free = " ".join(f"t{k}.free" for k in range(guarded))
+    body = "".join(
+        f"vector 0 MTE2 t{k} = load src[0:+8, :] {f'| wait t{k}.free ' if k < guarded else ''}| set t{k}.full\n"
+        for k in range(5)
+    )
+    body += "".join(
+        f"vector 0 V c = copy t{k} | wait t{k}.full {f'| set t{k}.free' if k < guarded else ''}\nvector 0 V barrier\n"
+        for k in range(5)
+    )
+    return f"vector 0 V sync | set {free}\n" + loop(body) + f"vector 0 MTE2 sync | wait {free}\n"
+
+
+STORE = (
+    "buffer vector ub p[1] f32[8, 64] nd at 16384 by 2048\n"
+    "event vector p.full V -> MTE3 id 0\nevent vector p.free MTE3 -> V id 0\n"
+)
+CUBE = """fifo f c2v [2] f32[16, 64] flag 0
+buffer cube l0c acc[1] f32[16, 64] nz at 0 by 4096
+buffer cube l0a x[1] f32[16, 64] zz at 0 by 4096
+buffer cube l0b y[1] f32[64, 64] zn at 0 by 16384
+buffer cube l1 xl[1] f32[16, 64] nz at 0 by 4096
+buffer cube l1 yl[1] f32[64, 64] zn at 4096 by 16384
+event cube l.full MTE2 -> MTE1 id 0
+event cube o.full MTE1 -> M id 0
+event cube acc.full M -> FIX id 0
+event cube acc.free FIX -> M id 0
+"""
+OPERANDS = """cube 0 MTE2 xl = load src[0:+16, :]
+cube 0 MTE2 yl = load src[0:+64, :] | set l.full
+cube 0 MTE1 x = move xl | wait l.full
+cube 0 MTE1 y = move yl | set o.full
+cube 0 M sync | wait o.full
+cube 0 FIX sync | set acc.free
+"""
+PRODUCE = "cube 0 M acc = matmul x, y | wait acc.free | set acc.full\ncube 0 FIX f = push acc | wait acc.full | set acc.free\n"
+ENDS = "cube 0 M sync | wait acc.free\ncube 0 S drain FIX\n"
+CONSUME_B = (
+    "vector 0 MTE2 b[u] = pop f | wait b.free[u] | set b.full[u]\n" + USE_B + "vector 0 V barrier\n"
+)
+
+PATTERNS = [
+    Pattern(
+        "1: a wait in a loop that may not run",
+        EVENTS_B + "event vector a.full MTE2 -> V id 2\n",
+        FREE_B + "vector 0 MTE2 a = load src[0:+8, :]\n" + loop(LOAD_B, USE_B, "vector 0 V barrier\n")
+        + END_B + "vector 0 V d = copy a\n",
+        "RAW",
+        FREE_B + "vector 0 MTE2 a = load src[0:+8, :] | set a.full\n" + loop(LOAD_B, USE_B, "vector 0 V barrier\n")
+        + END_B + "vector 0 V d = copy a | wait a.full\n",
+    ),
+    Pattern(
+        "2: an event beyond the id limit dropped",
+        NINE + "".join(f"event vector t{k}.full MTE2 -> V id {k}\n" for k in range(8)),
+        loads("vector 0 MTE2 t8 = load src[0:+8, :]\n")
+        + "".join(f"vector 0 V c = copy t{k} | wait t{k}.full\nvector 0 V barrier\n" for k in range(8))
+        + "vector 0 V d = copy t8\n",
+        "RAW",
+        "".join(f"vector 0 MTE2 t{k} = load src[0:+8, :]{f' | set t{k}.full' if k < 7 else ''}\n" for k in range(8))
+        + "vector 0 MTE2 t8 = load src[0:+8, :] | set t7.full\n"
+        + "".join(f"vector 0 V c = copy t{k} | wait t{k}.full\nvector 0 V barrier\n" for k in range(8))
+        + "vector 0 V d = copy t8\n",
+    ),
+    Pattern("3: the fifth write-after-read across the back edge", FIVE, five(4), "WAR", five(5)),
+    Pattern(
+        "5: a branch that sets only one flag",
+        "event vector a.full MTE2 -> V id 0\nevent vector d.full MTE2 -> V id 1\n",
+        "if go:\n  vector 0 MTE2 a = load src[0:+8, :] | set a.full\n"
+        "else:\n  vector 0 MTE2 d = load src[0:+8, :] | set d.full\n"
+        "vector 0 V sync | wait a.full d.full\n",
+        "wait",
+        "if go:\n  vector 0 MTE2 a = load src[0:+8, :] | set a.full d.full\n"
+        "else:\n  vector 0 MTE2 d = load src[0:+8, :] | set a.full d.full\n"
+        "vector 0 V sync | wait a.full d.full\n",
+    ),
+    Pattern(
+        "6: an outer loop that primes and drains again",
+        EVENTS_B,
+        loop(FREE_B, loop(LOAD_B, USE_B, "vector 0 V barrier\n"), END_B, trips="k", index="j"),
+        "double set",
+        FREE_B + loop(loop(LOAD_B, USE_B, "vector 0 V barrier\n"), trips="k", index="j") + END_B,
+    ),
+    Pattern(
+        "7: a chain removed because the pipe pair is the same",
+        "event vector a.full MTE2 -> V id 0\nevent vector d.full MTE2 -> V id 1\n",
+        "vector 0 MTE2 a = load src[0:+8, :] | set a.full\nvector 0 MTE2 d = load src[0:+8, :]\n"
+        "vector 0 V c = copy a | wait a.full\nvector 0 V e = copy d\n",
+        "RAW",
+        "vector 0 MTE2 a = load src[0:+8, :] | set a.full\nvector 0 MTE2 d = load src[0:+8, :] | set d.full\n"
+        "vector 0 V c = copy a | wait a.full\nvector 0 V e = copy d | wait d.full\n",
+    ),
+    Pattern(
+        "8: both slots primed although the first is loaded already",
+        EVENTS_B,
+        FREE_B + "vector 0 MTE2 b[0] = load src[0:+8, :] | set b.full[0]\n"
+        + loop(
+            "vector 0 MTE2 b[i + 1] = load src[0:+8, :] | wait b.free[i + 1] | set b.full[i + 1]\n",
+            "vector 0 V c = copy b[i] | wait b.full[i] | set b.free[i]\nvector 0 V barrier\n",
+        )
+        + END_B,
+        "leftover",
+        FREE_B + loop(LOAD_B.replace(" 0 ", " +1 ", 1), USE_B, "vector 0 V barrier\n") + END_B,
+    ),
+    Pattern(
+        "11: the P tile rewritten while MTE3 stores it",
+        STORE,
+        loop(
+            "vector 0 V p = full 1.0 | set p.full\n",
+            "vector 0 MTE3 out[(block_idx + i * block_num) * 16 + lane * 8:+8, :] = store p | wait p.full\n",
+            "vector 0 V barrier\n",
+            index="i",
+        )
+        + "vector 0 S drain MTE3\n",
+        "WAR",
+        "vector 0 MTE3 sync | set p.free\n"
+        + loop(
+            "vector 0 V p = full 1.0 | wait p.free | set p.full\n",
+            "vector 0 MTE3 out[(block_idx + i * block_num) * 16 + lane * 8:+8, :] = store p"
+            " | wait p.full | set p.free\nvector 0 V barrier\n",
+            index="i",
+        )
+        + "vector 0 V sync | wait p.free\nvector 0 S drain MTE3\n",
+    ),
+    Pattern(
+        "14: only the first access of a slot is guarded",
+        EVENTS_B,
+        FREE_B + loop(LOAD_B, USE_B, "vector 0 V d = copy b[u]\nvector 0 V barrier\n") + END_B,
+        "WAR",
+        FREE_B
+        + loop(LOAD_B, "vector 0 V c = copy b[u] | wait b.full[u]\n", "vector 0 V d = copy b[u] | set b.free[u]\n",
+               "vector 0 V barrier\n")
+        + END_B,
+    ),
+    Pattern(
+        "15: a local ring slot refilled while it is read",
+        EVENTS_B + CUBE,
+        OPERANDS
+        + loop(PRODUCE, CONSUME_B.replace(" | wait b.free[u]", "").replace(" | set b.free[u]", ""))
+        + ENDS,
+        "WAR",
+        OPERANDS + FREE_B + loop(PRODUCE, CONSUME_B) + ENDS + END_B,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda p: p.name)
+def test_known_mistake(pattern: Pattern) -> None:
+    wrong = small(pattern.events, pattern.wrong)
+    proof = check(wrong)
+    kinds = [v.kind for v in proof.violations]
+    assert not proof.ok and pattern.kind in kinds, proof.report()
+    right = check(small(pattern.events, pattern.right))
+    assert right.ok, right.report()
+    if "if go" not in pattern.right:
+        for trips in ([0], [1], [2], [3], [4], [5], [10], [11]):
+            assert check_unrolled(small(pattern.events, pattern.right), trips).ok
+
+
+def test_pattern_4_flags_of_two_destinations_are_two_flags() -> None:
+    events = "event vector a.full MTE2 -> V id 0\nevent vector a.out MTE2 -> MTE3 id 0\n"
+    body = (
+        "vector 0 MTE2 a = load src[0:+8, :] | set a.full a.out\nvector 0 V c = copy a | wait a.full\n"
+        "vector 0 MTE3 out[block_idx * 16 + lane * 8:+8, :] = store a | wait a.out\nvector 0 S drain MTE3\n"
+    )
+    assert check(small(events, body)).ok
+
+
+def test_pattern_9_ids_used_inside_library_ops() -> None:
+    proof = check(small(EVENTS_B + CUBE + "event vector g V -> S id 0\n", OPERANDS + ENDS))
+    assert [v.kind for v in proof.violations] == ["id"]
+
+
+def test_pattern_10_a_row_on_the_wrong_pipe() -> None:
+    proof = check(small("", "vector 0 V a = full 0.0\nvector 0 FIX out[0:+8, :] = store a\n"))
+    assert "pipe" in [v.kind for v in proof.violations]
+
+
+def test_pattern_12_slow_but_right() -> None:
+    """The ready-set behind the prefetch delays the consumer; it is no hazard."""
+    body = (
+        "vector 0 MTE2 a = load src[0:+8, :]\nvector 0 MTE2 d = load src[0:+8, :] | set a.full\n"
+        "vector 0 V c = copy a | wait a.full\n"
+    )
+    assert check(small("event vector a.full MTE2 -> V id 0\n", body)).ok
+
+
+def test_pattern_13_two_slots_with_one_id() -> None:
+    events = "event vector b.full MTE2 -> V id 0 0\nevent vector b.free V -> MTE2 id 0 1\n"
+    proof = check(small(events, FREE_B + loop(LOAD_B, USE_B) + END_B))
+    assert not proof.ok and proof.violations[0].kind == "id"
+
+
+# -------------------------------------------------------------------------------- single rules
+
+
+@pytest.mark.parametrize(
+    ("kind", "declarations", "body"),
+    [
+        ("uninitialised", "", "vector 0 V c = copy a\n"),
+        ("uninitialised", "", loop("vector 0 V a = full 0.0\nvector 0 V barrier\n") + "vector 0 V c = copy a\n"),
+        ("RAW", "", "vector 0 V a = full 0.0\nvector 0 V c = copy a\n"),
+        ("WAW", "", "vector 0 V a = full 0.0\nvector 0 V a = full 1.0\n"),
+        ("overwritten", "buffer vector ub z[1] f32[8, 64] nd at 1024 by 2048\n",
+         "vector 0 V a = full 0.0\nvector 0 V barrier\nvector 0 V z = full 1.0\nvector 0 V barrier\n"
+         "vector 0 V c = copy a\n"),
+        ("leftover", "event vector g V -> MTE2 id 3\n", "vector 0 V sync | set g\n"),
+        ("double set", "event vector g V -> MTE2 id 3\n", "vector 0 V sync | set g\nvector 0 V sync | set g\n"
+         "vector 0 MTE2 sync | wait g\n"),
+        ("wait", "event vector g V -> MTE2 id 3\n", "vector 0 MTE2 sync | wait g\nvector 0 V sync | set g\n"),
+        ("event", "event vector g V -> MTE2 id 3\n", "vector 0 MTE3 sync | wait g\n"),
+        ("event", "", "vector 0 MTE3 sync | wait nobody\n"),
+        ("event", "event vector g V -> V id 3\n", ""),
+        ("id", "event vector g V -> MTE2 id 8\n", ""),
+        ("id", "event vector g MTE3 -> S id 7\n", ""),
+        ("id", "event vector g V -> MTE2 id 1\nevent vector h V -> MTE2 id 1\n", ""),
+        ("id", "fifo f c2v [2] f32[16, 64] flag 10\n", ""),
+        ("id", "fifo f c2v [2] f32[16, 64] flag 0\nfifo g v2c [2] f32[16, 64] flag 1\n", ""),
+        ("capacity", "buffer vector ub z[4] f32[64, 256] nd at 0 by 65536\n", ""),
+        ("alignment", "buffer vector ub z[1] f32[8, 64] nd at 12290 by 2048\n", ""),
+        ("place", "buffer vector l1 z[1] f32[16, 64] nz at 0 by 4096\n", ""),
+        ("input", "", "vector 0 V a = full 0.0\nvector 0 MTE3 src[block_idx * 16 + lane * 8:+8, :] = store a\n"),
+        ("undrained", "event vector g V -> MTE3 id 0\n", "vector 0 V a = full 0.0 | set g\n"
+         "vector 0 MTE3 out[block_idx * 16 + lane * 8:+8, :] = store a | wait g\n"),
+        ("tensor", "", "vector 0 V a = full 0.0\nvector 0 MTE3 out[lane * 8:+8, :] = store a\n"),
+        ("tensor", "", "vector 0 V a = full 0.0\nvector 0 MTE3 out[block_idx * 8:+8, :] = store a\n"),
+        ("tensor", "", "vector 0 V a = full 0.0\nvector 0 S x = read out[0, 0]\n"
+         "vector 0 MTE3 out[block_idx * 16 + lane * 8:+8, :] = store a\n"),
+        ("fifo", CUBE, OPERANDS + PRODUCE + ENDS),
+        ("deadlock", CUBE, OPERANDS + ENDS + "vector 0 MTE2 a = pop f\n"),
+        ("deadlock", CUBE + "buffer vector ub z[1] f32[8, 64] nd at 16384 by 2048\n",
+         OPERANDS + PRODUCE + PRODUCE + PRODUCE + ENDS),
+        ("index", EVENTS_B, FREE_B + END_B + "vector 0 V c = copy b[u]\n"),
+        ("double set", EVENTS_B, FREE_B + loop("vector 0 MTE2 b[u] = load src[0:+8, :] | wait b.free[u]\n"
+         "vector 0 V sync | set b.free[u]\n") + END_B),
+    ],
+)  # fmt: skip
+def test_each_rule(kind: str, declarations: str, body: str) -> None:
+    proof = check(small(declarations, body or "vector 0 V a = full 0.0\n"))
+    assert not proof.ok and kind in [v.kind for v in proof.violations], proof.report()
+
+
+def test_a_barrier_orders_stores_of_one_pipe() -> None:
+    store = "vector 0 MTE3 out[block_idx * 16 + lane * 8:+8, :] = store a\n"
+    start = "vector 0 V a = full 0.0 | set g\nvector 0 MTE3 sync | wait g\n"
+    event, end = "event vector g V -> MTE3 id 0\n", "vector 0 S drain MTE3\n"
+    assert [v.kind for v in check(small(event, start + loop(store) + end)).violations] == ["WAW"]
+    assert check(small(event, start + loop(store, "vector 0 MTE3 barrier\n") + end)).ok
+
+
+def test_stores_of_other_iterations_are_disjoint() -> None:
+    store = "vector 0 MTE3 out[block_idx * 16 + lane * 8:+8, i * 16:+16] = store z\n"
+    start = "vector 0 V z = full 0.0 | set g\nvector 0 MTE3 sync | wait g\n"
+    event, end = "event vector g V -> MTE3 id 0\n", "vector 0 S drain MTE3\n"
+    narrow = event + "buffer vector ub z[1] f32[8, 16] nd at 16384 by 512\n"
+    assert check(small(narrow, start + loop(store) + end)).ok
+    overlapping = store.replace("i * 16:+16", "i * 8:+16")
+    assert not check(small(narrow, start + loop(overlapping) + end)).ok
+
+
+def test_work_items_of_a_grid_with_three_axes_are_disjoint() -> None:
+    body = (
+        "vector 0 V a = full 0.0 | set g\nvector 0 MTE3 sync | wait g\n"
+        "for w in 0 .. cdiv(rows * 3 * 4 - block_idx, block_num):\n"
+        "  vector 0 S item = let block_idx + w * block_num\n"
+        "  vector 0 MTE3 big[item // 12, item % 3 * 16 + lane * 8:+8, item // 3 % 4 * 64:+64] = store a\n"
+        "vector 0 S drain MTE3\n"
+    )
+    header = "event vector g V -> MTE3 id 0\n"
+    text = (
+        HEADER.replace("param n ", "param big          out    f32[rows, 48, 256]\nparam n ")
+        + header
+        + body
+    )
+    assert check(parse(text)).ok
+    assert not check(parse(text.replace("item // 3 % 4 * 64", "item // 3 % 4 * 32"))).ok
+    assert not check(parse(text.replace("big[item // 12", "big[item // 24"))).ok
+
+
+# -------------------------------------------------------------------------- loops and branches
+
+
+def test_nested_loops() -> None:
+    inner = loop(LOAD_B, USE_B, "vector 0 V barrier\n")
+    twice = loop(inner, inner.replace("i, u", "j, u"), trips="k", index="w")
+    for body in (twice, loop(loop(inner, trips="3", index="j"), trips="k", index="w")):
+        k = small(EVENTS_B, FREE_B + body + END_B)
+        assert check(k).ok and check_unrolled(k, [4]).ok
+    restarts = loop(
+        loop(LOAD_B, USE_B, "vector 0 V barrier\n").replace("[u]", "[i]"), trips="k", index="j"
+    )
+    assert check(small(EVENTS_B, FREE_B + restarts + END_B)).ok
+    unguarded = restarts.replace(" | wait b.free[i]", "")
+    assert not check(small(EVENTS_B, FREE_B + unguarded + END_B)).ok
+
+
+def test_a_hazard_that_needs_several_work_items(hand: Kernel) -> None:
+    """A loop entered again from a slot that the last entry left behind."""
+    rows = list(all_rows(hand.body))
+    n = next(n for n, r in enumerate(rows) if r.op == "load" and r.out == Ref("q"))
+    racy = with_row(hand, n, replace(rows[n], wait=()))
+    proof = check(racy)
+    assert proof.failing is not None and not check_unrolled(racy, proof.failing).ok
+
+
+def test_loops_with_one_trip_count_run_together() -> None:
+    fill = loop("vector 0 V a = full 0.0\nvector 0 V barrier\n", index="i")
+    read = loop("vector 0 V c = copy a\nvector 0 V barrier\n", index="j")
+    assert check(small("", fill + read)).ok
+    assert not check(small("", fill + read.replace(".. n", ".. k"))).ok
+
+
+def test_tests_with_one_value_go_one_way() -> None:
+    fill = "if go:\n  vector 0 V a = full 0.0\n"
+    read = "vector 0 V barrier\nif go:\n  vector 0 V c = copy a\n"
+    assert check(small("", fill + read)).ok
+    proof = check(small("", fill.replace("if go", "if n < 3") + read))
+    assert not proof.ok and proof.violations[0].kind == "uninitialised"
+
+
+def test_tests_on_counters_are_exact() -> None:
+    first = "if i == 0:\n  vector 0 V a = full 0.0\nelse:\n  vector 0 V a = copy a\nvector 0 V barrier\n"
+    assert check(small("", loop(first, index="i"))).ok
+    assert not check(small("", loop(first.replace("i == 0", "i == 1"), index="i"))).ok
+    parity = "if i % 2 == 0:\n  vector 0 V a = full 0.0\nelse:\n  vector 0 V c = copy a\nvector 0 V barrier\n"
+    assert check(small("", loop(parity, index="i"))).ok
+
+
+def test_constant_trip_counts_are_exact() -> None:
+    body = "vector 0 V a = full 0.0\nvector 0 V barrier\n"
+    for trips in ("1", "31", "100", "1000"):
+        k = small("", loop(body, trips=trips, index="i") + "vector 0 V c = copy a\n")
+        assert check(k).ok, trips
+    assert not check(small("", loop(body, trips="0", index="i") + "vector 0 V c = copy a\n")).ok
+
+
+def test_dimensions_are_at_least_one() -> None:
+    body = loop("vector 0 V a = full 0.0\nvector 0 V barrier\n", trips="cdiv(rows, 8)", index="i")
+    assert check(small("", body + "vector 0 V c = copy a\n")).ok
+
+
+def test_cube_alone_in_a_loop_then_one_push() -> None:
+    """The vector core has no row in the loop and skips it."""
+    body = (
+        OPERANDS + "cube 0 M sync | wait acc.free\n"
+        + loop("cube 0 M barrier\ncube 0 M acc = matmul x, y, acc, i\n", trips="rows", index="i")
+        + "cube 0 M sync | set acc.full\ncube 0 FIX f = push acc | wait acc.full\ncube 0 S drain FIX\n"
+        "vector 0 MTE2 a = pop f\n"
+    )  # fmt: skip
+    proof = check(small(CUBE, body))
+    assert proof.ok, proof.report()
+    no_barrier = check(small(CUBE, body.replace("  cube 0 M barrier\n", "")))
+    assert {"RAW", "WAW"} <= {v.kind for v in no_barrier.violations}
+
+
+def test_what_cannot_be_decided_is_refused() -> None:
+    proof = check(small("", "vector 0 V b[n] = full 0.0\n"))
+    assert not proof.ok and "cannot tell which slot" in proof.refused
+    traced = parse("kernel t\nparam x in f32[8, 64]\ngrid 1\nv: f32[8, 64] = load x[0:+8, :]\n")
+    assert "not scheduled" in check(traced).refused
+
+
+def test_too_many_states_are_refused(hand: Kernel) -> None:
+    assert "not closed" in check(hand, max_states=3).refused
+
+
+def test_error_carries_the_proof() -> None:
+    proof = check(small("", "vector 0 V c = copy a\n"))
+    error = HazardError(proof)
+    assert error.proof is proof and "uninitialised" in str(error)
