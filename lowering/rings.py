@@ -14,11 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lowering.target import Target
+from lowering.unroll import issued
 from pto.errors import ScheduleError
-from pto.ir import CORES, Block, Kernel, Loop, Queue, Row
-
-LENGTHS = (0, 1, 2, 3, 7, 8, 5)
-"""Trip counts tried one behind the other: empty, shorter than any lookahead, odd and even."""
+from pto.ir import CORES, Kernel, Queue
 
 Action = tuple[str, str]
 
@@ -73,7 +71,7 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int], target: Target) -> di
 def first_blocked(kernel: Kernel, depths: Mapping[str, int], target: Target) -> str | None:
     """The FIFO whose full ring stops everything, or None if both cores reach the end."""
     rings = {name: Ring(n, target.ring_period[n]) for name, n in depths.items()}
-    cores = [actions(kernel.body, core, []) for core in CORES]
+    cores = [actions(kernel, core) for core in CORES]
     waiting: list[Action | None] = [next(c, None) for c in cores]
     moved = True
     while moved:
@@ -99,28 +97,10 @@ def attempt(ring: Ring, kind: str) -> bool:
     return ring.try_push() if kind == "push" else ring.try_pop()
 
 
-def actions(block: Block, core: str, lengths: list[int]) -> Iterator[Action]:
-    """Pushes and pops of one core, with every loop run through ``LENGTHS``."""
-    for node in block:
-        if isinstance(node, Loop):
-            yield from loop_actions(node, core, lengths)
-        elif isinstance(node, Row) and node.core == core:
-            yield from action(node)
-
-
-def loop_actions(loop: Loop, core: str, lengths: list[int]) -> Iterator[Action]:
-    """Inner loops take the length that the outer iteration picks, the same on both cores."""
-    low, high = loop.shifts
-    n = len(LENGTHS) if not lengths else LENGTHS[lengths[-1] % len(LENGTHS)]
-    for step in range(-high, n - low):
-        for node in loop.body:
-            i = step + (node.shift if isinstance(node, Row) else 0)
-            if 0 <= i < n:
-                yield from actions((node,), core, [*lengths, i])
-
-
-def action(row: Row) -> Iterator[Action]:
-    if isinstance(row.out, Queue):
-        yield "push", row.out.name
-    elif row.op == "pop" and isinstance(row.args[0], Queue):
-        yield "pop", row.args[0].name
+def actions(kernel: Kernel, core: str) -> Iterator[Action]:
+    """Pushes and pops of one core in the order it issues them."""
+    for _, row, _ in issued(kernel, core):
+        if isinstance(row.out, Queue):
+            yield "push", row.out.name
+        elif row.op == "pop" and isinstance(row.args[0], Queue):
+            yield "pop", row.args[0].name

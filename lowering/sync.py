@@ -12,10 +12,11 @@ access and a wait directly before, so that nothing else gets between (MACHINE.md
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from lowering.target import Target
+from lowering.unroll import Counters, Path, issued
 from pto.ir import (
     CORES,
     Block,
@@ -33,12 +34,11 @@ from pto.ir import (
     View,
     Word,
     all_rows,
+    evaluate,
     map_rows,
 )
 from pto.legality import STORE_PIPE
 from pto.ops import OPS
-
-Path = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,59 +353,58 @@ def with_barriers(kernel: Kernel) -> Kernel:
     (MACHINE.md R8, 6.3).  M: accumulating onto a product needs one; a new product over an old one
     is ordered through the FIX pipe that reads between them.
     """
-    body = kernel.body
-    for pipe, depends in (("V", touched), ("M", read)):
-        body = _barriers(body, pipe, depends, set())[0]
-    return replace(kernel, body=body)
+    marked = needed_barriers(kernel, "vector", "V", reads_own_writes=False)
+    marked |= needed_barriers(kernel, "cube", "M", reads_own_writes=True)
+    return replace(kernel, body=_with_barriers(kernel.body, marked, ()))
 
 
-def _barriers(
-    block: Block, pipe: str, depends: Callable[[Row], set[str]], dirty: set[str]
-) -> tuple[Block, set[str]]:
-    """The block with barriers, and the buffers that may hold unfinished writes behind it.
+def needed_barriers(kernel: Kernel, core: str, pipe: str, reads_own_writes: bool) -> set[Path]:
+    """Rows that need a barrier in front, in some execution; found by running the program.
 
-    Rows of equal shift run together or not at all; what was unfinished before such a run may
-    still be unfinished behind it.
+    ``reads_own_writes``: only a read depends on a write, not a second write.
     """
-    mine = [n for n in block if isinstance(n, Row) and n.pipe == pipe and n.op != "sync"]
-    skippable = len({n.shift for n in mine}) > 1
+    depths = {b.name: b.depth for b in kernel.buffers}
+    issues = [(p, r, c) for p, r, c in issued(kernel, core) if r.pipe == pipe and r.op != "sync"]
+    steps = [(p, *_slots(r, c, depths)) for p, r, c in issues]
+    marked: set[Path] = set()
+    while True:
+        known = len(marked)
+        unfinished: set[tuple[str, int]] = set()
+        for path, reads, writes in steps:
+            depends = reads if reads_own_writes else reads | writes
+            if path in marked or depends & unfinished:
+                marked.add(path)
+                unfinished = set()
+            unfinished |= writes
+        if len(marked) == known:
+            return marked
+
+
+def _slots(
+    row: Row, counters: Counters, depths: dict[str, int]
+) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
+    """(buffer, slot) of what a row reads, of what it writes."""
+
+    def slot(x: Ref) -> tuple[str, int]:
+        at = 0 if x.index is None else int(evaluate(x.index, counters.__getitem__))
+        return x.name, at % depths[x.name]
+
+    refs = [a for a in row.args if isinstance(a, Ref)]
+    scratch = [refs.pop()] if OPS[row.op].scratch and len(refs) > 1 else []
+    written = [*scratch, *([row.out] if isinstance(row.out, Ref) else [])]
+    return {slot(x) for x in refs}, {slot(x) for x in written}
+
+
+def _with_barriers(block: Block, marked: set[Path], path: Path) -> Block:
     out: list[Node] = []
-    shift: int | None = None
-    skipped: set[str] = set()
-    for node in block:
+    for k, node in enumerate(block):
         if isinstance(node, Loop):
-            inside, after = _barriers(node.body, pipe, depends, dirty)
-            while not after <= dirty:
-                dirty = dirty | after
-                inside, after = _barriers(node.body, pipe, depends, dirty)
-            out.append(replace(node, body=inside))
-        elif isinstance(node, Row) and node.pipe == pipe and node.op != "sync":
-            if node.shift != shift:
-                dirty = dirty | skipped
-                shift, skipped = node.shift, dirty if skippable else set()
-            if depends(node) & dirty:
-                out.append(Row("barrier", None, (), node.core, pipe, node.shift, loc=node.loc))
-                dirty = set()
-            out.append(node)
-            dirty = dirty | written(node)
-        else:
-            out.append(node)
-    return tuple(out), dirty | skipped
-
-
-def read(row: Row) -> set[str]:
-    return {x.name for x in row.args if isinstance(x, Ref)}
-
-
-def touched(row: Row) -> set[str]:
-    return {x.name for x in (*row.args, row.out) if isinstance(x, Ref)}
-
-
-def written(row: Row) -> set[str]:
-    names = {row.out.name} if isinstance(row.out, Ref) else set()
-    if OPS[row.op].scratch and isinstance(row.args[-1], Ref):
-        names.add(row.args[-1].name)
-    return names
+            out.append(replace(node, body=_with_barriers(node.body, marked, (*path, k))))
+            continue
+        if isinstance(node, Row) and (*path, k) in marked:
+            out.append(Row("barrier", None, (), node.core, node.pipe, node.shift, loc=node.loc))
+        out.append(node)
+    return tuple(out)
 
 
 def with_final_drains(kernel: Kernel) -> Kernel:
