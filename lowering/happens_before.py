@@ -11,8 +11,11 @@ covers everything earlier in its pipe, so a count per pipe is enough.  Rows are 
 issue order: a wait must be issued behind its set (issue queues are of unknown depth, MACHINE.md 10),
 and each row depends only on rows executed before it, so nothing but a FIFO wait can block issue.
 
-*Lanes.*  Both vector lanes run one stream on disjoint rows (checked in ``hazard_code``), a cube
+*Lanes.*  Both vector lanes run one stream on disjoint rows (``tensor_conflicts`` checks it), a cube
 signal reaches each of them and the cube waits for both, so one lane stands for both.
+
+*Benign.*  V reads before it writes in order, so V's write-after-read needs nothing; the row-expand
+ops of the library share a scratch area at the top of UB, but carry their own barrier.
 
 Invariant: clocks are lists that are never changed in place, so that ``State.fork`` is shallow.
 Non-goals: values, timing.
@@ -21,7 +24,6 @@ Non-goals: values, timing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from lowering.hazard_code import (
     BARRIER,
@@ -38,6 +40,9 @@ from lowering.hazard_code import (
     RECORD,
     ROW,
     Code,
+    Effect,
+    Instruction,
+    Variable,
 )
 from pto.ir import evaluate
 
@@ -173,16 +178,16 @@ class Run:
                         pc += 1
                         continue
                 variables = ins[4]
-                if variables:
-                    key = []
-                    for is_total, where, offset, modulus, exact in variables:
-                        v = step[where] - offset
-                        if is_total:
-                            v += total[where]
-                        key.append(v if v < exact else exact + (v - exact) % modulus)
-                    known = tuple(key)
+                known: int | tuple[int, ...]
+                if len(variables) == 1:  # nearly every row
+                    is_total, where, offset, modulus, exact = variables[0]
+                    known = step[where] - offset + (total[where] if is_total else 0)
+                    if known >= exact:
+                        known = exact + (known - exact) % modulus
+                elif variables:
+                    known = self._values(c, variables)
                 else:
-                    known = ()
+                    known = 0
                 effect = ins[8].get(known)
                 if effect is None:
                     effect = self._effect(ins, known)
@@ -217,9 +222,20 @@ class Run:
         state.pc[c] = pc
         return False
 
-    def _effect(self, ins: tuple[Any, ...], known: tuple[int, ...]) -> tuple[Any, ...]:
+    def _values(self, c: int, variables: tuple[Variable, ...]) -> tuple[int, ...]:
+        """The classes of the counters that decide what a row touches."""
+        step, total = self.state.step[c], self.state.total[c]
+        found = []
+        for is_total, where, offset, modulus, exact in variables:
+            v = step[where] - offset + (total[where] if is_total else 0)
+            found.append(v if v < exact else exact + (v - exact) % modulus)
+        return tuple(found)
+
+    def _effect(self, ins: Instruction, known: int | tuple[int, ...]) -> Effect:
+        classes = known if isinstance(known, tuple) else (known,) * len(ins[4])
         values = {
-            f"{'u' if v[0] else 'i'}#{v[1]}": value for v, value in zip(ins[4], known, strict=True)
+            f"{'u' if v[0] else 'i'}#{v[1]}": value
+            for v, value in zip(ins[4], classes, strict=True)
         }
         effect = self.code.effect(self.code.steps[ins[1]], values)
         ins[8][known] = effect
@@ -268,7 +284,7 @@ class Run:
             offset = self.code.loops[scope].high
         return self.state.total[c][scope] + self.state.step[c][scope] - offset
 
-    def _guard(self, c: int, ins: tuple[Any, ...]) -> int:
+    def _guard(self, c: int, ins: Instruction) -> int:
         """A branch test: 1 holds, 2 skip, 0 wait for a decision."""
         _, number, wanted, loop, offset, variables, _ = ins
         state = self.state
@@ -289,7 +305,7 @@ class Run:
 
     # rows
 
-    def _row(self, c: int, ins: tuple[Any, ...], effect: tuple[Any, ...]) -> bool:
+    def _row(self, c: int, ins: Instruction, effect: Effect) -> bool:
         """One row.  False if the scalar unit must wait for the other core first."""
         state = self.state
         _, number, _, _, _, p, kind, ring, _, tensor = ins
@@ -386,7 +402,7 @@ class Run:
             clocks[q] = [x if x > y else y for x, y in zip(clocks[q], clock, strict=True)]
 
     def _special(
-        self, c: int, ins: tuple[Any, ...], effect: tuple[Any, ...], clock: Clock, row: int
+        self, c: int, ins: Instruction, effect: Effect, clock: Clock, row: int
     ) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...], Clock]:
         """What FIFO rows, barriers and drains do before they touch memory."""
         state, code = self.state, self.code
@@ -425,7 +441,7 @@ class Run:
         return r.first_atom + index % r.fifo.depth, -2
 
     def _check_local(
-        self, ins: tuple[Any, ...], effect: tuple[Any, ...], ring: int, at: tuple[int, int]
+        self, ins: Instruction, effect: Effect, ring: int, at: tuple[int, int]
     ) -> None:
         """The library puts pop number k into slot k mod depth of the local ring."""
         slot = effect[2][0][1]
@@ -436,7 +452,7 @@ class Run:
             text = f"the library puts this pop into {self.code.slot_name[expected]}"
             self._hazard(Found("fifo", text, None, at, effect[2][0][0], ring=ring, slot=slot))
 
-    def _signals(self, c: int, ins: tuple[Any, ...], clock: Clock, row: int) -> None:
+    def _signals(self, c: int, ins: Instruction, clock: Clock, row: int) -> None:
         """The cross-core signals that a FIFO row sends when everything earlier in its pipe is done."""
         state = self.state
         p, kind, ring = ins[5], ins[6], ins[7]
@@ -453,7 +469,7 @@ class Run:
 
     # user tensors
 
-    def _tensor(self, c: int, number: int, ins: tuple[Any, ...], clock: Clock, row: int) -> None:
+    def _tensor(self, c: int, number: int, ins: Instruction, clock: Clock, row: int) -> None:
         state, code = self.state, self.code
         step, p = code.steps[number], ins[5]
         if step.writes_tensor:
@@ -485,7 +501,7 @@ class Run:
                 kept.append((at, r))
         state.tensor[number] = tuple(kept)
 
-    def _iterations(self, c: int, loops: tuple[int, ...], ins: tuple[Any, ...]) -> tuple[int, ...]:
+    def _iterations(self, c: int, loops: tuple[int, ...], ins: Instruction) -> tuple[int, ...]:
         return tuple(self.instance(c, x, ins[3] if x == ins[2] else -1) for x in loops)
 
     def _age(
@@ -565,7 +581,7 @@ class Log:
         self.found: list[Found] = []
         self.limit = limit
 
-    def row(self, run: Run, c: int, number: int, p: int, row: int, ins: tuple[Any, ...]) -> None:
+    def row(self, run: Run, c: int, number: int, p: int, row: int, ins: Instruction) -> None:
         code, at = run.code, []
         for x in code.steps[number].loops:
             offset = ins[3] if x == ins[2] else code.loops[x].high

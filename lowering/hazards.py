@@ -9,9 +9,12 @@ a refusal with its reason.  Shares no code with the scheduler; the rules are MAC
 *All trip counts, all sequences of work items.*  The execution stops wherever it needs a decision:
 one more iteration of a loop or not, this branch or that.  From there on the future depends only on
 the normal form of the state (``lowering/normal_form.py``), of which there are finitely many.  The
-exploration takes both ways at every decision and never explores a normal form twice; when none is
-left, every finite run of the kernel is a path through explored states.  Trip count n of a loop is
-"n times one more, then leave"; the persistent loop over work items is a loop like any other.
+exploration takes both ways at every decision and stops at forms whose every hazard is also met from
+a form explored before, because that one knows less.  Suppose some run meets a hazard: take the
+shortest way to it from any form that was reached; its first decision leads to a form that was
+explored or is covered, from where the way is shorter: so the exploration met a hazard itself.
+Trip count n of a loop is "n times one more, then leave"; the persistent loop over work items is a
+loop like any other.
 
 *No false alarm from merging.*  A violation is replayed with the concrete decisions that led to it.
 Two loops with one trip count expression are known to both run or both not run; beyond that, and

@@ -228,11 +228,15 @@ class NormalForm:
         columns = self._columns(live)
         unknown = [_unknown(clock, columns) for clock in clocks]
         pattern: list[int] = []
+        shared: dict[int, int] = {}  # one row sets several flags with one clock
         for f in flags:
             sent = s.flag[f]
             pattern.append(sent is not None)
             if sent is not None:
-                unknown.append(_unknown(sent, columns) & unknown[code.flags[f].dst])
+                bits = shared.get(id(sent))
+                if bits is None:
+                    bits = shared[id(sent)] = _unknown(sent, columns)
+                unknown.append(bits & unknown[code.flags[f].dst])
         for k, ring in enumerate(code.rings):
             producer = 0 if ring.fifo.direction == "c2v" else 1
             for queue, core in ((s.data[k], 1 - producer), (s.free[k], producer)):
