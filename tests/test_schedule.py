@@ -1,0 +1,202 @@
+"""The scheduler: whole schedules as goldens, options, and what happens when something runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pto
+from lowering import inputs, scheduled, sequential
+from lowering.hazards import HazardError, check
+from lowering.schedule import NAMED, PASSES, options_for, schedule, stages
+from pto import Scalar, Tensor, Tile
+from pto.ir import Kernel, Row, all_rows
+from pto.kernels import SHIPPED
+
+
+@pytest.mark.parametrize("plan", NAMED)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_whole_schedules(name: str, plan: str, golden: Callable[[str, str], None]) -> None:
+    golden(
+        f"schedule/{name}_{plan}.ptoir",
+        pto.print_kernel(schedule(SHIPPED[name].trace(), plan).kernel),
+    )
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_stage_reads_back(name: str) -> None:
+    seen = []
+    for stage, kernel in stages(SHIPPED[name].trace(), options_for("best")):
+        assert pto.parse(pto.print_kernel(kernel)) == kernel, stage
+        seen.append(stage)
+    assert seen == [stage for stage, _ in PASSES]
+
+
+def test_block_ids_are_read_once_each() -> None:
+    """One read of the table, at the earliest step that needs it; every load uses its value."""
+    kernel = schedule(SHIPPED["paged_attention"].trace()).kernel
+    reads = [r for r in all_rows(kernel.body) if r.op == "read" and "block_table" in str(r.args)]
+    loads = [r for r in all_rows(kernel.body) if r.op == "load" and "cache" in str(r.args)]
+    assert len(reads) == 1 and len(loads) == 2
+    assert reads[0].shift == max(r.shift for r in loads)
+
+
+@pytest.mark.parametrize("plan", NAMED)
+def test_prefetch_distance(plan: str) -> None:
+    """Every load runs as many steps ahead of its move as the option says."""
+    options = options_for(plan)
+    kernel = schedule(SHIPPED["paged_attention"].trace(), options).kernel
+    rows = [r for r in all_rows(kernel.body) if r.pipe in ("MTE2", "MTE1")]
+    for name in ("k", "v"):
+        load = next(r for r in rows if r.op == "load" and getattr(r.out, "name", "") == name)
+        move = next(r for r in rows if r.op == "move" and getattr(r.args[0], "name", "") == name)
+        assert load.shift - move.shift == options.prefetch
+
+
+def test_only_the_historical_schedules_drain_inside_the_loop() -> None:
+    for plan in NAMED:
+        kernel = schedule(SHIPPED["paged_attention"].trace(), plan).kernel
+        outside = [n for n in kernel.body if isinstance(n, Row) and n.op == "drain"]
+        drains = [r for r in all_rows(kernel.body) if r.op == "drain"]
+        assert len(outside) == 2
+        assert (len(drains) > 2) == options_for(plan).drain
+
+
+# ------------------------------------------------------------------------- when things run out
+
+
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    a="f32[rows, 64]",
+    b="f32[rows, 64]",
+    c="f32[rows, 64]",
+    d="f32[rows, 64]",
+    e="f32[rows, 64]",
+    out="f32[rows, 64]",
+)
+def five_inputs(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, out: Tensor) -> None:
+    """Five double-buffered loads want ten MTE2 to V flags; there are eight."""
+    here = pto.ds(pto.program_id(0) * 32, 32, valid=a.shape[0] - pto.program_id(0) * 32)
+    total = pto.load(a[here, :])
+    for x in (b, c, d, e):
+        total = total * 0.5 + pto.load(x[here, :])
+    pto.store(out[here, :], total)
+
+
+def same_bits(traced: Kernel, program: Kernel, arrays: dict[str, Any]) -> bool:
+    want = sequential.run(traced, inputs.bind(traced, arrays))["out"]
+    got = scheduled.run(program, inputs.bind(program, arrays), block_num=2)["out"]
+    return want.tobytes() == got.tobytes()
+
+
+def test_running_out_of_flags_ends_in_a_barrier_and_is_told() -> None:
+    traced = five_inputs.trace()
+    plan = schedule(traced)
+    assert plan.proof.ok
+    assert any("ids left" in note for note in plan.kernel.notes)
+    assert any(r.op == "barrier" and r.pipe == "ALL" for r in all_rows(plan.kernel.body))
+    assert max(i for event in plan.kernel.events for i in event.ids) < 8
+    rng = np.random.default_rng(0)
+    arrays = {n: rng.standard_normal((100, 64), np.float32) for n in "abcde"}
+    assert same_bits(traced, plan.kernel, arrays)
+
+
+def test_slots_that_do_not_fit_are_told() -> None:
+    notes = schedule(SHIPPED["paged_attention"].trace()).kernel.notes
+    assert any(note.startswith("l0b: no 2 slots") for note in notes)
+
+
+def test_too_much_memory_lists_the_live_tiles() -> None:
+    with pytest.raises(pto.CapacityError, match=r"ub needs \d+ bytes and has 188416; live tiles: "):
+        schedule(SHIPPED["rmsnorm"].trace(dim=8192))
+
+
+@pytest.mark.parametrize(
+    "changes", [dict(lookahead=-1), dict(prefetch=-1), dict(local_depth=0), dict(l0_depth=0)]
+)
+def test_impossible_options(changes: dict[str, int]) -> None:
+    with pytest.raises(pto.ScheduleError):
+        options_for("best", **changes)
+
+
+def test_unknown_schedule() -> None:
+    with pytest.raises(pto.ScheduleError, match="no schedule is called 'fastest'"):
+        options_for("fastest")
+
+
+def test_an_unproven_schedule_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass that forgets every event ends in the proof, never in a result."""
+    passes = tuple((n, (lambda k, o, t: k) if n == "sync" else run) for n, run in PASSES)
+    monkeypatch.setattr("lowering.schedule.PASSES", passes)
+    with pytest.raises(HazardError):
+        schedule(SHIPPED["paged_attention"].trace())
+
+
+# --------------------------------------------------------------------- recurrences, other shapes
+
+
+@pto.kernel(
+    grid="items",
+    x="f32[total, 32]",
+    w="bf16[32, 32]",
+    steps="i32[items]",
+    out="f32[total, 32]",
+)
+def recurrence(x: Tensor, w: Tensor, steps: Tensor, out: Tensor) -> None:
+    """y = tanh-like(y @ w), step by step: nothing to overlap, both cores in every step."""
+    item = pto.program_id(0)
+    weights = pto.load(w[:, :])
+
+    def step(i: Scalar, y: Tile) -> Tile:
+        z = y.astype("bf16") @ weights
+        return z / (pto.exp(-z) + 1.0)
+
+    y = pto.fori_loop(0, steps[item], step, pto.load(x[pto.ds(item * 16, 16), :]))
+    pto.store(out[pto.ds(item * 16, 16), :], y)
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, 2, 3])
+def test_a_recurrence_through_both_cores(lookahead: int) -> None:
+    import ml_dtypes
+
+    traced = recurrence.trace()
+    plan = schedule(traced, options_for("best", lookahead=lookahead))
+    assert check(plan.kernel).ok
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x": rng.standard_normal((80, 32), np.float32),
+        "w": rng.standard_normal((32, 32), np.float32).astype(ml_dtypes.bfloat16),
+        "steps": np.array([0, 3, 1, 5, 2], np.int32),
+    }
+    assert same_bits(traced, plan.kernel, arrays)
+
+
+@pto.kernel(grid="items", x="f32[total, 64]", rounds="i32[items]", out="f32[total, 64]")
+def nested(x: Tensor, rounds: Tensor, out: Tensor) -> None:
+    """A loop in a loop: the inner one is pipelined, the outer one is not."""
+    item = pto.program_id(0)
+
+    def outer(i: Scalar, total: Tile) -> Tile:
+        def inner(j: Scalar, part: Tile) -> Tile:
+            return part * 0.5 + pto.load(x[pto.ds((item + j) * 16, 16), :])
+
+        part = pto.fori_loop(0, rounds[item], inner, pto.zeros((16, 64)))
+        return total + part * part
+
+    total = pto.fori_loop(0, 3, outer, pto.zeros((16, 64)))
+    pto.store(out[pto.ds(item * 16, 16), :], total)
+
+
+@pytest.mark.parametrize("plan", NAMED)
+def test_nested_loops(plan: str) -> None:
+    traced = nested.trace()
+    program = schedule(traced, plan).kernel
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x": rng.standard_normal((80, 64), np.float32),
+        "rounds": np.array([2, 0, 1, 2, 1], np.int32),
+    }
+    assert same_bits(traced, program, arrays)
