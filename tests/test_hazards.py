@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from mutants import placement_mutants, row_mutants, with_row
 
 from lowering.happens_before import Hit, Log, Run, State, decide
 from lowering.hazard_code import BARRIER, BARRIER_ALL, DRAIN, POP, PUSH, PUSH_DATA, RECORD, Code
 from lowering.hazards import HazardError, Oracle, check, check_unrolled, smallest_failing
 from lowering.target import A2A3
-from pto.ir import Const, Flag, Kernel, Loc, Ref, Row, all_rows, binary, map_rows
+from pto.ir import Kernel, Loc, Ref, Row, all_rows, map_rows
 from pto.text import parse
 
 HAND = Path(__file__).parent / "handwritten_paged_attention.ptoir"
@@ -81,86 +81,6 @@ def test_handwritten_program_runs_unrolled(hand: Kernel, trips: list[int]) -> No
 
 
 # ---------------------------------------------------------------------------------- mutations
-
-
-def with_row(k: Kernel, number: int, *new: Row) -> Kernel:
-    """The program with row ``number`` replaced."""
-    count = itertools.count()
-    return replace(k, body=map_rows(k.body, lambda r: new if next(count) == number else r))
-
-
-def without(flags: tuple[Flag, ...], j: int) -> tuple[Flag, ...]:
-    return flags[:j] + flags[j + 1 :]
-
-
-def next_slot(ref: Ref | Flag) -> Ref | Flag:
-    assert ref.index is not None
-    return replace(ref, index=binary("+", ref.index, Const(1)))
-
-
-def row_mutants(k: Kernel) -> Iterator[tuple[str, Kernel]]:
-    """Every single wait, set, barrier, drain and FIFO row deleted; every slot index one further."""
-    for n, r in enumerate(all_rows(k.body)):
-        name = f"row {n} ({r.op})"
-        for j, f in enumerate(r.wait):
-            yield f"{name}: no wait {f.name}", with_row(k, n, replace(r, wait=without(r.wait, j)))
-            if f.index is not None:
-                wait = (*without(r.wait, j), next_slot(f))
-                yield f"{name}: wait {f.name} one further", with_row(k, n, replace(r, wait=wait))
-        for j, f in enumerate(r.set):
-            yield f"{name}: no set {f.name}", with_row(k, n, replace(r, set=without(r.set, j)))
-            yield from moved_set(k, n, j)
-        if r.pipe != "S":
-            yield f"{name}: one step earlier", with_row(k, n, replace(r, shift=r.shift + 1))
-        if r.op in ("barrier", "drain", "push", "pop"):
-            yield f"{name}: deleted", with_row(k, n)
-        if isinstance(r.out, Ref) and r.out.index is not None:
-            yield f"{name}: writes next slot", with_row(k, n, replace(r, out=next_slot(r.out)))
-        for j, a in enumerate(r.args):
-            if isinstance(a, Ref) and a.index is not None:
-                args = (*r.args[:j], next_slot(a), *r.args[j + 1 :])
-                yield f"{name}: reads next slot of {a.name}", with_row(k, n, replace(r, args=args))
-
-
-def moved_set(k: Kernel, n: int, j: int) -> Iterator[tuple[str, Kernel]]:
-    """The set moved behind the next row of its pipe."""
-    rows = list(all_rows(k.body))
-    flag = rows[n].set[j]
-    later = [
-        m
-        for m in range(n + 1, len(rows))
-        if (rows[m].core, rows[m].pipe) == (rows[n].core, rows[n].pipe)
-    ]
-    if later:
-        taken = with_row(k, n, replace(rows[n], set=without(rows[n].set, j)))
-        row = rows[later[0]]
-        given = with_row(taken, later[0], replace(row, set=(*row.set, flag)))
-        yield f"row {n}: set {flag.name} behind row {later[0]}", given
-
-
-def placement_mutants(k: Kernel) -> Iterator[tuple[str, Kernel]]:
-    """Depths of rings and FIFOs changed, one buffer put on top of another."""
-    for j, b in enumerate(k.buffers):
-        for depth in {max(b.depth - 1, 1), b.depth + 1} - {b.depth}:
-            new = replace(b, depth=depth)
-            yield (
-                f"{b.name}: depth {depth}",
-                replace(k, buffers=(*k.buffers[:j], new, *k.buffers[j + 1 :])),
-            )
-        other = k.buffers[j - 1]
-        if j and (b.core, b.space) == (other.core, other.space):
-            new = replace(b, at=other.at)
-            yield (
-                f"{b.name} on {other.name}",
-                replace(k, buffers=(*k.buffers[:j], new, *k.buffers[j + 1 :])),
-            )
-    for j, f in enumerate(k.fifos):
-        for depth in {1, 2, 3, 4} - {f.depth}:
-            new_fifo = replace(f, depth=depth)
-            yield (
-                f"fifo {f.name}: depth {depth}",
-                replace(k, fifos=(*k.fifos[:j], new_fifo, *k.fifos[j + 1 :])),
-            )
 
 
 SEQUENCES = [
