@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     static=dict(dtype="bf16", tile_m=128, tile_n=128, tile_k=64, activation="relu"),
 )
 def gemm(
-    a: Tensor, b: Tensor, bias: Tensor, out: Tensor, *, tile_m: int, tile_n: int, tile_k: int, activation: str
+    a: Tensor,
+    b: Tensor,
+    bias: Tensor,
+    out: Tensor,
+    *,
+    tile_m: int,
+    tile_n: int,
+    tile_k: int,
+    activation: str,
 ) -> None:
     """out = activation(a @ b + bias); activation is none, relu or silu."""
     (m, k), n = a.shape, b.shape[1]
@@ -57,7 +65,9 @@ def draw(
 
 
 @gemm.reference
-def float64(a: Any, b: Any, bias: Any, *, activation: str = "relu", **statics: Any) -> dict[str, Any]:
+def float64(
+    a: Any, b: Any, bias: Any, *, activation: str = "relu", **statics: Any
+) -> dict[str, Any]:
     """The same in float64."""
     import numpy as np
 

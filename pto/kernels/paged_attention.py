@@ -61,7 +61,12 @@ def paged_attention(
 
 @paged_attention.case
 def draw(
-    rng: np.random.Generator, *, batch: int = 4, context: int = 1024, ragged: bool = True, **statics: Any
+    rng: np.random.Generator,
+    *,
+    batch: int = 4,
+    context: int = 1024,
+    ragged: bool = True,
+    **statics: Any,
 ) -> dict[str, Any]:
     """A random case: pages permuted, unused pages and the tails of last pages poisoned with NaN."""
     import numpy as np
@@ -71,7 +76,9 @@ def draw(
     lens = np.full(batch, context)
     if ragged:
         drawn = rng.integers(0, context + 1, batch)
-        lens = np.where(np.arange(batch) < len(edges), np.resize(rng.permutation(edges), batch), drawn)
+        lens = np.where(
+            np.arange(batch) < len(edges), np.resize(rng.permutation(edges), batch), drawn
+        )
         lens = np.minimum(lens, context)
     width = max(1, -(-context // block))
     counts = -(-lens // block)
@@ -110,7 +117,10 @@ def full_softmax(
         used = block_table[b, : -(-int(length) // block)]
         if not len(used):
             continue
-        k, v = (c[used].reshape(-1, kv_heads, dim)[:length].astype(np.float64) for c in (key_cache, value_cache))
+        k, v = (
+            c[used].reshape(-1, kv_heads, dim)[:length].astype(np.float64)
+            for c in (key_cache, value_cache)
+        )
         for h in range(heads):
             g = h // (heads // kv_heads)
             s = k[:, g] @ query[b, h].astype(np.float64) * float(scale)
