@@ -120,7 +120,7 @@ def region(view: View, tile: tuple[int, int], ctx: Context, env: Env) -> Region:
     whole = (Span(ZERO, 1), ONE)
     if len(kept) < 2:  # one-element dimensions were dropped: put them back where the tile has them
         kept = [*kept, whole] if tile[1] == 1 else [whole] * (2 - len(kept)) + kept
-        kept = (kept + [whole])[:2]
+        kept = [*kept, whole][:2]
     if tuple(span.size for span, _ in kept) != tile:
         raise ShapeError(f"a view of {view.tensor} does not fit a tile of {tile[0]} x {tile[1]}")
     base = env[view.tensor].text

@@ -188,7 +188,7 @@ def accumulate(kernel: Kernel) -> Kernel:
     (nothing but a matmul can write L0C, so a loop that runs zero times would leave it undefined).
     Every other matmul with an accumulator becomes a product and an addition on the vector core.
     """
-    bounds: dict[str, Number] = {d: 1 for d in kernel.dims}
+    bounds: dict[str, Number] = dict.fromkeys(kernel.dims, 1)
     taken = names_taken(kernel)
     uses = count_uses(kernel.body)
     zeros = {

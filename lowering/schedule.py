@@ -104,9 +104,7 @@ def schedule(kernel: Kernel, options: Options | str = "best", target: Target = A
         HazardError: when the proof fails, with both accesses and the missing edge.
     """
     chosen = options_for(options) if isinstance(options, str) else options
-    done = kernel
-    for _, done in stages(kernel, chosen, target):
-        pass
+    *_, (_, done) = stages(kernel, chosen, target)
     described = f"lookahead {chosen.lookahead}, prefetch {chosen.prefetch}"
     done = replace(done, notes=(described, *done.notes))
     proof = check(done, target)
