@@ -172,7 +172,7 @@ def one_case(
     best = min(found, key=lambda n: found[n])
     lines.append(Line(f"best: {best}", found[best], mine))
     notes = [f"{devices} devices; delta is the kernel against the hand-written function"]
-    reason = placed.program.plan.reason
+    reason = placed.program.reason
     notes += [reason] if reason else []
     apart = difference(calls[best](), executable(placed))
     notes.append(f"largest difference to '{best}': {apart:.2g}")

@@ -15,18 +15,19 @@ How it is fast, for every kernel alike:
 * a loop is cut where its partial views begin: the first part runs while every view is whole (and
   every ``where`` keeps all columns) and has no masks at all, the second part has them;
 * 16-bit floats are passed as their bits: otherwise XLA converts whole tensors outside the loop;
-* with several devices, each gets the work items of its slice of the outputs (``Plan``), provided
-  that the stores show which; every device holds all inputs, so there are no collectives.
+* with several devices, work items are dealt anew in each call, by the work they hold
+  (``lowering/balance.py``).  Every device holds all inputs and writes to outputs of its own, which
+  the host joins, so there are no collectives.
 
-Elements that no store reaches hold NaN (-1 in integers), as in the other executors.
+Elements that no store reaches have all bits set (NaN, -1 in integers), as in the other executors.
+That is also how outputs are joined: the bits of all devices, and-ed.
 Non-goals: detecting races or bad bounds, timing.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,143 +38,54 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from lowering.balance import Items, items_of, steps_below
 from lowering.dataflow import dataflow
-from lowering.flow import Part, Repeat, Step
 from lowering.inputs import Bound, bind
-from lowering.jax_machine import BITS, DTYPES, Array, Machine, is_item_loop
+from lowering.jax_machine import BITS, DTYPES, Array, Machine
 from pto.errors import InputError
-from pto.ir import Const, Kernel, Span, View, evaluate, names_in, substitute
+from pto.ir import Kernel, Span, View
 
 Shape = tuple[int, ...]
-AXIS = "items"
+AXIS = "devices"
 """The mesh axis that work items are spread over."""
-
-# ----------------------------------------------------------------------- several devices
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which device runs which work items.
-
-    ``ranges[d]`` is (first, count); device ``d`` owns ``rows[name]`` leading rows of each output,
-    from ``d * rows[name]`` on.  ``reason`` says why there is only one device, if so.
-    """
-
-    ranges: tuple[tuple[int, int], ...]
-    rows: Mapping[str, int]
-    reason: str = ""
-
-
-def plan(machine: Machine, shapes: Mapping[str, Shape], devices: int) -> Plan:
-    """Slices of the outputs for ``devices`` devices, if the stores show which item writes where."""
-
-    def alone(reason: str) -> Plan:
-        return Plan((), {}, f"one device: {reason}")
-
-    flow = machine.flow
-    loops = [p for p in flow.parts if isinstance(p, Repeat) and is_item_loop(p)]
-    if devices == 1:
-        return alone("there is only one")
-    if len(loops) != 1 or len(flow.parts) != 1:
-        return alone("the kernel is not one loop over work items")
-    trips = substitute(machine.fold(loops[0].trips), {"block_idx": Const(0)})
-    if not isinstance(trips, Const):
-        return alone("the number of work items is not known before the run")
-    owners: list[np.ndarray[Any, Any]] = []
-    rows: dict[str, int] = {}
-    for step in steps_below(loops[0].body):
-        if step.op in ("load", "read") and step.state is not None:
-            return alone("the kernel reads what it writes")
-        if step.op == "store":
-            place = step.args[0]
-            assert isinstance(place, View)
-            found = owner(
-                machine, loops[0], place, shapes[place.tensor][0], int(trips.value), devices
-            )
-            if found is None:
-                return alone(
-                    f"the leading dimension of '{place.tensor}' does not follow the work items"
-                )
-            owners.append(found[0])
-            if rows.setdefault(place.tensor, found[1]) != found[1]:
-                return alone(f"'{place.tensor}' is stored in different ways")
-    written = {p.name for p in machine.kernel.params if p.direction in ("out", "inout")}
-    if written != set(rows) or any(machine.kernel.param(n).direction == "inout" for n in written):
-        return alone("an output keeps what it held before")
-    first = owners[0]
-    if any((o != first).any() for o in owners) or (np.diff(first) < 0).any():
-        return alone("the outputs are not written slice by slice")
-    edges = np.searchsorted(first, np.arange(devices + 1))
-    ranges = tuple((int(a), int(b - a)) for a, b in itertools.pairwise(edges))
-    return Plan(ranges, rows)
-
-
-def owner(machine: Machine, loop: Repeat, place: View, dim: int, items: int, devices: int) -> Any:
-    """(device of each work item, rows per device) by the leading index of a store, or None."""
-    item = place.index[0]
-    start, size = (item.start, item.size) if isinstance(item, Span) else (item, 1)
-    start = substitute(machine.fold(start), {"block_idx": Const(0)})
-    if set(names_in(start)) != {loop.index}:
-        return None
-    rows = -(-dim // (devices * size)) * size
-    at = np.array([evaluate(start, {loop.index: w}.__getitem__) for w in range(items)], np.int64)
-    found = at // rows
-    if ((at + size - 1) // rows != found).any():
-        return None
-    return found, rows
-
-
-def steps_below(parts: list[Part]) -> Iterator[Step]:
-    for part in parts:
-        if isinstance(part, Step):
-            yield part
-        elif isinstance(part, Repeat):
-            yield from steps_below(part.body)
-        else:
-            yield from steps_below(part.then)
-            yield from steps_below(part.orelse)
-
-
-# ----------------------------------------------------------------------------- programs
 
 
 @dataclass
 class Program:
     """One jitted program: for fixed shapes and devices.
 
-    ``ranges`` are its work items per device (None: one device runs all), ``where`` the place of
-    its inputs, ``shapes`` those of its outputs.
+    ``where`` is the place of its inputs, ``tables`` that of the table of work items, one line on
+    each device.  Where ``items`` is None one device runs all of them; ``reason`` says why.
     """
 
     call: Callable[..., dict[str, Array]]
-    plan: Plan
-    ranges: Array
     where: Any
-    shapes: Mapping[str, Shape]
-
-    @property
-    def uneven(self) -> bool:
-        """Whether the slices of the devices reach behind the outputs."""
-        return any(
-            len(self.plan.ranges) * r != self.shapes[n][0] for n, r in self.plan.rows.items()
-        )
-
-    def __call__(self, placed: dict[str, Array]) -> dict[str, Array]:
-        found = self.call(*self.arguments(placed))
-        if not self.uneven:
-            return found
-        return {n: trimmed(x, self.shapes[n]) for n, x in found.items()}
-
-    def arguments(self, placed: dict[str, Array]) -> tuple[Any, ...]:
-        return (placed,) if self.ranges is None else (self.ranges, placed)
+    items: Items | None = None
+    tables: Any = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """Inputs where their program wants them."""
+    """The arguments of a program, where it wants them."""
 
     program: Program
     arrays: dict[str, Array]
+    table: Array
+
+    def __call__(self) -> dict[str, Array]:
+        if self.table is None:
+            return self.program.call(self.arrays)
+        found = self.program.call(self.arrays, self.table)
+        return {name: joined(x) for name, x in found.items()}
+
+
+def joined(x: jax.Array) -> np.ndarray[Any, Any]:
+    """What any of the devices has written; the others have all bits set there."""
+    parts = [np.asarray(x.addressable_data(d))[0] for d in range(len(x))]
+    bits = f"u{x.dtype.itemsize}"
+    found: np.ndarray[Any, Any] = functools.reduce(np.bitwise_and, [p.view(bits) for p in parts])
+    return found.view(x.dtype)
 
 
 class Executable:
@@ -191,21 +103,22 @@ class Executable:
     def __call__(
         self, arrays: Placed | Mapping[str, Any], devices: int | None = None
     ) -> dict[str, Array]:
-        """The outputs, on the device."""
+        """The outputs: on the device, or on the host if there are several devices."""
         placed = arrays if isinstance(arrays, Placed) else self.place(arrays, devices)
-        return placed.program(placed.arrays)
+        return placed()
 
     def place(self, arrays: Mapping[str, Any], devices: int | None = None) -> Placed:
-        """The inputs where the program wants them; nothing moves if they are there already.
+        """The inputs where the program wants them, and the work items dealt to the devices.
 
-        A later call with the result skips the search for the program, too.
+        Nothing moves that is there already.  A later call with the result skips all of this.
         """
         program = self.program(arrays, devices)
         names = [p.name for p in self.kernel.params if p.direction != "out"]
         held = {n: as_held(arrays[n], self.kernel.param(n).dtype) for n in names}
         where = program.where
         found = {n: x if has_place(x, where) else jax.device_put(x, where) for n, x in held.items()}
-        return Placed(program, found)
+        table = program.items and program.items.table(held, program.tables.mesh.size)
+        return Placed(program, found, jax.device_put(table, program.tables))
 
     def program(self, arrays: Mapping[str, Any], devices: int | None = None) -> Program:
         count = min(devices or len(jax.devices()), len(jax.devices()))
@@ -223,7 +136,7 @@ class Executable:
         """The program before XLA (a ``jax.stages.Lowered``)."""
         placed = self.place(arrays, devices)
         call: Any = placed.program.call
-        return call.lower(*placed.program.arguments(placed.arrays))
+        return call.lower(*(x for x in (placed.arrays, placed.table) if x is not None))
 
     # building
 
@@ -245,43 +158,30 @@ class Executable:
         return tuple(dims[s] if isinstance(s, str) else s for s in shape)
 
     def build(self, dims: Mapping[str, int], devices: int) -> Program:
-        machine = Machine(self.flow, dims)
         outs = [p.name for p in self.kernel.params if p.direction in ("out", "inout")]
-        shapes = {name: self.shape(name, dims) for name in outs}
-        chosen = plan(machine, shapes, devices)
-        if not chosen.ranges:
-            return self.build_alone(dims, shapes, chosen)
-        mesh = Mesh(np.array(jax.devices()[:devices]), (AXIS,))
-        spread, everywhere = PartitionSpec(AXIS), PartitionSpec()  # type: ignore[no-untyped-call]
+        rooms = {name: self.room(name, dims) for name in outs}
 
-        def call(ranges: Array, arrays: dict[str, Array]) -> dict[str, Array]:
-            self.traces += 1
-            machine = Machine(self.flow, dims)
-            here = lax.axis_index(AXIS)
-            machine.base = {name: here * rows for name, rows in chosen.rows.items()}
-            machine.rows, machine.count = chosen.rows, ranges[0, 1]
-            local = {n: (chosen.rows[n], *s[1:]) for n, s in shapes.items()}
-            arrays, outputs = self.padded(arrays, dims), self.poison(local, {})
-            return machine.run(arrays, outputs, ranges[0, 0])
-
-        mapped = jax.shard_map(
-            call, mesh=mesh, in_specs=(spread, everywhere), out_specs=spread, check_vma=False
-        )
-        ranges = jax.device_put(np.array(chosen.ranges, np.int32), NamedSharding(mesh, spread))
-        where = NamedSharding(mesh, everywhere)
-        return Program(jax.jit(mapped), chosen, ranges, where, shapes)
-
-    def build_alone(
-        self, dims: Mapping[str, int], shapes: Mapping[str, Shape], chosen: Plan
-    ) -> Program:
-        def call(arrays: dict[str, Array]) -> dict[str, Array]:
+        def call(arrays: dict[str, Array], table: Array = None) -> dict[str, Array]:
+            """Of all work items, or on one device of several those in its line of the table."""
             self.traces += 1
             arrays = self.padded(arrays, dims)
-            outputs = self.poison({n: self.room(n, dims) for n in shapes}, arrays)
-            found = Machine(self.flow, dims).run(arrays, outputs, 0)
-            return {n: trimmed(x, shapes[n]) for n, x in found.items()}
+            outputs = {n: arrays[n] if n in arrays else self.unwritten(n, rooms[n]) for n in outs}
+            found = Machine(self.flow, dims).run(
+                arrays, outputs, None if table is None else table[0]
+            )
+            found = {n: trimmed(x, self.shape(n, dims)) for n, x in found.items()}
+            return found if table is None else {n: x[None] for n, x in found.items()}
 
-        return Program(jax.jit(call), chosen, None, jax.devices()[0], shapes)
+        items = items_of(self.flow, dims) if devices > 1 else "there is only one"
+        if isinstance(items, str):
+            return Program(jax.jit(call), jax.devices()[0], reason=f"one device: {items}")
+        mesh = Mesh(np.array(jax.devices()[:devices]), (AXIS,))
+        spread, everywhere = PartitionSpec(AXIS), PartitionSpec()  # type: ignore[no-untyped-call]
+        mapped = jax.shard_map(
+            call, mesh=mesh, in_specs=(everywhere, spread), out_specs=spread, check_vma=False
+        )
+        where, tables = NamedSharding(mesh, everywhere), NamedSharding(mesh, spread)
+        return Program(jax.jit(mapped), where, items, tables)
 
     def room(self, name: str, dims: Mapping[str, int]) -> Shape:
         """The shape of a tensor, no dimension smaller than any view of it."""
@@ -303,15 +203,13 @@ class Executable:
                 out[name] = jnp.pad(x, [(0, r - s) for r, s in zip(room, x.shape, strict=True)])
         return out
 
-    def poison(self, shapes: Mapping[str, Shape], arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs to write: what an ``inout`` holds, NaN (-1 in integers) elsewhere."""
-        return {n: arrays[n] if n in arrays else self.unwritten(n, s) for n, s in shapes.items()}
-
     def unwritten(self, name: str, shape: Shape) -> Array:
+        """All bits set."""
         dtype = self.kernel.param(name).dtype
         if dtype in BITS:
             return jnp.full(shape, 0xFFFF, jnp.uint16)
-        return jnp.full(shape, -1 if dtype == "i32" else jnp.nan, DTYPES[dtype])
+        ones = jnp.full(shape, 0xFFFFFFFF, jnp.uint32)
+        return lax.bitcast_convert_type(ones, DTYPES[dtype])
 
 
 def trimmed(x: Array, shape: Shape) -> Array:
@@ -367,7 +265,7 @@ def run(
 
 def reason(kernel: Kernel, arrays: Mapping[str, Any], devices: int | None = None) -> str:
     """Why the work is not spread over the devices, or ''."""
-    return compile(kernel).program(arrays, devices).plan.reason
+    return compile(kernel).program(arrays, devices).reason
 
 
 __all__ = ["Executable", "compile", "reason", "run"]

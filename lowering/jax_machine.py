@@ -16,6 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
+from lowering.balance import is_item_loop
 from lowering.flow import Choice, Flow, Part, Repeat, Step, Use, linear
 from pto.ir import (
     BINARY,
@@ -261,29 +262,26 @@ def from_bits(x: Array, dtype: str) -> Array:
 class Machine:
     """Runs a flow on tracers: one environment loop, one rule table.
 
-    ``dims`` are the symbolic sizes of this call.  On one device of several, ``base`` says at which
-    row of each output its slice starts, ``rows`` how many it has, and ``count`` replaces the trip
-    count of the loop over work items.
+    ``dims`` are the symbolic sizes of this call.  With a ``table`` only the work items in it run:
+    how many, then which (``lowering/balance.py``).
     """
 
     def __init__(self, flow: Flow, dims: Mapping[str, int]) -> None:
         self.flow, self.kernel = flow, flow.kernel
         self.dims = dims
         self.known: dict[str, Expr] = {n: Const(d) for n, d in dims.items()}
-        self.known["block_num"] = Const(1)
+        self.known |= {"block_idx": Const(0), "block_num": Const(1)}
         self.tensors: dict[str, Array] = {}
-        self.base: dict[str, Number] = {}
-        self.rows: Mapping[str, int] = {}
-        self.count: Number = None
+        self.table: Array = None
 
     def run(
-        self, arrays: Mapping[str, Array], outputs: dict[str, Array], first: Number
+        self, arrays: Mapping[str, Array], outputs: dict[str, Array], table: Array = None
     ) -> dict[str, Array]:
-        """The outputs after all work items from ``first`` on."""
+        """The outputs after all work items (of the table)."""
         scalars = {p.name: arrays[p.name] for p in self.kernel.params if p.shape is None}
         self.tensors = {p.name: arrays[p.name] for p in self.kernel.params if p.direction == "in"}
-        start = {self.flow.first[name]: x for name, x in outputs.items()}
-        env = Env(start, {**scalars, "block_idx": first})
+        self.table = table
+        env = Env({self.flow.first[name]: x for name, x in outputs.items()}, scalars)
         self.parts(self.flow.parts, env)
         return {name: env.values[v] for name, v in self.flow.last.items()}
 
@@ -369,21 +367,17 @@ class Machine:
         return self.tensors[place.tensor] if step.state is None else env.values[step.state]
 
     def extents(self, view: View, env: Env) -> list[Extent]:
-        """The region of a view, in this device's slice of the tensor."""
-        declared = self.kernel.param(view.tensor).shape or ()
-        shape = [self.dims[d] if isinstance(d, str) else d for d in declared]
-        shape[0] = self.rows.get(view.tensor, shape[0])
-        base = self.base.get(view.tensor, 0)
+        """The region of a view."""
+        shape = self.kernel.param(view.tensor).shape or ()
         found = []
-        for axis, (item, dim) in enumerate(zip(view.index, shape, strict=True)):
-            start = self.scalar(item.start if isinstance(item, Span) else item, env)
-            local = start - base if axis == 0 else start
+        for item, size in zip(view.index, shape, strict=True):
             if not isinstance(item, Span):
-                found.append(Extent(local, 1))
+                found.append(Extent(self.scalar(item, env), 1))
             elif item.valid is None or self.is_whole(item, env):
-                found.append(Extent(local, item.size))
+                found.append(Extent(self.scalar(item.start, env), item.size))
             else:
-                found.append(self.partial(item, local, max(dim, item.size), env))
+                dim = self.dims[size] if isinstance(size, str) else size
+                found.append(self.partial(item, max(dim, item.size), env))
         return found
 
     def is_whole(self, item: Span, env: Env) -> bool:
@@ -392,10 +386,10 @@ class Machine:
         enough = isinstance(valid, Const) and valid.value >= item.size
         return enough or (valid, item.size) in env.whole
 
-    def partial(self, item: Span, start: Number, dim: int, env: Env) -> Extent:
+    def partial(self, item: Span, dim: int, env: Env) -> Extent:
         """A region that may reach out of the tensor: moved inside, its elements ``off`` later."""
         assert item.valid is not None
-        valid = self.scalar(item.valid, env)
+        start, valid = self.scalar(item.start, env), self.scalar(item.valid, env)
         if stays_inside(self.fold(item.start), item.size, dim):
             return Extent(start, item.size, valid)
         first = apply("min", start, dim - item.size)
@@ -404,28 +398,36 @@ class Machine:
     # loops and branches
 
     def repeat(self, loop: Repeat, env: Env) -> None:
+        """The loop, in two parts where its partial views begin."""
         trips = self.scalar(loop.trips, env)
-        if self.count is not None and is_item_loop(loop):
-            trips = self.count
-        carry = tuple(self.initial(p.init, p.type, env) for p in loop.phis)
         facts = self.facts(loop)
-        start: Number = 0
-        if facts:
-            cut = self.cut(loop, facts, trips, env)
-            carry = self.iterate(loop, start, cut, carry, env.inner(frozenset(facts)))
-            start = cut
-        carry = self.iterate(loop, start, trips, carry, env.inner())
+        cut = self.cut(loop, facts, trips, env) if facts else 0
+        table = self.table if is_item_loop(loop) else None
+        if table is not None:
+            cut, trips = self.of_table(cut, trips)
+        carry = tuple(self.initial(p.init, p.type, env) for p in loop.phis)
+        for start, end, inner in ((0, cut, env.inner(frozenset(facts))), (cut, trips, env.inner())):
+            carry = self.iterate(loop, start, end, carry, inner, table)
         env.values.update({p.last: x for p, x in zip(loop.phis, carry, strict=True)})
 
-    def iterate(self, loop: Repeat, start: Number, end: Number, carry: Any, outside: Env) -> Any:
+    def of_table(self, cut: Number, trips: Number) -> tuple[Number, Number]:
+        """The same places among the items of the table (which are in ascending order)."""
+        count, items = self.table[0], self.table[1:]
+        if is_known(cut) and cut in (0, trips):
+            return (count if cut else 0), count
+        return (items < cut).sum(dtype=jnp.int32), count
+
+    def iterate(
+        self, loop: Repeat, start: Number, end: Number, carry: Any, outside: Env, table: Array
+    ) -> Any:
         def body(i: Array, carry: Any) -> Any:
             env = outside.inner()
-            env.scalars[loop.index] = i
+            env.scalars[loop.index] = i if table is None else table[1 + i]
             env.values.update({p.inner: x for p, x in zip(loop.phis, carry, strict=True)})
             self.parts(loop.body, env)
             return tuple(plain(env.values[p.next]) for p in loop.phis)
 
-        if is_known(start) and is_known(end) and end <= start:
+        if start is end or (is_known(start) and is_known(end) and end <= start):
             return carry
         return lax.fori_loop(start, end, body, carry)
 
@@ -487,11 +489,6 @@ class Machine:
             (then if test else orelse)() if is_known(test) else lax.cond(test != 0, then, orelse)
         )
         env.values.update({m.out: x for m, x in zip(choice.merges, found, strict=True)})
-
-
-def is_item_loop(loop: Repeat) -> bool:
-    """Whether this is the persistent loop over work items."""
-    return "block_num" in names_in(loop.trips)
 
 
 def stays_inside(start: Expr, size: int, dim: int) -> bool:

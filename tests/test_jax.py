@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import pto
-from lowering import bench, jax_executor, jax_machine, sequential
+from lowering import balance, bench, jax_executor, jax_machine, sequential
 from lowering.dataflow import dataflow
 from lowering.flow import ALIASES, SILENT, Choice, Repeat, Step
 from lowering.inputs import bind
@@ -172,7 +172,7 @@ def test_a_loop_is_cut_where_its_views_become_partial(rows: int, loops: int, mas
     room = (max(rows, 16), 64)
     case["x"] = np.zeros(room, np.uint16)
     out = {"out": jnp.zeros(room, jnp.uint16)}
-    text = str(jax.make_jaxpr(lambda a: machine.run(a, out, 0))(case))
+    text = str(jax.make_jaxpr(lambda a: machine.run(a, out))(case))
     assert text.count("scan[") == loops
     assert ("iota" in text) == masks
 
@@ -374,6 +374,7 @@ def test_one_trace_per_shape() -> None:
 
 CHILD = """
 import sys
+import ml_dtypes
 import numpy as np
 from lowering import jax_executor
 from tests.oracles import paged_attention, paged_case
@@ -390,6 +391,9 @@ print(any(k in text for k in kinds), "partition-id" in text or "num_partitions" 
 print(float(abs(out - paged_attention(case)).max()), jax_executor.reason(paged(), case) == "")
 reason = jax_executor.reason(parse(GEMM.format(t="f32", test="i")), g)
 print(product.shape, (product == 16).all(), reason)
+n = {"x": np.ones((40, 64), ml_dtypes.bfloat16), "gamma": np.ones(64, np.float32), "eps": 0.0}
+rows = jax_executor.run(parse(RMSNORM), n)["out"]
+print((rows == 1).all(), jax_executor.reason(parse(RMSNORM), n))
 """
 
 
@@ -412,6 +416,40 @@ def test_two_devices_without_collectives(lengths: str) -> None:
     assert (collective, spread, no_reason) == ("False", "True", "True")
     assert float(error) < TOLERANCE
     assert lines[2].strip() == "(100, 64) True"
+    assert lines[3].strip() == "True"
+
+
+def test_items_are_dealt_by_their_work() -> None:
+    """The largest first, to whom has least; each item once, in ascending order, from the host."""
+    lengths = [8, 0, 1, 5, 7, 2, 0, 3]
+    case = paged_case([128 * n for n in lengths])
+    dims = dict.fromkeys(paged().dims, 1) | {"batch": len(lengths)}
+    items = balance.items_of(dataflow(paged()), dims)
+    assert isinstance(items, balance.Items)
+    table = items.table(case, 2)
+    mine = [line[1 : 1 + line[0]].tolist() for line in table]
+    assert sorted(mine[0] + mine[1]) == list(range(len(lengths)))
+    assert mine == [sorted(m) for m in mine]
+    assert [sum(lengths[i] for i in m) for m in mine] == [13, 13]
+    np.testing.assert_array_equal(items.table(case, 2), table)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ("out   out    bf16[rows", "out   inout  bf16[rows", "keeps what it held"),
+        ("cdiv(rows, 16) - block_idx", "2 - block_idx", ""),
+        (
+            "vector  0  MTE3  out",
+            "vector  0  V     g = mul g, 2.0\n  vector  0  MTE3  out",
+            "hands",
+        ),
+    ],
+)
+def test_why_one_device_runs_all_items(before: str, after: str, reason: str) -> None:
+    assert before in RMSNORM
+    found = balance.items_of(dataflow(parse(RMSNORM.replace(before, after))), {"rows": 40})
+    assert (reason in found) if isinstance(found, str) else not reason
 
 
 SAME = """
