@@ -481,12 +481,6 @@ def pad(row: Row, ctx: Context, env: Env) -> list[str]:
     return fill_outside(row, ctx, env, counts, ZERO)
 
 
-def keep(row: Row, ctx: Context, env: Env) -> list[str]:
-    test = condition(arg_expr(row, 1), env)
-    clear = [expand(ctx, env, out_ref(row), ZERO)]
-    return [*in_place(row, ctx, env), *braced(f"if (!({test}))", clear)]
-
-
 # --------------------------------------------------------------------------------- scalars
 
 
@@ -575,7 +569,6 @@ EMITTERS: Mapping[str, Emitter] = MappingProxyType(
         "full": full,
         "where": where,
         "pad": pad,
-        "keep": keep,
         "sync": sync,
         "barrier": barrier,
         "drain": drain,

@@ -69,7 +69,7 @@ STORE_PIPE = MappingProxyType({"cube": "FIX", "vector": "MTE3"})
 VECTOR_DTYPES = ("f32", "f16", "i32")
 """Element types the vector unit computes with (CPP.md section 1)."""
 
-ANY_DTYPE = ("astype", "full", "copy", "pad", "keep")
+ANY_DTYPE = ("astype", "full", "copy", "pad")
 """Vector ops that move or fill elements, whatever their type."""
 
 

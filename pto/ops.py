@@ -71,10 +71,6 @@ def _pad(xp: Any, x: Any, rows: Any, cols: Any) -> Any:
     return xp.where(inside, x, xp.zeros((), x.dtype))
 
 
-def _keep(xp: Any, x: Any, test: Any) -> Any:
-    return xp.where(xp.asarray(test, dtype=bool), x, xp.zeros((), x.dtype))
-
-
 def _instr(**forms: str) -> Mapping[str, str]:
     return MappingProxyType(forms)
 
@@ -112,7 +108,6 @@ _ROWS = (
     Op("full", "fill", "value", ("V",), None, _instr(tile="TEXPANDS"), meaning="every element is value"),
     Op("where", "unary", "x, count, other", ("V",), _where, _instr(tile="TFILLPAD_INPLACE"), meaning="x in the first count columns, other behind"),
     Op("pad", "unary", "x, rows, cols", ("V",), _pad, _instr(tile="TFILLPAD_INPLACE"), meaning="x in the first rows and cols, zero outside"),
-    Op("keep", "unary", "x, test", ("V",), _keep, _instr(tile="TEXPANDS"), meaning="x if test is not 0, else zeros"),
     # order
     Op("sync", "sync", "", ("S", "MTE1", "MTE2", "MTE3", "M", "V", "FIX"), meaning="nothing but its wait and set columns"),
     Op("barrier", "sync", "", ("MTE1", "MTE2", "MTE3", "M", "V", "FIX", "ALL"), meaning="later work of the pipe waits for all earlier work of it"),
