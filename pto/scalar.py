@@ -109,8 +109,10 @@ class Scalar(Traced):
 
 def as_number(value: object) -> int | float | None:
     """A Python or numpy number as int or float; None for everything else, bools too."""
+    if isinstance(value, bool):
+        return None
     if isinstance(value, int | float):
-        return None if isinstance(value, bool) else value
+        return float(value) if isinstance(value, float) else int(value)
     if not isinstance(value, Traced) and getattr(value, "shape", None) == ():
         return as_number(value.item())  # type: ignore[attr-defined]
     return None

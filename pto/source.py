@@ -33,7 +33,7 @@ def is_internal(filename: str) -> bool:
 
     The kernels of ``pto/kernels`` are user code.
     """
-    if filename.startswith("<frozen") or filename.startswith("<__array_function__"):
+    if filename.startswith(("<frozen", "<__array_function__")):
         return True
     path = os.path.abspath(filename)
     if os.path.dirname(path) == _PACKAGE:

@@ -200,7 +200,7 @@ class Tensor(Traced):
             )
         trace = current()
         note_read(trace, self.name)
-        name = trace.name("read")
+        name = trace.name("read", own=f"{self.name}_item")
         trace.emit(ir.Row("read", ir.Scalar(name), (view,), loc=source.here()))
         trace.reads[name] = view
         return Scalar(ir.Var(name), trace.scope)

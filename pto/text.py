@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,7 @@ WORDS = {("astype", 1): tuple(DTYPE_BYTES), ("drain", 0): PIPES}
 """(op, operand) -> the words it may be."""
 
 COLUMNS = ("wait", "set")
+HEADER = ("kernel", "static", "param", "grid", "buffer", "fifo", "event", "note")
 SYNC_COLUMN = 56
 BREAK = re.compile(r"(?<=\S) (?=\S)(?!wait |set )")
 """A space at which a long line may go on in the next one."""
@@ -95,7 +96,7 @@ def view(v: View, shape: tuple[int | str, ...]) -> str:
     parts = []
     for item, dim in zip(v.index, shape, strict=True):
         if not isinstance(item, Span):
-            parts.append(expr(item))
+            parts.append(expr(item, 2))
         elif item == Span(Const(0), dim if isinstance(dim, int) else -1):
             parts.append(":")
         else:
@@ -211,7 +212,8 @@ def used_bytes(buffers: Sequence[Buffer]) -> list[str]:
         spaces = ends.setdefault(b.core, {})
         spaces[b.space] = max(spaces.get(b.space, 0), b.at + b.depth * b.stride)
     return [
-        f"# {core} uses " + ", ".join(f"{end / 1024:g}K of {space}" for space, end in spaces.items())
+        f"# {core} uses "
+        + ", ".join(f"{end / 1024:g}K of {space}" for space, end in spaces.items())
         for core, spaces in ends.items()
     ]
 
@@ -306,9 +308,10 @@ class Line:
         return token
 
     def name(self, what: str) -> str:
-        token = self.next(f"the name of a {what}")
+        wanted = f"the name of {'an' if what == 'op' else 'a'} {what}"
+        token = self.next(wanted)
         if not (token[0].isalpha() or token[0] == "_"):
-            raise self.fail(f"expected the name of a {what}, found '{token}'")
+            raise self.fail(f"expected {wanted}, found '{token}'")
         return token
 
     def accept(self, token: str) -> bool:
@@ -387,6 +390,19 @@ def logical_lines(source: str, file: str) -> list[Line]:
     return lines
 
 
+def _defined_tiles(tokens: Sequence[str]) -> Iterator[str]:
+    """Names with a tile type behind them, and the last values of carries.
+
+    They are known before the rows are read: a row that runs behind may stand before the row that
+    makes its operand.
+    """
+    for k, token in enumerate(tokens[1:-1], 1):
+        if token == ":" and tokens[k + 1] in DTYPE_BYTES:
+            yield tokens[k - 1]
+        elif token == "last" and tokens[0] == "carry":
+            yield tokens[k + 1]
+
+
 class Parser:
     """Recursive descent over logical lines; ``tiles`` holds every name that means a tile."""
 
@@ -396,12 +412,16 @@ class Parser:
         self.at = 0
         self.params: dict[str, Param] = {}
         self.fifos: dict[str, Fifo] = {}
-        self.tiles: set[str] = set()
+        self.buffers: set[str] = set()
+        self.tiles = {name for line in self.lines for name in _defined_tiles(line.tokens)}
 
     @property
     def line(self) -> Line:
         if self.at >= len(self.lines):
-            raise ParseError("the text ends too early", self.lines[-1].fail("").loc if self.lines else None)
+            raise ParseError(
+                "the text ends too early",
+                Loc(self.file, self.lines[-1].number if self.lines else 1),
+            )
         return self.lines[self.at]
 
     # scalars
@@ -521,15 +541,11 @@ class Parser:
             out: Output = Queue(x.next())
         elif self.is_tensor(name):
             out = self.view(x)
-        elif name in self.tiles:
+        elif name in self.tiles and x.tokens[x.at + 1 : x.at + 2] != [":"]:
             out = self.ref(x)
         else:
             x.next()
-            if x.accept(":"):
-                out = Define(name, self.tile_type(x))
-                self.tiles.add(name)
-            else:
-                out = Scalar(name)
+            out = Define(name, self.tile_type(x)) if x.accept(":") else Scalar(name)
         x.expect("=")
         return out
 
@@ -550,7 +566,9 @@ class Parser:
             shift = sign * x.integer()
             pipe = x.word((*PIPES, "ALL"), "pipe")
         out = self.output(x)
-        op = x.next()
+        op = x.name("op")
+        if op in HEADER:
+            raise x.fail(f"'{op}' does not belong among the rows")
         args: list[Operand] = []
         while x.peek and x.peek != "|":
             if args:
@@ -597,8 +615,8 @@ class Parser:
             result = tuple(refs)
             self.at += 1
         if len(result) != len(carry):
-            raise x.fail(f"the loop carries {len(carry)} tiles but yields {len(result)}")
-        self.tiles.update(c.last for c in carry)
+            x.at = 1
+            raise x.fail(f"the loop carries {len(carry)}, but yields {len(result)}")
         return Loop(index, trips, body, total, tuple(carry), result, Loc(x.file, x.number))
 
     def carry(self, x: Line) -> Carry:
@@ -611,7 +629,6 @@ class Parser:
         x.expect("last")
         last = x.next()
         x.end()
-        self.tiles.add(name)
         return Carry(name, kind, init, last)
 
     def branch(self, x: Line) -> Branch:
@@ -660,8 +677,15 @@ class Parser:
             raise x.fail("a static parameter is a number or a word")
         return name, value.value
 
+    def declared(self, x: Line, what: str) -> str:
+        """A new name of a parameter, a buffer or a FIFO."""
+        name = x.name(what)
+        if name in self.params or name in self.fifos or name in self.buffers:
+            raise x.fail(f"'{name}' is declared twice")
+        return name
+
     def param(self, x: Line) -> Param:
-        name = x.next()
+        name = self.declared(x, "parameter")
         direction = x.word(("in", "out", "inout", "scalar"), "direction")
         dtype = x.word(tuple(DTYPE_BYTES), "dtype")
         shape: list[int | str] | None = None
@@ -680,7 +704,7 @@ class Parser:
     def buffer(self, x: Line) -> Buffer:
         core = x.word(CORES, "core")
         space = x.word(SPACES, "space")
-        name = x.next()
+        name = self.declared(x, "buffer")
         x.expect("[")
         depth = x.integer()
         x.expect("]")
@@ -690,10 +714,11 @@ class Parser:
         at = x.integer()
         x.expect("by")
         self.tiles.add(name)
+        self.buffers.add(name)
         return Buffer(core, space, name, depth, kind, layout, at, x.integer())
 
     def fifo(self, x: Line) -> Fifo:
-        name = x.next()
+        name = self.declared(x, "FIFO")
         direction = x.word(("c2v", "v2c"), "direction")
         x.expect("[")
         depth = x.integer()
@@ -769,4 +794,4 @@ def parse(source: str, file: str = "<text>") -> Kernel:
     return Parser(source, file).kernel()
 
 
-__all__ = ["BINARY", "parse", "print_kernel", "expr", "statement", "operand"]
+__all__ = ["BINARY", "expr", "operand", "parse", "print_kernel", "statement"]

@@ -1,7 +1,6 @@
 """A function of JAX on a tile."""
 
 import jax.numpy as jnp
-
 import pto
 
 

@@ -1,7 +1,6 @@
 """An array as operand: it would have to be in GM."""
 
 import numpy as np
-
 import pto
 
 

@@ -1,7 +1,6 @@
 """A dtype object of numpy."""
 
 import numpy as np
-
 import pto
 
 

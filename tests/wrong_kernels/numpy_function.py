@@ -1,7 +1,6 @@
 """A function of numpy on a tile."""
 
 import numpy as np
-
 import pto
 
 

@@ -2,7 +2,6 @@
 
 import pto
 
-
 BIAS = pto.full((1, 128), 0.5)
 
 

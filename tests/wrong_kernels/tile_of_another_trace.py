@@ -2,7 +2,6 @@
 
 import pto
 
-
 cache = {}
 
 
