@@ -54,7 +54,7 @@ class Kernel:
             f"kernel '{self.name}' cannot be called",
             "what two kernels share goes into a plain function"
             if tracer.is_tracing()
-            else f"run it with `pto run`, or lowering.run; see {self.name}.trace()",
+            else f"run it with `pto run FILE.py:{self.name}`; {self.name}.trace() shows its program",
         )
 
     def case(self, function: Callable[..., Arrays]) -> Callable[..., Arrays]:

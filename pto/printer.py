@@ -1,0 +1,234 @@
+"""The one printer of the grammar in ``pto/ir.py``: tables in the header, one line per row.
+
+Lines stay within 100 columns; what is longer goes on behind a bar in the next line.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Iterable, Sequence
+
+from pto.ir import (
+    Block,
+    Buffer,
+    Const,
+    Define,
+    Event,
+    Expr,
+    Fifo,
+    Flag,
+    Kernel,
+    Loop,
+    Number,
+    Operand,
+    Output,
+    Param,
+    Queue,
+    Ref,
+    Row,
+    Scalar,
+    Span,
+    Var,
+    View,
+    Word,
+    own_rows,
+)
+from pto.lexer import FUNCTIONS, PRECEDENCE
+
+WIDTH = 100
+SYNC_COLUMN = 56
+BREAK = re.compile(r"(?<=\S) (?=\S)(?!wait |set )")
+"""A space at which a long line may go on in the next one."""
+
+
+def number(value: Number) -> str:
+    """A literal that reads back as the same value and type."""
+    if isinstance(value, bool):
+        value = int(value)
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return repr(value)
+
+
+def expr(e: Expr, level: int = 0) -> str:
+    """``e`` in infix form with no more parentheses than it needs."""
+    if isinstance(e, Const):
+        text = number(e.value)
+        return f"({text})" if level > 1 and text.startswith("-") else text
+    if isinstance(e, Var):
+        return e.name
+    if e.op in FUNCTIONS:
+        return f"{e.op}({expr(e.a)}, {expr(e.b)})"
+    mine = PRECEDENCE[e.op]
+    text = f"{expr(e.a, mine)} {e.op} {expr(e.b, mine + 1)}"
+    return f"({text})" if mine < level else text
+
+
+def _ring(name: str, index: Expr | None) -> str:
+    return name if index is None else f"{name}[{expr(index)}]"
+
+
+def view(v: View, shape: tuple[int | str, ...]) -> str:
+    """``tensor[index, ...]``; a dimension taken whole prints as ``:``."""
+    parts = []
+    for item, dim in zip(v.index, shape, strict=True):
+        if not isinstance(item, Span):
+            parts.append(expr(item, 2))
+        elif item == Span(Const(0), dim if isinstance(dim, int) else -1):
+            parts.append(":")
+        else:
+            valid = "" if item.valid is None else f"<{expr(item.valid, 2)}"
+            parts.append(f"{expr(item.start, 2)}:+{item.size}{valid}")
+    return f"{v.tensor}[{', '.join(parts)}]"
+
+
+def operand(o: Operand | Output, kernel: Kernel) -> str:
+    """One operand or output as text."""
+    if isinstance(o, Ref):
+        return _ring(o.name, o.index) + (".T" if o.transposed else "")
+    if isinstance(o, View):
+        return view(o, kernel.param(o.tensor).shape or ())
+    if isinstance(o, Define):
+        return f"{o.name}: {o.type}"
+    if isinstance(o, Queue | Scalar | Word):
+        return o.name
+    return expr(o)
+
+
+def statement(r: Row, kernel: Kernel) -> str:
+    """``out = op arg, arg`` without the scheduling columns."""
+    args = ", ".join(operand(a, kernel) for a in r.args)
+    out = "" if r.out is None else operand(r.out, kernel) + " = "
+    return f"{out}{r.op} {args}".rstrip()
+
+
+def wrapped(text: str, margin: str) -> list[str]:
+    """``text`` on lines of at most ``WIDTH``; each further line starts with ``margin`` and ``| ``."""
+    lines = []
+    while len(text) > WIDTH:
+        least = len(text) - len(text.lstrip()) + 6
+        breaks = [m.start() for m in BREAK.finditer(text, least, WIDTH + 1)]
+        if not breaks:
+            break
+        lines.append(text[: breaks[-1]])
+        text = f"{margin}| {text[breaks[-1] + 1 :]}"
+    return [*lines, text]
+
+
+def flags(kind: str, found: tuple[Flag, ...], width: int = sys.maxsize) -> list[str]:
+    """``| wait a b c``: as many flags to a line as fit into ``width``, at least one."""
+    lines: list[str] = []
+    for flag in found:
+        name = _ring(flag.name, flag.index)
+        if lines and len(lines[-1]) + 1 + len(name) <= width:
+            lines[-1] += " " + name
+        else:
+            lines.append(f"| {kind} {name}")
+    return lines
+
+
+def row_lines(r: Row, kernel: Kernel, indent: str) -> list[str]:
+    """The line of a row, with its wait and set columns behind it or on lines of their own."""
+    place = f"{r.core:<6} {r.shift:+d}  {r.pipe:<4}  ".replace("+0", " 0") if r.core else ""
+    text = indent + place + statement(r, kernel)
+    margin = indent + " " * (len(place) + 2)
+    sync = flags("wait", r.wait) + flags("set", r.set)
+    if not sync:
+        return wrapped(text, margin)
+    columns = " ".join(sync)
+    column = min(SYNC_COLUMN, WIDTH - 1 - len(columns))
+    joined = f"{text:<{max(column, 0)}} {columns}"
+    if len(joined) <= WIDTH:
+        return [joined]
+    if len(margin) + len(columns) <= WIDTH:
+        return [*wrapped(text, margin), margin + columns]
+    room = WIDTH - len(margin)
+    split = flags("wait", r.wait, room) + flags("set", r.set, room)
+    return [*wrapped(text, margin), *(margin + line for line in split)]
+
+
+def block_lines(block: Block, kernel: Kernel, depth: int) -> list[str]:
+    """The lines of a block, indented by two per level."""
+    indent = "  " * depth
+    lines: list[str] = []
+
+    def add(text: str) -> None:
+        lines.extend(wrapped(indent + text, indent + "    "))
+
+    for node in block:
+        if isinstance(node, Row):
+            lines += row_lines(node, kernel, indent)
+        elif isinstance(node, Loop):
+            names = node.index + (f", {node.total}" if node.total else "")
+            add(f"for {names} in 0 .. {expr(node.trips)}:")
+            for c in node.carry:
+                add(f"  carry {c.name}: {c.type} from {operand(c.init, kernel)} last {c.last}")
+            lines += block_lines(node.body, kernel, depth + 1)
+            if node.result:
+                add(f"  yield {', '.join(operand(x, kernel) for x in node.result)}")
+        else:
+            add(f"if {expr(node.test)}:")
+            lines += block_lines(node.then, kernel, depth + 1)
+            if node.orelse:
+                add("else:")
+                lines += block_lines(node.orelse, kernel, depth + 1)
+    return lines
+
+
+def table(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows of a table as lines, every column as wide as its longest entry."""
+    cells = [list(r) for r in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [" ".join(f"{x:<{w}}" for x, w in zip(r, widths, strict=True)) for r in cells]
+
+
+def used_bytes(buffers: Sequence[Buffer]) -> list[str]:
+    """One comment per core: how much of each memory the buffers take."""
+    ends: dict[str, dict[str, int]] = {}
+    for b in buffers:
+        spaces = ends.setdefault(b.core, {})
+        spaces[b.space] = max(spaces.get(b.space, 0), b.at + b.depth * b.stride)
+    return [
+        f"# {core} uses "
+        + ", ".join(f"{end / 1024:g}K of {space}" for space, end in spaces.items())
+        for core, spaces in ends.items()
+    ]
+
+
+def _param_columns(p: Param) -> tuple[str, ...]:
+    shape = "" if p.shape is None else f"[{', '.join(map(str, p.shape))}]"
+    return "param", p.name, p.direction, f"{p.dtype}{shape}"
+
+
+def _buffer_columns(b: Buffer) -> tuple[str, ...]:
+    slots = f"{b.name}[{b.depth}]"
+    return "buffer", b.core, b.space, slots, str(b.type), b.layout, f"at {b.at}", f"by {b.stride}"
+
+
+def _fifo_columns(f: Fifo) -> tuple[str, ...]:
+    return "fifo", f.name, f.direction, f"[{f.depth}]", str(f.type), f"flag {f.flag}"
+
+
+def _event_columns(e: Event) -> tuple[str, ...]:
+    return "event", e.core, e.name, e.src, "->", e.dst, f"id {' '.join(map(str, e.ids))}"
+
+
+def print_kernel(k: Kernel) -> str:
+    """The whole kernel as text, ending in a newline."""
+    header = [f"kernel {k.name}" + (f" on {k.target}" if k.target else "")]
+    header += [f"static {n} = {number(v) if not isinstance(v, str) else v}" for n, v in k.statics]
+    header += table(map(_param_columns, k.params))
+    header.append("grid " + ", ".join(map(expr, k.grid)))
+    header += used_bytes(k.buffers)
+    header += table(map(_buffer_columns, k.buffers))
+    header += table(map(_fifo_columns, k.fifos))
+    header += table(map(_event_columns, k.events))
+    header += [f"note {n}" for n in k.notes]
+    lines = [part for line in header for part in wrapped(line.rstrip(), "    ")]
+    lines.append("")
+    if any(r.core for r in own_rows(k.body)):
+        lines.append("# core it  pipe  statement")
+    lines += block_lines(k.body, k, 0)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
