@@ -52,8 +52,7 @@ def items_of(flow: Flow, dims: Mapping[str, int]) -> Items | str:
     outside = [p for p in flow.parts if p not in loops]
     if len(loops) != 1 or any(not isinstance(p, Step) or p.op == "store" for p in outside):
         return "the kernel is not one loop over work items"
-    known: dict[str, Expr] = {n: Const(d) for n, d in dims.items()}
-    known |= {"block_idx": Const(0), "block_num": Const(1)}
+    known = known_names(dims)
     trips = substitute(loops[0].trips, known)
     if not isinstance(trips, Const):
         return "the number of work items is not known before the run"
@@ -66,6 +65,12 @@ def items_of(flow: Flow, dims: Mapping[str, int]) -> Items | str:
     places = ((f"%{s.out}", s.args[0]) for s in steps if s.op == "read")
     reads = {name: place for name, place in places if isinstance(place, View)}
     return Items(loops[0], int(trips.value), known, reads)
+
+
+def known_names(dims: Mapping[str, int]) -> dict[str, Expr]:
+    """Names that are numbers before the run, on a device that stands for all blocks."""
+    numbers = {**dims, "block_idx": 0, "block_num": 1}
+    return {name: Const(x) for name, x in numbers.items()}
 
 
 def is_item_loop(loop: Repeat) -> bool:

@@ -173,7 +173,9 @@ def one_case(
     lines.append(Line(f"best: {best}", found[best], mine))
     notes = [f"{devices} devices; delta is the kernel against the hand-written function"]
     reason = placed.program.reason
-    notes += [reason] if reason else []
+    dealing = medians(measure({"": lambda: executable.place(placed.arrays)}, rounds))[""]
+    again = f"dealing the work items to the devices again, as for new lengths: {seconds(dealing)}"
+    notes.append(reason or again)
     apart = difference(calls[best](), executable(placed))
     notes.append(f"largest difference to '{best}': {apart:.2g}")
     return Table(f"{kernel.name}, {name}", tuple(lines), rounds, tuple(notes))

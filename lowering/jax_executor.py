@@ -3,11 +3,20 @@
 In: a scheduled kernel and arrays (``lowering/inputs.py`` binds and validates them: JAX clamps what
 is out of bounds).  Out: the output arrays by name.
 
-What runs is the *flow* of the schedule (``lowering/dataflow.py``): every operand is bound to the
-row and iteration that wrote the slot, and this binding is proven on the scheduled program.  Slots,
-FIFOs and the skew between rows move data in time only; a jitted program has no pipes to overlap, so
-the loop runs all rows of one iteration together.  Nothing is guarded, peeled or carried for the
-sake of the schedule: a loop carries only values that change in it and are read later.
+The way from one to the other, each module with one job:
+
+==================  ==============================================================================
+``dataflow``        schedule -> *flow*: each operand bound to the row and iteration that wrote it
+``flow``            what a flow is: steps, loops and branches on numbered values
+``tokens``          the proof that a flow stores what its schedule stores
+``balance``         which device runs which work items, by the work they hold
+``jax_machine``     flow -> JAX operations: one environment loop, one rule table
+``jax_executor``    programs by shape, devices, numpy in and out (here)
+==================  ==============================================================================
+
+Slots, FIFOs and the skew between rows move data in time only; a jitted program has no pipes to
+overlap, so a flow runs all rows of one iteration together.  Nothing is guarded, peeled or carried
+for the sake of the schedule: a loop carries only values that change in it and are read later.
 
 How it is fast, for every kernel alike:
 
@@ -15,9 +24,8 @@ How it is fast, for every kernel alike:
 * a loop is cut where its partial views begin: the first part runs while every view is whole (and
   every ``where`` keeps all columns) and has no masks at all, the second part has them;
 * 16-bit floats are passed as their bits: otherwise XLA converts whole tensors outside the loop;
-* with several devices, work items are dealt anew in each call, by the work they hold
-  (``lowering/balance.py``).  Every device holds all inputs and writes to outputs of its own, which
-  the host joins, so there are no collectives.
+* with several devices, work items are dealt whenever inputs are placed.  Every device holds all
+  inputs and writes to outputs of its own, which the host joins, so there are no collectives.
 
 Elements that no store reaches have all bits set (NaN, -1 in integers), as in the other executors.
 That is also how outputs are joined: the bits of all devices, and-ed.

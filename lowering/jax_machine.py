@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from lowering.balance import is_item_loop
+from lowering.balance import is_item_loop, known_names
 from lowering.flow import Choice, Flow, Part, Repeat, Step, Use, linear
 from pto.ir import (
     BINARY,
@@ -269,8 +269,7 @@ class Machine:
     def __init__(self, flow: Flow, dims: Mapping[str, int]) -> None:
         self.flow, self.kernel = flow, flow.kernel
         self.dims = dims
-        self.known: dict[str, Expr] = {n: Const(d) for n, d in dims.items()}
-        self.known |= {"block_idx": Const(0), "block_num": Const(1)}
+        self.known = known_names(dims)
         self.tensors: dict[str, Array] = {}
         self.table: Array = None
 

@@ -36,6 +36,7 @@ from pto.ir import (
     Var,
     View,
     Word,
+    all_rows,
     own_rows,
     substitute,
 )
@@ -336,7 +337,7 @@ def same_stores(flow: Flow) -> None:
 
 def first_difference(kernel: Kernel, schedule: Log, flow: Log) -> ScheduleError:
     """The first row, in the order of the schedule, that makes something else."""
-    rows = {id(r): r for r in rows_below(kernel.body)}
+    rows = {id(r): r for r in all_rows(kernel.body)}
     for (row, at), token in schedule.items():
         if flow.get((row, at), token) != token:
             text = statement(rows[row], kernel)
@@ -344,14 +345,3 @@ def first_difference(kernel: Kernel, schedule: Log, flow: Log) -> ScheduleError:
             message = f"'{text}' in iteration {when} reads the value of another iteration"
             return ScheduleError(message, rows[row].loc, "run 'pto check' on the schedule")
     return ScheduleError("the schedule stores in another order than its iterations do")
-
-
-def rows_below(block: Block) -> Iterable[Row]:
-    for node in block:
-        if isinstance(node, Row):
-            yield node
-        elif isinstance(node, Loop):
-            yield from rows_below(node.body)
-        else:
-            yield from rows_below(node.then)
-            yield from rows_below(node.orelse)
