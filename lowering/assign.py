@@ -1,6 +1,6 @@
-"""Who does what: the persistent loop over work items, cores, pipes, moves and FIFOs.
+"""Who does what: cores, pipes, moves and FIFOs.
 
-In: the traced form.  Out: the same tree where every row has a core and a pipe, values are still
+In: the persistent form.  Out: the same tree where every row has a core and a pipe, values are still
 named once, tiles of the vector core are what one lane holds, and values that cross cores go
 through a push and a pop.  Invariant: each core's rows, in the order written, compute the traced
 values.  Non-goals: iterations (skew), memory (place), order between pipes (sync).
@@ -8,14 +8,15 @@ values.  Non-goals: iterations (skew), memory (place), order between pipes (sync
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from lowering.accumulate import ZERO
+from lowering.mentions import count_uses, fresh, names_taken, scalars_of
 from lowering.target import Target
 from pto.errors import CapacityError, ShapeError
 from pto.ir import (
     CORES,
-    Bin,
     Block,
     Carry,
     Const,
@@ -26,7 +27,6 @@ from pto.ir import (
     Loc,
     Loop,
     Node,
-    Number,
     Operand,
     Queue,
     Ref,
@@ -37,260 +37,11 @@ from pto.ir import (
     View,
     all_rows,
     binary,
-    least,
     names_in,
-    substitute,
 )
 from pto.legality import STORE_PIPE
 from pto.ops import OPS
 from pto.types import DTYPE_BYTES, TileType
-
-ZERO = "zero"
-"""The ``from`` of a carry that starts as zero because its first matmul overwrites it."""
-
-
-# ------------------------------------------------------------------------------------- names
-
-
-def names_taken(kernel: Kernel) -> set[str]:
-    """Every name that a new value must not have."""
-    taken = {p.name for p in kernel.params} | set(kernel.dims) | {n for n, _ in kernel.statics}
-    for block in _blocks(kernel.body):
-        for node in block:
-            if isinstance(node, Loop):
-                taken |= (
-                    {node.index, node.total}
-                    | {c.name for c in node.carry}
-                    | {c.last for c in node.carry}
-                )
-            elif isinstance(node, Row) and isinstance(node.out, Define | Scalar):
-                taken.add(node.out.name)
-    return taken
-
-
-def fresh(hint: str, taken: set[str]) -> str:
-    """``hint``, numbered if it is taken; the result is taken from now on."""
-    name, n = hint, 1
-    while name in taken:
-        n += 1
-        name = f"{hint}_{n}"
-    taken.add(name)
-    return name
-
-
-def _blocks(block: Block) -> Iterator[Block]:
-    yield block
-    for node in block:
-        if isinstance(node, Loop):
-            yield from _blocks(node.body)
-
-
-def rewrite_exprs(row: Row, f: Callable[[Expr], Expr]) -> Row:
-    """``row`` with every scalar expression in it replaced by ``f`` of it."""
-
-    def item(x: Expr | Span) -> Expr | Span:
-        if isinstance(x, Span):
-            return Span(f(x.start), x.size, None if x.valid is None else f(x.valid))
-        return f(x)
-
-    def view(x: View) -> View:
-        return View(x.tensor, tuple(map(item, x.index)))
-
-    def operand(x: Operand) -> Operand:
-        if isinstance(x, View):
-            return view(x)
-        return f(x) if isinstance(x, Const | Var | Bin) else x
-
-    out = view(row.out) if isinstance(row.out, View) else row.out
-    return replace(row, out=out, args=tuple(map(operand, row.args)))
-
-
-def scalars_of(row: Row) -> Iterator[str]:
-    """Names of the scalars that a row reads."""
-    for x in (*row.args, row.out):
-        if isinstance(x, View):
-            for i in x.index:
-                for e in (i.start, i.valid) if isinstance(i, Span) else (i,):
-                    if e is not None:
-                        yield from names_in(e)
-        elif isinstance(x, Const | Var | Bin):
-            yield from names_in(x)
-        elif isinstance(x, Ref) and x.index is not None:
-            yield from names_in(x.index)
-    for flag in (*row.wait, *row.set):
-        if flag.index is not None:
-            yield from names_in(flag.index)
-
-
-# ------------------------------------------------------------------------------------ persist
-
-
-def persist(kernel: Kernel) -> Kernel:
-    """body of work item (pid0, ..) --> for w in 0 .. items of this block: body.
-
-    Hardware block ``block_idx`` of ``block_num`` takes every ``block_num``-th work item, the last
-    grid axis fastest (SEED.md section 1).  Loop bounds get names, aliases disappear.
-    """
-    taken = names_taken(kernel)
-    index = fresh("w", taken)
-    item: Expr = binary("+", Var("block_idx"), binary("*", Var(index), Var("block_num")))
-    axes = [a for a, g in enumerate(kernel.grid) if g != Const(1)]
-    head: list[Node] = []
-    if len(axes) > 1:
-        name = fresh("item", taken)
-        head.append(Row("let", Scalar(name), (item,)))
-        item = Var(name)
-    values: dict[str, Expr] = {}
-    stride: Expr = Const(1)
-    for axis in reversed(range(len(kernel.grid))):
-        position = binary("//", item, stride)
-        values[f"pid{axis}"] = (
-            position if axis == (axes[:1] or [0])[0] else binary("%", position, kernel.grid[axis])
-        )
-        if kernel.grid[axis] == Const(1):
-            values[f"pid{axis}"] = Const(0)
-        stride = binary("*", stride, kernel.grid[axis])
-    body = _named_trips(kernel.body, values, taken)
-    trips = binary("cdiv", binary("-", kernel.items, Var("block_idx")), Var("block_num"))
-    return replace(kernel, body=(Loop(index, trips, (*head, *body)),))
-
-
-def _named_trips(block: Block, values: dict[str, Expr], taken: set[str]) -> Block:
-    out: list[Node] = []
-    for node in block:
-        if isinstance(node, Loop):
-            trips = substitute(node.trips, values)
-            if isinstance(trips, Bin):
-                name = fresh("n", taken)
-                out.append(Row("let", Scalar(name), (trips,), loc=node.loc))
-                trips = Var(name)
-            out.append(replace(node, trips=trips, body=_named_trips(node.body, values, taken)))
-        elif isinstance(node, Row):
-            row = rewrite_exprs(node, lambda e: substitute(e, values))
-            if (
-                row.op == "let"
-                and isinstance(row.out, Scalar)
-                and isinstance(row.args[0], Var | Const)
-            ):
-                values[row.out.name] = row.args[0]
-            else:
-                out.append(row)
-    return tuple(out)
-
-
-# --------------------------------------------------------------------------------- accumulate
-
-
-def accumulate(kernel: Kernel) -> Kernel:
-    """carry acc from full 0; acc' = acc + a @ b --> the matmul accumulates in L0C.
-
-    Applies where the carry is used for nothing else inside the loop and the loop provably runs
-    (nothing but a matmul can write L0C, so a loop that runs zero times would leave it undefined).
-    Every other matmul with an accumulator becomes a product and an addition on the vector core.
-    """
-    bounds: dict[str, Number] = dict.fromkeys(kernel.dims, 1)
-    taken = names_taken(kernel)
-    uses = count_uses(kernel.body)
-    zeros = {
-        r.out.name
-        for r in all_rows(kernel.body)
-        if r.op == "full" and isinstance(r.out, Define) and r.args == (Const(0.0),)
-    }
-
-    def visit(block: Block) -> Block:
-        out: list[Node] = []
-        for node in block:
-            if isinstance(node, Loop):
-                node = replace(node, body=visit(node.body))
-                runs = (least(node.trips, bounds) or 0) >= 1
-                for k in range(len(node.carry) if runs else 0):
-                    node = _accumulating(node, k, uses, zeros)
-                out.append(node)
-            elif isinstance(node, Row):
-                if (
-                    node.op == "let"
-                    and isinstance(node.out, Scalar)
-                    and not isinstance(node.args[0], Ref)
-                ):
-                    bound = least(node.args[0], bounds)  # type: ignore[arg-type]
-                    bounds.update({} if bound is None else {node.out.name: bound})
-                out.extend(_split_accumulator(node, taken, uses))
-        return tuple(out)
-
-    return _without_unused_fills(replace(kernel, body=visit(kernel.body)))
-
-
-def count_uses(block: Block) -> dict[str, int]:
-    """How often each tile is read, carries and loop results included."""
-    uses: dict[str, int] = {}
-    for name in tile_uses(block):
-        uses[name] = uses.get(name, 0) + 1
-    return uses
-
-
-def tile_uses(block: Block) -> Iterator[str]:
-    for node in block:
-        if isinstance(node, Loop):
-            yield from (c.init.name for c in node.carry)
-            yield from tile_uses(node.body)
-            yield from (r.name for r in node.result)
-        elif isinstance(node, Row):
-            yield from (a.name for a in node.args if isinstance(a, Ref))
-
-
-def _split_accumulator(row: Row, taken: set[str], uses: dict[str, int]) -> tuple[Row, ...]:
-    if row.op != "matmul" or len(row.args) < 3 or not isinstance(row.out, Define):
-        return (row,)
-    product = fresh(f"{row.out.name}_product", taken)
-    uses[product] = 1
-    return (
-        replace(row, out=Define(product, row.out.type), args=row.args[:2]),
-        Row("add", row.out, (row.args[2], Ref(product)), loc=row.loc),
-    )
-
-
-def _accumulating(loop: Loop, k: int, uses: dict[str, int], zeros: set[str]) -> Loop:
-    carry, result = loop.carry[k], loop.result[k]
-    rows = {r.out.name: r for r in loop.body if isinstance(r, Row) and isinstance(r.out, Define)}
-    add = rows.get(result.name)
-    if add is None or add.op != "add" or carry.init.name not in zeros or uses[carry.name] != 1:
-        return loop
-    others = [a for a in add.args if a != Ref(carry.name)]
-    product = rows.get(others[0].name) if len(others) == 1 and isinstance(others[0], Ref) else None
-    if (
-        product is None
-        or product.op != "matmul"
-        or len(product.args) != 2
-        or not isinstance(product.out, Define)
-    ):
-        return loop
-    if uses[product.out.name] != 1 or uses[result.name] != 1:
-        return loop
-    into = replace(product, out=add.out, args=(*product.args, Ref(carry.name), Var(loop.index)))
-    body = tuple(into if n is product else n for n in loop.body if n is not add)
-    carries = tuple(replace(c, init=Ref(ZERO)) if c is carry else c for c in loop.carry)
-    return replace(loop, body=body, carry=carries)
-
-
-def _without_unused_fills(kernel: Kernel) -> Kernel:
-    used = set(tile_uses(kernel.body))
-
-    def keep(block: Block) -> Block:
-        return tuple(
-            replace(n, body=keep(n.body)) if isinstance(n, Loop) else n
-            for n in block
-            if not (
-                isinstance(n, Row)
-                and n.op == "full"
-                and isinstance(n.out, Define)
-                and n.out.name not in used
-            )
-        )
-
-    return replace(kernel, body=keep(kernel.body))
-
-
-# ------------------------------------------------------------------------------------- assign
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from lowering.assign import ZERO, fresh, names_taken
+from lowering.accumulate import ZERO
+from lowering.mentions import fresh, names_taken
 from lowering.rings import deep_enough
 from lowering.target import Target
 from pto.errors import CapacityError

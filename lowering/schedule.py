@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from lowering.assign import accumulate, assign, persist
+from lowering.accumulate import accumulate
+from lowering.assign import assign
 from lowering.hazards import HazardError, Proof, check
+from lowering.persist import persist
 from lowering.place import Depths, place
 from lowering.skew import Timing, skew
 from lowering.sync import sync

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from lowering.assign import fresh, names_taken, rewrite_exprs, scalars_of
+from lowering.mentions import fresh, names_taken, rewrite_exprs, scalars_of
 from pto.ir import (
     CORES,
     Block,
