@@ -227,10 +227,6 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
         TEXPANDS(n, 3);  // n = full 3
         TCVT(tmp, n, RoundMode::CAST_RINT);  // tmp = astype n, f32
         TMUL(d, d, tmp);  // d = mul d, tmp
-        // d = keep d, left != 3
-        if (!(left != 3)) {
-            TEXPANDS(d, 0.0f);
-        }
         TCVT(half_[w % 2], d, RoundMode::CAST_RINT);  // half[w] = astype d, f16
         if (left == 4) {
             // out[first:+4, :] = store d
