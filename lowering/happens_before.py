@@ -156,10 +156,17 @@ class Run:
                 return None
             if (state.pc, state.count, state.step) == before:
                 break
-        need = self.needs[0] or self.needs[1]
-        if need is None:
+        if self.needs == [None, None]:
             self._deadlock(done)
-        return need
+        return self.needs[self._behind()] or self.needs[0] or self.needs[1]
+
+    def _behind(self) -> int:
+        """The core that has come less far.  Any order of decisions shows all hazards; deciding for
+        the slower core first keeps the other from running ahead without bound."""
+        state = self.state
+        shared = [x.number for x in self.code.loops if len(x.cores) == 2]
+        far = [[state.total[c][x] + state.step[c][x] for x in shared] for c in (0, 1)]
+        return int(far[1] < far[0])
 
     def _core(self, c: int) -> bool:
         """Runs core ``c`` until it is blocked, needs a decision (``needs``) or ends (True)."""
