@@ -11,7 +11,7 @@ a carried tile is updated in place, or rotates through a ring when old and new a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from lowering.accumulate import ZERO
@@ -121,6 +121,7 @@ class _Placer:
 
     def run(self) -> Kernel:
         self._survey()
+        self._copy_back()
         self._carried(self.kernel.body, ())
         self._others()
         self._depths()
@@ -151,6 +152,33 @@ class _Placer:
                 for a in node.args:
                     if isinstance(a, Ref):
                         self.lives[a.name].reads.append((path, tick, node.shift, node))
+
+    def _copy_back(self) -> None:
+        """carry c .. yield x --> c_next = copy x .. yield c_next, where c is needed behind the loop
+        and cannot be updated in place: a ring would leave its last value in a slot that depends
+        on the trip count."""
+
+        def visit(block: Block) -> Block:
+            return tuple(self._copied(n, visit) if isinstance(n, Loop) else n for n in block)
+
+        body = visit(self.kernel.body)
+        if body != self.kernel.body:
+            self.kernel = replace(self.kernel, body=body)
+            self.lives = {}
+            self._survey()
+
+    def _copied(self, loop: Loop, visit: Callable[[Block], Block]) -> Loop:
+        copies: list[Row] = []
+        results = list(loop.result)
+        for k, (c, r) in enumerate(zip(loop.carry, loop.result, strict=True)):
+            needed = self.lives[c.last].reads and c.init.name != ZERO
+            if needed and not self._in_place(c.name, r.name):
+                made = self.lives[r.name].row
+                assert made is not None and isinstance(made.out, Define)
+                results[k] = Ref(fresh(f"{c.name}_next", self.taken))
+                out = Define(results[k].name, made.out.type)
+                copies.append(Row("copy", out, (r,), "vector", "V", made.shift, loc=loop.loc))
+        return replace(loop, body=(*visit(loop.body), *copies), result=tuple(results))
 
     def last_read(self, name: str) -> int:
         """Tick of the last read in iteration order, at the block where the value is made."""

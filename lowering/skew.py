@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from lowering.mentions import fresh, names_taken, rewrite_exprs, scalars_of
+from lowering.mentions import fresh, names_taken, rewrite_exprs, scalars_of, tile_uses
 from pto.ir import (
     CORES,
     Block,
@@ -46,7 +46,7 @@ class Timing:
 
 def skew(kernel: Kernel, timing: Timing) -> Kernel:
     """Shift the rows of every innermost loop; loops that hold loops keep all shifts at 0."""
-    taken = names_taken(kernel)
+    taken, needed = names_taken(kernel), set(tile_uses(kernel.body))
 
     def visit(block: Block, inside: bool) -> Block:
         out: list[Node] = []
@@ -55,10 +55,10 @@ def skew(kernel: Kernel, timing: Timing) -> Kernel:
             if isinstance(node, Row):
                 run.append(node)
             elif isinstance(node, Loop):
-                nested = any(isinstance(n, Loop) for n in node.body)
-                body = (
-                    visit(node.body, True) if nested or not inside else skewed(node, timing, taken)
-                )
+                if inside and not any(isinstance(n, Loop) for n in node.body):
+                    body = skewed(node, timing, taken, needed)
+                else:
+                    body = visit(node.body, True)
                 out.extend(levelled(run))
                 out.append(replace(node, body=body))
                 run = []
@@ -78,12 +78,12 @@ def levelled(rows: list[Row]) -> list[Row]:
     return out
 
 
-def skewed(loop: Loop, timing: Timing, taken: set[str]) -> Block:
+def skewed(loop: Loop, timing: Timing, taken: set[str], needed: set[str]) -> Block:
     """The body of ``loop`` in step order."""
     rows = [n for n in loop.body if isinstance(n, Row)]
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
     scalars = [r for r in rows if OPS[r.op].kind == "scalar"]
-    lags = [timing.lookahead * (p // 2) for p in phases_of(work, loop)]
+    lags = [timing.lookahead * (p // 2) for p in phases_of(work, loop, needed)]
     shifted = [replace(r, shift=-lag) for r, lag in zip(work, lags, strict=True)]
     ordered = by_level(shifted, loads_later=True, pops_last=timing.load_at == "first")
     out: list[Row] = []
@@ -108,13 +108,13 @@ def result_of(row: Row) -> str | None:
     return row.out.name if isinstance(row.out, Define | Queue) else None
 
 
-def phases_of(rows: list[Row], loop: Loop) -> list[int]:
+def phases_of(rows: list[Row], loop: Loop, needed: set[str]) -> list[int]:
     """The phase of every row: the crossings from core to core before it.
 
     Rows of one recurrence (a carry depends on itself through them) share a phase, whatever cores
     they are on: they cannot overlap with their own next iteration.
     """
-    edges = flow_edges(rows, loop)
+    edges = flow_edges(rows, loop, needed)
     knot = recurrences(len(rows), edges)
     phase = [0] * len(rows)
     changed = True
@@ -127,18 +127,27 @@ def phases_of(rows: list[Row], loop: Loop) -> list[int]:
     return late_moves(rows, [phase[k] for k in knot])
 
 
-def flow_edges(rows: list[Row], loop: Loop) -> list[tuple[int, int, int]]:
-    """(producer, reader, 1 if a value changes cores there), the loop's carries included."""
+def flow_edges(rows: list[Row], loop: Loop, needed: set[str]) -> list[tuple[int, int, int]]:
+    """(producer, reader, 1 if a value changes cores there), the loop's carries included.
+
+    A carry that is needed behind the loop is overwritten in place, so its readers come before its
+    next value, in the same stage.
+    """
     made = {result_of(r): k for k, r in enumerate(rows)}
+    in_place: dict[str, int] = {}
     for c, r in zip(loop.carry, loop.result, strict=True):
         if r.name in made:
             made[c.name] = made[r.name]
-    return [
-        (made[name], k, int(row.op == "pop"))
-        for k, row in enumerate(rows)
-        for name in reads_of(row)
-        if name in made
-    ]
+            if c.last in needed:
+                in_place[c.name] = made[r.name]
+    edges = []
+    for k, row in enumerate(rows):
+        for name in reads_of(row):
+            if name in made:
+                edges.append((made[name], k, int(row.op == "pop")))
+            if name in in_place:
+                edges.append((k, in_place[name], 0))
+    return edges
 
 
 def recurrences(count: int, edges: list[tuple[int, int, int]]) -> list[int]:
