@@ -200,3 +200,45 @@ def test_nested_loops(plan: str) -> None:
         "rounds": np.array([2, 0, 1, 2, 1], np.int32),
     }
     assert same_bits(traced, program, arrays)
+
+
+# ------------------------------------------------------------------------------------- shapes
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("plan", NAMED)
+@pytest.mark.parametrize("lookahead", [1, 2])
+def test_every_shape_of_paged_attention_is_proven(plan: str, lookahead: int) -> None:
+    """Heads per key/value head, head sizes, blocks, tiles, one and several key/value heads."""
+    options = options_for(plan, lookahead=lookahead)
+    for group in (1, 4, 8, 16, 32, 64, 128):
+        for kv_heads in (1, 2):
+            for dim in (64, 128):
+                for block in (16, 32, 64, 128):
+                    for q_tile in (16, 64):
+                        statics = dict(
+                            heads=group * kv_heads,
+                            kv_heads=kv_heads,
+                            dim=dim,
+                            block=block,
+                            q_tile=q_tile,
+                        )
+                        traced = SHIPPED["paged_attention"].trace(**statics)
+                        assert schedule(traced, options).proof.ok, statics
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "f16"])
+@pytest.mark.parametrize(
+    "statics",
+    [
+        dict(heads=1, dim=64, block=16),
+        dict(heads=8, kv_heads=2, q_tile=16),
+        dict(heads=64, q_tile=64, block=64),
+        dict(heads=128, q_tile=64),
+        dict(heads=256, kv_heads=2, q_tile=16, block=32),
+    ],
+)
+def test_shapes_are_proven(statics: dict[str, int], dtype: str) -> None:
+    for plan in NAMED:
+        traced = SHIPPED["paged_attention"].trace(**statics, dtype=dtype)
+        assert schedule(traced, plan).proof.ok
