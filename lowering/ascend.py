@@ -128,6 +128,27 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "    return a > b ? a : b;",
         "}",
     ),
+    "floor_div": (
+        "// The quotient, rounded down.",
+        "static __aicore__ inline int64_t floor_div(int64_t a, int64_t b)",
+        "{",
+        "    return a / b - (a % b < 0 ? 1 : 0);",
+        "}",
+    ),
+    "floor_mod": (
+        "// What floor_div leaves: 0 .. b - 1.",
+        "static __aicore__ inline int64_t floor_mod(int64_t a, int64_t b)",
+        "{",
+        "    return a % b + (a % b < 0 ? b : 0);",
+        "}",
+    ),
+    "ceil_div": (
+        "// The quotient, rounded up.",
+        "static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)",
+        "{",
+        "    return a / b + (a % b > 0 ? 1 : 0);",
+        "}",
+    ),
     "clipped": (
         "// How many of size elements are valid.",
         "static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)",
@@ -225,17 +246,18 @@ def core_function(kernel: Kernel, target: Target, core: str) -> list[str]:
     """``NAME_cube`` or ``NAME_vector``: declarations in the order of first need, then the rows."""
     names = Names(set(program_names(kernel)))
     ctx = Context(kernel, target, core, names)
-    env = {name: Place(identifier(name)) for name in ("block_idx", "block_num", "lane")}
+    launch = {"block_idx": 0, "block_num": 1, "lane": 0}
+    env = {name: Place(identifier(name), least=bound) for name, bound in launch.items()}
     for p in kernel.params:
         env[p.name] = Place(identifier(p.name), p.shape is None and p.dtype in FLOATS)
-    env |= {d: Place(identifier(d)) for d in kernel.dims}
+    env |= {d: Place(identifier(d), least=1) for d in kernel.dims}
     body = block_lines(entries_of(kernel.body, core), ctx, env)
     tiles = tile_declarations(ctx)
     used = frozenset(names_used(kernel.body, core))
     used |= {str(d) for p in kernel.params if p.name in used for d in (p.shape or ())[1:]}
     pipes = pipe_objects(ctx)
-    launch = launch_scalars(ctx, used, bool(pipes))
-    parts = [argument_declarations(ctx, used), launch, pipes, tiles]
+    scalars = launch_scalars(ctx, used, bool(pipes))
+    parts = [argument_declarations(ctx, used), scalars, pipes, tiles]
     parts += [list(ctx.constants.values()), ctx.counters]
     lines: list[str] = []
     for part in parts:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from lowering.ascend_rows import EMITTERS, scalar_is_float
+from lowering.ascend_rows import EMITTERS, scalar_is_float, scalar_least
 from lowering.ascend_text import (
     Context,
     Env,
@@ -25,6 +25,7 @@ from lowering.ascend_text import (
     indented,
     modulo,
     scalar,
+    trip_count,
 )
 from pto.ir import (
     Block,
@@ -113,7 +114,8 @@ def declared_here(
             name = e.node.out.name
             if name not in held:
                 floating = scalar_is_float(e.node, ctx, scope)
-                scope[name] = Place(identifier(name), floating, is_declared_by_row=True)
+                bound = scalar_least(e.node, scope)
+                scope[name] = Place(identifier(name), floating, True, bound)
     return scope
 
 
@@ -150,18 +152,18 @@ def flag_line(call: str, flag: Flag, ctx: Context, env: Env) -> str:
 def loop_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
     """A loop: plain when all its rows have one shift, else one step loop with guarded blocks."""
     entries = entries_of(loop.body, ctx.core)
-    trips = scalar(loop.trips, env)
+    trips = trip_count(loop.trips, env)
     lines: list[str] = []
     if not isinstance(loop.trips, Const | Var):
         trips = ctx.names.fresh(f"{identifier(loop.index)}_count")
-        lines.append(f"const int64_t {trips} = {scalar(loop.trips, env)};")
+        lines.append(f"const int64_t {trips} = {trip_count(loop.trips, env)};")
     index = identifier(loop.index)
-    scope = {**env, loop.index: Place(index)}
+    scope = {**env, loop.index: Place(index, least=0)}
     base = ""
     if loop.total and loop.total in names_used(loop.body, ctx.core):
         base = ctx.names.fresh(f"{identifier(loop.total)}_base")
         ctx.counters.append(f"int64_t {base} = 0;  // finished iterations of the loop over {index}")
-        scope[loop.total] = Place(identifier(loop.total))
+        scope[loop.total] = Place(identifier(loop.total), least=0)
     lowest, highest = min(e.shift for e in entries), max(e.shift for e in entries)
     if lowest == highest:
         count = [total_line(loop, base)] if base else []
@@ -226,8 +228,9 @@ def scalar_rings(
         floating = scalar_is_float(first, ctx, {**env, **places})
         kind, text = "float" if floating else "int64_t", identifier(name)
         lines.append(f"{kind} {text}[{depth}];" if depth > 1 else f"{kind} {text} = 0;")
-        place = f"{text}[{modulo(Var(loop.index), depth, env)}]" if depth > 1 else text
-        places[name] = Place(place, floating)
+        inside = {**env, loop.index: Place(identifier(loop.index), least=0)}
+        place = f"{text}[{modulo(Var(loop.index), depth, inside)}]" if depth > 1 else text
+        places[name] = Place(place, floating, least=scalar_least(first, {**env, **places}))
     return lines, places
 
 

@@ -18,6 +18,7 @@ from lowering.ascend_text import (
     Context,
     Env,
     Place,
+    at_least,
     braced,
     camel,
     condition,
@@ -35,6 +36,7 @@ from pto.ir import (
     Buffer,
     Const,
     Expr,
+    Number,
     Queue,
     Ref,
     Row,
@@ -519,6 +521,12 @@ def scalar_is_float(row: Row, ctx: Context, env: Env) -> bool:
     if isinstance(first, View):
         return ctx.kernel.param(first.tensor).dtype == "f32"
     return is_float(arg_expr(row, 0), env)
+
+
+def scalar_least(row: Row, env: Env) -> Number | None:
+    """The least value of a ``let``; what is read from GM can be anything."""
+    first = row.args[0]
+    return None if isinstance(first, View) else at_least(arg_expr(row, 0), env)
 
 
 # ------------------------------------------------------------------------------------ order

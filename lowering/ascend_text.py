@@ -29,6 +29,8 @@ from pto.ir import (
     Var,
     all_rows,
     binary,
+    least,
+    names_in,
 )
 from pto.text import PRECEDENCE
 from pto.types import DTYPE_BYTES
@@ -55,7 +57,7 @@ TILES: Mapping[tuple[str, str], str] = MappingProxyType(
 
 # Names that the emitted functions use themselves, and the C++ words a user's name could hit.
 RESERVED = frozenset(
-    """args data clipped min_of max_of signal lane_shift INF L1Nz L1Zn L0A L0B L0C Ub UbColumn
+    """args data clipped min_of max_of floor_div floor_mod ceil_div signal lane_shift INF L1Nz L1Zn L0A L0B L0C Ub UbColumn
     GmRows GmColumns Shape Stride Tile pto std event_t half bfloat16_t int32_t int64_t
     orch_args task task_args alignas asm auto bool break case catch char class const constexpr
     continue default delete do double else enum explicit export extern false float for friend goto
@@ -67,11 +69,13 @@ RESERVED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a scalar lives in C++: its text, its kind, and whether its row declares it."""
+    """Where a scalar lives in C++: its text, its kind, whether its row declares it, the least value
+    it can have (None: unknown)."""
 
     text: str
     is_float: bool = False
     is_declared_by_row: bool = False
+    least: Number | None = None
 
 
 Env = Mapping[str, Place]
@@ -150,7 +154,7 @@ def scalar(e: Expr, env: Env, level: int = 0) -> str:
 
 
 def infix(e: Bin, env: Env, level: int) -> str:
-    """``a op b``; the integer quotient is C++'s ``/``, the true one goes through ``float``."""
+    """``a op b``; the true quotient goes through ``float``."""
     mine = PRECEDENCE[e.op]
     compares = mine == PRECEDENCE["<"]  # C++ ranks == below <, so operands of either get their own
     a, b = scalar(e.a, env, mine + compares), scalar(e.b, env, mine + 1)
@@ -160,10 +164,35 @@ def infix(e: Bin, env: Env, level: int) -> str:
     return f"({text})" if mine < level else text
 
 
+def at_least(e: Expr, env: Env) -> Number | None:
+    """The least value that ``e`` can have, as far as the places in ``env`` tell."""
+    bounds = {n: env[n].least for n in names_in(e) if n in env}
+    return least(e, {n: bound for n, bound in bounds.items() if bound is not None})
+
+
+def floored(e: Bin, env: Env, level: int) -> str:
+    """``a // b`` and ``a % b`` round down; C++ does so only where ``a`` cannot be negative."""
+    bound = at_least(e.a, env)
+    if bound is not None and bound >= 0:
+        return infix(e, env, level)
+    name = "floor_div" if e.op == "//" else "floor_mod"
+    return f"{name}({scalar(e.a, env)}, {scalar(e.b, env)})"
+
+
 def ceiling(e: Bin, env: Env, level: int) -> str:
-    """``cdiv(a, b)`` as ``(a + b - 1) / b``."""
-    last = binary("-", e.b, Const(1))
-    return infix(Bin("//", binary("+", e.a, last), e.b), env, level)
+    """``cdiv(a, b)``: ``(a + b - 1) / b`` where ``a`` cannot be negative."""
+    bound = at_least(e.a, env)
+    if bound is None or bound < 0:
+        return f"ceil_div({scalar(e.a, env)}, {scalar(e.b, env)})"
+    return trip_count(e, env, level)
+
+
+def trip_count(e: Expr, env: Env, level: int = 0) -> str:
+    """``e`` as a number of iterations: whatever is not positive means none."""
+    if isinstance(e, Bin) and e.op == "cdiv":
+        last = binary("-", e.b, Const(1))
+        return infix(Bin("//", binary("+", e.a, last), e.b), env, level)
+    return scalar(e, env, level)
 
 
 def call(e: Bin, env: Env, _level: int) -> str:
@@ -171,7 +200,9 @@ def call(e: Bin, env: Env, _level: int) -> str:
     return f"{e.op}_of({scalar(e.a, env)}, {scalar(e.b, env)})"
 
 
-FUNCTION_TEXT = MappingProxyType({"min": call, "max": call, "cdiv": ceiling})
+FUNCTION_TEXT = MappingProxyType(
+    {"min": call, "max": call, "cdiv": ceiling, "//": floored, "%": floored}
+)
 
 
 def literal(e: Expr, dtype: str, env: Env) -> str:

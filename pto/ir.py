@@ -501,8 +501,14 @@ def least(e: Expr, known: dict[str, Number]) -> Number | None:
         return max((x for x in (a, b) if x is not None), default=None)
     if e.op in ("//", "cdiv") and isinstance(e.b, Const) and e.b.value > 0 and a is not None:
         return BINARY[e.op](a, e.b.value)
+    if e.op == "%" and b is not None and b > 0:
+        return 0
     if a is None or b is None:
         return None
+    if e.op in ("//", "cdiv") and a >= 0 and b > 0:
+        return 0
+    if e.op == "-" and isinstance(e.b, Const):
+        return a - e.b.value
     if e.op == "+" or e.op == "min" or (e.op == "*" and a >= 0 and b >= 0):
         return BINARY[e.op](a, b)
     return None

@@ -70,7 +70,10 @@ def parsed(text: str) -> Expr:
     ("source", "cpp"),
     [
         ("cdiv(n, 128)", "(n + 127) / 128"),
-        ("cdiv(n - i, m)", "(n - i + (m - 1)) / m"),
+        ("cdiv(n - i, m)", "ceil_div(n - i, m)"),
+        ("(a - 300) // 128", "floor_div(a - 300, 128)"),
+        ("(a - b) % 128", "floor_mod(a - b, 128)"),
+        ("max(a - b, 0) // 128", "max_of(a - b, 0) / 128"),
         ("a - (b - c)", "a - (b - c)"),
         ("(a + b) * c // 2 % m", "(a + b) * c / 2 % m"),
         ("min(a, max(b, c)) + 1", "min_of(a, max_of(b, c)) + 1"),
@@ -80,7 +83,7 @@ def parsed(text: str) -> Expr:
     ],
 )
 def test_scalars(source: str, cpp: str) -> None:
-    env = {name: Place(name, name == "x") for name in "abcinmx"}
+    env = {name: Place(name, name == "x", least=1) for name in "abcinmx"}
     assert scalar(parsed(source), env) == cpp
 
 
@@ -97,7 +100,7 @@ def test_scalars(source: str, cpp: str) -> None:
     ],
 )
 def test_ring_positions_never_go_below_zero(index: str, count: int, cpp: str) -> None:
-    assert modulo(parsed(index), count, {"u": Place("u")}) == cpp
+    assert modulo(parsed(index), count, {"u": Place("u", least=0)}) == cpp
 
 
 def test_text_does_not_depend_on_the_hash_seed() -> None:
@@ -181,4 +184,4 @@ def test_more_scalars_than_the_runtime_passes() -> None:
 
 def test_constant_index_names_the_event_id() -> None:
     assert modulo(Const(3), 2, {}) == "1"
-    assert modulo(Var("u"), 2, {"u": Place("u")}) == "u % 2"
+    assert modulo(Var("u"), 2, {"u": Place("u", least=0)}) == "u % 2"

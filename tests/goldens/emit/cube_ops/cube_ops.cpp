@@ -50,6 +50,18 @@ static __aicore__ inline int64_t max_of(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+// The quotient, rounded down.
+static __aicore__ inline int64_t floor_div(int64_t a, int64_t b)
+{
+    return a / b - (a % b < 0 ? 1 : 0);
+}
+
+// What floor_div leaves: 0 .. b - 1.
+static __aicore__ inline int64_t floor_mod(int64_t a, int64_t b)
+{
+    return a % b + (a % b < 0 ? b : 0);
+}
+
 // How many of size elements are valid.
 static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)
 {
@@ -124,10 +136,10 @@ static __aicore__ void cube_ops_cube(__gm__ int64_t *args)
     for (int64_t t = 0; t < w_count + 1; ++t) {
         if (const int64_t w = t; w < w_count) {
             tile[w % 2] = which[block_idx + w * block_num];
-            row[w % 2] = tile[w % 2] % 3 * 32;
+            row[w % 2] = floor_mod(tile[w % 2], 3) * 32;
         }
         if (const int64_t w = t - 1; w >= 0) {
-            const int64_t col = tile[w % 2] / 3 * 16;
+            const int64_t col = floor_div(tile[w % 2], 3) * 16;
             const int64_t i_count = (k + 15) / 16;
             int64_t left[2];
             for (int64_t t_2 = 0; t_2 < i_count + 1; ++t_2) {

@@ -62,6 +62,12 @@ static __aicore__ inline int64_t max_of(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+// The quotient, rounded up.
+static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)
+{
+    return a / b + (a % b > 0 ? 1 : 0);
+}
+
 // How many of size elements are valid.
 static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)
 {
@@ -151,7 +157,7 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     for (int64_t w = 0; w < w_count; ++w) {
         const int64_t b = block_idx + w * block_num;
         const int64_t ctx = context_lens[b];
-        const int64_t n = (ctx + 127) / 128;
+        const int64_t n = ceil_div(ctx, 128);
         // q = load query[b, :, :]
         wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID0);  // q.free
         GmRows<bfloat16_t, 16, 128, 128> q_gm(query + b * 2048);
@@ -342,7 +348,7 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     for (int64_t w = 0; w < w_count; ++w) {
         const int64_t b = block_idx + w * block_num;
         const int64_t ctx = context_lens[b];
-        const int64_t n = (ctx + 127) / 128;
+        const int64_t n = ceil_div(ctx, 128);
         pipe_barrier(PIPE_V);
         TEXPANDS(m_row[0], -INF);  // m[0] = full -inf
         TEXPANDS(l_row, 0.0f);  // l = full 0.0
