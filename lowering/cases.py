@@ -203,9 +203,17 @@ def expected(kernel: Kernel, program: ir.Kernel, arrays: Mapping[str, Any]) -> d
     assert kernel.oracle is not None
     wide = {n: _wide(np.asarray(a)) for n, a in arrays.items()}
     takes = accepted(kernel.oracle, dict(program.statics) | wide)
-    with users_code(f"running the reference of {kernel.name}"):
-        results = {n: np.asarray(a, np.float64) for n, a in kernel.oracle(**takes).items()}
     outputs = [p.name for p in program.params if p.direction in ("out", "inout")]
+    with users_code(f"running the reference of {kernel.name}"):
+        returned: Any = kernel.oracle(**takes)
+        if not isinstance(returned, Mapping):
+            if len(outputs) != 1:
+                raise InputError(
+                    f"the reference of {kernel.name} returns {type(returned).__name__}",
+                    hint=f"return a dict of the outputs: {', '.join(outputs)}",
+                )
+            returned = {outputs[0]: returned}
+        results = {n: np.asarray(a, np.float64) for n, a in returned.items()}
     for name in results:
         if name not in outputs:
             message = f"the reference of {kernel.name} returns '{name}', which is no output"
@@ -235,10 +243,13 @@ class Comparison:
     def ok(self) -> bool:
         return self.error <= self.tolerance
 
-    def __str__(self) -> str:
+    def told(self, by: str) -> str:
+        """The verdict as a sentence; ``by`` is what it was compared with."""
         place = f"{self.name}[{', '.join(map(str, self.index))}]"
-        verdict = "agrees" if self.ok else "DIFFERS"
-        at = f"at {place}: {self.got:.6g}, expected {self.want:.6g}"
+        verdict = f"agrees with {by}" if self.ok else f"DIFFERS from {by}"
+        at = (
+            f"at {place}: {self.got:.6g}, expected {self.want:.6g}" if self.index else "no elements"
+        )
         return f"{verdict}: max abs error {self.error:.2e}, tolerance {self.tolerance:.2e}, {at}"
 
 

@@ -284,10 +284,8 @@ class Exploration:
 
     def _summary(self) -> str:
         loops = "every trip count" if self.code.loops else "its only run"
-        return (
-            f"proven for {loops} and every interleaving: {self.states} states at decisions, "
-            f"loops closed after at most {self.longest} iterations"
-        )
+        states = "1 state" if self.states == 1 else f"{self.states} states"
+        return f"proven for {loops} and every interleaving ({states} explored)"
 
     def _search(self) -> tuple[bool, ...] | None:
         """Follows decisions until every normal form is covered by one that was explored; the

@@ -367,7 +367,9 @@ class _Placer:
         size += sum(t.size_bytes for t in self._scratch_types()) if space == "ub" else 0
         if size > self.target.capacity_bytes[space]:
             capacity = self.target.capacity_bytes[space]
-            self.notes.append(f"{space}: no {depth} slots {where}: {size} of {capacity} bytes")
+            self.notes.append(
+                f"{space}: single slots {where}, {depth} would take {size} of {capacity} bytes"
+            )
             return
         for g in changed:
             g.depth = depth

@@ -54,6 +54,14 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int], target: Target) -> di
     Raises:
         ScheduleError: if no ring that the target offers is deep enough.
     """
+    most = max(target.ring_period)
+    for name, depth in wanted.items():
+        if depth > most:
+            raise ScheduleError(
+                f"{name} would need {depth} slots, a FIFO has {most} at most",
+                None,
+                "a smaller lookahead, or fifo_depth",
+            )
     depths = dict(wanted)
     while True:
         blocked = first_blocked(kernel, depths, target)

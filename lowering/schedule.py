@@ -22,6 +22,8 @@ from pto.errors import ScheduleError
 from pto.ir import Kernel
 from pto.legality import verify
 
+LOAD_AT = ("first", "after_move", "after_push")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -45,8 +47,10 @@ class Options:
     def __post_init__(self) -> None:
         if self.lookahead < 0 or self.prefetch < 0:
             raise ScheduleError("lookahead and prefetch count steps, from 0 up")
-        if min(self.local_depth, self.l0_depth) < 1:
+        if min(self.local_depth, self.l0_depth) < 1 or self.fifo_depth < 0:
             raise ScheduleError("a ring has at least one slot")
+        if self.load_at not in LOAD_AT:
+            raise ScheduleError(f"load_at '{self.load_at}'", None, f"one of: {', '.join(LOAD_AT)}")
 
     @property
     def fifo_slots(self) -> int:

@@ -139,7 +139,7 @@ def with_events(kernel: Kernel, target: Target) -> Kernel:
     body = (*prime_rows(primed, "set"), *body, *prime_rows(primed, "wait"))
     for h, chain in implied:
         witness = " and ".join(dict.fromkeys(names[needed.index(o)] for o in chain))
-        notes.append(f"{h.buffer.name} {h.pipes}: implied by {witness}")
+        notes.append(f"{h.buffer.name} {h.pipes} needs no event: implied by {witness}")
     return replace(kernel, body=body, events=tuple(ordered(events)), notes=(*kernel.notes, *notes))
 
 

@@ -49,8 +49,8 @@ A2A3 = Target(
     box_rows=16,
     reduce_scratch=True,  # CPP.md 1: row reductions overwrite a scratch tile
     vector_barrier=True,  # MACHINE.md R8
-    # MACHINE.md 5.3: period = slots up to two slots, else half of them
-    ring_period=MappingProxyType({n: n if n <= 2 else n // 2 for n in range(1, 17)}),
+    # MACHINE.md 5.3: period = slots up to two slots, else half of them; 5.1: 15 signals at most
+    ring_period=MappingProxyType({n: n if n <= 2 else n // 2 for n in range(1, 16)}),
 )
 
 TARGETS: Mapping[str, Target] = MappingProxyType({A2A3.name: A2A3})

@@ -230,7 +230,7 @@ def test_a_kernel_of_ones_own(say: Say, monkeypatch: pytest.MonkeyPatch) -> None
     for what in ("mine.py", "mine.py:double", "mine:double"):
         assert say("check", what)[0] == GOOD
     status, out, _ = say("run", "mine.py", "--executor", "numpy", "-D", "factor=3.0")
-    assert status == GOOD and "agrees: max abs error 0.00e+00" in out
+    assert status == GOOD and "agrees with the executor sequential: max abs error 0.00e+00" in out
     assert say("emit", "mine.py:double", "-o", "out")[0] == GOOD
     monkeypatch.delitem(sys.modules, "mine")
 
@@ -239,7 +239,7 @@ def test_a_wrong_result_fails(say: Say) -> None:
     wrong = "\n@double.reference\ndef wrong(x, *, factor):\n    return {'out': x * factor + 1e-3}\n"
     Path("mine.py").write_text(DOUBLE + wrong)
     status, out, _ = say("run", "mine.py", "--executor", "numpy", "--out", "o.npz")
-    assert status == FAILED and "DIFFERS: max abs error 1.00e-03" in out
+    assert status == FAILED and "DIFFERS from its float64 reference: max abs error 1.00e-03" in out
 
 
 def test_emit_writes_all_files(say: Say) -> None:
