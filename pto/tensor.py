@@ -175,13 +175,16 @@ class Tensor(Traced):
     def _check_bounds(self, axis: int, entry: ir.Expr | ir.Span) -> None:
         dim = self.dims[axis]
         start, size = (entry.start, entry.size) if isinstance(entry, ir.Span) else (entry, 1)
-        if not isinstance(start, ir.Const):
+        reach = current().extremes(start)
+        if reach is None:
             return
-        first, last = int(start.value), int(start.value) + size - 1
+        first, last = reach[0], reach[1] + size - 1
         clipped = isinstance(entry, ir.Span) and entry.valid is not None
         if first >= 0 and (isinstance(dim, str) or clipped or last < dim):
             return
-        found = f"element {first} is" if size == 1 else f"elements {first} to {last} are"
+        found = f"element {first} is" if first == last else f"elements {first} to {last} are"
+        if not isinstance(start, ir.Const):
+            found = f"over all steps, {found} reached,"
         hint = "negative indices do not count from the end" if first < 0 else ""
         if first >= 0 and size > 1:
             hint = "pto.ds(start, size, valid=count) reads as zero what does not exist"

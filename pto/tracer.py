@@ -107,6 +107,29 @@ class Trace:
         """``expr`` with every ``let`` name replaced by what it stands for."""
         return ir.substitute(expr, self.lets) if self.lets else expr
 
+    def extremes(self, expr: ir.Expr) -> tuple[int, int] | None:
+        """(least, greatest) value of ``expr`` that some step of the kernel really has, or None.
+
+        Known where it is linear in grid axes and loop indices of static length: each of them takes
+        every value on its own.
+        """
+        lengths = {f"pid{k}": size for k, size in enumerate(self.grid)}
+        scope: Scope | None = self.scope
+        while scope is not None and scope.parent is not None:
+            lengths[scope.index] = self.resolved(scope.trips)
+            scope = scope.parent
+        terms = ir.linear(self.resolved(expr))
+        if terms is None:
+            return None
+        low = high = terms.pop("", 0)
+        for name, factor in terms.items():
+            length = lengths.get(name)
+            if not isinstance(length, ir.Const) or length.value < 1:
+                return None
+            reach = factor * (length.value - 1)
+            low, high = low + min(reach, 0), high + max(reach, 0)
+        return int(low), int(high)
+
     @contextlib.contextmanager
     def block(self, index: str, what: str, trips: ir.Expr) -> Iterator[Scope]:
         """A nested scope; its nodes are the caller's to place."""

@@ -54,10 +54,13 @@ def test_own_kernel(tmp_path: Path) -> None:
     (tmp_path / name).write_text(code)
     what = f"{name}:softmax_rows"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    make_case = next(line for line in README.read_text().splitlines() if "np.savez" in line)
+    exec(make_case.split('"')[1].replace("'case'", f"'{tmp_path}/case'"))
     for command in (
         ["check", what],
         ["run", what, "--executor", "numpy"],
         ["run", what, "--executor", "sequential"],
+        ["run", what, "--inputs", "case.npz", "--executor", "numpy", "--out", "result.npz"],
         ["emit", what, "-o", "build/softmax"],
     ):
         done = subprocess.run(
