@@ -387,6 +387,13 @@ class _Assigner:
             for r in body
             if isinstance(r, Row) and isinstance(r.out, Define) and r.pipe == "V"
         }
+        leaving = {
+            a.name
+            for r in body
+            if isinstance(r, Row) and r.op in ("store", "push")
+            for a in r.args
+            if isinstance(a, Ref)
+        }
         refs: list[Ref] = []
         taken: set[str] = set()
         for c, r in zip(loop.carry, loop.result, strict=True):
@@ -394,7 +401,7 @@ class _Assigner:
                 refs.append(r)
                 continue
             source = self.at(r.name, "ub")
-            if source not in made or source in taken or (r.name, "nz") in self.home:
+            if source not in made or source in taken or source in leaving:
                 source = self.copy(source, c.type, f"{c.name}_next", loop.loc)
             taken.add(source)
             refs.append(Ref(source))

@@ -118,6 +118,8 @@ def bind(kernel: Kernel, arrays: Mapping[str, Any]) -> Bound:
             tensors[p.name] = np.empty(_shape(p, p.shape, dims), DTYPES[p.dtype])
     names: dict[str, Any] = {**dict(kernel.statics), **dims, **scalars}
     grid = tuple(int(evaluate(g, names.__getitem__)) for g in kernel.grid)
+    if math.prod(grid) > 0:
+        _check_not_empty(dims, fixed_by)
     directions = {p.name: p.direction for p in kernel.params if p.shape is not None}
     ordered = {name: tensors[name] for name in directions}
     return Bound(
@@ -127,6 +129,14 @@ def bind(kernel: Kernel, arrays: Mapping[str, Any]) -> Bound:
         grid,
         MappingProxyType(directions),
     )
+
+
+def _check_not_empty(dims: Mapping[str, int], fixed_by: Mapping[str, str]) -> None:
+    """Where there is work, every dimension has an element: schedules rely on it (a loop over an
+    empty inner dimension would leave its accumulator unwritten)."""
+    for name, size in dims.items():
+        if size < 1:
+            raise InputError(f"{fixed_by[name]} has {name} = {size}, but at least 1 is expected")
 
 
 def _check_names(kernel: Kernel, arrays: Mapping[str, Any]) -> None:

@@ -180,10 +180,16 @@ class _Placer:
                 copies.append(Row("copy", out, (r,), "vector", "V", made.shift, loc=loop.loc))
         return replace(loop, body=(*visit(loop.body), *copies), result=tuple(results))
 
-    def last_read(self, name: str) -> int:
-        """Tick of the last read in iteration order, at the block where the value is made."""
+    def born(self, name: str) -> tuple[int, int]:
+        """When a value is made, as its own iteration sees it: earlier stages first."""
         life = self.lives[name]
-        return max((t for _, t, _, _ in life.reads), default=life.made)
+        return -life.shift, life.made
+
+    def dies(self, name: str) -> tuple[int, int]:
+        """When a value is read last, as its own iteration sees it."""
+        life = self.lives[name]
+        ends = [(-s if path == life.path else 0, t) for path, t, s, _ in life.reads]
+        return max(ends, default=self.born(name))
 
     # groups
 
@@ -255,44 +261,32 @@ class _Placer:
             group, source = self.groups[a.name], self.lives[a.name]
             if group.type != row.out.type or group.space != "ub" or group.rotates is not None:
                 continue
-            if source.path != life.path or self.last_read(a.name) != life.made:
+            if source.path != life.path or self.dies(a.name) != self.born(name):
                 continue
-            if any(s != row.shift for _, _, s, _ in source.reads) or not self._fits(
-                group, name, a.name
-            ):
-                continue
-            return group
+            if self._fits(group, name, a.name):
+                return group
         return None
 
     def _fits(self, group: Group, name: str, dying: str) -> bool:
-        """No member of the group other than ``dying`` is alive while ``name`` is."""
+        """No member of the group other than ``dying`` is alive while ``name`` is.
+
+        Slots keep iterations apart, except in the buffer of a carry, which lives on from one
+        iteration to the next: there everything must happen in one stage, on V alone.
+        """
         life = self.lives[name]
-        start, end = life.made, self.last_read(name)
-        for m in group.members:
-            if m == dying:
-                continue
-            other = self.lives[m]
-            if other.path == life.path and other.made < end and self.last_read(m) > start:
-                return False
-            if other.path != life.path:
-                continue
-        carried = [
-            m
-            for m in group.members
-            if self.lives[m].row is None and self.lives[m].path == life.path
+        here = [m for m in group.members if m != dying and self.lives[m].path == life.path]
+        if any(self.born(m) < self.dies(name) and self.dies(m) > self.born(name) for m in here):
+            return False
+        members = [*here, dying]
+        if all(self.lives[m].row is not None or self.lives[m].path != life.path for m in members):
+            return True
+        reads = [(shift, row.pipe) for _, _, shift, row in life.reads]
+        if any(read != (life.shift, "V") for read in reads):
+            return False
+        later = [
+            m for m in here if self.lives[m].row is not None and self.born(m) > self.born(name)
         ]
-        if carried:
-            results = [
-                m
-                for m in group.members
-                if self.lives[m].row is not None and self.lives[m].path == life.path
-            ]
-            return all(
-                self.lives[m].made >= end
-                for m in results
-                if m != dying and self.lives[m].made > start
-            )
-        return True
+        return all(self.born(m) >= self.dies(name) for m in later)
 
     def _space(self, row: Row) -> tuple[str, str]:
         assert isinstance(row.out, Define)

@@ -54,13 +54,13 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int], target: Target) -> di
     Raises:
         ScheduleError: if no ring that the target offers is deep enough.
     """
-    most = max(target.ring_period)
     for name, depth in wanted.items():
-        if depth > most:
+        if depth not in target.ring_period:
+            offered = ", ".join(map(str, target.ring_period))
             raise ScheduleError(
-                f"{name} would need {depth} slots, a FIFO has {most} at most",
+                f"{name} would have {depth} slots, a FIFO has one of {offered}",
                 None,
-                "a smaller lookahead, or fifo_depth",
+                "another fifo_depth, or a smaller lookahead",
             )
     depths = dict(wanted)
     while True:

@@ -49,8 +49,11 @@ A2A3 = Target(
     box_rows=16,
     reduce_scratch=True,  # CPP.md 1: row reductions overwrite a scratch tile
     vector_barrier=True,  # MACHINE.md R8
-    # MACHINE.md 5.3: period = slots up to two slots, else half of them; 5.1: 15 signals at most
-    ring_period=MappingProxyType({n: n if n <= 2 else n // 2 for n in range(1, 16)}),
+    # MACHINE.md 5.3: period = slots up to two slots, else half of them; with an odd number of five
+    # or more slots the two do not keep apart.  5.1: at most 15 signals outstanding.
+    ring_period=MappingProxyType(
+        {n: n if n <= 2 else n // 2 for n in (1, 2, 3, 4, 6, 8, 10, 12, 14)}
+    ),
 )
 
 TARGETS: Mapping[str, Target] = MappingProxyType({A2A3.name: A2A3})

@@ -34,7 +34,7 @@ def _loop(
     loop: Loop, core: str, path: Path, counters: Counters, done: dict[Path, int], turn: Path
 ) -> Iterator[Issue]:
     """Steps of a loop; ``turn`` holds the iterations of the loops around, which pick its length."""
-    trips = LENGTHS[turn[-1] % len(LENGTHS)] if turn else len(LENGTHS) + 1
+    trips = LENGTHS[sum(turn) % len(LENGTHS)] if turn else len(LENGTHS) + 1
     low, high = loop.shifts
     before = done.get(path, 0)
     scopes: dict[int, Counters] = {}

@@ -471,19 +471,13 @@ def _check_matmul_shape(x: Tile, y: Tile) -> None:
         fail(
             ShapeError, f"@: '{x.name}' is {x.type}, {right}: inner sizes {k} and {k2} differ", turn
         )
-    box = 32 // DTYPE_BYTES[x.dtype]
-    wrong = [
-        f"{n} {what}"
-        for n, what in ((m, "rows on the left"), (n, "columns on the right"))
-        if n % 16
-    ]
-    wrong += [f"inner size {k}"] if k % box else []
+    sizes = ((m, "rows on the left"), (n, "columns on the right"), (k, "as the inner size"))
+    wrong = [f"{n} {what}" for n, what in sizes if n % 16]
     if wrong:
         fail(
             ShapeError,
             f"@: [{m}, {k}] @ [{k}, {n}] does not fit the matmul unit: {' and '.join(wrong)}; "
-            f"it takes rows and columns in multiples of 16, and for {x.dtype} an inner size in "
-            f"multiples of {box}",
+            "it takes every size in multiples of 16",
             "load a larger tile: pto.ds(start, size, valid=count) fills with zero what does not exist",
         )
 

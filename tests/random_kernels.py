@@ -114,7 +114,10 @@ def draw(seed: int) -> tuple[pto.Kernel, Callable[[np.random.Generator], dict[st
                 b.full.append(pto.fori_loop(0, 2, add, pto.zeros((rows, cols))) * 0.1)
         for _ in range(after):
             b.vector_step()
-        pto.store(out[here, :], b.full[-1])
+        total = b.full[-1]
+        for other in b.full[-6:-1]:
+            total = (total + other) * 0.5
+        pto.store(out[here, :], total)
 
     def inputs(rng: np.random.Generator) -> dict[str, Any]:
         items, width = 5, 6

@@ -202,6 +202,75 @@ def test_nested_loops(plan: str) -> None:
     assert same_bits(traced, program, arrays)
 
 
+# ------------------------------------------------------------------- carries, where they go
+
+
+@pto.kernel(
+    grid="n", x="bf16[n, 16, 16]", w="bf16[pages, 16, 16]", lens="i32[n]", out="f32[n, 16, 16]"
+)
+def maximum_kept(x: Tensor, w: Tensor, lens: Tensor, out: Tensor) -> None:
+    """Both carries of a two-stage recurrence are needed behind the loop."""
+    i = pto.program_id(0)
+    q = pto.load(x[i, :, :])
+
+    def body(j: Scalar, carry: tuple[Tile, Tile]) -> tuple[Tile, Tile]:
+        p, m = carry
+        page = pto.load(w[j, :, :])
+        y = q @ page
+        m_new = pto.maximum(m, pto.row_max(y))
+        alpha = pto.exp(m - m_new)
+        o = pto.exp(y - m_new).astype("bf16") @ page
+        return p * alpha + o, m_new
+
+    start = pto.zeros((16, 16)), pto.full((16, 1), -10.0)
+    p, m = pto.fori_loop(0, lens[i], body, start)
+    pto.store(out[i, :, :], p - m)
+
+
+@pto.kernel(grid="n", x="f32[n, 16, 16]", lens="i32[n]", out="f32[n, 8, 16, 16]")
+def every_step_stored(x: Tensor, lens: Tensor, out: Tensor) -> None:
+    """A carry leaves the core in every iteration."""
+    i = pto.program_id(0)
+
+    def body(j: Scalar, c: Tile) -> Tile:
+        c = c * 0.5
+        pto.store(out[i, j, :, :], c)
+        return c
+
+    pto.fori_loop(0, lens[i], body, pto.load(x[i, :, :]))
+
+
+@pto.kernel(grid="n", x="f32[n, 16, 16]", lens="i32[n]", out="f32[n, 16, 16]")
+def empty_inside(x: Tensor, lens: Tensor, out: Tensor) -> None:
+    """An inner loop that is empty in a later outer iteration."""
+    i = pto.program_id(0)
+    a = pto.exp(pto.load(x[i, :, :]) * 0.5)
+
+    def outer(j: Scalar, t: Tile) -> Tile:
+        def inner(k: Scalar, c: Tile) -> Tile:
+            return c * 0.5 + a
+
+        return t * 0.5 + pto.fori_loop(0, lens[j], inner, pto.zeros((16, 16)))
+
+    pto.store(out[i, :, :], pto.fori_loop(0, lens[i], outer, pto.zeros((16, 16))))
+
+
+@pytest.mark.parametrize("plan", NAMED)
+@pytest.mark.parametrize("kernel", [maximum_kept, every_step_stored, empty_inside])
+def test_where_carries_go(kernel: pto.Kernel, plan: str) -> None:
+    import ml_dtypes
+
+    traced = kernel.trace()
+    program = schedule(traced, plan).kernel
+    rng = np.random.default_rng(0)
+    lens = np.array([0, 2, 1, 4, 3], np.int32)
+    arrays: dict[str, Any] = {"x": rng.uniform(-1, 1, (5, 16, 16)).astype(np.float32), "lens": lens}
+    if kernel is maximum_kept:
+        arrays["x"] = arrays["x"].astype(ml_dtypes.bfloat16)
+        arrays["w"] = rng.uniform(-1, 1, (8, 16, 16)).astype(ml_dtypes.bfloat16)
+    assert same_bits(traced, program, arrays)
+
+
 # ------------------------------------------------------------------------------------- shapes
 
 
