@@ -56,7 +56,8 @@ def paged_attention(
 
     start = pto.full((q_tile, 1), -math.inf), pto.zeros((q_tile, 1)), pto.zeros((q_tile, dim))
     _, l, acc = pto.fori_loop(0, pto.cdiv(context, block), one_page, start)
-    pto.store(out[b, heads, :], acc / pto.maximum(l, 1e-30))
+    y = acc / pto.maximum(l, 1e-30)
+    pto.store(out[b, heads, :], y)
 
 
 @paged_attention.case
