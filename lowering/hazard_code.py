@@ -203,8 +203,14 @@ class Code(Places):
         return substitute(e, scalars)
 
     def _uniform(self, e: Expr, scalars: list[dict[str, Expr]], what: str) -> Expr:
-        """``e`` for both cores, which must agree on it."""
+        """``e`` for both cores and both lanes, which must agree on it.
+
+        Lanes that disagree would send different numbers of signals, so a lane-dependent value is
+        refused wherever it decides what runs, directly or through a read or a ``let``.
+        """
         seen = [self.resolve(e, s) for s in scalars]
+        if any("lane" in self._base_names(x) for x in seen):
+            raise Refused(f"{what} depends on the lane, and the lanes must run the same rows")
         unknown = [
             any(n not in s and (n in scalars[0] or n in scalars[1]) for n in names_in(e))
             for s in scalars
@@ -212,8 +218,6 @@ class Code(Places):
         best = seen[1] if unknown[0] and not unknown[1] else seen[0]
         if not any(unknown) and seen[0] != seen[1]:
             raise Refused(f"the cores do not agree on {what}")
-        if "lane" in names_in(best):
-            raise Refused(f"{what} depends on the lane")
         return best
 
     def _compile_loop(
@@ -360,6 +364,7 @@ class Code(Places):
             return
         offset = self.loops[loop].high - row.shift if loop >= 0 else 0
         variables = self._row_variables(step, loop, offset)
+        self.check_own_overlap(row, lambda e: self.resolve(e, step.scalars))
         ring = (
             self.ring_number[self._queue(row)]
             if KINDS.get(row.op) in (PUSH, PUSH_DATA, RECORD, POP)
@@ -431,6 +436,8 @@ class Code(Places):
             self.fault(
                 "fifo", f"{row.op} of the {f.direction} fifo {f.name} on the {row.core} core", row
             )
+        if row.op == "pop" and isinstance(row.out, Ref) and row.out.name in self.buffers:
+            self.check_local_ring(f, self.buffers[row.out.name], row)
 
     def _check_ref(self, row: Row, ref: Ref, writes: bool) -> None:
         b = self.buffers.get(ref.name)

@@ -7,10 +7,26 @@ with the placement alone is in ``faults``.  Non-goals: rows, order.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import lcm
 
 from lowering.target import Target
-from pto.ir import CORES, Buffer, Event, Fifo, Kernel, Row, Word, all_rows
+from pto.ir import (
+    CORES,
+    Buffer,
+    Const,
+    Event,
+    Expr,
+    Fifo,
+    Kernel,
+    Ref,
+    Row,
+    Word,
+    all_rows,
+    distance,
+)
+from pto.ops import OPS, form_of
 
 MEMORY_OF = {
     "MTE2": ((), ("l1", "ub")),
@@ -87,6 +103,7 @@ class Places:
         self.buffers = {b.name: b for b in kernel.buffers}
         self.fifos = {f.name: f for f in kernel.fifos}
         self.events = {e.name: e for e in kernel.events}
+        self.local_rings: dict[str, str] = {}
         self._number_pipes()
         self._number_atoms()
         self._number_rings()
@@ -225,3 +242,67 @@ class Places:
             self.fault("id", f"{e.name}: V -> S id 0 is used inside TPUSH")  # MACHINE.md 4.6
         if e.src == e.dst:
             self.fault("event", f"{e.name}: an event from {e.src} to itself; write a barrier")
+
+    # one row
+
+    def check_local_ring(self, f: Fifo, b: Buffer, row: Row) -> None:
+        """The library walks one local ring per FIFO by itself, in steps of the FIFO's slot size."""
+        first = self.local_rings.setdefault(f.name, b.name)
+        if first != b.name:
+            text = f"fifo {f.name} is popped into {first} and {b.name}; it has one local ring"
+            self.fault("fifo", text, row, b.name)
+        elif b.depth > 1 and b.stride != f.slot_bytes:
+            text = (
+                f"{b.name}: slots of a popped buffer lie {f.slot_bytes} bytes apart, as those of "
+                f"fifo {f.name}, not {b.stride}"
+            )
+            self.fault("fifo", text, row, b.name)
+
+    def check_own_overlap(self, row: Row, resolve: Callable[[Expr], Expr]) -> None:
+        """What a row writes shares no byte with what it reads, unless it goes element by element
+        over one tile; a scratch tile shares none with anything (CPP.md section 1)."""
+        refs = [a for a in row.args if isinstance(a, Ref)]
+        written = [row.out] if isinstance(row.out, Ref) else []
+        if OPS[row.op].scratch and len(refs) > 1:
+            written.append(refs.pop())
+        pairs = [(w, r, k) for w in written for k, r in enumerate(refs)]
+        if len(written) == 2:
+            pairs.append((written[0], written[1], -1))
+        for w, r, k in pairs:
+            x, y = self.buffers[w.name], self.buffers[r.name]
+            if (x.core, x.space) != (y.core, y.space):
+                continue
+            in_place = w is row.out and k >= 0 and self._elementwise(row, refs, k)
+            for a, b in self._slot_pairs(w, r, resolve):
+                common = not set(self.slot_atoms[a]).isdisjoint(self.slot_atoms[b])
+                same = self.slot_atoms[a] == self.slot_atoms[b]
+                if common and not (in_place and same and (x.type, x.layout) == (y.type, y.layout)):
+                    text = (
+                        f"{row.op} writes {self.slot_name[a]} over {self.slot_name[b]}, which the "
+                        f"same row {'uses' if k < 0 else 'reads'}"
+                    )
+                    self.fault("overlap", text, row, x.name)
+                    break
+
+    def _elementwise(self, row: Row, refs: list[Ref], k: int) -> bool:
+        """Operand ``k`` may be the tile that the row writes."""
+        kind = OPS[row.op].kind
+        if row.op == "matmul":
+            return k == 2
+        if kind == "unary":
+            return True
+        if kind != "binary":
+            return False
+        out, other = self.buffers[refs[0].name].type, self.buffers[refs[k].name].type
+        return k == 0 or form_of((out.rows, out.cols), (other.rows, other.cols)) == "tile"
+
+    def _slot_pairs(
+        self, w: Ref, r: Ref, resolve: Callable[[Expr], Expr]
+    ) -> Iterator[tuple[int, int]]:
+        """The slots that two operands of a row may be in at one time."""
+        m, n = self.buffers[w.name].depth, self.buffers[r.name].depth
+        at = resolve(w.index or Const(0))
+        apart = distance(resolve(r.index or Const(0)), at)
+        for a in [int(at.value)] if isinstance(at, Const) else range(lcm(m, n)):
+            for b in range(n) if not isinstance(apart, int) else ((a + apart) % n,):
+                yield self.slots[w.name, a % m], self.slots[r.name, b]
