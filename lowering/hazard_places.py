@@ -212,10 +212,13 @@ class Places:
                         "id", f"fifo {f.name} and fifo {taken[flag]} share cross-core flag {flag}"
                     )
                 taken.setdefault(flag, f.name)
-            if f.depth not in t.ring_period or f.depth > 15:
+            if f.depth < 1 or f.depth > 15:
                 self.fault(
                     "fifo", f"fifo {f.name}: {f.depth} slots, the counter of a flag ends at 15"
                 )
+            elif f.depth not in t.ring_period:
+                text = f"fifo {f.name}: the free signals of the library do not fit {f.depth} slots"
+                self.fault("fifo", text)
 
     def _check_buffer(self, b: Buffer) -> None:
         t = self.target

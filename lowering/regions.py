@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pto.ir import Bin, Const, Expr, Span, Var, View, names_in
+from pto.ir import BUILTINS, Bin, Const, Expr, Span, Var, View, names_in
 
 INFINITE = 1 << 62
 Terms = dict[Expr | None, int]
@@ -87,22 +87,39 @@ def region_of(view: View) -> Region:
     return tuple(found)
 
 
-def upper_bound(atom: Expr) -> int:
-    """Largest value of a scalar that is never negative."""
-    if atom == Var("lane"):
-        return 1
-    if isinstance(atom, Bin) and atom.op == "%" and isinstance(atom.b, Const):
-        return int(atom.b.value) - 1
+def upper_bound(atom: Expr, greatest: Mapping[str, int]) -> int:
+    """Largest value of a scalar that is never negative; ``greatest`` has those of names."""
+    if isinstance(atom, Var):
+        return 1 if atom.name == "lane" else greatest.get(atom.name, INFINITE)
+    if isinstance(atom, Bin) and atom.op in ("%", "//") and isinstance(atom.b, Const):
+        whole, by = upper_bound(atom.a, greatest), int(atom.b.value)
+        if by > 0 and atom.op == "%":
+            return min(by - 1, whole)
+        if by > 0:
+            return whole // by if whole < INFINITE else INFINITE
     return INFINITE
+
+
+def never_negative(atom: Expr) -> bool:
+    """True for counters, work items, lanes and blocks, and remainders; values read may be negative."""
+    if isinstance(atom, Bin):
+        by = atom.b.value if isinstance(atom.b, Const) else 0
+        return by > 0 and (atom.op == "%" or (atom.op == "//" and never_negative(atom.a)))
+    return isinstance(atom, Var) and ("#" in atom.name or atom.name in BUILTINS)
 
 
 class Overlap:
     """The assumption that two accesses overlap, and the scalars it forces to be equal."""
 
     def __init__(
-        self, same: Iterable[str], differ: Iterable[str], opaque: Mapping[str, frozenset[str]]
+        self,
+        same: Iterable[str],
+        differ: Iterable[str],
+        opaque: Mapping[str, frozenset[str]],
+        greatest: Mapping[str, int],
     ) -> None:
         self.names, self.differ, self.opaque = set(same), frozenset(differ), opaque
+        self.greatest = greatest
         self.atoms: set[Expr] = set()
 
     def equal(self, atom: Expr) -> bool:
@@ -163,10 +180,10 @@ def _rest(
             continue
         elif known.equal(atom):
             shared[atom] = c
-        elif c > 0:
-            high += c * upper_bound(atom)
         else:
-            low += c * upper_bound(atom)
+            least = 0 if never_negative(atom) else -INFINITE
+            ends = (c * least, c * upper_bound(atom, known.greatest))
+            low, high = low + min(ends), high + max(ends)
     return shared, low, high
 
 
@@ -183,25 +200,25 @@ def _forces(a: Extent, b: Extent, top: Expr, known: Overlap) -> bool:
     def greatest_end(e: Extent, high: int) -> int:
         ends = (_rest(end, top, c, known) for end in e.ends)
         direct = [end[2] for end in ends if end is not None and end[0] == first]
-        return min([*direct, high + _greatest_size(e)])
+        return min([*direct, high + _greatest_size(e, known.greatest)])
 
     return max(greatest_end(a, high_a), greatest_end(b, high_b)) - min(low_a, low_b) <= c
 
 
-def _greatest_size(e: Extent) -> int:
+def _greatest_size(e: Extent, greatest: Mapping[str, int]) -> int:
     """An upper bound of the number of elements, whatever the scalars are."""
     sizes = []
     for end in e.ends:
         left = dict(end)
         for atom, c in e.start:
             left[atom] = left.get(atom, 0) - c
-        sizes.append(
-            sum(
-                c * (1 if k is None else upper_bound(k))
-                for k, c in left.items()
-                if k is None or c > 0
-            )
-        )
+        size = left.get(None, 0)
+        for atom, c in left.items():
+            if atom is not None and c > 0:
+                size += c * upper_bound(atom, greatest)
+            elif atom is not None and c < 0 and not never_negative(atom):
+                size = INFINITE
+        sizes.append(size)
     return min(sizes)
 
 
@@ -232,10 +249,11 @@ def disjoint(
     same: Iterable[str],
     differ: Iterable[str],
     opaque: Mapping[str, frozenset[str]],
+    greatest: Mapping[str, int],
 ) -> bool:
     """True if ``a`` and ``b`` share no element, when the scalars ``same`` are equal in both
-    accesses and every name of ``differ`` is known to differ."""
-    known = Overlap(same, differ, opaque)
+    accesses, every name of ``differ`` is known to differ, and ``greatest`` bounds names."""
+    known = Overlap(same, differ, opaque, greatest)
     todo = [
         (x, y, atom) for x, y in zip(a, b, strict=True) for atom, c in x.start if atom is not None
     ]

@@ -799,3 +799,80 @@ def test_the_local_ring_of_a_fifo() -> None:
     event = "event vector s MTE2 -> V id 5\nevent vector r V -> MTE2 id 5\n"
     two = small(CUBE + event, body.replace("wait r", "wait r") + pops.format("d"))
     refuted(two, "fifo", "fifo f is popped into a and d; it has one local ring")
+
+
+def stored(grid: str, view: str, loops: tuple[str, ...] = (), extra: str = "") -> Kernel:
+    """A kernel that stores one tile per work item, inside ``loops``."""
+    lines = ["vector 0 S item = let block_idx + w * block_num\n", extra]
+    inner = f"vector 0 MTE3 out[{view}, :] = store a\n"
+    for n, trips in reversed(list(enumerate(loops))):
+        inner = loop(inner, trips=trips, index=f"j{n}")
+    body = loop(*lines, inner, trips=f"cdiv({grid} - block_idx, block_num)", index="w")
+    start = "vector 0 V a = full 0.0 | set g\nvector 0 MTE3 sync | wait g\n"
+    event, end = "event vector g V -> MTE3 id 0\n", "vector 0 S drain MTE3\n"
+    return small(event, start + body + end)
+
+
+@pytest.mark.parametrize(
+    ("grid", "view", "loops", "right"),
+    [
+        ("1", "lane * 8:+8", (), True),
+        ("1", "item * 16 + lane * 8:+8", (), True),
+        ("1", "0:+8", (), False),  # both lanes
+        ("2", "lane * 8:+8", (), False),
+        ("rows", "lane * 8:+8", (), False),
+        ("1", "j0 * 16 + lane * 8:+8", ("n",), True),
+        ("1", "j0 * 8 + lane * 8:+8", ("n",), False),
+        ("2", "j0 * 16 + lane * 8:+8", ("n",), False),
+        ("4", "(j0 * 4 + item) * 16 + lane * 8:+8", ("n",), True),
+        ("5", "(j0 * 4 + item) * 16 + lane * 8:+8", ("n",), False),
+        ("rows", "(j0 * 4 + item) * 16 + lane * 8:+8", ("n",), False),
+        ("8", "(j0 * 4 + item // 2) * 32 + item % 2 * 16 + lane * 8:+8", ("n",), True),
+        ("rows", "(item * 3 + j0) * 16 + lane * 8:+8", ("3",), True),
+        ("rows", "(item * 3 + j0) * 16 + lane * 8:+8", ("4",), False),
+        ("rows", "(item * 6 + j0 * 2 + j1) * 16 + lane * 8:+8", ("3", "2"), True),
+    ],
+)
+def test_work_items_of_a_constant_grid(
+    grid: str, view: str, loops: tuple[str, ...], right: bool
+) -> None:
+    k = stored(grid, view, loops)
+    if right:
+        assert check(k).ok, check(k).report()
+    else:
+        assert not check(k).ok
+        assert {v.kind for v in check(k).violations} <= {"tensor", "WAW"}
+
+
+def test_a_bound_by_a_value_read_is_no_bound() -> None:
+    """``3 - d`` elements are more than three where ``d`` is negative."""
+    body = (
+        "vector 0 V a = full 0.0 | set g\nvector 0 MTE3 sync | wait g\n"
+        + loop(
+            "vector 0 S d = read lens[w]\n",
+            "vector 0 MTE3 out[w * 6 + lane * 3:+8<{}, :] = store a\n",
+            trips="cdiv(1 - block_idx, block_num)", index="w",
+        )
+        + "vector 0 S drain MTE3\n"
+    )  # fmt: skip
+    event = "event vector g V -> MTE3 id 0\n"
+    assert check(diverge(body.format("3"), event)).ok
+    assert check(diverge(body.format("3 - w"), event)).ok
+    refuted(diverge(body.format("3 - d"), event), "tensor", "the two vector lanes")
+
+
+@pytest.mark.parametrize("depth", [3, 4, 5, 6, 7, 9])
+def test_rings_of_an_odd_depth(depth: int) -> None:
+    """The library frees half of a ring at a time, rounded down: from five slots on the last slot
+    of an odd ring is written again before anything says that it was read."""
+    cube = CUBE.replace("[2] f32[16, 64] flag", f"[{depth}] f32[16, 64] flag")
+    k = small(EVENTS_B + cube, OPERANDS + FREE_B + loop(PRODUCE, CONSUME_B) + ENDS + END_B)
+    as_the_library = replace(A2A3, ring_period={n: n if n < 3 else n // 2 for n in range(1, 16)})
+    proof = check(k, as_the_library)
+    if depth in (5, 7, 9):
+        assert "WAR" in {v.kind for v in proof.violations}, proof.report()
+        assert {(v.buffer, v.space) for v in proof.violations} == {("fifo f", "gm")}
+        assert proof.failing == (depth + 1,)
+        assert not check(k).ok
+    else:
+        assert proof.ok and check(k).ok, proof.report()
