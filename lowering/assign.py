@@ -117,11 +117,13 @@ class _Assigner:
     def run(self) -> Kernel:
         body = self.block(self.kernel.body)
         if len(self.fifos) * 2 > self.target.fifo_flags:
+            most = self.target.fifo_flags // 2
+            pushes = [r for r in all_rows(body) if isinstance(r.out, Queue)]
             raise CapacityError(
                 f"kernel '{self.kernel.name}' hands {len(self.fifos)} tiles from core to core, "
-                f"the {self.target.fifo_flags} cross-core flags serve {self.target.fifo_flags // 2}",
-                None,
-                "compute more on one core between the hand-overs",
+                f"the cross-core flags serve {most}; this is number {most + 1}",
+                pushes[most].loc,
+                "a fori_loop hands over one tile again and again; unrolled Python loops hand over many",
             )
         fifos = tuple(replace(f, flag=2 * k) for k, f in enumerate(self.fifos))
         return replace(self.kernel, body=spread_scalars(body), fifos=fifos, target=self.target.name)
@@ -180,18 +182,13 @@ class _Assigner:
         rows = t.rows if t.rows == 1 else t.rows // lanes
         run = rows if t.cols == 1 and t.rows > 1 else t.cols
         if (t.rows > 1 and t.rows % lanes) or run * DTYPE_BYTES[t.dtype] % unit:
-            step = (
-                lanes * unit // DTYPE_BYTES[t.dtype]
-                if t.cols == 1
-                else unit // DTYPE_BYTES[t.dtype]
-            )
-            what = "rows" if t.cols == 1 else "columns"
-            raise ShapeError(
-                f"{t} does not fit the vector cores: rows are split over {lanes} lanes in units of {unit} bytes",
-                loc,
-                f"{what} in multiples of {step}"
-                + ("" if t.cols == 1 else ", an even number of rows"),
-            )
+            step = unit // DTYPE_BYTES[t.dtype]
+            why = f"half of the rows go to each of {lanes} lanes, a row takes units of"
+            how = f"an even number of rows, columns in multiples of {step}"
+            if t.cols == 1:
+                why = f"rows go to {lanes} lanes in units of"
+                how = f"rows in multiples of {lanes * step}"
+            raise ShapeError(f"{t} does not fit the vector cores: {why} {unit} bytes", loc, how)
         return TileType(t.dtype, rows, t.cols)
 
     def lane_view(self, view: View, type: TileType) -> View:

@@ -157,6 +157,15 @@ def _declared(p: Param) -> str:
     return f"{'scalar' if p.shape is None else 'array'} {p.name} {p.dtype}{shape}"
 
 
+NUMPY_NAME = {
+    "f32": "np.float32",
+    "f16": "np.float16",
+    "i32": "np.int32",
+    "bf16": "ml_dtypes.bfloat16",
+}
+"""How to ask numpy for an element type, for hints."""
+
+
 def _typed(p: Param, a: Array) -> Array:
     """``a`` with our element type, C-contiguous; the bits of bf16 may come as uint16 or void."""
     want = DTYPES[p.dtype]
@@ -165,7 +174,7 @@ def _typed(p: Param, a: Array) -> Array:
     if a.dtype != want:
         expected = "bfloat16, or its bits as uint16" if p.dtype == "bf16" else want.name
         message = f"{p.name} holds {a.dtype.name}, but {p.dtype} ({expected}) is expected"
-        raise InputError(message, hint=f"convert it: {p.name}.astype(...)")
+        raise InputError(message, hint=f"convert it: {p.name}.astype({NUMPY_NAME[p.dtype]})")
     return np.ascontiguousarray(a).reshape(a.shape)
 
 

@@ -420,7 +420,7 @@ def where(mask: Mask, x: Tile, other: float) -> Tile:
         fail(
             TraceError,
             f"the third operand of where must be a Python number, found {noun(other)}",
-            "",
+            "to choose between two tiles, mask both: where(mask, x, 0.0) + (y - where(mask, y, 0.0))",
             2,
         )
     return record("where", tile.type, tile.ref(), mask._count.expr, ir.Const(float(number)))

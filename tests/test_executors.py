@@ -300,12 +300,12 @@ BAD_INPUTS: list[tuple[dict[str, Any], str, str]] = [
     (
         {"context_lens": np.zeros(2, np.int64)},
         "context_lens holds int64, but i32 (int32) is expected",
-        "convert it: context_lens.astype(...)",
+        "convert it: context_lens.astype(np.int32)",
     ),
     (
         {"query": np.zeros((2, 16, 128), np.float32)},
         "query holds float32, but bf16 (bfloat16, or its bits as uint16) is expected",
-        "convert it: query.astype(...)",
+        "convert it: query.astype(ml_dtypes.bfloat16)",
     ),
     ({"scale": np.nan}, "scale = nan, but a finite number is expected", ""),
     ({"scale": np.inf}, "scale = inf, but a finite number is expected", ""),
@@ -314,7 +314,7 @@ BAD_INPUTS: list[tuple[dict[str, Any], str, str]] = [
     (
         {"out": np.zeros((2, 16, 128), np.float16)},
         "out holds float16, but f32 (float32) is expected",
-        "convert it: out.astype(...)",
+        "convert it: out.astype(np.float32)",
     ),
 ]
 
