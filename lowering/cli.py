@@ -515,13 +515,15 @@ def _tool_times(args: argparse.Namespace, name: str, earlier: Mapping[str, float
 
 
 def _stages(args: argparse.Namespace, name: str, options: Options) -> dict[str, Call]:
-    """The four stages of one kernel as calls that can be timed."""
+    """The stages of one kernel as calls that can be timed."""
     from lowering import ascend, hazards
+    from lowering.equivalence import same_values
     from lowering.schedule import schedule, stages
 
     program = load(name)
     kernel = traced(program, statics_of(program, args.static))
     done = schedule(kernel, options).kernel
+    made = dict(stages(kernel, options))
 
     def passes() -> None:
         for _ in stages(kernel, options):
@@ -529,6 +531,7 @@ def _stages(args: argparse.Namespace, name: str, options: Options) -> dict[str, 
 
     calls: dict[str, Call] = {
         "schedule": passes,
+        "values": lambda: same_values(made["persist"], done),
         "check": lambda: hazards.check(done),
         "emit": lambda: ascend.emit(done),
     }

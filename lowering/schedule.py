@@ -2,7 +2,8 @@
 
 In: a traced kernel.  Out: ``Schedule``: the scheduled kernel with its proof.
 Every pass is ``Kernel -> Kernel``; the legality tables are checked after each; ``stages`` shows
-them all.  The result is proven by ``lowering/hazards.py`` or refused, never silently changed.
+them all.  The result computes what was traced (``lowering/equivalence.py``) in a proven order
+(``lowering/hazards.py``), or is refused; nothing is changed silently.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from lowering.accumulate import accumulate
 from lowering.assign import assign
+from lowering.equivalence import same_values
 from lowering.hazards import HazardError, Proof, check
 from lowering.persist import persist
 from lowering.place import Depths, place
@@ -108,9 +110,12 @@ def schedule(kernel: Kernel, options: Options | str = "best", target: Target = A
     Raises:
         PtoError: when the kernel does not fit the target.
         HazardError: when the proof fails, with both accesses and the missing edge.
+        AssertionError: when a pass has lost a value; a bug of ours, not of the kernel.
     """
     chosen = options_for(options) if isinstance(options, str) else options
-    *_, (_, done) = stages(kernel, chosen, target)
+    made = dict(stages(kernel, chosen, target))
+    done = made["sync"]
+    same_values(made["persist"], done)
     described = f"lookahead {chosen.lookahead}, prefetch {chosen.prefetch}"
     done = replace(done, notes=(described, *done.notes))
     proof = check(done, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 
 import pto
 from lowering import inputs, scheduled, sequential
+from lowering.equivalence import same_values
 from lowering.hazards import HazardError, check
 from lowering.schedule import NAMED, PASSES, options_for, schedule, stages
 from pto import Scalar, Tensor, Tile
-from pto.ir import Kernel, Row, all_rows
+from pto.ir import Const, Kernel, Ref, Row, all_rows, binary, map_rows
 from pto.kernels import SHIPPED
 
 
@@ -133,6 +135,35 @@ def test_an_unproven_schedule_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("lowering.schedule.PASSES", passes)
     with pytest.raises(HazardError):
         schedule(SHIPPED["paged_attention"].trace())
+
+
+def test_a_lost_value_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slots shared by values of two stages: well ordered, and wrong."""
+    from lowering.place import _Placer
+
+    monkeypatch.setattr(_Placer, "_fits", lambda *_: True)
+    with pytest.raises(AssertionError, match="stores another value than was traced"):
+        schedule(maximum_kept.trace())
+
+
+@pytest.mark.parametrize("op", ["mul", "exp", "copy", "where", "row_max", "matmul", "move", "pop"])
+def test_reading_another_slot_is_noticed(op: str) -> None:
+    made = dict(stages(SHIPPED["paged_attention"].trace(), options_for("best")))
+    rows = [r for r in all_rows(made["sync"].body) if r.op == op]
+    for row in rows:
+        for j, a in enumerate(row.args):
+            if isinstance(a, Ref) and a.index is not None:
+                args = (
+                    *row.args[:j],
+                    replace(a, index=binary("+", a.index, Const(1))),
+                    *row.args[j + 1 :],
+                )
+                body = map_rows(
+                    made["sync"].body,
+                    lambda r, row=row, args=args: replace(r, args=args) if r is row else r,
+                )
+                with pytest.raises(AssertionError):
+                    same_values(made["persist"], replace(made["sync"], body=body))
 
 
 # --------------------------------------------------------------------- recurrences, other shapes
