@@ -189,14 +189,24 @@ class Code(Places):
         loops: tuple[int, ...],
         guards: tuple[tuple[Expr, bool], ...],
     ) -> None:
+        self._define_scalars(block, scalars)
         for node in block:
             if isinstance(node, Row):
                 self._compile_row(node, loop, scalars, loops, guards)
             elif isinstance(node, Loop):
                 self._compile_loop(node, loop, scalars, loops, guards)
             else:
-                self._compile(node.then, loop, scalars, loops, (*guards, (node.test, True)))
-                self._compile(node.orelse, loop, scalars, loops, (*guards, (node.test, False)))
+                for side, taken in ((node.then, True), (node.orelse, False)):
+                    inner = [dict(s) for s in scalars]
+                    self._compile(side, loop, inner, loops, (*guards, (node.test, taken)))
+
+    def _define_scalars(self, block: Block, scalars: list[dict[str, Expr]]) -> None:
+        """The scalars of a block, in the order of one iteration: larger shifts come first.  Each is
+        defined once, on its core, before any use of it (``pto/legality.py``)."""
+        rows = [n for n in block if isinstance(n, Row) and isinstance(n.out, Scalar)]
+        for row in sorted(rows, key=lambda r: -r.shift):
+            if row.core in CORES:
+                self._scalar_row(row, scalars[CORES.index(row.core)])
 
     def resolve(self, e: Expr, scalars: dict[str, Expr]) -> Expr:
         """``e`` over loop counters, launch scalars and values read."""
@@ -352,10 +362,8 @@ class Code(Places):
         if row.op not in OPS:
             raise Refused(f"'{row.op}' is not in the op table")
         c = CORES.index(row.core)
-        if isinstance(row.out, Scalar):
-            self._scalar_row(row, scalars[c])
-            if row.op == "let" and not row.wait and not row.set:
-                return
+        if row.op == "let" and not row.wait and not row.set:
+            return
         shift_code = self._guard_code(c, loop, row.shift, guards, scalars)
         step = self._step(row, c, loops, scalars[c])
         if not self._sound(step) or (row.op == "read" and not row.wait and not row.set):

@@ -37,7 +37,9 @@ from lowering.hazard_code import LONG, Code, LoopCode, Refused
 from lowering.hazard_places import Fault
 from lowering.normal_form import NormalForm, Seen
 from lowering.target import A2A3, Target
+from pto.errors import PtoError
 from pto.ir import Expr, Kernel, Loc, Row, names_in
+from pto.legality import verify_scheduled
 from pto.text import expr, statement
 
 MAX_STATES = 4000
@@ -76,7 +78,8 @@ class Violation:
     """One thing that is wrong.
 
     ``kind``: RAW, WAR, WAW, uninitialised, overwritten, wait, double set, leftover, deadlock, fifo,
-    undrained, or a fault of the placement (id, event, pipe, place, capacity, alignment, input, tensor).
+    undrained, a fault of the placement (id, event, pipe, place, capacity, alignment, overlap, input,
+    tensor), or illegal: no machine can run the program as written (``pto/legality.py``).
     ``trips``: the trip counts, in the order in which they are decided, of a run that shows it.
     """
 
@@ -135,7 +138,7 @@ class HazardError(Exception):
 def check(kernel: Kernel, target: Target = A2A3, max_states: int = MAX_STATES) -> Proof:
     """Decides ``kernel`` for every trip count, sequence of work items, branch and interleaving."""
     try:
-        code = Code(kernel, target)
+        code = _compiled(kernel, target)
         if code.faults:
             return _faulty(code)
         return Exploration(code, max_states).proof()
@@ -152,7 +155,7 @@ def check_unrolled(kernel: Kernel, trips: Sequence[Trips], target: Target = A2A3
     merging.  A kernel without a loop over work items takes the first entry.  A test that is not
     given holds.  A count below what the shapes guarantee is raised to it."""
     try:
-        code = Code(kernel, target)
+        code = _compiled(kernel, target)
     except Refused as reason:
         return Proof(False, refused=str(reason), message=f"{kernel.name}: refused: {reason}")
     if code.faults:
@@ -173,10 +176,22 @@ def smallest_failing(
     One item before two, two before three; among as many items the smallest sum first.
     """
     try:
-        code = Code(kernel, target)
+        code = _compiled(kernel, target)
     except Refused:
         return None
     return _smallest(code, limit) if not code.faults else ()
+
+
+def _compiled(kernel: Kernel, target: Target) -> Code:
+    """The flat code; a program that is not legal has a fault that says so."""
+    code = Code(kernel, target)
+    if not code.faults:
+        try:
+            verify_scheduled(kernel)
+        except PtoError as illegal:
+            where = f" (at {illegal.loc})" if illegal.loc else ""
+            code.faults.append(Fault("illegal", f"{illegal.message}{where}"))
+    return code
 
 
 # ------------------------------------------------------------------------- concrete execution

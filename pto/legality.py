@@ -7,7 +7,8 @@ capacity (``lowering/place.py`` and the proof do).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from pto.errors import PtoError
@@ -15,6 +16,7 @@ from pto.ir import (
     CORES,
     Bin,
     Block,
+    Branch,
     Const,
     Define,
     Kernel,
@@ -30,6 +32,7 @@ from pto.ir import (
     Var,
     View,
     Word,
+    all_rows,
     names_in,
 )
 from pto.ops import OPS
@@ -63,6 +66,11 @@ MOVES: Mapping[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = Mappi
 """(op, core) -> memories its tile operands may come from, memories its result may go to
 (MACHINE.md 2.4, 3.2).  Vector arithmetic stays in UB."""
 
+PIPES_OF = MappingProxyType(
+    {"cube": ("S", "MTE2", "MTE1", "M", "FIX", "MTE3"), "vector": ("S", "MTE2", "V", "MTE3")}
+)
+"""The pipes that each core has (MACHINE.md 1)."""
+
 STORE_PIPE = MappingProxyType({"cube": "FIX", "vector": "MTE3"})
 """The pipe that leaves the core: L0C through FIX, UB through MTE3 (MACHINE.md 3.1)."""
 
@@ -79,9 +87,23 @@ def verify(kernel: Kernel) -> Kernel:
     Raises:
         LegalityError: for the first row that is not, at its source line.
     """
-    scheduled = bool(kernel.buffers)
-    check = _Scheduled(kernel) if scheduled else _Traced(kernel)
+    return verify_scheduled(kernel) if kernel.buffers else _verify_traced(kernel)
+
+
+def verify_scheduled(kernel: Kernel) -> Kernel:
+    """``kernel`` itself, if it is legal as a scheduled program.
+
+    Raises:
+        LegalityError: for the first row that is not, at its source line.
+    """
+    check = _Scheduled(kernel)
+    check.declarations()
     check.block(kernel.body)
+    return kernel
+
+
+def _verify_traced(kernel: Kernel) -> Kernel:
+    _Traced(kernel).block(kernel.body)
     return kernel
 
 
@@ -224,15 +246,119 @@ class _Traced(_Checker):
             self.tiles[c.last] = c.type
 
 
+Tests = tuple[tuple[int, bool], ...]
+"""The sides of the branches around a node, from outside; each branch by its place in its block,
+and between them the loops, by their number."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One row or loop of a loop body, with the branches around it."""
+
+    node: Row | Loop
+    branches: tuple[Branch, ...]
+    tests: Tests
+
+    @property
+    def shift(self) -> int:
+        return self.node.shift if isinstance(self.node, Row) else 0
+
+
+def _places(block: Block, tests: Tests, branches: tuple[Branch, ...] = ()) -> Iterator[_Place]:
+    """The rows and loops of a block, out of their branches."""
+    for k, node in enumerate(block):
+        if isinstance(node, Branch):
+            for side, taken in ((node.then, True), (node.orelse, False)):
+                yield from _places(side, (*tests, (k, taken)), (*branches, node))
+        else:
+            yield _Place(node, branches, tests)
+
+
+def _cores(node: Row | Loop) -> tuple[str, ...]:
+    """The cores that have rows in ``node``."""
+    rows = (node,) if isinstance(node, Row) else all_rows(node.body)
+    found = {r.core for r in rows}
+    return tuple(c for c in CORES if c in found)
+
+
 class _Scheduled(_Checker):
-    """Every row has a core and a pipe that can run it, on buffers in the right memories."""
+    """Every row has a core and a pipe that can run it, on buffers in the right memories.
+
+    A scalar belongs to one core, to the loop body or the side of a branch that defines it, and to
+    the iteration that does: it is defined once, before it is used, where rows of larger shift come
+    first.  A loop or a branch needs its scalar on every core that has rows inside.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
+        launch = self.scalars - {f"pid{a}" for a in range(len(kernel.grid))}
+        self.known: dict[str, dict[str, tuple[Tests, ...]]] = {
+            core: dict.fromkeys(launch, ((),)) for core in CORES
+        }
+        del self.known["cube"]["lane"]
+        self.core = ""
+        self.tests: Tests = ()
+        self.loops = 0
         self.buffers = {b.name: b for b in kernel.buffers}
         self.fifos = {f.name: f for f in kernel.fifos}
         self.events = {e.name: e for e in kernel.events}
         self.tiles = {b.name: b.type for b in kernel.buffers}
+
+    def declarations(self) -> None:
+        """Buffers and events are on cores and pipes that exist."""
+        for e in self.kernel.events:
+            for pipe in (e.src, e.dst):
+                if pipe not in PIPES_OF.get(e.core, ()):
+                    raise LegalityError(f"event '{e.name}': the {e.core} core has no pipe {pipe}")
+
+    def block(self, block: Block) -> None:
+        for place in sorted(_places(block, self.tests), key=lambda p: -p.shift):
+            self.tests = place.tests
+            for core in _cores(place.node):
+                self.core = core
+                for branch in place.branches:
+                    self.expr(branch.test, branch.loc)
+            if isinstance(place.node, Row):
+                self.core = place.node.core
+                self.row(place.node)
+            else:
+                self.loop(place.node)
+
+    def loop(self, loop: Loop) -> None:
+        outside, tests = {c: dict(self.known[c]) for c in CORES}, self.tests
+        for core in _cores(loop):
+            self.core = core
+            self.expr(loop.trips, loop.loc)
+        for core in CORES:
+            for name in filter(None, (loop.index, loop.total)):
+                self.define(core, name, loop.loc)
+        low, high = loop.shifts
+        if not low <= 0 <= high and any(isinstance(p.node, Loop) for p in _places(loop.body, ())):
+            raise LegalityError(
+                "a loop inside runs at shift 0, all rows beside it at others", loop.loc
+            )
+        self.loops += 1
+        self.tests = (*tests, (-self.loops, True))  # no branch inside is one of those outside
+        self.block(loop.body)
+        self.known, self.tests = outside, tests
+
+    def define(self, core: str, name: str, loc: Loc | None) -> None:
+        """``name`` is a scalar of ``core`` from here on."""
+        others = self.known[core].get(name, ())
+        for tests in others:
+            if all(x == y for x, y in zip(tests, self.tests, strict=False)):
+                raise LegalityError(f"'{name}' is defined twice on the {core} core", loc)
+        self.known[core][name] = (*others, self.tests)
+
+    def expr(self, e: object, loc: Loc | None) -> None:
+        if not isinstance(e, Const | Var | Bin):
+            return
+        for name in names_in(e):
+            found = self.known[self.core].get(name, ())
+            if not any(self.tests[: len(tests)] == tests for tests in found):
+                raise LegalityError(
+                    f"'{name}' is not a scalar known here on the {self.core} core", loc
+                )
 
     def row(self, row: Row) -> None:
         op = OPS.get(row.op)
@@ -242,8 +368,12 @@ class _Scheduled(_Checker):
             raise LegalityError(
                 f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}'", row.loc
             )
-        if isinstance(row.out, Scalar):
-            self.scalars.add(row.out.name)
+        for pipe in (
+            row.pipe,
+            *(a.name for a in row.args if row.op == "drain" and isinstance(a, Word)),
+        ):
+            if pipe not in (*PIPES_OF[row.core], "ALL"):
+                raise LegalityError(f"{row.op}: the {row.core} core has no pipe {pipe}", row.loc)
         for x in (*row.args, row.out):
             self.operand(x, row)
         self.places(row)
@@ -257,6 +387,8 @@ class _Scheduled(_Checker):
             self.view(row.out, row, args[0])
         if row.op == "move" and out != args[0]:
             raise LegalityError(f"move: {args[0]} to {out}", row.loc)
+        if isinstance(row.out, Scalar):
+            self.define(row.core, row.out.name, row.loc)
 
     def operand(self, x: Operand | Output | None, row: Row) -> None:
         if isinstance(x, Ref):

@@ -876,3 +876,77 @@ def test_rings_of_an_odd_depth(depth: int) -> None:
         assert not check(k).ok
     else:
         assert proof.ok and check(k).ok, proof.report()
+
+
+FILL_A = "vector 0 V a = full 0.0\nvector 0 V barrier\n"
+OTHER_CORE = DIVERGE.replace("  cube 0 S count = read lens[w]\n", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "body"),
+    [
+        ("'zzz' is not a scalar known here on the vector core", loop(FILL_A, trips="zzz")),
+        ("'count' is not a scalar known here on the cube core", OTHER_CORE),
+        ("'g' is not a scalar known here on the cube core",
+         "vector 0 S g = read lens[0]\nif g:\n  vector 0 V a = full 0.0\n  cube 0 M barrier\n"),
+        ("'g' is not a scalar known here", "if g:\n  vector 0 V a = full 0.0\nvector 0 S g = read lens[0]\n"),
+        ("'t' is not a scalar known here",  # before it is defined
+         loop("vector 0 MTE2 a = load src[t:+8, :]\nvector 0 S t = let i * 8\n")),
+        ("'t' is not a scalar known here",  # one step before it is defined
+         loop("vector 0 S t = let i * 8\nvector +1 MTE2 a = load src[t:+8, :]\n")),
+        ("'t' is not a scalar known here",
+         loop("vector -1 S t = let i * 8\nif go:\n  vector 0 MTE2 a = load src[t:+8, :]\n")),
+        ("'t' is not a scalar known here",
+         loop("vector -1 S t = let i * 8\nif t:\n  vector 0 V a = full 0.0\n")),
+        ("'t' is not a scalar known here",  # behind the loop that defines it
+         loop("vector 0 S t = let i * 8\n", FILL_A) + "vector 0 MTE2 a = load src[t:+8, :]\n"),
+        ("'t' is not a scalar known here",  # behind the branch that defines it
+         "if go:\n  vector 0 S t = let 8\n  vector 0 V d = full 0.0\nvector 0 MTE2 a = load src[t:+8, :]\n"),
+        ("'t' is not a scalar known here",
+         "if go:\n  vector 0 S t = let 8\n  vector 0 V d = full 0.0\n"
+         + loop("if go:\n  vector 0 MTE2 a = load src[t:+8, :]\n")),
+        ("'t' is defined twice on the vector core", "vector 0 S t = let 8\nvector 0 S t = let 9\n" + FILL_A),
+        ("'n' is defined twice on the vector core", "vector 0 S n = let 8\n" + FILL_A),
+        ("a loop inside runs at shift 0, all rows beside it at others",
+         loop("vector +1 S t = read lens[i]\n", loop(FILL_A, index="j", trips="t"), index="i")),
+        ("'lane' is not a scalar known here on the cube core", "cube 0 S t = let lane\n" + FILL_A),
+        ("the cube core has no pipe V", FILL_A + "cube 0 V barrier\n"),
+        ("the vector core has no pipe M", FILL_A + "vector 0 M sync\n"),
+        ("drain: the vector core has no pipe FIX", FILL_A + "vector 0 S drain FIX\n"),
+    ],
+)  # fmt: skip
+def test_what_is_not_legal_is_not_proven(text: str, body: str) -> None:
+    declared = EVENTS_B + CUBE if "pop" in body else ""
+    refuted(diverge(body, declared), "illegal", text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        loop("vector 0 S t = let i * 8\nvector 0 MTE2 a = load src[t:+8, :]\nvector 0 MTE2 barrier\n"),
+        loop("vector 0 MTE2 a = load src[t:+8, :]\nvector 0 MTE2 barrier\nvector +1 S t = let i * 8\n"),
+        loop("vector +1 S t = let i * 8\nif go:\n  vector 0 MTE2 a = load src[t:+8, :]\n  vector 0 MTE2 barrier\n"),
+        "if go:\n  vector 0 S t = let 8\n  vector 0 MTE2 a = load src[t:+8, :]\n"
+        "else:\n  vector 0 S t = let 9\n  vector 0 MTE2 a = load src[t:+8, :]\n",
+        "if go:\n  vector 0 S t = let 8\n"
+        + "".join("  " + x + "\n" for x in loop("vector 0 MTE2 a = load src[t:+8, :]\nvector 0 MTE2 barrier\n").splitlines()),
+        "cube 0 S t = let 8\nvector 0 S t = let 9\n" + FILL_A,
+        loop("vector 0 S t = let i\n", FILL_A) + loop("vector 0 S t = let i\n", FILL_A),
+    ],
+)  # fmt: skip
+def test_scalars_of_an_iteration(body: str) -> None:
+    proof = check(diverge(body, ""))
+    assert proof.ok, proof.report()
+
+
+def test_an_event_of_a_pipe_that_the_core_lacks() -> None:
+    refuted(small("event cube g V -> M id 0\n", FILL_A), "illegal", "the cube core has no pipe V")
+
+
+def test_a_trip_count_defined_in_an_earlier_step() -> None:
+    """The scalar's row stands behind the loop that it bounds: each iteration has its own count."""
+    fill = "for j in 0 .. t:\n  vector 0 V a = full 0.0\n  vector 0 V barrier\n"
+    read = fill.replace("j in", "k2 in").replace("a = full 0.0", "c = copy a")
+    later = "vector 0 V barrier\nvector +1 S t = read lens[i]\n"
+    assert check(diverge(loop(fill, read, later, index="i"), "")).ok
+    assert not check(diverge(loop(read, fill, later, index="i"), "")).ok
