@@ -12,7 +12,8 @@ issue order: a wait must be issued behind its set (issue queues are of unknown d
 and each row depends only on rows executed before it, so nothing but a FIFO wait can block issue.
 
 *Lanes.*  Both vector lanes run one stream on disjoint rows (``tensor_conflicts`` checks it), a cube
-signal reaches each of them and the cube waits for both, so one lane stands for both.
+signal reaches each of them and the cube waits for both, so one lane stands for both.  No trip count
+and no branch depends on the lane (``hazard_code`` refuses it), so both run the same rows.
 
 *Benign.*  V reads before it writes in order, so V's write-after-read needs nothing; the row-expand
 ops of the library share a scratch area at the top of UB, but carry their own barrier.
@@ -360,7 +361,7 @@ class Run:
         for a, s in writes:
             if reader[a]:
                 for q, r in reader[a]:
-                    # a pipe reads before it writes: benign on V, and a row's own operands
+                    # a pipe reads before it writes: benign on V; own operands: see hazard_places
                     if clock[q] < r and not (q == p and (r == row or self.code.pipes[p][1] == "V")):
                         self._hazard(Found("WAR", "", (q, r), (p, row), a, slot=s))
                 reader[a] = ()
