@@ -54,7 +54,7 @@ sweep: $(READY)
 	@$(BIN)/pytest -q -m sweep
 
 bench: $(READY)
-	@$(BIN)/pto bench $(KERNEL) --case batch=16,context=8192,ragged=false --case batch=16,context=8192
+	@$(BIN)/pto bench $(KERNEL) --rounds 20 --case batch=16,context=8192,ragged=false --case batch=16,context=8192
 	@$(BIN)/pto bench gemm rmsnorm
 
 clean:

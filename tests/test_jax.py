@@ -512,5 +512,5 @@ def test_against_hand() -> None:
     case = paged_case((3, 200))
     (table,) = bench.against_hand(paged(), {"tiny": case}, BASELINES["paged_attention"], rounds=1)
     assert table.title == "paged_attention, tiny"
-    assert table.lines[-1].name.startswith("best: ")
+    assert table.lines[-1].name.startswith("best ")
     assert all(line.ratio for line in table.lines)
