@@ -17,11 +17,6 @@ from lowering.target import Target
 from pto.errors import CapacityError
 from pto.ir import Kernel, Param, all_rows
 
-MAX_TENSORS, MAX_SCALARS = 32, 16
-"""How the runtime splits the kernel's argument array (intrinsic.h: context behind 32 + 16)."""
-MAX_TENSOR_DIMS = 5
-"""Rank limit of a ChipTensor (tensor.h)."""
-
 DATA_TYPE: Mapping[str, str] = MappingProxyType(
     {"f32": "FLOAT32", "f16": "FLOAT16", "bf16": "BFLOAT16", "i32": "INT32"}
 )
@@ -65,16 +60,16 @@ def arguments(kernel: Kernel, target: Target) -> tuple[Argument, ...]:
     scalars = [Argument(p.name, "scalar", p.dtype, None, "in") for p in scalars_of(kernel)]
     dims = [Argument(d, "scalar", "i64", None, "in") for d in kernel.dims]
     limits = (
-        ("tensors", len(tensors) + len(rings), MAX_TENSORS),
-        ("scalars", len(scalars) + len(dims), MAX_SCALARS),
+        ("tensors", len(tensors) + len(rings), target.max_tensors),
+        ("scalars", len(scalars) + len(dims), target.max_scalars),
     )
     for what, count, limit in limits:
         if count > limit:
             raise CapacityError(f"{kernel.name} passes {count} {what}, the runtime takes {limit}")
     for a in tensors:
-        if len(a.shape or ()) > MAX_TENSOR_DIMS:
+        if len(a.shape or ()) > target.max_rank:
             raise CapacityError(
-                f"{a.name} has {len(a.shape or ())} dimensions, the runtime takes {MAX_TENSOR_DIMS}"
+                f"{a.name} has {len(a.shape or ())} dimensions, the runtime takes {target.max_rank}"
             )
     return (*tensors, *rings, *scalars, *dims)
 

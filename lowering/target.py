@@ -22,11 +22,11 @@ class Target:
     event_ids: int
     drain_id: int
     fifo_flags: int
-    max_arguments: int
+    max_tensors: int
+    max_scalars: int
+    max_rank: int
     box_bytes: int
-    box_rows: int
     reduce_scratch: bool
-    vector_barrier: bool
     ring_period: Mapping[int, int]
     """Slots of a FIFO ring -> pops between two free signals."""
 
@@ -44,11 +44,12 @@ A2A3 = Target(
     event_ids=8,  # MACHINE.md 4.2
     drain_id=7,  # MACHINE.md 4.6: id 7 with destination S is left for drains
     fifo_flags=11,  # MACHINE.md 5.1: cross-core flag ids 0..10 are free for FIFOs
-    max_arguments=48,  # CPP.md 2
+    # CPP.md 2: 48 arguments; the runtime's intrinsic.h splits them, tensor.h bounds the rank
+    max_tensors=32,
+    max_scalars=16,
+    max_rank=5,
     box_bytes=32,  # MACHINE.md 2.3: a box is 16 rows of 32 bytes
-    box_rows=16,
     reduce_scratch=True,  # CPP.md 1: row reductions overwrite a scratch tile
-    vector_barrier=True,  # MACHINE.md R8
     # MACHINE.md 5.3: period = slots up to two slots, else half of them; with an odd number of five
     # or more slots the two do not keep apart.  5.1: at most 15 signals outstanding.
     ring_period=MappingProxyType(

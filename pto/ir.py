@@ -50,7 +50,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from pto.types import DTYPE_BYTES, TileType
+from pto.types import TileType
 
 CORES = ("cube", "vector")
 PIPES = ("S", "MTE1", "MTE2", "MTE3", "M", "V", "FIX")
@@ -446,11 +446,6 @@ class Kernel:
         return total
 
 
-def element_bytes(dtype: str) -> int:
-    """Size of one element in bytes."""
-    return DTYPE_BYTES[dtype]
-
-
 # ------------------------------------------------------------------------------- index algebra
 
 
@@ -512,14 +507,3 @@ def least(e: Expr, known: dict[str, Number]) -> Number | None:
     if e.op == "+" or e.op == "min" or (e.op == "*" and a >= 0 and b >= 0):
         return BINARY[e.op](a, b)
     return None
-
-
-def disjoint(a: View, b: View) -> bool:
-    """True if two views of one tensor, taken at the same moment, provably share no element."""
-    for x, y in zip(a.index, b.index, strict=True):
-        x0, xn = (x.start, x.size) if isinstance(x, Span) else (x, 1)
-        y0, yn = (y.start, y.size) if isinstance(y, Span) else (y, 1)
-        d = distance(x0, y0)
-        if d is not None and (d >= yn or -d >= xn):
-            return True
-    return False
