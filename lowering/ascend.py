@@ -31,6 +31,7 @@ from lowering.ascend_text import (
     tile_text,
 )
 from lowering.target import A2A3, Target
+from pto.errors import ScheduleError
 from pto.ir import (
     CORES,
     Block,
@@ -236,6 +237,9 @@ def folded(line: str) -> list[str]:
 
 def pipe_type(kernel: Kernel, fifo: Fifo) -> list[str]:
     """The FIFO's library type: first flag id, direction, slot bytes, slots, local slots."""
+    if not fifo.credit:
+        message = f"fifo {fifo.name}: the library's pipe waits for its free signals when it ends"
+        raise ScheduleError(message, None, "'no credit' can be checked, but not emitted")
     depth = popped_buffer(kernel, fifo.name).depth
     direction = f"Direction::DIR_{fifo.direction.upper()}"
     sizes = f"{fifo.slot_bytes}, {fifo.depth}, {depth}"

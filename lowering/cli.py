@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from lowering.assumptions import READINGS
 from lowering.hazards import HazardError
 from lowering.programs import (
     Program,
@@ -51,6 +53,7 @@ OPTION_FLAGS = (
     "l0_depth",
     "fifo_depth",
 )
+EACH = "each"
 SOURCE, TRACED, SCHEDULED = "source", "traced", "scheduled"
 
 
@@ -240,8 +243,12 @@ def _source(program: Program, what: str) -> str:
 def check(args: argparse.Namespace) -> int:
     """``pto check``: the proof of one schedule, or with ``--all`` a table of all of them."""
     _, kernel = load_traced(args)
+    if args.all and args.assume:
+        raise InputError("--all and --assume: give one of the two")
     if args.all:
         return _check_all(args, kernel)
+    if EACH in args.assume:
+        return _check_each_reading(args, kernel)
     proof, notes = _prove(args, kernel)
     if args.json:
         _print_json(_proof_facts(kernel, proof) | {"notes": notes})
@@ -256,12 +263,13 @@ def _prove(args: argparse.Namespace, kernel: ir.Kernel) -> tuple[Proof, tuple[st
     from lowering.schedule import schedule
 
     if is_scheduled(kernel):
-        return hazards.check(scheduled(args, kernel)), kernel.notes
+        return hazards.check(scheduled(args, kernel), assume=args.assume), kernel.notes
     try:
         done = schedule(kernel, options_of(args))
     except HazardError as error:
         return error.proof, ()
-    return done.proof, done.kernel.notes
+    proof = hazards.check(done.kernel, assume=args.assume) if args.assume else done.proof
+    return proof, done.kernel.notes
 
 
 def _proof_facts(kernel: ir.Kernel, proof: Proof) -> dict[str, Any]:
@@ -285,6 +293,45 @@ def _check_all(args: argparse.Namespace, kernel: ir.Kernel) -> int:
         for line in lines:
             print(f"  {line['schedule']:9} lookahead {line['lookahead']}  {_verdict(line)}")
     return GOOD if all(line["proven"] for line in lines) else FAILED
+
+
+def _check_each_reading(args: argparse.Namespace, kernel: ir.Kernel) -> int:
+    """One line per reading of the machine: what the proof assumes, and what holds without it."""
+    from dataclasses import asdict
+
+    from lowering import hazards
+    from lowering.assumptions import READINGS
+
+    if len(args.assume) > 1:
+        raise InputError(f"--assume {EACH} stands alone: it tries every reading by itself")
+    program = scheduled(args, kernel)
+    proofs = {name: hazards.check(program, assume=[name]) for name in READINGS}
+    base = hazards.check(program)
+    if args.json:
+        facts = [asdict(r) | _proof_facts(kernel, proofs[r.name]) for r in READINGS.values()]
+        _print_json({"as assumed": _proof_facts(kernel, base), "readings": facts})
+        return GOOD if base.ok else FAILED
+    print(base.message)
+    for reading in READINGS.values():
+        place = f"MACHINE.md {reading.place}, {reading.confidence}"
+        print(f"\n{reading.name}  ({place})")
+        print(f"  assumed   {reading.assumed}")
+        print(f"  instead   {reading.instead}")
+        print(f"  then      {_still(proofs[reading.name])}")
+    return GOOD if base.ok else FAILED
+
+
+def _still(proof: Proof) -> str:
+    """What a proof says in one line."""
+    if proof.ok:
+        return f"proven all the same, {proof.states} states explored"
+    if proof.refused:
+        return f"cannot be decided: {proof.refused}"
+    kinds = Counter(v.kind for v in proof.violations)
+    first = proof.violations[0]
+    where = f" of {first.buffer}" if first.buffer else f" of {first.text.split(':')[0]}"
+    counts = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+    return f"not proven: {counts}; the first a {first.kind}{where}"
 
 
 def _verdict(line: Mapping[str, Any]) -> str:
@@ -636,6 +683,15 @@ def _check_arguments(command: _Parser) -> None:
     _kernel_arguments(command)
     command.add_argument(
         "--all", action="store_true", help="every named schedule, lookahead 1 and 2"
+    )
+    command.add_argument(
+        "--assume",
+        action="append",
+        type=one_of((*READINGS, EACH)),
+        default=[],
+        metavar="READING",
+        help=f"another reading of the machine, may come several times: {', '.join(READINGS)}; "
+        f"{EACH}: one line for every one of them",
     )
     command.add_argument("--json", action="store_true", help="for machines")
 

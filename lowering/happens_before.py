@@ -26,6 +26,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lowering.assumptions import (
+    COUNTING_FLAGS,
+    EARLY_SETS,
+    ORDERED_ACCUMULATION,
+    OVERTAKING_SIGNALS,
+    PASSING_WAITS,
+)
 from lowering.hazard_code import (
     BARRIER,
     BARRIER_ALL,
@@ -101,7 +108,7 @@ class State:
         self.entry = [[0] * loops, [0] * loops]
         self.clock: list[Clock] = [[0] * pipes for _ in range(pipes)]
         self.count = [0] * pipes
-        self.flag: list[Clock | None] = [None] * len(code.flags)
+        self.flag: list[tuple[Clock, ...]] = [()] * len(code.flags)
         self.last_wait = [0] * len(code.flags)
         self.writer = [-1] * atoms
         self.written = [0] * atoms
@@ -113,7 +120,7 @@ class State:
         # in an empty ring, which know nothing, are the same and make early and late states alike.
         nothing = [0] * pipes
         self.free: list[tuple[Clock, ...]] = [
-            (nothing,) * -(-r.fifo.depth // r.period) for r in code.rings
+            (nothing,) * -(-r.fifo.depth // r.period) if r.fifo.credit else () for r in code.rings
         ]
         self.gm = [0] * pipes
         self.tensor: dict[int, tuple[tuple[tuple[int, ...], int], ...]] = {}
@@ -140,6 +147,8 @@ class Run:
     def __init__(self, code: Code, state: State, log: Log | None = None) -> None:
         self.code, self.state, self.log = code, state, log
         self.needs: list[Need | None] = [None, None]
+        in_order = ORDERED_ACCUMULATION in code.assume
+        self.adder = code.pipe_number.get(("cube", "M"), -1) if in_order else -1
 
     # control
 
@@ -328,11 +337,14 @@ class Run:
             self.log.row(self, c, number, p, row, ins)
         for f in waits:
             sent = state.flag[f]
-            if sent is None:
+            if not sent:
                 self._hazard(Found("wait", "no set can meet this wait", None, (p, row), flag=f))
                 continue
-            clock = [x if x > y else y for x, y in zip(clock, sent, strict=True)]
-            state.flag[f] = None
+            if self.code.siblings[f]:
+                self._check_siblings(f, clocks[p], p, row)
+            first, *rest = sent
+            clock = [x if x > y else y for x, y in zip(clock, first, strict=True)]
+            state.flag[f] = tuple(rest)
             state.last_wait[f] = row
         if kind:
             reads, writes, clock = self._special(c, ins, effect, clock, row)
@@ -349,7 +361,7 @@ class Run:
                         "uninitialised", "reads what was never written", None, (p, row), a, slot=s
                     )
                 )
-            elif clock[w] < written[a]:
+            elif clock[w] < written[a] and w != self.adder:
                 self._hazard(Found("RAW", "", (w, written[a]), (p, row), a, slot=s))
             elif slots[a] != s:
                 self._hazard(Found("overwritten", "", (w, written[a]), (p, row), a, slot=s))
@@ -362,11 +374,11 @@ class Run:
             if reader[a]:
                 for q, r in reader[a]:
                     # a pipe reads before it writes: benign on V; own operands: see hazard_places
-                    if clock[q] < r and not (q == p and (r == row or self.code.pipes[p][1] == "V")):
+                    if clock[q] < r and not (q == p and (r == row or self.code.reads_first(p))):
                         self._hazard(Found("WAR", "", (q, r), (p, row), a, slot=s))
                 reader[a] = ()
             w = writer[a]
-            if w >= 0 and clock[w] < written[a]:
+            if w >= 0 and clock[w] < written[a] and not (w == self.adder and (a, s) in reads):
                 self._hazard(Found("WAW", "", (w, written[a]), (p, row), a, slot=s))
             writer[a], written[a], slots[a] = p, row, s
         clocks[p] = clock
@@ -375,22 +387,39 @@ class Run:
         if kind:
             self._signals(c, ins, clock, row)
         if sets:
-            sent = clock[:]
-            sent[p] = row
+            after = clock if EARLY_SETS in self.code.assume else self._complete(clock, p, row)
             for f in sets:
-                self._set(f, sent, clock, p, row)
+                self._set(f, after, clock, p, row)
         return True
 
     def _set(self, f: int, sent: Clock, clock: Clock, p: int, row: int) -> None:
         state = self.state
         dst = self.code.flags[f].dst
-        if state.flag[f] is not None:
-            self._hazard(Found("double set", "the flag is still set", None, (p, row), flag=f))
-        elif clock[dst] < state.last_wait[f]:
-            self._hazard(Found("double set", "", (dst, state.last_wait[f]), (p, row), flag=f))
-        state.flag[f] = sent
+        if COUNTING_FLAGS in self.code.assume:
+            state.flag[f] = (*state.flag[f], sent)
+        else:
+            if state.flag[f]:
+                self._hazard(Found("double set", "the flag is still set", None, (p, row), flag=f))
+            elif clock[dst] < state.last_wait[f]:
+                self._hazard(Found("double set", "", (dst, state.last_wait[f]), (p, row), flag=f))
+            state.flag[f] = (sent,)
+        if self.code.siblings[f]:
+            self._check_siblings(f, clock, p, row)
         if self.log is not None:
             self.log.setter[f] = (p, row)
+
+    def _check_siblings(self, f: int, clock: Clock, p: int, row: int) -> None:
+        """One flag under several names: it is clear, and no wait for it may still be pending, when
+        another name of it is set or waited for."""
+        state = self.state
+        for g in self.code.siblings[f]:
+            dst, other = self.code.flags[g].dst, self.code.flags[g].name
+            if state.flag[g]:
+                text = f"{other} has the same id and is still set"
+                self._hazard(Found("double set", text, None, (p, row), flag=f))
+            elif clock[dst] < state.last_wait[g]:
+                text = f"the wait for {other}, which has the same id, may not have ended"
+                self._hazard(Found("double set", text, (dst, state.last_wait[g]), (p, row), flag=f))
 
     def _ready(self, kind: int, ring: int) -> bool:
         """The scalar unit need not wait for the other core."""
@@ -401,12 +430,13 @@ class Run:
         return True
 
     def _needs_credit(self, ring: int) -> bool:
-        return self.state.pushed[ring] % self.code.rings[ring].period == 0
+        r = self.code.rings[ring]
+        return r.fifo.credit and self.state.pushed[ring] % r.period == 0
 
     def _fence(self, c: int, clock: Clock) -> None:
         """Issue of core ``c`` has waited until everything in ``clock`` was complete."""
-        clocks = self.state.clock
-        for q in self.code.core_pipes[c]:
+        clocks, alone = self.state.clock, PASSING_WAITS in self.code.assume
+        for q in (self.code.scalar[c],) if alone else self.code.core_pipes[c]:
             clocks[q] = [x if x > y else y for x, y in zip(clocks[q], clock, strict=True)]
 
     def _special(
@@ -424,12 +454,18 @@ class Run:
                 whole = state.clock[q][:]
                 whole[q] = state.count[q]
                 clock = join(clock, whole)
-            self._fence(c, clock)
+            if kind == BARRIER_ALL:
+                state.clock[:] = [
+                    join(old, clock) if q in code.core_pipes[c] else old
+                    for q, old in enumerate(state.clock)
+                ]
+            else:
+                self._fence(c, clock)
         elif kind == POP:
             first, *rest = state.data[ring]
             state.data[ring] = tuple(rest)
             self._fence(c, first)
-            clock = join(clock, first)
+            clock = join(clock, state.clock[p])
             reads = (*reads, self._ring_slot(ring, state.popped[ring]))
             self._check_local(ins, effect, ring, (p, row))
             state.popped[ring] += 1
@@ -438,7 +474,7 @@ class Run:
                 first, *rest = state.free[ring]
                 state.free[ring] = tuple(rest)
                 self._fence(c, first)
-                clock = join(clock, first)
+                clock = join(clock, state.clock[p])
             writes = (*writes, self._ring_slot(ring, state.pushed[ring]))
             state.pushed[ring] += 1
             state.gm[p] = row
@@ -465,12 +501,19 @@ class Run:
         state = self.state
         p, kind, ring = ins[5], ins[6], ins[7]
         if kind in (PUSH, RECORD):
-            state.data[ring] = (*state.data[ring], self._sent(clock, p, row))
-        elif kind == POP and state.popped[ring] % self.code.rings[ring].period == 0:
-            state.free[ring] = (*state.free[ring], self._sent(clock, p, row))
+            state.data[ring] = (*state.data[ring], self._signal(clock, p, row))
+        elif kind == POP:
+            r = self.code.rings[ring]
+            if r.fifo.credit and state.popped[ring] % r.period == 0:
+                state.free[ring] = (*state.free[ring], self._signal(clock, p, row))
+
+    def _signal(self, clock: Clock, p: int, row: int) -> Clock:
+        overtakes = OVERTAKING_SIGNALS in self.code.assume
+        return clock if overtakes else self._complete(clock, p, row)
 
     @staticmethod
-    def _sent(clock: Clock, p: int, row: int) -> Clock:
+    def _complete(clock: Clock, p: int, row: int) -> Clock:
+        """What is known when row number ``row`` of pipe ``p`` and all before it are complete."""
         sent = clock[:]
         sent[p] = row
         return sent
@@ -529,7 +572,7 @@ class Run:
     def _exit(self) -> None:
         state, code = self.state, self.code
         for f, sent in enumerate(state.flag):
-            if sent is not None:
+            if sent:
                 at = self.log.setter.get(f) if self.log is not None else None
                 self._hazard(
                     Found(

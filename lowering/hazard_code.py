@@ -161,8 +161,10 @@ def least(e: Expr, positive: frozenset[str]) -> int:
 class Code(Places):
     """The compiled kernel.  ``code[c]`` is the instruction list of core ``c``."""
 
-    def __init__(self, kernel: Kernel, target: Target) -> None:
-        super().__init__(kernel, target)
+    def __init__(
+        self, kernel: Kernel, target: Target, assume: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__(kernel, target, assume)
         self.loops: list[LoopCode] = []
         self.steps: list[Step] = []
         self.tests: list[Test] = []

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import lcm
 
+from lowering.assumptions import DESTINATION_FLAGS, SOURCE_FLAGS, UNORDERED_STARTS
 from lowering.target import Target
 from pto.ir import (
     CORES,
@@ -97,8 +98,10 @@ def footprint(b: Buffer) -> int:
 class Places:
     """Pipes, atoms, slots, rings and flags of a kernel by number."""
 
-    def __init__(self, kernel: Kernel, target: Target) -> None:
-        self.kernel, self.target = kernel, target
+    def __init__(
+        self, kernel: Kernel, target: Target, assume: frozenset[str] = frozenset()
+    ) -> None:
+        self.kernel, self.target, self.assume = kernel, target, assume
         self.faults: list[Fault] = []
         self.buffers = {b.name: b for b in kernel.buffers}
         self.fifos = {f.name: f for f in kernel.fifos}
@@ -186,6 +189,31 @@ class Places:
                     self.flags.append(Flagged(CORES.index(e.core), src, dst, n, name))
                 numbers.append(self.flag_number[key])
             self.event_flags[e.name] = tuple(numbers)
+        self.siblings = [self._siblings(f) for f in self.flags]
+        self.flag_pipes = [self._flag_pipes(k) for k in range(len(self.flags))]
+
+    def _siblings(self, flag: Flagged) -> tuple[int, ...]:
+        """Other flags that are the same flag under the reading of the machine in force."""
+        return tuple(
+            k
+            for k, f in enumerate(self.flags)
+            if f is not flag
+            and f.id == flag.id
+            and (
+                (SOURCE_FLAGS in self.assume and f.src == flag.src)
+                or (DESTINATION_FLAGS in self.assume and f.dst == flag.dst)
+            )
+        )
+
+    def _flag_pipes(self, flag: int) -> tuple[int, ...]:
+        """The pipes that must know of a finished wait for ``flag``: who sets it, or uses a sibling."""
+        used = [self.flags[k] for k in self.siblings[flag]]
+        found = [self.flags[flag].src, *(p for f in used for p in (f.src, f.dst))]
+        return tuple(dict.fromkeys(found))
+
+    def reads_first(self, pipe: int) -> bool:
+        """Rows of ``pipe`` read their operands before a later row of it writes (MACHINE.md 6.3)."""
+        return self.pipes[pipe][1] == "V" and UNORDERED_STARTS not in self.assume
 
     # placement
 
@@ -216,7 +244,7 @@ class Places:
                 self.fault(
                     "fifo", f"fifo {f.name}: {f.depth} slots, the counter of a flag ends at 15"
                 )
-            elif f.depth not in t.ring_period:
+            elif f.credit and f.depth not in t.ring_period:
                 text = f"fifo {f.name}: the free signals of the library do not fit {f.depth} slots"
                 self.fault("fifo", text)
 

@@ -27,11 +27,12 @@ whether a slot holds the *intended* iteration (the executors check that).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import lcm
 
+from lowering.assumptions import readings
 from lowering.happens_before import Found, Hit, Log, Need, Run, State, decide
 from lowering.hazard_code import LONG, Code, LoopCode, Refused
 from lowering.hazard_places import Fault
@@ -135,10 +136,21 @@ class HazardError(Exception):
         super().__init__(proof.report())
 
 
-def check(kernel: Kernel, target: Target = A2A3, max_states: int = MAX_STATES) -> Proof:
-    """Decides ``kernel`` for every trip count, sequence of work items, branch and interleaving."""
+def check(
+    kernel: Kernel,
+    target: Target = A2A3,
+    max_states: int = MAX_STATES,
+    assume: Iterable[str] = (),
+) -> Proof:
+    """Decides ``kernel`` for every trip count, sequence of work items, branch and interleaving.
+
+    ``assume``: other readings of the machine, by name (``lowering/assumptions.py``).
+
+    Raises:
+        InputError: for a reading that does not exist.
+    """
     try:
-        code = _compiled(kernel, target)
+        code = _compiled(kernel, target, readings(assume))
         if code.faults:
             return _faulty(code)
         return Exploration(code, max_states).proof()
@@ -150,17 +162,28 @@ Trips = int | Mapping[str, int]
 """Trip counts of one work item: of all its loops, or by loop index, trip count or test as printed."""
 
 
-def check_unrolled(kernel: Kernel, trips: Sequence[Trips], target: Target = A2A3) -> Proof:
+def check_unrolled(
+    kernel: Kernel,
+    trips: Sequence[Trips],
+    target: Target = A2A3,
+    assume: Iterable[str] = (),
+    limit: int = 12,
+) -> Proof:
     """Executes ``kernel`` for these trip counts only, one entry per work item: no normal forms, no
     merging.  A kernel without a loop over work items takes the first entry.  A test that is not
-    given holds.  A count below what the shapes guarantee is raised to it."""
+    given holds.  A count below what the shapes guarantee is raised to it.  At most ``limit``
+    hazards are looked for.
+
+    Raises:
+        InputError: for a reading that does not exist.
+    """
     try:
-        code = _compiled(kernel, target)
+        code = _compiled(kernel, target, readings(assume))
     except Refused as reason:
         return Proof(False, refused=str(reason), message=f"{kernel.name}: refused: {reason}")
     if code.faults:
         return _faulty(code)
-    log = Log()
+    log = Log(limit)
     _execute(code, Oracle(code, trips), log)
     violations = _described(code, log, ())
     counts = [t for t in trips if isinstance(t, int)]
@@ -182,9 +205,9 @@ def smallest_failing(
     return _smallest(code, limit) if not code.faults else ()
 
 
-def _compiled(kernel: Kernel, target: Target) -> Code:
+def _compiled(kernel: Kernel, target: Target, assume: frozenset[str] = frozenset()) -> Code:
     """The flat code; a program that is not legal has a fault that says so."""
-    code = Code(kernel, target)
+    code = Code(kernel, target, assume)
     if not code.faults:
         try:
             verify_scheduled(kernel)

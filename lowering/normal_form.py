@@ -94,7 +94,7 @@ class NormalForm:
         self.access_set = [set_number[s] for s in code.accessors]
         self.write_set = [set_number[s] for s in code.writers]
         self.benign = [
-            [code.pipes[q][1] == "V" and w == (q,) for q in range(len(code.pipes))]
+            [code.reads_first(q) and w == (q,) for q in range(len(code.pipes))]
             for w in code.writers
         ]
         self.tensor_records: dict[tuple[int, tuple[int, ...]], int] = {}
@@ -156,6 +156,8 @@ class NormalForm:
         code = self.code
         if name in code.events:
             mine = code.event_flags[name]
+            if any(code.siblings[f] for f in mine):
+                return False
             others = [f for n, flags in code.event_flags.items() if n != name for f in flags]
             return len(set(mine)) == len(mine) and not set(mine) & set(others)
         slots = [code.slot_atoms[code.slots[name, s]] for s in range(code.buffers[name].depth)]
@@ -230,12 +232,11 @@ class NormalForm:
         pattern: list[int] = []
         shared: dict[int, int] = {}  # one row sets several flags with one clock
         for f in flags:
-            sent = s.flag[f]
-            pattern.append(sent is not None)
-            if sent is not None:
-                bits = shared.get(id(sent))
+            pattern.append(len(s.flag[f]))
+            for clock in s.flag[f]:
+                bits = shared.get(id(clock))
                 if bits is None:
-                    bits = shared[id(sent)] = _unknown(sent, columns)
+                    bits = shared[id(clock)] = _unknown(clock, columns)
                 unknown.append(bits & unknown[code.flags[f].dst])
         for k, ring in enumerate(code.rings):
             producer = 0 if ring.fifo.direction == "c2v" else 1
@@ -357,7 +358,7 @@ class NormalForm:
         base = 2 * width * len(atoms)
         for k, f in enumerate(flags):
             flag, r = code.flags[f], s.last_wait[f]
-            if r > clocks[flag.src][flag.dst]:
+            if any(r > clocks[p][flag.dst] for p in code.flag_pipes[f]):
                 live.append((base + k, flag.dst, r))
         base += len(flags)
         for q, r in enumerate(s.gm):

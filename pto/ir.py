@@ -11,7 +11,7 @@ buffer slot, which events to wait for and to set.  ``pto/text.py`` prints and pa
                  {buffer} {fifo} {event} {note}
                  block
     buffer   ::= 'buffer' core space name '[' depth ']' tile layout 'at' int 'by' int
-    fifo     ::= 'fifo' name direction '[' depth ']' tile 'flag' int
+    fifo     ::= 'fifo' name direction '[' depth ']' tile 'flag' int ['no' 'credit']
     event    ::= 'event' core name pipe '->' pipe 'id' int {int}
     note     ::= 'note' text
     block    ::= {row | loop | branch}                              (indented by two)
@@ -369,7 +369,8 @@ class Fifo:
     """A cross-core FIFO in GM: ``direction`` is ``c2v`` or ``v2c``, ``type`` the whole tile.
 
     ``flag`` is the first of its two cross-core flag ids (data, free).  When the tile is split,
-    lane ``l`` of the vector core handles its ``l``-th half of the rows.
+    lane ``l`` of the vector core handles its ``l``-th half of the rows.  Without ``credit`` the
+    producer never waits for a free slot: other hand-overs must keep it from overtaking the consumer.
     """
 
     name: str
@@ -377,6 +378,7 @@ class Fifo:
     depth: int
     type: TileType
     flag: int
+    credit: bool = True
 
     @property
     def slot_bytes(self) -> int:

@@ -376,7 +376,11 @@ class Parser:
         x.expect("]")
         kind = self.tile_type(x)
         x.expect("flag")
-        self.fifos[name] = Fifo(name, direction, depth, kind, x.integer())
+        flag = x.integer()
+        credit = not x.accept("no")
+        if not credit:
+            x.expect("credit")
+        self.fifos[name] = Fifo(name, direction, depth, kind, flag, credit)
         return self.fifos[name]
 
     def event(self, x: Line) -> Event:

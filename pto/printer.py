@@ -208,7 +208,8 @@ def _buffer_columns(b: Buffer) -> tuple[str, ...]:
 
 
 def _fifo_columns(f: Fifo) -> tuple[str, ...]:
-    return "fifo", f.name, f.direction, f"[{f.depth}]", str(f.type), f"flag {f.flag}"
+    flag = f"flag {f.flag}" if f.credit else f"flag {f.flag} no credit"
+    return "fifo", f.name, f.direction, f"[{f.depth}]", str(f.type), flag
 
 
 def _event_columns(e: Event) -> tuple[str, ...]:

@@ -252,6 +252,7 @@ def _placement(draw: st.DrawFn, fresh: Callable[[], str]) -> tuple[Any, Any, Any
             draw(st.integers(1, 8)),
             draw(TYPES),
             2 * k,
+            draw(st.booleans()),
         )
         for k in range(draw(st.integers(0, 2)))
     )
