@@ -249,7 +249,7 @@ def check(args: argparse.Namespace) -> int:
         return _check_all(args, kernel)
     if EACH in args.assume:
         return _check_each_reading(args, kernel)
-    proof, notes = _prove(args, kernel)
+    proof, notes = _prove(args, kernel, args.assume)
     if args.json:
         _print_json(_proof_facts(kernel, proof) | {"notes": notes})
     else:
@@ -257,18 +257,20 @@ def check(args: argparse.Namespace) -> int:
     return GOOD if proof.ok else FAILED
 
 
-def _prove(args: argparse.Namespace, kernel: ir.Kernel) -> tuple[Proof, tuple[str, ...]]:
+def _prove(
+    args: argparse.Namespace, kernel: ir.Kernel, assume: Sequence[str] = ()
+) -> tuple[Proof, tuple[str, ...]]:
     """The proof of the text as it is, or of the schedule asked for; and what the schedule reached."""
     from lowering import hazards
     from lowering.schedule import schedule
 
     if is_scheduled(kernel):
-        return hazards.check(scheduled(args, kernel), assume=args.assume), kernel.notes
+        return hazards.check(scheduled(args, kernel), assume=assume), kernel.notes
     try:
         done = schedule(kernel, options_of(args))
     except HazardError as error:
         return error.proof, ()
-    proof = hazards.check(done.kernel, assume=args.assume) if args.assume else done.proof
+    proof = hazards.check(done.kernel, assume=assume) if assume else done.proof
     return proof, done.kernel.notes
 
 
