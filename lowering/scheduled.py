@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -137,6 +137,11 @@ class Ring:
 
     def may_push(self, end: int) -> bool:
         k, depth = self.pushed[end], self.fifo.depth
+        if not self.fifo.credit:
+            if k - min(self.popped) >= depth:
+                message = f"push {k} overwrites a tile that was not popped: {self}"
+                raise ScheduleError(f"{self.fifo.name} has no credit, and {message}")
+            return True
         return k < depth or k % self.period != 0 or min(self.popped) >= k - depth + self.period
 
     def may_pop(self, end: int) -> bool:
@@ -154,15 +159,22 @@ class Ring:
 
 # ----------------------------------------------------------------------------------- program
 
-Work = Callable[[Scope], None]
 Guard = tuple[Callable[[Env], Any], bool]
+
+
+class Action(NamedTuple):
+    """One row of one iteration, its slots and FIFO places fixed: reads first, writes last."""
+
+    fetch: Callable[[], Any]
+    commit: Callable[[Any], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a row does, and (if it may block) whether it can be done now."""
+    """What a row becomes when it is issued (None: it only orders pipes), and whether a row that
+    may block can be issued now."""
 
-    run: Work
+    issue: Callable[[Scope], Action] | None = None
     ready: Callable[[], bool] | None = None
 
 
@@ -192,7 +204,7 @@ class Round:
     finished: int = 0
 
 
-NOTHING = Step(lambda scope: None)
+NOTHING = Step()
 FINISHED = object()
 
 
@@ -247,7 +259,7 @@ class Core:
                 test = compiled(node.test)
                 yield from self.entries(node.then, (*guards, (test, True)))
                 yield from self.entries(node.orelse, (*guards, (test, False)))
-            elif node.core == self.name and OPS[node.op].kind != "sync":
+            elif node.core == self.name:
                 yield Entry(node.shift, guards, RULES[node.op](self, node), None, node)
 
     def round(self, loop: Loop) -> Round:
@@ -315,6 +327,23 @@ class Core:
 
     def start(self, names: Mapping[str, Any]) -> Iterator[None]:
         """The whole program of this core; yields while it is blocked."""
+        for entry, scope in self.rows(names):
+            issue, ready = entry.step.issue, entry.step.ready
+            if ready is not None:
+                while not ready():
+                    self.blocked = entry.row
+                    yield
+                self.blocked = None
+                self.machine.progress += 1
+            if issue is not None:
+                fetch, commit = issue(scope)
+                commit(fetch())
+
+    def rows(self, names: Mapping[str, Any]) -> Iterator[tuple[Entry, Scope]]:
+        """The rows of this core in the order it issues them, each with its iteration's scalars.
+
+        A ``read`` or ``let`` must be done before the next row is asked for.
+        """
         for memory in self.memories.values():
             memory.reset()
         for each in self.rounds:
@@ -323,25 +352,18 @@ class Core:
         scope.update(names)
         scope["lane"] = self.lane
         for entry in self.body:
-            yield from self.execute(entry, scope)
+            yield from self.taken(entry, scope)
 
-    def execute(self, entry: Entry, scope: Scope) -> Iterator[None]:
+    def taken(self, entry: Entry, scope: Scope) -> Iterator[tuple[Entry, Scope]]:
         for test, wanted in entry.guards:
             if bool(test(scope)) != wanted:
                 return
-        if entry.inner is not None:
+        if entry.inner is None:
+            yield entry, scope
+        else:
             yield from self.iterate(entry.inner, scope)
-            return
-        ready = entry.step.ready
-        if ready is not None:
-            while not ready():
-                self.blocked = entry.row
-                yield
-            self.blocked = None
-            self.machine.progress += 1
-        entry.step.run(scope)
 
-    def iterate(self, each: Round, outer: Scope) -> Iterator[None]:
+    def iterate(self, each: Round, outer: Scope) -> Iterator[tuple[Entry, Scope]]:
         """Steps ``t``; in each, every row runs for its own iteration ``t + shift``."""
         for e, value in each.checked:
             if value(outer) < 0:
@@ -358,10 +380,10 @@ class Core:
                     scopes[i][index] = i
                     scopes[i][total] = each.finished + i
                 scope = scopes[i]
-                if entry.guards or entry.inner is not None or entry.step.ready is not None:
-                    yield from self.execute(entry, scope)
+                if entry.guards or entry.inner is not None:
+                    yield from self.taken(entry, scope)
                 else:
-                    entry.step.run(scope)
+                    yield entry, scope
             scopes.pop(t + each.last, None)
         each.finished += n
 
@@ -388,14 +410,17 @@ def _computed(core: Core, row: Row) -> Step:
         scratch, args = core.pick(args[-1]), args[:-1]
     pick, read = core.pick(row.out), [core.operand(row, a) for a in args]
 
-    def run(scope: Scope) -> None:
-        out = pick(scope)
-        result = apply(row, out.buffer.type, [r(scope) for r in read])
-        if scratch is not None:
-            scratch(scope).poison()
-        out.put(result)
+    def issue(scope: Scope) -> Action:
+        out, spare = pick(scope), None if scratch is None else scratch(scope)
 
-    return Step(run)
+        def commit(result: Array) -> None:
+            if spare is not None:
+                spare.poison()
+            out.put(result)
+
+        return Action(lambda: apply(row, out.buffer.type, [r(scope) for r in read]), commit)
+
+    return Step(issue)
 
 
 def _pad(core: Core, row: Row) -> Step:
@@ -405,15 +430,19 @@ def _pad(core: Core, row: Row) -> Step:
     pick, pick_out = core.pick(source), core.pick(out)
     rows, cols = (core.operand(row, a) for a in row.args[1:])
 
-    def run(scope: Scope) -> None:
+    def issue(scope: Scope) -> Action:
         slot, target = pick(scope), pick_out(scope)
         r, c = int(rows(scope)), int(cols(scope))
-        seen = slot.written[: max(r, 0), : max(c, 0) * slot.values.itemsize]
-        if not seen.all():
-            raise core.uninitialised(row, slot, seen, scope)
-        target.put(apply(row, target.buffer.type, [slot.values, r, c]))
 
-    return Step(run)
+        def fetch() -> Array:
+            seen = slot.written[: max(r, 0), : max(c, 0) * slot.values.itemsize]
+            if not seen.all():
+                raise core.uninitialised(row, slot, seen, scope)
+            return apply(row, target.buffer.type, [slot.values, r, c])
+
+        return Action(fetch, target.put)
+
+    return Step(issue)
 
 
 def _matmul(core: Core, row: Row) -> Step:
@@ -424,14 +453,18 @@ def _matmul(core: Core, row: Row) -> Step:
     acc = more[0] if more else None
     test = more[1] if len(more) > 1 else None
 
-    def run(scope: Scope) -> None:
+    def issue(scope: Scope) -> Action:
         out = pick(scope)
-        args = [a(scope), b(scope)]
-        if acc is not None and (test is None or test(scope)):
-            args.append(acc(scope))
-        out.put(apply(row, out.buffer.type, args))
 
-    return Step(run)
+        def fetch() -> Array:
+            args = [a(scope), b(scope)]
+            if acc is not None and (test is None or test(scope)):
+                args.append(acc(scope))
+            return apply(row, out.buffer.type, args)
+
+        return Action(fetch, out.put)
+
+    return Step(issue)
 
 
 def _load(core: Core, row: Row) -> Step:
@@ -442,19 +475,22 @@ def _load(core: Core, row: Row) -> Step:
     tensor = core.machine.tensors[view.tensor]
     fill_zero = core.name == "cube"
 
-    def run(scope: Scope) -> None:
+    def issue(scope: Scope) -> Action:
         slot, region = pick(scope), locate(scope)
-        values = slot.values.reshape(shape)
-        if not region.whole:
-            slot.poison()
-            if fill_zero:
-                slot.put(np.zeros((), slot.values.dtype))
-        if not region.empty:
-            values[region.inside] = tensor[region.where]
-            slot.written.reshape(*shape, -1)[region.inside] = True
+
+        def commit(tile: Array) -> None:
+            if not region.whole:
+                slot.poison()
+                if fill_zero:
+                    slot.put(np.zeros((), slot.values.dtype))
+            if not region.empty:
+                slot.values.reshape(shape)[region.inside] = tile
+                slot.written.reshape(*shape, -1)[region.inside] = True
+
+        return Action(lambda: None if region.empty else tensor[region.where], commit)
 
     _check_elements(core, row, out, shape)
-    return Step(run)
+    return Step(issue)
 
 
 def _check_elements(core: Core, row: Row, ref: Ref, shape: tuple[int, ...]) -> None:
@@ -471,30 +507,43 @@ def _store(core: Core, row: Row) -> Step:
     locate, shape, pick = core.locate(row, view), span_shape(view), core.pick(source)
     _check_elements(core, row, source, shape)
 
-    def run(scope: Scope) -> None:
+    def issue(scope: Scope) -> Action:
         region, slot = locate(scope), pick(scope)
-        if region.empty:
-            return
-        seen = slot.written.reshape(*shape, -1)[region.inside]
-        if not seen.all():
-            raise core.uninitialised(row, slot, slot.written, scope)
-        tensor[region.where] = convert(slot.values, dtype).reshape(shape)[region.inside]
 
-    return Step(run)
+        def fetch() -> Array | None:
+            if region.empty:
+                return None
+            seen = slot.written.reshape(*shape, -1)[region.inside]
+            if not seen.all():
+                raise core.uninitialised(row, slot, slot.written, scope)
+            return convert(slot.values, dtype).reshape(shape)[region.inside]
+
+        def commit(tile: Array | None) -> None:
+            if tile is not None:
+                tensor[region.where] = tile
+
+        return Action(fetch, commit)
+
+    return Step(issue)
 
 
 def _move(core: Core, row: Row) -> Step:
     assert isinstance(row.out, Ref) and isinstance(row.args[0], Ref)
     pick, read = core.pick(row.out), core.reader(row, row.args[0])
 
-    def run(scope: Scope) -> None:
-        tile, out = read(scope), pick(scope)
-        if tile.shape != out.values.shape or tile.dtype != out.values.dtype:
-            message = f"{statement(row, core.machine.kernel)}: {list(tile.shape)} {tile.dtype}"
-            raise ShapeError(f"{message} does not fit {out.buffer.type}", row.loc)
-        out.put(tile)
+    def issue(scope: Scope) -> Action:
+        out = pick(scope)
 
-    return Step(run)
+        def fetch() -> Array:
+            tile = read(scope)
+            if tile.shape != out.values.shape or tile.dtype != out.values.dtype:
+                message = f"{statement(row, core.machine.kernel)}: {list(tile.shape)} {tile.dtype}"
+                raise ShapeError(f"{message} does not fit {out.buffer.type}", row.loc)
+            return tile
+
+        return Action(fetch, out.put)
+
+    return Step(issue)
 
 
 def _push(core: Core, row: Row) -> Step:
@@ -504,26 +553,31 @@ def _push(core: Core, row: Row) -> Step:
     read, end, records = core.reader(row, source), core.lane, row.op == "push"
     rows = _rows_of_end(core, row, source, ring)
 
-    def run(scope: Scope) -> None:
+    def issue(scope: Scope) -> Action:
         part = ring.part(ring.pushed[end], end, rows)
-        part[...] = convert(read(scope), ring.fifo.type.dtype)
         ring.pushed[end] += 1
         if records:
             ring.recorded[end] = ring.pushed[end]
 
-    return Step(run, lambda: ring.may_push(end))
+        def commit(tile: Array) -> None:
+            part[...] = tile
+
+        return Action(lambda: convert(read(scope), ring.fifo.type.dtype), commit)
+
+    return Step(issue, lambda: ring.may_push(end))
 
 
 def _record(core: Core, row: Row) -> Step:
     ring, end = core.ring(row.args[0] if row.args else row.out), core.lane
 
-    def run(scope: Scope) -> None:
+    def issue(scope: Scope) -> Action:
         if ring.recorded[end] >= ring.pushed[end]:
             message = f"{core}: record {ring.fifo.name} without a push before it"
             raise ScheduleError(message, row.loc)
         ring.recorded[end] += 1
+        return Action(lambda: None, lambda nothing: None)
 
-    return Step(run, lambda: True)
+    return Step(issue, lambda: True)
 
 
 def _pop(core: Core, row: Row) -> Step:
@@ -532,11 +586,12 @@ def _pop(core: Core, row: Row) -> Step:
     pick, end = core.pick(out), core.lane
     rows = _rows_of_end(core, row, out, ring)
 
-    def run(scope: Scope) -> None:
-        pick(scope).put(ring.part(ring.popped[end], end, rows))
+    def issue(scope: Scope) -> Action:
+        part = ring.part(ring.popped[end], end, rows)
         ring.popped[end] += 1
+        return Action(lambda: part, pick(scope).put)
 
-    return Step(run, lambda: ring.may_pop(end))
+    return Step(issue, lambda: ring.may_pop(end))
 
 
 def _rows_of_end(core: Core, row: Row, ref: Ref, ring: Ring) -> int:
@@ -552,22 +607,20 @@ def _rows_of_end(core: Core, row: Row, ref: Ref, ring: Ring) -> int:
 def _read(core: Core, row: Row) -> Step:
     out, view = row.out, row.args[0]
     assert isinstance(out, Scalar) and isinstance(view, View)
-    value, name = scalar_read(core.locate(row, view), core.machine.tensors[view.tensor]), out.name
-
-    def run(scope: Scope) -> None:
-        scope[name] = value(scope)
-
-    return Step(run)
+    value = scalar_read(core.locate(row, view), core.machine.tensors[view.tensor])
+    return _scalar(value, out.name)
 
 
 def _let(core: Core, row: Row) -> Step:
     assert isinstance(row.out, Scalar)
-    value, name = compiled(row.args[0]), row.out.name  # type: ignore[arg-type]
+    return _scalar(compiled(row.args[0]), row.out.name)  # type: ignore[arg-type]
 
-    def run(scope: Scope) -> None:
-        scope[name] = value(scope)
 
-    return Step(run)
+def _scalar(value: Callable[[Scope], Any], name: str) -> Step:
+    def issue(scope: Scope) -> Action:
+        return Action(lambda: value(scope), lambda number: scope.__setitem__(name, number))
+
+    return Step(issue)
 
 
 def _order(core: Core, row: Row) -> Step:
