@@ -24,7 +24,7 @@ Non-goals: values, timing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lowering.assumptions import (
     COUNTING_FLAGS,
@@ -63,22 +63,32 @@ Need = tuple[str, int, int, int, int]
 an instance is the iteration of the loop that the trip count or test depends on."""
 
 
+At = tuple[int, int]
+"""A row that ran: (pipe, how many rows of the pipe ran up to it)."""
+
+STILL_SET = "the flag is still set"
+NOTHING: Effect = ((), (), (), ())
+ON_RING = (PUSH, PUSH_DATA, RECORD, POP)
+
+
 class Hit(Exception):
     """A hazard was found (fast mode, which keeps no log to describe it)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A hazard as the execution sees it: rows by (pipe, count)."""
+    """A hazard as the execution sees it.  ``known``: how many rows of each pipe are known complete
+    when the second row starts; where there is none, before the core ends."""
 
     kind: str
     detail: str
-    first: tuple[int, int] | None = None
-    second: tuple[int, int] | None = None
+    first: At | None = None
+    second: At | None = None
     atom: int = -1
     flag: int = -1
     ring: int = -1
     slot: int = -1
+    known: tuple[int, ...] = ()
 
 
 def join(a: Clock, b: Clock) -> Clock:
@@ -334,7 +344,7 @@ class Run:
         row = state.count[p] + 1
         state.count[p] = row
         if self.log is not None:
-            self.log.row(self, c, number, p, row, ins)
+            self.log.row(self, c, p, row, ins, effect)
         for f in waits:
             sent = state.flag[f]
             if not sent:
@@ -351,16 +361,13 @@ class Run:
         elif waits and p == self.code.scalar[c]:
             clock[p] = row
             self._fence(c, clock)
+        clocks[p] = clock
         writer, written = state.writer, state.written
         reader, slots = state.reader, state.slot
         for a, s in reads:
             w = writer[a]
             if w < 0:
-                self._hazard(
-                    Found(
-                        "uninitialised", "reads what was never written", None, (p, row), a, slot=s
-                    )
-                )
+                self._hazard(Found("uninitialised", "", None, (p, row), a, slot=s))
             elif clock[w] < written[a] and w != self.adder:
                 self._hazard(Found("RAW", "", (w, written[a]), (p, row), a, slot=s))
             elif slots[a] != s:
@@ -381,7 +388,6 @@ class Run:
             if w >= 0 and clock[w] < written[a] and not (w == self.adder and (a, s) in reads):
                 self._hazard(Found("WAW", "", (w, written[a]), (p, row), a, slot=s))
             writer[a], written[a], slots[a] = p, row, s
-        clocks[p] = clock
         if tensor:
             self._tensor(c, number, ins, clock, row)
         if kind:
@@ -399,14 +405,15 @@ class Run:
             state.flag[f] = (*state.flag[f], sent)
         else:
             if state.flag[f]:
-                self._hazard(Found("double set", "the flag is still set", None, (p, row), flag=f))
+                last = self.log.sender("flag", f, 1) if self.log is not None else None
+                self._hazard(Found("double set", STILL_SET, last, (p, row), flag=f))
             elif clock[dst] < state.last_wait[f]:
                 self._hazard(Found("double set", "", (dst, state.last_wait[f]), (p, row), flag=f))
             state.flag[f] = (sent,)
+        if self.log is not None:
+            self.log.sent("flag", f, (p, row))
         if self.code.siblings[f]:
             self._check_siblings(f, clock, p, row)
-        if self.log is not None:
-            self.log.setter[f] = (p, row)
 
     def _check_siblings(self, f: int, clock: Clock, p: int, row: int) -> None:
         """One flag under several names: it is clear, and no wait for it may still be pending, when
@@ -426,10 +433,10 @@ class Run:
         if kind == POP:
             return bool(self.state.data[ring])
         if kind in (PUSH, PUSH_DATA):
-            return not self._needs_credit(ring) or bool(self.state.free[ring])
+            return not self.needs_credit(ring) or bool(self.state.free[ring])
         return True
 
-    def _needs_credit(self, ring: int) -> bool:
+    def needs_credit(self, ring: int) -> bool:
         r = self.code.rings[ring]
         return r.fifo.credit and self.state.pushed[ring] % r.period == 0
 
@@ -470,7 +477,7 @@ class Run:
             self._check_local(ins, effect, ring, (p, row))
             state.popped[ring] += 1
         elif kind in (PUSH, PUSH_DATA):
-            if self._needs_credit(ring):
+            if self.needs_credit(ring):
                 first, *rest = state.free[ring]
                 state.free[ring] = tuple(rest)
                 self._fence(c, first)
@@ -500,12 +507,15 @@ class Run:
         """The cross-core signals that a FIFO row sends when everything earlier in its pipe is done."""
         state = self.state
         p, kind, ring = ins[5], ins[6], ins[7]
+        sent = ""
         if kind in (PUSH, RECORD):
-            state.data[ring] = (*state.data[ring], self._signal(clock, p, row))
+            sent, state.data[ring] = "data", (*state.data[ring], self._signal(clock, p, row))
         elif kind == POP:
             r = self.code.rings[ring]
             if r.fifo.credit and state.popped[ring] % r.period == 0:
-                state.free[ring] = (*state.free[ring], self._signal(clock, p, row))
+                sent, state.free[ring] = "free", (*state.free[ring], self._signal(clock, p, row))
+        if sent and self.log is not None:
+            self.log.sent(sent, ring, (p, row))
 
     def _signal(self, clock: Clock, p: int, row: int) -> Clock:
         overtakes = OVERTAKING_SIGNALS in self.code.assume
@@ -573,16 +583,9 @@ class Run:
         state, code = self.state, self.code
         for f, sent in enumerate(state.flag):
             if sent:
-                at = self.log.setter.get(f) if self.log is not None else None
-                self._hazard(
-                    Found(
-                        "leftover",
-                        "the flag is still set at the end of the kernel",
-                        at,
-                        None,
-                        flag=f,
-                    )
-                )
+                last = self.log.sender("flag", f, 1) if self.log is not None else None
+                text = "the flag is still set at the end of the kernel"
+                self._hazard(Found("leftover", text, last, flag=f))
         for k in range(len(code.rings)):
             if state.data[k] or state.pushed[k] != state.popped[k]:
                 text = f"{state.pushed[k]} pushes, {state.popped[k]} pops, {len(state.data[k])} records left"
@@ -607,37 +610,82 @@ class Run:
                     f"the {('cube', 'vector')[c]} core waits for {what} of {self.code.rings[ins[7]].fifo.name}"
                 )
         text = " and ".join(waiting) + ("; the other core has ended" if len(waiting) == 1 else "")
-        stuck = next(c for c in (0, 1) if not done[c])
-        ins = self.code.code[stuck][self.state.pc[stuck]]
         if self.log is not None:
-            p, row = ins[5], self.state.count[ins[5]] + 1
-            self.log.row(self, stuck, ins[1], p, row, ins)
-            self.log.found.append(Found("deadlock", text, None, (p, row), ring=ins[7]))
+            first, second = [self._stuck(c, done[c]) for c in (0, 1)]
+            if second is None:
+                first, second = None, first
+            self.log.found.append(Found("deadlock", text, first, second))
         raise Hit
+
+    def _stuck(self, c: int, done: bool) -> At | None:
+        """The row that core ``c`` waits in front of for ever."""
+        if done or self.log is None:
+            return None
+        ins = self.code.code[c][self.state.pc[c]]
+        p, row = ins[5], self.state.count[ins[5]] + 1
+        self.log.row(self, c, p, row, ins, NOTHING)
+        return p, row
+
+    def _known(self, found: Found) -> tuple[int, ...]:
+        code = self.code
+        if found.second:
+            return tuple(self.state.clock[found.second[0]])
+        pipe = code.scalar[code.core_of[found.first[0]]] if found.first else -1
+        return tuple(self.state.clock[pipe]) if found.first else ()
 
     def _hazard(self, found: Found) -> None:
         if self.log is None:
             raise Hit
-        self.log.found.append(found)
+        self.log.found.append(replace(found, known=self._known(found)))
         if len(self.log.found) >= self.log.limit:
             raise Hit
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row that ran: its step and iteration, the flags it waits for and sets, the rows whose set or
+    signal it waits for, and the ring it works on (-1: none)."""
+
+    step: int
+    iteration: tuple[tuple[str, int], ...]
+    waits: tuple[int, ...]
+    sets: tuple[int, ...]
+    after: tuple[At, ...]
+    ring: int
+
+
 class Log:
-    """What a described execution remembers: which row a (pipe, count) was, in which iteration."""
+    """What a described execution remembers: its rows by (pipe, count), in an order of issue."""
 
     def __init__(self, limit: int = 12) -> None:
-        self.rows: dict[tuple[int, int], tuple[int, tuple[tuple[str, int], ...]]] = {}
-        self.setter: dict[int, tuple[int, int]] = {}
+        self.rows: dict[At, Entry] = {}
+        self.senders: dict[tuple[str, int], list[At]] = {}
         self.found: list[Found] = []
         self.limit = limit
 
-    def row(self, run: Run, c: int, number: int, p: int, row: int, ins: Instruction) -> None:
+    def row(self, run: Run, c: int, p: int, row: int, ins: Instruction, effect: Effect) -> None:
+        """Notes a row that is about to run."""
         code, at = run.code, []
-        for x in code.steps[number].loops:
+        for x in code.steps[ins[1]].loops:
             offset = ins[3] if x == ins[2] else code.loops[x].high
             at.append((code.loops[x].node.index, run.state.step[c][x] - offset))
-        self.rows[p, row] = (number, tuple(at))
+        kind, ring = ins[6], ins[7] if ins[6] in ON_RING else -1
+        met = [self.sender("flag", f, len(run.state.flag[f])) for f in effect[0]]
+        if kind == POP:
+            met.append(self.sender("data", ring, len(run.state.data[ring])))
+        elif kind in (PUSH, PUSH_DATA) and run.needs_credit(ring):
+            met.append(self.sender("free", ring, len(run.state.free[ring])))
+        after = tuple(x for x in met if x)
+        self.rows[p, row] = Entry(ins[1], tuple(at), effect[0], effect[3], after, ring)
+
+    def sent(self, what: str, number: int, at: At) -> None:
+        """A row has set flag ``number``, or signalled that FIFO ``number`` has 'data' or is 'free'."""
+        self.senders.setdefault((what, number), []).append(at)
+
+    def sender(self, what: str, number: int, pending: int) -> At | None:
+        """Who sent the oldest of the last ``pending``; nobody sends the credits of an empty FIFO."""
+        found = self.senders.get((what, number), [])
+        return found[-pending] if 0 < pending <= len(found) else None
 
 
 def decide(code: Code, state: State, need: Need, choice: bool) -> None:

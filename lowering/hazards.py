@@ -31,23 +31,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import lcm
+from textwrap import wrap
 
+from lowering import picture
 from lowering.assumptions import readings
-from lowering.happens_before import Found, Hit, Log, Need, Run, State, decide
+from lowering.happens_before import STILL_SET, Found, Hit, Log, Need, Run, State, decide
 from lowering.hazard_code import LONG, Code, LoopCode, Refused
 from lowering.hazard_places import Fault
 from lowering.normal_form import NormalForm, Seen
 from lowering.target import A2A3, Target
+from lowering.window import Mark, Moment, marks, window
 from pto.errors import PtoError
 from pto.ir import Expr, Kernel, Loc, Row, names_in
 from pto.legality import verify_scheduled
-from pto.text import expr, statement
+from pto.text import WIDTH, expr, statement
 
 MAX_STATES = 4000
 """Normal forms after which ``check`` refuses instead of going on."""
 
 FAR = 24
 """Steps of one loop after which an exploration turns to shorter runs first."""
+
+MISSING = "  missing      "
 
 MEANING = {
     "RAW": "read before it is written",
@@ -82,6 +87,7 @@ class Violation:
     undrained, a fault of the placement (id, event, pipe, place, capacity, alignment, overlap, input,
     tensor), or illegal: no machine can run the program as written (``pto/legality.py``).
     ``trips``: the trip counts, in the order in which they are decided, of a run that shows it.
+    ``window``: the rows around it in that run; ``marks``: where the missing edge would have to go.
     """
 
     kind: str
@@ -93,18 +99,29 @@ class Violation:
     bytes: tuple[int, int] | None = None
     trips: tuple[int, ...] = ()
     missing: str = ""
+    window: tuple[Moment, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
-    def report(self) -> str:
-        """The violation for a person."""
+    def name_of(self, role: str) -> str:
+        """What report and picture call the access with that role."""
+        if self.kind == "deadlock":
+            return "stuck"
+        if self.first is None or self.second is None:
+            return "here"
+        return "first" if role == "first" else "then"
+
+    def report(self, drawn: bool = True) -> str:
+        """The violation for a person, with its picture."""
         memory = f" in {self.space} bytes {self.bytes[0]}..{self.bytes[1]}" if self.bytes else ""
         lines = [
             f"{self.kind}: {self.text}",
             f"  buffer       {self.buffer}{memory}" if self.buffer else "",
         ]
-        lines.append(f"  first        {self.first}" if self.first else "")
-        lines.append(f"  then         {self.second}" if self.second else "")
-        lines.append(f"  missing      {self.missing}" if self.missing else "")
-        return "\n".join(line for line in lines if line)
+        accesses = zip(("first", "second"), (self.first, self.second), strict=True)
+        lines += [f"  {self.name_of(role):<12} {access}" for role, access in accesses if access]
+        lines += wrap(self.missing, WIDTH, initial_indent=MISSING, subsequent_indent=" " * 15)
+        facts = "\n".join(line for line in lines if line)
+        return f"{facts}\n\n{picture.text(self)}" if drawn and self.window else facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +142,8 @@ class Proof:
 
     def report(self) -> str:
         """The outcome for a person."""
-        return "\n\n".join([self.message, *(v.report() for v in self.violations)])
+        drawn = picture.pictured(self.violations)
+        return "\n\n".join([self.message, *(v.report(v in drawn) for v in self.violations)])
 
 
 class HazardError(Exception):
@@ -505,7 +523,7 @@ def _described(code: Code, log: Log, trips: tuple[int, ...]) -> tuple[Violation,
     for f in log.found:
         key = (
             f.kind,
-            *(log.rows[at][0] if at in log.rows else -1 for at in (f.first, f.second) if at),
+            *(log.rows[at].step if at in log.rows else -1 for at in (f.first, f.second) if at),
             f.flag,
             f.ring,
         )
@@ -529,15 +547,19 @@ def _violation(code: Code, log: Log, f: Found, trips: tuple[int, ...]) -> Violat
         )
     elif f.detail and f.detail != "tensor":
         text = f"{text}: {f.detail}" if text else f.detail
-    return Violation(f.kind, text, first, second, buffer, space, span, trips, _missing(code, f))
+    missing, moments = _missing(code, f), window(code, log, f)
+    places = marks(code, f, moments)
+    return Violation(
+        f.kind, text, first, second, buffer, space, span, trips, missing, moments, places
+    )
 
 
 def _access(code: Code, log: Log, at: tuple[int, int] | None) -> Access | None:
     if at is None or at not in log.rows:
         return None
-    number, iteration = log.rows[at]
-    row = code.steps[number].row
-    return Access(statement(row, code.kernel), row.core, row.pipe, iteration, row.loc)
+    entry = log.rows[at]
+    row = code.steps[entry.step].row
+    return Access(statement(row, code.kernel), row.core, row.pipe, entry.iteration, row.loc)
 
 
 def _memory(code: Code, f: Found) -> tuple[str, str, tuple[int, int] | None]:
@@ -550,13 +572,25 @@ def _memory(code: Code, f: Found) -> tuple[str, str, tuple[int, int] | None]:
     return code.slot_name[f.slot], atom.space, span
 
 
+def _missing_half(code: Code, f: Found) -> str:
+    """The wait or set that a flag lacks."""
+    flag = code.flags[f.flag]
+    src, dst = code.pipes[flag.src][1], code.pipes[flag.dst][1]
+    if f.kind == "wait":
+        return f"no set of {flag.name} on {src} is left for this wait"
+    until = "the kernel ends" if f.kind == "leftover" else "it is set again"
+    return f"no wait on {dst} takes {flag.name} before {until}"
+
+
 def _missing(code: Code, f: Found) -> str:
     """The edge that would have ordered the two rows, in words."""
     if f.kind == "uninitialised":
         return "a row that writes it before, on every path"
     if f.kind == "undrained" and f.first:
         return f"drain {code.pipes[f.first[0]][1]} on S at the end"
-    if f.first is None or f.second is None or f.kind == "overwritten":
+    if f.kind in ("wait", "leftover") or f.detail == STILL_SET:
+        return _missing_half(code, f)
+    if f.first is None or f.second is None or f.kind in ("overwritten", "deadlock"):
         return ""
     (a, b) = (code.pipes[at[0]] for at in (f.first, f.second))
     if f.kind == "double set":
