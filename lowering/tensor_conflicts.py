@@ -89,7 +89,8 @@ def _meet(code: Code, meets: Meets, a: Step, b: Step, greatest: dict[str, int]) 
     levels = []
     for k in range(len(shared) + 1):
         same = fixed | {f"{v}#{x}" for x in shared[:k] for v in "iu"}
-        differ = {f"{v}#{shared[k]}" for v in "iu"} if k < len(shared) else set()
+        # a running total never comes back to a value, so those of the loops inside differ as well
+        differ = {f"u#{x}" for x in shared[k:]} | {f"i#{x}" for x in shared[k : k + 1]}
         once = k < len(shared) and greatest.get(f"i#{shared[k]}") == 0
         apart = once or disjoint(a.region, b.region, same, differ, code.opaque, greatest)
         levels.append(not apart)
