@@ -242,9 +242,15 @@ def _source(program: Program, what: str) -> str:
 
 def check(args: argparse.Namespace) -> int:
     """``pto check``: the proof of one schedule, or with ``--all`` a table of all of them."""
+    from lowering.files import check_writable
+
     _, kernel = load_traced(args)
     if args.all and args.assume:
         raise InputError("--all and --assume: give one of the two")
+    if args.svg and (args.all or EACH in args.assume):
+        raise InputError("--svg draws the failure of one proof; this asks for several")
+    if args.svg:
+        check_writable(args.svg)
     if args.all:
         return _check_all(args, kernel)
     if EACH in args.assume:
@@ -254,7 +260,23 @@ def check(args: argparse.Namespace) -> int:
         _print_json(_proof_facts(kernel, proof) | {"notes": notes})
     else:
         print("\n".join([proof.report(), *(f"  {note}" for note in notes)]))
+    if args.svg:
+        print(_draw(args.svg, proof), file=sys.stderr if args.json else sys.stdout)
     return GOOD if proof.ok else FAILED
+
+
+def _draw(path: Path, proof: Proof) -> str:
+    """Writes the picture of the first violation that has one; says what was done."""
+    from lowering import picture
+    from lowering.files import write_all
+
+    if proof.ok:
+        return "nothing to draw: the schedule is proven"
+    drawn = picture.pictured(proof.violations)
+    if not drawn:
+        return "nothing to draw: it failed before any row ran"
+    write_all({path: picture.svg(drawn[0]).encode()})
+    return f"wrote {path}"
 
 
 def _prove(
@@ -695,6 +717,7 @@ def _check_arguments(command: _Parser) -> None:
         help=f"another reading of the machine, may come several times: {', '.join(READINGS)}; "
         f"{EACH}: one line for every one of them",
     )
+    command.add_argument("--svg", type=Path, metavar="FILE.svg", help="a picture of what fails")
     command.add_argument("--json", action="store_true", help="for machines")
 
 

@@ -644,13 +644,13 @@ class Run:
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A row that ran: its step and iteration, the flags it waits for and sets, the rows whose set or
-    signal it waits for, and the ring it works on (-1: none)."""
+    signal it waits for with the name of the flag or FIFO, and the ring it works on (-1: none)."""
 
     step: int
     iteration: tuple[tuple[str, int], ...]
     waits: tuple[int, ...]
     sets: tuple[int, ...]
-    after: tuple[At, ...]
+    after: tuple[tuple[At, str], ...]
     ring: int
 
 
@@ -670,12 +670,16 @@ class Log:
             offset = ins[3] if x == ins[2] else code.loops[x].high
             at.append((code.loops[x].node.index, run.state.step[c][x] - offset))
         kind, ring = ins[6], ins[7] if ins[6] in ON_RING else -1
-        met = [self.sender("flag", f, len(run.state.flag[f])) for f in effect[0]]
+        met = [
+            (self.sender("flag", f, len(run.state.flag[f])), code.flags[f].name) for f in effect[0]
+        ]
         if kind == POP:
-            met.append(self.sender("data", ring, len(run.state.data[ring])))
+            sender = self.sender("data", ring, len(run.state.data[ring]))
+            met.append((sender, code.rings[ring].fifo.name))
         elif kind in (PUSH, PUSH_DATA) and run.needs_credit(ring):
-            met.append(self.sender("free", ring, len(run.state.free[ring])))
-        after = tuple(x for x in met if x)
+            sender = self.sender("free", ring, len(run.state.free[ring]))
+            met.append((sender, code.rings[ring].fifo.name))
+        after = tuple((sender, name) for sender, name in met if sender)
         self.rows[p, row] = Entry(ins[1], tuple(at), effect[0], effect[3], after, ring)
 
     def sent(self, what: str, number: int, at: At) -> None:

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import lcm
 from textwrap import wrap
+from typing import Any
 
 from lowering import picture
 from lowering.assumptions import readings
@@ -144,6 +145,14 @@ class Proof:
         """The outcome for a person."""
         drawn = picture.pictured(self.violations)
         return "\n\n".join([self.message, *(v.report(v in drawn) for v in self.violations)])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return picture.html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What a notebook that shows no HTML shows, and IPython in a terminal."""
+        printer.text(self.report())
 
 
 class HazardError(Exception):

@@ -38,8 +38,8 @@ class Moment:
     ``number`` counts the rows of both cores in an issue order.  ``role`` is 'first', 'second' or ''.
     ``known``: complete before the second access starts (or before the kernel ends) in every
     interleaving; None where the hazard does not ask.  ``waits`` and ``sets``: flags, first those
-    between the pipes of the window.  ``after``: the numbers of the rows in the
-    window whose set or signal it waits for.  ``skipped``: rows left out in front of it.
+    between the pipes of the window.  ``after``: the rows in the window whose set or
+    signal it waits for, each with the flag or FIFO.  ``skipped``: rows left out in front of it.
     """
 
     number: int
@@ -51,7 +51,7 @@ class Moment:
     sets: tuple[str, ...]
     role: str
     known: bool | None
-    after: tuple[int, ...]
+    after: tuple[tuple[int, str], ...]
     skipped: int = 0
 
 
@@ -187,6 +187,6 @@ def _moment(
         _flag_names(code, entry.sets, lanes),
         role,
         None if f.kind in TIMELESS or not f.known else f.known[at[0]] >= at[1],
-        tuple(numbers[x] for x in entry.after if x in numbers),
+        tuple((numbers[sender], name) for sender, name in entry.after if sender in numbers),
         skipped,
     )
