@@ -32,7 +32,7 @@ def executed(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def outputs(book: Any) -> list[str]:
     """What each code cell printed."""
     return [
-        "".join(o.get("text", str(o.get("data", o))) for o in cell.outputs)
+        "".join(o.get("text", str(sorted(o.get("data", o).items()))) for o in cell.outputs)
         for cell in book.cells
         if cell.cell_type == "code"
     ]
@@ -52,3 +52,13 @@ def test_stored_outputs_are_todays(
 
 def test_there_is_a_notebook() -> None:
     assert [p.stem for p in NOTEBOOKS] == ["paged_attention"]
+
+
+def test_a_broken_schedule_is_drawn() -> None:
+    """In the cell that breaks it: the report for readers of text, the SVG for all others."""
+    book = nbformat.read(NOTEBOOKS[0], as_version=4)
+    shown = [
+        o.data for c in book.cells for o in c.get("outputs", ()) if "text/html" in o.get("data", ())
+    ]
+    assert len(shown) == 1 and shown[0]["text/html"].count("<svg ") == 2
+    assert "smallest failing trip counts, one per work item: [3]" in shown[0]["text/plain"]
