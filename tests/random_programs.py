@@ -133,7 +133,9 @@ def product(d: Draft, index: str) -> None:
     c = d.buffer("vector", "ub", "c", 1, LANE, "nd")
     f = d.name("f")
     credit = " no credit" if d.rng.random() < 0.1 else ""
-    d.head.append(f"fifo {f} c2v [{depth}] {TILE} flag {2 * sum(h.startswith('fifo') for h in d.head)}{credit}")
+    d.head.append(
+        f"fifo {f} c2v [{depth}] {TILE} flag {2 * sum(h.startswith('fifo') for h in d.head)}{credit}"
+    )
     d.event("cube", f"{x}.full", "MTE2", "MTE1", 1)
     d.event("cube", f"{xa}.full", "MTE1", "M", 1)
     d.before += [
@@ -178,7 +180,7 @@ def draw(seed: int) -> tuple[Kernel, str]:
 
 
 def _text(d: Draft, nested: bool, rng: random.Random) -> str:
-    outs = [f"param out{k} out f32[rows, m, 96]" for k in range(1, d.count + 1) if _stores(d, k)]
+    outs = [f"param out{k} out f32[rows, m, 160]" for k in range(1, d.count + 1) if _stores(d, k)]
     lines = [
         "kernel random on a2a3",
         "param src in f32[rows, 16]",

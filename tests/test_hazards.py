@@ -5,11 +5,27 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mutants import placement_mutants, row_mutants, with_row
+from small_programs import (
+    CONSUME_B,
+    CUBE,
+    END_B,
+    ENDS,
+    EVENTS_B,
+    FREE_B,
+    HEADER,
+    LOAD_B,
+    OPERANDS,
+    PRODUCE,
+    USE_B,
+    loop,
+    small,
+)
+from sync_bugs import PATTERNS, Pattern
 
 from lowering.happens_before import STILL_SET, Hit, Log, Run, State, decide
 from lowering.hazard_code import BARRIER, BARRIER_ALL, DRAIN, POP, PUSH, PUSH_DATA, RECORD, Code
@@ -19,37 +35,6 @@ from pto.ir import Kernel, Loc, Ref, Row, all_rows, map_rows
 from pto.text import parse
 
 HAND = Path(__file__).parent / "handwritten_paged_attention.ptoir"
-
-HEADER = """
-kernel small on a2a3
-param src          in     f32[rows, 64]
-param out          out    f32[rows, 64]
-param n            scalar i32
-param k            scalar i32
-param go           scalar i32
-grid rows
-buffer vector ub   a[1]  f32[8, 64]  nd  at 0      by 2048
-buffer vector ub   b[2]  f32[8, 64]  nd  at 2048   by 4096
-buffer vector ub   c[1]  f32[8, 64]  nd  at 4096   by 2048
-buffer vector ub   d[1]  f32[8, 64]  nd  at 8192   by 2048
-buffer vector ub   e[1]  f32[8, 64]  nd  at 10240  by 2048
-"""
-
-FREE_B = "vector 0 V sync | set b.free[0] b.free[1]\n"
-END_B = "vector 0 MTE2 sync | wait b.free[0] b.free[1]\n"
-EVENTS_B = "event vector b.full MTE2 -> V id 0 1\nevent vector b.free V -> MTE2 id 0 1\n"
-LOAD_B = "vector 0 MTE2 b[u] = load src[0:+8, :] | wait b.free[u] | set b.full[u]\n"
-USE_B = "vector 0 V c = copy b[u] | wait b.full[u] | set b.free[u]\n"
-
-
-def small(declarations: str, body: str) -> Kernel:
-    """A small vector program; the body may use the buffers and parameters of ``HEADER``."""
-    return parse(HEADER + declarations + body, "small.ptoir")
-
-
-def loop(*rows: str, trips: str = "n", index: str = "i, u") -> str:
-    lines = "".join(rows).splitlines()
-    return f"for {index} in 0 .. {trips}:\n" + "".join(f"  {line}\n" for line in lines)
 
 
 @pytest.fixture(scope="module")
@@ -251,228 +236,20 @@ def test_vector_clocks_agree_with_the_graph(hand: Kernel) -> None:
 # ---------------------------------------------------------------------- SYNC_BUGS.md, 1 to 15
 
 
-@dataclass(frozen=True)
-class Pattern:
-    """A known mistake: the declarations, the wrong body, the kind of violation, a right body."""
-
-    name: str
-    events: str
-    wrong: str
-    kind: str
-    right: str
-
-
-NINE = "".join(
-    f"buffer vector ub t{k}[1] f32[8, 64] nd at {16384 + 2048 * k} by 2048\n" for k in range(9)
-)
-
-
-def loads(last: str) -> str:
-    return "".join(
-        f"vector 0 MTE2 t{k} = load src[0:+8, :] | set t{k}.full\n" if k < 8 or not last else last
-        for k in range(9)
-    )
-
-
-FIVE = "".join(
-    f"buffer vector ub t{k}[1] f32[8, 64] nd at {16384 + 2048 * k} by 2048\n" for k in range(5)
-)
-FIVE += "".join(
-    f"event vector t{k}.full MTE2 -> V id {k}\nevent vector t{k}.free V -> MTE2 id {k}\n"
-    for k in range(5)
-)
-
-
-def five(guarded: int) -> str:
-    free = " ".join(f"t{k}.free" for k in range(guarded))
-    body = "".join(
-        f"vector 0 MTE2 t{k} = load src[0:+8, :] {f'| wait t{k}.free ' if k < guarded else ''}| set t{k}.full\n"
-        for k in range(5)
-    )
-    body += "".join(
-        f"vector 0 V c = copy t{k} | wait t{k}.full {f'| set t{k}.free' if k < guarded else ''}\nvector 0 V barrier\n"
-        for k in range(5)
-    )
-    return f"vector 0 V sync | set {free}\n" + loop(body) + f"vector 0 MTE2 sync | wait {free}\n"
-
-
-STORE = (
-    "buffer vector ub p[1] f32[8, 64] nd at 16384 by 2048\n"
-    "event vector p.full V -> MTE3 id 0\nevent vector p.free MTE3 -> V id 0\n"
-)
-CUBE = """fifo f c2v [2] f32[16, 64] flag 0
-buffer cube l0c acc[1] f32[16, 64] nz at 0 by 4096
-buffer cube l0a x[1] f32[16, 64] zz at 0 by 4096
-buffer cube l0b y[1] f32[64, 64] zn at 0 by 16384
-buffer cube l1 xl[1] f32[16, 64] nz at 0 by 4096
-buffer cube l1 yl[1] f32[64, 64] zn at 4096 by 16384
-event cube l.full MTE2 -> MTE1 id 0
-event cube o.full MTE1 -> M id 0
-event cube acc.full M -> FIX id 0
-event cube acc.free FIX -> M id 0
-"""
-OPERANDS = """cube 0 MTE2 xl = load src[0:+16, :]
-cube 0 MTE2 yl = load src[0:+64, :] | set l.full
-cube 0 MTE1 x = move xl | wait l.full
-cube 0 MTE1 y = move yl | set o.full
-cube 0 M sync | wait o.full
-cube 0 FIX sync | set acc.free
-"""
-PRODUCE = "cube 0 M acc = matmul x, y | wait acc.free | set acc.full\ncube 0 FIX f = push acc | wait acc.full | set acc.free\n"
-ENDS = "cube 0 M sync | wait acc.free\ncube 0 S drain FIX\n"
-CONSUME_B = (
-    "vector 0 MTE2 b[u] = pop f | wait b.free[u] | set b.full[u]\n" + USE_B + "vector 0 V barrier\n"
-)
-
-PATTERNS = [
-    Pattern(
-        "1: a wait in a loop that may not run",
-        EVENTS_B + "event vector a.full MTE2 -> V id 2\n",
-        FREE_B + "vector 0 MTE2 a = load src[0:+8, :]\n" + loop(LOAD_B, USE_B, "vector 0 V barrier\n")
-        + END_B + "vector 0 V d = copy a\n",
-        "RAW",
-        FREE_B + "vector 0 MTE2 a = load src[0:+8, :] | set a.full\n" + loop(LOAD_B, USE_B, "vector 0 V barrier\n")
-        + END_B + "vector 0 V d = copy a | wait a.full\n",
-    ),
-    Pattern(
-        "2: an event beyond the id limit dropped",
-        NINE + "".join(f"event vector t{k}.full MTE2 -> V id {k}\n" for k in range(8)),
-        loads("vector 0 MTE2 t8 = load src[0:+8, :]\n")
-        + "".join(f"vector 0 V c = copy t{k} | wait t{k}.full\nvector 0 V barrier\n" for k in range(8))
-        + "vector 0 V d = copy t8\n",
-        "RAW",
-        "".join(f"vector 0 MTE2 t{k} = load src[0:+8, :]{f' | set t{k}.full' if k < 7 else ''}\n" for k in range(8))
-        + "vector 0 MTE2 t8 = load src[0:+8, :] | set t7.full\n"
-        + "".join(f"vector 0 V c = copy t{k} | wait t{k}.full\nvector 0 V barrier\n" for k in range(8))
-        + "vector 0 V d = copy t8\n",
-    ),
-    Pattern("3: the fifth write-after-read across the back edge", FIVE, five(4), "WAR", five(5)),
-    Pattern(
-        "5: a branch that sets only one flag",
-        "event vector a.full MTE2 -> V id 0\nevent vector d.full MTE2 -> V id 1\n",
-        "if go:\n  vector 0 MTE2 a = load src[0:+8, :] | set a.full\n"
-        "else:\n  vector 0 MTE2 d = load src[0:+8, :] | set d.full\n"
-        "vector 0 V sync | wait a.full d.full\n",
-        "wait",
-        "if go:\n  vector 0 MTE2 a = load src[0:+8, :] | set a.full d.full\n"
-        "else:\n  vector 0 MTE2 d = load src[0:+8, :] | set a.full d.full\n"
-        "vector 0 V sync | wait a.full d.full\n",
-    ),
-    Pattern(
-        "6: an outer loop that primes and drains again",
-        EVENTS_B,
-        loop(FREE_B, loop(LOAD_B, USE_B, "vector 0 V barrier\n"), END_B, trips="k", index="j"),
-        "double set",
-        FREE_B + loop(loop(LOAD_B, USE_B, "vector 0 V barrier\n"), trips="k", index="j") + END_B,
-    ),
-    Pattern(
-        "7: a chain removed because the pipe pair is the same",
-        "event vector a.full MTE2 -> V id 0\nevent vector d.full MTE2 -> V id 1\n",
-        "vector 0 MTE2 a = load src[0:+8, :] | set a.full\nvector 0 MTE2 d = load src[0:+8, :]\n"
-        "vector 0 V c = copy a | wait a.full\nvector 0 V e = copy d\n",
-        "RAW",
-        "vector 0 MTE2 a = load src[0:+8, :] | set a.full\nvector 0 MTE2 d = load src[0:+8, :] | set d.full\n"
-        "vector 0 V c = copy a | wait a.full\nvector 0 V e = copy d | wait d.full\n",
-    ),
-    Pattern(
-        "8: both slots primed although the first is loaded already",
-        EVENTS_B,
-        FREE_B + "vector 0 MTE2 b[0] = load src[0:+8, :] | set b.full[0]\n"
-        + loop(
-            "vector 0 MTE2 b[i + 1] = load src[0:+8, :] | wait b.free[i + 1] | set b.full[i + 1]\n",
-            "vector 0 V c = copy b[i] | wait b.full[i] | set b.free[i]\nvector 0 V barrier\n",
-        )
-        + END_B,
-        "leftover",
-        FREE_B + loop(LOAD_B.replace(" 0 ", " +1 ", 1), USE_B, "vector 0 V barrier\n") + END_B,
-    ),
-    Pattern(
-        "11: the P tile rewritten while MTE3 stores it",
-        STORE,
-        loop(
-            "vector 0 V p = full 1.0 | set p.full\n",
-            "vector 0 MTE3 out[(block_idx + i * block_num) * 16 + lane * 8:+8, :] = store p | wait p.full\n",
-            "vector 0 V barrier\n",
-            index="i",
-        )
-        + "vector 0 S drain MTE3\n",
-        "WAR",
-        "vector 0 MTE3 sync | set p.free\n"
-        + loop(
-            "vector 0 V p = full 1.0 | wait p.free | set p.full\n",
-            "vector 0 MTE3 out[(block_idx + i * block_num) * 16 + lane * 8:+8, :] = store p"
-            " | wait p.full | set p.free\nvector 0 V barrier\n",
-            index="i",
-        )
-        + "vector 0 V sync | wait p.free\nvector 0 S drain MTE3\n",
-    ),
-    Pattern(
-        "14: only the first access of a slot is guarded",
-        EVENTS_B,
-        FREE_B + loop(LOAD_B, USE_B, "vector 0 V d = copy b[u]\nvector 0 V barrier\n") + END_B,
-        "WAR",
-        FREE_B
-        + loop(LOAD_B, "vector 0 V c = copy b[u] | wait b.full[u]\n", "vector 0 V d = copy b[u] | set b.free[u]\n",
-               "vector 0 V barrier\n")
-        + END_B,
-    ),
-    Pattern(
-        "15: a local ring slot refilled while it is read",
-        EVENTS_B + CUBE,
-        OPERANDS
-        + loop(PRODUCE, CONSUME_B.replace(" | wait b.free[u]", "").replace(" | set b.free[u]", ""))
-        + ENDS,
-        "WAR",
-        OPERANDS + FREE_B + loop(PRODUCE, CONSUME_B) + ENDS + END_B,
-    ),
-]  # fmt: skip
-
-
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda p: p.name)
 def test_known_mistake(pattern: Pattern) -> None:
-    wrong = small(pattern.events, pattern.wrong)
-    proof = check(wrong)
+    proof = check(pattern.wrong)
     kinds = [v.kind for v in proof.violations]
-    assert not proof.ok and pattern.kind in kinds, proof.report()
-    right = check(small(pattern.events, pattern.right))
+    assert pattern.kind in kinds if pattern.kind else proof.ok, proof.report()
+    right = check(pattern.right)
     assert right.ok, right.report()
-    if "if go" not in pattern.right:
-        for trips in ([0], [1], [2], [3], [4], [5], [10], [11]):
-            assert check_unrolled(small(pattern.events, pattern.right), trips).ok
+    for trips in ([0], [1], [2], [3], [4], [5], [10], [11]):
+        assert check_unrolled(pattern.right, trips).ok
 
 
-def test_pattern_4_flags_of_two_destinations_are_two_flags() -> None:
-    events = "event vector a.full MTE2 -> V id 0\nevent vector a.out MTE2 -> MTE3 id 0\n"
-    body = (
-        "vector 0 MTE2 a = load src[0:+8, :] | set a.full a.out\nvector 0 V c = copy a | wait a.full\n"
-        "vector 0 MTE3 out[block_idx * 16 + lane * 8:+8, :] = store a | wait a.out\nvector 0 S drain MTE3\n"
-    )
-    assert check(small(events, body)).ok
-
-
-def test_pattern_9_ids_used_inside_library_ops() -> None:
-    proof = check(small(EVENTS_B + CUBE + "event vector g V -> S id 0\n", OPERANDS + ENDS))
-    assert [v.kind for v in proof.violations] == ["id"]
-
-
-def test_pattern_10_a_row_on_the_wrong_pipe() -> None:
+def test_a_row_on_a_pipe_that_the_core_lacks() -> None:
     proof = check(small("", "vector 0 V a = full 0.0\nvector 0 FIX out[0:+8, :] = store a\n"))
     assert "pipe" in [v.kind for v in proof.violations]
-
-
-def test_pattern_12_slow_but_right() -> None:
-    """The ready-set behind the prefetch delays the consumer; it is no hazard."""
-    body = (
-        "vector 0 MTE2 a = load src[0:+8, :]\nvector 0 MTE2 d = load src[0:+8, :] | set a.full\n"
-        "vector 0 V c = copy a | wait a.full\n"
-    )
-    assert check(small("event vector a.full MTE2 -> V id 0\n", body)).ok
-
-
-def test_pattern_13_two_slots_with_one_id() -> None:
-    events = "event vector b.full MTE2 -> V id 0 0\nevent vector b.free V -> MTE2 id 0 1\n"
-    proof = check(small(events, FREE_B + loop(LOAD_B, USE_B) + END_B))
-    assert not proof.ok and proof.violations[0].kind == "id"
 
 
 # -------------------------------------------------------------------------------- single rules

@@ -1,100 +1,98 @@
-"""Every single change of the shipped `best` schedules: caught, or shown to change nothing.
+"""Every change of every shipped schedule, one or two at a time: caught, or shown to change nothing.
 
-A mutant is caught by the proof, or by the strict executor (a wrong slot that is well ordered still
-gives wrong bits).  One that neither catches is redundant only if plain execution of the
-happens-before model agrees for 0 .. 40 iterations and mixed work items, and its bits are those of
-the traced program for 0 .. 40 iterations.  The table is printed (pytest -s).
+Proof, brute force over trip counts, plain runs and adversarial orders (``tests/judges.py``) judge
+each mutant and must not contradict each other.  A mutant is redundant only if nobody has anything
+against it.  The table is printed (``make sweep``).
 """
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 
-import ml_dtypes
-import numpy as np
 import pytest
-from mutants import mutants
+from judges import Plan, Verdicts, judge, program
+from mutants import mutants, row_mutants
 
-from lowering import inputs, scheduled, sequential
-from lowering.hazards import check, check_unrolled
-from lowering.schedule import options_for, schedule
-from pto.errors import PtoError
 from pto.ir import Kernel
 from pto.kernels import SHIPPED
 
-SEQUENCES = [
-    *([n] for n in range(41)),
-    *([a, b] for a in range(5) for b in range(5)),
-    [0, 0, 3, 3, 0],
-    [5, 4, 3, 2, 1, 0],
+PLANS = [
+    Plan(kernel, *plan)
+    for kernel in SHIPPED
+    for plan in (("serial",), ("prefetch",), ("repair",), ("best",), ("best", 1))
 ]
-CASES: Mapping[str, Mapping[str, Any]] = {
-    "paged_attention": dict(batch=41, context=40 * 128, ragged=False),
-    "gemm": dict(m=200, n=300, k=40 * 64 - 3),
-    "rmsnorm": dict(rows=100),
-}
+PAIRS = 60
+"""Mutants with two changes, per plan."""
 
 
-def arrays_for(name: str) -> dict[str, Any]:
-    """Inputs with 0 .. 40 iterations where the lengths are data."""
-    kernel = SHIPPED[name]
-    assert kernel.draw_case is not None
-    arrays = kernel.draw_case(np.random.default_rng(0), **{**kernel.statics, **CASES[name]})
-    if "context_lens" in arrays:
-        arrays["context_lens"] = np.arange(41, dtype=np.int32) * 128
-    wide = [n for n, a in arrays.items() if a.ndim > 1 and a.dtype == np.float32]
-    return {n: a.astype(ml_dtypes.bfloat16) if n in wide else a for n, a in arrays.items()}
+def all_mutants(plan: Plan) -> Iterator[tuple[str, Kernel]]:
+    """Every single change, and some pairs of changes."""
+    k = program(plan)
+    yield from mutants(k)
+    rng = random.Random(str(plan))
+    first = list(row_mutants(k))
+    for _ in range(PAIRS):
+        name, once = rng.choice(first)
+        other, twice = rng.choice(list(row_mutants(once)))
+        yield f"{name} and {other}", twice
 
 
-def verdict(name: str, mutant: Kernel, arrays: Mapping[str, Any], want: bytes) -> str:
-    """Who catches the mutant, or 'redundant' after all the evidence."""
-    proof = check(mutant)
-    if not proof.ok:
-        return proof.violations[0].kind if proof.violations else "refused"
-    failing = [s for s in SEQUENCES if not check_unrolled(mutant, s).ok]
-    assert not failing, f"{name}: called proven, but {failing[0]} fails"
-    try:
-        got = scheduled.run(mutant, inputs.bind(mutant, arrays), block_num=3)["out"]
-    except PtoError:
-        return "executor"
-    return "redundant" if got.tobytes() == want else "wrong bits"
+def judged(task: tuple[Plan, int, int]) -> list[tuple[str, Verdicts]]:
+    """The verdicts on mutants number ``start``, ``start + step``, ... of a plan."""
+    plan, start, step = task
+    return [
+        (name, judge(plan, k)) for n, (name, k) in enumerate(all_mutants(plan)) if n % step == start
+    ]
 
 
-def table(kernel_name: str, lookahead: int, every: int = 1) -> dict[str, str]:
-    """The verdict on every ``every``-th mutant, printed by kind."""
-    traced = SHIPPED[kernel_name].trace()
-    program = schedule(traced, options_for("best", lookahead=lookahead)).kernel
-    arrays = arrays_for(kernel_name)
-    want = sequential.run(traced, inputs.bind(traced, arrays))["out"].tobytes()
-    found = {
-        name: verdict(name, mutant, arrays, want)
-        for k, (name, mutant) in enumerate(mutants(program))
-        if k % every == 0
-    }
-    kinds = Counter(found.values())
-    redundant = [name for name, kind in found.items() if kind == "redundant"]
-    print(f"\n{kernel_name}, best, lookahead {lookahead}: {len(found)} mutants")
-    for kind, count in kinds.most_common():
-        print(f"  {count:>4}  {kind}")
-    print(f"  accounted for: {sum(kinds.values()) / len(found):.0%}; redundant:")
-    print(*(f"        {name}" for name in redundant), sep="\n")
-    return found
+def line(plan: Plan, found: list[tuple[str, Verdicts]]) -> str:
+    """One line of the table."""
+    caught = Counter(v.caught for _, v in found)
+    by_proof = sum(bool(v.proof) for _, v in found)
+    runnable = [v for _, v in found if v.proof and v.orders != "not run"]
+    shown = sum(bool(v.orders) for v in runnable)
+    others = {k: caught[k] for k in ("executor", "wrong bits", "redundant")}
+    return (
+        f"{plan!s:<38} {len(found):>5} {by_proof:>6} {others['executor']:>9} "
+        f"{others['wrong bits']:>6} {others['redundant']:>10} {shown:>9} of {len(runnable)}"
+    )
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_some_mutants_of_best(name: str) -> None:
-    found = table(name, lookahead=2, every=11)
-    assert len(found) >= 10
-    assert sum(kind == "redundant" for kind in found.values()) <= len(found) // 2
+HEADER = f"{'schedule':<38} {'all':>5} {'proof':>6} {'executor':>9} {'bits':>6} {'redundant':>10}   orders show"
+
+
+def no_contradiction(found: list[tuple[str, Verdicts]]) -> None:
+    bad = {name: v.contradiction for name, v in found if v.contradiction}
+    assert not bad
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=str)
+def test_some_mutants(plan: Plan) -> None:
+    found = judged((plan, 3, 41))
+    no_contradiction(found)
+    assert len(found) >= 4
+    assert sum(v.caught == "redundant" for _, v in found) <= len(found) // 2
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("lookahead", [1, 2])
-@pytest.mark.parametrize("name", SHIPPED)
-def test_every_mutant_of_best(name: str, lookahead: int) -> None:
-    found = table(name, lookahead)
-    flags = ("no wait", "no set", "drain", "barrier")
-    kept = [n for n, k in found.items() if k == "redundant" and any(f in n for f in flags)]
-    assert not kept, f"{name} would be right without: {kept}"
+def test_every_mutant() -> None:
+    parts = 16
+    tasks = [(plan, start, parts) for plan in PLANS for start in range(parts)]
+    table: dict[Plan, list[tuple[str, Verdicts]]] = {plan: [] for plan in PLANS}
+    with ProcessPoolExecutor(2) as pool:
+        for (plan, *_), found in zip(tasks, pool.map(judged, tasks), strict=True):
+            table[plan] += found
+    print(f"\n{HEADER}")
+    for plan, found in table.items():
+        print(line(plan, found))
+    everything = [x for found in table.values() for x in found]
+    kinds = Counter(v.caught for _, v in everything)
+    print(f"{len(everything)} mutants: " + ", ".join(f"{n} {k}" for k, n in kinds.most_common()))
+    for plan, found in table.items():
+        names = [name for name, v in found if v.caught == "redundant"]
+        print(f"redundant in {plan}:", *(f"  {name}" for name in names), sep="\n")
+    no_contradiction(everything)
+    assert len(everything) > 3000

@@ -1,0 +1,153 @@
+"""What every judge says of one program: proof, brute force, plain runs, and adversarial orders.
+
+The judges must never contradict each other (``contradiction``):
+
+* proof: ``lowering/hazards.check``, all trip counts by normal forms;
+* brute force: the same rules executed plainly for 0 .. 40 iterations and mixed work items;
+* bits: the strict executor in program order against the traced program;
+* orders: the adversarial executor, real data in random legal orders of the pipes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from lowering import inputs, scheduled, sequential
+from lowering.adversarial import Orders
+from lowering.hazards import check, check_unrolled
+from lowering.schedule import options_for, schedule
+from pto.errors import PtoError
+from pto.ir import Kernel
+from pto.kernels import SHIPPED
+
+SEQUENCES = [
+    *([n] for n in range(41)),
+    *([a, b] for a in range(5) for b in range(5)),
+    [0, 0, 3, 3, 0],
+    [5, 4, 3, 2, 1, 0],
+]
+"""Trip counts, one entry per work item."""
+
+LONG: Mapping[str, Mapping[str, Any]] = {
+    "paged_attention": dict(batch=41, context=40 * 128, ragged=False),
+    "gemm": dict(m=200, n=300, k=40 * 64 - 3),
+    "rmsnorm": dict(rows=100),
+}
+"""Cases for the bits: 0 .. 40 iterations where the lengths are data."""
+
+SHORT: Mapping[str, Mapping[str, Any]] = {
+    "paged_attention": dict(batch=3, context=5 * 128, ragged=False),
+    "gemm": dict(m=32, n=256, k=5 * 64 - 3),
+    "rmsnorm": dict(rows=150),
+}
+"""Cases for the orders: several work items on one block, more iterations than any ring is deep."""
+
+FAILING, PASSING = 24, 9
+"""Orders tried on a program that is not proven (until one shows it), and on one that is proven."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A shipped kernel under a named schedule."""
+
+    kernel: str
+    name: str
+    lookahead: int | None = None
+
+    def __str__(self) -> str:
+        ahead = f", lookahead {self.lookahead}" if self.lookahead else ""
+        return f"{self.kernel}, {self.name}{ahead}"
+
+
+@lru_cache
+def program(plan: Plan) -> Kernel:
+    """The scheduled kernel of a plan."""
+    traced = SHIPPED[plan.kernel].trace()
+    return schedule(traced, options_for(plan.name, lookahead=plan.lookahead)).kernel
+
+
+@lru_cache
+def arrays(name: str, long: bool) -> dict[str, Any]:
+    """Inputs of a shipped kernel."""
+    kernel = SHIPPED[name]
+    assert kernel.draw_case is not None
+    case = (LONG if long else SHORT)[name]
+    drawn = kernel.draw_case(np.random.default_rng(0), **{**kernel.statics, **case})
+    if "context_lens" in drawn:
+        lengths = np.arange(41) if long else np.array([5, 0, 4])
+        drawn["context_lens"] = (lengths * 128).astype(np.int32)
+    wide = [n for n, a in drawn.items() if a.ndim > 1 and a.dtype == np.float32]
+    return {n: a.astype(ml_dtypes.bfloat16) if n in wide else a for n, a in drawn.items()}
+
+
+@lru_cache
+def wanted(name: str) -> bytes:
+    """The bits of the traced program on the long case."""
+    traced = SHIPPED[name].trace()
+    return sequential.run(traced, inputs.bind(traced, arrays(name, True)))["out"].tobytes()
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """``proof``: '' or the kind of the first violation.  ``brute``: the first sequence that fails.
+    ``bits``: '', 'executor' or 'wrong bits'.  ``orders``: '', or what an order showed first, or
+    'not run' where the program cannot run at all.  ``claim``: failing trip counts that do not fail.
+    """
+
+    proof: str
+    brute: Sequence[int] | None
+    bits: str
+    orders: str
+    claim: str = ""
+
+    @property
+    def contradiction(self) -> str:
+        """Two judges that cannot both be right, or ''."""
+        if self.claim:
+            return self.claim
+        if not self.proof and self.brute is not None:
+            return f"proven, but {self.brute} fails"
+        if not self.proof and self.orders not in ("", "not run"):
+            return f"proven, but an order shows: {self.orders}"
+        return ""
+
+    @property
+    def caught(self) -> str:
+        """Who catches the program first; 'redundant' if nobody has anything against it."""
+        return self.proof or self.bits or "redundant"
+
+
+def judge(plan: Plan, k: Kernel) -> Verdicts:
+    """All verdicts on ``k``, a program made from that of ``plan``."""
+    proof = check(k)
+    if proof.ok:
+        brute = next((s for s in SEQUENCES if not check_unrolled(k, s).ok), None)
+        return Verdicts("", brute, _bits(plan, k), _orders(plan, k, PASSING))
+    kind = proof.violations[0].kind if proof.violations else "refused"
+    claim = ""
+    if proof.failing is not None and check_unrolled(k, proof.failing).ok:
+        claim = f"{proof.failing} is said to fail, and does not"
+    return Verdicts(kind, None, "", _orders(plan, k, FAILING), claim)
+
+
+def _bits(plan: Plan, k: Kernel) -> str:
+    try:
+        got = scheduled.run(k, inputs.bind(k, arrays(plan.kernel, True)), block_num=3)["out"]
+    except PtoError:
+        return "executor"
+    return "" if got.tobytes() == wanted(plan.kernel) else "wrong bits"
+
+
+def _orders(plan: Plan, k: Kernel, seeds: int) -> str:
+    try:
+        orders = Orders(k, inputs.bind(k, arrays(plan.kernel, False)), 1)
+        found = next(orders.differences(range(seeds)), None)
+    except PtoError as error:
+        return getattr(error, "kind", "not run")
+    return "" if found is None else found.kind
