@@ -372,22 +372,25 @@ class Run:
                 self._hazard(Found("RAW", "", (w, written[a]), (p, row), a, slot=s))
             elif slots[a] != s:
                 self._hazard(Found("overwritten", "", (w, written[a]), (p, row), a, slot=s))
-            old = reader[a]
-            if not old or len(old) == 1 and old[0][0] == p:
-                reader[a] = ((p, row),)
-            else:
-                reader[a] = (*(x for x in old if x[0] != p), (p, row))
         for a, s in writes:
             if reader[a]:
                 for q, r in reader[a]:
                     # a pipe reads before it writes: benign on V; own operands: see hazard_places
-                    if clock[q] < r and not (q == p and (r == row or self.code.reads_first(p))):
+                    if clock[q] < r and not (q == p and self.code.reads_first(p)):
                         self._hazard(Found("WAR", "", (q, r), (p, row), a, slot=s))
                 reader[a] = ()
             w = writer[a]
             if w >= 0 and clock[w] < written[a] and not (w == self.adder and (a, s) in reads):
                 self._hazard(Found("WAW", "", (w, written[a]), (p, row), a, slot=s))
             writer[a], written[a], slots[a] = p, row, s
+        for a, _ in reads:
+            if written[a] == row and writer[a] == p:
+                continue  # in place: who comes later meets the write
+            old = reader[a]
+            if not old or len(old) == 1 and old[0][0] == p:
+                reader[a] = ((p, row),)
+            else:
+                reader[a] = (*(x for x in old if x[0] != p), (p, row))
         if tensor:
             self._tensor(c, number, ins, clock, row)
         if kind:

@@ -740,7 +740,6 @@ def test_the_copy_of_the_running_max_is_benign() -> None:
     assert COPY not in reported("drain", MEASURED, "vector")
 
 
-@pytest.mark.xfail(strict=True, reason="a row that works in place hides the reader before it")
 def test_the_copy_of_the_running_max_when_starts_are_unordered() -> None:
     assert COPY in reported("drain", MEASURED, "vector", ("unordered-starts",))
 
