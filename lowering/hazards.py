@@ -47,6 +47,9 @@ from pto.ir import Expr, Kernel, Loc, Row, names_in
 from pto.legality import verify_scheduled
 from pto.text import WIDTH, expr, statement
 
+MOST = 12
+"""Hazards of one run that a report looks for."""
+
 MAX_STATES = 4000
 """Normal forms after which ``check`` refuses instead of going on."""
 
@@ -194,7 +197,7 @@ def check_unrolled(
     trips: Sequence[Trips],
     target: Target = A2A3,
     assume: Iterable[str] = (),
-    limit: int = 12,
+    limit: int = MOST,
 ) -> Proof:
     """Executes ``kernel`` for these trip counts only, one entry per work item: no normal forms, no
     merging.  A kernel without a loop over work items takes the first entry.  A test that is not
@@ -210,9 +213,9 @@ def check_unrolled(
         return Proof(False, refused=str(reason), message=f"{kernel.name}: refused: {reason}")
     if code.faults:
         return _faulty(code)
-    log = Log(limit)
-    _execute(code, Oracle(code, trips), log)
-    violations = _described(code, log, ())
+    violations: tuple[Violation, ...] = ()
+    if _fails(code, trips):
+        violations = _described(code, _logged(code, trips, limit), ())
     counts = [t for t in trips if isinstance(t, int)]
     message = f"{kernel.name}: {'failed' if violations else 'no hazard'} for trips {list(trips)}"
     return Proof(not violations, violations, 0, max(counts, default=0), message=message)
@@ -287,15 +290,16 @@ def _over_items(trips: Expr) -> bool:
     return "block_num" in names_in(trips)
 
 
-def _execute(code: Code, oracle: Oracle, log: Log) -> None:
-    """Runs to the end, or to the first hazard that stops it; what is found is in ``log``."""
+def _execute(code: Code, oracle: Oracle, log: Log | None = None) -> bool:
+    """Runs to the end, or to the hazard that stops it (True): the first, or those that fill ``log``."""
     state = State(code)
     run = Run(code, state, log)
     try:
         while (need := run.advance()) is not None:
             decide(code, state, need, oracle(state, need))
     except Hit:
-        return
+        return True
+    return False
 
 
 def _smallest(code: Code, limit: int, items: int = 3) -> tuple[int, ...] | None:
@@ -478,16 +482,14 @@ def _short(trips: Sequence[Trips]) -> list[object]:
     ]
 
 
-def _logged(code: Code, trips: Sequence[Trips]) -> Log:
-    log = Log()
+def _logged(code: Code, trips: Sequence[Trips], limit: int = MOST) -> Log:
+    log = Log(limit)
     _execute(code, Oracle(code, trips), log)
     return log
 
 
 def _fails(code: Code, trips: Sequence[Trips]) -> bool:
-    log = Log(limit=1)
-    _execute(code, Oracle(code, trips), log)
-    return bool(log.found)
+    return _execute(code, Oracle(code, trips))
 
 
 def _shrunk(code: Code, trips: Sequence[Mapping[str, int]]) -> tuple[Trips, ...]:
