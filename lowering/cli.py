@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lowering.assumptions import READINGS
-from lowering.hazards import HazardError
 from lowering.programs import (
     Program,
     case_options,
@@ -29,6 +28,7 @@ from lowering.programs import (
     statics_of,
     traced,
 )
+from lowering.proof import HazardError
 from pto import ir
 from pto.errors import InputError, PtoError
 from pto.kernel import Kernel
@@ -37,8 +37,8 @@ from pto.text import print_kernel
 if TYPE_CHECKING:
     from lowering.bench import Call, Table
     from lowering.cases import Arrays
-    from lowering.hazards import Proof
     from lowering.inputs import Bound
+    from lowering.proof import Proof
     from lowering.schedule import Options
 
 GOOD, FAILED, USAGE = 0, 1, 2

@@ -28,24 +28,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from math import lcm
-from textwrap import wrap
-from typing import Any
 
-from lowering import picture
 from lowering.assumptions import readings
-from lowering.happens_before import STILL_SET, Found, Hit, Log, Need, Run, State, decide
+from lowering.happens_before import Hit, Log, Need, Run, State, decide
 from lowering.hazard_code import LONG, Code, LoopCode, Refused
 from lowering.hazard_places import Fault
 from lowering.normal_form import NormalForm, Seen
+from lowering.proof import Proof, Violation
+from lowering.report import described, faulty
 from lowering.target import A2A3, Target
-from lowering.window import Mark, Moment, marks, window
 from pto.errors import PtoError
-from pto.ir import Expr, Kernel, Loc, Row, names_in
+from pto.ir import Expr, Kernel, names_in
 from pto.legality import verify_scheduled
-from pto.text import WIDTH, expr, statement
+from pto.text import expr
 
 MOST = 12
 """Hazards of one run that a report looks for."""
@@ -55,115 +52,6 @@ MAX_STATES = 4000
 
 FAR = 24
 """Steps of one loop after which an exploration turns to shorter runs first."""
-
-MISSING = "  missing      "
-
-MEANING = {
-    "RAW": "read before it is written",
-    "WAR": "overwritten before it is read",
-    "WAW": "overwritten before the first write is complete",
-    "uninitialised": "read of what was never written",
-    "overwritten": "read of bytes that another buffer has overwritten",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """A row of the program in one iteration."""
-
-    row: str
-    core: str
-    pipe: str
-    iteration: tuple[tuple[str, int], ...]
-    loc: Loc | None
-
-    def __str__(self) -> str:
-        at = ", ".join(f"{name} = {value}" for name, value in self.iteration)
-        where = f"\n               --> {self.loc}" if self.loc else ""
-        return f"{self.core} {self.pipe}: {self.row}{f'   ({at})' if at else ''}{where}"
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One thing that is wrong.
-
-    ``kind``: RAW, WAR, WAW, uninitialised, overwritten, wait, double set, leftover, deadlock, fifo,
-    undrained, a fault of the placement (id, event, pipe, place, capacity, alignment, overlap, input,
-    tensor), or illegal: no machine can run the program as written (``pto/legality.py``).
-    ``trips``: the trip counts, in the order in which they are decided, of a run that shows it.
-    ``window``: the rows around it in that run; ``marks``: where the missing edge would have to go.
-    """
-
-    kind: str
-    text: str
-    first: Access | None = None
-    second: Access | None = None
-    buffer: str = ""
-    space: str = ""
-    bytes: tuple[int, int] | None = None
-    trips: tuple[int, ...] = ()
-    missing: str = ""
-    window: tuple[Moment, ...] = ()
-    marks: tuple[Mark, ...] = ()
-
-    def name_of(self, role: str) -> str:
-        """What report and picture call the access with that role."""
-        if self.kind == "deadlock":
-            return "stuck"
-        if self.first is None or self.second is None:
-            return "here"
-        return "first" if role == "first" else "then"
-
-    def report(self, drawn: bool = True) -> str:
-        """The violation for a person, with its picture."""
-        memory = f" in {self.space} bytes {self.bytes[0]}..{self.bytes[1]}" if self.bytes else ""
-        lines = [
-            f"{self.kind}: {self.text}",
-            f"  buffer       {self.buffer}{memory}" if self.buffer else "",
-        ]
-        accesses = zip(("first", "second"), (self.first, self.second), strict=True)
-        lines += [f"  {self.name_of(role):<12} {access}" for role, access in accesses if access]
-        lines += wrap(self.missing, WIDTH, initial_indent=MISSING, subsequent_indent=" " * 15)
-        facts = "\n".join(line for line in lines if line)
-        return f"{facts}\n\n{picture.text(self)}" if drawn and self.window else facts
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What ``check`` found.  ``refused`` says why nothing could be decided ('' if it could).
-
-    ``states``: normal forms at decisions.  ``trips_checked``: largest trip count run before every loop
-    had repeated itself.  ``failing``: the smallest trip counts that fail, one per work item.
-    """
-
-    ok: bool
-    violations: tuple[Violation, ...] = ()
-    states: int = 0
-    trips_checked: int = 0
-    failing: tuple[int, ...] | None = None
-    refused: str = ""
-    message: str = ""
-
-    def report(self) -> str:
-        """The outcome for a person."""
-        drawn = picture.pictured(self.violations)
-        return "\n\n".join([self.message, *(v.report(v in drawn) for v in self.violations)])
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return picture.html(self)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """What a notebook that shows no HTML shows, and IPython in a terminal."""
-        printer.text(self.report())
-
-
-class HazardError(Exception):
-    """A schedule that is not proven; ``proof`` says why."""
-
-    def __init__(self, proof: Proof) -> None:
-        self.proof = proof
-        super().__init__(proof.report())
 
 
 def check(
@@ -182,7 +70,7 @@ def check(
     try:
         code = _compiled(kernel, target, readings(assume))
         if code.faults:
-            return _faulty(code)
+            return faulty(code)
         return Exploration(code, max_states).proof()
     except Refused as reason:
         return Proof(False, refused=str(reason), message=f"{kernel.name}: refused: {reason}")
@@ -212,13 +100,16 @@ def check_unrolled(
     except Refused as reason:
         return Proof(False, refused=str(reason), message=f"{kernel.name}: refused: {reason}")
     if code.faults:
-        return _faulty(code)
+        return faulty(code)
     violations: tuple[Violation, ...] = ()
+    more = False
     if _fails(code, trips):
-        violations = _described(code, _logged(code, trips, limit), ())
+        log = _logged(code, trips, limit)
+        violations, more = described(code, log, ()), len(log.found) >= limit
     counts = [t for t in trips if isinstance(t, int)]
     message = f"{kernel.name}: {'failed' if violations else 'no hazard'} for trips {list(trips)}"
-    return Proof(not violations, violations, 0, max(counts, default=0), message=message)
+    longest = max(counts, default=0)
+    return Proof(not violations, violations, 0, longest, message=message, more=more)
 
 
 def smallest_failing(
@@ -441,15 +332,16 @@ class Exploration:
         confirmed = _logged(code, failing)
         if not confirmed.found:
             message = f"{name}: failed, if these decisions can go together: {trips}"
-            violations = _described(code, log, ())
+            violations = described(code, log, ())
             return Proof(False, violations, self.states, self.longest, None, "", message)
         counts = tuple(t if isinstance(t, int) else max(t.values(), default=0) for t in failing)
         message = (
             f"{name}: failed; smallest failing trip counts, one per work item: {_short(failing)}"
         )
-        violations = _described(code, confirmed, counts)
+        violations = described(code, confirmed, counts)
         exact = counts if _fails(code, counts) else None
-        return Proof(False, violations, self.states, self.longest, exact, "", message)
+        more = len(confirmed.found) >= confirmed.limit
+        return Proof(False, violations, self.states, self.longest, exact, "", message, more)
 
     def _replay(self, path: tuple[bool, ...]) -> tuple[list[dict[str, int]], Log]:
         """The same decisions with a log; per work item the trip counts and tests by name."""
@@ -509,110 +401,3 @@ def _shrunk(code: Code, trips: Sequence[Mapping[str, int]]) -> tuple[Trips, ...]
                     now = less
                     break
     return tuple(now)
-
-
-# ------------------------------------------------------------------------------------ reports
-
-
-def _faulty(code: Code) -> Proof:
-    violations = tuple(_fault(code, f) for f in code.faults)
-    return Proof(False, violations, message=f"{code.kernel.name}: failed; no run of it is valid")
-
-
-def _fault(code: Code, f: Fault) -> Violation:
-    rows = [_static_access(code, r) if r is not None else None for r in (f.row, f.other)]
-    return Violation(f.kind, f.text, rows[0], rows[1], f.buffer)
-
-
-def _static_access(code: Code, row: Row) -> Access:
-    return Access(statement(row, code.kernel), row.core, row.pipe, (), row.loc)
-
-
-def _described(code: Code, log: Log, trips: tuple[int, ...]) -> tuple[Violation, ...]:
-    """The hazards of a run, one per pair of rows."""
-    seen: dict[tuple[object, ...], Violation] = {}
-    for f in log.found:
-        key = (
-            f.kind,
-            *(log.rows[at].step if at in log.rows else -1 for at in (f.first, f.second) if at),
-            f.flag,
-            f.ring,
-        )
-        if key not in seen:
-            seen[key] = _violation(code, log, f, trips)
-    return tuple(seen.values())
-
-
-def _violation(code: Code, log: Log, f: Found, trips: tuple[int, ...]) -> Violation:
-    first, second = (_access(code, log, at) for at in (f.first, f.second))
-    buffer, space, span = _memory(code, f)
-    text = MEANING.get(f.kind, "")
-    if f.flag >= 0:
-        flag = code.flags[f.flag]
-        src, dst = code.pipes[flag.src], code.pipes[flag.dst]
-        buffer, text = "", f"flag {flag.name} ({src[0]} {src[1]} -> {dst[1]} id {flag.id})"
-        text += (
-            f": {f.detail}"
-            if f.detail
-            else ": set again before the wait for the last set has ended"
-        )
-    elif f.detail and f.detail != "tensor":
-        text = f"{text}: {f.detail}" if text else f.detail
-    missing, moments = _missing(code, f), window(code, log, f)
-    places = marks(code, f, moments)
-    return Violation(
-        f.kind, text, first, second, buffer, space, span, trips, missing, moments, places
-    )
-
-
-def _access(code: Code, log: Log, at: tuple[int, int] | None) -> Access | None:
-    if at is None or at not in log.rows:
-        return None
-    entry = log.rows[at]
-    row = code.steps[entry.step].row
-    return Access(statement(row, code.kernel), row.core, row.pipe, entry.iteration, row.loc)
-
-
-def _memory(code: Code, f: Found) -> tuple[str, str, tuple[int, int] | None]:
-    if f.atom < 0:
-        return "", "", None
-    atom = code.atoms[f.atom]
-    span = (atom.low, atom.high)
-    if f.slot < 0:
-        return f"fifo {atom.core}", "gm", span
-    return code.slot_name[f.slot], atom.space, span
-
-
-def _missing_half(code: Code, f: Found) -> str:
-    """The wait or set that a flag lacks."""
-    flag = code.flags[f.flag]
-    src, dst = code.pipes[flag.src][1], code.pipes[flag.dst][1]
-    if f.kind == "wait":
-        return f"no set of {flag.name} on {src} is left for this wait"
-    until = "the kernel ends" if f.kind == "leftover" else "it is set again"
-    return f"no wait on {dst} takes {flag.name} before {until}"
-
-
-def _missing(code: Code, f: Found) -> str:
-    """The edge that would have ordered the two rows, in words."""
-    if f.kind == "uninitialised":
-        return "a row that writes it before, on every path"
-    if f.kind == "undrained" and f.first:
-        return f"drain {code.pipes[f.first[0]][1]} on S at the end"
-    if f.kind in ("wait", "leftover") or f.detail == STILL_SET:
-        return _missing_half(code, f)
-    if f.first is None or f.second is None or f.kind in ("overwritten", "deadlock"):
-        return ""
-    (a, b) = (code.pipes[at[0]] for at in (f.first, f.second))
-    if f.kind == "double set":
-        return f"nothing orders the end of the wait on {a[1]} before the set on {b[1]}"
-    verbs = {"RAW": ("write", "read"), "WAR": ("read", "write"), "WAW": ("write", "write")}
-    x, y = verbs[f.kind]
-    if a[0] != b[0]:
-        return f"no signal orders the {a[0]} core's {x} on {a[1]} before the {b[0]} core's {y} on {b[1]}"
-    if a == b:
-        return f"no barrier of {a[1]}, and no chain of events, between its {x} and its {y}"
-    return (
-        f"no event orders {a[1]}'s {x} before {b[1]}'s {y}; expected {a[1]} -> {b[1]}, "
-        f"set behind the first row, waited for by the second"
-    )

@@ -22,7 +22,7 @@ from lowering.window import BEHIND, IN_FRONT, Mark, Moment
 from pto.printer import WIDTH
 
 if TYPE_CHECKING:
-    from lowering.hazards import Proof, Violation
+    from lowering.proof import Proof, Violation
 
 MOST_PICTURES = 3
 """Pictures in one report; later violations are mostly consequences of the first."""

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from lowering.accumulate import accumulate
 from lowering.assign import assign
 from lowering.equivalence import same_values
-from lowering.hazards import HazardError, Proof, check
+from lowering.hazards import check
 from lowering.persist import persist
 from lowering.place import Depths, place
+from lowering.proof import HazardError, Proof
 from lowering.skew import Timing, skew
 from lowering.sync import sync
 from lowering.target import A2A3, Target

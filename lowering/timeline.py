@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from lowering.window import BEHIND, IN_FRONT, Mark, Moment
 
 if TYPE_CHECKING:
-    from lowering.hazards import Violation
+    from lowering.proof import Violation
 
 Lane = tuple[str, str]
 """(core, pipe)."""

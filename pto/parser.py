@@ -63,6 +63,7 @@ class Parser:
         self.at = 0
         self.params: dict[str, Param] = {}
         self.fifos: dict[str, Fifo] = {}
+        self.events: set[str] = set()
         self.buffers: set[str] = set()
         self.tiles = {name for line in self.lines for name in _defined_tiles(line.tokens)}
 
@@ -386,6 +387,9 @@ class Parser:
     def event(self, x: Line) -> Event:
         core = x.word(CORES, "core")
         name = x.next()
+        if name in self.events:
+            raise x.fail(f"event '{name}' is declared twice")
+        self.events.add(name)
         src = x.word(PIPES, "pipe")
         x.expect("->")
         dst = x.word(PIPES, "pipe")

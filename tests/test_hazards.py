@@ -29,7 +29,8 @@ from sync_bugs import PATTERNS, Pattern
 
 from lowering.happens_before import STILL_SET, Hit, Log, Run, State, decide
 from lowering.hazard_code import BARRIER, BARRIER_ALL, DRAIN, POP, PUSH, PUSH_DATA, RECORD, Code
-from lowering.hazards import HazardError, Oracle, check, check_unrolled, smallest_failing
+from lowering.hazards import Oracle, check, check_unrolled, smallest_failing
+from lowering.proof import HazardError
 from lowering.target import A2A3
 from pto.ir import Kernel, Loc, Ref, Row, all_rows, map_rows
 from pto.text import parse

@@ -21,8 +21,9 @@ import oracles
 import pytest
 
 from lowering import scheduled
-from lowering.hazards import Access, Violation, check, check_unrolled
+from lowering.hazards import check, check_unrolled
 from lowering.inputs import bind
+from lowering.proof import Access, Violation
 from pto.ir import Block, Branch, Const, Expr, Flag, Kernel, Loop, Queue, Ref, Row, evaluate
 from pto.text import parse
 

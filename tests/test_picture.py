@@ -28,7 +28,8 @@ from sync_bugs import PATTERNS
 
 from lowering import picture
 from lowering.cli import FAILED, GOOD, USAGE, main
-from lowering.hazards import Violation, check
+from lowering.hazards import check
+from lowering.proof import Violation
 from lowering.target import A2A3
 from lowering.timeline import Box, place, races
 from lowering.window import Mark, Moment

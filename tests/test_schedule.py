@@ -12,7 +12,8 @@ import pytest
 import pto
 from lowering import inputs, scheduled, sequential
 from lowering.equivalence import same_values
-from lowering.hazards import HazardError, check
+from lowering.hazards import check
+from lowering.proof import HazardError
 from lowering.schedule import NAMED, PASSES, options_for, schedule, stages
 from pto import Scalar, Tensor, Tile
 from pto.ir import Const, Kernel, Ref, Row, all_rows, binary, map_rows
