@@ -185,6 +185,11 @@ def _first_difference(got: Array, want: Array) -> str:
     return f"[{where}] is {got[at]} instead of {want[at]}"
 
 
+def blocks_for(kernel: Kernel, bound: Bound) -> int:
+    """Hardware blocks with two work items each, so that what one leaves behind meets the next."""
+    return max(1, min(TARGETS[kernel.target].block_num, -(-bound.items // 2)))
+
+
 def run(
     kernel: Kernel, bound: Bound, *, seeds: Iterable[int] = range(20), block_num: int | None = None
 ) -> dict[str, Array]:
@@ -196,9 +201,7 @@ def run(
     """
     if not is_scheduled(kernel):
         raise InputError(f"{kernel.name} is not scheduled: no row has a core")
-    orders = Orders(
-        kernel, bound, TARGETS[kernel.target].block_num if block_num is None else block_num
-    )
+    orders = Orders(kernel, bound, blocks_for(kernel, bound) if block_num is None else block_num)
     for bad in orders.differences(seeds):
         raise InterleavingError(bad.kind, f"{bad.message}\n  with --seed {bad.seed}")
     return orders.outputs

@@ -176,8 +176,10 @@ def accepted(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[st
     return {n: v for n, v in values.items() if n in parameters}
 
 
-def draw(kernel: Kernel, program: ir.Kernel, seed: int, texts: Sequence[str]) -> Arrays:
+def draw(kernel: Kernel, program: ir.Kernel, texts: Sequence[str]) -> Arrays:
     """The arrays of a random case, rounded to the types of the parameters.
+
+    ``texts`` are ``name=value`` options of the case; ``seed`` is one that every case has.
 
     Raises:
         InputError: when the kernel draws no case, or takes no such option.
@@ -185,12 +187,13 @@ def draw(kernel: Kernel, program: ir.Kernel, seed: int, texts: Sequence[str]) ->
     if kernel.draw_case is None:
         hint = "give --inputs case.npz, or define a case with @KERNEL.case"
         raise InputError(f"{kernel.name} draws no random case", hint=hint)
-    known, options = case_options(kernel), assignments(texts, "--case")
+    known, options = {"seed": 0, **case_options(kernel)}, assignments(texts, "--case")
     for name in options:
         if name not in known:
             message = f"the case of {kernel.name} has no option '{name}'"
             raise InputError(message, hint=close_to(name, known))
     values = {n: typed(v, known[n], n) for n, v in options.items()}
+    seed = int(values.pop("seed", 0))
     takes = accepted(kernel.draw_case, dict(program.statics) | values)
     with users_code(f"drawing a case of {kernel.name}"):
         drawn = kernel.draw_case(np.random.default_rng(seed), **takes)

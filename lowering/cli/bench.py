@@ -1,0 +1,135 @@
+"""``pto bench``: times of the tool, and of the JAX executor against hand-written JAX."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lowering.cli.options import (
+    GOOD,
+    Parser,
+    case_arguments,
+    options_of,
+    schedule_arguments,
+    scheduled,
+    title_of,
+)
+from lowering.programs import load, statics_of, traced
+from pto.errors import InputError
+from pto.kernel import Kernel
+
+if TYPE_CHECKING:
+    from lowering.bench import Call, Table
+    from lowering.schedule import Options
+
+
+def bench(args: argparse.Namespace) -> int:
+    """``pto bench``: times of the tool itself, and of the JAX executor against hand-written JAX."""
+    from lowering import bench as tables
+    from pto.kernels import SHIPPED
+
+    tables.visible_devices()
+    names = args.kernels or list(SHIPPED)
+    earlier = _read_times(args.against)
+    found: dict[str, float] = {}
+    for name in names:
+        table = _tool_times(args, name, earlier)
+        found |= {line.name: line.after for line in table.lines}
+        print(f"{table}\n", flush=True)
+        if not args.no_jax:
+            for table in _jax_times(args, name):
+                print(f"{table}\n", flush=True)
+    if args.save:
+        import json
+
+        from lowering.files import write_all
+
+        write_all({args.save: json.dumps(found, indent=2).encode() + b"\n"})
+    return GOOD
+
+
+def _read_times(path: Path | None) -> dict[str, float]:
+    if path is None:
+        return {}
+    import json
+
+    try:
+        return {str(n): float(t) for n, t in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} holds no times: {error}", hint="write it with --save") from None
+
+
+def _tool_times(args: argparse.Namespace, name: str, earlier: Mapping[str, float]) -> Table:
+    """trace, schedule, check and emit; before: what ``--against`` holds, or the plainest schedule."""
+    from lowering import bench as tables
+    from lowering.progress import progress
+
+    after = _stages(args, name, options_of(args))
+    with progress(f"timing the tool on {name}"):
+        if args.against:
+            found = tables.compare(f"{name}, {title_of(args)}", {}, after, args.rounds)
+            lines = tuple(tables.Line(x.name, earlier.get(x.name), x.after) for x in found.lines)
+            return tables.Table(found.title, lines, found.rounds, (f"before: {args.against}",))
+        from lowering.schedule import options_for
+
+        before = _stages(args, name, options_for("serial"))
+        return tables.compare(
+            f"{name}, before: schedule serial, after: {title_of(args)}", before, after, args.rounds
+        )
+
+
+def _stages(args: argparse.Namespace, name: str, options: Options) -> dict[str, Call]:
+    """The stages of one kernel as calls that can be timed."""
+    from lowering import ascend, hazards
+    from lowering.equivalence import same_values
+    from lowering.schedule import schedule, stages
+
+    program = load(name)
+    kernel = traced(program, statics_of(program, args.static))
+    done = schedule(kernel, options).kernel
+    made = dict(stages(kernel, options))
+
+    def passes() -> None:
+        for _ in stages(kernel, options):
+            pass
+
+    calls: dict[str, Call] = {
+        "schedule": passes,
+        "values": lambda: same_values(made["persist"], done),
+        "check": lambda: hazards.check(done),
+        "emit": lambda: ascend.emit(done),
+    }
+    if isinstance(program, Kernel):
+        statics = statics_of(program, args.static)
+        calls = {"trace": lambda: program.trace(**statics), **calls}
+    return {f"{name} {stage}": call for stage, call in calls.items()}
+
+
+def _jax_times(args: argparse.Namespace, name: str) -> list[Table]:
+    from lowering import bench as tables
+    from lowering import cases
+    from lowering.progress import progress
+    from pto.kernels.baselines import BASELINES
+
+    program = load(name)
+    kernel = traced(program, statics_of(program, args.static))
+    if not isinstance(program, Kernel) or program.draw_case is None:
+        return []
+    texts = args.case or [""]
+    with progress(f"timing JAX on {name}"):
+        drawn = {t or "default case": cases.draw(program, kernel, [t] if t else []) for t in texts}
+        opponents = BASELINES.get(program.name, {})
+        return tables.against_hand(scheduled(args, kernel), drawn, opponents, args.rounds)
+
+
+def bench_arguments(command: Parser) -> None:
+    add = command.add_argument
+    add("kernels", metavar="KERNEL", nargs="*", help="default: every shipped kernel")
+    schedule_arguments(command)
+    case_arguments(command)
+    add("--rounds", type=int, default=10, metavar="N", help="default 10")
+    add("--no-jax", action="store_true", help="only the tool itself")
+    add("--save", type=Path, metavar="FILE", help="keep the tool's times")
+    add("--against", type=Path, metavar="FILE", help="kept times to compare with")

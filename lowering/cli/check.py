@@ -1,0 +1,186 @@
+"""``pto check``: the proof of a schedule, drawn where it fails, and what it rests on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lowering.assumptions import READINGS
+from lowering.cli.options import (
+    FAILED,
+    GOOD,
+    Parser,
+    kernel_arguments,
+    load_traced,
+    one_of,
+    options_of,
+    print_json,
+    scheduled,
+)
+from lowering.programs import is_scheduled
+from lowering.proof import HazardError, Proof
+from pto import ir
+from pto.errors import InputError, PtoError
+
+EACH = "each"
+
+
+def check(args: argparse.Namespace) -> int:
+    """``pto check``: the proof of one schedule, or with ``--all`` a table of all of them."""
+    from lowering.files import check_writable
+
+    _, kernel = load_traced(args)
+    if args.all and args.assume:
+        raise InputError("--all and --assume: give one of the two")
+    if args.svg and (args.all or EACH in args.assume):
+        raise InputError("--svg draws the failure of one proof; this asks for several")
+    if args.svg:
+        check_writable(args.svg)
+    if args.all:
+        return _check_all(args, kernel)
+    if EACH in args.assume:
+        return _check_each_reading(args, kernel)
+    proof, notes = prove(args, kernel, args.assume)
+    if args.json:
+        print_json(_proof_facts(kernel, proof) | {"notes": notes})
+    else:
+        print("\n".join([proof.report(), *(f"  {note}" for note in notes)]))
+    if args.svg:
+        print(_draw(args.svg, proof), file=sys.stderr if args.json else sys.stdout)
+    return GOOD if proof.ok else FAILED
+
+
+def _draw(path: Path, proof: Proof) -> str:
+    """Writes the picture of the first violation that has one; says what was done."""
+    from lowering import picture
+    from lowering.files import write_all
+
+    if proof.ok:
+        return "nothing to draw: the schedule is proven"
+    drawn = picture.pictured(proof.violations)
+    if not drawn:
+        return "nothing to draw: it failed before any row ran"
+    write_all({path: picture.svg(drawn[0]).encode()})
+    return f"wrote {path}"
+
+
+def prove(
+    args: argparse.Namespace, kernel: ir.Kernel, assume: Sequence[str] = ()
+) -> tuple[Proof, tuple[str, ...]]:
+    """The proof of the text as it is, or of the schedule asked for; and what the schedule reached."""
+    from lowering import hazards
+    from lowering.schedule import schedule
+
+    if is_scheduled(kernel):
+        return hazards.check(scheduled(args, kernel), assume=assume), kernel.notes
+    try:
+        done = schedule(kernel, options_of(args))
+    except HazardError as error:
+        return error.proof, ()
+    proof = hazards.check(done.kernel, assume=assume) if assume else done.proof
+    return proof, done.kernel.notes
+
+
+def _proof_facts(kernel: ir.Kernel, proof: Proof) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {"kernel": kernel.name, "proven": proof.ok} | asdict(proof)
+
+
+def _check_all(args: argparse.Namespace, kernel: ir.Kernel) -> int:
+    from lowering.progress import progress
+    from lowering.schedule import NAMED
+
+    if is_scheduled(kernel):
+        raise InputError(f"{args.kernel} is scheduled already; --all has nothing to choose from")
+    with progress(f"proving the schedules of {kernel.name}"):
+        lines = [_line(kernel, name, ahead) for name in NAMED for ahead in (1, 2)]
+    if args.json:
+        print_json(lines)
+    else:
+        print(f"{kernel.name}, every schedule at lookahead 1 and 2")
+        for line in lines:
+            print(f"  {line['schedule']:9} lookahead {line['lookahead']}  {_verdict(line)}")
+    return GOOD if all(line["proven"] for line in lines) else FAILED
+
+
+def _verdict(line: Mapping[str, Any]) -> str:
+    if line["proven"]:
+        return f"proven   {line['states']} states explored"
+    return f"refused  {line['message'].splitlines()[0]}"
+
+
+def _line(kernel: ir.Kernel, name: str, lookahead: int) -> dict[str, Any]:
+    """One schedule: proven with what was found out, or refused with the reason."""
+    from lowering.schedule import options_for, schedule
+
+    line: dict[str, Any] = {"schedule": name, "lookahead": lookahead}
+    try:
+        return line | _proof_facts(
+            kernel, schedule(kernel, options_for(name, lookahead=lookahead)).proof
+        )
+    except HazardError as error:
+        return line | _proof_facts(kernel, error.proof)
+    except PtoError as error:
+        return line | {"kernel": kernel.name, "proven": False, "message": str(error)}
+
+
+def _check_each_reading(args: argparse.Namespace, kernel: ir.Kernel) -> int:
+    """One line per reading of the machine: what the proof assumes, and what holds without it."""
+    from dataclasses import asdict
+
+    from lowering import hazards
+    from lowering.assumptions import READINGS
+
+    if len(args.assume) > 1:
+        raise InputError(f"--assume {EACH} stands alone: it tries every reading by itself")
+    program = scheduled(args, kernel)
+    proofs = {name: hazards.check(program, assume=[name]) for name in READINGS}
+    base = hazards.check(program)
+    if args.json:
+        facts = [asdict(r) | _proof_facts(kernel, proofs[r.name]) for r in READINGS.values()]
+        print_json({"as assumed": _proof_facts(kernel, base), "readings": facts})
+        return GOOD if base.ok else FAILED
+    print(base.message)
+    for reading in READINGS.values():
+        place = f"MACHINE.md {reading.place}, {reading.confidence}"
+        print(f"\n{reading.name}  ({place})")
+        print(f"  assumed   {reading.assumed}")
+        print(f"  instead   {reading.instead}")
+        print(f"  then      {_still(proofs[reading.name])}")
+    return GOOD if base.ok else FAILED
+
+
+def _still(proof: Proof) -> str:
+    """What a proof says in one line."""
+    if proof.ok:
+        return f"proven all the same, {proof.states} states explored"
+    if proof.refused:
+        return f"cannot be decided: {proof.refused}"
+    kinds = Counter(v.kind for v in proof.violations)
+    first = proof.violations[0]
+    where = f" of {first.buffer}" if first.buffer else f" of {first.text.split(':')[0]}"
+    counts = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+    return f"not proven: {counts}; the first a {first.kind}{where}"
+
+
+def check_arguments(command: Parser) -> None:
+    kernel_arguments(command)
+    command.add_argument(
+        "--all", action="store_true", help="every named schedule, lookahead 1 and 2"
+    )
+    command.add_argument(
+        "--assume",
+        action="append",
+        type=one_of((*READINGS, EACH)),
+        default=[],
+        metavar="READING",
+        help=f"another reading of the machine, may come several times: {', '.join(READINGS)}; "
+        f"{EACH}: one line for every one of them",
+    )
+    command.add_argument("--svg", type=Path, metavar="FILE.svg", help="a picture of what fails")
+    command.add_argument("--json", action="store_true", help="for machines")

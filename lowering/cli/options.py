@@ -1,0 +1,152 @@
+"""What the commands share: exit statuses, options of a schedule, loading a program.
+
+In: parsed arguments.  Out: programs, schedules and options, or one clear error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from lowering.programs import Program, close_to, is_scheduled, load, statics_of, traced
+from pto import ir
+from pto.errors import InputError
+
+if TYPE_CHECKING:
+    from lowering.schedule import Options
+
+GOOD, FAILED, USAGE = 0, 1, 2
+EXECUTORS = ("sequential", "numpy", "adversarial", "jax")
+LOAD_AT = ("first", "after_move", "after_push")
+OPTION_FLAGS = (
+    "lookahead",
+    "prefetch",
+    "load_at",
+    "drain",
+    "local_depth",
+    "l0_depth",
+    "fifo_depth",
+)
+
+# ---------------------------------------------------------------------------------- schedules
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    """The schedule options that the command line asks for.
+
+    Raises:
+        InputError: for a schedule that has no such name.
+        ScheduleError: for a number that makes no sense.
+    """
+    from lowering.schedule import NAMED, options_for
+
+    name = args.schedule or "best"
+    if name not in NAMED:
+        raise InputError(f"no schedule is called '{name}'", hint=close_to(name, NAMED))
+    return options_for(name, **{flag: getattr(args, flag) for flag in OPTION_FLAGS})
+
+
+def _asks_for_schedule(args: argparse.Namespace) -> bool:
+    return any(getattr(args, flag) is not None for flag in ("schedule", *OPTION_FLAGS))
+
+
+def title_of(args: argparse.Namespace) -> str:
+    return f"schedule {args.schedule or 'best'}"
+
+
+def load_traced(args: argparse.Namespace) -> tuple[Program, ir.Kernel]:
+    """The program that the command names, and its traced form (or the text as it is)."""
+    program = load(args.kernel)
+    return program, traced(program, statics_of(program, args.static))
+
+
+def scheduled(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
+    """The proven schedule; a program that is scheduled already stays as it is, unproven.
+
+    Raises:
+        HazardError: when the proof fails.
+        InputError: when a schedule is asked for that the text already has.
+    """
+    if is_scheduled(kernel):
+        if _asks_for_schedule(args):
+            raise InputError(f"{args.kernel} is scheduled already; no schedule can be chosen")
+        return kernel
+    from lowering.schedule import schedule
+
+    return schedule(kernel, options_of(args)).kernel
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{n}={v}" for n, v in values.items())
+
+
+def fields_of(options: Options) -> dict[str, Any]:
+    return {flag: getattr(options, flag) for flag in OPTION_FLAGS}
+
+
+def print_json(value: object) -> int:
+    import json
+
+    print(json.dumps(value, indent=2))
+    return GOOD
+
+
+# ---------------------------------------------------------------------------------- arguments
+
+
+class Parser(argparse.ArgumentParser):
+    """One line per mistake, as everywhere else."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}\n  help: {self.prog} --help", file=sys.stderr)
+        raise SystemExit(USAGE)
+
+
+def one_of(known: Sequence[str]) -> Callable[[str], str]:
+    """The type of an option that takes one of ``known``."""
+
+    def chosen(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(f"'{text}' is none of {', '.join(known)}")
+        return text
+
+    return chosen
+
+
+def kernel_arguments(command: Parser) -> None:
+    what = "a shipped name, module:function, file.py:function or FILE.ptoir"
+    command.add_argument("kernel", metavar="KERNEL", help=what)
+    schedule_arguments(command)
+
+
+def schedule_arguments(command: Parser) -> None:
+    add = command.add_argument
+    add(
+        "-D",
+        dest="static",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a static parameter",
+    )
+    add("--schedule", metavar="NAME", help="serial, prefetch, repair or best (the default)")
+    add("--lookahead", type=int, metavar="N", help="steps the first stage of a core runs ahead")
+    add("--prefetch", type=int, metavar="N", help="steps a load runs ahead of its use")
+    add("--load-at", type=one_of(LOAD_AT), metavar="WHERE", help=f"of a load: {', '.join(LOAD_AT)}")
+    add("--drain", action=argparse.BooleanOptionalAction, help="drain FIX before every record")
+    add("--local-depth", type=int, metavar="N", help="ring slots in L1 and UB")
+    add("--l0-depth", type=int, metavar="N", help="ring slots in L0")
+    add("--fifo-depth", type=int, metavar="N", help="ring slots in GM (0: as many as needed)")
+
+
+def case_arguments(command: Parser) -> None:
+    add = command.add_argument
+    add(
+        "--case",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="an option of the random case, or its seed (default 0)",
+    )

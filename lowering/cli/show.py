@@ -1,0 +1,117 @@
+"""``pto list`` and ``pto show``: what there is, and one program at one stage."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lowering.cli.options import (
+    EXECUTORS,
+    GOOD,
+    Parser,
+    fields_of,
+    kernel_arguments,
+    load_traced,
+    options_of,
+    print_json,
+    scheduled,
+    settings,
+)
+from lowering.programs import Program, case_options, close_to, is_scheduled
+from pto import ir
+from pto.errors import InputError
+from pto.kernel import Kernel
+from pto.text import print_kernel
+
+SOURCE, TRACED, SCHEDULED = "source", "traced", "scheduled"
+
+
+def list_kernels(args: argparse.Namespace) -> int:
+    """``pto list``: the shipped kernels with all that can be set, and the named schedules."""
+    from lowering.schedule import NAMED
+    from pto.kernels import SHIPPED
+
+    kernels = [_facts(k) for k in SHIPPED.values()]
+    if args.json:
+        schedules = {name: fields_of(o) for name, o in NAMED.items()}
+        return print_json({"kernels": kernels, "schedules": schedules, "executors": EXECUTORS})
+    for k in kernels:
+        print("\n".join(_listed(k)), end="\n\n")
+    for name, options in NAMED.items():
+        print(f"schedule {name:9} {settings(fields_of(options))}")
+    return GOOD
+
+
+def _facts(kernel: Kernel) -> dict[str, Any]:
+    return {
+        "name": kernel.name,
+        "summary": (kernel.__doc__ or "").strip().split("\n")[0],
+        "parameters": kernel.signature,
+        "grid": kernel.grid,
+        "statics": kernel.statics,
+        "case": case_options(kernel),
+        "oracle": kernel.oracle is not None,
+    }
+
+
+def _listed(facts: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{facts['name']}"
+    yield f"  {facts['summary']}"
+    width = max(len(n) for n in facts["parameters"])
+    for name, kind in facts["parameters"].items():
+        yield f"    {name:{width}}  {kind}"
+    yield f"  grid {facts['grid']}"
+    yield f"  -D     {settings(facts['statics'])}"
+    if facts["case"]:
+        yield f"  --case {settings(facts['case'])}"
+
+
+def list_arguments(command: Parser) -> None:
+    command.add_argument("--json", action="store_true", help="for machines")
+
+
+def show(args: argparse.Namespace) -> int:
+    """``pto show``: the program at one stage, as text that ``pto check`` reads back."""
+    program, kernel = load_traced(args)
+    if args.stage == SOURCE:
+        print(_source(program, args.kernel).rstrip("\n"))
+    else:
+        print(print_kernel(at_stage(args, kernel)).rstrip("\n"))
+    return GOOD
+
+
+def at_stage(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
+    """``kernel`` after the pass called ``args.stage``.
+
+    Raises:
+        InputError: for an unknown stage, or one that a scheduled text is past.
+    """
+    from lowering.schedule import PASSES, stages
+
+    known = [SOURCE, TRACED, *(name for name, _ in PASSES), SCHEDULED]
+    if args.stage not in known:
+        raise InputError(f"no stage is called '{args.stage}'", hint=close_to(args.stage, known))
+    if args.stage == SCHEDULED:
+        return scheduled(args, kernel)
+    if is_scheduled(kernel):
+        raise InputError(f"{args.kernel} is scheduled already; it has no stage '{args.stage}'")
+    if args.stage == TRACED:
+        return kernel
+    return next(k for name, k in stages(kernel, options_of(args)) if name == args.stage)
+
+
+def _source(program: Program, what: str) -> str:
+    if isinstance(program, ir.Kernel):
+        return Path(what).read_text(encoding="utf-8")
+    import inspect
+
+    return inspect.getsource(program.function)
+
+
+def show_arguments(command: Parser) -> None:
+    kernel_arguments(command)
+    command.add_argument(
+        "--stage", default=SCHEDULED, help="source, traced, the name of a pass, scheduled (default)"
+    )
