@@ -51,7 +51,7 @@ test: lint
 	@$(BIN)/pytest -q
 
 sweep: $(READY)
-	@$(BIN)/pytest -q -m sweep
+	@$(BIN)/pytest -q -s -m sweep
 
 bench: $(READY)
 	@$(BIN)/pto bench $(KERNEL) --rounds 20 --case batch=16,context=8192,ragged=false --case batch=16,context=8192

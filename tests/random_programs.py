@@ -1,6 +1,6 @@
 """Random synchronised programs as a person might write them below the scheduler, right and wrong.
 
-``draw(seed)`` gives a scheduled kernel: a right program from a random choice of hand-overs, loops,
+``draw`` gives a scheduled kernel, from a seed or a random number generator: a right program from a random choice of hand-overs, loops,
 branches and cores, with up to three random mistakes (``tests/mutants.py``) on top.  Its scalar
 parameters ``n`` and ``k`` are trip counts, ``go`` decides a branch.
 """
@@ -162,15 +162,15 @@ def product(d: Draft, index: str) -> None:
 PARTS = (load_and_use, load_and_use, fill_and_store, loaded_before, product)
 
 
-def draw(seed: int) -> tuple[Kernel, str]:
+def draw(source: int | random.Random) -> tuple[Kernel, str]:
     """(program, what was done to it): the same for the same seed."""
-    rng = random.Random(seed)
+    rng = random.Random(source) if isinstance(source, int) else source
     d = Draft(rng)
     nested = rng.random() < 0.2
     index = "u" if nested or rng.random() < 0.7 else "i"
     for part in rng.sample(PARTS, rng.choice([1, 1, 2])):
         part(d, index)
-    kernel = parse(_text(d, nested, rng), f"random{seed}.ptoir")
+    kernel = parse(_text(d, nested, rng), "random.ptoir")
     mistakes = []
     for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
         single = {f"{b.name}: depth 2" for b in kernel.buffers if b.depth == 1}  # not legal text

@@ -1,14 +1,20 @@
-"""Random kernels through the whole scheduler: proven, and the bits of the traced program."""
+"""Random kernels through the whole scheduler: proven, and the bits of the traced program, in program
+order and in adversarial orders of the pipes."""
 
 from __future__ import annotations
+
+import random
 
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from random_kernels import draw
 
 import pto
 from lowering import inputs, scheduled, sequential
+from lowering.adversarial import Orders
 from lowering.schedule import Options, options_for, schedule
 
 NARROW = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
@@ -22,10 +28,10 @@ PLANS = (
 )
 
 
-def run_one(seed: int, plans: tuple[Options, ...]) -> bool:
+def run_one(source: int | random.Random, plans: tuple[Options, ...], seeds: range) -> bool:
     """False if the kernel needs more than the target has, which must be said."""
-    kernel, make = draw(seed)
-    arrays = make(np.random.default_rng(seed))
+    kernel, make = draw(source)
+    arrays = make(np.random.default_rng(0))
     arrays["pages"] = arrays["pages"].astype(NARROW[str(kernel.statics["dtype"])])
     traced = kernel.trace()
     assert pto.parse(pto.print_kernel(traced)) == traced
@@ -36,18 +42,23 @@ def run_one(seed: int, plans: tuple[Options, ...]) -> bool:
         except pto.CapacityError:
             return False
         assert pto.parse(pto.print_kernel(program)) == program
-        got = scheduled.run(program, inputs.bind(program, arrays), block_num=2)["out"]
-        assert got.tobytes() == want.tobytes(), (seed, options)
+        bound = inputs.bind(program, arrays)
+        got = scheduled.run(program, bound, block_num=2)["out"]
+        assert got.tobytes() == want.tobytes(), options
+        orders = Orders(program, bound, 2)
+        assert not list(orders.differences(seeds)), options
+        assert orders.outputs["out"].tobytes() == want.tobytes(), options
     return True
 
 
-def test_random_kernels() -> None:
-    done = sum(run_one(seed, (PLANS[seed % len(PLANS)],)) for seed in range(60))
-    assert done >= 50
+@settings(max_examples=50, derandomize=True, deadline=None, database=None)
+@given(st.randoms(use_true_random=False), st.sampled_from(PLANS), st.integers(0, 100))
+def test_random_kernels(rng: random.Random, plan: Options, seed: int) -> None:
+    run_one(rng, (plan,), range(seed, seed + 3))
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("first", range(0, 600, 50))
 def test_many_random_kernels(first: int) -> None:
-    done = sum(run_one(seed, PLANS) for seed in range(first, first + 50))
+    done = sum(run_one(seed, PLANS, range(3)) for seed in range(first, first + 50))
     assert done >= 40

@@ -17,8 +17,15 @@ from lowering.cli.options import (
     title_of,
 )
 from lowering.programs import load, statics_of, traced
+from pto import ir
 from pto.errors import InputError
 from pto.kernel import Kernel
+
+LONG = 4096
+"""Iterations of the plain run of the proof, nothing merged."""
+
+ORDERS = 20
+"""Random orders of the pipes, with data."""
 
 if TYPE_CHECKING:
     from lowering.bench import Call, Table
@@ -99,12 +106,25 @@ def _stages(args: argparse.Namespace, name: str, options: Options) -> dict[str, 
         "schedule": passes,
         "values": lambda: same_values(made["persist"], done),
         "check": lambda: hazards.check(done),
+        f"check of {LONG} iterations": lambda: hazards.check_unrolled(done, [LONG]),
         "emit": lambda: ascend.emit(done),
     }
     if isinstance(program, Kernel):
         statics = statics_of(program, args.static)
         calls = {"trace": lambda: program.trace(**statics), **calls}
+        if program.draw_case is not None:
+            calls[f"{ORDERS} interleavings"] = _orders(program, kernel, done)
     return {f"{name} {stage}": call for stage, call in calls.items()}
+
+
+def _orders(program: Kernel, kernel: ir.Kernel, done: ir.Kernel) -> Call:
+    """The default case on one block, in program order and in random orders of the pipes."""
+    from lowering import cases
+    from lowering.adversarial import Orders
+    from lowering.inputs import bind
+
+    bound = bind(done, cases.draw(program, kernel, []))
+    return lambda: list(Orders(done, bound, 1).differences(range(ORDERS)))
 
 
 def _jax_times(args: argparse.Namespace, name: str) -> list[Table]:
