@@ -36,9 +36,11 @@ from lowering.assumptions import (
 from lowering.hazard_code import (
     BARRIER,
     BARRIER_ALL,
+    COMPARE,
     DRAIN,
     ENTER,
     HEAD,
+    LETTERS,
     LONG,
     NEXT,
     POP,
@@ -50,7 +52,10 @@ from lowering.hazard_code import (
     Code,
     Effect,
     Instruction,
+    Relation,
+    Threshold,
     Variable,
+    settled,
 )
 from pto.ir import evaluate
 
@@ -59,7 +64,8 @@ UNKNOWN = 1 << 60
 
 Clock = list[int]
 Need = tuple[str, int, int, int, int]
-"""A decision to take: ('loop', number, entry, step, instance) or ('test', number, instance, 0, 0);
+"""A decision to take: ('loop', number, entry, step, instance), ('test', number, instance, 0, 0) or
+('count', number of a test, instance, least, 0): is the trip count that it is about above ``least``;
 an instance is the iteration of the loop that the trip count or test depends on."""
 
 
@@ -100,7 +106,7 @@ class State:
     """Everything that the future of the execution depends on."""
 
     __slots__ = (
-        "clock", "count", "data", "decided", "entry", "flag", "free", "gm", "group", "last_wait", "pc",
+        "clock", "count", "data", "decided", "entry", "flag", "free", "gm", "group", "last", "last_wait", "pc",
         "popped", "pushed", "reader", "slot", "step", "tensor", "tests", "total", "trips", "writer", "written",
     )  # fmt: skip
 
@@ -116,6 +122,7 @@ class State:
         self.trips = [[UNKNOWN] * loops, [UNKNOWN] * loops]
         self.total = [[0] * loops, [0] * loops]
         self.entry = [[0] * loops, [0] * loops]
+        self.last = [[0] * loops, [0] * loops]  # trip counts of the last entries
         self.clock: list[Clock] = [[0] * pipes for _ in range(pipes)]
         self.count = [0] * pipes
         self.flag: list[tuple[Clock, ...]] = [()] * len(code.flags)
@@ -135,7 +142,7 @@ class State:
         self.gm = [0] * pipes
         self.tensor: dict[int, tuple[tuple[tuple[int, ...], int], ...]] = {}
         self.decided: dict[tuple[int, int], tuple[int, bool]] = {}
-        self.group: dict[tuple[int, int], int] = {}
+        self.group: dict[tuple[int, int], tuple[int, bool]] = {}
         self.tests: dict[tuple[int, int], bool] = {}
 
     def fork(self) -> State:
@@ -143,12 +150,13 @@ class State:
         new = State.__new__(State)
         new.step, new.trips = [x[:] for x in self.step], [x[:] for x in self.trips]
         new.total, new.entry = [x[:] for x in self.total], [x[:] for x in self.entry]
+        new.last = [x[:] for x in self.last]
         for name in _FLAT:
             setattr(new, name, getattr(self, name).copy())
         return new
 
 
-_FLAT = tuple(n for n in State.__slots__ if n not in ("step", "trips", "total", "entry"))
+_FLAT = tuple(n for n in State.__slots__ if n not in ("step", "trips", "total", "entry", "last"))
 
 
 class Run:
@@ -206,7 +214,7 @@ class Run:
                         continue
                 variables = ins[4]
                 known: int | tuple[int, ...]
-                if len(variables) == 1:  # nearly every row
+                if len(variables) == 1 and variables[0][0] < 2:  # nearly every row
                     is_total, where, offset, modulus, exact = variables[0]
                     known = step[where] - offset + (total[where] if is_total else 0)
                     if known >= exact:
@@ -251,18 +259,23 @@ class Run:
 
     def _values(self, c: int, variables: tuple[Variable, ...]) -> tuple[int, ...]:
         """The classes of the counters that decide what a row touches."""
-        step, total = self.state.step[c], self.state.total[c]
         found = []
-        for is_total, where, offset, modulus, exact in variables:
-            v = step[where] - offset + (total[where] if is_total else 0)
+        for letter, where, offset, modulus, exact in variables:
+            v = self._counter(c, letter, where, offset)
             found.append(v if v < exact else exact + (v - exact) % modulus)
         return tuple(found)
+
+    def _counter(self, c: int, letter: int, loop: int, offset: int) -> int:
+        """The value of ``i#L``, ``u#L`` or ``n#L``."""
+        state = self.state
+        if letter == 2:
+            return state.last[c][loop]
+        return state.step[c][loop] - offset + (state.total[c][loop] if letter else 0)
 
     def _effect(self, ins: Instruction, known: int | tuple[int, ...]) -> Effect:
         classes = known if isinstance(known, tuple) else (known,) * len(ins[4])
         values = {
-            f"{'u' if v[0] else 'i'}#{v[1]}": value
-            for v, value in zip(ins[4], classes, strict=True)
+            f"{LETTERS[v[0]]}#{v[1]}": value for v, value in zip(ins[4], classes, strict=True)
         }
         effect = self.code.effect(self.code.steps[ins[1]], values)
         ins[8][known] = effect
@@ -296,6 +309,7 @@ class Run:
     def _leave(self, c: int, loop: int, n: int) -> None:
         state, entry = self.state, self.state.entry[c][loop]
         state.total[c][loop] += n
+        state.last[c][loop] = n
         state.step[c][loop] = -1
         state.trips[c][loop] = UNKNOWN
         state.entry[c][loop] += 1
@@ -320,15 +334,40 @@ class Run:
         test = self.code.tests[number]
         if test.known:
             values = {}
-            for is_total, where, off, *_ in variables:
-                v = state.step[c][where] - off + (state.total[c][where] if is_total else 0)
-                values[f"{'u' if is_total else 'i'}#{where}"] = v
+            for letter, where, off, *_ in variables:
+                values[f"{LETTERS[letter]}#{where}"] = self._counter(c, letter, where, off)
             return 1 if bool(evaluate(test.expr, lambda n: values[n])) == wanted else 2
-        key = (number, self.instance(c, test.scope, offset if test.scope == loop else -1))
+        if isinstance(test.about, Relation):
+            return self._related(c, test.about, wanted, loop, offset)
+        instance = self.instance(c, test.scope, offset if test.scope == loop else -1)
+        if isinstance(test.about, Threshold):
+            about = test.about
+            least, exact = known_count(self.code, state, about.group, instance)
+            near = about.sign * least + about.shift
+            if not exact and not settled(about.op, near, about.sign):
+                self.needs[c] = ("count", number, instance, least, 0)
+                return 0
+            return 1 if COMPARE[about.op](near) == wanted else 2
+        key = (number, instance)
         if key not in state.tests:
             self.needs[c] = ("test", *key, 0, 0)
             return 0
         return 1 if state.tests[key] == wanted else 2
+
+    def _related(self, c: int, r: Relation, wanted: bool, loop: int, offset: int) -> int:
+        """A test of a counter against its trip count, which may have to be decided further first."""
+        state = self.state
+        i = state.step[c][r.loop] - (offset if r.loop == loop else self.code.loops[r.loop].high)
+        n, entry = state.trips[c][r.loop], state.entry[c][r.loop]
+        least, exact = state.decided.get((r.loop, entry), (0, False))
+        if n != UNKNOWN:
+            least, exact = n, True
+        near = r.sign * (i - least) + r.shift
+        if exact or settled(r.op, near, -r.sign):
+            return 1 if COMPARE[r.op](near) == wanted else 2
+        scope = self.code.loops[r.loop].scope
+        self.needs[c] = ("loop", r.loop, entry, least, self.instance(c, scope))
+        return 0
 
     # rows
 
@@ -700,10 +739,30 @@ def decide(code: Code, state: State, need: Need, choice: bool) -> None:
     kind, number, which, step, instance = need
     if kind == "test":
         state.tests[number, which] = choice
+    elif kind == "count":
+        about = code.tests[number].about
+        assert isinstance(about, Threshold)
+        _count(code, state, about.group, which, step + choice, not choice)
     elif choice:
         state.decided[number, which] = (step + 1, False)
+        loop = code.loops[number]
+        if loop.reused:
+            _count(code, state, loop.group, instance, step + 1, False)
     else:
         state.decided[number, which] = (step, True)
         loop = code.loops[number]
         if loop.reused:
-            state.group[loop.group, instance] = step
+            _count(code, state, loop.group, instance, step, True)
+
+
+def _count(code: Code, state: State, group: int, instance: int, least: int, exact: bool) -> None:
+    """Notes that the loops of ``group`` run ``least`` times, or at least so often; from the cap of
+    the group on, trip counts are not told apart."""
+    cap, known = code.caps[group], known_count(code, state, group, instance)
+    if not known[1]:
+        state.group[group, instance] = max(known, (min(least, cap), exact or least >= cap))
+
+
+def known_count(code: Code, state: State, group: int, instance: int) -> tuple[int, bool]:
+    """(least, exact): what is decided of the trip count of the loops of ``group``."""
+    return state.group.get((group, instance), (code.floors[group], False))

@@ -12,13 +12,13 @@ Non-goals: order and time (``lowering/happens_before.py``), reports (``lowering/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import lcm
 from typing import Any
 
 from lowering.hazard_places import MEMORY_OF, Places
-from lowering.regions import Region, region_of
+from lowering.regions import INFINITE, Region, Terms, region_of, terms_of
 from lowering.target import Target
 from lowering.tensor_conflicts import tensor_conflicts
 from pto.ir import (
@@ -38,6 +38,7 @@ from pto.ir import (
     Var,
     View,
     Word,
+    binary,
     evaluate,
     names_in,
     substitute,
@@ -48,6 +49,14 @@ from pto.text import expr
 ROW, HEAD, NEXT, ENTER, GUARD, RANGE = range(6)
 PLAIN, PUSH, PUSH_DATA, RECORD, POP, BARRIER, BARRIER_ALL, DRAIN = range(8)
 KINDS = {"push": PUSH, "push_data": PUSH_DATA, "record": RECORD, "pop": POP, "drain": DRAIN}
+COMPARE: dict[str, Callable[[int], bool]] = {
+    "<": lambda d: d < 0,
+    "<=": lambda d: d <= 0,
+    "==": lambda d: d == 0,
+    "!=": lambda d: d != 0,
+}
+"""Comparisons, of a difference with 0."""
+
 LONG = 32
 """A loop of at most so many constant iterations is simply run."""
 
@@ -85,21 +94,56 @@ class LoopCode:
     scope: int = -1
     reused: bool = False
     cores: list[int] = field(default_factory=list)
+    guards: tuple[tuple[Expr, bool], ...] = ()
 
     @property
     def span(self) -> int:
         return self.high - self.low
 
 
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """``sign * (i - n) + shift  op  0``: iteration ``i`` of ``loop`` against its trip count ``n``."""
+
+    loop: int
+    sign: int
+    shift: int
+    op: str
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """``sign * n + shift  op  0``: the trip count ``n`` of the loops of ``group`` against a constant."""
+
+    group: int
+    sign: int
+    shift: int
+    op: str
+
+    @property
+    def decided_from(self) -> int:
+        """The outcome is one for all trip counts from here on, at least 1."""
+        return max(1 - self.sign * self.shift, 1)
+
+
+def settled(op: str, near: int, sign: int) -> bool:
+    """``d op 0`` has one outcome for d = near, near + sign, near + 2 sign, ..."""
+    if op in ("==", "!="):
+        return sign * near > 0
+    return COMPARE[op](near) == COMPARE[op](near + sign * INFINITE)
+
+
 @dataclass(slots=True)
 class Test:
-    """A branch test: decided by loop counters (``known``), or free but equal for equal scalars."""
+    """A branch test: decided by loop counters (``known``), by a trip count (``about``), or free but
+    equal for equal scalars."""
 
     number: int
     expr: Expr
     scope: int
     known: bool
-    variables: tuple[Variable, ...] = ()
+    about: Relation | Threshold | None = None
+    at: list[int] = field(default_factory=list)
 
 
 Instruction = tuple[Any, ...]
@@ -114,11 +158,13 @@ Effect = tuple[
 """(flags waited for, (atom, slot) read, (atom, slot) written, flags set)."""
 
 Variable = tuple[int, int, int, int, int]
-"""(1 if it is the running total, loop, offset from the step to the iteration, modulus, exact)."""
+"""(place of its letter in ``LETTERS``, loop, offset from the step to the iteration, modulus, exact)."""
 
+LETTERS = "iun"
 Values = dict[str, int]
 Counters = dict[str, Counter]
-"""Counters by name: ``i#L`` the iteration of loop L, ``u#L`` its running total."""
+"""Counters by name: ``i#L`` the iteration of loop L, ``u#L`` its running total, ``n#L`` the trip
+count of its last entry."""
 
 
 @dataclass(slots=True)
@@ -131,6 +177,7 @@ class Step:
     pipe: int
     loops: tuple[int, ...]
     scalars: dict[str, Expr]
+    finished: tuple[int, ...] = ()
     region: Region | None = None
     writes_tensor: bool = False
     tracked: bool = False
@@ -177,6 +224,7 @@ class Code(Places):
         for c in (0, 1):
             self.code[c].append((NEXT, -1, 0))
         self._group_loops()
+        self._relate_tests()
         self.meets = tensor_conflicts(self, self.steps)
         self._finish_variables()
         self._accessors()
@@ -248,6 +296,7 @@ class Code(Places):
         low, high = node.shifts
         bound = least(trips, self.positive) if constant is None else max(constant, 0)
         self.loops.append(LoopCode(number, node, parent, low, high, trips, constant, bound))
+        self.loops[number].guards = guards
         inner = [dict(s) for s in scalars]
         for s in inner:
             s[node.index] = Var(f"i#{number}")
@@ -289,6 +338,7 @@ class Code(Places):
         offset = self.loops[loop].high - shift if loop >= 0 else 0
         for test, wanted in guards:
             number = self._test(self._uniform(test, scalars, "a branch"), loop)
+            self.tests[number].at.append(loop)
             places.append(len(self.code[c]))
             variables = (
                 self._variables(self.tests[number].expr, loop, offset)
@@ -373,8 +423,9 @@ class Code(Places):
                 self.code[c].pop()
             return
         offset = self.loops[loop].high - row.shift if loop >= 0 else 0
+        step.finished = self._finished(c, loops, guards) if row.shift == 0 else ()
         variables = self._row_variables(step, loop, offset)
-        self.check_own_overlap(row, lambda e: self.resolve(e, step.scalars))
+        self.check_own_overlap(row, lambda e: self.index(e, step))
         ring = (
             self.ring_number[self._queue(row)]
             if KINDS.get(row.op) in (PUSH, PUSH_DATA, RECORD, POP)
@@ -503,20 +554,48 @@ class Code(Places):
             shift = 0
         return False
 
+    def _finished(
+        self, c: int, loops: tuple[int, ...], guards: tuple[tuple[Expr, bool], ...]
+    ) -> tuple[int, ...]:
+        """Loops that core ``c`` has left for good when a row here runs, the last one first."""
+        inner = loops[-1] if loops else -1
+
+        def left(x: LoopCode) -> bool:
+            if c not in x.cores or x.number in loops:
+                return False
+            if x.parent == inner:
+                return x.guards == guards[: len(x.guards)]
+            return not x.guards and (x.parent < 0 or x.parent in loops)
+
+        return tuple(x.number for x in reversed(self.loops) if left(x))
+
+    def index(self, e: Expr, step: Step) -> Expr:
+        """An index over loop counters; what names the trip count of a loop before, by ``n#L``."""
+        full = self.resolve(e, step.scalars)
+        if all("#" in n for n in names_in(full)):
+            return full
+        whole = terms_of(full)
+        for number in step.finished:
+            trips = terms_of(self.loops[number].trips)
+            apart = constant(whole, trips, 1)
+            if apart is not None:
+                return binary("+", Var(f"n#{number}"), Const(apart))
+        return full
+
     def _variables(self, e: Expr, loop: int, offset: int) -> tuple[Variable, ...]:
         found: dict[str, Variable] = {}
         for n in names_in(e):
             if "#" in n:
                 where = int(n[2:])
                 shifted = offset if where == loop else self.loops[where].high
-                found[n] = (int(n[0] == "u"), where, shifted, 0, 0)
+                found[n] = (LETTERS.index(n[0]), where, shifted, 0, 0)
         return tuple(found.values())
 
     def _row_variables(self, step: Step, loop: int, offset: int) -> tuple[Variable, ...]:
         """The counters that decide the slots and flags of a row."""
         found: dict[Variable, None] = {}
         for e, modulus, _ in self.indices(step):
-            full = self.resolve(e, step.scalars)
+            full = self.index(e, step)
             unknown = [n for n in names_in(full) if not self._known(n)]
             if unknown:
                 self.fault("index", f"{unknown[0]} has no value here, in [{expr(e)}]", step.row)
@@ -547,7 +626,7 @@ class Code(Places):
         loop counters have these values."""
 
         def at(index: Expr | None) -> int:
-            e = Const(0) if index is None else self.resolve(index, step.scalars)
+            e = Const(0) if index is None else self.index(index, step)
             return int(evaluate(e, lambda n: values[n]))
 
         def slot(r: Ref) -> int:
@@ -584,11 +663,61 @@ class Code(Places):
                 x.group, x.scope = number, self._scope(x.trips)
                 x.reused = len(members) > 1 or x.scope != x.parent
 
+    def _relate_tests(self) -> None:
+        """Tests that a trip count decides; all loops with that count agree with them, so trip
+        counts are told apart up to where no test does any more (``caps``, by group).
+
+        A trip count that is negative is a mistake in the inputs, but only where its loop is
+        reached: a loop inside a branch may be kept from it by the test itself (``floors``: -1
+        stands for any negative count).
+        """
+        self.caps = dict.fromkeys((x.group for x in self.loops), 1)
+        self.floors = dict.fromkeys((x.group for x in self.loops), 0)
+        for t in (t for t in self.tests if not t.known):
+            t.about = next((a for x in self.loops if (a := self._about(t, x))), None)
+            if isinstance(t.about, Threshold):
+                group = t.about.group
+                self.caps[group] = max(self.caps[group], t.about.decided_from)
+                for x in self.loops:
+                    x.reused |= x.group == group
+
+    def _about(self, t: Test, loop: LoopCode) -> Relation | Threshold | None:
+        e = t.expr
+        if not isinstance(e, Bin) or e.op not in COMPARE or loop.constant is not None:
+            return None
+        apart, trips = terms_of(Bin("-", e.a, e.b)), terms_of(loop.trips)
+        for sign in (1, -1):
+            behind = terms_of(Bin("-", Var(f"i#{loop.number}"), loop.trips))
+            shift = constant(apart, behind, sign)
+            if shift is not None:
+                return Relation(loop.number, sign, shift, e.op)
+            shift = constant(apart, trips, sign)
+            if shift is not None and self._reached(loop, t):
+                return Threshold(loop.group, sign, shift, e.op)
+            if shift is not None and settled(e.op, shift - sign, -sign):
+                self.floors[loop.group] = -1
+                return Threshold(loop.group, sign, shift, e.op)
+        return None
+
+    def _reached(self, loop: LoopCode, t: Test) -> bool:
+        """Wherever ``t`` is asked, ``loop`` runs in the same iteration, before or after."""
+        return not loop.guards and all(
+            loop.parent < 0 or loop.parent in self._around(at) for at in t.at
+        )
+
+    def _around(self, loop: int) -> list[int]:
+        """``loop`` and the loops that it lies in."""
+        found = []
+        while loop >= 0:
+            found.append(loop)
+            loop = self.loops[loop].parent
+        return found
+
     def _finish_variables(self) -> None:
         """Counters are known only now: write them into the variables of every row."""
 
         def done(v: Variable) -> Variable:
-            counter = self.counters.setdefault(f"{'u' if v[0] else 'i'}#{v[1]}", Counter())
+            counter = self.counters.setdefault(f"{LETTERS[v[0]]}#{v[1]}", Counter())
             return v[0], v[1], v[2], counter.modulus, counter.exact
 
         for code in self.code:
@@ -624,6 +753,12 @@ class Code(Places):
                     (readers if s.row.op == "pop" else writers)[a].add(s.pipe)
         self.writers = [tuple(sorted(w)) for w in writers]
         self.accessors = [tuple(sorted(w | r)) for w, r in zip(writers, readers, strict=True)]
+
+
+def constant(a: Terms, b: Terms, factor: int) -> int | None:
+    """``a - factor * b`` if it is a constant."""
+    left = {k: a.get(k, 0) - factor * b.get(k, 0) for k in (*a, *b)}
+    return left.get(None, 0) if not any(c for k, c in left.items() if k is not None) else None
 
 
 def _note(name: str, modulus: int, exact: int, into: Counters) -> bool:

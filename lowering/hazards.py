@@ -32,8 +32,8 @@ from functools import cached_property
 from math import lcm
 
 from lowering.assumptions import readings
-from lowering.happens_before import Hit, Log, Need, Run, State, decide
-from lowering.hazard_code import LONG, Code, LoopCode, Refused
+from lowering.happens_before import Hit, Log, Need, Run, State, decide, known_count
+from lowering.hazard_code import LONG, Code, LoopCode, Refused, Threshold
 from lowering.hazard_places import Fault
 from lowering.normal_form import NormalForm, Seen
 from lowering.proof import Proof, Violation
@@ -154,6 +154,10 @@ class Oracle:
         kind, number, _, step, _ = need
         if kind == "test":
             return bool(self._given(state, 1, expr(self.code.tests[number].expr)))
+        if kind == "count":
+            loop = self.loops_of(number)[0]
+            given = self._given(state, 0, loop.node.index, expr(loop.node.trips))
+            return step < max(given, loop.least)
         loop = self.code.loops[number]
         if number == self.items:
             return step < len(self.trips)
@@ -161,6 +165,11 @@ class Oracle:
             return step < loop.constant
         given = self._given(state, 0, loop.node.index, expr(loop.node.trips))
         return step < max(given, loop.least)
+
+    def loops_of(self, test: int) -> list[LoopCode]:
+        about = self.code.tests[test].about
+        assert isinstance(about, Threshold)
+        return [x for x in self.code.loops if x.group == about.group]
 
     def item(self, state: State) -> int:
         """The work item that the leading core is in; -1 before the first."""
@@ -294,14 +303,20 @@ class Exploration:
         kind, number, _, step, instance = need
         if kind == "test":
             return (False, True)
+        if kind == "count":
+            sure = max(x.least for x in Oracle(self.code, ()).loops_of(number))
+            return (True,) if step < sure and sure > 0 else (False, True)
         loop = self.code.loops[number]
         self.longest = max(self.longest, step)
         if loop.constant is not None:  # longer than LONG: exact up to there, then any that fits
             may_leave = step >= LONG and (step - loop.constant) % self.residue == 0
             return (False, True) if may_leave else (True,)
-        before = state.group.get((loop.group, instance)) if loop.reused else None
-        if before is not None and step == 0:
-            return (before > 0,)
+        if loop.reused:
+            known, exact = known_count(self.code, state, loop.group, instance)
+            if step < known:
+                return (True,)
+            if exact and known < self.code.caps[loop.group]:
+                return (False,)
         return (False, True) if step >= loop.least else (True,)
 
     def _forget(self, s: State) -> None:
@@ -356,6 +371,9 @@ class Exploration:
                 given = items.setdefault(oracle.item(state), {})
                 if need[0] == "test":
                     given[expr(code.tests[need[1]].expr)] = int(choice)
+                elif need[0] == "count":
+                    for x in oracle.loops_of(need[1]):
+                        given.setdefault(expr(x.node.trips), need[3] + choice)
                 elif need[1] != oracle.items:
                     given[expr(code.loops[need[1]].node.trips)] = need[3] + choice
                 elif choice:

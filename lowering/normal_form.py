@@ -83,7 +83,7 @@ class NormalForm:
         for step in compiled:
             for e, modulus, name in code.indices(step):
                 if name not in rotated:
-                    code.decidable(code.resolve(e, step.scalars), modulus, self.counters)
+                    code.decidable(code.index(e, step), modulus, self.counters)
         for t in code.tests:
             if t.known:
                 code.decidable(t.expr, 0, self.counters)
@@ -138,7 +138,7 @@ class NormalForm:
         self, drivers: dict[str, set[int]], name: str, e: Expr | None, step: Step, depth: int
     ) -> None:
         """Notes which loop's running total moves the index ``e`` (-1: something else)."""
-        full = Const(0) if e is None else self.code.resolve(e, step.scalars)
+        full = Const(0) if e is None else self.code.index(e, step)
         while isinstance(full, Bin) and isinstance(full.b, Const):
             if full.op in "+-" or (full.op == "%" and full.b.value % depth == 0):
                 full = full.a
@@ -282,6 +282,9 @@ class NormalForm:
                     )
                 )
                 out.append(-1 if n == UNKNOWN else n - j)
+            last = self.counters.get(f"n#{x.number}")
+            if last is not None:
+                out.append(tuple(last.norm(s.last[c][x.number]) for c in x.cores))
             if len(x.cores) == 2:
                 out.append(s.entry[1][x.number] - s.entry[0][x.number])
         for (loop, entry), (n, exact) in s.decided.items():
@@ -297,7 +300,7 @@ class NormalForm:
             out.append((loop, entry - s.entry[x.cores[0]][loop], exact, seen))
         out.append(
             tuple(
-                (g, self._past(s, scope, inst), min(n, 1)) for g, scope, inst, n in self._groups(s)
+                (g, self._past(s, scope, inst), known) for g, scope, inst, known in self._groups(s)
             )
         )
         out.append(
@@ -315,7 +318,7 @@ class NormalForm:
             out.append((s.popped[k] - s.total[core][loop] - max(s.step[core][loop], 0)) % depth)
         return tuple(out)
 
-    def _groups(self, s: State) -> list[tuple[int, int, int, int]]:
+    def _groups(self, s: State) -> list[tuple[int, int, int, tuple[int, bool]]]:
         scope = {x.group: x.scope for x in self.code.loops}
         return sorted((g, scope[g], inst, n) for (g, inst), n in s.group.items())
 

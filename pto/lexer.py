@@ -19,6 +19,9 @@ from pto.types import DTYPE_BYTES
 
 FUNCTIONS = ("min", "max", "cdiv")
 PRECEDENCE = {"<": 1, "<=": 1, "==": 1, "!=": 1, "+": 2, "-": 2, "*": 3, "/": 3, "//": 3, "%": 3}
+MIRRORED = {">": "<", ">=": "<="}
+"""Comparisons that are read, but written down the other way round: ``a > b`` is ``b < a``."""
+
 WORDS = {("astype", 1): tuple(DTYPE_BYTES), ("drain", 0): PIPES}
 """(op, operand) -> the words it may be."""
 
@@ -27,7 +30,7 @@ HEADER = ("kernel", "static", "param", "grid", "buffer", "fifo", "event", "note"
 
 TOKEN = re.compile(
     r"\s*(?:(?P<float>\d+\.(?!\.)\d*(?:e[+-]?\d+)?|\d+e[+-]?\d+)|(?P<int>\d+)|"
-    r"(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_]\w*)*)|(?P<op>\.\.|->|//|<=|==|!=|:\+|[-+*/%<>()\[\],:=|.]))"
+    r"(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_]\w*)*)|(?P<op>\.\.|->|//|<=|>=|==|!=|:\+|[-+*/%<>()\[\],:=|.]))"
 )
 
 

@@ -37,7 +37,7 @@ from pto.ir import (
     View,
     Word,
 )
-from pto.lexer import COLUMNS, FUNCTIONS, HEADER, PRECEDENCE, WORDS, Line, logical_lines
+from pto.lexer import COLUMNS, FUNCTIONS, HEADER, MIRRORED, PRECEDENCE, WORDS, Line, logical_lines
 from pto.types import DTYPE_BYTES, LAYOUTS, SPACES, TileType
 
 
@@ -82,9 +82,10 @@ class Parser:
         if level == 4:
             return self.atom(x)
         left = self.expression(x, level + 1)
-        while x.peek in PRECEDENCE and PRECEDENCE[x.peek] == level:
+        while PRECEDENCE.get(MIRRORED.get(x.peek, x.peek)) == level:
             op = x.next()
-            left = Bin(op, left, self.expression(x, level + 1))
+            right = self.expression(x, level + 1)
+            left = Bin(MIRRORED[op], right, left) if op in MIRRORED else Bin(op, left, right)
         return left
 
     def atom(self, x: Line) -> Expr:

@@ -30,6 +30,7 @@ class Draft:
     rng: random.Random
     head: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
+    prologue: list[str] = field(default_factory=list)
     inside: list[str] = field(default_factory=list)
     behind: list[str] = field(default_factory=list)
     ub: int = 0
@@ -90,6 +91,22 @@ def load_and_use(d: Draft, index: str) -> None:
         d.inside.append(f"vector 0 V {e} = add {slot}, 1.0{end}")
     if style == "chain":
         d.inside += ["vector 0 V barrier", f"vector 0 V {c} = add {slot}, {c}{end}"]
+    d.inside.append("vector 0 V barrier")
+
+
+def prefetch_by_hand(d: Draft, index: str) -> None:
+    """The first load in front of the loop, the next one inside if there is a next iteration."""
+    b = d.buffer("vector", "ub", "b", 2, LANE, "nd")
+    c = d.buffer("vector", "ub", "c", 1, LANE, "nd")
+    d.both_ways("vector", b, "MTE2", "V", 2)
+    some = d.rng.choice(["n > 0", "0 < n", "n != 0", "n >= 1", "n > 1"])
+    more = d.rng.choice(
+        ["i + 1 < n", "i < n - 1", "i != n - 1", "n > i + 1", "i + 2 < n", "i + 1 <= n"]
+    )
+    load = f"  vector 0 MTE2 {b}[{{0}}] = load src[0:+8, :] | wait {b}.free[{{0}}] | set {b}.full[{{0}}]"
+    d.prologue += [f"if {some}:", load.format("0")]
+    d.inside += [f"if {more}:", load.format("i + 1")]
+    d.inside.append(f"vector 0 V {c} = copy {b}[i] | wait {b}.full[i] | set {b}.free[i]")
     d.inside.append("vector 0 V barrier")
 
 
@@ -159,7 +176,14 @@ def product(d: Draft, index: str) -> None:
     d.behind.append("cube 0 S drain FIX")
 
 
-PARTS = (load_and_use, load_and_use, fill_and_store, loaded_before, product)
+PARTS = (
+    load_and_use,
+    load_and_use,
+    prefetch_by_hand,
+    fill_and_store,
+    loaded_before,
+    product,
+)
 
 
 def draw(source: int | random.Random) -> tuple[Kernel, str]:
@@ -193,7 +217,7 @@ def _text(d: Draft, nested: bool, rng: random.Random) -> str:
         *d.head,
         *d.before,
     ]
-    body = ["for i, u in 0 .. n:", *(f"  {row}" for row in d.inside)]
+    body = [*d.prologue, "for i, u in 0 .. n:", *(f"  {row}" for row in d.inside)]
     if nested:
         body = ["for j in 0 .. k:", *(f"  {line}" for line in body)]
     if rng.random() < 0.15:

@@ -380,6 +380,81 @@ def test_tests_with_one_value_go_one_way() -> None:
     assert not proof.ok and proof.violations[0].kind == "uninitialised"
 
 
+NEXT = "  vector 0 MTE2 b[i + 1] = load src[0:+8, :] | wait b.free[i + 1] | set b.full[i + 1]\n"
+FIRST = "  vector 0 MTE2 b[0] = load src[0:+8, :] | wait b.free[0] | set b.full[0]\n"
+USE_I = "vector 0 V c = copy b[i] | wait b.full[i] | set b.free[i]\nvector 0 V barrier\n"
+
+
+@pytest.mark.parametrize(
+    ("some", "more", "failing"),
+    [
+        ("n > 0", "i + 1 < n", None),
+        ("0 < n", "i < n - 1", None),
+        ("n >= 1", "i != n - 1", None),
+        ("n != 0", "n - i > 1", None),
+        ("n > 0", "i + 1 <= n", 1),
+        ("n > 0", "i + 2 < n", 2),
+        ("n > 0", "i < 2", 1),
+        ("n > 1", "i + 1 < n", 1),
+        ("n >= 0", "i + 1 < n", 0),
+        ("n != 3", "i + 1 < n", 0),
+        ("n == 1", "i + 1 < n", 2),
+        ("go", "i + 1 < n", 0),
+    ],
+)
+def test_a_prefetch_as_a_person_writes_it(some: str, more: str, failing: int | None) -> None:
+    """A first load in front of the loop, and inside of it the next one if there is a next one."""
+    inner = f"if {some}:\n{FIRST}" + loop(f"if {more}:\n{NEXT}", USE_I, index="i")
+    nested = "".join(f"  {line}\n" for line in inner.splitlines())
+    for body in (inner, f"for j in 0 .. k:\n{nested}"):
+        k = small(EVENTS_B, FREE_B + body + END_B)
+        proof = check(k)
+        assert proof.ok == (failing is None), proof.report()
+        if failing is not None and body == inner:
+            assert proof.failing == (failing,), proof.report()
+        if some != "go":
+            runs = [check_unrolled(k, [{"n": n, "k": 2}]).ok for n in range(6)]
+            assert all(runs) == (failing is None)
+
+
+EPILOGUE = (
+    f"if n > 0:\n{FIRST}"
+    + "".join(f"  {x}\n" for x in loop(NEXT.lstrip(), USE_I, trips="n - 1", index="i").splitlines())
+    + "  vector 0 V d = copy b[{0}] | wait b.full[{0}] | set b.free[{0}]\n"
+)
+
+
+@pytest.mark.parametrize(("slot", "right"), [("n - 1", True), ("n", False), ("n + 1", True)])
+def test_an_epilogue_names_its_slot_by_the_trip_count(slot: str, right: bool) -> None:
+    body = EPILOGUE.format(slot)
+    nested = "for j in 0 .. k:\n" + "".join(f"  {line}\n" for line in body.splitlines())
+    for text in (body, nested):
+        k = small(EVENTS_B, FREE_B + text + END_B)
+        assert check(k).ok == right, check(k).report()
+        runs = [check_unrolled(k, [{"n - 1": n - 1, "n": n, "k": 3}]).ok for n in range(1, 6)]
+        assert all(runs) == right
+
+
+def test_a_slot_of_another_branch_has_no_trip_count() -> None:
+    """The loop may not have run where its count is used."""
+    body = "if go:\n" + "".join(f"  {x}\n" for x in loop(LOAD_B, USE_B).splitlines())
+    k = small(EVENTS_B, FREE_B + body + "vector 0 V d = copy b[n]\n" + END_B)
+    assert "cannot tell which slot" in check(k).refused
+
+
+def test_a_test_that_keeps_a_count_from_being_negative() -> None:
+    """``n - 1`` is -1 where the branch is not taken: that run exists, too."""
+    fill = (
+        f"if n > 0:\n{FIRST}"
+        + "  for i in 0 .. n - 1:\n    vector 0 V d = full 0.0\n    vector 0 V barrier\n"
+    )
+    k = small(
+        EVENTS_B,
+        FREE_B + fill + "vector 0 V c = copy b[0] | wait b.full[0] | set b.free[0]\n" + END_B,
+    )
+    assert not check(k).ok and "wait" in [v.kind for v in check(k).violations]
+
+
 def test_tests_on_counters_are_exact() -> None:
     first = "if i == 0:\n  vector 0 V a = full 0.0\nelse:\n  vector 0 V a = copy a\nvector 0 V barrier\n"
     assert check(small("", loop(first, index="i"))).ok
