@@ -218,6 +218,7 @@ def kernel_source(kernel: Kernel, target: Target) -> str:
     for core, function in zip(cores, functions, strict=True):
         lines += [f"#ifdef {GUARDS[core]}", *function, f"#endif  // {GUARDS[core]}", ""]
     lines += ['extern "C" __aicore__ void kernel_entry(__gm__ int64_t *args)', "{"]
+    lines += [f"{INDENT}(void)args;  // one of the cores has nothing to do"] * (len(cores) < 2)
     for core in cores:
         lines += [f"#ifdef {GUARDS[core]}", f"{INDENT}{kernel.name}_{core}(args);", "#endif"]
     return "\n".join(part for line in [*lines, "}"] for part in folded(line)) + "\n"

@@ -1,0 +1,207 @@
+"""The emitted C++, compiled with the host compiler and run on an asynchronous machine.
+
+In: a scheduled kernel and the bound arrays.  Out: ``Result``: the outputs of program order, and for
+every seed whether another legal order of the pipes gave the same bits; what went wrong is a
+``Report`` with the line of the emitted source and the row of the schedule behind it.
+
+``include/`` offers the part of the tile library that emitted kernels call (CPP.md), with the
+rules of the device; ``machine.cpp`` schedules pipes, ``driver.cpp`` reads arrays and compares.
+Nothing here knows how a kernel is emitted, beyond the order of its arguments.
+Non-goals: time on the device; the library's own simulator (``lowering/pto_isa.py``).
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lowering.access import DTYPES, Array
+from lowering.ascend import emit
+from lowering.ascend_orchestration import Argument, arguments
+from lowering.inputs import Bound
+from lowering.native.build import executable
+from lowering.target import TARGETS
+from pto.errors import ScheduleError
+from pto.ir import Kernel, Number
+
+ORDERS = ("mixed", "worst", "priorities", "random", "round-robin", "program")
+"""How an order is drawn from its seed: a pipe that is always late (worst), pipes by random
+priorities that change now and then, any move, every pipe in turn; ``mixed`` deals out the four."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Something wrong in the order of a seed (None: program order).
+
+    ``kind``: deadlock, double set, leftover, wait, uninitialised, out of range, input, undrained,
+    race, fifo, id, address, shape or mode.  ``line``: of the emitted source.  ``row``: of the
+    schedule.  ``core``: 0 the cube, 1 and 2 the lanes.
+    """
+
+    seed: int | None
+    kind: str
+    line: int
+    row: str
+    block: int
+    core: int
+    text: str
+
+    def told(self, source: str) -> str:
+        """The report for a person."""
+        order = "program order" if self.seed is None else f"seed {self.seed}"
+        core = ("cube", "vector lane 0", "vector lane 1")[self.core]
+        where = f"{source}:{self.line}" if self.line else "at the end"
+        row = f"\n    row {self.row}" if self.row else ""
+        return f"{order}, block {self.block}, {core}: {self.kind}: {self.text}\n    {where}{row}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An output whose bits are not those of program order, at the first element that differs."""
+
+    seed: int
+    output: str
+    element: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outputs of program order, and what the orders showed."""
+
+    outputs: Mapping[str, Array]
+    reports: tuple[Report, ...]
+    differences: tuple[Difference, ...]
+    seconds: float
+    orders: int
+    orders_seconds: float
+
+    @property
+    def good(self) -> bool:
+        return not self.reports and not self.differences
+
+    @property
+    def bad_seeds(self) -> list[int]:
+        """Seeds with a report or with other bits."""
+        found = [x.seed for x in self.reports] + [x.seed for x in self.differences]
+        return sorted({seed for seed in found if seed is not None})
+
+
+def run(
+    kernel: Kernel,
+    bound: Bound,
+    *,
+    seeds: range = range(0),
+    order: str = "mixed",
+    block_num: int | None = None,
+    sanitize: bool = False,
+) -> Result:
+    """Emits, compiles (or takes from the cache), and runs a scheduled kernel.
+
+    Raises:
+        ScheduleError: a schedule that cannot be emitted, or that the C++ compiler rejects.
+        InputError: there is no C++ compiler.
+    """
+    source = emit(kernel)[f"{kernel.name}.cpp"]
+    return run_source(kernel, source, bound, seeds, order, block_num, sanitize)
+
+
+def run_source(
+    kernel: Kernel,
+    source: str,
+    bound: Bound,
+    seeds: range = range(0),
+    order: str = "mixed",
+    block_num: int | None = None,
+    sanitize: bool = False,
+) -> Result:
+    """Runs the text ``source`` instead of what ``kernel`` would be emitted as now."""
+    target = TARGETS[kernel.target]
+    blocks = target.block_num if block_num is None else block_num
+    program = executable(source, sanitize)
+    with tempfile.TemporaryDirectory(prefix="pto-") as folder:
+        place = Path(folder)
+        outputs = bound.outputs()
+        facts = [f"block_num {blocks}", f"order {order} {seeds.start} {len(seeds)}"]
+        facts += [_fact(a, bound, outputs, place, blocks) for a in arguments(kernel, target)]
+        (place / "job").write_text("\n".join(facts) + "\n", encoding="utf-8")
+        done = subprocess.run([program, str(place / "job")], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise ScheduleError(f"the compiled kernel ended with {done.returncode}: {done.stderr}")
+        for name, array in outputs.items():
+            array[...] = np.fromfile(place / name, array.dtype).reshape(array.shape)
+    return _result(done.stdout, outputs, rows_of(source))
+
+
+def _fact(a: Argument, bound: Bound, outputs: Mapping[str, Array], place: Path, blocks: int) -> str:
+    """One line of a job: what the kernel's next argument is."""
+    if a.kind == "scalar":
+        value = bound.names[a.name]
+        return f"scalar {_bits(value) if a.dtype == 'f32' else int(value)}"
+    if a.kind == "workspace":
+        shape = (blocks, *(int(n) for n in (a.shape or ())[1:]))
+        size = int(np.prod(shape)) * DTYPES[a.dtype].itemsize
+        return f"tensor {a.name} workspace - {size} {len(shape)} {' '.join(map(str, shape))}"
+    array = outputs.get(a.name, bound.arrays[a.name])
+    np.ascontiguousarray(array).tofile(place / a.name)
+    sizes = " ".join(map(str, array.shape))
+    return f"tensor {a.name} {a.direction} {place / a.name} {array.nbytes} {array.ndim} {sizes}"
+
+
+def _bits(value: Number) -> int:
+    return int(np.float32(value).view(np.uint32))
+
+
+def _result(text: str, outputs: Mapping[str, Array], rows: Sequence[str]) -> Result:
+    reports: list[Report] = []
+    differences: list[Difference] = []
+    seconds, orders, orders_seconds = 0.0, 0, 0.0
+    for what, *words in (line.split("\t") for line in text.splitlines()):
+        if what == "report":
+            order, kind, at, block, core, said = words
+            seed = None if order == "program" else int(order)
+            line = int(at)
+            row = rows[line] if line < len(rows) else ""
+            reports.append(Report(seed, kind, line, row, int(block), int(core), said))
+        elif what == "differs":
+            size = outputs[words[1]].itemsize
+            differences.append(Difference(int(words[0]), words[1], int(words[2]) // size))
+        elif what == "seconds":
+            seconds = float(words[0])
+        elif what == "orders":
+            orders, orders_seconds = int(words[0]), float(words[1])
+    return Result(outputs, tuple(reports), tuple(differences), seconds, orders, orders_seconds)
+
+
+COMMENT = re.compile(r"^\s*//\s*(.*)$")
+TRAILING = re.compile(r"\S.*?\s//\s*(.*)$")
+CALL = re.compile(r"^\s*(T[A-Z]+\b|set_flag|wait_flag|pipe_barrier|signal)")
+
+
+def rows_of(source: str) -> list[str]:
+    """For each line of an emitted source (from 1) the schedule row that it belongs to.
+
+    A row stands in a comment above its lines, or behind its only line.
+    """
+    rows, above = [""], ""
+    for line in source.splitlines():
+        comment, behind = COMMENT.match(line), TRAILING.match(line)
+        if comment:
+            above = comment[1]
+        elif not line.strip():
+            above = ""
+        named = behind is not None and CALL.match(line) is not None
+        flag = named and ("_flag(" in line)
+        rows.append(
+            f"{above} ({behind[1]})"
+            if flag and behind
+            else behind[1]
+            if named and behind
+            else above
+        )
+    return rows

@@ -1,0 +1,189 @@
+// Runs a compiled kernel on arrays from files: once in program order, then in the orders asked for.
+//
+// In: a job, one fact a line (see lowering/native/__init__.py, which writes it).  Out: the outputs of program
+// order in the files that hold the tensors, and on standard output one line per fact found.
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <sstream>
+
+#include "machine.hpp"
+#include "tensor.h"
+
+namespace {
+
+struct Tensor {
+    std::string name, file, direction;
+    std::vector<char> start, bytes;
+    ChipTensor chip{};
+};
+
+struct Job {
+    int64_t block_num = 1;
+    std::string order = "program";
+    uint64_t first_seed = 0, seeds = 0;
+    std::vector<std::unique_ptr<Tensor>> tensors;
+    std::vector<int64_t> args;
+};
+
+std::vector<char> content(const std::string &file, size_t bytes)
+{
+    std::vector<char> found(bytes, static_cast<char>(0xFF));
+    if (file != "-") {
+        std::ifstream in(file, std::ios::binary);
+        in.read(found.data(), static_cast<std::streamsize>(bytes));
+        if (static_cast<size_t>(in.gcount()) != bytes) {
+            std::cerr << "cannot read " << file << "\n";
+            std::exit(2);
+        }
+    }
+    return found;
+}
+
+void add_tensor(Job &job, std::istringstream &words)
+{
+    auto t = std::make_unique<Tensor>();
+    size_t bytes = 0;
+    words >> t->name >> t->direction >> t->file >> bytes >> t->chip.ndims;
+    for (uint32_t k = 0; k < t->chip.ndims; ++k) {
+        words >> t->chip.shapes[k];
+    }
+    t->start = content(t->direction == "out" || t->direction == "workspace" ? "-" : t->file, bytes);
+    t->bytes = t->start;
+    t->chip.buffer.addr = reinterpret_cast<uint64_t>(t->bytes.data());
+    t->chip.buffer.size = bytes;
+    job.args.push_back(reinterpret_cast<int64_t>(&t->chip));
+    job.tensors.push_back(std::move(t));
+}
+
+Job read_job(const char *file)
+{
+    Job job;
+    std::ifstream in(file);
+    for (std::string line; std::getline(in, line);) {
+        std::istringstream words(line);
+        std::string what;
+        words >> what;
+        if (what == "block_num") {
+            words >> job.block_num;
+        } else if (what == "order") {
+            words >> job.order >> job.first_seed >> job.seeds;
+        } else if (what == "tensor") {
+            add_tensor(job, words);
+        } else if (what == "scalar") {
+            uint64_t bits = 0;
+            words >> bits;
+            job.args.push_back(static_cast<int64_t>(bits));
+        }
+    }
+    job.args.resize(50);
+    return job;
+}
+
+// The order of a seed: each kind has the seeds for itself, "mixed" deals them out.
+native::Order order_of(const std::string &name, uint64_t seed)
+{
+    using native::Order;
+    constexpr int units = native::CORES * (native::PIPES + 1);
+    constexpr int depths[] = {64, 1, 4, 16};
+    Order order;
+    order.seed = seed;
+    const std::string kinds[] = {"worst", "priorities", "random", "round-robin"};
+    const std::string kind = name == "mixed" ? kinds[seed % 4] : name;
+    const uint64_t turn = name == "mixed" ? seed / 4 : seed;
+    order.kind = kind == "worst"        ? Order::LATE
+                 : kind == "priorities" ? Order::PRIORITIES
+                 : kind == "random"     ? Order::RANDOM
+                 : kind == "program"    ? Order::PROGRAM
+                                        : Order::ROUND_ROBIN;
+    order.late = static_cast<int>(turn % units);
+    order.depth = depths[turn / units % 4];
+    if (order.kind != Order::LATE) {
+        order.depth = depths[turn % 4];
+    }
+    return order;
+}
+
+std::vector<native::Region> regions_of(const Job &job)
+{
+    std::vector<native::Region> found;
+    for (const auto &t : job.tensors) {
+        const auto low = reinterpret_cast<uint64_t>(t->bytes.data());
+        found.push_back({t->name, low, low + t->bytes.size(), t->direction != "in"});
+    }
+    return found;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start)
+{
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+native::Outcome run_once(Job &job, const native::Order &order)
+{
+    for (auto &t : job.tensors) {
+        if (t->direction != "in") {
+            std::memcpy(t->bytes.data(), t->start.data(), t->start.size());
+        }
+    }
+    return native::run(job.args.data(), job.block_num, regions_of(job), order);
+}
+
+void tell(const std::string &order, const native::Outcome &outcome)
+{
+    for (const auto &r : outcome.reports) {
+        std::cout << "report\t" << order << "\t" << r.kind << "\t" << r.line << "\t" << r.block << "\t" << r.core
+                  << "\t" << r.text << "\n";
+    }
+}
+
+void compare(const Job &job, const std::vector<std::vector<char>> &want, uint64_t seed)
+{
+    for (size_t k = 0; k < job.tensors.size(); ++k) {
+        const Tensor &t = *job.tensors[k];
+        const bool output = t.direction == "out" || t.direction == "inout";
+        if (output && std::memcmp(t.bytes.data(), want[k].data(), want[k].size()) != 0) {
+            size_t at = 0;
+            while (t.bytes[at] == want[k][at]) {
+                ++at;
+            }
+            std::cout << "differs\t" << seed << "\t" << t.name << "\t" << at << "\n";
+        }
+    }
+}
+
+}  // namespace
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        std::cerr << "usage: " << argv[0] << " JOB\n";
+        return 2;
+    }
+    Job job = read_job(argv[1]);
+    auto start = std::chrono::steady_clock::now();
+    tell("program", run_once(job, native::Order{}));
+    std::cout << "seconds\t" << seconds_since(start) << "\n";
+    std::vector<std::vector<char>> want;
+    for (const auto &t : job.tensors) {
+        want.push_back(t->bytes);
+        if (t->direction == "out" || t->direction == "inout") {
+            std::ofstream(t->file, std::ios::binary).write(t->bytes.data(), static_cast<std::streamsize>(t->bytes.size()));
+        }
+    }
+    start = std::chrono::steady_clock::now();
+    int64_t moves = 0;
+    for (uint64_t seed = job.first_seed; seed < job.first_seed + job.seeds; ++seed) {
+        const auto outcome = run_once(job, order_of(job.order, seed));
+        moves += outcome.moves;
+        tell(std::to_string(seed), outcome);
+        compare(job, want, seed);
+    }
+    std::cout << "orders\t" << job.seeds << "\t" << seconds_since(start) << "\t" << moves << "\n";
+    return 0;
+}

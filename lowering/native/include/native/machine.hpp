@@ -1,0 +1,77 @@
+// The asynchronous machine that runs emitted kernels on the host: what an instruction asks of it.
+//
+// Three cores run one kernel each (the cube, two vector lanes), every core with a scalar unit that
+// issues in program order and pipes that start their work in order.  An instruction does nothing when it
+// is called: it puts work into the queue of its pipe.  A seeded scheduler (machine.cpp) decides what
+// happens next.  The rules are those of MACHINE.md: a set fires when all earlier work of its pipe is
+// complete, a wait holds its pipe back until the flag is set, a wait on S stops the core.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <source_location>
+#include <string>
+#include <vector>
+
+namespace native {
+
+using Where = std::source_location;
+
+enum class Pipe : uint8_t { S, V, MTE1, MTE2, MTE3, M, FIX, ALL };
+constexpr int PIPES = 7;  // without ALL
+
+enum class Space : uint8_t { L1, L0A, L0B, L0C, UB, GM };
+constexpr int SPACES = 5;  // on chip
+// MACHINE.md 2.1; the top 8 of the 192 KiB of UB are scratch of library instructions.
+constexpr int64_t CAPACITY[SPACES] = {512 << 10, 64 << 10, 64 << 10, 128 << 10, 184 << 10};
+
+constexpr int LANES = 2;
+constexpr int CORES = 1 + LANES;
+constexpr int EVENT_IDS = 8;      // MACHINE.md 4.2
+constexpr int FIFO_FLAGS = 16;    // MACHINE.md 5.1
+constexpr int MOST_SIGNALS = 15;  // MACHINE.md 5.1: a 4-bit counter
+
+// Bytes that an instruction touches: an offset on chip, a host address in GM.
+struct Extent {
+    Space space;
+    uint64_t low;
+    uint64_t high;
+};
+
+// What an instruction does.  ``fetch`` reads and ``commit`` writes; a vector instruction fetches when it
+// starts and commits when it finishes, all others do both at one moment in between.
+struct Work {
+    std::vector<Extent> reads;
+    std::vector<Extent> writes;
+    std::function<void()> fetch;
+    std::function<void()> commit;
+};
+
+// Issued by the running core, at a line of its source.
+void issue(Pipe pipe, Work work, const Where &at);
+void set_flag(Pipe src, Pipe dst, int id, const Where &at);
+void wait_flag(Pipe src, Pipe dst, int id, const Where &at);
+void barrier(Pipe pipe, const Where &at);
+
+// FIFO signals between the cube and the lanes of its cluster: queued in a pipe, awaited by S.
+void signal(Pipe pipe, int flag, const Where &at);
+void wait_signal(int flag, const Where &at);
+
+// The running core: 0 is the cube, 1 and 2 are the lanes.
+int core();
+int64_t block_index();
+int64_t block_count();
+
+// Memory of the running core, and whether each byte was written since the block started.
+std::byte *memory(Space space);
+uint8_t *written(Space space);
+
+// Something is wrong at a line of the source; the run goes on where it can.
+void report(const char *kind, const std::string &text, const Where &at);
+// Whether an access lies inside one tensor or workspace that may be accessed so; reports if not.
+bool inside_gm(const void *first, uint64_t bytes, bool writes, const Where &at);
+// Whether anything ever writes to the tensor that this address belongs to.
+bool written_gm(const void *first);
+
+}  // namespace native

@@ -1,0 +1,558 @@
+// The instructions of the tile library that emitted kernels use, as work for the machine.
+//
+// Arithmetic is in float32 (int32 for integers), rounded to the type of the result to the nearest, ties
+// to even.  What the device demands is demanded here (CPP.md section 1): by static_assert where
+// types and shapes decide, by a report where numbers do.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <type_traits>
+
+#include "native/tile.hpp"
+
+namespace pto {
+
+using native::Extent;
+using native::Pipe;
+
+template <typename T>
+using Values = std::vector<native::wide_t<T>>;
+
+template <typename T>
+constexpr bool is_vector_type =
+    std::is_same_v<T, float> || std::is_same_v<T, half> || std::is_same_v<T, int32_t> || std::is_same_v<T, int16_t>;
+
+template <typename T>
+constexpr bool is_float_type = std::is_same_v<T, float> || std::is_same_v<T, half>;
+
+template <typename Tile_>
+constexpr bool is_vec = Tile_::Loc == TileType::Vec;
+
+// ------------------------------------------------------------------------------ elements
+
+// The first ``rows`` x ``cols`` elements of a tile, row by row; each must have been written.
+template <typename Tile_>
+Values<typename Tile_::DType> elements(const Tile_ &tile, int64_t rows, int64_t cols, const Where &at)
+{
+    using T = typename Tile_::DType;
+    Values<T> found(static_cast<size_t>(rows * cols));
+    const T *data = tile.data();
+    const uint8_t *marks = tile.marks();
+    bool whole = true;
+    for (int64_t r = 0, k = 0; r < rows; ++r) {
+        for (int64_t c = 0; c < cols; ++c, ++k) {
+            const int64_t n = Tile_::index(r, c);
+            found[static_cast<size_t>(k)] = static_cast<native::wide_t<T>>(data[n]);
+            whole = whole && marks[n * static_cast<int64_t>(sizeof(T))] != 0;
+        }
+    }
+    if (!whole) {
+        native::report("uninitialised", "reads a tile that was not written, or not all of it", at);
+    }
+    return found;
+}
+
+template <typename Tile_>
+Values<typename Tile_::DType> elements(const Tile_ &tile, const Where &at)
+{
+    return elements(tile, tile.valid_rows, tile.valid_cols, at);
+}
+
+template <typename T, typename W>
+T rounded(W value)
+{
+    if constexpr (std::is_same_v<T, int32_t> && std::is_same_v<W, float>) {
+        const double near = std::nearbyint(static_cast<double>(value));
+        return static_cast<int32_t>(std::clamp(std::isnan(near) ? 0.0 : near, -2147483648.0, 2147483647.0));
+    } else {
+        return static_cast<T>(value);
+    }
+}
+
+// Writes ``rows`` x ``cols`` elements, given row by row.
+template <typename Tile_, typename W>
+void put(const Tile_ &tile, int64_t rows, int64_t cols, const std::vector<W> &values)
+{
+    using T = typename Tile_::DType;
+    T *data = tile.data();
+    uint8_t *marks = tile.marks();
+    for (int64_t r = 0, k = 0; r < rows; ++r) {
+        for (int64_t c = 0; c < cols; ++c, ++k) {
+            const int64_t n = Tile_::index(r, c);
+            data[n] = rounded<T>(values[static_cast<size_t>(k)]);
+            std::memset(marks + n * static_cast<int64_t>(sizeof(T)), 1, sizeof(T));
+        }
+    }
+}
+
+// Puts ``fetch`` and ``commit`` into a queue, with what the first finds for the second.
+template <typename Fetch, typename Commit>
+void run(Pipe pipe, std::vector<Extent> reads, std::vector<Extent> writes, Fetch fetch, Commit commit,
+         const Where &at)
+{
+    auto held = std::make_shared<decltype(fetch())>();
+    native::issue(pipe,
+                  {std::move(reads), std::move(writes), [held, fetch] { *held = fetch(); },
+                   [held, commit] { commit(*held); }},
+                  at);
+}
+
+template <typename A, typename B>
+void same_valid(const A &a, const B &b, const Where &at)
+{
+    if (a.valid_rows != b.valid_rows || a.valid_cols != b.valid_cols) {
+        native::report("shape", "the valid sizes of the operands differ", at);
+    }
+}
+
+// ------------------------------------------------------------------------------ transfers
+
+// The rows of a GM region as extents, if anything ever writes to its tensor.
+template <typename Gm>
+std::vector<Extent> extents(const Gm &gm, int64_t rows, int64_t cols)
+{
+    std::vector<Extent> found;
+    if (rows * cols == 0 || !native::written_gm(gm.first)) {
+        return found;
+    }
+    const bool by_rows = Gm::layout == Layout::ND;
+    for (int64_t k = 0; k < (by_rows ? rows : cols); ++k) {
+        const auto *first = by_rows ? gm.at(k, 0) : gm.at(0, k);
+        const auto low = reinterpret_cast<uint64_t>(first);
+        found.push_back({native::Space::GM, low,
+                         low + static_cast<uint64_t>(by_rows ? cols : rows) * sizeof(typename Gm::DType)});
+    }
+    return found;
+}
+
+template <typename Gm>
+bool inside(const Gm &gm, int64_t rows, int64_t cols, bool writes, const Where &at)
+{
+    const bool by_rows = Gm::layout == Layout::ND;
+    bool good = true;
+    for (int64_t k = 0; good && rows * cols > 0 && k < (by_rows ? rows : cols); ++k) {
+        const void *first = by_rows ? gm.at(k, 0) : gm.at(0, k);
+        const auto bytes = static_cast<uint64_t>(by_rows ? cols : rows) * sizeof(typename Gm::DType);
+        good = native::inside_gm(first, bytes, writes, at);
+    }
+    return good;
+}
+
+template <typename Tile_, typename Gm>
+bool fits(const Tile_ &tile, const Gm &gm, const Where &at)
+{
+    const bool good = tile.valid_rows == gm.rows() && tile.valid_cols == gm.cols();
+    if (!good) {
+        native::report("shape", "a transfer between a tile and a region of another size", at);
+    }
+    return good;
+}
+
+template <typename Tile_, typename Gm>
+void TLOAD(Tile_ &tile, const Gm &gm, const Where &at = Where::current())
+{
+    using T = typename Tile_::DType;
+    static_assert(sizeof(T) == sizeof(typename Gm::DType), "a load keeps the element size");
+    static_assert(Tile_::Loc == TileType::Vec || Tile_::Loc == TileType::Mat, "GM loads into UB or L1");
+    static_assert(!is_vec<Tile_> || (Gm::layout == Layout::ND) == Tile_::RowMajor,
+                  "UB takes rows from ND and columns from DN");
+    static_assert(is_vec<Tile_> || Tile_::Boxed, "L1 holds boxes");
+    if (!fits(tile, gm, at) || !inside(gm, gm.rows(), gm.cols(), false, at)) {
+        return;
+    }
+    run(
+        Pipe::MTE2, extents(gm, gm.rows(), gm.cols()), {tile.extent()},
+        [gm] {
+            std::vector<T> found;
+            found.reserve(static_cast<size_t>(gm.rows() * gm.cols()));
+            for (int64_t r = 0; r < gm.rows(); ++r) {
+                for (int64_t c = 0; c < gm.cols(); ++c) {
+                    found.push_back(*gm.at(r, c));
+                }
+            }
+            return found;
+        },
+        [tile](const std::vector<T> &found) { put(tile, tile.valid_rows, tile.valid_cols, found); }, at);
+}
+
+template <typename Gm, typename Tile_>
+void TSTORE(const Gm &gm, const Tile_ &tile, const Where &at = Where::current())
+{
+    using T = typename Gm::DType;
+    constexpr bool acc = Tile_::Loc == TileType::Acc;
+    static_assert(is_vec<Tile_> || acc, "UB and L0C store to GM");
+    static_assert(acc || std::is_same_v<T, typename Tile_::DType>, "UB stores its own type");
+    static_assert(acc || (Gm::layout == Layout::ND && Tile_::RowMajor), "rows go out as rows");
+    static_assert(!acc || (Tile_::Cols <= 4095 && Tile_::Rows <= 8192), "more than FIX stores at once");
+    if (!fits(tile, gm, at) || !inside(gm, gm.rows(), gm.cols(), true, at)) {
+        return;
+    }
+    run(
+        acc ? Pipe::FIX : Pipe::MTE3, {tile.extent()}, extents(gm, gm.rows(), gm.cols()),
+        [tile, at] { return elements(tile, at); },
+        [gm](const Values<typename Tile_::DType> &found) {
+            for (int64_t r = 0, k = 0; r < gm.rows(); ++r) {
+                for (int64_t c = 0; c < gm.cols(); ++c, ++k) {
+                    *gm.at(r, c) = rounded<T>(found[static_cast<size_t>(k)]);
+                }
+            }
+        },
+        at);
+}
+
+template <typename Dst, typename Src>
+void TMOV(Dst &dst, const Src &src, const Where &at = Where::current())
+{
+    using T = typename Dst::DType;
+    constexpr bool in_ub = is_vec<Dst> && is_vec<Src>;
+    constexpr bool to_l0 = Src::Loc == TileType::Mat && (Dst::Loc == TileType::Left || Dst::Loc == TileType::Right);
+    static_assert(in_ub || to_l0, "no such path on this chip");
+    static_assert(std::is_same_v<T, typename Src::DType>, "a move keeps the type");
+    static_assert(Dst::Rows == Src::Rows && Dst::Cols == Src::Cols, "a move keeps the shape");
+    if constexpr (in_ub) {
+        same_valid(dst, src, at);
+    }
+    const int64_t rows = in_ub ? dst.valid_rows : Dst::Rows, cols = in_ub ? dst.valid_cols : Dst::Cols;
+    run(
+        in_ub ? Pipe::V : Pipe::MTE1, {src.extent()}, {dst.extent()},
+        [src, rows, cols, at] { return elements(src, rows, cols, at); },
+        [dst, rows, cols](const Values<T> &found) { put(dst, rows, cols, found); }, at);
+}
+
+// --------------------------------------------------------------------------------- cube
+
+template <typename C, typename A, typename B>
+void multiply(const C &c, const A &a, const B &b, bool adds, const Where &at)
+{
+    using T = typename A::DType;
+    static_assert(C::Loc == TileType::Acc && A::Loc == TileType::Left && B::Loc == TileType::Right,
+                  "a product goes from L0A and L0B into L0C");
+    static_assert(std::is_same_v<T, typename B::DType> && std::is_same_v<typename C::DType, float>,
+                  "operands of one type, a float32 result");
+    static_assert(std::is_same_v<T, bfloat16_t> || std::is_same_v<T, half> || std::is_same_v<T, float>,
+                  "the matmul unit takes bf16, f16 and f32");
+    static_assert(A::Rows == C::Rows && A::Cols == B::Rows && B::Cols == C::Cols, "shapes of a product");
+    static_assert(A::Rows <= 4095 && A::Cols <= 4095 && B::Cols <= 4095, "a dimension of up to 4095");
+    constexpr int64_t M = A::Rows, K = A::Cols, N = B::Cols;
+    std::vector<Extent> reads{a.extent(), b.extent()};
+    if (adds) {
+        reads.push_back(c.extent());
+    }
+    run(
+        Pipe::M, reads, {c.extent()},
+        [a, b, c, adds, at] {
+            const auto left = elements(a, M, K, at), right = elements(b, K, N, at);
+            std::vector<float> sum = adds ? elements(c, M, N, at) : std::vector<float>(static_cast<size_t>(M * N));
+            std::vector<float> product(static_cast<size_t>(M * N));
+            for (int64_t i = 0; i < M; ++i) {
+                float *row = product.data() + i * N;
+                for (int64_t k = 0; k < K; ++k) {
+                    const float x = left[static_cast<size_t>(i * K + k)];
+                    const float *other = right.data() + k * N;
+                    for (int64_t j = 0; j < N; ++j) {
+                        row[j] += x * other[j];
+                    }
+                }
+            }
+            for (size_t k = 0; k < sum.size(); ++k) {
+                sum[k] = adds ? sum[k] + product[k] : product[k];
+            }
+            return sum;
+        },
+        [c](const std::vector<float> &found) { put(c, M, N, found); }, at);
+}
+
+template <typename C, typename A, typename B>
+void TMATMUL(C &c, const A &a, const B &b, const Where &at = Where::current())
+{
+    multiply(c, a, b, false, at);
+}
+
+template <typename C, typename A, typename B>
+void TMATMUL_ACC(C &c, const C &old, const A &a, const B &b, const Where &at = Where::current())
+{
+    if (old.address != c.address) {
+        native::report("address", "the device accumulates in place only", at);
+    }
+    multiply(c, a, b, true, at);
+}
+
+// ------------------------------------------------------------------------------- vector
+
+template <typename D>
+constexpr void check_vector()
+{
+    static_assert(is_vec<D>, "vector arithmetic is on UB");
+    static_assert(is_vector_type<typename D::DType>, "vector arithmetic is in float, half, int32 or int16");
+    static_assert(D::RowMajor, "vector arithmetic is on row-major tiles");
+}
+
+// d = f(a, b(r, c)), element by element; ``second`` finds all of b.
+template <typename D, typename A, typename Second, typename F>
+void elementwise(const D &d, const A &a, std::vector<Extent> reads, Second second, F f, const Where &at)
+{
+    using T = typename D::DType;
+    check_vector<D>();
+    check_vector<A>();
+    static_assert(std::is_same_v<T, typename A::DType>, "operands of one type");
+    same_valid(d, a, at);
+    reads.push_back(a.extent());
+    run(
+        Pipe::V, std::move(reads), {d.extent()},
+        [a, d, second, f, at] {
+            auto found = elements(a, at);
+            const auto other = second();
+            for (int64_t r = 0, k = 0; r < d.valid_rows; ++r) {
+                for (int64_t c = 0; c < d.valid_cols; ++c, ++k) {
+                    auto &x = found[static_cast<size_t>(k)];
+                    x = f(x, other(r, c));
+                }
+            }
+            return found;
+        },
+        [d](const Values<T> &found) { put(d, d.valid_rows, d.valid_cols, found); }, at);
+}
+
+template <typename W>
+struct Grid {
+    std::vector<W> values;
+    int64_t by_row, by_col;
+    W operator()(int64_t r, int64_t c) const { return values[static_cast<size_t>(r * by_row + c * by_col)]; }
+};
+
+template <typename D, typename A, typename B, typename F>
+void binary(const D &d, const A &a, const B &b, int64_t by_row, int64_t by_col, F f, const Where &at)
+{
+    using W = native::wide_t<typename B::DType>;
+    static_assert(is_vec<B> && std::is_same_v<typename D::DType, typename B::DType>, "operands of one type");
+    elementwise(d, a, {b.extent()}, [b, by_row, by_col, at] { return Grid<W>{elements(b, at), by_row, by_col}; }, f, at);
+}
+
+template <typename D, typename A, typename B, typename F>
+void by_tiles(const D &d, const A &a, const B &b, F f, const Where &at)
+{
+    check_vector<B>();
+    same_valid(d, b, at);
+    binary(d, a, b, d.valid_cols, 1, f, at);
+}
+
+template <typename D, typename A, typename B, typename F>
+void by_rows(const D &d, const A &a, const B &b, F f, const Where &at)
+{
+    static_assert(B::Column || B::Cols * sizeof(typename B::DType) == 32, "one value, or 32 bytes, per row");
+    if (b.valid_rows != d.valid_rows) {
+        native::report("shape", "one value per row is needed", at);
+        return;
+    }
+    binary(d, a, b, b.valid_cols, 0, f, at);
+}
+
+template <typename D, typename A, typename B, typename F>
+void by_cols(const D &d, const A &a, const B &b, F f, const Where &at)
+{
+    check_vector<B>();
+    if (b.valid_rows != 1 || b.valid_cols != d.valid_cols) {
+        native::report("shape", "one value per column is needed", at);
+        return;
+    }
+    binary(d, a, b, 0, 1, f, at);
+}
+
+template <typename D, typename A, typename F>
+void by_scalar(const D &d, const A &a, typename D::DType s, F f, const Where &at)
+{
+    using W = native::wide_t<typename D::DType>;
+    const W value = static_cast<W>(s);
+    elementwise(d, a, {}, [value] { return Grid<W>{{value}, 0, 0}; }, f, at);
+}
+
+struct Add {
+    template <typename W> W operator()(W a, W b) const { return a + b; }
+};
+struct Sub {
+    template <typename W> W operator()(W a, W b) const { return a - b; }
+};
+struct Mul {
+    template <typename W> W operator()(W a, W b) const { return a * b; }
+};
+struct Div {
+    template <typename W> W operator()(W a, W b) const { return a / b; }
+};
+// As numpy: a NaN on either side stays.
+struct Max {
+    template <typename W> W operator()(W a, W b) const { return a > b || a != a ? a : b; }
+};
+struct Min {
+    template <typename W> W operator()(W a, W b) const { return a < b || a != a ? a : b; }
+};
+
+#define NATIVE_BINARY(NAME, F)                                                                      \
+    template <typename D, typename A, typename B>                                                   \
+    void T##NAME(D &d, const A &a, const B &b, const Where &at = Where::current())                  \
+    {                                                                                               \
+        by_tiles(d, a, b, F{}, at);                                                                 \
+    }                                                                                               \
+    template <typename D, typename A>                                                               \
+    void T##NAME##S(D &d, const A &a, typename D::DType s, const Where &at = Where::current())      \
+    {                                                                                               \
+        by_scalar(d, a, s, F{}, at);                                                                \
+    }                                                                                               \
+    template <typename D, typename A, typename B>                                                   \
+    void TROWEXPAND##NAME(D &d, const A &a, const B &b, const Where &at = Where::current())         \
+    {                                                                                               \
+        by_rows(d, a, b, F{}, at);                                                                  \
+    }                                                                                               \
+    template <typename D, typename A, typename B>                                                   \
+    void TCOLEXPAND##NAME(D &d, const A &a, const B &b, const Where &at = Where::current())         \
+    {                                                                                               \
+        by_cols(d, a, b, F{}, at);                                                                  \
+    }
+
+NATIVE_BINARY(ADD, Add)
+NATIVE_BINARY(SUB, Sub)
+NATIVE_BINARY(MUL, Mul)
+NATIVE_BINARY(DIV, Div)
+NATIVE_BINARY(MAX, Max)
+NATIVE_BINARY(MIN, Min)
+#undef NATIVE_BINARY
+
+template <typename D, typename A, typename F>
+void unary(const D &d, const A &a, F f, const Where &at)
+{
+    static_assert(is_float_type<typename D::DType>, "this function is of float or half");
+    by_scalar(d, a, typename D::DType(0.0f), [f](auto x, auto) { return f(x); }, at);
+}
+
+#define NATIVE_UNARY(NAME, EXPR)                                           \
+    template <typename D, typename A>                                      \
+    void T##NAME(D &d, const A &a, const Where &at = Where::current())     \
+    {                                                                      \
+        unary(d, a, [](float x) { return EXPR; }, at);                     \
+    }
+
+NATIVE_UNARY(EXP, std::exp(x))
+NATIVE_UNARY(LOG, std::log(x))
+NATIVE_UNARY(SQRT, std::sqrt(x))
+NATIVE_UNARY(RECIP, 1.0f / x)
+#undef NATIVE_UNARY
+
+template <typename D, typename A>
+void TCVT(D &d, const A &a, RoundMode mode, const Where &at = Where::current())
+{
+    static_assert(is_vec<D> && is_vec<A> && D::RowMajor && A::RowMajor, "conversions are on rows in UB");
+    same_valid(d, a, at);
+    if (mode != RoundMode::CAST_RINT) {
+        native::report("mode", "only CAST_RINT is to the nearest, ties to even", at);
+    }
+    run(
+        Pipe::V, {a.extent()}, {d.extent()}, [a, at] { return elements(a, at); },
+        [d](const Values<typename A::DType> &found) { put(d, d.valid_rows, d.valid_cols, found); }, at);
+}
+
+// Fills a tile: UB on V, L1 on MTE2.  bf16 is allowed here, as the device's header has it.
+template <typename D>
+void TEXPANDS(D &d, typename D::DType value, const Where &at = Where::current())
+{
+    using T = typename D::DType;
+    constexpr bool in_l1 = D::Loc == TileType::Mat;
+    static_assert(in_l1 || is_vec<D>, "UB and L1 can be filled");
+    static_assert(in_l1 || D::RowMajor, "UB is filled by rows");
+    static_assert(is_vector_type<T> || std::is_same_v<T, bfloat16_t>, "no fill of this type");
+    run(
+        in_l1 ? Pipe::MTE2 : Pipe::V, {}, {d.extent()}, [value] { return value; },
+        [d](T filled) {
+            const auto count = static_cast<size_t>(d.valid_rows * d.valid_cols);
+            put(d, d.valid_rows, d.valid_cols, std::vector<T>(count, filled));
+        },
+        at);
+}
+
+template <typename D, typename A, typename Tmp, typename F>
+void reduce(const D &d, const A &a, const Tmp &tmp, F f, const Where &at)
+{
+    using T = typename A::DType;
+    check_vector<A>();
+    static_assert(D::Column || D::RowMajor, "a column, or rows of one value");
+    static_assert(std::is_same_v<T, typename D::DType> && std::is_same_v<T, typename Tmp::DType>, "one type");
+    if (d.valid_rows != a.valid_rows || d.valid_cols != 1) {
+        native::report("shape", "a reduction gives one value per row", at);
+        return;
+    }
+    run(
+        Pipe::V, {a.extent()}, {tmp.extent(), d.extent()},
+        [a, f, at] {
+            const auto found = elements(a, at);
+            Values<T> result;
+            for (int64_t r = 0; r < a.valid_rows; ++r) {
+                auto value = found[static_cast<size_t>(r * a.valid_cols)];
+                for (int64_t c = 1; c < a.valid_cols; ++c) {
+                    value = f(value, found[static_cast<size_t>(r * a.valid_cols + c)]);
+                }
+                result.push_back(value);
+            }
+            return result;
+        },
+        [d, tmp](const Values<T> &found) {
+            std::memset(static_cast<void *>(tmp.data()), 0xFF, static_cast<size_t>(Tmp::Bytes));  // the device leaves anything
+            std::memset(tmp.marks(), 0, static_cast<size_t>(Tmp::Bytes));
+            put(d, d.valid_rows, 1, found);
+        },
+        at);
+}
+
+#define NATIVE_REDUCE(NAME, F)                                                                           \
+    template <typename D, typename A, typename Tmp>                                                      \
+    void NAME(D &d, const A &a, const Tmp &tmp, const Where &at = Where::current())                      \
+    {                                                                                                    \
+        reduce(d, a, tmp, F{}, at);                                                                      \
+    }
+
+NATIVE_REDUCE(TROWSUM, Add)
+NATIVE_REDUCE(TROWMAX, Max)
+NATIVE_REDUCE(TROWMIN, Min)
+#undef NATIVE_REDUCE
+
+template <typename T, PadValue Pad>
+constexpr T pad_number()
+{
+    constexpr auto code = static_cast<uint64_t>(Pad);
+    constexpr auto custom = static_cast<uint64_t>(PadValue::Custom);
+    constexpr float most = std::numeric_limits<float>::infinity();
+    constexpr float number = code >= custom         ? std::bit_cast<float>(static_cast<uint32_t>(code - custom))
+                             : Pad == PadValue::Min ? -most
+                             : Pad == PadValue::Max ? most
+                                                    : 0.0f;
+    return static_cast<T>(number);
+}
+
+// The pad value of ``d`` outside the valid part of ``a``, which lies on the same bytes.
+template <typename D, typename A>
+void TFILLPAD_INPLACE(D &d, const A &a, const Where &at = Where::current())
+{
+    using T = typename D::DType;
+    static_assert(D::Pad != PadValue::Null, "a fill needs a pad value");
+    static_assert(D::Rows == A::Rows && D::Cols == A::Cols && std::is_same_v<T, typename A::DType>, "one shape");
+    if (d.address != a.address || a.valid_rows < 1 || a.valid_cols < 1) {
+        native::report("shape", "a fill in place keeps at least one element of the same bytes", at);
+        return;
+    }
+    run(
+        Pipe::V, {a.extent()}, {d.extent()}, [a, at] { return elements(a, at); },
+        [d, a](const Values<T> &found) {
+            const T pad = pad_number<T, D::Pad>();
+            std::vector<native::wide_t<T>> all;
+            for (int64_t r = 0; r < D::Rows; ++r) {
+                for (int64_t c = 0; c < D::Cols; ++c) {
+                    const bool kept = r < a.valid_rows && c < a.valid_cols;
+                    all.push_back(kept ? found[static_cast<size_t>(r * a.valid_cols + c)]
+                                       : static_cast<native::wide_t<T>>(pad));
+                }
+            }
+            put(d, D::Rows, D::Cols, all);
+        },
+        at);
+}
+
+}  // namespace pto
