@@ -295,7 +295,11 @@ def test_bench(say: Say) -> None:
     status, out, _ = say("bench", "rmsnorm", "--no-jax", "--rounds", "1", "--save", "t.json")
     assert status == GOOD and "median of 1 rounds" in out
     assert list(json.loads(Path("t.json").read_text())) == [
-        f"rmsnorm {stage}" for stage in ("trace", "schedule", "values", "check", "emit")
+        f"rmsnorm {stage}"
+        for stage in (
+            *("trace", "schedule", "values", "check", "check of 4096 iterations", "emit"),
+            "20 interleavings",
+        )
     ]
     out = say("bench", "rmsnorm", "--no-jax", "--rounds", "1", "--against", "t.json")[1]
     assert "before: t.json" in out

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lowering.schedule import Options
 
 GOOD, FAILED, USAGE = 0, 1, 2
-EXECUTORS = ("sequential", "numpy", "adversarial", "jax")
+EXECUTORS = ("sequential", "numpy", "adversarial", "jax", "native")
 LOAD_AT = ("first", "after_move", "after_push")
 OPTION_FLAGS = (
     "lookahead",

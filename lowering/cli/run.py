@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lowering.cli import orders
 from lowering.cli.check import prove
 from lowering.cli.options import (
     EXECUTORS,
@@ -30,12 +31,6 @@ if TYPE_CHECKING:
     from lowering.cases import Arrays
     from lowering.inputs import Bound
 
-SEEDS = 20
-"""Orders of the pipes that the adversarial executor tries if nothing is said."""
-
-SHOWN = 3
-"""Orders that go wrong of which a run prints what happened."""
-
 Told = dict[str, Any]
 
 
@@ -51,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
     arrays, kernel = _arrays(args, program)
     bound = bind(kernel, arrays)
     validate(kernel, bound)
-    outputs, orders = _execute(args, kernel, bound)
-    report: Told = {"kernel": kernel.name, "executor": args.executor} | orders
+    outputs, told = _execute(args, kernel, bound)
+    report: Told = {"kernel": kernel.name, "executor": args.executor} | told
     report["dims"], report["outputs"] = dict(bound.dims), _summaries(outputs)
     judge = "" if args.inputs else _judge(args, program)
     found = _judged(args, program, kernel, bound, arrays, outputs) if judge else []
@@ -89,47 +84,15 @@ def _execute(
     """The outputs, and what an executor with many orders has to say about them."""
     from lowering.progress import progress
 
-    if args.executor != "adversarial" and (args.seed, args.seeds) != (None, None):
-        message = f"executor {args.executor} runs in one order; --seed and --seeds choose others"
-        raise InputError(message, hint="--executor adversarial")
-
+    orders.check_options(args)
     if args.executor == "sequential" and is_scheduled(kernel):
         message = f"{args.kernel} is scheduled; executor sequential runs what is not"
         raise InputError(message, hint="--executor numpy or jax")
     chosen = kernel if args.executor == "sequential" else scheduled(args, kernel)
     with progress(f"running {kernel.name} on executor {args.executor}"):
-        if args.executor == "adversarial":
-            return _in_many_orders(chosen, bound, _seeds(args))
+        if args.executor in orders.EXECUTORS:
+            return orders.EXECUTORS[args.executor](args, chosen, bound)
         return _executor(args.executor)(chosen, bound), {}
-
-
-def _seeds(args: argparse.Namespace) -> range:
-    if args.seed is not None and args.seeds is not None:
-        raise InputError("--seed is one order, --seeds many: give one of the two")
-    if args.seed is not None:
-        return range(args.seed, args.seed + 1)
-    return range(SEEDS if args.seeds is None else args.seeds)
-
-
-def _in_many_orders(kernel: ir.Kernel, bound: Bound, seeds: range) -> tuple[dict[str, Any], Told]:
-    from dataclasses import asdict
-    from time import perf_counter
-
-    from lowering.adversarial import Difference, Orders, blocks_for
-    from lowering.cluster import InterleavingError
-
-    orders, start = Orders(kernel, bound, blocks_for(kernel, bound)), perf_counter()
-    try:
-        found = list(orders.differences(seeds))
-    except InterleavingError as error:
-        found = [Difference(-1, error.kind, str(error))]
-    told = {
-        "seeds": [seeds.start, seeds.stop],
-        "interleavings": orders.made,
-        "interleavings_per_second": round(orders.made / (perf_counter() - start)),
-        "differences": [asdict(d) for d in found],
-    }
-    return orders.outputs, {"orders": told}
 
 
 def _executor(name: str) -> Callable[[ir.Kernel, Bound], dict[str, Any]]:
@@ -193,7 +156,7 @@ def _told(
     for name, what in report["outputs"].items():
         yield f"  {name} {what}"
     if "orders" in report:
-        yield from _told_orders(report["orders"])
+        yield from orders.told_orders(report["orders"])
     for c in found:
         yield f"  {c.told(report['compared_with'])}"
     if not found:
@@ -201,23 +164,6 @@ def _told(
         yield f"  not compared: {why}"
     if args.out:
         yield f"  wrote {args.out}"
-
-
-def _told_orders(orders: Told) -> Iterator[str]:
-    first, stop = orders["seeds"]
-    which = f"seed {first}" if stop - first == 1 else f"seeds {first} .. {stop - 1}"
-    rate = f"{orders['interleavings_per_second']} a second"
-    yield f"  {orders['interleavings']} orders of the pipes ({which} on each block; {rate})"
-    bad = orders["differences"]
-    if not bad:
-        yield "  every order gives the bits of program order"
-    seeds = sorted({d["seed"] for d in bad})
-    if bad and seeds[0] >= 0:
-        yield f"  {len(seeds)} of {stop - first} seeds go wrong; replay one with --seed {seeds[0]}"
-    for d in bad[:SHOWN]:
-        seed = f"seed {d['seed']}" if d["seed"] >= 0 else "program order"
-        said = d["message"] if d["kind"] == "bits" else d["message"].replace("\n", "\n    ")
-        yield f"  {seed}: {said}"
 
 
 def run_arguments(command: Parser) -> None:
@@ -234,10 +180,7 @@ def run_arguments(command: Parser) -> None:
     add("--inputs", type=Path, metavar="FILE.npz", help="arrays by parameter name; bf16 as uint16")
     add("--out", type=Path, metavar="FILE.npz", help="where the outputs go")
     case_arguments(command)
-    add("--seed", type=int, metavar="S", help="adversarial: the order of this seed only")
-    add(
-        "--seeds", type=int, metavar="N", help=f"adversarial: the orders 0 .. N-1 (default {SEEDS})"
-    )
+    orders.order_arguments(command)
     add("--json", action="store_true", help="for machines")
 
 

@@ -62,13 +62,13 @@ def cache_folder() -> Path:
 
 
 def executable(source: str, sanitize: bool = False) -> Path:
-    """The program that runs the kernel whose source is ``source``.
+    """The program that runs the kernel whose source is ``source``; ``CXXFLAGS`` adds options.
 
     Raises:
         InputError: there is no compiler.
         ScheduleError: the compiler rejects the source; the message is the compiler's.
     """
-    options = (*OPTIONS, *(SANITIZERS if sanitize else ()))
+    options = (*OPTIONS, *(SANITIZERS if sanitize else ()), *os.environ.get("CXXFLAGS", "").split())
     runtime = [_object(HERE / name, options) for name in RUNTIME]
     key = _key(source, *options, *(o.name for o in runtime))
     program = cache_folder() / key

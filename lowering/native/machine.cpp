@@ -445,20 +445,17 @@ void clear_block()
     std::memset(signals, 0, sizeof(signals));
 }
 
-void start_fibers()
+void start_fiber(Core &core)
 {
-    for (int c = 0; c < CORES; ++c) {
-        Core &core = cores[c];
-        if (!core.stack) {
-            core.stack = std::make_unique<char[]>(STACK_BYTES);
-        }
-        getcontext(&core.context);
-        core.context.uc_stack.ss_sp = core.stack.get();
-        core.context.uc_stack.ss_size = STACK_BYTES;
-        core.context.uc_link = nullptr;
-        makecontext(&core.context, fiber_main, 0);
-        core.ended = false;
+    if (!core.stack) {
+        core.stack = std::make_unique<char[]>(STACK_BYTES);
     }
+    getcontext(&core.context);
+    core.context.uc_stack.ss_sp = core.stack.get();
+    core.context.uc_stack.ss_size = STACK_BYTES;
+    core.context.uc_link = nullptr;
+    makecontext(&core.context, fiber_main, 0);
+    core.ended = false;
 }
 
 void report_deadlock()
@@ -506,7 +503,7 @@ void check_end()
 void run_block()
 {
     clear_block();
-    start_fibers();
+    std::for_each(std::begin(cores), std::end(cores), start_fiber);
     prepare_order();
     std::vector<Move> moves;
     while (true) {

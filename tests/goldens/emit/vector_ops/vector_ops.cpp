@@ -267,6 +267,7 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
 
 extern "C" __aicore__ void kernel_entry(__gm__ int64_t *args)
 {
+    (void)args;  // one of the cores has nothing to do
 #ifdef __DAV_VEC__
     vector_ops_vector(args);
 #endif

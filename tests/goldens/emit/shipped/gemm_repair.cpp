@@ -1,0 +1,335 @@
+// gemm, emitted by Tilewright from gemm.ptoir; do not edit.
+// lookahead 1, prefetch 1
+// a_tile_a MTE1 -> M needs no event: implied by b_tile_b.full
+// b_tile_b M -> MTE1 needs no event: implied by a_tile_a.free
+// total_v MTE2 -> MTE3 needs no event: implied by total_v.full and total_v.full2
+// total_v V -> MTE2 needs no event: implied by total_v.full2 and total_v.free
+// total_v MTE3 -> V needs no event: implied by total_v.free and total_v.full
+#include <cstdint>
+
+#include <pto/pto-inst.hpp>
+#include <pto/common/fifo.hpp>
+
+#include "tensor.h"
+
+#ifndef __gm__
+#define __gm__
+#endif
+#ifndef __aicore__
+#define __aicore__ [aicore]
+#endif
+
+#include "intrinsic.h"
+
+using namespace pto;
+
+// A matrix in L1: boxes of 16 rows by 32 bytes.
+template <typename T, int R, int C, int VR = R, int VC = C>
+using L1Nz =
+    Tile<TileType::Mat, T, R, C, BLayout::ColMajor, VR, VC, SLayout::RowMajor, 512>;
+
+// Left operand, right operand and result of a product.
+template <typename T, int R, int C, int VR = R, int VC = C>
+using L0A = TileLeft<T, R, C, VR, VC>;
+template <typename T, int R, int C, int VR = R, int VC = C>
+using L0B = TileRight<T, R, C, VR, VC>;
+template <typename T, int R, int C, int VR = R, int VC = C>
+using L0C = TileAcc<T, R, C, VR, VC>;
+
+// A tile of the vector core, row by row.
+template <typename T, int R, int C, int VR = R, int VC = C,
+          PadValue Pad = PadValue::Null>
+using Ub = Tile<TileType::Vec, T, R, C, BLayout::RowMajor, VR, VC,
+                SLayout::NoneBox, 512, Pad>;
+
+// R rows of C elements in GM, Step elements from row to row.
+template <typename T, int64_t R, int64_t C, int64_t Step>
+using GmRows = GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, Step, 1>>;
+
+static __aicore__ inline int64_t max_of(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+// How many of size elements are valid.
+static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)
+{
+    return valid < 0 ? 0 : valid < size ? valid : size;
+}
+
+// Tells the consumer that the slot pushed last is full.  The pipe of the device takes no
+// template arguments here; the one of the CPU simulator takes the tile and the split.
+template <typename Tile, typename Pipe>
+static __aicore__ inline auto signal(Pipe &pipe, int) -> decltype(pipe.prod.record())
+{
+    pipe.prod.record();
+}
+template <typename Tile, typename Pipe>
+static __aicore__ inline void signal(Pipe &pipe, long)
+{
+    pipe.prod.template record<Tile, TILE_UP_DOWN>();
+}
+
+// The first element of the tensor that an argument points to.
+template <typename T>
+static __aicore__ inline __gm__ T *data(int64_t argument)
+{
+    __gm__ ChipTensor *tensor = reinterpret_cast<__gm__ ChipTensor *>(argument);
+    return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;
+}
+
+using TotalFifoPipe = TPipe<0, Direction::DIR_C2V, 65536, 2, 2>;
+
+#ifdef __DAV_CUBE__
+static __aicore__ void gemm_cube(__gm__ int64_t *args)
+{
+    __gm__ bfloat16_t *a = data<bfloat16_t>(args[0]);
+    __gm__ bfloat16_t *b = data<bfloat16_t>(args[1]);
+    const int64_t m = args[5];
+    const int64_t k = args[6];
+    const int64_t n = args[7];
+
+    const int64_t block_idx = get_block_idx(args);
+    const int64_t block_num = get_block_num(args);
+
+    TotalFifoPipe total_fifo(data<float>(args[4]) + block_idx * 32768, 0, 0);
+
+    // L1
+    L1Nz<bfloat16_t, 128, 64> a_tile[2];
+    TASSIGN(a_tile[0], 0);
+    TASSIGN(a_tile[1], 16384);
+    L1Nz<bfloat16_t, 64, 128> b_tile[2];
+    TASSIGN(b_tile[0], 32768);
+    TASSIGN(b_tile[1], 49152);
+    // L0A
+    L0A<bfloat16_t, 128, 64> a_tile_a;
+    TASSIGN(a_tile_a, 0);
+    // L0B
+    L0B<bfloat16_t, 64, 128> b_tile_b;
+    TASSIGN(b_tile_b, 0);
+    // L0C
+    L0C<float, 128, 128> acc;
+    TASSIGN(acc, 0);
+
+    constexpr int A_TILE_FULL = 0;
+    constexpr int A_TILE_FREE = 0;
+    constexpr int B_TILE_FULL = 2;
+    constexpr int B_TILE_FREE = 2;
+
+    int64_t u_base = 0;  // finished iterations of the loop over i
+
+    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID0);  // a_tile.free[0]
+    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID1);  // a_tile.free[1]
+    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID2);  // b_tile.free[0]
+    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID3);  // b_tile.free[1]
+    set_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // a_tile_a.free
+    set_flag(PIPE_FIX, PIPE_M, EVENT_ID0);  // acc.free
+    const int64_t w_count = (
+        (m + 127) / 128 * ((n + 127) / 128) - block_idx + (block_num - 1)) / block_num;
+    for (int64_t w = 0; w < w_count; ++w) {
+        const int64_t item = block_idx + w * block_num;
+        const int64_t row = item / ((n + 127) / 128) * 128;
+        const int64_t col = item % ((n + 127) / 128) * 128;
+        const int64_t n_2 = (k + 63) / 64;
+        wait_flag(PIPE_FIX, PIPE_M, EVENT_ID0);  // acc.free
+        for (int64_t t = 0; t < n_2 + 1; ++t) {
+            if (const int64_t i = t - 1; i >= 0) {
+                const int64_t u = u_base + i;
+                // a_tile_a = move a_tile[u]
+                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(A_TILE_FULL + u % 2));
+                wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // a_tile_a.free
+                TMOV(a_tile_a, a_tile[u % 2]);
+                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(A_TILE_FREE + u % 2));
+            }
+            if (const int64_t i = t; i < n_2) {
+                const int64_t u = u_base + i;
+                // a_tile[u] = load a[row:+128<m - row, i * 64:+64<k - i * 64]
+                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(A_TILE_FREE + u % 2));
+                const int64_t a_tile_rows = clipped(m - row, 128);
+                const int64_t a_tile_cols = clipped(k - i * 64, 64);
+                if (a_tile_rows < 128 || a_tile_cols < 64) {
+                    TEXPANDS(a_tile[u % 2], static_cast<bfloat16_t>(0.0f));
+                    pipe_barrier(PIPE_MTE2);
+                }
+                if (a_tile_rows > 0 && a_tile_cols > 0) {
+                    GmRows<bfloat16_t, DYNAMIC, DYNAMIC, DYNAMIC> a_tile_gm(
+                        a + row * k + i * 64, {a_tile_rows, a_tile_cols}, {k});
+                    L1Nz<bfloat16_t, 128, 64, DYNAMIC, DYNAMIC> a_tile_part(
+                        a_tile_rows, a_tile_cols);
+                    TRESHAPE(a_tile_part, a_tile[u % 2]);
+                    TLOAD(a_tile_part, a_tile_gm);
+                }
+                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(A_TILE_FULL + u % 2));
+            }
+            if (const int64_t i = t - 1; i >= 0) {
+                const int64_t u = u_base + i;
+                // b_tile_b = move b_tile[u]
+                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(B_TILE_FULL + u % 2));
+                TMOV(b_tile_b, b_tile[u % 2]);
+                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(B_TILE_FREE + u % 2));
+                set_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // b_tile_b.full
+            }
+            if (const int64_t i = t; i < n_2) {
+                const int64_t u = u_base + i;
+                // b_tile[u] = load b[i * 64:+64<k - i * 64, col:+128<n - col]
+                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(B_TILE_FREE + u % 2));
+                const int64_t b_tile_rows = clipped(k - i * 64, 64);
+                const int64_t b_tile_cols = clipped(n - col, 128);
+                if (b_tile_rows < 64 || b_tile_cols < 128) {
+                    TEXPANDS(b_tile[u % 2], static_cast<bfloat16_t>(0.0f));
+                    pipe_barrier(PIPE_MTE2);
+                }
+                if (b_tile_rows > 0 && b_tile_cols > 0) {
+                    GmRows<bfloat16_t, DYNAMIC, DYNAMIC, DYNAMIC> b_tile_gm(
+                        b + i * 64 * n + col, {b_tile_rows, b_tile_cols}, {n});
+                    L1Nz<bfloat16_t, 64, 128, DYNAMIC, DYNAMIC> b_tile_part(
+                        b_tile_rows, b_tile_cols);
+                    TRESHAPE(b_tile_part, b_tile[u % 2]);
+                    TLOAD(b_tile_part, b_tile_gm);
+                }
+                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(B_TILE_FULL + u % 2));
+            }
+            if (const int64_t i = t - 1; i >= 0) {
+                pipe_barrier(PIPE_M);
+                // acc = matmul a_tile_a, b_tile_b, acc, i
+                wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // b_tile_b.full
+                if (i != 0) {
+                    TMATMUL_ACC(acc, acc, a_tile_a, b_tile_b);
+                } else {
+                    TMATMUL(acc, a_tile_a, b_tile_b);
+                }
+                set_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // a_tile_a.free
+            }
+        }
+        u_base += max_of(n_2, 0);
+        set_flag(PIPE_M, PIPE_FIX, EVENT_ID0);  // acc.full
+        // total_fifo = push_data acc
+        wait_flag(PIPE_M, PIPE_FIX, EVENT_ID0);  // acc.full
+        total_fifo.prod.setRecordStatus(false);
+        TPUSH<TotalFifoPipe, L0C<float, 128, 128>, TILE_UP_DOWN>(total_fifo, acc);
+        total_fifo.prod.setRecordStatus(true);
+        set_flag(PIPE_FIX, PIPE_M, EVENT_ID0);  // acc.free
+        set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+        wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+        signal<L0C<float, 128, 128>>(total_fifo, 0);  // record total_fifo
+    }
+    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID0);  // a_tile.free[0]
+    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID1);  // a_tile.free[1]
+    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID2);  // b_tile.free[0]
+    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID3);  // b_tile.free[1]
+    wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // a_tile_a.free
+    wait_flag(PIPE_FIX, PIPE_M, EVENT_ID0);  // acc.free
+    set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+    wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+}
+#endif  // __DAV_CUBE__
+
+#ifdef __DAV_VEC__
+static __aicore__ void gemm_vector(__gm__ int64_t *args)
+{
+    __gm__ float *bias = data<float>(args[2]);
+    __gm__ float *out = data<float>(args[3]);
+    const int64_t m = args[5];
+    const int64_t n = args[7];
+
+    const int64_t block_idx = get_block_idx(args);
+    const int64_t block_num = get_block_num(args);
+    const int64_t lane = get_sub_block_id(args);
+
+    // A pipe finds a lane's half of a slot by the built-in lane number, which reads 0 on
+    // both lanes under this runtime: the missing difference goes into the entry offset.
+    const int64_t lane_shift = lane - static_cast<int64_t>(get_subblockid());
+    TotalFifoPipe total_fifo(data<float>(args[4]) + block_idx * 32768, 1024, 0);
+    total_fifo.cons.entryOffset = static_cast<int>(lane_shift * 32768);
+
+    // UB
+    Ub<float, 1, 128> bias_row[2];
+    TASSIGN(bias_row[0], 0);
+    TASSIGN(bias_row[1], 512);
+    Ub<float, 64, 128> total_v[2];
+    TASSIGN(total_v[0], 1024);
+    TASSIGN(total_v[1], 66560);
+
+    constexpr int BIAS_ROW_FREE = 0;
+    constexpr int BIAS_ROW_FULL = 0;
+    constexpr int TOTAL_V_FREE = 0;
+    constexpr int TOTAL_V_FULL = 2;
+    constexpr int TOTAL_V_FULL2 = 0;
+
+    set_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // bias_row.free[0]
+    set_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // bias_row.free[1]
+    set_flag(PIPE_MTE3, PIPE_MTE2, EVENT_ID0);  // total_v.free[0]
+    set_flag(PIPE_MTE3, PIPE_MTE2, EVENT_ID1);  // total_v.free[1]
+    const int64_t w_count = (
+        (m + 127) / 128 * ((n + 127) / 128) - block_idx + (block_num - 1)) / block_num;
+    for (int64_t w = 0; w < w_count; ++w) {
+        const int64_t item = block_idx + w * block_num;
+        const int64_t row = item / ((n + 127) / 128) * 128;
+        const int64_t col = item % ((n + 127) / 128) * 128;
+        // bias_row[w] = load bias[col:+128<n - col]
+        wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(BIAS_ROW_FREE + w % 2));
+        const int64_t bias_row_cols = clipped(n - col, 128);
+        if (bias_row_cols > 0) {
+            GmRows<float, 1, DYNAMIC, 128> bias_row_gm(bias + col, {bias_row_cols});
+            Ub<float, 1, 128, 1, DYNAMIC> bias_row_part(bias_row_cols);
+            TRESHAPE(bias_row_part, bias_row[w % 2]);
+            TLOAD(bias_row_part, bias_row_gm);
+        }
+        set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(BIAS_ROW_FULL + w % 2));
+        // bias_row[w] = pad bias_row[w], 1, n - col
+        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(BIAS_ROW_FULL + w % 2));
+        const int64_t bias_row_cols_2 = n - col;
+        if (bias_row_cols_2 <= 0) {
+            TEXPANDS(bias_row[w % 2], 0.0f);
+        } else if (bias_row_cols_2 < 128) {
+            Ub<float, 1, 128, 1, DYNAMIC> bias_row_part_2(bias_row_cols_2);
+            TRESHAPE(bias_row_part_2, bias_row[w % 2]);
+            Ub<float, 1, 128, 1, 128, PadValue::Zero> bias_row_whole;
+            TRESHAPE(bias_row_whole, bias_row[w % 2]);
+            TFILLPAD_INPLACE(bias_row_whole, bias_row_part_2);
+        }
+        // total_v[w] = pop total_fifo
+        wait_flag(PIPE_MTE3, PIPE_MTE2, static_cast<event_t>(TOTAL_V_FREE + w % 2));
+        TPOP<TotalFifoPipe, Ub<float, 64, 128>, TILE_UP_DOWN>(total_fifo, total_v[w % 2]);
+        TFREE<TotalFifoPipe, TILE_UP_DOWN>(total_fifo);
+        set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(TOTAL_V_FULL + w % 2));
+        pipe_barrier(PIPE_V);
+        // total_v[w] = add total_v[w], bias_row[w]
+        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(TOTAL_V_FULL + w % 2));
+        TCOLEXPANDADD(total_v[w % 2], total_v[w % 2], bias_row[w % 2]);
+        set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(BIAS_ROW_FREE + w % 2));
+        pipe_barrier(PIPE_V);
+        // total_v[w] = maximum total_v[w], 0.0
+        TMAXS(total_v[w % 2], total_v[w % 2], 0.0f);
+        set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(TOTAL_V_FULL2 + w % 2));
+        // out[row + lane * 64:+64<m - row - lane * 64, col:+128<n - col] = store total_v[w]
+        wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(TOTAL_V_FULL2 + w % 2));
+        const int64_t total_v_rows = clipped(m - row - lane * 64, 64);
+        const int64_t total_v_cols = clipped(n - col, 128);
+        if (total_v_rows > 0 && total_v_cols > 0) {
+            GmRows<float, DYNAMIC, DYNAMIC, DYNAMIC> total_v_gm(
+                out + (row + lane * 64) * n + col, {total_v_rows, total_v_cols}, {n});
+            Ub<float, 64, 128, DYNAMIC, DYNAMIC> total_v_part(total_v_rows, total_v_cols);
+            TRESHAPE(total_v_part, total_v[w % 2]);
+            TSTORE(total_v_gm, total_v_part);
+        }
+        set_flag(PIPE_MTE3, PIPE_MTE2, static_cast<event_t>(TOTAL_V_FREE + w % 2));
+    }
+    wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // bias_row.free[0]
+    wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // bias_row.free[1]
+    wait_flag(PIPE_MTE3, PIPE_MTE2, EVENT_ID0);  // total_v.free[0]
+    wait_flag(PIPE_MTE3, PIPE_MTE2, EVENT_ID1);  // total_v.free[1]
+    set_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
+    wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
+}
+#endif  // __DAV_VEC__
+
+extern "C" __aicore__ void kernel_entry(__gm__ int64_t *args)
+{
+#ifdef __DAV_CUBE__
+    gemm_cube(args);
+#endif
+#ifdef __DAV_VEC__
+    gemm_vector(args);
+#endif
+}

@@ -1,0 +1,482 @@
+// paged_attention, emitted by Tilewright from paged_attention.ptoir; do not edit.
+// lookahead 1, prefetch 0
+// p16_l1 MTE2 -> MTE1 needs no event: implied by v.full
+// v MTE1 -> MTE2 needs no event: implied by p16_l1.free
+// p16_a M -> MTE1 needs no event: implied by v_b.free
+// v_b MTE1 -> M needs no event: implied by p16_a.full
+#include <cstdint>
+
+#include <pto/pto-inst.hpp>
+#include <pto/common/fifo.hpp>
+
+#include "tensor.h"
+
+#ifndef __gm__
+#define __gm__
+#endif
+#ifndef __aicore__
+#define __aicore__ [aicore]
+#endif
+
+#include "intrinsic.h"
+
+using namespace pto;
+
+// A matrix in L1: boxes of 16 rows by 32 bytes.
+template <typename T, int R, int C, int VR = R, int VC = C>
+using L1Nz =
+    Tile<TileType::Mat, T, R, C, BLayout::ColMajor, VR, VC, SLayout::RowMajor, 512>;
+
+// The transpose of a matrix in L1, as the right operand of a product takes it.
+template <typename T, int R, int C, int VR = R, int VC = C>
+using L1Zn =
+    Tile<TileType::Mat, T, R, C, BLayout::RowMajor, VR, VC, SLayout::ColMajor, 512>;
+
+// Left operand, right operand and result of a product.
+template <typename T, int R, int C, int VR = R, int VC = C>
+using L0A = TileLeft<T, R, C, VR, VC>;
+template <typename T, int R, int C, int VR = R, int VC = C>
+using L0B = TileRight<T, R, C, VR, VC>;
+template <typename T, int R, int C, int VR = R, int VC = C>
+using L0C = TileAcc<T, R, C, VR, VC>;
+
+// A tile of the vector core, row by row.
+template <typename T, int R, int C, int VR = R, int VC = C,
+          PadValue Pad = PadValue::Null>
+using Ub = Tile<TileType::Vec, T, R, C, BLayout::RowMajor, VR, VC,
+                SLayout::NoneBox, 512, Pad>;
+
+// One value per row; arithmetic sees the same bytes as a tile of one row.
+template <typename T, int R, int C, int VR = R, int VC = C>
+using UbColumn = Tile<TileType::Vec, T, R, C, BLayout::ColMajor, VR, VC>;
+
+// R rows of C elements in GM, Step elements from row to row.
+template <typename T, int64_t R, int64_t C, int64_t Step>
+using GmRows = GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, Step, 1>>;
+
+// The same, seen as its transpose: R elements in each of C columns.
+template <typename T, int64_t R, int64_t C, int64_t Step>
+using GmColumns =
+    GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, 1, Step>, Layout::DN>;
+
+constexpr float INF = __builtin_inff();
+
+static __aicore__ inline int64_t max_of(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+// The quotient, rounded up.
+static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)
+{
+    return a / b + (a % b > 0 ? 1 : 0);
+}
+
+// How many of size elements are valid.
+static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)
+{
+    return valid < 0 ? 0 : valid < size ? valid : size;
+}
+
+// Tells the consumer that the slot pushed last is full.  The pipe of the device takes no
+// template arguments here; the one of the CPU simulator takes the tile and the split.
+template <typename Tile, typename Pipe>
+static __aicore__ inline auto signal(Pipe &pipe, int) -> decltype(pipe.prod.record())
+{
+    pipe.prod.record();
+}
+template <typename Tile, typename Pipe>
+static __aicore__ inline void signal(Pipe &pipe, long)
+{
+    pipe.prod.template record<Tile, TILE_UP_DOWN>();
+}
+
+// The first element of the tensor that an argument points to.
+template <typename T>
+static __aicore__ inline __gm__ T *data(int64_t argument)
+{
+    __gm__ ChipTensor *tensor = reinterpret_cast<__gm__ ChipTensor *>(argument);
+    return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;
+}
+
+using QkFifoPipe = TPipe<0, Direction::DIR_C2V, 8192, 2, 2>;
+using P16FifoPipe = TPipe<2, Direction::DIR_V2C, 4096, 2, 2>;
+using OFifoPipe = TPipe<4, Direction::DIR_C2V, 8192, 2, 2>;
+
+#ifdef __DAV_CUBE__
+static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
+{
+    __gm__ bfloat16_t *query = data<bfloat16_t>(args[0]);
+    __gm__ bfloat16_t *key_cache = data<bfloat16_t>(args[1]);
+    __gm__ bfloat16_t *value_cache = data<bfloat16_t>(args[2]);
+    __gm__ int32_t *block_table = data<int32_t>(args[3]);
+    __gm__ int32_t *context_lens = data<int32_t>(args[4]);
+    const int64_t batch = args[10];
+    const int64_t width = args[12];
+
+    const int64_t block_idx = get_block_idx(args);
+    const int64_t block_num = get_block_num(args);
+
+    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 4096, 0, 0);
+    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 4096, 0, 73728);
+    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 4096, 0, 0);
+
+    // L1
+    L1Nz<bfloat16_t, 16, 128> q[2];
+    TASSIGN(q[0], 0);
+    TASSIGN(q[1], 4096);
+    L1Zn<bfloat16_t, 128, 128> k[2];
+    TASSIGN(k[0], 8192);
+    TASSIGN(k[1], 40960);
+    L1Nz<bfloat16_t, 16, 128> p16_l1[2];
+    TASSIGN(p16_l1[0], 73728);
+    TASSIGN(p16_l1[1], 77824);
+    L1Nz<bfloat16_t, 128, 128> v[2];
+    TASSIGN(v[0], 81920);
+    TASSIGN(v[1], 114688);
+    // L0A
+    L0A<bfloat16_t, 16, 128> q_a;
+    TASSIGN(q_a, 0);
+    L0A<bfloat16_t, 16, 128> p16_a;
+    TASSIGN(p16_a, 4096);
+    // L0B
+    L0B<bfloat16_t, 128, 128> k_b;
+    TASSIGN(k_b, 0);
+    L0B<bfloat16_t, 128, 128> v_b;
+    TASSIGN(v_b, 32768);
+    // L0C
+    L0C<float, 16, 128> qk;
+    TASSIGN(qk, 0);
+    L0C<float, 16, 128> o;
+    TASSIGN(o, 8192);
+
+    constexpr int Q_FREE = 0;
+    constexpr int Q_FULL = 0;
+    constexpr int K_FREE = 2;
+    constexpr int K_FULL = 2;
+    constexpr int P16_L1_FREE = 4;
+    constexpr int V_FULL = 4;
+
+    int64_t u_base = 0;  // finished iterations of the loop over i
+
+    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID0);  // q.free[0]
+    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID1);  // q.free[1]
+    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID2);  // k.free[0]
+    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID3);  // k.free[1]
+    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID4);  // p16_l1.free[0]
+    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID5);  // p16_l1.free[1]
+    set_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
+    set_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
+    set_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
+    set_flag(PIPE_FIX, PIPE_M, EVENT_ID0);  // qk.free
+    set_flag(PIPE_FIX, PIPE_M, EVENT_ID1);  // o.free
+    const int64_t w_count = (batch - block_idx + (block_num - 1)) / block_num;
+    for (int64_t w = 0; w < w_count; ++w) {
+        const int64_t b = block_idx + w * block_num;
+        const int64_t context = context_lens[b];
+        const int64_t n = ceil_div(context, 128);
+        // q[w] = load query[b, :, :]
+        wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + w % 2));
+        GmRows<bfloat16_t, 16, 128, 128> q_gm(query + b * 2048);
+        TLOAD(q[w % 2], q_gm);
+        set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + w % 2));
+        // q_a = move q[w]
+        wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + w % 2));
+        wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
+        TMOV(q_a, q[w % 2]);
+        set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + w % 2));
+        set_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
+        wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
+        int64_t page[2];
+        for (int64_t t = 0; t < n + 1; ++t) {
+            if (const int64_t i = t; i < n) {
+                const int64_t u = u_base + i;
+                page[i % 2] = block_table[b * width + i];
+                // k[u] = load key_cache[page, :, 0, :]
+                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(K_FREE + u % 2));
+                GmColumns<bfloat16_t, 128, 128, 128> k_gm(key_cache + page[i % 2] * 16384);
+                TLOAD(k[u % 2], k_gm);
+                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(K_FULL + u % 2));
+                // k_b = move k[u].T
+                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(K_FULL + u % 2));
+                wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
+                TMOV(k_b, k[u % 2]);
+                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(K_FREE + u % 2));
+                set_flag(PIPE_MTE1, PIPE_M, EVENT_ID2);  // k_b.full
+                // qk = matmul q_a, k_b
+                wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID2);  // k_b.full
+                wait_flag(PIPE_FIX, PIPE_M, EVENT_ID0);  // qk.free
+                TMATMUL(qk, q_a, k_b);
+                set_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
+                set_flag(PIPE_M, PIPE_FIX, EVENT_ID0);  // qk.full
+                // qk_fifo = push_data qk
+                wait_flag(PIPE_M, PIPE_FIX, EVENT_ID0);  // qk.full
+                qk_fifo.prod.setRecordStatus(false);
+                TPUSH<QkFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(qk_fifo, qk);
+                qk_fifo.prod.setRecordStatus(true);
+                set_flag(PIPE_FIX, PIPE_M, EVENT_ID0);  // qk.free
+                set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+                wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+                signal<L0C<float, 16, 128>>(qk_fifo, 0);  // record qk_fifo
+            }
+            if (const int64_t i = t - 1; i >= 0) {
+                const int64_t u = u_base + i;
+                // p16_l1[u] = pop p16_fifo
+                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(P16_L1_FREE + u % 2));
+                TPOP<P16FifoPipe, L1Nz<bfloat16_t, 16, 128>, TILE_UP_DOWN>(p16_fifo, p16_l1[u % 2]);
+                TFREE<P16FifoPipe, TILE_UP_DOWN>(p16_fifo);
+                const int64_t left = context - i * 128;
+                // v[u] = load value_cache[page, 0:+128<left, 0, :]
+                const int64_t v_rows = clipped(left, 128);
+                if (v_rows < 128) {
+                    TEXPANDS(v[u % 2], static_cast<bfloat16_t>(0.0f));
+                    pipe_barrier(PIPE_MTE2);
+                }
+                if (v_rows > 0) {
+                    GmRows<bfloat16_t, DYNAMIC, 128, 128> v_gm(
+                        value_cache + page[i % 2] * 16384, {v_rows});
+                    L1Nz<bfloat16_t, 128, 128, DYNAMIC, 128> v_part(v_rows);
+                    TRESHAPE(v_part, v[u % 2]);
+                    TLOAD(v_part, v_gm);
+                }
+                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(V_FULL + u % 2));
+                // v_b = move v[u]
+                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(V_FULL + u % 2));
+                wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
+                TMOV(v_b, v[u % 2]);
+                // p16_a = move p16_l1[u]
+                TMOV(p16_a, p16_l1[u % 2]);
+                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(P16_L1_FREE + u % 2));
+                set_flag(PIPE_MTE1, PIPE_M, EVENT_ID1);  // p16_a.full
+                // o = matmul p16_a, v_b
+                wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID1);  // p16_a.full
+                wait_flag(PIPE_FIX, PIPE_M, EVENT_ID1);  // o.free
+                TMATMUL(o, p16_a, v_b);
+                set_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
+                set_flag(PIPE_M, PIPE_FIX, EVENT_ID1);  // o.full
+                // o_fifo = push_data o
+                wait_flag(PIPE_M, PIPE_FIX, EVENT_ID1);  // o.full
+                o_fifo.prod.setRecordStatus(false);
+                TPUSH<OFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(o_fifo, o);
+                o_fifo.prod.setRecordStatus(true);
+                set_flag(PIPE_FIX, PIPE_M, EVENT_ID1);  // o.free
+                set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+                wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+                signal<L0C<float, 16, 128>>(o_fifo, 0);  // record o_fifo
+            }
+        }
+        u_base += max_of(n, 0);
+        set_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
+    }
+    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID0);  // q.free[0]
+    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID1);  // q.free[1]
+    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID2);  // k.free[0]
+    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID3);  // k.free[1]
+    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID4);  // p16_l1.free[0]
+    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID5);  // p16_l1.free[1]
+    wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
+    wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
+    wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
+    wait_flag(PIPE_FIX, PIPE_M, EVENT_ID0);  // qk.free
+    wait_flag(PIPE_FIX, PIPE_M, EVENT_ID1);  // o.free
+    set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+    wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+}
+#endif  // __DAV_CUBE__
+
+#ifdef __DAV_VEC__
+static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
+{
+    __gm__ int32_t *context_lens = data<int32_t>(args[4]);
+    __gm__ float *out = data<float>(args[5]);
+    const float scale = from_u64<float>(static_cast<uint64_t>(args[9]));
+    const int64_t batch = args[10];
+
+    const int64_t block_idx = get_block_idx(args);
+    const int64_t block_num = get_block_num(args);
+    const int64_t lane = get_sub_block_id(args);
+
+    // A pipe finds a lane's half of a slot by the built-in lane number, which reads 0 on
+    // both lanes under this runtime: the missing difference goes into the entry offset.
+    const int64_t lane_shift = lane - static_cast<int64_t>(get_subblockid());
+    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 4096, 4192, 0);
+    qk_fifo.cons.entryOffset = static_cast<int>(lane_shift * 4096);
+    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 4096, 0, 0);
+    p16_fifo.prod.entryOffset = static_cast<int>(lane_shift * 2048);
+    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 4096, 20704, 0);
+    o_fifo.cons.entryOffset = static_cast<int>(lane_shift * 4096);
+
+    // UB
+    UbColumn<float, 8, 1> m[2];
+    TASSIGN(m[0], 0);
+    TASSIGN(m[1], 32);
+    UbColumn<float, 8, 1> l;
+    TASSIGN(l, 64);
+    Ub<float, 8, 128> acc;
+    TASSIGN(acc, 96);
+    Ub<float, 8, 128> qk_v[2];
+    TASSIGN(qk_v[0], 4192);
+    TASSIGN(qk_v[1], 12384);
+    UbColumn<float, 8, 1> m_new_row_max;
+    TASSIGN(m_new_row_max, 16480);
+    UbColumn<float, 8, 1> alpha[2];
+    TASSIGN(alpha[0], 16512);
+    TASSIGN(alpha[1], 16544);
+    UbColumn<float, 8, 1> l_new_row_sum;
+    TASSIGN(l_new_row_sum, 16576);
+    Ub<bfloat16_t, 8, 128> p16[2];
+    TASSIGN(p16[0], 16608);
+    TASSIGN(p16[1], 18656);
+    Ub<float, 8, 128> o_v[2];
+    TASSIGN(o_v[0], 20704);
+    TASSIGN(o_v[1], 28896);
+    Ub<float, 8, 128> y[2];
+    TASSIGN(y[0], 32992);
+    TASSIGN(y[1], 37088);
+    Ub<float, 8, 128> scratch;
+    TASSIGN(scratch, 41184);
+    Ub<float, 1, 8> m_row[2];
+    TASSIGN(m_row[0], 0);
+    TASSIGN(m_row[1], 32);
+    Ub<float, 1, 8> l_row;
+    TASSIGN(l_row, 64);
+    Ub<float, 1, 8> m_new_row_max_row;
+    TASSIGN(m_new_row_max_row, 16480);
+    Ub<float, 1, 8> alpha_row[2];
+    TASSIGN(alpha_row[0], 16512);
+    TASSIGN(alpha_row[1], 16544);
+    Ub<float, 1, 8> l_new_row_sum_row;
+    TASSIGN(l_new_row_sum_row, 16576);
+
+    constexpr int QK_V_FREE = 0;
+    constexpr int QK_V_FULL = 0;
+    constexpr int P16_FREE = 0;
+    constexpr int P16_FULL = 0;
+    constexpr int O_V_FREE = 2;
+    constexpr int O_V_FULL = 2;
+    constexpr int Y_FREE = 2;
+    constexpr int Y_FULL = 2;
+
+    int64_t u_base = 0;  // finished iterations of the loop over i
+
+    set_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // qk_v.free[0]
+    set_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // qk_v.free[1]
+    set_flag(PIPE_V, PIPE_MTE2, EVENT_ID2);  // o_v.free[0]
+    set_flag(PIPE_V, PIPE_MTE2, EVENT_ID3);  // o_v.free[1]
+    set_flag(PIPE_MTE3, PIPE_V, EVENT_ID0);  // p16.free[0]
+    set_flag(PIPE_MTE3, PIPE_V, EVENT_ID1);  // p16.free[1]
+    set_flag(PIPE_MTE3, PIPE_V, EVENT_ID2);  // y.free[0]
+    set_flag(PIPE_MTE3, PIPE_V, EVENT_ID3);  // y.free[1]
+    const int64_t w_count = (batch - block_idx + (block_num - 1)) / block_num;
+    for (int64_t w = 0; w < w_count; ++w) {
+        const int64_t b = block_idx + w * block_num;
+        const int64_t context = context_lens[b];
+        const int64_t n = ceil_div(context, 128);
+        TEXPANDS(m_row[0], -INF);  // m[0] = full -inf
+        TEXPANDS(l_row, 0.0f);  // l = full 0.0
+        TEXPANDS(acc, 0.0f);  // acc = full 0.0
+        for (int64_t t = 0; t < n + 1; ++t) {
+            if (const int64_t i = t; i < n) {
+                const int64_t u = u_base + i;
+                // qk_v[u] = pop qk_fifo
+                wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(QK_V_FREE + u % 2));
+                TPOP<QkFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(qk_fifo, qk_v[u % 2]);
+                TFREE<QkFifoPipe, TILE_UP_DOWN>(qk_fifo);
+                set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(QK_V_FULL + u % 2));
+                // qk_v[u] = mul qk_v[u], scale
+                wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(QK_V_FULL + u % 2));
+                TMULS(qk_v[u % 2], qk_v[u % 2], scale);
+                const int64_t left = context - i * 128;
+                pipe_barrier(PIPE_V);
+                // qk_v[u] = where qk_v[u], left, -inf
+                if (left <= 0) {
+                    TEXPANDS(qk_v[u % 2], -INF);
+                } else if (left < 128) {
+                    Ub<float, 8, 128, 8, DYNAMIC> qk_v_part(left);
+                    TRESHAPE(qk_v_part, qk_v[u % 2]);
+                    Ub<float, 8, 128, 8, 128, PadValue::Min> qk_v_whole;
+                    TRESHAPE(qk_v_whole, qk_v[u % 2]);
+                    TFILLPAD_INPLACE(qk_v_whole, qk_v_part);
+                }
+                pipe_barrier(PIPE_V);
+                // m_new_row_max = row_max qk_v[u], scratch
+                TROWMAX(m_new_row_max, qk_v[u % 2], scratch);
+                pipe_barrier(PIPE_V);
+                // m[i + 1] = maximum m[i], m_new_row_max
+                TMAX(m_row[(i + 1) % 2], m_row[i % 2], m_new_row_max_row);
+                pipe_barrier(PIPE_V);
+                // qk_v[u] = sub qk_v[u], m[i + 1]
+                TROWEXPANDSUB(qk_v[u % 2], qk_v[u % 2], m[(i + 1) % 2]);
+                // alpha[u] = sub m[i], m[i + 1]
+                TSUB(alpha_row[u % 2], m_row[i % 2], m_row[(i + 1) % 2]);
+                pipe_barrier(PIPE_V);
+                TEXP(qk_v[u % 2], qk_v[u % 2]);  // qk_v[u] = exp qk_v[u]
+                TEXP(alpha_row[u % 2], alpha_row[u % 2]);  // alpha[u] = exp alpha[u]
+                pipe_barrier(PIPE_V);
+                TMUL(l_row, l_row, alpha_row[u % 2]);  // l = mul l, alpha[u]
+                // l_new_row_sum = row_sum qk_v[u], scratch
+                TROWSUM(l_new_row_sum, qk_v[u % 2], scratch);
+                // p16[u] = astype qk_v[u], bf16
+                wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(P16_FREE + u % 2));
+                TCVT(p16[u % 2], qk_v[u % 2], RoundMode::CAST_RINT);
+                set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(QK_V_FREE + u % 2));
+                set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(P16_FULL + u % 2));
+                pipe_barrier(PIPE_V);
+                TADD(l_row, l_row, l_new_row_sum_row);  // l = add l, l_new_row_sum
+                // p16_fifo = push p16[u]
+                wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(P16_FULL + u % 2));
+                TPUSH<P16FifoPipe, Ub<bfloat16_t, 8, 128>, TILE_UP_DOWN>(p16_fifo, p16[u % 2]);
+                set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(P16_FREE + u % 2));
+            }
+            if (const int64_t i = t - 1; i >= 0) {
+                const int64_t u = u_base + i;
+                pipe_barrier(PIPE_V);
+                TROWEXPANDMUL(acc, acc, alpha[u % 2]);  // acc = mul acc, alpha[u]
+                // o_v[u] = pop o_fifo
+                wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
+                TPOP<OFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(o_fifo, o_v[u % 2]);
+                TFREE<OFifoPipe, TILE_UP_DOWN>(o_fifo);
+                set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
+                pipe_barrier(PIPE_V);
+                // acc = add acc, o_v[u]
+                wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
+                TADD(acc, acc, o_v[u % 2]);
+                set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
+            }
+        }
+        u_base += max_of(n, 0);
+        pipe_barrier(PIPE_V);
+        TMAXS(l_row, l_row, 1e-30f);  // l = maximum l, 1e-30
+        pipe_barrier(PIPE_V);
+        // y[w] = div acc, l
+        wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + w % 2));
+        TROWEXPANDDIV(y[w % 2], acc, l);
+        set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + w % 2));
+        // out[b, lane * 8:+8, :] = store y[w]
+        wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + w % 2));
+        GmRows<float, 8, 128, 128> y_gm(out + b * 2048 + lane * 8 * 128);
+        TSTORE(y_gm, y[w % 2]);
+        set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + w % 2));
+    }
+    wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // qk_v.free[0]
+    wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // qk_v.free[1]
+    wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID2);  // o_v.free[0]
+    wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID3);  // o_v.free[1]
+    wait_flag(PIPE_MTE3, PIPE_V, EVENT_ID0);  // p16.free[0]
+    wait_flag(PIPE_MTE3, PIPE_V, EVENT_ID1);  // p16.free[1]
+    wait_flag(PIPE_MTE3, PIPE_V, EVENT_ID2);  // y.free[0]
+    wait_flag(PIPE_MTE3, PIPE_V, EVENT_ID3);  // y.free[1]
+    set_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
+    wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
+}
+#endif  // __DAV_VEC__
+
+extern "C" __aicore__ void kernel_entry(__gm__ int64_t *args)
+{
+#ifdef __DAV_CUBE__
+    paged_attention_cube(args);
+#endif
+#ifdef __DAV_VEC__
+    paged_attention_vector(args);
+#endif
+}
