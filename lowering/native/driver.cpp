@@ -114,7 +114,7 @@ std::vector<native::Region> regions_of(const Job &job)
     std::vector<native::Region> found;
     for (const auto &t : job.tensors) {
         const auto low = reinterpret_cast<uint64_t>(t->bytes.data());
-        found.push_back({t->name, low, low + t->bytes.size(), t->direction != "in"});
+        found.push_back({t->name, low, low + t->bytes.size(), t->direction != "in", t->direction == "workspace"});
     }
     return found;
 }

@@ -87,6 +87,16 @@ std::string flag_text(int core, int src, int dst, int id)
 
 bool in_program_order() { return current->kind == Order::PROGRAM; }
 
+Region part_of_block(const Region &r)
+{
+    if (!r.by_block) {
+        return r;
+    }
+    const uint64_t size = (r.high - r.low) / static_cast<uint64_t>(blocks);
+    const uint64_t low = r.low + size * static_cast<uint64_t>(block);
+    return {r.name, low, low + size, r.writable, true};
+}
+
 // ----------------------------------------------------------------------------- fibers
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -622,7 +632,8 @@ void report(const char *kind, const std::string &text, const Where &at)
 bool inside_gm(const void *first, uint64_t bytes, bool writes, const Where &at)
 {
     const auto low = reinterpret_cast<uint64_t>(first);
-    for (const Region &r : regions) {
+    for (const Region &whole : regions) {
+        const Region r = part_of_block(whole);
         if (low >= r.low && low + bytes <= r.high) {
             if (writes && !r.writable) {
                 report("input", r.name + " is an input and is written", at);

@@ -36,6 +36,7 @@ struct Region {
     std::string name;
     uint64_t low, high;
     bool writable;
+    bool by_block;  // every hardware block has its own equal part
 };
 
 struct Report {
