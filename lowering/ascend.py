@@ -181,7 +181,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "}",
     ),
 }
-"""Constants and small functions at the top of the file, each written only where it is used."""
+"""Constants and small functions, written in front of the core that uses them, or of both."""
 
 INCLUDES = """#include <cstdint>
 
@@ -206,22 +206,33 @@ using namespace pto;
 def kernel_source(kernel: Kernel, target: Target) -> str:
     """The whole of ``NAME.cpp``."""
     cores = [core for core in CORES if any(r.core == core for r in all_rows(kernel.body))]
-    functions = [core_function(kernel, target, core) for core in cores]
+    functions = {core: core_function(kernel, target, core) for core in cores}
     pipes = [line for f in kernel.fifos for line in pipe_type(kernel, f)]
-    used = "\n".join(line for f in functions for line in f)
-    words = frozenset(re.findall(r"\w+", used))
-    tops = [(*text, "") for name, text in FUNCTIONS.items() if name in words]
+    own = {core: tops_of(function) for core, function in functions.items()}
+    shared = own["cube"] & own["vector"] if len(cores) > 1 else frozenset[str]()
     head = [f"// {kernel.name}, emitted by Tilewright from {kernel.name}.ptoir; do not edit."]
     head += [f"// {n}" for n in kernel.notes]
-    lines = [*head, *INCLUDES.split("\n"), *(line for text in tops for line in text)]
+    lines = [*head, *INCLUDES.split("\n"), *top_lines(shared)]
     lines += [*pipes, ""] if pipes else []
-    for core, function in zip(cores, functions, strict=True):
-        lines += [f"#ifdef {GUARDS[core]}", *function, f"#endif  // {GUARDS[core]}", ""]
+    for core, function in functions.items():
+        section = [*top_lines(own[core] - shared), *function]
+        lines += [f"#ifdef {GUARDS[core]}", *section, f"#endif  // {GUARDS[core]}", ""]
     lines += ['extern "C" __aicore__ void kernel_entry(__gm__ int64_t *args)', "{"]
     lines += [f"{INDENT}(void)args;  // one of the cores has nothing to do"] * (len(cores) < 2)
     for core in cores:
         lines += [f"#ifdef {GUARDS[core]}", f"{INDENT}{kernel.name}_{core}(args);", "#endif"]
     return "\n".join(part for line in [*lines, "}"] for part in folded(line)) + "\n"
+
+
+def tops_of(function: list[str]) -> frozenset[str]:
+    """Which of ``FUNCTIONS`` the lines of a core need."""
+    words = frozenset(re.findall(r"\w+", "\n".join(function)))
+    return frozenset(name for name in FUNCTIONS if name in words)
+
+
+def top_lines(names: frozenset[str]) -> list[str]:
+    """The definitions of ``names``, in the order of the table."""
+    return [line for n, text in FUNCTIONS.items() if n in names for line in (*text, "")]
 
 
 def folded(line: str) -> list[str]:

@@ -214,7 +214,11 @@ void TMOV(Dst &dst, const Src &src, const Where &at = Where::current())
     if constexpr (in_ub) {
         same_valid(dst, src, at);
     }
-    const int64_t rows = in_ub ? dst.valid_rows : Dst::Rows, cols = in_ub ? dst.valid_cols : Dst::Cols;
+    int64_t rows = Dst::Rows, cols = Dst::Cols;
+    if constexpr (in_ub) {
+        rows = dst.valid_rows;
+        cols = dst.valid_cols;
+    }
     run(
         in_ub ? Pipe::V : Pipe::MTE1, {src.extent()}, {dst.extent()},
         [src, rows, cols, at] { return elements(src, rows, cols, at); },
@@ -235,7 +239,7 @@ void multiply(const C &c, const A &a, const B &b, bool adds, const Where &at)
                   "the matmul unit takes bf16, f16 and f32");
     static_assert(A::Rows == C::Rows && A::Cols == B::Rows && B::Cols == C::Cols, "shapes of a product");
     static_assert(A::Rows <= 4095 && A::Cols <= 4095 && B::Cols <= 4095, "a dimension of up to 4095");
-    constexpr int64_t M = A::Rows, K = A::Cols, N = B::Cols;
+    static constexpr int64_t M = A::Rows, K = A::Cols, N = B::Cols;
     std::vector<Extent> reads{a.extent(), b.extent()};
     if (adds) {
         reads.push_back(c.extent());

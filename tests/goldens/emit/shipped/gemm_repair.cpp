@@ -23,6 +23,27 @@
 
 using namespace pto;
 
+// R rows of C elements in GM, Step elements from row to row.
+template <typename T, int64_t R, int64_t C, int64_t Step>
+using GmRows = GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, Step, 1>>;
+
+// How many of size elements are valid.
+static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)
+{
+    return valid < 0 ? 0 : valid < size ? valid : size;
+}
+
+// The first element of the tensor that an argument points to.
+template <typename T>
+static __aicore__ inline __gm__ T *data(int64_t argument)
+{
+    __gm__ ChipTensor *tensor = reinterpret_cast<__gm__ ChipTensor *>(argument);
+    return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;
+}
+
+using TotalFifoPipe = TPipe<0, Direction::DIR_C2V, 65536, 2, 2>;
+
+#ifdef __DAV_CUBE__
 // A matrix in L1: boxes of 16 rows by 32 bytes.
 template <typename T, int R, int C, int VR = R, int VC = C>
 using L1Nz =
@@ -36,25 +57,9 @@ using L0B = TileRight<T, R, C, VR, VC>;
 template <typename T, int R, int C, int VR = R, int VC = C>
 using L0C = TileAcc<T, R, C, VR, VC>;
 
-// A tile of the vector core, row by row.
-template <typename T, int R, int C, int VR = R, int VC = C,
-          PadValue Pad = PadValue::Null>
-using Ub = Tile<TileType::Vec, T, R, C, BLayout::RowMajor, VR, VC,
-                SLayout::NoneBox, 512, Pad>;
-
-// R rows of C elements in GM, Step elements from row to row.
-template <typename T, int64_t R, int64_t C, int64_t Step>
-using GmRows = GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, Step, 1>>;
-
 static __aicore__ inline int64_t max_of(int64_t a, int64_t b)
 {
     return a > b ? a : b;
-}
-
-// How many of size elements are valid.
-static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)
-{
-    return valid < 0 ? 0 : valid < size ? valid : size;
 }
 
 // Tells the consumer that the slot pushed last is full.  The pipe of the device takes no
@@ -70,17 +75,6 @@ static __aicore__ inline void signal(Pipe &pipe, long)
     pipe.prod.template record<Tile, TILE_UP_DOWN>();
 }
 
-// The first element of the tensor that an argument points to.
-template <typename T>
-static __aicore__ inline __gm__ T *data(int64_t argument)
-{
-    __gm__ ChipTensor *tensor = reinterpret_cast<__gm__ ChipTensor *>(argument);
-    return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;
-}
-
-using TotalFifoPipe = TPipe<0, Direction::DIR_C2V, 65536, 2, 2>;
-
-#ifdef __DAV_CUBE__
 static __aicore__ void gemm_cube(__gm__ int64_t *args)
 {
     __gm__ bfloat16_t *a = data<bfloat16_t>(args[0]);
@@ -225,6 +219,12 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
 #endif  // __DAV_CUBE__
 
 #ifdef __DAV_VEC__
+// A tile of the vector core, row by row.
+template <typename T, int R, int C, int VR = R, int VC = C,
+          PadValue Pad = PadValue::Null>
+using Ub = Tile<TileType::Vec, T, R, C, BLayout::RowMajor, VR, VC,
+                SLayout::NoneBox, 512, Pad>;
+
 static __aicore__ void gemm_vector(__gm__ int64_t *args)
 {
     __gm__ float *bias = data<float>(args[2]);

@@ -20,6 +20,34 @@
 
 using namespace pto;
 
+// R rows of C elements in GM, Step elements from row to row.
+template <typename T, int64_t R, int64_t C, int64_t Step>
+using GmRows = GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, Step, 1>>;
+
+static __aicore__ inline int64_t max_of(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+// The quotient, rounded up.
+static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)
+{
+    return a / b + (a % b > 0 ? 1 : 0);
+}
+
+// The first element of the tensor that an argument points to.
+template <typename T>
+static __aicore__ inline __gm__ T *data(int64_t argument)
+{
+    __gm__ ChipTensor *tensor = reinterpret_cast<__gm__ ChipTensor *>(argument);
+    return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;
+}
+
+using QkFifoPipe = TPipe<0, Direction::DIR_C2V, 8192, 2, 2>;
+using P16FifoPipe = TPipe<2, Direction::DIR_V2C, 4096, 2, 2>;
+using OFifoPipe = TPipe<4, Direction::DIR_C2V, 8192, 2, 2>;
+
+#ifdef __DAV_CUBE__
 // A matrix in L1: boxes of 16 rows by 32 bytes.
 template <typename T, int R, int C, int VR = R, int VC = C>
 using L1Nz =
@@ -38,37 +66,10 @@ using L0B = TileRight<T, R, C, VR, VC>;
 template <typename T, int R, int C, int VR = R, int VC = C>
 using L0C = TileAcc<T, R, C, VR, VC>;
 
-// A tile of the vector core, row by row.
-template <typename T, int R, int C, int VR = R, int VC = C,
-          PadValue Pad = PadValue::Null>
-using Ub = Tile<TileType::Vec, T, R, C, BLayout::RowMajor, VR, VC,
-                SLayout::NoneBox, 512, Pad>;
-
-// One value per row; arithmetic sees the same bytes as a tile of one row.
-template <typename T, int R, int C, int VR = R, int VC = C>
-using UbColumn = Tile<TileType::Vec, T, R, C, BLayout::ColMajor, VR, VC>;
-
-// R rows of C elements in GM, Step elements from row to row.
-template <typename T, int64_t R, int64_t C, int64_t Step>
-using GmRows = GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, Step, 1>>;
-
 // The same, seen as its transpose: R elements in each of C columns.
 template <typename T, int64_t R, int64_t C, int64_t Step>
 using GmColumns =
     GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, 1, Step>, Layout::DN>;
-
-constexpr float INF = __builtin_inff();
-
-static __aicore__ inline int64_t max_of(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-// The quotient, rounded up.
-static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)
-{
-    return a / b + (a % b > 0 ? 1 : 0);
-}
 
 // How many of size elements are valid.
 static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)
@@ -89,19 +90,6 @@ static __aicore__ inline void signal(Pipe &pipe, long)
     pipe.prod.template record<Tile, TILE_UP_DOWN>();
 }
 
-// The first element of the tensor that an argument points to.
-template <typename T>
-static __aicore__ inline __gm__ T *data(int64_t argument)
-{
-    __gm__ ChipTensor *tensor = reinterpret_cast<__gm__ ChipTensor *>(argument);
-    return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;
-}
-
-using QkFifoPipe = TPipe<0, Direction::DIR_C2V, 8192, 2, 2>;
-using P16FifoPipe = TPipe<2, Direction::DIR_V2C, 4096, 2, 2>;
-using OFifoPipe = TPipe<4, Direction::DIR_C2V, 8192, 2, 2>;
-
-#ifdef __DAV_CUBE__
 static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
 {
     __gm__ bfloat16_t *query = data<bfloat16_t>(args[0]);
@@ -303,6 +291,18 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
 #endif  // __DAV_CUBE__
 
 #ifdef __DAV_VEC__
+// A tile of the vector core, row by row.
+template <typename T, int R, int C, int VR = R, int VC = C,
+          PadValue Pad = PadValue::Null>
+using Ub = Tile<TileType::Vec, T, R, C, BLayout::RowMajor, VR, VC,
+                SLayout::NoneBox, 512, Pad>;
+
+// One value per row; arithmetic sees the same bytes as a tile of one row.
+template <typename T, int R, int C, int VR = R, int VC = C>
+using UbColumn = Tile<TileType::Vec, T, R, C, BLayout::ColMajor, VR, VC>;
+
+constexpr float INF = __builtin_inff();
+
 static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
 {
     __gm__ int32_t *context_lens = data<int32_t>(args[4]);

@@ -18,6 +18,7 @@
 
 using namespace pto;
 
+#ifdef __DAV_VEC__
 // A tile of the vector core, row by row.
 template <typename T, int R, int C, int VR = R, int VC = C,
           PadValue Pad = PadValue::Null>
@@ -46,7 +47,6 @@ static __aicore__ inline __gm__ T *data(int64_t argument)
     return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;
 }
 
-#ifdef __DAV_VEC__
 static __aicore__ void rmsnorm_vector(__gm__ int64_t *args)
 {
     __gm__ bfloat16_t *x = data<bfloat16_t>(args[0]);

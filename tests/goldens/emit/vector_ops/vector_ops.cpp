@@ -17,6 +17,7 @@
 
 using namespace pto;
 
+#ifdef __DAV_VEC__
 // A tile of the vector core, row by row.
 template <typename T, int R, int C, int VR = R, int VC = C,
           PadValue Pad = PadValue::Null>
@@ -55,7 +56,6 @@ static __aicore__ inline __gm__ T *data(int64_t argument)
     return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;
 }
 
-#ifdef __DAV_VEC__
 static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
 {
     __gm__ float *x = data<float>(args[0]);
