@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lowering.schedule import Options
 
 GOOD, FAILED, USAGE = 0, 1, 2
-EXECUTORS = ("sequential", "numpy", "adversarial", "jax", "native")
+EXECUTORS = ("sequential", "numpy", "adversarial", "jax", "native", "pto-isa")
 LOAD_AT = ("first", "after_move", "after_push")
 OPTION_FLAGS = (
     "lookahead",

@@ -85,6 +85,9 @@ def _execute(
     from lowering.progress import progress
 
     orders.check_options(args)
+    if args.pto_isa and args.executor != "pto-isa":
+        raise InputError("--pto-isa is for executor pto-isa", hint="--executor pto-isa")
+    execute = _executor(args)
     if args.executor == "sequential" and is_scheduled(kernel):
         message = f"{args.kernel} is scheduled; executor sequential runs what is not"
         raise InputError(message, hint="--executor numpy or jax")
@@ -92,19 +95,24 @@ def _execute(
     with progress(f"running {kernel.name} on executor {args.executor}"):
         if args.executor in orders.EXECUTORS:
             return orders.EXECUTORS[args.executor](args, chosen, bound)
-        return _executor(args.executor)(chosen, bound), {}
+        return execute(chosen, bound), {}
 
 
-def _executor(name: str) -> Callable[[ir.Kernel, Bound], dict[str, Any]]:
-    """One of ``EXECUTORS``; only JAX's own is worth importing late."""
-    if name == "jax":
+def _executor(args: argparse.Namespace) -> Callable[[ir.Kernel, Bound], dict[str, Any]]:
+    """One of ``EXECUTORS`` that runs in one order; only JAX's own is worth importing late."""
+    if args.executor == "jax":
         from lowering import jax_executor
 
         return jax_executor.run
+    if args.executor == "pto-isa":
+        from lowering import pto_isa
+
+        checkout = pto_isa.checkout_of(args.pto_isa)
+        return lambda kernel, bound: pto_isa.run(kernel, bound, checkout)
     from lowering import scheduled as strict
     from lowering import sequential
 
-    return sequential.run if name == "sequential" else strict.run
+    return sequential.run if args.executor == "sequential" else strict.run
 
 
 def _judge(args: argparse.Namespace, program: Program) -> str:
@@ -177,6 +185,8 @@ def run_arguments(command: Parser) -> None:
         metavar="NAME",
         help=f"{kinds} (default)",
     )
+    what = "pto-isa: a checkout of the PTO tile library (default PTO_ISA_ROOT)"
+    add("--pto-isa", type=Path, metavar="DIR", help=what)
     add("--inputs", type=Path, metavar="FILE.npz", help="arrays by parameter name; bf16 as uint16")
     add("--out", type=Path, metavar="FILE.npz", help="where the outputs go")
     case_arguments(command)

@@ -13,22 +13,15 @@ Non-goals: time on the device; the library's own simulator (``lowering/pto_isa.p
 from __future__ import annotations
 
 import re
-import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-
-from lowering.access import DTYPES, Array
+from lowering.access import Array
 from lowering.ascend import emit
-from lowering.ascend_orchestration import Argument, arguments
 from lowering.inputs import Bound
 from lowering.native.build import executable
-from lowering.target import TARGETS
-from pto.errors import ScheduleError
-from pto.ir import Kernel, Number
+from lowering.native.job import execute
+from pto.ir import Kernel
 
 ORDERS = ("mixed", "worst", "priorities", "random", "round-robin", "program")
 """How an order is drawn from its seed: a pipe that is always late (worst), pipes by random
@@ -121,40 +114,10 @@ def run_source(
     sanitize: bool = False,
 ) -> Result:
     """Runs the text ``source`` instead of what ``kernel`` would be emitted as now."""
-    target = TARGETS[kernel.target]
-    blocks = target.block_num if block_num is None else block_num
+    facts = [f"order {order} {seeds.start} {len(seeds)}"]
     program = executable(source, sanitize)
-    with tempfile.TemporaryDirectory(prefix="pto-") as folder:
-        place = Path(folder)
-        outputs = bound.outputs()
-        facts = [f"block_num {blocks}", f"order {order} {seeds.start} {len(seeds)}"]
-        facts += [_fact(a, bound, outputs, place, blocks) for a in arguments(kernel, target)]
-        (place / "job").write_text("\n".join(facts) + "\n", encoding="utf-8")
-        done = subprocess.run([program, str(place / "job")], capture_output=True, text=True)
-        if done.returncode != 0:
-            raise ScheduleError(f"the compiled kernel ended with {done.returncode}: {done.stderr}")
-        for name, array in outputs.items():
-            array[...] = np.fromfile(place / name, array.dtype).reshape(array.shape)
-    return _result(done.stdout, outputs, rows_of(source))
-
-
-def _fact(a: Argument, bound: Bound, outputs: Mapping[str, Array], place: Path, blocks: int) -> str:
-    """One line of a job: what the kernel's next argument is."""
-    if a.kind == "scalar":
-        value = bound.names[a.name]
-        return f"scalar {_bits(value) if a.dtype == 'f32' else int(value)}"
-    if a.kind == "workspace":
-        shape = (blocks, *(int(n) for n in (a.shape or ())[1:]))
-        size = int(np.prod(shape)) * DTYPES[a.dtype].itemsize
-        return f"tensor {a.name} workspace - {size} {len(shape)} {' '.join(map(str, shape))}"
-    array = outputs.get(a.name, bound.arrays[a.name])
-    np.ascontiguousarray(array).tofile(place / a.name)
-    sizes = " ".join(map(str, array.shape))
-    return f"tensor {a.name} {a.direction} {place / a.name} {array.nbytes} {array.ndim} {sizes}"
-
-
-def _bits(value: Number) -> int:
-    return int(np.float32(value).view(np.uint32))
+    told, outputs = execute(program, kernel, bound, block_num, facts)
+    return _result(told, outputs, rows_of(source))
 
 
 def _result(text: str, outputs: Mapping[str, Array], rows: Sequence[str]) -> Result:

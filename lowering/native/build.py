@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,11 +23,32 @@ from pto.errors import InputError, ScheduleError
 HERE = Path(__file__).parent
 COMPILERS = ("g++", "clang++", "c++")
 STANDARD = "-std=c++20"
-OPTIONS = (STANDARD, "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
+STRICT = ("-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
+OPTIONS = (STANDARD, *STRICT)
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
-RUNTIME = ("machine.cpp", "driver.cpp")
+RUNTIME = (HERE / "machine.cpp", HERE / "driver.cpp")
 UNITS = {"cube": "__DAV_CUBE__", "vector": "__DAV_VEC__"}
 """The two compilations of a kernel source, and what each defines."""
+
+SAID = 40
+"""Lines of a compiler's message that are shown."""
+
+PROBE = "#include <source_location>\nint main() { return std::source_location::current().line() == 0; }\n"
+
+
+@dataclass(frozen=True)
+class Build:
+    """How kernel sources become programs.
+
+    ``compiler`` with ``options`` compiles them, and the sources ``runtime`` that they are linked
+    with; ``links``: options of the linker.  ``headers`` is the text of everything included.
+    """
+
+    compiler: str
+    options: tuple[str, ...]
+    runtime: tuple[Path, ...]
+    headers: str
+    links: tuple[str, ...] = ()
 
 
 @lru_cache
@@ -36,20 +58,28 @@ def compiler() -> str:
     Raises:
         InputError: when there is none, or it does not know C++20.
     """
+    found = first_compiler(COMPILERS, STANDARD, PROBE)
+    if found is None:
+        named = os.environ.get("CXX")
+        wanted = f"CXX={named}" if named else " and ".join(COMPILERS)
+        raise InputError(
+            f"executor native needs a C++20 compiler; {wanted} cannot be used",
+            hint="install g++ 11 or clang++ 16, or set CXX",
+        )
+    return found
+
+
+def first_compiler(names: Sequence[str], standard: str, probe: str) -> str | None:
+    """The first of ``CXX``, or else of ``names``, that accepts the text ``probe``."""
     named = os.environ.get("CXX")
-    for name in (named,) if named else COMPILERS:
+    for name in (named,) if named else names:
         found = shutil.which(name)
         if found is None:
             continue
-        probe = [found, STANDARD, "-fsyntax-only", "-x", "c++", "-"]
-        text = "#include <source_location>\nint main() { return std::source_location::current().line() == 0; }\n"
-        if subprocess.run(probe, input=text, capture_output=True, text=True).returncode == 0:
+        command = [found, standard, "-fsyntax-only", "-x", "c++", "-"]
+        if subprocess.run(command, input=probe, capture_output=True, text=True).returncode == 0:
             return found
-    wanted = f"CXX={named}" if named else " and ".join(COMPILERS)
-    raise InputError(
-        f"executor native needs a C++20 compiler; {wanted} cannot be used",
-        hint="install g++ 11 or clang++ 16, or set CXX",
-    )
+    return None
 
 
 def cache_folder() -> Path:
@@ -68,55 +98,66 @@ def executable(source: str, sanitize: bool = False) -> Path:
         InputError: there is no compiler.
         ScheduleError: the compiler rejects the source; the message is the compiler's.
     """
-    options = (*OPTIONS, *(SANITIZERS if sanitize else ()), *os.environ.get("CXXFLAGS", "").split())
-    runtime = [_object(HERE / name, options) for name in RUNTIME]
-    key = _key(source, *options, *(o.name for o in runtime))
-    program = cache_folder() / key
-    if program.exists():
-        return program
+    folders = (f"-I{HERE / 'include'}", f"-I{HERE}")
+    options = (*OPTIONS, *folders, *(SANITIZERS if sanitize else ()), *extra_options())
+    return program(source, Build(compiler(), options, RUNTIME, own_headers()))
+
+
+def extra_options() -> list[str]:
+    return os.environ.get("CXXFLAGS", "").split()
+
+
+def program(source: str, build: Build) -> Path:
+    """The executable of a kernel's source, from the cache if it is there.
+
+    Raises:
+        ScheduleError: the compiler rejects the source; the message is the compiler's.
+    """
+    runtime = [_object(part, build) for part in build.runtime]
+    place = cache_folder() / _key(build, source, *build.links, *(o.name for o in runtime))
+    if place.exists():
+        return place
     with tempfile.TemporaryDirectory(prefix="pto-") as folder:
-        kernel = Path(folder) / "kernel.cpp"
-        kernel.write_text(source, encoding="utf-8")
-        objects = [Path(folder) / f"{unit}.o" for unit in UNITS]
-        with ThreadPoolExecutor() as pool:
-            jobs = [
-                pool.submit(
-                    _compile,
-                    kernel,
-                    o,
-                    (*options, f"-D{UNITS[unit]}", "-D__aicore__=", f"-Dkernel_entry={unit}_entry"),
-                )
-                for unit, o in zip(UNITS, objects, strict=True)
-            ]
-            for job in jobs:
-                job.result()
-        made = Path(folder) / "program"
-        _call([compiler(), *options, *map(str, (*objects, *runtime)), "-o", str(made)])
-        _keep(made, program)
-    return program
+        objects = _units(source, Path(folder), build)
+        made, parts = Path(folder) / "program", map(str, (*objects, *runtime))
+        _call([build.compiler, *build.options, *parts, *build.links, "-o", str(made)])
+        _keep(made, place)
+    return place
 
 
-def _object(source: Path, options: Sequence[str]) -> Path:
+def _units(source: str, folder: Path, build: Build) -> list[Path]:
+    """The object files of both compilations."""
+    kernel = folder / "kernel.cpp"
+    kernel.write_text(source, encoding="utf-8")
+    with ThreadPoolExecutor() as pool:
+        jobs = {
+            folder / f"{unit}.o": (f"-D{define}", "-D__aicore__=", f"-Dkernel_entry={unit}_entry")
+            for unit, define in UNITS.items()
+        }
+        list(pool.map(lambda made: _compile(build, kernel, made, jobs[made]), jobs))
+    return list(jobs)
+
+
+def _object(source: Path, build: Build) -> Path:
     """A compiled part of the runtime itself."""
-    key = _key(source.read_text(encoding="utf-8"), *options)
-    kept = cache_folder() / f"{source.stem}-{key}.o"
+    kept = cache_folder() / f"{source.stem}-{_key(build, source.read_text(encoding='utf-8'))}.o"
     if not kept.exists():
         with tempfile.TemporaryDirectory(prefix="pto-") as folder:
             made = Path(folder) / "made.o"
-            _compile(source, made, options)
+            _compile(build, source, made)
             _keep(made, kept)
     return kept
 
 
-def _compile(source: Path, made: Path, options: Sequence[str]) -> None:
-    folders = (f"-I{HERE / 'include'}", f"-I{HERE}")
-    _call([compiler(), *options, *folders, "-c", str(source), "-o", str(made)])
+def _compile(build: Build, source: Path, made: Path, defines: Sequence[str] = ()) -> None:
+    _call([build.compiler, *build.options, *defines, "-c", str(source), "-o", str(made)])
 
 
 def _call(command: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        raise ScheduleError(f"the C++ compiler rejects the emitted source:\n{done.stderr.strip()}")
+        said = "\n".join(done.stderr.strip().splitlines()[:SAID])
+        raise ScheduleError(f"the C++ compiler rejects the emitted source:\n{said}")
 
 
 def _keep(made: Path, place: Path) -> None:
@@ -128,12 +169,17 @@ def _keep(made: Path, place: Path) -> None:
 
 
 @lru_cache
-def _headers() -> str:
-    files = sorted(p for p in HERE.rglob("*") if p.suffix in (".hpp", ".h"))
+def own_headers() -> str:
+    return text_of(HERE, (".hpp", ".h"))
+
+
+def text_of(folder: Path, suffixes: Sequence[str]) -> str:
+    """Every file below ``folder`` with one of ``suffixes``, one behind the other."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix in suffixes)
     return "\0".join(p.read_text(encoding="utf-8") for p in files)
 
 
-def _key(*texts: str) -> str:
-    version = subprocess.run([compiler(), "--version"], capture_output=True, text=True).stdout
-    whole = "\0".join((version, _headers(), *texts))
+def _key(build: Build, *texts: str) -> str:
+    version = subprocess.run([build.compiler, "--version"], capture_output=True, text=True).stdout
+    whole = "\0".join((version, build.headers, *build.options, *texts))
     return hashlib.sha256(whole.encode()).hexdigest()[:20]

@@ -1,89 +1,14 @@
 // Runs a compiled kernel on arrays from files: once in program order, then in the orders asked for.
 //
-// In: a job, one fact a line (see lowering/native/__init__.py, which writes it).  Out: the outputs of program
+// In: a job, one fact a line (job.hpp).  Out: the outputs of program
 // order in the files that hold the tensors, and on standard output one line per fact found.
 
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iostream>
-#include <memory>
-#include <sstream>
 
+#include "job.hpp"
 #include "machine.hpp"
-#include "tensor.h"
 
 namespace {
-
-struct Tensor {
-    std::string name, file, direction;
-    std::vector<char> start, bytes;
-    ChipTensor chip{};
-};
-
-struct Job {
-    int64_t block_num = 1;
-    std::string order = "program";
-    uint64_t first_seed = 0, seeds = 0;
-    std::vector<std::unique_ptr<Tensor>> tensors;
-    std::vector<int64_t> args;
-};
-
-std::vector<char> content(const std::string &file, size_t bytes)
-{
-    std::vector<char> found(bytes, static_cast<char>(0xFF));
-    if (file != "-") {
-        std::ifstream in(file, std::ios::binary);
-        in.read(found.data(), static_cast<std::streamsize>(bytes));
-        if (static_cast<size_t>(in.gcount()) != bytes) {
-            std::cerr << "cannot read " << file << "\n";
-            std::exit(2);
-        }
-    }
-    return found;
-}
-
-void add_tensor(Job &job, std::istringstream &words)
-{
-    auto t = std::make_unique<Tensor>();
-    size_t bytes = 0;
-    words >> t->name >> t->direction >> t->file >> bytes >> t->chip.ndims;
-    for (uint32_t k = 0; k < t->chip.ndims; ++k) {
-        words >> t->chip.shapes[k];
-    }
-    t->start = content(t->direction == "out" || t->direction == "workspace" ? "-" : t->file, bytes);
-    t->bytes = t->start;
-    t->chip.buffer.addr = reinterpret_cast<uint64_t>(t->bytes.data());
-    t->chip.buffer.size = bytes;
-    job.args.push_back(reinterpret_cast<int64_t>(&t->chip));
-    job.tensors.push_back(std::move(t));
-}
-
-Job read_job(const char *file)
-{
-    Job job;
-    std::ifstream in(file);
-    for (std::string line; std::getline(in, line);) {
-        std::istringstream words(line);
-        std::string what;
-        words >> what;
-        if (what == "block_num") {
-            words >> job.block_num;
-        } else if (what == "order") {
-            words >> job.order >> job.first_seed >> job.seeds;
-        } else if (what == "tensor") {
-            add_tensor(job, words);
-        } else if (what == "scalar") {
-            uint64_t bits = 0;
-            words >> bits;
-            job.args.push_back(static_cast<int64_t>(bits));
-        }
-    }
-    job.args.resize(50);
-    return job;
-}
 
 // The order of a seed: each kind has the seeds for itself, "mixed" deals them out.
 native::Order order_of(const std::string &name, uint64_t seed)
@@ -119,11 +44,6 @@ std::vector<native::Region> regions_of(const Job &job)
     return found;
 }
 
-double seconds_since(std::chrono::steady_clock::time_point start)
-{
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 native::Outcome run_once(Job &job, const native::Order &order)
 {
     for (auto &t : job.tensors) {
@@ -146,8 +66,7 @@ void compare(const Job &job, const std::vector<std::vector<char>> &want, uint64_
 {
     for (size_t k = 0; k < job.tensors.size(); ++k) {
         const Tensor &t = *job.tensors[k];
-        const bool output = t.direction == "out" || t.direction == "inout";
-        if (output && std::memcmp(t.bytes.data(), want[k].data(), want[k].size()) != 0) {
+        if (t.is_output() && std::memcmp(t.bytes.data(), want[k].data(), want[k].size()) != 0) {
             size_t at = 0;
             while (t.bytes[at] == want[k][at]) {
                 ++at;
@@ -172,10 +91,8 @@ int main(int argc, char **argv)
     std::vector<std::vector<char>> want;
     for (const auto &t : job.tensors) {
         want.push_back(t->bytes);
-        if (t->direction == "out" || t->direction == "inout") {
-            std::ofstream(t->file, std::ios::binary).write(t->bytes.data(), static_cast<std::streamsize>(t->bytes.size()));
-        }
     }
+    write_outputs(job);
     start = std::chrono::steady_clock::now();
     int64_t moves = 0;
     for (uint64_t seed = job.first_seed; seed < job.first_seed + job.seeds; ++seed) {

@@ -1,0 +1,65 @@
+"""Running a compiled kernel on bound arrays, through files.
+
+In: an executable that takes a job (``job.hpp``), a scheduled kernel, its bound arrays.  Out: what the
+executable printed, and the outputs that it left.  Non-goals: what the printed lines mean.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lowering.access import DTYPES, Array
+from lowering.ascend_orchestration import Argument, arguments
+from lowering.inputs import Bound
+from lowering.target import TARGETS
+from pto.errors import ScheduleError
+from pto.ir import Kernel, Number
+
+
+def execute(
+    program: Path, kernel: Kernel, bound: Bound, block_num: int | None, facts: Sequence[str] = ()
+) -> tuple[str, dict[str, Array]]:
+    """What ``program`` prints, and its outputs; ``facts`` are further lines of the job.
+
+    Raises:
+        ScheduleError: the program ended badly.
+    """
+    target = TARGETS[kernel.target]
+    blocks = target.block_num if block_num is None else block_num
+    with tempfile.TemporaryDirectory(prefix="pto-") as folder:
+        place, outputs = Path(folder), bound.outputs()
+        lines = [f"block_num {blocks}", *facts]
+        lines += [_argument(a, bound, outputs, place, blocks) for a in arguments(kernel, target)]
+        (place / "job").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        done = subprocess.run([program, str(place / "job")], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise ScheduleError(f"the compiled kernel ended with {done.returncode}: {done.stderr}")
+        for name, array in outputs.items():
+            array[...] = np.fromfile(place / name, array.dtype).reshape(array.shape)
+    return done.stdout, outputs
+
+
+def _argument(
+    a: Argument, bound: Bound, outputs: Mapping[str, Array], place: Path, blocks: int
+) -> str:
+    """One line of a job: what the kernel's next argument is."""
+    if a.kind == "scalar":
+        value = bound.names[a.name]
+        return f"scalar {_bits(value) if a.dtype == 'f32' else int(value)}"
+    if a.kind == "workspace":
+        shape = (blocks, *(int(n) for n in (a.shape or ())[1:]))
+        size = int(np.prod(shape)) * DTYPES[a.dtype].itemsize
+        return f"tensor {a.name} workspace - {size} {len(shape)} {' '.join(map(str, shape))}"
+    array = outputs.get(a.name, bound.arrays[a.name])
+    np.ascontiguousarray(array).tofile(place / a.name)
+    sizes = " ".join(map(str, array.shape))
+    return f"tensor {a.name} {a.direction} {place / a.name} {array.nbytes} {array.ndim} {sizes}"
+
+
+def _bits(value: Number) -> int:
+    return int(np.float32(value).view(np.uint32))

@@ -1,0 +1,244 @@
+"""The emitted text against the user's own checkout of the tile library: ``PTO_ISA_ROOT`` names one.
+
+Without a checkout, the messages; with one, every shipped kernel within the tolerance of its oracle,
+and beside the executor native.  ``make sweep`` runs every schedule and prints what differs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lowering import cases, inputs, native, pto_isa, sequential
+from lowering.ascend import emit
+from lowering.cli import USAGE, main
+from lowering.native.build import program
+from lowering.native.job import execute
+from lowering.schedule import NAMED, schedule
+from pto.errors import InputError, ScheduleError
+from pto.ir import Kernel as Program
+from pto.kernels import SHIPPED
+
+Golden = Callable[[str, str], None]
+
+# ------------------------------------------------------------------------ without a checkout
+
+
+@pytest.fixture
+def no_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to stand in, and no checkout in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(pto_isa.VARIABLE, raising=False)
+    (tmp_path / "empty").mkdir()
+
+
+MESSAGES = {
+    "isa_none": ("run", "rmsnorm", "--executor", "pto-isa"),
+    "isa_empty": ("run", "rmsnorm", "--executor", "pto-isa", "--pto-isa", "empty"),
+    "isa_for_another": ("run", "rmsnorm", "--executor", "numpy", "--pto-isa", "empty"),
+}
+
+
+@pytest.mark.usefixtures("no_checkout")
+@pytest.mark.parametrize("name", list(MESSAGES))
+def test_a_missing_checkout_gives_one_message(
+    name: str, capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    assert main(MESSAGES[name]) == USAGE
+    out, err = capsys.readouterr()
+    assert out == ""
+    golden(f"cli/errors/{name}.txt", err)
+
+
+@pytest.mark.usefixtures("no_checkout")
+def test_the_environment_names_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    header = Path("elsewhere") / pto_isa.HEADER
+    header.parent.mkdir(parents=True)
+    header.touch()
+    monkeypatch.setenv(pto_isa.VARIABLE, "elsewhere")
+    assert pto_isa.checkout_of(None) == Path("elsewhere").resolve()
+    with pytest.raises(InputError, match="empty is no checkout"):
+        pto_isa.checkout_of(Path("empty"))
+
+
+@pytest.fixture
+def fake_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], None]]:
+    """``CXX`` becomes a program that rejects every text with a given word in it."""
+
+    def rejecting(word: str) -> None:
+        script = tmp_path / "cxx"
+        script.write_text(f"#!/bin/sh\n! grep -q '{word}'\n")
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        monkeypatch.setenv("CXX", "cxx")
+        pto_isa.compiler.cache_clear()
+
+    yield rejecting
+    pto_isa.compiler.cache_clear()
+
+
+def test_a_compiler_without_bf16_is_refused_for_bf16_only(
+    fake_compiler: Callable[[str], None],
+) -> None:
+    fake_compiler("bfloat16_t")
+    assert Path(pto_isa.compiler(False)).name == "cxx"
+    with pytest.raises(InputError) as caught:
+        pto_isa.compiler(True)
+    assert str(caught.value) == (
+        "bf16 needs a compiler with C++23's std::bfloat16_t; CXX=cxx is none, and without it the "
+        "library silently takes fp16 for bf16\n"
+        "  help: install g++ 13 or later, or set CXX; a kernel in f16 needs no such compiler"
+    )
+
+
+def test_a_compiler_without_c23_is_refused(fake_compiler: Callable[[str], None]) -> None:
+    fake_compiler("static_assert")
+    with pytest.raises(InputError) as caught:
+        pto_isa.compiler(False)
+    assert str(caught.value) == (
+        "executor pto-isa needs a C++23 compiler; CXX=cxx is none\n"
+        "  help: install g++ 13 or clang++ 17, or set CXX"
+    )
+
+
+# --------------------------------------------------------------------------- with a checkout
+
+CHECKOUT = os.environ.get(pto_isa.VARIABLE, "")
+needs_checkout = pytest.mark.skipif(
+    not CHECKOUT, reason=f"set {pto_isa.VARIABLE} to a checkout of the PTO tile library"
+)
+
+
+@pytest.fixture
+def checkout() -> Path:
+    return pto_isa.checkout_of(Path(CHECKOUT))
+
+
+def compilable(checkout: Path, source: str) -> None:
+    """Skips, with the message of the executor, what no compiler here can compile."""
+    try:
+        pto_isa.build(checkout, "bfloat16_t" in source)
+    except InputError as missing:
+        pytest.skip(str(missing))
+
+
+def bound_case(
+    name: str, statics: Mapping[str, Any], case: Mapping[str, Any], plan: str
+) -> tuple[Program, Program, inputs.Bound, dict[str, Any]]:
+    """(traced, scheduled, bound, arrays) of a random case."""
+    kernel = SHIPPED[name]
+    traced = kernel.trace(**statics)
+    arrays = cases.draw(kernel, traced, [f"{n}={v}" for n, v in case.items()])
+    scheduled = schedule(traced, plan).kernel
+    return traced, scheduled, inputs.bind(scheduled, arrays), arrays
+
+
+def compared(
+    checkout: Path, name: str, statics: Mapping[str, Any], case: Mapping[str, Any], plan: str
+) -> str:
+    """Runs both executors of the emitted text; asserts the tolerance; a line of a table."""
+    traced, scheduled, bound, arrays = bound_case(name, statics, case, plan)
+    compilable(checkout, emit(scheduled)[f"{name}.cpp"])
+    got = pto_isa.run(scheduled, bound, checkout, block_num=3)
+    ours = native.run(scheduled, bound, block_num=3).outputs
+    want = cases.expected(SHIPPED[name], traced, arrays)
+    exact = sequential.run(traced, inputs.bind(traced, arrays))
+    limits = cases.tolerances(traced, inputs.bind(traced, arrays), want, exact)
+    (found,), (other,) = cases.compare(got, want, limits), cases.compare(ours, want, limits)
+    assert found.ok and other.ok, (found.told("the oracle"), other.told("the oracle"))
+    a, b = (x["out"].astype(np.float64) for x in (got, ours))
+    words = " ".join(f"{k}={v}" for k, v in statics.items())
+    return (
+        f"{name} {words} {plan}: error {found.error:.2e} (native {other.error:.2e}), tolerance "
+        f"{found.tolerance:.2e}; to native {np.abs(a - b).max():.2e}, {np.mean(a != b):.1%} differ"
+    )
+
+
+ATTENTION = dict(batch=6, context=300)
+SMALL: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
+    ("paged_attention", dict(dtype="bf16", block=64), ATTENTION),
+    ("paged_attention", dict(dtype="f16", block=64), ATTENTION),
+    ("gemm", dict(activation="silu"), dict(m=130, n=129, k=70)),
+    ("rmsnorm", dict(dtype="f16"), dict(rows=37)),
+)
+
+
+@needs_checkout
+@pytest.mark.parametrize("case", SMALL, ids=lambda c: f"{c[0]}-{c[1]}")
+def test_agrees_with_the_oracle_and_with_native(
+    checkout: Path, case: tuple[str, dict[str, Any], dict[str, Any]]
+) -> None:
+    compared(checkout, *case, "best")
+
+
+def every_case() -> Iterator[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:
+    plans = tuple(NAMED)
+    for dtype in ("bf16", "f16"):
+        for q_tile, block in ((16, 128), (64, 64)):
+            statics = dict(dtype=dtype, heads=q_tile, q_tile=q_tile, block=block)
+            yield "paged_attention", statics, dict(batch=6, context=5 * block + 9), plans
+        gqa = dict(dtype=dtype, heads=32, kv_heads=2, dim=64, block=16)
+        yield "paged_attention", gqa, dict(batch=6, context=75), plans
+        many = dict(dtype=dtype, heads=128, q_tile=64, block=64)
+        yield "paged_attention", many, ATTENTION, ("best",)
+        for activation in ("none", "relu", "silu"):
+            statics = dict(dtype=dtype, activation=activation)
+            yield "gemm", statics, dict(m=200, n=300, k=256), plans
+        yield "rmsnorm", dict(dtype=dtype), dict(rows=100), plans
+    yield "rmsnorm", dict(dtype="f32"), dict(rows=100), ("best",)
+
+
+@needs_checkout
+@pytest.mark.sweep
+@pytest.mark.parametrize("case", list(every_case()), ids=lambda c: f"{c[0]}-{c[1]}")
+def test_every_schedule_agrees(
+    checkout: Path, case: tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]
+) -> None:
+    *what, plans = case
+    for plan in plans:
+        print(f"\n{compared(checkout, *what, plan)}", end="", flush=True)
+
+
+def run_changed(checkout: Path, old: str, new: str) -> dict[str, Any]:
+    """The outputs of paged attention with every ``old`` in its source replaced."""
+    _, scheduled, bound, _ = bound_case("paged_attention", dict(dtype="f16"), ATTENTION, "best")
+    source = emit(scheduled)["paged_attention.cpp"]
+    assert old in source
+    compilable(checkout, source)
+    made = program(source.replace(old, new), pto_isa.build(checkout, False))
+    return execute(made, scheduled, bound, 1)[1]
+
+
+@needs_checkout
+def test_memories_do_not_start_as_zero(checkout: Path) -> None:
+    assert np.isfinite(
+        run_changed(checkout, "using namespace pto;", "using namespace pto;")["out"]
+    ).all()
+    assert np.isnan(run_changed(checkout, "TEXPANDS(acc, 0.0f);", "")["out"]).any()
+
+
+@needs_checkout
+def test_a_slot_that_is_never_freed_ends_in_a_message(checkout: Path) -> None:
+    with pytest.raises(ScheduleError, match="deadlock: every core waits for another"):
+        run_changed(checkout, "TFREE<QkFifoPipe, TILE_UP_DOWN>(qk_fifo);", "")
+
+
+@needs_checkout
+def test_ub_is_as_small_as_on_the_device(checkout: Path) -> None:
+    with pytest.raises(ScheduleError, match="the compiled kernel ended"):
+        run_changed(checkout, "TASSIGN(acc, 96);", f"TASSIGN(acc, {192 * 1024});")
+
+
+@needs_checkout
+def test_a_warning_of_our_text_is_an_error(checkout: Path) -> None:
+    with pytest.raises(ScheduleError, match="unused"):
+        run_changed(
+            checkout, "const int64_t u = u_base + i;", "const int64_t u = u_base + i; int unused;"
+        )
