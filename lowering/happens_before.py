@@ -41,7 +41,6 @@ from lowering.hazard_code import (
     ENTER,
     HEAD,
     LETTERS,
-    LONG,
     NEXT,
     POP,
     PUSH,
@@ -243,8 +242,7 @@ class Run:
             elif op == ENTER:
                 loop = self.code.loops[ins[1]]
                 step[loop.number] = 0
-                short = loop.constant is not None and loop.constant <= LONG
-                trips[loop.number] = max(loop.constant or 0, 0) if short else UNKNOWN
+                trips[loop.number] = max(loop.constant or 0, 0) if loop.short else UNKNOWN
                 pc += 1
             elif op == RANGE:
                 inside = 0 <= step[ins[1]] - ins[2] < trips[ins[1]]
@@ -407,7 +405,7 @@ class Run:
             w = writer[a]
             if w < 0:
                 self._hazard(Found("uninitialised", "", None, (p, row), a, slot=s))
-            elif clock[w] < written[a] and w != self.adder:
+            elif clock[w] < written[a] and not w == p == self.adder:
                 self._hazard(Found("RAW", "", (w, written[a]), (p, row), a, slot=s))
             elif slots[a] != s:
                 self._hazard(Found("overwritten", "", (w, written[a]), (p, row), a, slot=s))
@@ -419,7 +417,8 @@ class Run:
                         self._hazard(Found("WAR", "", (q, r), (p, row), a, slot=s))
                 reader[a] = ()
             w = writer[a]
-            if w >= 0 and clock[w] < written[a] and not (w == self.adder and (a, s) in reads):
+            adds = w == p == self.adder and (a, s) in reads
+            if w >= 0 and clock[w] < written[a] and not adds:
                 self._hazard(Found("WAW", "", (w, written[a]), (p, row), a, slot=s))
             writer[a], written[a], slots[a] = p, row, s
         for a, _ in reads:
@@ -503,6 +502,7 @@ class Run:
                 whole = state.clock[q][:]
                 whole[q] = state.count[q]
                 clock = join(clock, whole)
+            clock[p] = row  # it is done by the scalar unit itself
             if kind == BARRIER_ALL:
                 state.clock[:] = [
                     join(old, clock) if q in code.core_pipes[c] else old
@@ -596,9 +596,9 @@ class Run:
                     )
                     self._hazard(Found(kind, "tensor", (q, r), (p, row)))
         kept = [(where, row)]
-        seen: set[tuple[int, ...]] = {()}
+        seen = {code.relative(state, where, step)}
         for at, r in state.tensor.get(number, ()):
-            name = self._age(at, where, step.loops)
+            name = code.relative(state, at, step)
             if name not in seen:
                 seen.add(name)
                 kept.append((at, r))
@@ -606,18 +606,6 @@ class Run:
 
     def _iterations(self, c: int, loops: tuple[int, ...], ins: Instruction) -> tuple[int, ...]:
         return tuple(self.instance(c, x, ins[3] if x == ins[2] else -1) for x in loops)
-
-    def _age(
-        self, at: tuple[int, ...], now: tuple[int, ...], loops: tuple[int, ...]
-    ) -> tuple[int, ...]:
-        """How long ago an iteration was; beyond the skew of a loop it is past for good."""
-        found = []
-        for x, y, loop in zip(at, now, loops, strict=True):
-            far = self.code.loops[loop].span + 1
-            found.append(min(y - x, far))
-            if y - x >= far:
-                break
-        return tuple(found) if any(found) else ()
 
     # ends
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import lcm
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lowering.hazard_places import MEMORY_OF, Places
 from lowering.regions import INFINITE, Region, Terms, region_of, terms_of
@@ -46,6 +47,9 @@ from pto.ir import (
 from pto.ops import OPS
 from pto.text import expr
 
+if TYPE_CHECKING:
+    from lowering.happens_before import State
+
 ROW, HEAD, NEXT, ENTER, GUARD, RANGE = range(6)
 PLAIN, PUSH, PUSH_DATA, RECORD, POP, BARRIER, BARRIER_ALL, DRAIN = range(8)
 KINDS = {"push": PUSH, "push_data": PUSH_DATA, "record": RECORD, "pop": POP, "drain": DRAIN}
@@ -59,6 +63,11 @@ COMPARE: dict[str, Callable[[int], bool]] = {
 
 LONG = 32
 """A loop of at most so many constant iterations is simply run."""
+
+MOST_RESIDUES = 24
+
+MOST_ROUNDS = 1 << 16
+"""... if with the constant loops around it, it does not run more often than this."""
 
 
 class Refused(Exception):
@@ -95,10 +104,21 @@ class LoopCode:
     reused: bool = False
     cores: list[int] = field(default_factory=list)
     guards: tuple[tuple[Expr, bool], ...] = ()
+    rounds: int = 1
 
     @property
     def span(self) -> int:
         return self.high - self.low
+
+    @property
+    def short(self) -> bool:
+        """Simply run: so few constant iterations, those of the loops around it included."""
+        return self.constant is not None and self.constant <= LONG and self.rounds <= MOST_ROUNDS
+
+    @property
+    def long(self) -> bool:
+        """A constant trip count that is decided step by step, as if it were not known."""
+        return self.constant is not None and not self.short
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +317,8 @@ class Code(Places):
         bound = least(trips, self.positive) if constant is None else max(constant, 0)
         self.loops.append(LoopCode(number, node, parent, low, high, trips, constant, bound))
         self.loops[number].guards = guards
+        around = self.loops[parent].rounds if parent >= 0 else 1
+        self.loops[number].rounds = around * max(constant or 1, 1)
         inner = [dict(s) for s in scalars]
         for s in inner:
             s[node.index] = Var(f"i#{number}")
@@ -497,8 +519,11 @@ class Code(Places):
             self.fault(
                 "fifo", f"{row.op} of the {f.direction} fifo {f.name} on the {row.core} core", row
             )
-        if row.op == "pop" and isinstance(row.out, Ref) and row.out.name in self.buffers:
-            self.check_local_ring(f, self.buffers[row.out.name], row)
+        buffer = self.buffers.get(tile.name) if isinstance(tile, Ref) else None
+        if buffer is not None:
+            self.check_tile(f, buffer, row)
+        if row.op == "pop" and buffer is not None:
+            self.check_local_ring(f, buffer, row)
 
     def _check_ref(self, row: Row, ref: Ref, writes: bool) -> None:
         b = self.buffers.get(ref.name)
@@ -553,6 +578,42 @@ class Code(Places):
                 return _note(x.name, 1, max(int(y.value) - shift + 1, 0), into)
             shift = 0
         return False
+
+    @cached_property
+    def residue(self) -> int:
+        """What a long constant trip count is remembered modulo."""
+        moduli = [c.modulus for c in self.counters.values()]
+        found = lcm(*moduli, *(r.fifo.depth for r in self.rings))
+        return found if found <= MOST_RESIDUES else 1
+
+    def told_apart(self, loop: LoopCode) -> int:
+        """Steps of a loop up to which the ways to go on may differ (``Exploration``)."""
+        cap = self.caps[loop.group] if loop.reused else 0
+        return max(loop.least, cap, self.run_exactly(loop) if loop.long else 0)
+
+    def run_exactly(self, loop: LoopCode) -> int:
+        """Steps that a long constant loop takes before it may leave early: whatever tests and
+        indices can tell apart has passed by then."""
+        names = [f"{letter}#{loop.number}" for letter in LETTERS]
+        exact = max((self.counters[n].exact for n in names if n in self.counters), default=0)
+        return max(LONG if loop.rounds <= MOST_ROUNDS else 1, exact + loop.span)
+
+    def relative(self, s: State, at: tuple[int, ...], step: Step) -> tuple[int | None, ...]:
+        """Iterations seen from where the cores are now; None: before all that may still run.
+
+        Whatever a later row of either core is compared with, two accesses that look alike from here
+        meet it alike.
+        """
+        found: list[int | None] = []
+        for number, x in zip(step.loops, at, strict=True):
+            loop = self.loops[number]
+            lowest = [
+                s.total[c][number] + max(s.step[c][number] - loop.span, 0) for c in loop.cores
+            ]
+            if x < min(lowest):
+                return (*found, None)
+            found.append(x - s.total[step.core][number] - max(s.step[step.core][number], 0))
+        return tuple(found)
 
     def _finished(
         self, c: int, loops: tuple[int, ...], guards: tuple[tuple[Expr, bool], ...]

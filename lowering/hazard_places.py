@@ -223,6 +223,10 @@ class Places:
 
     def _check_placement(self) -> None:
         t = self.target
+        k = self.kernel
+        names = [b.name for b in k.buffers] + [f.name for f in k.fifos] + [e.name for e in k.events]
+        for name in dict.fromkeys(n for n in names if names.count(n) > 1):
+            self.fault("place", f"{name} is declared twice")
         for b in self.kernel.buffers:
             self._check_buffer(b)
         for e in self.kernel.events:
@@ -275,6 +279,17 @@ class Places:
             self.fault("event", f"{e.name}: an event from {e.src} to itself; write a barrier")
 
     # one row
+
+    def check_tile(self, f: Fifo, b: Buffer, row: Row) -> None:
+        """What goes into or comes out of a slot fills it, or a lane's half of it; what both lanes
+        push whole would meet in one slot."""
+        whole, part = f.type.rows, f.type.rows // self.target.lanes
+        sizes = (whole,) if row.core == "cube" else (part,) if row.op != "pop" else (whole, part)
+        if b.type.rows not in sizes or (b.type.cols, b.type.dtype) != (f.type.cols, f.type.dtype):
+            text = f"{b.name} holds {b.type}, fifo {f.name} holds {f.type}"
+            if row.core == "vector":
+                text += f", {part} rows for each lane"
+            self.fault("fifo", text, row, b.name)
 
     def check_local_ring(self, f: Fifo, b: Buffer, row: Row) -> None:
         """The library walks one local ring per FIFO by itself, in steps of the FIFO's slot size."""

@@ -28,12 +28,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
-from math import lcm
 
 from lowering.assumptions import readings
 from lowering.happens_before import Hit, Log, Need, Run, State, decide, known_count
-from lowering.hazard_code import LONG, Code, LoopCode, Refused, Threshold
+from lowering.hazard_code import Code, LoopCode, Refused, Threshold
 from lowering.hazard_places import Fault
 from lowering.normal_form import NormalForm, Seen
 from lowering.proof import Proof, Violation
@@ -176,7 +174,7 @@ class Oracle:
         if self.items < 0:
             return 0
         loop = self.code.loops[self.items]
-        return max(state.step[c][self.items] for c in loop.cores) - loop.high
+        return max((state.step[c][self.items] for c in loop.cores), default=-1) - loop.high
 
     def _given(self, state: State, default: int, *names: str) -> int:
         item = self.item(state)
@@ -230,15 +228,6 @@ class Exploration:
         self.code, self.max_states = code, max_states
         self.form = NormalForm(code)
         self.longest = 0
-
-    @cached_property
-    def residue(self) -> int:
-        """What a long constant trip count is remembered modulo."""
-        found = lcm(
-            *(c.modulus for c in self.code.counters.values()),
-            *(r.fifo.depth for r in self.code.rings),
-        )
-        return found if found <= 24 else 1
 
     def proof(self) -> Proof:
         """The outcome for all decisions."""
@@ -308,9 +297,11 @@ class Exploration:
             return (True,) if step < sure and sure > 0 else (False, True)
         loop = self.code.loops[number]
         self.longest = max(self.longest, step)
-        if loop.constant is not None:  # longer than LONG: exact up to there, then any that fits
-            may_leave = step >= LONG and (step - loop.constant) % self.residue == 0
-            return (False, True) if may_leave else (True,)
+        if loop.constant is not None:  # exact for some steps, then any count that looks alike
+            exact = self.code.run_exactly(loop)
+            if loop.constant <= exact or step < exact:
+                return (step < loop.constant,)
+            return (False, True) if (step - loop.constant) % self.code.residue == 0 else (True,)
         if loop.reused:
             known, exact = known_count(self.code, state, loop.group, instance)
             if step < known:
@@ -350,9 +341,10 @@ class Exploration:
             violations = described(code, log, ())
             return Proof(False, violations, self.states, self.longest, None, "", message)
         counts = tuple(t if isinstance(t, int) else max(t.values(), default=0) for t in failing)
-        message = (
-            f"{name}: failed; smallest failing trip counts, one per work item: {_short(failing)}"
-        )
+        message = f"{name}: failed, in every run of it"
+        if any(x.constant is None for x in code.loops):
+            counts_text = f"smallest failing trip counts, one per work item: {_short(failing)}"
+            message = f"{name}: failed; {counts_text}"
         violations = described(code, confirmed, counts)
         exact = counts if _fails(code, counts) else None
         more = len(confirmed.found) >= confirmed.limit
@@ -374,7 +366,7 @@ class Exploration:
                 elif need[0] == "count":
                     for x in oracle.loops_of(need[1]):
                         given.setdefault(expr(x.node.trips), need[3] + choice)
-                elif need[1] != oracle.items:
+                elif need[1] != oracle.items and code.loops[need[1]].constant is None:
                     given[expr(code.loops[need[1]].node.trips)] = need[3] + choice
                 elif choice:
                     items.setdefault(need[3], {})

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from math import lcm
 
 from lowering.happens_before import UNKNOWN, Clock, State
 from lowering.hazard_code import ROW, Code, Counter, Counters, Step
@@ -97,7 +98,7 @@ class NormalForm:
             [code.reads_first(q) and w == (q,) for q in range(len(code.pipes))]
             for w in code.writers
         ]
-        self.tensor_records: dict[tuple[int, tuple[int, ...]], int] = {}
+        self.tensor_records: dict[tuple[int, tuple[int | None, ...]], int] = {}
 
     # which rings may be rotated
 
@@ -274,10 +275,11 @@ class NormalForm:
                 if j < 0:
                     out.append((-1, total.norm(t)))
                     continue
-                near = x.span + index.exact
+                near = max(x.span + index.exact, code.told_apart(x))
+                modulus = lcm(index.modulus, code.residue if x.long else 1)
                 out.append(
                     (
-                        j if j < near else near + (j - near) % index.modulus,
+                        j if j < near else near + (j - near) % modulus,
                         _shifted(total, x.span, t + j),
                     )
                 )
@@ -371,7 +373,7 @@ class NormalForm:
         for n, entries in s.tensor.items():
             step = code.steps[n]
             for at, r in entries:
-                name = (n, self._age(s, step, at))
+                name = (n, code.relative(s, at, step))
                 live.append(
                     (
                         base + self.tensor_records.setdefault(name, len(self.tensor_records)),
@@ -380,16 +382,6 @@ class NormalForm:
                     )
                 )
         return unwritten, live
-
-    def _age(self, s: State, step: Step, at: tuple[int, ...]) -> tuple[int, ...]:
-        found = []
-        for loop, x in zip(step.loops, at, strict=True):
-            far = self.code.loops[loop].span + 1
-            now = s.total[step.core][loop] + max(s.step[step.core][loop], 0)
-            found.append(min(now - x, far + self.code.loops[loop].high))
-            if now - x >= far + self.code.loops[loop].high:
-                break
-        return tuple(found)
 
 
 _NONE = Counter()

@@ -145,7 +145,8 @@ class Overlap:
         for low in [a for a in self.atoms if isinstance(a, Bin) and a.op == "%"]:
             assert isinstance(low, Bin)
             whole = low.a
-            if whole not in self.atoms and any(self.equal(q) for q in _quotients(whole, low.b)):
+            quotients = _quotients(whole, low.b) if self.equal(low.b) else []
+            if whole not in self.atoms and any(self.equal(q) for q in quotients):
                 self.learn(whole)
 
     @property

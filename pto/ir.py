@@ -123,10 +123,13 @@ BINARY: dict[str, Callable[[Number, Number], Number]] = {
 }
 """Scalar operators and their meaning on Python numbers; ``//`` and ``%`` round down."""
 
+DIVIDING = ("/", "//", "%", "cdiv")
+"""Those that have no meaning for 0 on the right."""
+
 
 def binary(op: str, a: Expr, b: Expr) -> Expr:
     """``a op b`` with constants folded and the neutral elements 0 and 1 dropped."""
-    if isinstance(a, Const) and isinstance(b, Const):
+    if isinstance(a, Const) and isinstance(b, Const) and (b.value or op not in DIVIDING):
         return Const(BINARY[op](a.value, b.value))
     zero, one = Const(0), Const(1)
     if op in "+-" and b == zero or op in ("*", "//", "cdiv") and b == one:

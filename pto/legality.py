@@ -14,11 +14,13 @@ from types import MappingProxyType
 from pto.errors import PtoError
 from pto.ir import (
     CORES,
+    DIVIDING,
     Bin,
     Block,
     Branch,
     Const,
     Define,
+    Expr,
     Kernel,
     Loc,
     Loop,
@@ -107,6 +109,21 @@ def _verify_traced(kernel: Kernel) -> Kernel:
     return kernel
 
 
+def divides(e: Expr, loc: Loc | None) -> None:
+    """Raises LegalityError where ``e`` divides by a literal zero."""
+    if isinstance(e, Bin):
+        divides(e.a, loc)
+        divides(e.b, loc)
+        if e.op in DIVIDING and isinstance(e.b, Const) and e.b.value == 0:
+            raise LegalityError("division by zero", loc)
+
+
+def whole_count(loop: Loop) -> None:
+    """Raises LegalityError for a literal trip count that is not an integer."""
+    if isinstance(loop.trips, Const) and not isinstance(loop.trips.value, int):
+        raise LegalityError(f"a loop cannot run {loop.trips.value} times", loop.loc)
+
+
 class _Checker:
     """Walks the tree with the names known so far."""
 
@@ -130,6 +147,7 @@ class _Checker:
                 self.block(node.orelse)
 
     def loop(self, loop: Loop) -> None:
+        whole_count(loop)
         self.expr(loop.trips, loop.loc)
         self.scalars |= {loop.index, loop.total} - {""}
         self.block(in_own_order(loop.body))
@@ -139,6 +157,7 @@ class _Checker:
 
     def expr(self, e: object, loc: Loc | None) -> None:
         if isinstance(e, Const | Var | Bin):
+            divides(e, loc)
             for name in names_in(e):
                 if name not in self.scalars:
                     raise LegalityError(f"'{name}' is not a scalar known here", loc)
@@ -325,6 +344,7 @@ class _Scheduled(_Checker):
                 self.loop(place.node)
 
     def loop(self, loop: Loop) -> None:
+        whole_count(loop)
         outside, tests = {c: dict(self.known[c]) for c in CORES}, self.tests
         for core in _cores(loop):
             self.core = core
@@ -353,6 +373,7 @@ class _Scheduled(_Checker):
     def expr(self, e: object, loc: Loc | None) -> None:
         if not isinstance(e, Const | Var | Bin):
             return
+        divides(e, loc)
         for name in names_in(e):
             found = self.known[self.core].get(name, ())
             if not any(self.tests[: len(tests)] == tests for tests in found):

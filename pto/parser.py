@@ -388,8 +388,8 @@ class Parser:
     def event(self, x: Line) -> Event:
         core = x.word(CORES, "core")
         name = x.next()
-        if name in self.events:
-            raise x.fail(f"event '{name}' is declared twice")
+        if name in self.events or name in self.buffers or name in self.fifos:
+            raise x.fail(f"'{name}' is declared twice")
         self.events.add(name)
         src = x.word(PIPES, "pipe")
         x.expect("->")
