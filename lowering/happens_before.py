@@ -33,14 +33,13 @@ from lowering.assumptions import (
     OVERTAKING_SIGNALS,
     PASSING_WAITS,
 )
+from lowering.counters import COMPARE, LETTERS, Relation, Threshold, settled
 from lowering.hazard_code import (
     BARRIER,
     BARRIER_ALL,
-    COMPARE,
     DRAIN,
     ENTER,
     HEAD,
-    LETTERS,
     NEXT,
     POP,
     PUSH,
@@ -51,10 +50,7 @@ from lowering.hazard_code import (
     Code,
     Effect,
     Instruction,
-    Relation,
-    Threshold,
     Variable,
-    settled,
 )
 from pto.ir import evaluate
 

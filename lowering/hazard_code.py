@@ -12,14 +12,27 @@ Non-goals: order and time (``lowering/happens_before.py``), reports (``lowering/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import lcm
 from typing import TYPE_CHECKING, Any
 
+from lowering.counters import (
+    COMPARE,
+    LETTERS,
+    Counter,
+    Counters,
+    Relation,
+    Threshold,
+    Values,
+    constant,
+    decidable,
+    least,
+    settled,
+)
 from lowering.hazard_places import MEMORY_OF, Places
-from lowering.regions import INFINITE, Region, Terms, region_of, terms_of
+from lowering.regions import Region, region_of, terms_of
 from lowering.target import Target
 from lowering.tensor_conflicts import tensor_conflicts
 from pto.ir import (
@@ -53,14 +66,6 @@ if TYPE_CHECKING:
 ROW, HEAD, NEXT, ENTER, GUARD, RANGE = range(6)
 PLAIN, PUSH, PUSH_DATA, RECORD, POP, BARRIER, BARRIER_ALL, DRAIN = range(8)
 KINDS = {"push": PUSH, "push_data": PUSH_DATA, "record": RECORD, "pop": POP, "drain": DRAIN}
-COMPARE: dict[str, Callable[[int], bool]] = {
-    "<": lambda d: d < 0,
-    "<=": lambda d: d <= 0,
-    "==": lambda d: d == 0,
-    "!=": lambda d: d != 0,
-}
-"""Comparisons, of a difference with 0."""
-
 LONG = 32
 """A loop of at most so many constant iterations is simply run."""
 
@@ -72,19 +77,6 @@ MOST_ROUNDS = 1 << 16
 
 class Refused(Exception):
     """The program cannot be decided; the text says why."""
-
-
-@dataclass(slots=True)
-class Counter:
-    """What indices can tell about a loop counter: exact below ``exact``, then modulo ``modulus``."""
-
-    modulus: int = 1
-    exact: int = 0
-
-    def norm(self, value: int) -> int:
-        if value < self.exact:
-            return value
-        return self.exact + (value - self.exact) % self.modulus
 
 
 @dataclass(slots=True)
@@ -121,38 +113,6 @@ class LoopCode:
         return self.constant is not None and not self.short
 
 
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """``sign * (i - n) + shift  op  0``: iteration ``i`` of ``loop`` against its trip count ``n``."""
-
-    loop: int
-    sign: int
-    shift: int
-    op: str
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """``sign * n + shift  op  0``: the trip count ``n`` of the loops of ``group`` against a constant."""
-
-    group: int
-    sign: int
-    shift: int
-    op: str
-
-    @property
-    def decided_from(self) -> int:
-        """The outcome is one for all trip counts from here on, at least 1."""
-        return max(1 - self.sign * self.shift, 1)
-
-
-def settled(op: str, near: int, sign: int) -> bool:
-    """``d op 0`` has one outcome for d = near, near + sign, near + 2 sign, ..."""
-    if op in ("==", "!="):
-        return sign * near > 0
-    return COMPARE[op](near) == COMPARE[op](near + sign * INFINITE)
-
-
 @dataclass(slots=True)
 class Test:
     """A branch test: decided by loop counters (``known``), by a trip count (``about``), or free but
@@ -180,12 +140,6 @@ Effect = tuple[
 Variable = tuple[int, int, int, int, int]
 """(place of its letter in ``LETTERS``, loop, offset from the step to the iteration, modulus, exact)."""
 
-LETTERS = "iun"
-Values = dict[str, int]
-Counters = dict[str, Counter]
-"""Counters by name: ``i#L`` the iteration of loop L, ``u#L`` its running total, ``n#L`` the trip
-count of its last entry."""
-
 
 @dataclass(slots=True)
 class Step:
@@ -201,28 +155,6 @@ class Step:
     region: Region | None = None
     writes_tensor: bool = False
     tracked: bool = False
-
-
-def least(e: Expr, positive: frozenset[str]) -> int:
-    """A lower bound of a trip count, when the names in ``positive`` are at least 1 (else 0)."""
-
-    def bound(x: Expr) -> int | None:
-        if isinstance(x, Const):
-            return int(x.value) if isinstance(x.value, int) else None
-        if isinstance(x, Var):
-            return 1 if x.name in positive else None
-        a, b = bound(x.a), bound(x.b)
-        if x.op == "max":
-            return max((v for v in (a, b) if v is not None), default=None)
-        if x.op == "cdiv" and a is not None and a > 0 and isinstance(x.b, Const) and x.b.value > 0:
-            return -(-a // int(x.b.value))
-        if a is None or b is None:
-            return None
-        if x.op == "+" or (x.op == "*" and min(a, b) >= 0):
-            return a + b if x.op == "+" else a * b
-        return min(a, b) if x.op == "min" else None
-
-    return max(bound(e) or 0, 0)
 
 
 class Code(Places):
@@ -374,7 +306,7 @@ class Code(Places):
         for t in self.tests:
             if t.expr == e:
                 return t.number
-        known = self.decidable(e, 0, self.counters)
+        known = decidable(e, 0, self.counters)
         self.tests.append(Test(len(self.tests), e, self._scope(e), known))
         return len(self.tests) - 1
 
@@ -543,42 +475,6 @@ class Code(Places):
 
     # indices
 
-    def decidable(self, e: Expr, modulus: int, into: Counters) -> bool:
-        """True if ``e`` (modulo ``modulus``; 0: exactly) depends on loop counters in a way that
-        finitely many classes of their values decide; the classes go ``into`` their counters."""
-        if isinstance(e, Const):
-            return isinstance(e.value, int)
-        if isinstance(e, Var):
-            return modulus > 0 and _note(e.name, modulus, 0, into)
-        if e.op in ("+", "-", "*") and modulus:
-            return self.decidable(e.a, modulus, into) and self.decidable(e.b, modulus, into)
-        if (
-            e.op in ("//", "%")
-            and isinstance(e.b, Const)
-            and isinstance(e.b.value, int)
-            and e.b.value > 0
-        ):
-            if e.op == "%":
-                return self.decidable(e.a, lcm(e.b.value, modulus or 1), into)
-            return modulus > 0 and self.decidable(e.a, modulus * e.b.value, into)
-        if e.op in ("<", "<=", "==", "!="):
-            return self._threshold(e, into) or (
-                self.decidable(e.a, 0, into) and self.decidable(e.b, 0, into)
-            )
-        return False
-
-    def _threshold(self, e: Bin, into: Counters) -> bool:
-        """Comparisons of a counter plus a constant with a constant: exact up to the threshold."""
-        shift = 0
-        for x, y in ((e.a, e.b), (e.b, e.a)):
-            while isinstance(x, Bin) and x.op in "+-" and isinstance(x.b, Const):
-                shift += int(x.b.value) if x.op == "+" else -int(x.b.value)
-                x = x.a
-            if isinstance(x, Var) and isinstance(y, Const):
-                return _note(x.name, 1, max(int(y.value) - shift + 1, 0), into)
-            shift = 0
-        return False
-
     @cached_property
     def residue(self) -> int:
         """What a long constant trip count is remembered modulo."""
@@ -660,7 +556,7 @@ class Code(Places):
             unknown = [n for n in names_in(full) if not self._known(n)]
             if unknown:
                 self.fault("index", f"{unknown[0]} has no value here, in [{expr(e)}]", step.row)
-            elif not self.decidable(full, modulus, self.counters):
+            elif not decidable(full, modulus, self.counters):
                 raise Refused(f"cannot tell which slot or flag [{expr(e)}] is, in '{step.row.op}'")
             found.update(dict.fromkeys(self._variables(full, loop, offset)))
         return tuple(found)
@@ -814,19 +710,3 @@ class Code(Places):
                     (readers if s.row.op == "pop" else writers)[a].add(s.pipe)
         self.writers = [tuple(sorted(w)) for w in writers]
         self.accessors = [tuple(sorted(w | r)) for w, r in zip(writers, readers, strict=True)]
-
-
-def constant(a: Terms, b: Terms, factor: int) -> int | None:
-    """``a - factor * b`` if it is a constant."""
-    left = {k: a.get(k, 0) - factor * b.get(k, 0) for k in (*a, *b)}
-    return left.get(None, 0) if not any(c for k, c in left.items() if k is not None) else None
-
-
-def _note(name: str, modulus: int, exact: int, into: Counters) -> bool:
-    """The counter ``name`` must be known modulo ``modulus``, and exactly below ``exact``."""
-    if "#" not in name:
-        return False
-    counter = into.setdefault(name, Counter())
-    counter.modulus = lcm(counter.modulus, modulus)
-    counter.exact = max(counter.exact, exact)
-    return True

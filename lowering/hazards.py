@@ -30,8 +30,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from lowering.assumptions import readings
+from lowering.counters import Threshold
 from lowering.happens_before import Hit, Log, Need, Run, State, decide, known_count
-from lowering.hazard_code import Code, LoopCode, Refused, Threshold
+from lowering.hazard_code import Code, LoopCode, Refused
 from lowering.hazard_places import Fault
 from lowering.normal_form import NormalForm, Seen
 from lowering.proof import Proof, Violation

@@ -23,8 +23,9 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from math import lcm
 
+from lowering.counters import Counter, Counters, decidable
 from lowering.happens_before import UNKNOWN, Clock, State
-from lowering.hazard_code import ROW, Code, Counter, Counters, Step
+from lowering.hazard_code import ROW, Code, Step
 from pto.ir import CORES, Bin, Const, Expr, Flag, Var
 
 
@@ -84,10 +85,10 @@ class NormalForm:
         for step in compiled:
             for e, modulus, name in code.indices(step):
                 if name not in rotated:
-                    code.decidable(code.index(e, step), modulus, self.counters)
+                    decidable(code.index(e, step), modulus, self.counters)
         for t in code.tests:
             if t.known:
-                code.decidable(t.expr, 0, self.counters)
+                decidable(t.expr, 0, self.counters)
         self._members(rotated)
         self._locals(compiled, rotated)
         self.pipe_sets = sorted(set(code.accessors) | set(code.writers))

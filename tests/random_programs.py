@@ -139,6 +139,15 @@ def loaded_before(d: Draft, index: str) -> None:
         d.behind.append(f"vector 0 V {c} = copy {a} | wait {a}.full")
 
 
+def written_behind(d: Draft, index: str) -> None:
+    """A tile that V writes inside the loop and MTE2 behind it, ordered or not."""
+    a = d.buffer("vector", "ub", "a", 1, LANE, "nd")
+    d.inside += [f"vector 0 V {a} = full 0.0", "vector 0 V barrier"]
+    if d.rng.random() < 0.6:
+        d.behind.append("vector 0 ALL barrier")
+    d.behind.append(f"vector 0 MTE2 {a} = load src[0:+8, :]")
+
+
 def product(d: Draft, index: str) -> None:
     """The cube multiplies and pushes, the vector core pops: one tile per iteration."""
     depth, local = d.rng.choice([1, 2, 2, 4]), d.rng.choice([1, 2])
@@ -182,8 +191,13 @@ PARTS = (
     prefetch_by_hand,
     fill_and_store,
     loaded_before,
+    written_behind,
     product,
 )
+TRIPS = ("n", "n", "n", "n", "max(n, 2)", "min(n, 2)")
+"""Trip counts of the inner loop; a prefetch by hand tests ``n`` and needs the first."""
+
+AROUND = ("go", "1 < n", "n != 2")
 
 
 def draw(source: int | random.Random) -> tuple[Kernel, str]:
@@ -217,16 +231,28 @@ def _text(d: Draft, nested: bool, rng: random.Random) -> str:
         *d.head,
         *d.before,
     ]
-    body = [*d.prologue, "for i, u in 0 .. n:", *(f"  {row}" for row in d.inside)]
+    trips = "n" if d.prologue else rng.choice(TRIPS)
+    body = [*d.prologue, f"for i, u in 0 .. {trips}:", *(f"  {row}" for row in d.inside)]
     if nested:
         body = ["for j in 0 .. k:", *(f"  {line}" for line in body)]
     if rng.random() < 0.15:
-        body = ["if go:", *(f"  {line}" for line in body)]
+        body = [f"if {rng.choice(AROUND)}:", *(f"  {line}" for line in body)]
     return "\n".join([*lines, *body, *d.behind]) + "\n"
 
 
 def _stores(d: Draft, k: int) -> bool:
     return any(f"out{k}[" in row for row in d.inside)
+
+
+def counts(n: int, k: int, go: int) -> dict[str, int]:
+    """The same trip counts and tests by name, for ``check_unrolled``."""
+    more = {
+        "max(n, 2)": max(n, 2),
+        "min(n, 2)": min(n, 2),
+        "1 < n": int(n > 1),
+        "n != 2": int(n != 2),
+    }
+    return {"n": n, "k": k, "go": go, **more}
 
 
 def arguments(kernel: Kernel, n: int, k: int, go: int) -> inputs.Bound:

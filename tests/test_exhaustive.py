@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_programs import arguments, draw
+from random_programs import arguments, counts, draw
 from small_programs import HEADER, loop, small
 from sync_bugs import PATTERNS, Pattern
 
@@ -47,7 +47,7 @@ def compared(seed: int | random.Random) -> Counter[str]:
     found["programs"] = 1
     found["proven for all trip counts"] = int(proof.ok)
     for trips in TRIPS:
-        plain = check_unrolled(k, [{"n": trips, "k": 2, "go": 1}])
+        plain = check_unrolled(k, [counts(trips, 2, 1)])
         try:
             orders = every_order(k, trips)
         except TooLarge:
