@@ -342,7 +342,7 @@ class Exploration:
             violations = described(code, log, ())
             return Proof(False, violations, self.states, self.longest, None, "", message)
         counts = tuple(t if isinstance(t, int) else max(t.values(), default=0) for t in failing)
-        message = f"{name}: failed, in every run of it"
+        message = f"{name}: failed" + ("" if code.tests else ", in every run of it")
         if any(x.constant is None for x in code.loops):
             counts_text = f"smallest failing trip counts, one per work item: {_short(failing)}"
             message = f"{name}: failed; {counts_text}"
