@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GOOD, FAILED, USAGE = 0, 1, 2
 EXECUTORS = ("sequential", "numpy", "adversarial", "jax", "native", "pto-isa")
+RUNTIMES = ("simpler",)
 LOAD_AT = ("first", "after_move", "after_push")
 OPTION_FLAGS = (
     "lookahead",

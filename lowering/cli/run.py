@@ -13,6 +13,7 @@ from lowering.cli.options import (
     EXECUTORS,
     FAILED,
     GOOD,
+    RUNTIMES,
     Parser,
     case_arguments,
     kernel_arguments,
@@ -196,20 +197,40 @@ def run_arguments(command: Parser) -> None:
 
 def emit(args: argparse.Namespace) -> int:
     """``pto emit``: the Ascend sources of the proven schedule, all files or none."""
-    from lowering import ascend
     from lowering.files import check_folder, write_all
 
     check_folder(args.output)
-    _, kernel = load_traced(args)
+    program, kernel = load_traced(args)
     if is_scheduled(kernel):
         proof, _ = prove(args, kernel)
         if not proof.ok:
             raise HazardError(proof)
-    files = ascend.emit(scheduled(args, kernel))
-    write_all({args.output / name: text.encode() for name, text in files.items()})
-    for name, text in files.items():
-        print(f"{args.output / name}  {text.count(chr(10))} lines")
+    files = _bundle(args, program, kernel) if args.bundle else _sources(args, kernel)
+    write_all({args.output / name: data for name, data in files.items()})
+    for name, data in files.items():
+        print(f"{args.output / name}  {_size(name, data)}")
     return GOOD
+
+
+def _sources(args: argparse.Namespace, kernel: ir.Kernel) -> dict[str, bytes]:
+    from lowering import ascend
+
+    if args.case:
+        raise InputError("--case draws the cases of a bundle", hint="--bundle simpler")
+    return {n: text.encode() for n, text in ascend.emit(scheduled(args, kernel)).items()}
+
+
+def _bundle(args: argparse.Namespace, program: Program, kernel: ir.Kernel) -> dict[str, bytes]:
+    from lowering.bundle import bundle
+
+    if isinstance(program, ir.Kernel):
+        raise InputError("a .ptoir program draws no random case, which a bundle needs")
+    return bundle(program, kernel, scheduled(args, kernel), args.case)
+
+
+def _size(name: str, data: bytes) -> str:
+    lines = len(data.splitlines())
+    return f"{len(data)} bytes" if name.endswith(".npz") else f"{lines} lines"
 
 
 def emit_arguments(command: Parser) -> None:
@@ -217,3 +238,6 @@ def emit_arguments(command: Parser) -> None:
     command.add_argument(
         "-o", dest="output", type=Path, metavar="DIR", required=True, help="folder"
     )
+    what = f"a folder that the scene tests of this runtime run: {', '.join(RUNTIMES)}"
+    command.add_argument("--bundle", type=one_of(RUNTIMES), metavar="RUNTIME", help=what)
+    case_arguments(command)
