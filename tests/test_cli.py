@@ -260,6 +260,7 @@ def test_run_a_program_of_text(say: Say) -> None:
 
 
 def test_a_kernel_of_ones_own(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
     Path("mine.py").write_text(DOUBLE)
     for what in ("mine.py", "mine.py:double", "mine:double"):
         assert say("check", what)[0] == GOOD
