@@ -25,6 +25,8 @@ SHOWN = 3
 """Orders that go wrong of which a run prints what happened."""
 
 ORDERS = ("mixed", "worst", "priorities", "random", "round-robin", "program")
+"""How an order is drawn from its seed: a pipe that is always late (worst), pipes by random
+priorities that change now and then, any move, every pipe in turn; ``mixed`` deals out the four."""
 
 Told = dict[str, Any]
 Ran = tuple[dict[str, Any], Told]

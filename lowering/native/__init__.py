@@ -23,10 +23,6 @@ from lowering.native.build import executable
 from lowering.native.job import execute
 from pto.ir import Kernel
 
-ORDERS = ("mixed", "worst", "priorities", "random", "round-robin", "program")
-"""How an order is drawn from its seed: a pipe that is always late (worst), pipes by random
-priorities that change now and then, any move, every pipe in turn; ``mixed`` deals out the four."""
-
 
 @dataclass(frozen=True)
 class Report:
