@@ -513,6 +513,16 @@ def test_a_kernel_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
         build.executable(source + "// another text\n")
 
 
+def test_threads_and_processes_may_fill_the_cache_at_once(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    made.write_bytes(b"x" * 100_000)
+    places = [tmp_path / "kept" / str(n // 16) for n in range(256)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda place: build._keep(made, place), places))
+    assert sorted((tmp_path / "kept").iterdir()) == sorted(set(places))
+    assert {p.read_bytes() for p in places} == {made.read_bytes()}
+
+
 def test_the_cache_can_be_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PTO_CACHE", str(tmp_path))
     assert build.cache_folder() == tmp_path

@@ -161,11 +161,12 @@ def _call(command: Sequence[str]) -> None:
 
 
 def _keep(made: Path, place: Path) -> None:
-    """Moves a file into the cache whole, also if others do the same at this moment."""
+    """Moves a file into the cache whole, also if others do so at this moment."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
-    shutil.copy(made, beside)
-    beside.replace(place)
+    with tempfile.TemporaryDirectory(prefix=".", dir=place.parent) as beside:
+        copy = Path(beside) / place.name
+        shutil.copy(made, copy)
+        copy.replace(place)
 
 
 @lru_cache
