@@ -1,13 +1,43 @@
-"""What the lowering knows of a chip: capacities, alignments, flags, layouts, each with its source.
+"""What the lowering knows of a chip: capacities, alignments, flags, layouts, costs, with sources.
 
-Sources are named as in the machine notes of the project (MACHINE.md section numbers).
+Sources are named as in the notes of the project: MACHINE.md and CPP.md by section, COSTS.md by table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+
+Line = tuple[float, float]
+"""(cycles before the first unit, cycles per unit)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a row takes, in cycles of the core clock; how it adds up is ``lowering/costs.py``."""
+
+    name: str
+    about: str
+    transfer: Mapping[tuple[str, str], Line]
+    """(from, to) -> fixed cycles and cycles per byte."""
+    accumulator_bytes: int
+    """What a transfer out of L0C counts per f32 element."""
+    mad: Line
+    """Per step of 16 x 32 bytes x 16."""
+    vector: Mapping[tuple[str, str], Line]
+    """(op, operand form) -> per repeat; the form '' stands for every other one."""
+    reduction: Mapping[str, tuple[Line, Line]]
+    """Row reductions per element: rows of up to 64 columns, wider ones."""
+    repeat_bytes: int
+    issue: int
+    """Of a row, a wait, a set, a signal or a barrier in the scalar unit."""
+    read: int
+    """Of an integer in GM by the scalar unit."""
+    queue_depth: int
+    """Instructions, waits and sets that a pipe holds before the scalar unit stops."""
+    clock_hz: float
+    hbm_bytes_per_second: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +59,97 @@ class Target:
     reduce_scratch: bool
     ring_period: Mapping[int, int]
     """Slots of a FIFO ring -> pops between two free signals."""
+    costs: Mapping[str, Costs]
+    """Cost tables by name; the first is the default."""
+
+
+CLOCK_HZ = 1.85e9  # COSTS.md
+GIB = 2**30
+
+
+def _per_byte(gib_per_second: float) -> Line:
+    return 0.0, CLOCK_HZ / (gib_per_second * GIB)
+
+
+FLAT = Costs(
+    name="flat",
+    about="flat bandwidths, four bytes per accumulator element",
+    # COSTS.md, Transfers, column "flat"
+    transfer=MappingProxyType(
+        {
+            ("gm", "l1"): _per_byte(135),
+            ("gm", "ub"): _per_byte(100.9),
+            ("ub", "gm"): _per_byte(188.46),
+            ("l0c", "gm"): _per_byte(70),
+            ("l1", "l0a"): _per_byte(441),
+            ("l1", "l0b"): _per_byte(220.5),
+            ("ub", "ub"): _per_byte(1024),
+        }
+    ),
+    accumulator_bytes=4,  # COSTS.md, Transfers: "count 4"
+    mad=(6, 1),  # COSTS.md, Compute
+    # COSTS.md, Compute; what it does not list is the generic 6 + 2 of MACHINE.md 7, or (log, sqrt:
+    # exp; reciprocal: div; min: max) the figure of its nearest relative
+    vector=MappingProxyType(
+        {
+            ("add", ""): (24, 2),
+            ("sub", ""): (24, 2),
+            ("maximum", ""): (24, 2),
+            ("minimum", ""): (24, 2),
+            ("mul", ""): (25, 2),
+            ("div", ""): (30, 4),
+            ("add", "scalar"): (31, 1),
+            ("sub", "scalar"): (31, 1),
+            ("maximum", "scalar"): (31, 1),
+            ("minimum", "scalar"): (31, 1),
+            ("mul", "scalar"): (26, 1),
+            ("div", "scalar"): (30, 4),
+            ("exp", ""): (31, 2),
+            ("log", ""): (31, 2),
+            ("sqrt", ""): (31, 2),
+            ("reciprocal", ""): (30, 4),
+            ("astype", ""): (27, 1),
+            ("full", ""): (6, 2),
+            ("where", ""): (6, 0),  # it writes the padding, of which a whole tile has none
+            ("pad", ""): (6, 0),
+        }
+    ),
+    # COSTS.md, Compute: the fitted table for 64 and for 128 columns
+    reduction=MappingProxyType(
+        {
+            "row_max": ((32, 0.1094), (48, 0.0625)),
+            "row_min": ((32, 0.1094), (48, 0.0625)),
+            "row_sum": ((44, 0.1094), (61.5, 0.0625)),
+        }
+    ),
+    repeat_bytes=256,
+    issue=1,
+    read=1,  # COSTS.md, Compute: "scalar op: 1 cycle to issue"
+    queue_depth=16,  # an assumption: MACHINE.md 3.4 and 10, no source tells the depth
+    clock_hz=CLOCK_HZ,
+    hbm_bytes_per_second=1.6e12,  # COSTS.md, Memory and launch
+)
+
+FITTED = replace(
+    FLAT,
+    name="fitted",
+    about="L0C to GM with its fixed cycles (1216 and 23.9 bytes per cycle), all else flat",
+    transfer=MappingProxyType({**FLAT.transfer, ("l0c", "gm"): (1216, 1 / 23.9)}),
+)
+PUBLISHED = replace(
+    FLAT,
+    name="published",
+    about="as the public cost model counts: two bytes per accumulator element, one cycle per repeat "
+    "of a row reduction",
+    accumulator_bytes=2,
+    # COSTS.md, Compute: "row max 31+1, row sum 38+1 per repeat"; a repeat is 64 elements
+    reduction=MappingProxyType(
+        {
+            op: ((start, 1 / 64),) * 2
+            for op, start in (("row_max", 31), ("row_min", 31), ("row_sum", 38))
+        }
+    ),
+)
 
 
 A2A3 = Target(
@@ -55,6 +176,7 @@ A2A3 = Target(
     ring_period=MappingProxyType(
         {n: n if n <= 2 else n // 2 for n in (1, 2, 3, 4, 6, 8, 10, 12, 14)}
     ),
+    costs=MappingProxyType({c.name: c for c in (FLAT, FITTED, PUBLISHED)}),
 )
 
 TARGETS: Mapping[str, Target] = MappingProxyType({A2A3.name: A2A3})
