@@ -87,7 +87,8 @@ class Span:
     """One row in one iteration: where it ran, from when to when, and what it waited for.
 
     ``after`` is the number of the span whose end (or start, of the same pipe) bound its own start,
-    -1 for none; ``why`` says by what: an event, a FIFO, a drain, the pipe's order, the scalar unit.
+    -1 for none; ``why`` says by what: an event, a FIFO, a drain, the order of the pipe; or what the
+    scalar unit waited for before it issued the row.
     """
 
     unit: str
@@ -126,13 +127,18 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A row on the critical path: how often, and what part of the makespan it makes up."""
+    """A row on the critical path: how often, and what part of the makespan it makes up.
+
+    ``waited``: the part of ``cycles`` in which what it waited for was done already, but the row did
+    not run: a signal on its way to another core, or the scalar unit issuing.
+    """
 
     unit: str
     text: str
     why: str
     count: int
     cycles: int
+    waited: int
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ class Timing:
 
     @property
     def bound_pipe(self) -> str:
-        """The pipe that is busy for longest: no order of these rows is faster than that."""
+        """The unit that is busy for longest: with these barriers no overlap is faster than that."""
         return max(self.pipes, key=lambda p: self.pipes[p].busy)
 
     @property
@@ -177,13 +183,13 @@ class Timing:
     def critical_path(self) -> list[Step]:
         """The critical path by row of the schedule, the largest part first; the parts add up to
         the end of its last row."""
-        found: dict[tuple[str, str, str], list[int]] = {}
-        before = 0
-        for s in self.critical():
-            key = (s.unit, statement(s.row, self.kernel), s.why)
-            found.setdefault(key, []).append(s.end - before)
-            before = s.end
-        steps = [Step(*key, len(v), sum(v)) for key, v in found.items()]
+        chain = self.critical()
+        until = [min(a.end, b.start) for a, b in pairwise(chain)] + [s.end for s in chain[-1:]]
+        found: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
+        for s, before, end in zip(chain, [0, *until], until, strict=False):
+            key = s.unit, statement(s.row, self.kernel), s.why
+            found.setdefault(key, []).append((end - before, s.start - before))
+        steps = [Step(*key, len(v), *map(sum, zip(*v, strict=True))) for key, v in found.items()]
         return sorted(steps, key=lambda s: -s.cycles)
 
 
@@ -232,7 +238,7 @@ class _Pipe:
 
     def __init__(self, machine: _Machine, scalar: _Scalar, name: str) -> None:
         self.machine, self.scalar, self.name = machine, scalar, name
-        self.queue: deque[tuple[Moment, Callable[[], bool]]] = deque()
+        self.queue: deque[tuple[Moment, str, Callable[[], bool]]] = deque()
         self.entered = 0
         self.left: list[Moment] = []  # when each entry left the queue
         self.front: Moment = (0, -1)  # the next entry is looked at from here on
@@ -243,15 +249,15 @@ class _Pipe:
         self.busy = 0
         self.stalls: list[Stall] = []
 
-    def put(self, at: Moment, act: Callable[[], bool]) -> None:
-        self.queue.append((at, act))
+    def put(self, at: Moment, why: str, act: Callable[[], bool]) -> None:
+        self.queue.append((at, why, act))
         self.entered += 1
 
     def run(self) -> None:
         """Works off the queue as far as it goes."""
         while self.queue:
-            at, act = self.queue[0]
-            self._reach(at, ISSUE)
+            at, why, act = self.queue[0]
+            self._reach(at, ISSUE, why)
             if not act():
                 break
             self.queue.popleft()
@@ -262,7 +268,7 @@ class _Pipe:
         """Holds back what is behind it."""
         if not box:
             return False
-        self._reach(box.popleft(), cause)
+        self._reach(box.popleft(), cause, cause)
         return True
 
     def tell(self, send: Callable[[Moment], None]) -> bool:
@@ -292,11 +298,11 @@ class _Pipe:
             self.done = (end, number)
         return True
 
-    def _reach(self, moment: Moment, cause: str) -> None:
+    def _reach(self, moment: Moment, cause: str, why: str) -> None:
         """The front of the queue stood still until ``moment``."""
         if moment[0] > self.front[0]:
             self.waits.append((self.front[0], moment[0], cause))
-            self.front, self.why = moment, cause
+            self.front, self.why = moment, why
 
     def _stood_still(self) -> None:
         """What was waited for since everything before was complete is a stall."""
@@ -308,7 +314,7 @@ class _Pipe:
         """Where the scalar unit is the cause, its own causes."""
         if end > start:
             alone = cause != ISSUE
-            self.stalls += [Stall(start, end, cause)] if alone else self.scalar.why(start, end)
+            self.stalls += [Stall(start, end, cause)] if alone else self.scalar.causes(start, end)
 
     def finish(self, makespan: int) -> Usage:
         self._stood_still()
@@ -325,6 +331,7 @@ class _Scalar:
         self.pipes = {p: _Pipe(machine, self, f"{self.name} {p}") for p in pipes}
         self.counts = dict.fromkeys(machine.fifos, 0)  # pushes or pops so far
         self.now: Moment = (0, -1)
+        self.why = START  # ... of the last stall
         self.busy = 0
         self.stalls: list[Stall] = []
         self.over = False
@@ -360,9 +367,9 @@ class _Scalar:
     def _work(self, row: Row, scope: Counters, plan: _Plan) -> Iterator[None]:
         if row.op == "drain":
             assert isinstance(row.args[0], Word)
-            yield from self._drain([row.args[0].name])
+            yield from self._drain([row.args[0].name], f"drain {row.args[0].name}")
         elif row.op == "barrier" and row.pipe == "ALL":
-            yield from self._drain(list(self.pipes))
+            yield from self._drain(list(self.pipes), "barrier")
         elif row.op == "barrier":
             yield from self._put(self.pipes[row.pipe], self.pipes[row.pipe].barrier)
         elif row.op == "record":
@@ -415,34 +422,37 @@ class _Scalar:
                 yield
             self._reach(pipe.left[full], f"queue of {pipe.name.split()[1]} full")
         self._spend(self.machine.costs.issue)
-        pipe.put(self.now, act)
+        pipe.put(self.now, self.why, act)
 
     def _tell(self, pipe: _Pipe, send: Callable[[Moment], None]) -> Iterator[None]:
         return self._put(pipe, partial(pipe.tell, send))
 
-    def _drain(self, pipes: Sequence[str]) -> Iterator[None]:
-        for name in pipes:
-            told: Box = deque()
-            yield from self._tell(self.pipes[name], told.append)
-            yield from self._receive([told], f"drain {name}")
+    def _drain(self, pipes: Sequence[str], cause: str) -> Iterator[None]:
+        """A set from each pipe to this unit, and the wait for all."""
+        boxes: list[Box] = [deque() for _ in pipes]
+        for name, box in zip(pipes, boxes, strict=True):
+            yield from self._tell(self.pipes[name], box.append)
+        yield from self._receive(boxes, cause)
 
     def _receive(self, boxes: Sequence[Box], cause: str) -> Iterator[None]:
         """One flag or signal from each."""
         while not all(boxes):
             yield
-        self._reach(max((box.popleft() for box in boxes), key=itemgetter(0)), cause)
+        moments = [box.popleft() for box in boxes]
+        self._reach(max(moments, key=itemgetter(0), default=self.now), cause)
+        self._spend(self.machine.costs.issue)
 
     def _reach(self, moment: Moment, cause: str) -> None:
         if moment[0] > self.now[0]:
             self.stalls.append(Stall(self.now[0], moment[0], cause))
-            self.now = moment
+            self.now, self.why = moment, cause
 
     def _spend(self, cycles: int) -> None:
         self.now = (self.now[0] + cycles, self.now[1])
         self.busy += cycles
         self.machine.moves += 1
 
-    def why(self, start: int, end: int) -> Iterator[Stall]:
+    def causes(self, start: int, end: int) -> Iterator[Stall]:
         """What kept this unit from issuing between two cycles; that it issued, for the rest."""
         for s in self.stalls[bisect_right(self.stalls, start, key=attrgetter("end")) :]:
             if s.start >= end:
@@ -490,11 +500,7 @@ class _Machine:
         self.tensor_bytes = 0
         self.plans: dict[int, _Plan] = {}
         self.moves = 0
-        rows = tuple(all_rows(kernel.body))
-        self.scalars = []
-        for k in range(len(self.names)):
-            used = {r.pipe for r in rows if r.core == _CORES[min(k, 1)]}
-            self.scalars.append(_Scalar(self, k, [p for p in _PIPES if p in used]))
+        self.scalars = [_Scalar(self, k, _pipes(kernel, k)) for k in range(len(self.names))]
 
     def plan(self, row: Row) -> _Plan:
         found = self.plans.get(id(row))
@@ -544,6 +550,13 @@ class _Machine:
             tuple(self.spans),
             self.tensor_bytes,
         )
+
+
+def _pipes(kernel: Kernel, core: int) -> list[str]:
+    """The pipes that a core uses, or at least drains."""
+    rows = [r for r in all_rows(kernel.body) if r.core == _CORES[min(core, 1)]]
+    drained = {x.name for r in rows if r.op == "drain" for x in r.args if isinstance(x, Word)}
+    return [p for p in _PIPES if p in drained | {r.pipe for r in rows}]
 
 
 _CORES = ("cube", "vector")
