@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 
 from lowering.ascend_blocks import block_lines, entries_of, names_used
+from lowering.ascend_flat import flat_lines
 from lowering.ascend_orchestration import arguments, manifest, orchestration_source
 from lowering.ascend_text import (
     CPP_TYPE,
@@ -267,7 +269,12 @@ def core_function(kernel: Kernel, target: Target, core: str) -> list[str]:
     for p in kernel.params:
         env[p.name] = Place(identifier(p.name), p.shape is None and p.dtype in FLOATS)
     env |= {d: Place(identifier(d), least=1) for d in kernel.dims}
-    body = block_lines(entries_of(kernel.body, core), ctx, env)
+    body: list[str] = []
+    for flat, run in groupby(entries_of(kernel.body, core), key=lambda e: e.flat):
+        if flat is None:
+            body += block_lines(list(run), ctx, env)
+        else:
+            body += flat_lines(flat, ctx, env)
     tiles = tile_declarations(ctx)
     used = frozenset(names_used(kernel.body, core))
     used |= {str(d) for p in kernel.params if p.name in used for d in (p.shape or ())[1:]}

@@ -27,6 +27,7 @@ from lowering.ascend_text import (
     scalar,
     trip_count,
 )
+from pto.errors import ScheduleError
 from pto.ir import (
     Block,
     Const,
@@ -60,6 +61,11 @@ class Entry:
     def shift(self) -> int:
         """A loop belongs to the unshifted iteration of the loop around it."""
         return self.node.shift if isinstance(self.node, Row) else 0
+
+    @property
+    def flat(self) -> Loop | None:
+        """The flat loop that this is, if it is one."""
+        return self.node if isinstance(self.node, Loop) and self.node.flat else None
 
 
 def entries_of(block: Block, core: str) -> list[Entry]:
@@ -150,7 +156,13 @@ def flag_line(call: str, flag: Flag, ctx: Context, env: Env) -> str:
 
 
 def loop_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
-    """A loop: plain when all its rows have one shift, else one step loop with guarded blocks."""
+    """A loop: plain when all its rows have one shift, else one step loop with guarded blocks.
+
+    Raises:
+        ScheduleError: a flat loop inside of a loop or a branch.
+    """
+    if loop.flat:
+        raise ScheduleError("a flat loop inside of a loop or a branch cannot be emitted", loop.loc)
     entries = entries_of(loop.body, ctx.core)
     trips = trip_count(loop.trips, env)
     lines: list[str] = []

@@ -24,7 +24,7 @@ Non-goals: races and capacity (``lowering/hazards.py``), timing, numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lowering.flow import (
     ALIASES,
@@ -64,6 +64,7 @@ from pto.ir import (
     all_rows,
     binary,
     names_in,
+    one_by_one,
     own_rows,
     substitute,
 )
@@ -601,7 +602,7 @@ def dataflow(kernel: Kernel) -> Flow:
     Raises:
         ScheduleError: a slot or a FIFO does not hand on the value of the row's own iteration.
     """
-    flow = Builder(kernel).build()
+    flow = Builder(replace(kernel, body=one_by_one(kernel.body))).build()
     tidy(flow)
     same_stores(flow)
     return flow

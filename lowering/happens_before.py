@@ -35,10 +35,13 @@ from lowering.assumptions import (
 )
 from lowering.counters import COMPARE, LETTERS, Relation, Threshold, settled
 from lowering.hazard_code import (
+    AGAIN,
     BARRIER,
     BARRIER_ALL,
     DRAIN,
+    EDGE,
     ENTER,
+    FLAT,
     HEAD,
     NEXT,
     POP,
@@ -47,6 +50,7 @@ from lowering.hazard_code import (
     RANGE,
     RECORD,
     ROW,
+    START,
     Code,
     Effect,
     Instruction,
@@ -56,6 +60,9 @@ from pto.ir import evaluate
 
 UNKNOWN = 1 << 60
 """The trip count of a loop as long as it is not decided."""
+
+ENDED = -2
+"""The iteration of a cursor that has left the last item of a flat loop."""
 
 Clock = list[int]
 Need = tuple[str, int, int, int, int]
@@ -102,7 +109,7 @@ class State:
 
     __slots__ = (
         "clock", "count", "data", "decided", "entry", "flag", "free", "gm", "group", "last", "last_wait", "pc",
-        "popped", "pushed", "reader", "slot", "step", "tensor", "tests", "total", "trips", "writer", "written",
+        "popped", "pushed", "reader", "slot", "step", "tensor", "tests", "total", "trips", "wait", "writer", "written",
     )  # fmt: skip
 
     def __init__(self, code: Code) -> None:
@@ -112,12 +119,16 @@ class State:
             len(code.atoms),
             len(code.rings),
         )
+        who = range(len(code.cursors))
         self.pc = [0, 0]
-        self.step = [[-1] * loops, [-1] * loops]  # steps begun in the running entry, -1: outside
-        self.trips = [[UNKNOWN] * loops, [UNKNOWN] * loops]
-        self.total = [[0] * loops, [0] * loops]
-        self.entry = [[0] * loops, [0] * loops]
-        self.last = [[0] * loops, [0] * loops]  # trip counts of the last entries
+        self.step = [
+            [-1] * loops for _ in who
+        ]  # steps begun in the running entry, below 0: outside
+        self.trips = [[UNKNOWN] * loops for _ in who]
+        self.total = [[0] * loops for _ in who]
+        self.entry = [[0] * loops for _ in who]
+        self.last = [[0] * loops for _ in who]  # trip counts of the last entries
+        self.wait = [0] * len(who)  # steps until a stage of a flat loop starts
         self.clock: list[Clock] = [[0] * pipes for _ in range(pipes)]
         self.count = [0] * pipes
         self.flag: list[tuple[Clock, ...]] = [()] * len(code.flags)
@@ -188,37 +199,38 @@ class Run:
         the slower core first keeps the other from running ahead without bound."""
         state = self.state
         shared = [x.number for x in self.code.loops if len(x.cores) == 2]
-        far = [[state.total[c][x] + state.step[c][x] for x in shared] for c in (0, 1)]
+        lead = [[(self.code.lead(c, x), x) for x in shared] for c in (0, 1)]
+        far = [[state.total[k][x] + state.step[k][x] for k, x in lead[c]] for c in (0, 1)]
         return int(far[1] < far[0])
 
     def _core(self, c: int) -> bool:
         """Runs core ``c`` until it is blocked, needs a decision (``needs``) or ends (True)."""
         state, code = self.state, self.code.code[c]
-        step, trips, total = state.step[c], state.trips[c], state.total[c]
+        steps, step, trips = state.step, state.step[c], state.trips[c]
         pc = state.pc[c]
         self.needs[c] = None
         while True:
             ins = code[pc]
             op = ins[0]
             if op == ROW:
-                loop = ins[2]
+                loop, k = ins[2], ins[8]
                 if loop >= 0:
-                    i = step[loop] - ins[3]
-                    if i < 0 or i >= trips[loop]:
+                    i = steps[k][loop] - ins[3]
+                    if i < 0 or i >= state.trips[k][loop]:
                         pc += 1
                         continue
                 variables = ins[4]
                 known: int | tuple[int, ...]
                 if len(variables) == 1 and variables[0][0] < 2:  # nearly every row
                     is_total, where, offset, modulus, exact = variables[0]
-                    known = step[where] - offset + (total[where] if is_total else 0)
+                    known = steps[k][where] - offset + (state.total[k][where] if is_total else 0)
                     if known >= exact:
                         known = exact + (known - exact) % modulus
                 elif variables:
-                    known = self._values(c, variables)
+                    known = self._values(k, variables)
                 else:
                     known = 0
-                effect = ins[8].get(known)
+                effect = ins[9].get(known)
                 if effect is None:
                     effect = self._effect(ins, known)
                 if not self._row(c, ins, effect):
@@ -240,6 +252,22 @@ class Run:
                 step[loop.number] = 0
                 trips[loop.number] = max(loop.constant or 0, 0) if loop.short else UNKNOWN
                 pc += 1
+            elif op == START:
+                for k, delay in ins[1]:
+                    state.wait[k] = delay + 1
+                pc += 1
+            elif op == FLAT:
+                way = self._flat(c, ins)
+                if way == 0:
+                    break
+                pc = pc + 1 if way == 1 else ins[5]
+            elif op == EDGE:
+                way = self._edge(c, ins)
+                if way == 0:
+                    break
+                pc = pc + 1 if way == 1 else ins[5]
+            elif op == AGAIN:
+                pc = ins[1]
             elif op == RANGE:
                 inside = 0 <= step[ins[1]] - ins[2] < trips[ins[1]]
                 pc = pc + 1 if inside else ins[3]
@@ -272,7 +300,7 @@ class Run:
             f"{LETTERS[v[0]]}#{v[1]}": value for v, value in zip(ins[4], classes, strict=True)
         }
         effect = self.code.effect(self.code.steps[ins[1]], values)
-        ins[8][known] = effect
+        ins[9][known] = effect
         return effect
 
     def _head(self, c: int, loop: int) -> int:
@@ -308,8 +336,110 @@ class Run:
         state.trips[c][loop] = UNKNOWN
         state.entry[c][loop] += 1
         if (loop, entry) in state.decided:
-            if all(state.entry[d][loop] > entry for d in self.code.loops[loop].cores):
+            if all(state.entry[d][loop] > entry for d in self.code.loops[loop].cursors):
                 del state.decided[loop, entry]
+
+    # flat loops
+
+    def _flat(self, c: int, ins: Instruction) -> int:
+        """At the head of a flat loop: 1 every stage moves to its next position, 2 all are at the
+        end, 0 wait for a decision."""
+        state, (_, outer, inner, empty, delays, _) = self.state, ins
+        if empty >= 0 and (way := self._empty_item(c, ins)) < 2:
+            return way
+        moves = []
+        for k, _ in delays:
+            move = self._next_position(c, k, outer, inner)
+            if move is None:
+                return 0
+            moves.append(move)
+        ends = 0
+        for (k, _), (w, i) in zip(delays, moves, strict=True):
+            state.wait[k] = max(state.wait[k] - 1, 0)
+            if w != state.step[k][outer] and inner >= 0 and state.step[k][inner] >= 0:
+                self._leave(k, inner, state.step[k][inner] + 1)
+            state.step[k][outer] = w
+            if i == ENDED:
+                state.trips[k][outer], ends = w, ends + 1
+            if inner >= 0:
+                state.step[k][inner] = i
+                state.trips[k][inner] = UNKNOWN
+        if ends < len(delays):
+            return 1
+        for k, _ in delays:
+            self._leave(k, outer, state.step[k][outer])
+            for x in (inner, empty):
+                if x >= 0:
+                    state.step[k][x] = -1
+        return 2
+
+    def _empty_item(self, c: int, ins: Instruction) -> int:
+        """1 all stages are at one item whose inner loop is empty, 2 there is none left, 0 wait for a
+        decision."""
+        state, (_, outer, inner, empty, delays, _) = self.state, ins
+        lead = delays[0][0]
+        if state.step[lead][empty] == ENDED:
+            return 2
+        e = state.step[lead][empty] + 1
+        n = self._count(c, empty, state.entry[lead][empty], e, -1)
+        if n is None:
+            return 0
+        for k, _ in delays:
+            if e < n:
+                state.step[k][empty] = state.step[k][outer] = e
+                state.step[k][inner] = state.trips[k][inner] = 0
+            else:
+                self._leave(k, empty, n)
+                state.step[k][empty] = ENDED
+                state.step[k][inner], state.trips[k][inner] = -1, UNKNOWN
+        return 1 if e < n else 2
+
+    def _next_position(self, c: int, k: int, outer: int, inner: int) -> tuple[int, int] | None:
+        """(iteration of the flat loop, of the inner one) of cursor ``k`` in the next step; None: it
+        depends on a decision."""
+        state = self.state
+        w, i = state.step[k][outer], state.step[k][inner] if inner >= 0 else 0
+        if state.wait[k] > 1:
+            return w, -1
+        if state.trips[k][outer] != UNKNOWN:
+            return w, ENDED
+        runs = not state.wait[k]
+        if runs and inner >= 0:
+            n = self._count(c, inner, state.entry[k][inner], i + 1, w)
+            if n is None or i + 1 < n:
+                return None if n is None else (w, i + 1)
+        items = self._count(c, outer, state.entry[k][outer], w + 1, -1)
+        if items is None or items <= w + 1:
+            return None if items is None else (items, ENDED)
+        n = 1
+        if inner >= 0:
+            n = self._count(c, inner, state.entry[k][inner] + runs, 0, w + 1)
+        return None if n is None else (w + 1, 0)
+
+    def _count(self, c: int, loop: int, entry: int, j: int, item: int) -> int | None:
+        """The trip count of an entry of a loop, ``UNKNOWN`` if all that is known is that it is above
+        ``j``; None: whether it is, is to be decided."""
+        x = self.code.loops[loop]
+        if x.short:
+            return max(x.constant or 0, 0)
+        least, exact = self.state.decided.get((loop, entry), (0, False))
+        if exact or j < max(least, x.least):
+            return least if exact else UNKNOWN
+        self.needs[c] = ("loop", loop, entry, j, item if x.scope >= 0 else 0)
+        return None
+
+    def _edge(self, c: int, ins: Instruction) -> int:
+        """1 if a cursor is at the first (last) position of an item, 2 if not, 0: wait for it."""
+        state, (_, k, outer, inner, first, _) = self.state, ins
+        if state.wait[k] or not 0 <= state.step[k][outer] < state.trips[k][outer]:
+            return 2
+        if inner < 0 or not state.trips[k][inner]:
+            return 1
+        i = state.step[k][inner]
+        if first:
+            return 2 if i else 1
+        n = self._count(c, inner, state.entry[k][inner], i + 1, state.step[k][outer])
+        return 0 if n is None else 1 if i + 1 >= n else 2
 
     def instance(self, c: int, scope: int, offset: int = -1) -> int:
         """Which iteration of the loop ``scope`` core ``c`` is in, counted over the whole run."""
@@ -368,7 +498,7 @@ class Run:
     def _row(self, c: int, ins: Instruction, effect: Effect) -> bool:
         """One row.  False if the scalar unit must wait for the other core first."""
         state = self.state
-        _, number, _, _, _, p, kind, ring, _, tensor = ins
+        _, number, _, _, _, p, kind, ring, cursor, _, tensor = ins
         if kind and not self._ready(kind, ring):
             return False
         waits, reads, writes, sets = effect
@@ -426,7 +556,7 @@ class Run:
             else:
                 reader[a] = (*(x for x in old if x[0] != p), (p, row))
         if tensor:
-            self._tensor(c, number, ins, clock, row)
+            self._tensor(cursor, number, ins, clock, row)
         if kind:
             self._signals(c, ins, clock, row)
         if sets:
@@ -568,14 +698,14 @@ class Run:
 
     # user tensors
 
-    def _tensor(self, c: int, number: int, ins: Instruction, clock: Clock, row: int) -> None:
+    def _tensor(self, k: int, number: int, ins: Instruction, clock: Clock, row: int) -> None:
         state, code = self.state, self.code
         step, p = code.steps[number], ins[5]
         if step.writes_tensor:
             state.gm[p] = row
         if not step.tracked:
             return
-        where = self._iterations(c, step.loops, ins)
+        where = self._iterations(k, step.loops, ins)
         for other, levels in code.meets.get(number, ()):
             for at, r in state.tensor.get(other, ()):
                 level = 0
@@ -600,8 +730,8 @@ class Run:
                 kept.append((at, r))
         state.tensor[number] = tuple(kept)
 
-    def _iterations(self, c: int, loops: tuple[int, ...], ins: Instruction) -> tuple[int, ...]:
-        return tuple(self.instance(c, x, ins[3] if x == ins[2] else -1) for x in loops)
+    def _iterations(self, k: int, loops: tuple[int, ...], ins: Instruction) -> tuple[int, ...]:
+        return tuple(self.instance(k, x, ins[3] if x == ins[2] else -1) for x in loops)
 
     # ends
 
@@ -694,7 +824,7 @@ class Log:
         code, at = run.code, []
         for x in code.steps[ins[1]].loops:
             offset = ins[3] if x == ins[2] else code.loops[x].high
-            at.append((code.loops[x].node.index, run.state.step[c][x] - offset))
+            at.append((code.loops[x].node.index, run.state.step[ins[8]][x] - offset))
         kind, ring = ins[6], ins[7] if ins[6] in ON_RING else -1
         met = [
             (self.sender("flag", f, len(run.state.flag[f])), code.flags[f].name) for f in effect[0]

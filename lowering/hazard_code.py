@@ -52,6 +52,7 @@ from pto.ir import (
     Var,
     View,
     Word,
+    all_rows,
     binary,
     evaluate,
     names_in,
@@ -63,7 +64,7 @@ from pto.text import expr
 if TYPE_CHECKING:
     from lowering.happens_before import State
 
-ROW, HEAD, NEXT, ENTER, GUARD, RANGE = range(6)
+ROW, HEAD, NEXT, ENTER, GUARD, RANGE, START, FLAT, EDGE, AGAIN = range(10)
 PLAIN, PUSH, PUSH_DATA, RECORD, POP, BARRIER, BARRIER_ALL, DRAIN = range(8)
 KINDS = {"push": PUSH, "push_data": PUSH_DATA, "record": RECORD, "pop": POP, "drain": DRAIN}
 LONG = 32
@@ -95,6 +96,7 @@ class LoopCode:
     scope: int = -1
     reused: bool = False
     cores: list[int] = field(default_factory=list)
+    cursors: list[int] = field(default_factory=list)
     guards: tuple[tuple[Expr, bool], ...] = ()
     rounds: int = 1
 
@@ -127,10 +129,15 @@ class Test:
 
 
 Instruction = tuple[Any, ...]
-"""(ROW, step, loop, offset, variables, pipe, kind, ring or drained pipe, effects by counters, 1 if
-it touches a written tensor), (ENTER, loop), (HEAD, loop, exit), (NEXT, loop, head), (RANGE, loop,
-offset, skip) or (GUARD, test, wanted, loop, offset, variables, skip).  A row or node runs for
-iteration step - offset of its loop."""
+"""(ROW, step, loop, offset, variables, pipe, kind, ring or drained pipe, cursor, effects by counters,
+1 if it touches a written tensor), (ENTER, loop), (HEAD, loop, exit), (NEXT, loop, head), (RANGE,
+loop, offset, skip) or (GUARD, test, wanted, loop, offset, variables, skip).  A row or node runs for
+iteration step - offset of its loop.  Of a flat loop: (START, delay of each cursor, loop, loop of
+empty items), (FLAT, loop, inner loop, loop of empty items, delay of each cursor, exit) to the next
+position, (EDGE, cursor, loop, inner loop, 1 if first or 0 if last, skip) and (AGAIN, head).
+
+A *cursor* is who has a place of its own in the loops: each core (cursors 0 and 1), and each stage of
+a flat loop, whose rows are at the position of the stage, not of the core."""
 
 Effect = tuple[
     tuple[int, ...], tuple[tuple[int, int], ...], tuple[tuple[int, int], ...], tuple[int, ...]
@@ -172,6 +179,11 @@ class Code(Places):
         self.opaque_of: dict[tuple[str, tuple[Expr | Span, ...]], str] = {}
         self.positive = frozenset(kernel.dims)
         self.code: list[list[Instruction]] = [[], []]
+        self.cursor = -1
+        self.shuffled: set[str] = set()
+        """Counters of flat loops that do not run in order."""
+        self.cursors = [0, 1]
+        """The core of every cursor."""
         self._compile(kernel.body, -1, [{}, {}], (), ())
         for c in (0, 1):
             self.code[c].append((NEXT, -1, 0))
@@ -196,7 +208,8 @@ class Code(Places):
             if isinstance(node, Row):
                 self._compile_row(node, loop, scalars, loops, guards)
             elif isinstance(node, Loop):
-                self._compile_loop(node, loop, scalars, loops, guards)
+                compile_loop = self._compile_flat if node.flat else self._compile_loop
+                compile_loop(node, loop, scalars, loops, guards)
             else:
                 for side, taken in ((node.then, True), (node.orelse, False)):
                     inner = [dict(s) for s in scalars]
@@ -240,22 +253,8 @@ class Code(Places):
         loops: tuple[int, ...],
         guards: tuple[tuple[Expr, bool], ...],
     ) -> None:
-        if node.carry:
-            raise Refused("the program is not scheduled: a loop carries tiles")
-        number = len(self.loops)
-        trips = self._uniform(node.trips, scalars, f"the trip count of loop {node.index}")
-        constant = int(trips.value) if isinstance(trips, Const) else None
-        low, high = node.shifts
-        bound = least(trips, self.positive) if constant is None else max(constant, 0)
-        self.loops.append(LoopCode(number, node, parent, low, high, trips, constant, bound))
-        self.loops[number].guards = guards
-        around = self.loops[parent].rounds if parent >= 0 else 1
-        self.loops[number].rounds = around * max(constant or 1, 1)
-        inner = [dict(s) for s in scalars]
-        for s in inner:
-            s[node.index] = Var(f"i#{number}")
-            if node.total:
-                s[node.total] = Var(f"u#{number}")
+        number = self._enter(node, parent, scalars, node.shifts, guards)
+        inner = self._counted(number, scalars)
         patches = []
         for c in (0, 1):
             skips = self._guard_code(c, parent, 0, guards, scalars)
@@ -272,8 +271,124 @@ class Code(Places):
                 del self.code[c][skips[0] if skips else head - 1 :]  # a core without rows here
                 continue
             self.loops[number].cores.append(c)
+            self.loops[number].cursors.append(c)
             self.code[c].append((NEXT, number, head))
             self._patch(c, [*skips, head])
+
+    def _enter(
+        self,
+        node: Loop,
+        parent: int,
+        scalars: list[dict[str, Expr]],
+        shifts: tuple[int, int],
+        guards: tuple[tuple[Expr, bool], ...],
+    ) -> int:
+        """The number of a new loop."""
+        if node.carry:
+            raise Refused("the program is not scheduled: a loop carries tiles")
+        number = len(self.loops)
+        trips = self._uniform(node.trips, scalars, f"the trip count of loop {node.index}")
+        constant = int(trips.value) if isinstance(trips, Const) else None
+        bound = least(trips, self.positive) if constant is None else max(constant, 0)
+        self.loops.append(LoopCode(number, node, parent, *shifts, trips, constant, bound))
+        self.loops[number].guards = guards
+        around = self.loops[parent].rounds if parent >= 0 else 1
+        self.loops[number].rounds = around * max(constant or 1, 1)
+        return number
+
+    def _counted(self, number: int, scalars: list[dict[str, Expr]]) -> list[dict[str, Expr]]:
+        """The scalars inside of a loop: those outside, and its counters."""
+        inner = [dict(s) for s in scalars]
+        node = self.loops[number].node
+        for s in inner:
+            s[node.index] = Var(f"i#{number}")
+            if node.total:
+                s[node.total] = Var(f"u#{number}")
+        return inner
+
+    def _compile_flat(
+        self,
+        node: Loop,
+        parent: int,
+        scalars: list[dict[str, Expr]],
+        loops: tuple[int, ...],
+        guards: tuple[tuple[Expr, bool], ...],
+    ) -> None:
+        """A flat loop and the one in it (``pto/ir.py``): a cursor for every stage of every core,
+        each a number of positions behind the first one of its core."""
+        if parent >= 0 or guards:
+            raise Refused(f"the flat loop {node.index} is inside of a loop or a branch")
+        outer = self._enter(node, parent, scalars, (0, 0), ())
+        around = self._counted(outer, scalars)
+        self._define_scalars(node.body, around)
+        inside = node.body[node.inner]
+        assert isinstance(inside, Loop)
+        inner = self._enter(inside, outer, around, (0, 0), ())
+        within = self._counted(inner, around)
+        self._define_scalars(inside.body, within)
+        for s in around if inside.total else ():
+            s[inside.total] = Var(f"u#{inner}")
+        empty = self._empties(outer, inner)
+        for c, core in enumerate(CORES):
+            rows = [r for r in all_rows(node.body) if r.core == core and OPS[r.op].kind != "scalar"]
+            if rows:
+                self._flat_core(c, rows, (outer, inner, empty), [around, within])
+
+    def _empties(self, outer: int, inner: int) -> int:
+        """A loop whose trip count is how many items of a flat loop have an empty inner loop; -1 if
+        none can have one.  Such items come first, so the others have iterations."""
+        if self.loops[inner].least > 0:
+            return -1
+        node, number = self.loops[outer].node, len(self.loops)
+        self.loops.append(LoopCode(number, node, -1, 0, 0, Var(f"empty${number}"), None, 0))
+        self.loops[inner].least = 1
+        self.shuffled.add(f"i#{outer}")
+        return number
+
+    def _flat_core(
+        self,
+        c: int,
+        rows: list[Row],
+        numbers: tuple[int, int, int],
+        scalars: list[list[dict[str, Expr]]],
+    ) -> None:
+        """The rows of one core in a flat loop; the scalars beside and inside the inner loop."""
+        outer, inner, empty = numbers
+        node = self.loops[outer].node
+        mine = {id(r) for r in all_rows((node.body[node.inner],))}
+        first = {id(r) for r in node.body[: node.inner]}
+        if not any(id(r) in mine for r in rows):
+            if empty >= 0:
+                text = f"which may be empty, and the {CORES[c]} core has no row there"
+                raise Refused(f"the flat loop {node.index} runs by its inner loop, {text}")
+            inner = -1
+        shifts = sorted({r.shift for r in rows}, reverse=True)
+        cursor = {s: len(self.cursors) + k for k, s in enumerate(shifts)}
+        self.cursors += [c] * len(shifts)
+        for number in numbers:
+            if number >= 0 and (number != numbers[1] or inner >= 0):
+                self.loops[number].cores.append(c)
+                self.loops[number].cursors += cursor.values()
+        delays = tuple((k, shifts[0] - s) for s, k in cursor.items())
+        self.code[c].append((START, delays, outer, empty))
+        head = len(self.code[c])
+        self.code[c].append((FLAT, outer, inner, empty, delays))
+        for r in rows:
+            self.cursor = cursor[r.shift]
+            if id(r) in mine:
+                self._compile_row(r, inner, scalars[1], (outer, inner), ())
+                continue
+            before = len(self.code[c])
+            self.code[c].append((EDGE, self.cursor, outer, inner, id(r) in first))
+            self._compile_row(r, outer, scalars[0], (outer,), ())
+            self._patch(c, [before])
+        self.cursor = -1
+        self.code[c].append((AGAIN, head))
+        self._patch(c, [head])
+
+    def lead(self, c: int, loop: int) -> int:
+        """The cursor of core ``c`` that is furthest in ``loop``."""
+        return next((k for k in self.loops[loop].cursors if self.cursors[k] == c), c)
 
     def _patch(self, c: int, places: list[int]) -> None:
         for k in places:
@@ -376,8 +491,10 @@ class Code(Places):
             for _ in shift_code:
                 self.code[c].pop()
             return
-        offset = self.loops[loop].high - row.shift if loop >= 0 else 0
-        step.finished = self._finished(c, loops, guards) if row.shift == 0 else ()
+        staged = self.cursor >= 0
+        offset = self.loops[loop].high - row.shift if loop >= 0 and not staged else 0
+        plain = row.shift == 0 and not staged
+        step.finished = self._finished(c, loops, guards) if plain else ()
         variables = self._row_variables(step, loop, offset)
         self.check_own_overlap(row, lambda e: self.index(e, step))
         ring = (
@@ -392,7 +509,10 @@ class Code(Places):
             word = row.args[0]
             assert isinstance(word, Word)
             ring = self.pipe_number[row.core, word.name]
-        self.code[c].append((ROW, step.number, loop, offset, variables, step.pipe, kind, ring))
+        cursor = self.cursor if staged else c
+        self.code[c].append(
+            (ROW, step.number, loop, offset, variables, step.pipe, kind, ring, cursor)
+        )
         self._patch(c, shift_code)
 
     def _step(self, row: Row, c: int, loops: tuple[int, ...], scalars: dict[str, Expr]) -> Step:
@@ -504,11 +624,12 @@ class Code(Places):
         for number, x in zip(step.loops, at, strict=True):
             loop = self.loops[number]
             lowest = [
-                s.total[c][number] + max(s.step[c][number] - loop.span, 0) for c in loop.cores
+                s.total[k][number] + max(s.step[k][number] - loop.span, 0) for k in loop.cursors
             ]
             if x < min(lowest):
                 return (*found, None)
-            found.append(x - s.total[step.core][number] - max(s.step[step.core][number], 0))
+            k = self.lead(step.core, number)
+            found.append(x - s.total[k][number] - max(s.step[k][number], 0))
         return tuple(found)
 
     def _finished(
@@ -554,6 +675,9 @@ class Code(Places):
         for e, modulus, _ in self.indices(step):
             full = self.index(e, step)
             unknown = [n for n in names_in(full) if not self._known(n)]
+            flat = [n for n in names_in(full) if n in self.shuffled]
+            if flat:
+                raise Refused(f"[{expr(e)}] goes by the item, but empty items come first")
             if unknown:
                 self.fault("index", f"{unknown[0]} has no value here, in [{expr(e)}]", step.row)
             elif not decidable(full, modulus, self.counters):
@@ -682,13 +806,8 @@ class Code(Places):
                 if ins[0] == ROW:
                     step = self.steps[ins[1]]
                     variables = tuple(done(v) for v in ins[4])
-                    code[k] = (
-                        *ins[:4],
-                        variables,
-                        *ins[5:],
-                        {},
-                        step.writes_tensor or step.tracked,
-                    )
+                    touches = step.writes_tensor or step.tracked
+                    code[k] = (*ins[:4], variables, *ins[5:], {}, touches)
 
     def _accessors(self) -> None:
         """For every atom the pipes that read it and those that write it, over all slots of a buffer."""

@@ -39,7 +39,7 @@ from lowering.proof import Proof, Violation
 from lowering.report import described, faulty
 from lowering.target import A2A3, Target
 from pto.errors import PtoError
-from pto.ir import Expr, Kernel, names_in
+from pto.ir import Const, Expr, Kernel, Loop, names_in
 from pto.legality import verify_scheduled
 from pto.text import expr
 
@@ -148,9 +148,19 @@ class Oracle:
         self.items = next(
             (x.number for x in code.loops if x.parent < 0 and _over_items(x.trips)), -1
         )
+        self.counts: list[int] = []
+        """Trip counts of the loop in a flat loop, in the order of the items: first those that the
+        loop over the empty ones takes, ``empty`` of them."""
+        self.empty = 0
+        if self.items >= 0 and code.loops[self.items].node.flat:
+            self.counts = [self._iterations(entry) for entry in trips]
+            node = code.loops[self.items].node
+            if sum(x.node is node for x in code.loops) > 1:
+                self.counts.sort(key=bool)
+                self.empty = self.counts.count(0)
 
     def __call__(self, state: State, need: Need) -> bool:
-        kind, number, _, step, _ = need
+        kind, number, entry, step, _ = need
         if kind == "test":
             return bool(self._given(state, 1, expr(self.code.tests[number].expr)))
         if kind == "count":
@@ -160,10 +170,26 @@ class Oracle:
         loop = self.code.loops[number]
         if number == self.items:
             return step < len(self.trips)
+        if self.counts and loop.node is self.code.loops[self.items].node:
+            return step < self.empty
         if loop.constant is not None:
             return step < loop.constant
+        if self.counts:
+            return step < max(self.counts[entry + self.empty], loop.least)
         given = self._given(state, 0, loop.node.index, expr(loop.node.trips))
         return step < max(given, loop.least)
+
+    def _iterations(self, entry: Trips) -> int:
+        """What ``entry`` says of the loop in a flat loop."""
+        outer = self.code.loops[self.items].node
+        inner = outer.body[outer.inner]
+        assert isinstance(inner, Loop)
+        if isinstance(inner.trips, Const):
+            return int(inner.trips.value)
+        names = (inner.index, expr(inner.trips))
+        if isinstance(entry, int):
+            return entry
+        return next((entry[n] for n in names if n in entry), 0)
 
     def loops_of(self, test: int) -> list[LoopCode]:
         about = self.code.tests[test].about
@@ -175,7 +201,7 @@ class Oracle:
         if self.items < 0:
             return 0
         loop = self.code.loops[self.items]
-        return max((state.step[c][self.items] for c in loop.cores), default=-1) - loop.high
+        return max((state.step[k][self.items] for k in loop.cursors), default=-1) - loop.high
 
     def _given(self, state: State, default: int, *names: str) -> int:
         item = self.item(state)
@@ -325,7 +351,7 @@ class Exploration:
         if scope < 0:
             return False
         loop: LoopCode = self.code.loops[scope]
-        lowest = [s.total[c][scope] + max(s.step[c][scope] - loop.span, 0) for c in loop.cores]
+        lowest = [s.total[k][scope] + max(s.step[k][scope] - loop.span, 0) for k in loop.cursors]
         return instance < min(lowest, default=0)
 
     def _failed(self, path: tuple[bool, ...]) -> Proof:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -47,6 +47,7 @@ from pto.ir import (
     View,
     all_rows,
     evaluate,
+    one_by_one,
 )
 
 # ------------------------------------------------------------------------------------ binding
@@ -309,6 +310,7 @@ def validate(kernel: Kernel, bound: Bound, *, block_num: int | None = None) -> N
         InputError: the content of an array that makes an access leave its tensor, or a loop
             length negative.
     """
+    kernel = replace(kernel, body=one_by_one(kernel.body))  # the same accesses, in another order
     for core, lines in _programs(kernel, bound, block_num):
         _Walk(kernel, bound, core).block(kernel.body, lines)
 

@@ -25,7 +25,7 @@ from math import lcm
 
 from lowering.counters import Counter, Counters, decidable
 from lowering.happens_before import UNKNOWN, Clock, State
-from lowering.hazard_code import ROW, Code, Step
+from lowering.hazard_code import FLAT, ROW, Code, LoopCode, Step
 from pto.ir import CORES, Bin, Const, Expr, Flag, Var
 
 
@@ -267,16 +267,18 @@ class NormalForm:
 
     def _control(self, s: State) -> tuple[object, ...]:
         code = self.code
-        out: list[object] = [*s.pc]
+        out: list[object] = [*s.pc, *s.wait]
         for x in code.loops:
             index = self.counters.get(f"i#{x.number}", _NONE)
             total = self.counters.get(f"u#{x.number}", _NONE)
-            for c in x.cores:
+            for c in x.cursors:
                 j, n, t = s.step[c][x.number], s.trips[c][x.number], s.total[c][x.number]
                 if j < 0:
-                    out.append((-1, total.norm(t)))
+                    out.append((j, total.norm(t)))
                     continue
                 near = max(x.span + index.exact, code.told_apart(x))
+                if near and self.at_flat_head(s, code.cursors[c], x):
+                    near -= 1  # it is left before any row runs
                 modulus = lcm(index.modulus, code.residue if x.long else 1)
                 out.append(
                     (
@@ -287,20 +289,13 @@ class NormalForm:
                 out.append(-1 if n == UNKNOWN else n - j)
             last = self.counters.get(f"n#{x.number}")
             if last is not None:
-                out.append(tuple(last.norm(s.last[c][x.number]) for c in x.cores))
-            if len(x.cores) == 2:
-                out.append(s.entry[1][x.number] - s.entry[0][x.number])
+                out.append(tuple(last.norm(s.last[c][x.number]) for c in x.cursors))
+            first = x.cursors[0] if x.cursors else 0
+            out += [s.entry[k][x.number] - s.entry[first][x.number] for k in x.cursors[1:]]
         for (loop, entry), (n, exact) in s.decided.items():
             x = code.loops[loop]
-            seen = tuple(
-                (
-                    n - s.step[c][loop]
-                    if s.entry[c][loop] == entry and s.step[c][loop] >= 0
-                    else (n,)
-                )
-                for c in x.cores
-            )
-            out.append((loop, entry - s.entry[x.cores[0]][loop], exact, seen))
+            seen = tuple([self._ahead(s, c, loop, entry, n) for c in x.cursors])
+            out.append((loop, entry - s.entry[x.cursors[0]][loop], exact, seen))
         out.append(
             tuple(
                 (g, self._past(s, scope, inst), known) for g, scope, inst, known in self._groups(s)
@@ -318,8 +313,22 @@ class NormalForm:
             pushed, popped = s.pushed[k], s.popped[k]
             out.append((pushed % ring.period, pushed - popped, popped % self.absolute[k]))
         for k, core, loop, depth in sorted(self.relative):
-            out.append((s.popped[k] - s.total[core][loop] - max(s.step[core][loop], 0)) % depth)
+            at = code.lead(core, loop)
+            out.append((s.popped[k] - s.total[at][loop] - max(s.step[at][loop], 0)) % depth)
         return tuple(out)
+
+    def at_flat_head(self, s: State, core: int, x: LoopCode) -> bool:
+        """Core ``core`` stands between two steps of the flat loop that ``x`` belongs to."""
+        ins = self.code.code[core][s.pc[core]]
+        return bool(ins[0] == FLAT and x.number in ins[1:3])
+
+    @staticmethod
+    def _ahead(s: State, k: int, loop: int, entry: int, n: int) -> int | tuple[int, ...]:
+        """What a decided trip count still is to cursor ``k``: steps to go, or all of them, or none."""
+        if s.entry[k][loop] > entry:
+            return ()
+        inside = s.entry[k][loop] == entry and s.step[k][loop] >= 0
+        return n - s.step[k][loop] if inside else (n,)
 
     def _groups(self, s: State) -> list[tuple[int, int, int, tuple[int, bool]]]:
         scope = {x.group: x.scope for x in self.code.loops}
@@ -328,14 +337,15 @@ class NormalForm:
     def _past(self, s: State, scope: int, instance: int) -> int:
         if scope < 0:
             return 0
-        c = self.code.loops[scope].cores[0]
+        c = self.code.loops[scope].cursors[0]
         return s.total[c][scope] + max(s.step[c][scope], 0) - instance
 
     def _order(self, s: State) -> tuple[list[int], list[int]]:
         """Atoms and flags, each ring from its current slot on."""
         atoms, flags = self.fixed_atoms[:], self.fixed_flags[:]
         for core, loop, depth, orders, is_event in self.turns:
-            at = (s.total[core][loop] + max(s.step[core][loop], 0)) % depth
+            k = self.code.lead(core, loop)
+            at = (s.total[k][loop] + max(s.step[k][loop], 0)) % depth
             (flags if is_event else atoms).extend(orders[at])
         for k, orders in enumerate(self.ring_orders):
             atoms.extend(orders[s.pushed[k] % len(orders)])

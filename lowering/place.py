@@ -324,7 +324,7 @@ class _Placer:
         for group in self.unique():
             if group.rotates is not None:
                 continue
-            need = 1 + max((self._span(m, group) for m in group.members), default=0)
+            need = 1 + self._span(group)
             group.depth = need
             if self._is_inner(group.loop) and group.space in ("l1", "ub") and group.touched - {"V"}:
                 group.depth = max(need, self.depths.local)
@@ -368,11 +368,16 @@ class _Placer:
         for g in changed:
             g.depth = depth
 
-    def _span(self, name: str, group: Group) -> int:
-        """Steps from the write of a value to its last read."""
-        life = self.lives[name]
-        own = [s for path, _, s, _ in life.reads if path == life.path]
-        return max(0, life.shift - min(own, default=life.shift)) if life.row is not None else 0
+    def _span(self, group: Group) -> int:
+        """Steps from the first write of a slot to its last read."""
+        made: list[int] = []
+        read: list[int] = []
+        for life in map(self.lives.__getitem__, group.members):
+            flat = bool(life.path) and life.path[-1].flat  # the loop inside runs on with it
+            if life.row is not None:
+                made.append(life.shift)
+                read += [s for path, _, s, _ in life.reads if path == life.path or flat]
+        return max(0, max(made, default=0) - min(read, default=max(made, default=0)))
 
     def _fifos(self) -> tuple[Fifo, ...]:
         """GM rings: the wanted slots inside loops, two outside, more where the cores would block."""
@@ -439,11 +444,12 @@ class _Placer:
     # rewriting
 
     def _total(self, loop: Loop) -> str:
-        """The running iteration counter of an inner loop; the work-item loop counts by itself."""
-        if loop in self.kernel.body:
+        """The running iteration counter of an inner loop, the items so far of a flat one; any other
+        work-item loop counts by itself."""
+        if loop in self.kernel.body and not loop.flat:
             return loop.index
         if id(loop) not in self.totals:
-            self.totals[id(loop)] = fresh("u", self.taken)
+            self.totals[id(loop)] = fresh("turn" if loop.flat else "u", self.taken)
         return self.totals[id(loop)]
 
     def _ref(self, name: str, transposed: bool = False) -> Ref:
@@ -452,11 +458,12 @@ class _Placer:
 
     def _index(self, group: Group, name: str) -> Expr:
         if group.rotates is not None:
-            i = Var(group.rotates.index)
+            flat = group.loop is not None and group.loop.flat
+            i = Var(self._total(group.rotates) if flat else group.rotates.index)
             if name == group.result:
                 return binary("+", i, Const(1))
             if name == group.first:
-                return Const(0)
+                return i if flat else Const(0)
             return group.rotates.trips if name == group.last else i
         assert group.loop is not None, group.name
         return Var(self._total(group.loop))

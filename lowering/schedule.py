@@ -26,6 +26,7 @@ from pto.ir import Kernel
 from pto.legality import verify
 
 LOAD_AT = ("first", "after_move", "after_push")
+MOVES = ("early", "late")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +36,22 @@ class Options:
     ``lookahead``: steps that the first stage of a core runs ahead of the second.
     ``prefetch``: steps that a load runs ahead of its use.
     ``load_at``: where in the step a prefetch is issued: first, after_move, after_push.
+    ``moves``: L1 to L0 as soon as the tile is there (early), or the left operand first, right
+    before the matmul (late).
     ``drain``: drain FIX into S before every record of a push.
     ``local_depth``, ``l0_depth``, ``fifo_depth``: ring slots in L1 and UB, in L0, in GM.
+    ``flat``: a work item starts while the one before it ends.
     """
 
-    lookahead: int = 2
+    lookahead: int = 3
     prefetch: int = 1
     load_at: str = "first"
+    moves: str = "early"
     drain: bool = False
     local_depth: int = 2
     l0_depth: int = 2
     fifo_depth: int = 0
+    flat: bool = True
 
     def __post_init__(self) -> None:
         if self.lookahead < 0 or self.prefetch < 0:
@@ -54,17 +60,23 @@ class Options:
             raise ScheduleError("a ring has at least one slot")
         if self.load_at not in LOAD_AT:
             raise ScheduleError(f"load_at '{self.load_at}'", None, f"one of: {', '.join(LOAD_AT)}")
+        if self.moves not in MOVES:
+            raise ScheduleError(f"moves '{self.moves}'", None, f"one of: {', '.join(MOVES)}")
 
     @property
     def fifo_slots(self) -> int:
-        """Slots of a FIFO ring: enough for every tile in flight, in whole signal periods."""
-        return self.fifo_depth or (2 if self.lookahead <= 1 else 2 * self.lookahead)
+        """Slots of a FIFO ring: one per step of lookahead, and a number that a ring can have."""
+        rings = A2A3.ring_period
+        return self.fifo_depth or min(n for n in rings if n >= max(self.lookahead, 2))
 
+
+HAND = Options(1, 1, "after_move", drain=True, moves="late", l0_depth=1, flat=False)
+"""How the reference kernel was written by hand, with its prefetch (SEED.md section 2)."""
 
 NAMED: dict[str, Options] = {
-    "serial": Options(lookahead=1, prefetch=0, load_at="after_move", drain=True, l0_depth=1),
-    "prefetch": Options(lookahead=1, prefetch=1, load_at="after_move", drain=True, l0_depth=1),
-    "repair": Options(lookahead=1, prefetch=1, load_at="after_push", drain=True, l0_depth=1),
+    "serial": replace(HAND, prefetch=0),
+    "prefetch": HAND,
+    "repair": replace(HAND, load_at="after_push"),
     "best": Options(),
 }
 """The history of the reference kernel (SEED.md sections 1-3), and the default."""
@@ -75,7 +87,7 @@ PASSES: tuple[Pass, ...] = (
     ("persist", lambda k, o, t: persist(k)),
     ("accumulate", lambda k, o, t: accumulate(k)),
     ("assign", lambda k, o, t: assign(k, t)),
-    ("skew", lambda k, o, t: skew(k, Timing(o.lookahead, o.prefetch, o.load_at))),
+    ("skew", lambda k, o, t: skew(k, Timing(o.lookahead, o.prefetch, o.load_at, o.moves, o.flat))),
     ("place", lambda k, o, t: place(k, Depths(o.local_depth, o.l0_depth, o.fifo_slots), t)),
     ("sync", lambda k, o, t: sync(k, t, o.drain)),
 )

@@ -202,6 +202,22 @@ class Round:
     own: frozenset[str]
     entries: tuple[Entry, ...]
     finished: int = 0
+    inner: Round | None = None
+    scalars: tuple[Entry, ...] = ()
+    parts: tuple[tuple[Entry, ...], ...] = ()
+    """Of a flat loop: the loop in it, the scalars in front, the rows in front, inside and behind."""
+
+
+INSIDE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A position of a flat loop: its scalars outside and inside, and which of the ``parts`` run."""
+
+    item: Scope
+    inside: Scope
+    runs: tuple[bool, bool, bool]
 
 
 NOTHING = Step()
@@ -271,7 +287,21 @@ class Core:
         trips = compiled(loop.trips)
         last, first = min(shifts), max(shifts)
         self.rounds.append(Round(loop, self.name, trips, checked, first, last, names, entries))
+        if loop.flat:
+            self.flatten(self.rounds[-1])
         return self.rounds[-1]
+
+    def flatten(self, each: Round) -> None:
+        """The parts of a flat loop on this core."""
+        front = [n for n in each.loop.body[: each.loop.inner] if isinstance(n, Row)]
+        scalar = {id(r) for r in front if OPS[r.op].kind == "scalar"}
+        each.scalars = tuple(self.entries(tuple(r for r in front if id(r) in scalar), ()))
+        each.inner = next((e.inner for e in each.entries if e.inner is not None), None)
+        each.parts = (
+            tuple(self.entries(tuple(r for r in front if id(r) not in scalar), ())),
+            each.inner.entries if each.inner is not None else (),
+            tuple(self.entries(each.loop.body[each.loop.inner + 1 :], ())),
+        )
 
     # operands
 
@@ -365,10 +395,10 @@ class Core:
 
     def iterate(self, each: Round, outer: Scope) -> Iterator[tuple[Entry, Scope]]:
         """Steps ``t``; in each, every row runs for its own iteration ``t + shift``."""
-        for e, value in each.checked:
-            if value(outer) < 0:
-                raise negative(self.machine.kernel, each.loop, self.name, e, outer)
-        n, index, total = int(each.trips(outer)), each.loop.index, each.loop.total
+        if each.loop.flat:
+            yield from self.flat(each, outer)
+            return
+        n, index, total = self.trips(each, outer), each.loop.index, each.loop.total
         scopes: dict[int, Scope] = {}
         for t in range(-each.first, n - each.last):
             for entry in each.entries:
@@ -386,6 +416,53 @@ class Core:
                     yield entry, scope
             scopes.pop(t + each.last, None)
         each.finished += n
+
+    def trips(self, each: Round, outer: Scope) -> int:
+        """The trip count of a loop that is entered.
+
+        Raises:
+            InputError: if the inputs make it negative.
+        """
+        for e, value in each.checked:
+            if value(outer) < 0:
+                raise negative(self.machine.kernel, each.loop, self.name, e, outer)
+        return int(each.trips(outer))
+
+    def flat(self, each: Round, outer: Scope) -> Iterator[tuple[Entry, Scope]]:
+        """The steps of a flat loop and of the loop in it (``pto/ir.py``)."""
+        inner, items, (low, high) = each.inner, self.trips(each, outer), each.loop.shifts
+        places: list[Place] = []
+        for empty in (True, False):
+            for w in range(items):
+                item = Scope(outer, each.own)
+                item[each.loop.index] = w
+                item[each.loop.total] = each.finished
+                if inner is not None:
+                    item[inner.loop.total] = inner.finished
+                for entry in each.scalars:
+                    yield entry, item
+                n = 1 if inner is None else self.trips(inner, item)
+                if (n == 0) != empty:
+                    continue
+                each.finished += 1
+                if empty:
+                    for entry in (*each.parts[0], *each.parts[2]):
+                        yield entry, item
+                for i in range(n):
+                    scope = item
+                    if inner is not None:
+                        scope = Scope(item, inner.own)
+                        scope[inner.loop.index] = i
+                        scope[inner.loop.total] = inner.finished
+                        inner.finished += 1
+                    places.append(Place(item, scope, (i == 0, True, i + 1 == n)))
+        for step in range(-high, len(places) - low):
+            for part, entries in enumerate(each.parts):
+                for entry in entries:
+                    if 0 <= step + entry.shift < len(places):
+                        place = places[step + entry.shift]
+                        if place.runs[part]:
+                            yield entry, place.inside if part == INSIDE else place.item
 
 
 def indices(scope: Scope | None) -> dict[str, Any]:

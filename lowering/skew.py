@@ -25,11 +25,14 @@ from pto.ir import (
     Kernel,
     Loop,
     Node,
+    Number,
     Queue,
     Ref,
     Row,
     Scalar,
     Var,
+    all_rows,
+    least,
     substitute,
 )
 from pto.ops import OPS
@@ -42,10 +45,13 @@ class Timing:
     lookahead: int
     prefetch: int
     load_at: str  # first | after_move | after_push
+    moves: str = "early"  # early | late
+    flat: bool = False
 
 
 def skew(kernel: Kernel, timing: Timing) -> Kernel:
-    """Shift the rows of every innermost loop; loops that hold loops keep all shifts at 0."""
+    """Shift the rows of every innermost loop; the loops that hold them keep all shifts at 0, or
+    become flat."""
     taken, needed = names_taken(kernel), set(tile_uses(kernel.body))
 
     def visit(block: Block, inside: bool) -> Block:
@@ -60,7 +66,10 @@ def skew(kernel: Kernel, timing: Timing) -> Kernel:
                 else:
                     body = visit(node.body, True)
                 out.extend(levelled(run))
-                out.append(replace(node, body=body))
+                done = replace(node, body=body)
+                if timing.flat and not inside:
+                    done = flattened(done, timing, taken, dict.fromkeys(kernel.dims, 1))
+                out.append(done)
                 run = []
         return (*out, *levelled(run))
 
@@ -86,11 +95,89 @@ def skewed(loop: Loop, timing: Timing, taken: set[str], needed: set[str]) -> Blo
     lags = [timing.lookahead * (p // 2) for p in phases_of(work, loop, needed)]
     shifted = [replace(r, shift=-lag) for r, lag in zip(work, lags, strict=True)]
     ordered = by_level(shifted, loads_later=True, pops_last=timing.load_at == "first")
+    if timing.moves == "late":
+        ordered = before_matmul(ordered)
     out: list[Row] = []
     for core in CORES:
         mine = ahead([r for r in ordered if r.core == core], timing)
         out.extend(with_scalars(mine, [r for r in scalars if r.core == core], taken))
     return tuple(out)
+
+
+# ---------------------------------------------------------------------------------- work items
+
+
+def flattened(loop: Loop, timing: Timing, taken: set[str], sizes: dict[str, Number]) -> Loop:
+    """A loop over work items whose inner loop runs on from one item to the next, if it has one.
+
+    What is made in front runs with the first stage that reads it, a load ``prefetch`` steps before
+    that; what is made behind runs with the last stage that it needs.  A carried tile has its last
+    value only until the next item starts in its stage, so a later stage reads a copy.
+    """
+    if [isinstance(n, Loop) for n in loop.body].count(True) != 1:
+        return loop
+    inner = loop.body[loop.inner]
+    assert isinstance(inner, Loop)
+    if any(isinstance(n, Loop) for n in inner.body):
+        return loop
+    cores = {r.core for r in all_rows(loop.body) if OPS[r.op].kind != "scalar"}
+    if cores != {r.core for r in all_rows(inner.body)} and not _runs(inner, loop, sizes):
+        return loop
+    made = {result_of(r): r.shift for r in inner.body if isinstance(r, Row)}
+    behind = _behind(loop.body[loop.inner + 1 :], inner, made, taken)
+    readers: dict[str, int] = {}
+    for c, r in zip(inner.carry, inner.result, strict=True):
+        readers[c.init.name] = made[r.name]
+    for row in (*inner.body, *behind):
+        assert isinstance(row, Row)
+        for name in reads_of(row):
+            readers[name] = max(readers.get(name, row.shift), row.shift)
+    front: list[Row] = []
+    for row in reversed(loop.body[: loop.inner]):
+        assert isinstance(row, Row)
+        if OPS[row.op].kind != "scalar":
+            shift = readers.get(result_of(row) or "", 0)
+            row = replace(row, shift=shift + timing.prefetch * (row.op == "load"))
+            for name in reads_of(row):
+                readers[name] = max(readers.get(name, row.shift), row.shift)
+        front.append(row)
+    return replace(loop, body=(*reversed(front), inner, *behind), flat=True)
+
+
+def _runs(inner: Loop, loop: Loop, sizes: dict[str, Number]) -> bool:
+    """Whether the inner loop has iterations in every item; ``sizes``: what the dimensions are at
+    least."""
+    known = dict(sizes)
+    for row in loop.body[: loop.inner]:
+        if isinstance(row, Row) and row.op == "let" and isinstance(row.out, Scalar):
+            bound = least(row.args[0], known)  # type: ignore[arg-type]
+            known |= {} if bound is None else {row.out.name: bound}
+    return (least(inner.trips, known) or 0) > 0
+
+
+def _behind(block: Block, inner: Loop, made: dict[str | None, int], taken: set[str]) -> list[Row]:
+    """The rows behind the inner loop with their shifts, in front of them the copies of carries."""
+    stage = {c.last: made[r.name] for c, r in zip(inner.carry, inner.result, strict=True)}
+    shifts: dict[str, int] = dict(stage)
+    rows: list[Row] = []
+    copies: list[Row] = []
+    copied: dict[str, str] = {}
+    for row in block:
+        assert isinstance(row, Row)
+        shift = min((shifts[n] for n in reads_of(row) if n in shifts), default=0)
+        args = []
+        for a in row.args:
+            if isinstance(a, Ref) and stage.get(a.name, shift) > shift:
+                if a.name not in copied:
+                    copied[a.name] = fresh(f"{a.name}_last", taken)
+                    kind = next(c.type for c in inner.carry if c.last == a.name)
+                    out = Define(copied[a.name], kind)
+                    copies.append(Row("copy", out, (a,), "vector", "V", stage[a.name], loc=row.loc))
+                a = replace(a, name=copied[a.name])
+            args.append(a)
+        rows.append(replace(row, shift=shift, args=tuple(args)))
+        shifts[result_of(row) or ""] = shift
+    return [*copies, *rows]
 
 
 # -------------------------------------------------------------------------------------- phases
@@ -197,6 +284,18 @@ def by_level(rows: list[Row], loads_later: bool, pops_last: bool) -> list[Row]:
             made[result_of(row) or ""] = (row.shift, depth)
     order = sorted(range(len(rows)), key=lambda k: keys[k])
     return [rows[k] for k in order]
+
+
+def before_matmul(rows: list[Row]) -> list[Row]:
+    """Every L1 to L0 move right before the matmul that reads it, the left operand's first."""
+    moves = {result_of(r): r for r in rows if r.op == "move"}
+    out: list[Row] = []
+    for row in rows:
+        if row.op == "matmul":
+            out += [moves.pop(n) for n in reads_of(row) if n in moves]
+        if row.op != "move":
+            out.append(row)
+    return [*out, *moves.values()]
 
 
 def ahead(rows: list[Row], timing: Timing) -> list[Row]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from lowering.target import Target
-from lowering.unroll import Counters, Path, issued
+from lowering.unroll import RUNS, Counters, Path, issued
 from pto.ir import (
     CORES,
     Block,
@@ -51,6 +51,8 @@ class Access:
     shift: int
     is_loop: bool
     index: Expr | None
+    last: int = 0
+    """Of a loop: the shift of its last stage."""
 
     @property
     def order(self) -> tuple[int, Path]:
@@ -160,14 +162,14 @@ def ordered(events: list[Event]) -> list[Event]:
     )
 
 
-def home_accesses(block: Block, name: str, path: Path) -> list[Access]:
+def home_accesses(block: Block, name: str, path: Path, flat: bool = False) -> list[Access]:
     """Accesses to a buffer, seen from the innermost block that contains them all."""
     holders = [k for k, n in enumerate(block) if any(_touches(r, name) for r in all_rows((n,)))]
     if len(holders) == 1 and isinstance(block[holders[0]], Loop):
         loop = block[holders[0]]
         assert isinstance(loop, Loop)
-        return home_accesses(loop.body, name, (*path, holders[0]))
-    found = [a for k in holders for a in _accesses(block[k], name, (*path, k))]
+        return home_accesses(loop.body, name, (*path, holders[0]), loop.flat)
+    found = [a for k in holders for a in _accesses(block[k], name, (*path, k), flat)]
     return sorted(found, key=lambda a: a.order)
 
 
@@ -175,15 +177,18 @@ def _touches(row: Row, name: str) -> bool:
     return any(isinstance(x, Ref) and x.name == name for x in (*row.args, row.out))
 
 
-def _accesses(node: Node, name: str, path: Path) -> Iterator[Access]:
+def _accesses(node: Node, name: str, path: Path, flat: bool) -> Iterator[Access]:
+    """Of a loop one access per pipe; in a flat loop at the stage of its rows."""
     rows = [r for r in all_rows((node,)) if _touches(r, name)]
     if isinstance(node, Row):
         yield from (_access(r, name, path) for r in rows)
         return
     for pipe in dict.fromkeys(r.pipe for r in rows):
-        writes = any(_access(r, name, path).writes for r in rows if r.pipe == pipe)
+        mine = [r for r in rows if r.pipe == pipe]
+        writes = any(_access(r, name, path).writes for r in mine)
         index = next(_access(r, name, path).index for r in rows)
-        yield Access(path, pipe, writes, 0, True, index)
+        shifts = [r.shift if flat else 0 for r in mine]
+        yield Access(path, pipe, writes, max(shifts), True, index, min(shifts))
 
 
 def _access(row: Row, name: str, path: Path) -> Access:
@@ -295,7 +300,8 @@ def attach(edits: Edits, flag: Flag, access: Access, core: str, kind: str) -> No
     if not access.is_loop:
         (edits.waits if kind == "wait" else edits.sets).setdefault(access.path, []).append(flag)
         return
-    row = Row("sync", None, (), core, access.pipe, **{kind: (flag,)})  # type: ignore[arg-type]
+    shift = access.shift if kind == "wait" else access.last
+    row = Row("sync", None, (), core, access.pipe, shift, **{kind: (flag,)})  # type: ignore[arg-type]
     (edits.before if kind == "wait" else edits.behind).setdefault(access.path, []).append(row)
 
 
@@ -322,9 +328,9 @@ def applied(block: Block, edits: Edits, path: Path) -> Block:
 
 def merged(rows: list[Row]) -> list[Row]:
     """sync | wait a; sync | wait b, same core and pipe --> sync | wait a b."""
-    by_place: dict[tuple[str, str, str], Row] = {}
+    by_place: dict[tuple[str, str, str, int], Row] = {}
     for r in rows:
-        key = (r.op, r.core, r.pipe)
+        key = (r.op, r.core, r.pipe, r.shift)
         old = by_place.get(key)
         by_place[key] = (
             r if old is None else replace(old, wait=(*old.wait, *r.wait), set=(*old.set, *r.set))
@@ -364,20 +370,24 @@ def needed_barriers(kernel: Kernel, core: str, pipe: str, reads_own_writes: bool
     ``reads_own_writes``: only a read depends on a write, not a second write.
     """
     depths = {b.name: b.depth for b in kernel.buffers}
-    issues = [(p, r, c) for p, r, c in issued(kernel, core) if r.pipe == pipe and r.op != "sync"]
-    steps = [(p, *_slots(r, c, depths)) for p, r, c in issues]
+    flat = any(isinstance(n, Loop) and n.flat for n in kernel.body)
     marked: set[Path] = set()
-    while True:
-        known = len(marked)
-        unfinished: set[tuple[str, int]] = set()
-        for path, reads, writes in steps:
-            depends = reads if reads_own_writes else reads | writes
-            if path in marked or depends & unfinished:
-                marked.add(path)
-                unfinished = set()
-            unfinished |= writes
-        if len(marked) == known:
-            return marked
+    for lengths in RUNS if flat else (None,):
+        issues = [
+            x for x in issued(kernel, core, lengths) if x[1].pipe == pipe and x[1].op != "sync"
+        ]
+        steps = [(p, *_slots(r, c, depths)) for p, r, c in issues]
+        known = -1
+        while len(marked) > known:
+            known = len(marked)
+            unfinished: set[tuple[str, int]] = set()
+            for path, reads, writes in steps:
+                depends = reads if reads_own_writes else reads | writes
+                if path in marked or depends & unfinished:
+                    marked.add(path)
+                    unfinished = set()
+                unfinished |= writes
+    return marked
 
 
 def _slots(

@@ -130,6 +130,9 @@ class Core:
                 yield from self.block(node.then if way else node.orelse, frame)
 
     def loop(self, loop: Loop, frame: Frame) -> Generator[None]:
+        if loop.flat:
+            yield from self.flat(loop, frame)
+            return
         n = self.world.count(substitute(loop.trips, frame.values))
         done = self.totals.get(id(loop), 0)
         frames = []
@@ -140,6 +143,50 @@ class Core:
         for t in range(-high, n - low):
             yield from self.iteration(loop.body, t, frames)
         self.totals[id(loop)] = done + n
+
+    def flat(self, loop: Loop, frame: Frame) -> Generator[None]:
+        """A flat loop: the steps of the inner one run on (``pto/ir.py``)."""
+        inner = loop.body[loop.inner]
+        assert isinstance(inner, Loop)
+        before, behind = loop.body[: loop.inner], loop.body[loop.inner + 1 :]
+        has_rows = any(r.core == self.name for r in all_rows(inner.body))
+        items = range(self.world.count(substitute(loop.trips, frame.values)))
+        found = self.totals.get(id(loop), 0)
+        places: list[tuple[Frame, bool, bool]] = []  # the first, the last position of an item
+        for empty in (True, False):
+            for w in items:
+                names: dict[str, Expr] = {loop.index: Const(w), loop.total: Const(found)}
+                done = self.totals.get(id(inner), 0)
+                item = Frame({**frame.values, **names, inner.total: Const(done)}, (*frame.at, w))
+                for row in before:
+                    if isinstance(row, Row) and OPS[row.op].kind == "scalar":
+                        yield from self.row(row, item)
+                n = self.world.count(substitute(inner.trips, item.values)) if has_rows else 1
+                if (n == 0) != empty:
+                    continue
+                found += 1
+                if empty:
+                    for row in (*before, *behind):
+                        if isinstance(row, Row) and OPS[row.op].kind != "scalar":
+                            yield from self.row(row, item)
+                for i in range(n):
+                    mine: dict[str, Expr] = {inner.index: Const(i), inner.total: Const(done + i)}
+                    each = Frame({**item.values, **mine}, (*item.at, i))
+                    places.append((each, i == 0, i + 1 == n))
+                self.totals[id(inner)] = done + n
+        self.totals[id(loop)] = found
+        low, high = loop.shifts
+        for step in range(-high, len(places) - low):
+            for part, block in enumerate((before, inner.body, behind)):
+                for row in block:
+                    assert isinstance(row, Row)
+                    if not 0 <= step + row.shift < len(places):
+                        continue
+                    each, first, last = places[step + row.shift]
+                    outside = OPS[row.op].kind == "scalar" and part != 1
+                    if (first, True, last)[part] and not outside:
+                        at = each.at if part == 1 else each.at[:-1]
+                        yield from self.row(row, Frame(each.values, at))
 
     def iteration(self, block: Block, t: int, frames: list[Frame]) -> Generator[None]:
         """One step of a loop: each row for its own iteration."""

@@ -1,57 +1,158 @@
 """A scheduled program run on counters only: which rows a core issues, in order, for chosen lengths.
 
 In: a kernel with shifts.  Out: its rows one core after the other, with the values of the loop
-counters.  The scheduler uses it to see what a loop does at its edges; the proof has its own
-execution and decides every length.
+counters.  The scheduler uses it to see what a loop does at its edges, the simulator to know what
+there is to do; the proof has its own execution and decides every length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
-from pto.ir import Kernel, Loop, Number, Row, Var
+from pto.ir import Block, Const, Expr, Kernel, Loop, Node, Number, Row, Var, all_rows, evaluate
+from pto.ops import OPS
 
-LENGTHS = (0, 1, 2, 5, 2, 1, 0, 2, 0, 5, 0, 0, 1, 1, 5, 5)
+LENGTHS = (0, 1, 2, 5, 2, 1, 0, 2, 0, 5, 0, 0, 1, 1, 5, 5, 0)
 """Trip counts of the inner loops from one work item to the next: every pair of empty, short and
 longer than any lookahead, odd and even."""
+
+RUNS = (
+    LENGTHS,
+    LENGTHS[::-1],
+    (1,) * 12,
+    (8, 1, 8, 1, 1, 8, 1, 1, 1, 8, 2, 8, 2, 1, 8, 1, 2, 8, 8),
+)
+"""Sequences of work items with which a flat loop meets every few boundaries in a row, and ends
+behind a short item as well as behind a long one."""
 
 Path = tuple[int, ...]
 Counters = dict[str, Number]
 Issue = tuple[Path, Row, Counters]
 
 
-def issued(kernel: Kernel, core: str) -> Iterator[Issue]:
-    """The rows of ``core`` in the order it issues them; both cores see the same lengths."""
-    done: dict[Path, int] = {}
-    for k, node in enumerate(kernel.body):
-        if isinstance(node, Loop):
-            yield from _loop(node, core, (k,), {}, done, ())
-        elif isinstance(node, Row) and node.core == core:
-            yield (k,), node, {}
+def issued(kernel: Kernel, core: str, lengths: Sequence[int] | None = None) -> Iterator[Issue]:
+    """The rows of ``core`` in the order it issues them; both cores see the same lengths.
+
+    ``lengths``: the trip count of the inner loops in every work item, constant trip counts aside;
+    without it ``LENGTHS``, for the constant ones too.
+    """
+    yield from _Unrolled(core, lengths).block(kernel.body, (), {}, ())
 
 
-def _loop(
-    loop: Loop, core: str, path: Path, counters: Counters, done: dict[Path, int], turn: Path
-) -> Iterator[Issue]:
-    """Steps of a loop; ``turn`` holds the iterations of the loops around, which pick its length."""
-    trips = LENGTHS[sum(turn) % len(LENGTHS)] if turn else len(LENGTHS) + 1
-    low, high = loop.shifts
-    before = done.get(path, 0)
-    scopes: dict[int, Counters] = {}
-    for step in range(-high, trips - low):
-        for k, node in enumerate(loop.body):
-            i = step + (node.shift if isinstance(node, Row) else 0)
+class _Unrolled:
+    """``turn`` holds the iterations of the loops around a node, which pick its length."""
+
+    def __init__(self, core: str, lengths: Sequence[int] | None) -> None:
+        self.core, self.lengths = core, LENGTHS if lengths is None else tuple(lengths)
+        self.exact = lengths is not None
+        self.done: dict[Path, int] = {}
+
+    def block(self, block: Block, path: Path, scope: Counters, turn: Path) -> Iterator[Issue]:
+        for k, node in enumerate(block):
+            yield from self._node(node, (*path, k), lambda _: scope, turn)
+
+    def _node(
+        self, node: Node, path: Path, scope_at: Callable[[int], Counters | None], turn: Path
+    ) -> Iterator[Issue]:
+        """One node of one step; ``scope_at(shift)`` are the counters of a row with that shift."""
+        if isinstance(node, Row):
+            scope = scope_at(node.shift)
+            if node.core == self.core and scope is not None:
+                yield path, node, scope
+        elif isinstance(node, Loop):
+            scope = scope_at(0)
+            if scope is not None:
+                run = self._flat if node.flat else self._loop
+                yield from run(node, path, scope, turn)
+        else:
+            for test, side in ((True, node.then), (False, node.orelse)):
+                for k, inner in enumerate(side):
+                    within = partial(_taken, node.test, test, scope_at)
+                    yield from self._node(inner, (*path, int(test), k), within, turn)
+
+    def _loop(self, loop: Loop, path: Path, counters: Counters, turn: Path) -> Iterator[Issue]:
+        """The steps of a loop."""
+        trips, (low, high) = self._trips(loop, turn), loop.shifts
+        before = self.done.get(path, 0)
+        scopes: dict[int, Counters] = {}
+
+        def scope_at(step: int, shift: int) -> Counters | None:
+            i = step + shift
             if not 0 <= i < trips:
-                continue
+                return None
             if i not in scopes:
                 scopes[i] = {**counters, loop.index: i, loop.total: before + i}
-                if isinstance(loop.trips, Var):
-                    scopes[i][loop.trips.name] = trips
-            if isinstance(node, Row):
-                if node.core == core:
-                    yield (*path, k), node, scopes[i]
-            elif isinstance(node, Loop):
-                yield from _loop(node, core, (*path, k), scopes[i], done, (*turn, i))
-    done[path] = before + trips
-    if isinstance(loop.trips, Var):
-        counters[loop.trips.name] = trips
+                for inner in (loop, *(x for x in loop.body if isinstance(x, Loop))):
+                    if isinstance(inner.trips, Var):
+                        within = turn if inner is loop else (*turn, i)
+                        scopes[i][inner.trips.name] = self._trips(inner, within)
+            return scopes[i]
+
+        for step in range(-high, trips - low):
+            for k, node in enumerate(loop.body):
+                yield from self._node(node, (*path, k), partial(scope_at, step), (*turn, step))
+        self.done[path] = before + trips
+
+    def _flat(self, loop: Loop, path: Path, counters: Counters, turn: Path) -> Iterator[Issue]:
+        """The steps of a flat loop (``pto/ir.py``) and of the loop in it."""
+        inside = loop.inner
+        inner = loop.body[inside]
+        assert isinstance(inner, Loop)
+        mine = any(r.core == self.core for r in all_rows(inner.body))
+        items = [(w, self._trips(inner, (*turn, w))) for w in range(self._trips(loop, turn))]
+        empty, full = ([x for x in items if bool(x[1]) == side] for side in (False, True))
+        positions: list[tuple[Counters, int]] = []
+        done = 0
+        for v, (w, n) in enumerate((*empty, *full)):
+            trips = n if mine else 1
+            item = {**counters, loop.index: w, loop.total: v}
+            if isinstance(inner.trips, Var):
+                item[inner.trips.name] = n
+            if not n:
+                scope = {**item, inner.total: done}
+                for k, row in enumerate(loop.body):
+                    if isinstance(row, Row) and row.core == self.core:
+                        yield (*path, k), row, scope
+                continue
+            for i in range(trips):
+                positions.append(({**item, inner.index: i, inner.total: done + i}, trips))
+            done += trips
+        low, high = loop.shifts
+
+        def at(step: int, row: Row, where: str) -> Counters | None:
+            """The counters of a row in a step, if it runs there."""
+            p = step + (high if OPS[row.op].kind == "scalar" and where == "front" else row.shift)
+            if row.core != self.core or not 0 <= p < len(positions):
+                return None
+            scope, trips = positions[p]
+            i = scope[inner.index]
+            runs = {"front": i == 0, "inside": True, "behind": i + 1 == trips}
+            return scope if runs[where] else None
+
+        for step in range(-high, len(positions) - low):
+            for k, node in enumerate(loop.body):
+                rows = node.body if isinstance(node, Loop) else (node,)
+                where = "front" if k < inside else "inside" if k == inside else "behind"
+                for j, row in enumerate(rows):
+                    assert isinstance(row, Row)
+                    found = at(step, row, where)
+                    if found is not None:
+                        yield (*path, k, j) if k == inside else (*path, k), row, found
+
+    def _trips(self, loop: Loop, turn: Path) -> int:
+        if not turn:
+            return len(self.lengths)
+        if self.exact and isinstance(loop.trips, Const):
+            return int(loop.trips.value)
+        return self.lengths[sum(turn) % len(self.lengths)]
+
+
+def _taken(
+    test: Expr, wanted: bool, scope_at: Callable[[int], Counters | None], shift: int
+) -> Counters | None:
+    """The counters of a row behind a branch, if the branch goes its way for them."""
+    scope = scope_at(shift)
+    if scope is None or bool(evaluate(test, scope.__getitem__)) != wanted:
+        return None
+    return scope

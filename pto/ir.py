@@ -15,7 +15,8 @@ buffer slot, which events to wait for and to set.  ``pto/text.py`` prints and pa
     event    ::= 'event' core name pipe '->' pipe 'id' int {int}
     note     ::= 'note' text
     block    ::= {row | loop | branch}                              (indented by two)
-    loop     ::= 'for' name [',' name] 'in' '0' '..' expr ':' {carry} block ['yield' ref {',' ref}]
+    loop     ::= 'for' name [',' name] 'in' '0' '..' expr ['flat'] ':' {carry} block
+                 ['yield' ref {',' ref}]
     carry    ::= 'carry' name ':' tile 'from' ref 'last' name
     branch   ::= 'if' expr ':' block ['else' ':' block]
     row      ::= [core shift pipe] statement ['|' 'wait' flag {flag}] ['|' 'set' flag {flag}]
@@ -38,6 +39,15 @@ Meaning of the scheduled form:
   steps ``t = -max(s) .. n - 1 - min(s)`` (the extremes over all rows of the loop), and in step
   ``t`` the row runs for its own iteration ``i = t + s`` if ``0 <= i < n``, else not at all.
   Inside the row ``i`` and ``u``, and every scalar read in the loop, are those of its own iteration.
+* A ``flat`` loop holds rows and one innermost loop, whose steps run on from one item, that is one
+  iteration of the flat loop, to the next without a gap.  First each item whose inner loop is empty
+  runs by itself, in order, all its rows in the order written.  Then every other item has one
+  *position* per iteration of the inner loop (one, on a core without rows there), counted over all
+  items, and a row with shift ``s`` runs in step ``t`` for position ``t + s``: a row of the inner
+  loop for its iteration there, a row in front of it if the position is the first of its item, a row
+  behind it if it is the last.  In each step the rows run in the order written; scalar rows run when
+  their item is first met.  ``for w, turn in .. flat``: ``turn`` counts the items in the order in which
+  they run; ``u`` of the inner loop is known in front of it, as that of the first position.
 * ``b[e]`` is slot ``e mod depth`` of buffer ``b``; event ``x.full[e]`` is id number ``e mod count``.
 * A view dimension ``start:+size<valid`` takes ``size`` elements from ``start``, of which the first
   ``valid`` (clamped to 0 .. size) exist; a load fills the others with zero, a store skips them.
@@ -288,13 +298,20 @@ class Loop:
     total: str = ""
     carry: tuple[Carry, ...] = ()
     result: tuple[Ref, ...] = ()
+    flat: bool = False
     loc: Loc | None = field(default=None, compare=False, repr=False)
 
     @property
     def shifts(self) -> tuple[int, int]:
-        """(lowest, highest) shift of the rows that belong to this loop itself."""
-        found = [r.shift for r in own_rows(self.body)] or [0]
+        """(lowest, highest) shift of the rows that belong to this loop itself; of a flat loop, of
+        all rows in it."""
+        found = [r.shift for r in (all_rows if self.flat else own_rows)(self.body)] or [0]
         return min(found), max(found)
+
+    @property
+    def inner(self) -> int:
+        """Where in the body of a flat loop its inner loop stands."""
+        return next(k for k, n in enumerate(self.body) if isinstance(n, Loop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +348,41 @@ def all_rows(block: Block) -> Iterator[Row]:
         else:
             yield from all_rows(node.then)
             yield from all_rows(node.orelse)
+
+
+def one_by_one(block: Block) -> Block:
+    """The same rows with flat loops as plain ones: each item ends before the next one starts.
+
+    The values are the same, because every row still runs once per position, items and iterations
+    in order.  A tile that is handed from iteration to iteration keeps its slot by ``i``, not ``u``.
+    """
+    return tuple(_plain(n) if isinstance(n, Loop) and n.flat else n for n in block)
+
+
+def _plain(loop: Loop) -> Loop:
+    inner = loop.body[loop.inner]
+    assert isinstance(inner, Loop)
+    outside = tuple(n for n in loop.body if isinstance(n, Row))
+    refs = [x for r in outside for x in (r.out, *r.args) if isinstance(x, Ref) and x.index]
+    handed = {x.name for x in refs if inner.total in names_in(x.index or Const(0))}
+
+    def by(values: dict[str, Expr]) -> Callable[[Row], Row]:
+        def ref(x: Operand | Output | None) -> Operand | Output | None:
+            if isinstance(x, Ref) and x.name in handed and x.index is not None:
+                return replace(x, index=substitute(x.index, values))
+            return x
+
+        return lambda r: replace(r, out=ref(r.out), args=tuple(map(ref, r.args)))  # type: ignore[arg-type]
+
+    within = by({inner.total: Var(inner.index)})
+    first = by({inner.total: Const(0)})
+    body = [
+        replace(first(n), shift=0)
+        if isinstance(n, Row)
+        else replace(inner, body=map_rows(inner.body, within))
+        for n in loop.body
+    ]
+    return replace(loop, flat=False, body=tuple(body))
 
 
 def map_rows(block: Block, f: Callable[[Row], Row | tuple[Row, ...]]) -> Block:

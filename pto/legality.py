@@ -124,6 +124,21 @@ def whole_count(loop: Loop) -> None:
         raise LegalityError(f"a loop cannot run {loop.trips.value} times", loop.loc)
 
 
+def flat_nest(loop: Loop) -> None:
+    """Raises LegalityError unless a flat loop holds rows and one loop of rows, scalars in front."""
+    inner = [n for n in loop.body if isinstance(n, Loop)]
+    rows = [n for n in loop.body if isinstance(n, Row)]
+    if len(inner) != 1 or len(rows) + 1 != len(loop.body):
+        raise LegalityError("a flat loop holds rows and one loop", loop.loc)
+    if not all(isinstance(n, Row) for n in inner[0].body):
+        raise LegalityError("the loop in a flat loop holds rows only", inner[0].loc)
+    for row in rows:
+        if OPS[row.op].kind == "scalar" and (row.shift or row in loop.body[loop.inner :]):
+            raise LegalityError(
+                "a scalar of a flat loop stands in front of the loop in it, at shift 0", row.loc
+            )
+
+
 class _Checker:
     """Walks the tree with the names known so far."""
 
@@ -150,7 +165,7 @@ class _Checker:
         whole_count(loop)
         self.expr(loop.trips, loop.loc)
         self.scalars |= {loop.index, loop.total} - {""}
-        self.block(in_own_order(loop.body))
+        self.block(loop.body if loop.flat else in_own_order(loop.body))
 
     def row(self, row: Row) -> None:
         raise NotImplementedError
@@ -330,8 +345,9 @@ class _Scheduled(_Checker):
                 if pipe not in PIPES_OF.get(e.core, ()):
                     raise LegalityError(f"event '{e.name}': the {e.core} core has no pipe {pipe}")
 
-    def block(self, block: Block) -> None:
-        for place in sorted(_places(block, self.tests), key=lambda p: -p.shift):
+    def block(self, block: Block, as_written: bool = False) -> None:
+        places = list(_places(block, self.tests))
+        for place in places if as_written else sorted(places, key=lambda p: -p.shift):
             self.tests = place.tests
             for core in _cores(place.node):
                 self.core = core
@@ -341,9 +357,9 @@ class _Scheduled(_Checker):
                 self.core = place.node.core
                 self.row(place.node)
             else:
-                self.loop(place.node)
+                self.loop(place.node, as_written)
 
-    def loop(self, loop: Loop) -> None:
+    def loop(self, loop: Loop, beside: bool = False) -> None:
         whole_count(loop)
         outside, tests = {c: dict(self.known[c]) for c in CORES}, self.tests
         for core in _cores(loop):
@@ -351,15 +367,23 @@ class _Scheduled(_Checker):
             self.expr(loop.trips, loop.loc)
         for core in CORES:
             for name in filter(None, (loop.index, loop.total)):
-                self.define(core, name, loop.loc)
+                if not (beside and name == loop.total):  # known outside already
+                    self.define(core, name, loop.loc)
+        if loop.flat:
+            flat_nest(loop)
         low, high = loop.shifts
         if not low <= 0 <= high and any(isinstance(p.node, Loop) for p in _places(loop.body, ())):
             raise LegalityError(
                 "a loop inside runs at shift 0, all rows beside it at others", loop.loc
             )
         self.loops += 1
+        if loop.flat:
+            inner = loop.body[loop.inner]
+            assert isinstance(inner, Loop)
+            for core in CORES:
+                self.known[core][inner.total] = (tests,)
         self.tests = (*tests, (-self.loops, True))  # no branch inside is one of those outside
-        self.block(loop.body)
+        self.block(loop.body, loop.flat)
         self.known, self.tests = outside, tests
 
     def define(self, core: str, name: str, loc: Loc | None) -> None:

@@ -247,6 +247,7 @@ class Parser:
             raise x.fail("a loop starts at 0", "shift the index inside the body")
         x.expect("..")
         trips = self.expression(x)
+        flat = x.accept("flat")
         x.expect(":")
         x.end()
         self.at += 1
@@ -270,7 +271,8 @@ class Parser:
         if len(result) != len(carry):
             x.at = 1
             raise x.fail(f"the loop carries {len(carry)}, but yields {len(result)}")
-        return Loop(index, trips, body, total, tuple(carry), result, Loc(x.file, x.number))
+        loc = Loc(x.file, x.number)
+        return Loop(index, trips, body, total, tuple(carry), result, flat, loc)
 
     def carry(self, x: Line) -> Carry:
         x.expect("carry")

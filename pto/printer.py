@@ -162,7 +162,7 @@ def block_lines(block: Block, kernel: Kernel, depth: int) -> list[str]:
             lines += row_lines(node, kernel, indent)
         elif isinstance(node, Loop):
             names = node.index + (f", {node.total}" if node.total else "")
-            add(f"for {names} in 0 .. {expr(node.trips)}:")
+            add(f"for {names} in 0 .. {expr(node.trips)}{' flat' * node.flat}:")
             for c in node.carry:
                 add(f"  carry {c.name}: {c.type} from {operand(c.init, kernel)} last {c.last}")
             lines += block_lines(node.body, kernel, depth + 1)

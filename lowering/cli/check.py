@@ -27,6 +27,7 @@ from pto import ir
 from pto.errors import InputError, PtoError
 
 EACH = "each"
+LOOKAHEADS = (1, 2, 3)
 
 
 def check(args: argparse.Namespace) -> int:
@@ -98,11 +99,11 @@ def _check_all(args: argparse.Namespace, kernel: ir.Kernel) -> int:
     if is_scheduled(kernel):
         raise InputError(f"{args.kernel} is scheduled already; --all has nothing to choose from")
     with progress(f"proving the schedules of {kernel.name}"):
-        lines = [_line(kernel, name, ahead) for name in NAMED for ahead in (1, 2)]
+        lines = [_line(kernel, name, ahead) for name in NAMED for ahead in LOOKAHEADS]
     if args.json:
         print_json(lines)
     else:
-        print(f"{kernel.name}, every schedule at lookahead 1 and 2")
+        print(f"{kernel.name}, every schedule at lookahead {LOOKAHEADS[0]} to {LOOKAHEADS[-1]}")
         for line in lines:
             print(f"  {line['schedule']:9} lookahead {line['lookahead']}  {_verdict(line)}")
     return GOOD if all(line["proven"] for line in lines) else FAILED
@@ -171,7 +172,7 @@ def _still(proof: Proof) -> str:
 def check_arguments(command: Parser) -> None:
     kernel_arguments(command)
     command.add_argument(
-        "--all", action="store_true", help="every named schedule, lookahead 1 and 2"
+        "--all", action="store_true", help="every named schedule, lookahead 1 to 3"
     )
     command.add_argument(
         "--assume",

@@ -21,14 +21,17 @@ GOOD, FAILED, USAGE = 0, 1, 2
 EXECUTORS = ("sequential", "numpy", "adversarial", "jax", "native", "pto-isa")
 RUNTIMES = ("simpler",)
 LOAD_AT = ("first", "after_move", "after_push")
+MOVES = ("early", "late")
 OPTION_FLAGS = (
     "lookahead",
     "prefetch",
     "load_at",
+    "moves",
     "drain",
     "local_depth",
     "l0_depth",
     "fifo_depth",
+    "flat",
 )
 
 # ---------------------------------------------------------------------------------- schedules
@@ -136,10 +139,13 @@ def schedule_arguments(command: Parser) -> None:
     add("--lookahead", type=int, metavar="N", help="steps the first stage of a core runs ahead")
     add("--prefetch", type=int, metavar="N", help="steps a load runs ahead of its use")
     add("--load-at", type=one_of(LOAD_AT), metavar="WHERE", help=f"of a load: {', '.join(LOAD_AT)}")
+    add("--moves", type=one_of(MOVES), metavar="WHEN", help=f"L1 to L0: {', '.join(MOVES)}")
     add("--drain", action=argparse.BooleanOptionalAction, help="drain FIX before every record")
     add("--local-depth", type=int, metavar="N", help="ring slots in L1 and UB")
     add("--l0-depth", type=int, metavar="N", help="ring slots in L0")
     add("--fifo-depth", type=int, metavar="N", help="ring slots in GM (0: as many as needed)")
+    overlap = "start a work item while the one before it ends"
+    add("--flat", action=argparse.BooleanOptionalAction, help=overlap)
 
 
 def case_arguments(command: Parser) -> None:
