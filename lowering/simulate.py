@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from math import ceil
+from math import ceil, inf
 from operator import attrgetter, itemgetter
 
 from lowering.costs import Cost, cost_of
@@ -82,6 +82,9 @@ class Setup:
     bandwidth: Bandwidth = Bandwidth()
 
 
+DEFAULT = Setup()
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """One row in one iteration: where it ran, from when to when, and what it waited for.
@@ -111,9 +114,13 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Cycles of one unit: when it had something to do, and why it had not, in time."""
+    """Cycles of one unit: with something to do, and in time why it had nothing.
+
+    ``work``: of ``busy`` what its rows take in whatever order, with the memory to themselves.
+    """
 
     busy: int
+    work: int
     stalls: tuple[Stall, ...]
 
     @property
@@ -207,7 +214,7 @@ def costs_named(kernel: Kernel, name: str) -> Costs:
     return tables[name or next(iter(tables))]
 
 
-def simulate(kernel: Kernel, blocks: Sequence[int], setup: Setup = Setup()) -> Timing:
+def simulate(kernel: Kernel, blocks: Sequence[int], setup: Setup = DEFAULT) -> Timing:
     """One hardware block that works through one item per entry of ``blocks``.
 
     ``blocks``: the trip count of the inner loops in each work item.
@@ -215,7 +222,9 @@ def simulate(kernel: Kernel, blocks: Sequence[int], setup: Setup = Setup()) -> T
     Raises:
         InputError: the program stands still.
     """
-    return _Machine(kernel, tuple(blocks), setup).run()
+    machine = Machine(kernel, blocks, setup)
+    machine.run()
+    return machine.timing()
 
 
 # ------------------------------------------------------------------------------------- the machine
@@ -236,7 +245,7 @@ class _Pipe:
     and ``tell``, which say whether they are through.
     """
 
-    def __init__(self, machine: _Machine, scalar: _Scalar, name: str) -> None:
+    def __init__(self, machine: Machine, scalar: _Scalar, name: str) -> None:
         self.machine, self.scalar, self.name = machine, scalar, name
         self.queue: deque[tuple[Moment, str, Callable[[], bool]]] = deque()
         self.entered = 0
@@ -246,7 +255,7 @@ class _Pipe:
         self.ready: Moment = (0, -1)  # the order of the pipe lets the next op start
         self.done: Moment = (0, -1)  # everything before is complete
         self.waits: list[tuple[int, int, str]] = []  # since the op before
-        self.busy = 0
+        self.busy, self.work = 0, 0
         self.stalls: list[Stall] = []
 
     def put(self, at: Moment, why: str, act: Callable[[], bool]) -> None:
@@ -286,9 +295,13 @@ class _Pipe:
             start, after, why = *self.ready, ORDER
         end = start + cost.latency
         if cost.tensor_bytes:
-            end = self.machine.setup.bandwidth.end(start, cost.latency, cost.tensor_bytes)
+            end = self.machine.bandwidth.end(start, cost.latency, cost.tensor_bytes)
+            if end > self.machine.horizon:
+                self.machine.refused = min(self.machine.refused, end)
+                return False
         self._stood_still()
         self.busy += max(0, end - max(start, self.done[0]))
+        self.work += cost.occupies
         number = len(self.machine.spans)
         self.machine.spans.append(Span(self.name, row, scope, start, end, after, why))
         self.machine.tensor_bytes += cost.tensor_bytes
@@ -319,13 +332,13 @@ class _Pipe:
     def finish(self, makespan: int) -> Usage:
         self._stood_still()
         self._stall(max(self.front[0], self.done[0]), makespan, END)
-        return Usage(self.busy, tuple(self.stalls))
+        return Usage(self.busy, self.work, tuple(self.stalls))
 
 
 class _Scalar:
     """The scalar unit of one core: walks its rows and fills the queues."""
 
-    def __init__(self, machine: _Machine, core: int, pipes: Sequence[str]) -> None:
+    def __init__(self, machine: Machine, core: int, pipes: Sequence[str]) -> None:
         self.machine, self.core, self.name = machine, core, machine.names[core]
         self.peers = range(1, len(machine.names)) if core == 0 else (0,)
         self.pipes = {p: _Pipe(machine, self, f"{self.name} {p}") for p in pipes}
@@ -468,7 +481,7 @@ class _Scalar:
     def finish(self, makespan: int) -> Usage:
         if makespan > self.now[0]:
             self.stalls.append(Stall(self.now[0], makespan, END))
-        return Usage(self.busy, tuple(self.stalls))
+        return Usage(self.busy, self.busy, tuple(self.stalls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,11 +494,15 @@ class _Plan:
     sets: tuple[tuple[Event, Expr | None], ...]
 
 
-class _Machine:
-    """One hardware block: the cube and the vector lanes, and what they share."""
+class Machine:
+    """One hardware block: the cube and the vector lanes, and what they share.
 
-    def __init__(self, kernel: Kernel, blocks: tuple[int, ...], setup: Setup) -> None:
-        self.kernel, self.blocks, self.setup = kernel, blocks, setup
+    ``run`` stops in front of a transfer of a tensor that would end behind ``horizon``, because how
+    much of the memory it has until then is not known yet; ``bandwidth`` may change between runs.
+    """
+
+    def __init__(self, kernel: Kernel, blocks: Sequence[int], setup: Setup) -> None:
+        self.kernel, self.blocks, self.setup = kernel, tuple(blocks), setup
         target = TARGETS[kernel.target]
         self.costs = costs_named(kernel, setup.costs)
         self.depth = setup.queue_depth or self.costs.queue_depth
@@ -496,11 +513,13 @@ class _Machine:
         }
         self.flags: defaultdict[tuple[int, str, str, int], Box] = defaultdict(deque)
         self.signals: defaultdict[tuple[str, bool, int, int], Box] = defaultdict(deque)
+        self.bandwidth, self.horizon, self.refused = setup.bandwidth, inf, inf
         self.spans: list[Span] = []
         self.tensor_bytes = 0
         self.plans: dict[int, _Plan] = {}
         self.moves = 0
         self.scalars = [_Scalar(self, k, _pipes(kernel, k)) for k in range(len(self.names))]
+        self.pipes = [p for s in self.scalars for p in s.pipes.values()]
 
     def plan(self, row: Row) -> _Plan:
         found = self.plans.get(id(row))
@@ -521,35 +540,33 @@ class _Machine:
         for receiver in receivers:
             self.signals[fifo, free, sender, receiver].append(arrives)
 
-    def run(self) -> Timing:
-        pipes = [p for s in self.scalars for p in s.pipes.values()]
-        seen = -1
+    def run(self, horizon: float = inf) -> float:
+        """Goes on as far as possible; the end of the first transfer behind ``horizon``, or inf."""
+        self.horizon, seen = horizon, -1
         while seen != self.moves:
-            seen = self.moves
+            seen, self.refused = self.moves, inf
             for s in self.scalars:
                 s.run()
                 for p in s.pipes.values():
                     p.run()
-        stuck = [s.name for s in self.scalars if not s.over] + [p.name for p in pipes if p.queue]
+        return self.refused
+
+    def timing(self) -> Timing:
+        """The result of a run to the end."""
+        stuck = [s.name for s in self.scalars if not s.over]
+        stuck += [p.name for p in self.pipes if p.queue]
         if stuck:
             raise InputError(
                 f"the program stands still: {', '.join(stuck)} wait forever", hint="pto check"
             )
-        ends = [s.now for s in self.scalars] + [latest(p.front, p.done) for p in pipes]
+        ends = [s.now for s in self.scalars] + [latest(p.front, p.done) for p in self.pipes]
         makespan = latest(ends)[0]
         usage = {}
         for s in self.scalars:
             usage[f"{s.name} S"] = s.finish(makespan)
             usage |= {p.name: p.finish(makespan) for p in s.pipes.values()}
-        return Timing(
-            self.kernel,
-            self.setup,
-            self.blocks,
-            makespan,
-            usage,
-            tuple(self.spans),
-            self.tensor_bytes,
-        )
+        spans, moved = tuple(self.spans), self.tensor_bytes
+        return Timing(self.kernel, self.setup, self.blocks, makespan, usage, spans, moved)
 
 
 def _pipes(kernel: Kernel, core: int) -> list[str]:
