@@ -17,6 +17,7 @@ from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from lowering.svg import GREY, INK, MONO, document, element, label
 from lowering.timeline import Box, Lane, lanes, place, races
 from lowering.window import BEHIND, IN_FRONT, Mark, Moment
 from pto.printer import WIDTH
@@ -158,10 +159,8 @@ BOX, BETWEEN, RAIL = 58, 76, 92
 LEFT, TOP, LEAST_WIDTH, LEAST_BOX, ARRIVAL = 92, 100, 760, 72, 38
 """Margins; least width of the drawing and of a box; where in a box a missing edge arrives."""
 
-RED, PALE, GREY, INK = "#c81e1e", "#fdeaea", "#7b8794", "#1f2933"
+RED, PALE = "#c81e1e", "#fdeaea"
 DONE, OPEN = "#dfe4e9", "#ffffff"
-SANS = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
-MONO = "Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 VERBS = {"RAW": ("writes", "reads"), "WAR": ("reads", "writes"), "WAW": ("writes", "writes")}
 DASHED = {"stroke_dasharray": "6 4", "stroke_width": 2}
 
@@ -169,9 +168,9 @@ DASHED = {"stroke_dasharray": "6 4", "stroke_width": 2}
 def html(proof: Proof) -> str:
     """The report with the SVG of the first violations in place of their text pictures."""
     drawn = pictured(proof.violations)
-    parts = [_tag("pre", escape(proof.message))]
+    parts = [element("pre", escape(proof.message))]
     for v in proof.violations:
-        parts.append(_tag("pre", escape(v.report(drawn=False))))
+        parts.append(element("pre", escape(v.report(drawn=False))))
         parts += [svg(v)] if v in drawn else []
     return "\n".join(parts)
 
@@ -179,20 +178,6 @@ def html(proof: Proof) -> str:
 def svg(v: Violation) -> str:
     """The window as a self-contained SVG; '' if there is nothing to draw."""
     return Drawing(v).svg() if v.window else ""
-
-
-def _tag(name: str, content: str = "", /, **attributes: object) -> str:
-    """An element; numbers with one decimal, so that the same drawing is the same text."""
-    said = "".join(f' {k.replace("_", "-")}="{_value(v)}"' for k, v in attributes.items())
-    return f"<{name}{said}>{content}</{name}>" if content else f"<{name}{said}/>"
-
-
-def _value(v: object) -> str:
-    return f"{v:.1f}".removesuffix(".0") if isinstance(v, float) else escape(str(v))
-
-
-def _text(x: float, y: float, words: str, size: int, fill: str, /, **more: object) -> str:
-    return _tag("text", escape(words), x=x, y=y, font_size=size, fill=fill, **more)
 
 
 class Drawing:
@@ -211,9 +196,7 @@ class Drawing:
 
     def svg(self) -> str:
         """The whole file."""
-        width, height = round(self.width), round(self.height)
         parts = [
-            _tag("rect", width=width, height=height, fill="#ffffff"),
             *self.heading(),
             *self.collision(),
             *self.lanes(),
@@ -222,16 +205,7 @@ class Drawing:
             *self.missing(),
             *self.footer(),
         ]
-        return _tag(
-            "svg",
-            "\n" + "\n".join(parts) + "\n",
-            xmlns="http://www.w3.org/2000/svg",
-            viewBox=f"0 0 {width} {height}",
-            width=width,
-            height=height,
-            style="max-width:100%;height:auto",
-            font_family=SANS,
-        )
+        return document(round(self.width), round(self.height), parts)
 
     # places
 
@@ -263,8 +237,8 @@ class Drawing:
         trips = f"smallest failing trip counts {list(v.trips)}"
         still = ", ".join(f"{name} = {value}" for name, value in _still(v))
         facts = "; ".join(x for x in (v.buffer + memory, trips, still) if x)
-        yield _text(20, 28, f"{v.kind}: {v.text}", 15, INK, font_weight="bold")
-        yield _text(20, 49, facts, 12, GREY)
+        yield label(20, 28, f"{v.kind}: {v.text}", 15, INK, font_weight="bold")
+        yield label(20, 49, facts, 12, GREY)
 
     def collision(self) -> Iterator[str]:
         """The time in which both accesses run."""
@@ -272,39 +246,39 @@ class Drawing:
             first, second = self.roles["first"], self.roles["second"]
             start, end = second.x, min(first.right, second.right)
             height = self.bottom - TOP + 34
-            yield _tag("rect", x=start, y=TOP - 22, width=end - start, height=height, fill=PALE)
+            yield element("rect", x=start, y=TOP - 22, width=end - start, height=height, fill=PALE)
             y = TOP - 27 if len(self.across) > 1 else self.bottom + 26
             words = "both may run here"
-            yield _text((start + end) / 2, y, words, 11, RED, text_anchor="middle")
+            yield label((start + end) / 2, y, words, 11, RED, text_anchor="middle")
 
     def lanes(self) -> Iterator[str]:
         """The pipes, each a line of time."""
         for k, (core, pipe) in enumerate(self.across):
             y = TOP + k * (BOX + BETWEEN) + BOX / 2
-            yield _tag("line", x1=LEFT - 14, y1=y, x2=self.end, y2=y, stroke="#cbd2d9")
-            yield _text(20, y - 3, core, 12, GREY)
-            yield _text(20, y + 13, pipe, 14, INK, font_weight="bold")
+            yield element("line", x1=LEFT - 14, y1=y, x2=self.end, y2=y, stroke="#cbd2d9")
+            yield label(20, y - 3, core, 12, GREY)
+            yield label(20, y + 13, pipe, 14, INK, font_weight="bold")
 
     def box(self, b: Box) -> Iterator[str]:
         """A row; or, dashed, one that is missing."""
         m, middle = b.what, self.middle(b)
         frame = {"x": b.x, "y": self.top(b), "width": b.width, "height": BOX, "rx": 5}
         if isinstance(m, Mark):
-            yield _tag("rect", **frame, fill=OPEN, stroke=RED, **DASHED)
-            yield _text(b.x + 9, middle + 4, m.text, 11, RED, font_family=MONO)
+            yield element("rect", **frame, fill=OPEN, stroke=RED, **DASHED)
+            yield label(b.x + 9, middle + 4, m.text, 11, RED, font_family=MONO)
             return
         fill = "#fbd5d5" if m.role else DONE if m.known else OPEN
         stroke = {"stroke": RED, "stroke_width": 2} if m.role else {"stroke": GREY}
-        yield _tag("rect", _tag("title", escape(_told(m))), **frame, fill=fill, **stroke)
+        yield element("rect", element("title", escape(_told(m))), **frame, fill=fill, **stroke)
         lines = self.lines(m)
         for k, line in enumerate(lines):
             y = middle + 4 + LINE * (k - (len(lines) - 1) / 2)
-            yield _text(b.x + 9, y, line, 11, INK, font_family=MONO)
+            yield label(b.x + 9, y, line, 11, INK, font_family=MONO)
         if m.role:
             y = self.top(b) + (BOX + 16 if b.lane else -7)
-            yield _text(b.x + 1, y, self.caption(m), 12, RED, font_weight="bold")
+            yield label(b.x + 1, y, self.caption(m), 12, RED, font_weight="bold")
         if m.skipped:
-            yield _text(b.x - 12, middle - 6, _left_out(m), 11, GREY, text_anchor="end")
+            yield label(b.x - 12, middle - 6, _left_out(m), 11, GREY, text_anchor="end")
 
     def caption(self, m: Moment) -> str:
         """What the access does."""
@@ -324,7 +298,7 @@ class Drawing:
                     BOX + 19 + 12 * k if self.rows[n][1].lane > b.lane else -11 - 12 * k
                 )
                 at = {"font_family": MONO, "text_anchor": "end"}
-                yield _text(b.x + 5, y, names, 11, GREY, **at)
+                yield label(b.x + 5, y, names, 11, GREY, **at)
 
     def arrow(self, a: Box, b: Box, colour: str, /, **more: object) -> Iterator[str]:
         """From the end of ``a`` to the start of ``b``."""
@@ -340,8 +314,10 @@ class Drawing:
             bends = f"{x1:.0f} {y1 + bend:.0f} {x2:.0f} {y2 - bend:.0f}"
             path = f"M{x1:.0f} {y1:.0f}C{bends} {x2:.0f} {y2:.0f}"
             head = f"-4 0 4 0 0 {7 * down}"
-        yield _tag("path", d=path, fill="none", stroke=colour, **more)
-        yield _tag("polygon", points=head, fill=colour, transform=f"translate({x2:.0f} {y2:.0f})")
+        yield element("path", d=path, fill="none", stroke=colour, **more)
+        yield element(
+            "polygon", points=head, fill=colour, transform=f"translate({x2:.0f} {y2:.0f})"
+        )
 
     def missing(self) -> Iterator[str]:
         """The edge that is not there."""
@@ -359,27 +335,29 @@ class Drawing:
             yield from self.arrow(first, second, RED, **DASHED)
             y1, y2 = self.middle(first) + down * (BOX / 2), self.middle(second) - down * (BOX / 2)
             at = first.right - 19, y1 + (16 if down > 0 else -8)
-            yield _text(*at, set_.text, 12, RED, text_anchor="end", **bold)
+            yield label(*at, set_.text, 12, RED, text_anchor="end", **bold)
             at = second.x + ARRIVAL + 8, y2 - (9 if down > 0 else -16)
-            yield _text(*at, wait.text, 12, RED, **bold)
+            yield label(*at, wait.text, 12, RED, **bold)
         for mark in self.v.marks[:1] if len(self.v.marks) == 1 else ():
             x = second.x - 9
-            yield _tag("line", x1=x, y1=TOP - 20, x2=x, y2=self.bottom + 12, stroke=RED, **DASHED)
-            yield _text(x, TOP - 26, mark.text, 12, RED, text_anchor="middle", **bold)
+            yield element(
+                "line", x1=x, y1=TOP - 20, x2=x, y2=self.bottom + 12, stroke=RED, **DASHED
+            )
+            yield label(x, TOP - 26, mark.text, 12, RED, text_anchor="middle", **bold)
 
     def footer(self) -> Iterator[str]:
         """What is missing in words, and what the colours say."""
         y = self.bottom + 48
         for k, note in enumerate(self.notes):
-            yield _text(20, y + 17 * k, note, 12, RED)
+            yield label(20, y + 17 * k, note, 12, RED)
         y += 17 * len(self.notes)
         shown = "One timing of many" if races(self.v) else "Rows as issued"
         words = f"{shown}, time to the right."
         if any(m.known for m, _ in self.rows.values()):
             start = "the second red one starts" if self.v.second else "the kernel ends"
-            yield _tag("rect", x=20, y=y - 9, width=14, height=10, fill=DONE, stroke=GREY)
+            yield element("rect", x=20, y=y - 9, width=14, height=10, fill=DONE, stroke=GREY)
             words = f"complete when {start}; what is white may not be.  {words}"
-        yield _text(40 if words[0] == "c" else 20, y, words, 11, GREY)
+        yield label(40 if words[0] == "c" else 20, y, words, 11, GREY)
 
 
 def _halves(row: str) -> list[str]:
