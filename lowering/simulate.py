@@ -26,7 +26,7 @@ from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from math import ceil, inf
 from operator import attrgetter, itemgetter
@@ -35,9 +35,25 @@ from lowering.costs import Cost, cost_of
 from lowering.target import TARGETS, Costs
 from lowering.unroll import Counters, issued
 from pto.errors import InputError
-from pto.ir import Event, Expr, Flag, Kernel, Queue, Row, Word, all_rows, evaluate
+from pto.ir import (
+    Block,
+    Event,
+    Expr,
+    Flag,
+    Kernel,
+    Loop,
+    Number,
+    Queue,
+    Row,
+    Word,
+    all_rows,
+    evaluate,
+)
 from pto.ops import OPS
 from pto.text import statement
+
+LANE = "vector0"
+"""The vector lane that is shown for all of them."""
 
 START, ISSUE, ORDER, END = "start", "issue", "order of the pipe", "end"
 """Causes that are no event, FIFO, drain, barrier or queue: nothing was waited for, the scalar unit,
@@ -176,6 +192,32 @@ class Timing:
     def seconds(self, cycles: float) -> float:
         return cycles / self.costs.clock_hz
 
+    @property
+    def shown(self) -> dict[str, str]:
+        """The units that have work, by the names to show: the vector lanes do the same at the same
+        time, so that the first stands for all."""
+        units = [u for u in self.pipes if self.pipes[u].busy and u.startswith(("cube", LANE))]
+        return {shown(u): u for u in units}
+
+    @property
+    def work_items(self) -> str:
+        """The trip counts in words."""
+        n, counts = len(self.blocks), [str(b) for b in self.blocks]
+        items = f"{n} work item{'s' * (n != 1)}"
+        if all(len(loops) < 2 for loops in self._loops.values()):
+            return items
+        same = counts[:1] if len(set(counts)) == 1 else counts
+        shown = ", ".join(same if len(same) <= 8 else [*same[:7], "..."])
+        return f"{items} of {shown} block{'s' * (shown != '1')}"
+
+    def iteration(self, span: Span) -> dict[str, Number]:
+        """The counters of the loops around a row, from the outermost in."""
+        return {name: span.scope[name] for name in self._loops[id(span.row)]}
+
+    @cached_property
+    def _loops(self) -> dict[int, tuple[str, ...]]:
+        return dict(_loops_around(self.kernel.body, ()))
+
     def critical(self) -> list[Span]:
         """The chain of rows that the makespan consists of, in time."""
         if not self.spans:
@@ -198,6 +240,21 @@ class Timing:
             found.setdefault(key, []).append((end - before, s.start - before))
         steps = [Step(*key, len(v), *map(sum, zip(*v, strict=True))) for key, v in found.items()]
         return sorted(steps, key=lambda s: -s.cycles)
+
+
+def shown(unit: str) -> str:
+    return unit.replace(LANE, "vector")
+
+
+def _loops_around(block: Block, loops: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """By the identity of each row, the counters of its loops."""
+    for node in block:
+        if isinstance(node, Row):
+            yield id(node), loops
+        elif isinstance(node, Loop):
+            yield from _loops_around(node.body, (*loops, node.index))
+        else:
+            yield from _loops_around((*node.then, *node.orelse), loops)
 
 
 def costs_named(kernel: Kernel, name: str) -> Costs:
@@ -433,7 +490,7 @@ class _Scalar:
         if full >= 0:
             while len(pipe.left) <= full:
                 yield
-            self._reach(pipe.left[full], f"queue of {pipe.name.split()[1]} full")
+            self._reach(pipe.left[full], f"{pipe.name.split()[1]} queue full")
         self._spend(self.machine.costs.issue)
         pipe.put(self.now, self.why, act)
 

@@ -139,8 +139,7 @@ FITTED = replace(
 PUBLISHED = replace(
     FLAT,
     name="published",
-    about="as the public cost model counts: two bytes per accumulator element, one cycle per repeat "
-    "of a row reduction",
+    about="as published: two bytes per accumulator element, row reductions per repeat",
     accumulator_bytes=2,
     # COSTS.md, Compute: "row max 31+1, row sum 38+1 per repeat"; a repeat is 64 elements
     reduction=MappingProxyType(

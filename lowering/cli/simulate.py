@@ -1,0 +1,323 @@
+"""``pto simulate``: how long a schedule takes, and what every pipe waits for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lowering.cli.options import (
+    GOOD,
+    Parser,
+    kernel_arguments,
+    load_traced,
+    print_json,
+    scheduled,
+)
+from lowering.programs import is_scheduled
+from pto import ir
+from pto.errors import InputError
+
+if TYPE_CHECKING:
+    from lowering.launch import Launch
+    from lowering.simulate import Setup, Timing, Usage
+    from lowering.target import Costs
+
+Facts = dict[str, Any]
+
+ALL = "all"
+
+WIDTH, ROW, MOST_ROWS = 100, 38, 8
+"""Columns of the report and of a statement in it; rows of the critical path."""
+
+LATENCIES = (500, 1000)
+"""Nobody has measured the latency between the cores (COSTS.md, Compute): without --cross-core-latency
+these are reported beside 0."""
+
+
+def simulate(args: argparse.Namespace) -> int:
+    """``pto simulate``: the makespan of a schedule, what every pipe waits for, and a bound."""
+    from lowering.files import check_writable, write_all
+
+    _check_options(args)
+    for path in (args.trace, args.svg):
+        if path:
+            check_writable(path)
+    _, kernel = load_traced(args)
+    name = "as written" if is_scheduled(kernel) else args.schedule or "best"
+    report = (_launch if args.launch else _one_block)(args, scheduled(args, kernel))
+    files = {path: text.encode() for path, text in report.files.items()}
+    if files:
+        write_all(files)
+    if args.json:
+        print_json({"kernel": kernel.name, "schedule": name, **report.facts})
+    else:
+        print(f"{kernel.name}, schedule {name}: {report.title}")
+        print("\n".join(f"  {line}".rstrip() for line in report.lines))
+    for path in files:
+        print(f"wrote {path}", file=sys.stderr if args.json else sys.stdout)
+    return GOOD
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is told to a reader, to a machine, and what goes into files."""
+
+    title: str
+    lines: list[str]
+    facts: Facts
+    files: Mapping[Path, str] = field(default_factory=dict)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    if args.launch and (args.trace or args.svg):
+        raise InputError("--trace and --svg show one hardware block, --launch runs all of them")
+    if args.trace and args.trace == args.svg:
+        raise InputError(f"--trace and --svg both name {args.svg}")
+    if args.steps and not args.svg:
+        raise InputError("--steps says how much a picture shows", hint="--svg FILE --steps 8")
+
+
+def _items(args: argparse.Namespace) -> list[int]:
+    """The trip count of every work item: the list of --blocks, as often as --items needs it."""
+    blocks: list[int] = args.blocks
+    return [blocks[k % len(blocks)] for k in range(args.items or len(blocks))]
+
+
+def _setup(args: argparse.Namespace, latency: int) -> Setup:
+    from lowering.simulate import Setup
+
+    return Setup(args.costs or "", latency, args.queue_depth)
+
+
+def _setup_facts(setup: Setup, costs: Costs) -> Facts:
+    depth = setup.queue_depth or costs.queue_depth
+    return {
+        "costs": costs.name,
+        "latency": setup.latency,
+        "queue_depth": depth,
+        "clock_hz": costs.clock_hz,
+    }
+
+
+def _told_setup(setup: Setup, costs: Costs) -> Iterator[str]:
+    facts = _setup_facts(setup, costs)
+    yield f"costs {costs.name}: {costs.about}"
+    latency = f"latency between the cores {facts['latency']:,} cycles"
+    yield f"{latency}; queues of {facts['queue_depth']} entries"
+
+
+# ------------------------------------------------------------------------------ one hardware block
+
+
+def _one_block(args: argparse.Namespace, kernel: ir.Kernel) -> Report:
+    from lowering.progress import progress
+    from lowering.simulate import simulate
+
+    given, items = args.cross_core_latency, _items(args)
+    with progress(f"simulating {kernel.name}"):
+        timing = simulate(kernel, items, _setup(args, given or 0))
+        others = LATENCIES if given is None and kernel.fifos else ()
+        later = {c: simulate(kernel, items, _setup(args, c)).makespan for c in others}
+        by_latency = {timing.setup.latency: timing.makespan} | later
+    return Report(
+        timing.work_items,
+        list(_told(timing, later)),
+        _facts(timing, by_latency),
+        _files(args, timing),
+    )
+
+
+def _facts(timing: Timing, by_latency: Mapping[int, int]) -> Facts:
+    return {
+        **_setup_facts(timing.setup, timing.costs),
+        "blocks": timing.blocks,
+        "makespan_cycles": timing.makespan,
+        "bound_cycles": timing.bound,
+        "bound_pipe": timing.bound_pipe,
+        "seconds": timing.seconds(timing.makespan),
+        "makespan_cycles_by_latency": {str(c): n for c, n in by_latency.items()},
+        "tensor_bytes": timing.tensor_bytes,
+        "pipes": _pipes(timing),
+        "critical_path": [
+            {
+                "pipe": step.unit,
+                "row": step.text,
+                "waited_for": step.why,
+                "times": step.count,
+                "cycles": step.cycles,
+                "waited_cycles": step.waited,
+            }
+            for step in timing.critical_path()
+        ],
+    }
+
+
+def _pipes(timing: Timing) -> Facts:
+    return {name: {"busy": u.busy, "stall": u.stall} for name, u in timing.pipes.items()}
+
+
+def _files(args: argparse.Namespace, timing: Timing) -> dict[Path, str]:
+    files = {}
+    if args.trace:
+        from lowering.trace import trace
+
+        files[args.trace] = trace(timing)
+    if args.svg:
+        from lowering.gantt import STEPS, svg
+
+        files[args.svg] = svg(timing, None if args.steps == ALL else args.steps or STEPS)
+    return files
+
+
+def _told(timing: Timing, later: Mapping[int, int]) -> Iterator[str]:
+    from lowering.simulate import shown
+
+    yield from _told_setup(timing.setup, timing.costs)
+    yield ""
+    yield f"makespan {_time(timing, timing.makespan)}"
+    ratio = _ratio(timing.makespan, timing.bound)
+    yield f"bound    {_time(timing, timing.bound)}   {shown(timing.bound_pipe)}; {ratio}"
+    if later:
+        found = "; ".join(f"{c:,}: {cycles:,} cycles" for c, cycles in later.items())
+        yield f"makespan with a latency of {found}"
+    yield ""
+    yield f"{'':13}{'busy':>11}{'':10}stalls, in cycles"
+    for name, unit in timing.shown.items():
+        yield _usage(name, timing.pipes[unit], timing.makespan)
+    yield ""
+    yield f"{'critical path':{ROW + 13}}{'after':21}{'times':>6}{'cycles':>10}"
+    path = timing.critical_path()
+    for step in path[:MOST_ROWS]:
+        text, why = _clipped(step.text, ROW - 2), _clipped(step.why, 20)
+        share = _percent(step.cycles, timing.makespan)
+        counts = f"{step.count:6}{step.cycles:10,}{share}"
+        yield f"{shown(step.unit):13}{text:{ROW}}{why:21}{counts}"
+    if path[MOST_ROWS:]:
+        rest = sum(step.cycles for step in path[MOST_ROWS:])
+        what = f"{len(path) - MOST_ROWS} more"
+        yield f"{what:{ROW + 40}}{rest:10,}{_percent(rest, timing.makespan)}"
+
+
+def _usage(name: str, usage: Usage, makespan: int) -> str:
+    """One line: as many of the stalls as there is room for."""
+    line = f"{name:13}{usage.busy:11,}{_percent(usage.busy, makespan)}   "
+    told = [f"{cause} {cycles:,}" for cause, cycles in usage.stall.items()]
+    for k in range(len(told), -1, -1):
+        left = f", {len(told) - k} more" if k < len(told) else ""
+        if len(line + ", ".join(told[:k]) + left) <= WIDTH - 2:
+            return line + ", ".join(told[:k]) + left
+    return line
+
+
+def _time(result: Timing | Launch, cycles: int) -> str:
+    return f"{cycles:12,} cycles{result.seconds(cycles) * 1e6:12,.2f} us"
+
+
+def _ratio(makespan: int, bound: int) -> str:
+    return f"makespan / bound = {makespan / bound:.2f}" if bound else "nothing runs"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / max(whole, 1):6.1f} %"
+
+
+def _clipped(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+# ------------------------------------------------------------------------------------- a launch
+
+
+def _launch(args: argparse.Namespace, kernel: ir.Kernel) -> Report:
+    from lowering.launch import launch
+    from lowering.progress import progress
+
+    items = _items(args)
+    with progress(f"simulating {kernel.name} on all hardware blocks"):
+        found = launch(kernel, items, _setup(args, args.cross_core_latency or 0))
+    longest = max(found.timings.values(), key=lambda t: t.makespan)
+    title = f"{len(items)} work items on {len(found.dealt)} hardware blocks"
+    return Report(title, list(_told_launch(found)), _launch_facts(found, longest))
+
+
+def _launch_facts(found: Launch, longest: Timing) -> Facts:
+    ends = zip(found.dealt, found.ends, strict=True)
+    return {
+        **_setup_facts(found.setup, longest.costs),
+        "hbm_bytes_per_second": longest.costs.hbm_bytes_per_second,
+        "makespan_cycles": found.makespan,
+        "bound_cycles": found.bound,
+        "bound_pipe": found.bound_by,
+        "bounds_cycles": found.bounds,
+        "seconds": found.seconds(found.makespan),
+        "tensor_bytes": found.tensor_bytes,
+        "hardware_blocks": [{"blocks": blocks, "end_cycles": end} for blocks, end in ends],
+        "pipes": _pipes(longest),
+    }
+
+
+def _told_launch(found: Launch) -> Iterator[str]:
+    from lowering.launch import HBM
+    from lowering.simulate import shown
+
+    costs = next(iter(found.timings.values())).costs
+    yield from _told_setup(found.setup, costs)
+    yield f"HBM {costs.hbm_bytes_per_second / 1e12:.1f} TB/s, shared by the blocks that run"
+    yield ""
+    yield f"makespan {_time(found, found.makespan)}   {_ratio(found.makespan, found.bound)}"
+    for name, cycles in sorted(found.bounds.items(), key=lambda b: -b[1]):
+        busiest = "of the busiest block" if name != HBM else f"{found.tensor_bytes:,} bytes"
+        yield f"bound    {_time(found, cycles)}   {shown(name)}, {busiest}"
+    yield ""
+    yield f"{'hardware blocks':18}{'work items':>12}{'blocks in them':>16}{'end':>14}"
+    for items, timing in sorted(found.timings.items(), key=lambda x: -x[1].makespan):
+        count = found.dealt.count(items)
+        yield f"{count:15}{len(items):15}{sum(items):16}{timing.makespan:14,}"
+    idle = len(found.ends) * found.makespan - sum(found.ends)
+    yield f"idle at the end: {_percent(idle, len(found.ends) * found.makespan).strip()} of the launch"
+
+
+# ----------------------------------------------------------------------------------- arguments
+
+
+def _count(least: int) -> Callable[[str], int]:
+    """The type of an option that takes a whole number."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {least} up")
+        return int(text)
+
+    return number
+
+
+def _counts(text: str) -> list[int]:
+    return [_count(0)(part) for part in text.split(",")]
+
+
+def _steps(text: str) -> int | str:
+    return text if text == ALL else _count(1)(text)
+
+
+def simulate_arguments(command: Parser) -> None:
+    kernel_arguments(command)
+    add = command.add_argument
+    what = "trip count of the inner loop in each work item (default 64)"
+    add("--blocks", type=_counts, default=[64], metavar="N[,N...]", help=what)
+    add("--items", type=_count(1), metavar="M", help="work items: repeats --blocks up to this many")
+    what = "cycles from a FIFO signal to the other core (default: 0, 500 and 1000)"
+    add("--cross-core-latency", type=_count(0), metavar="C", help=what)
+    add("--costs", metavar="TABLE", help="flat (the default), fitted or published")
+    what = "entries that a pipe holds before the scalar unit stops"
+    add("--queue-depth", type=_count(1), metavar="N", help=what)
+    add("--launch", action="store_true", help="the items on all hardware blocks, one memory")
+    add("--trace", type=Path, metavar="FILE.json", help="for chrome://tracing or ui.perfetto.dev")
+    add("--svg", type=Path, metavar="FILE.svg", help="a lane per pipe, a box per row")
+    add(
+        "--steps", type=_steps, metavar="N|all", help="steps of the loop in the picture (default 4)"
+    )
+    add("--json", action="store_true", help="for machines")
