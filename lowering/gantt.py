@@ -207,7 +207,7 @@ class _Drawing:
             if name.split()[0] != core:
                 core = name.split()[0]
                 told = "vector (each lane)" if core == "vector" else core
-                yield label(14, y - 7, told, 12, INK, font_weight="bold")
+                yield label(14, y - 7, told, 12, INK, font_weight="bold", **HALO)
             middle = y + _height(unit) / 2 + 4
             share = f"{100 * usage.busy / max(self.timing.makespan, 1):.0f} %"
             yield label(14, middle, name.split()[1], 12, INK)

@@ -300,7 +300,13 @@ def _counts(text: str) -> list[int]:
 
 
 def _steps(text: str) -> int | str:
-    return text if text == ALL else _count(1)(text)
+    if text == ALL:
+        return text
+    try:
+        return _count(1)(text)
+    except argparse.ArgumentTypeError:
+        message = f"'{text}' is neither '{ALL}' nor a number from 1 up"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def simulate_arguments(command: Parser) -> None:
