@@ -14,6 +14,9 @@ from math import lcm
 from lowering.regions import INFINITE, Terms
 from pto.ir import Bin, Const, Expr, Var
 
+UNKNOWN = 1 << 60
+"""The trip count of a loop as long as it is not decided."""
+
 LETTERS = "iun"
 COMPARE: dict[str, Callable[[int], bool]] = {
     "<": lambda d: d < 0,

@@ -33,7 +33,8 @@ from lowering.assumptions import (
     OVERTAKING_SIGNALS,
     PASSING_WAITS,
 )
-from lowering.counters import COMPARE, LETTERS, Relation, Threshold, settled
+from lowering.counters import COMPARE, LETTERS, UNKNOWN, Relation, Threshold, settled
+from lowering.course import FIRST, ITEM, MORE, Course, Walk, decided
 from lowering.hazard_code import (
     AGAIN,
     BARRIER,
@@ -58,17 +59,13 @@ from lowering.hazard_code import (
 )
 from pto.ir import evaluate
 
-UNKNOWN = 1 << 60
-"""The trip count of a loop as long as it is not decided."""
-
-ENDED = -2
-"""The iteration of a cursor that has left the last item of a flat loop."""
-
 Clock = list[int]
 Need = tuple[str, int, int, int, int]
 """A decision to take: ('loop', number, entry, step, instance), ('test', number, instance, 0, 0) or
 ('count', number of a test, instance, least, 0): is the trip count that it is about above ``least``;
-an instance is the iteration of the loop that the trip count or test depends on."""
+an instance is the iteration of the loop that the trip count or test depends on.  Of a flat loop
+(``lowering/course.py``): ('more', loop, position, 0, 0), ('first', loop, position, 0, item) or
+('item', loop, item, 0, 0)."""
 
 
 At = tuple[int, int]
@@ -108,7 +105,7 @@ class State:
     """Everything that the future of the execution depends on."""
 
     __slots__ = (
-        "clock", "count", "data", "decided", "entry", "flag", "free", "gm", "group", "last", "last_wait", "pc",
+        "clock", "count", "course", "data", "decided", "entry", "flag", "free", "gm", "group", "last", "last_wait", "pc",
         "popped", "pushed", "reader", "slot", "step", "tensor", "tests", "total", "trips", "wait", "writer", "written",
     )  # fmt: skip
 
@@ -129,6 +126,7 @@ class State:
         self.entry = [[0] * loops for _ in who]
         self.last = [[0] * loops for _ in who]  # trip counts of the last entries
         self.wait = [0] * len(who)  # steps until a stage of a flat loop starts
+        self.course: dict[int, Course] = {}
         self.clock: list[Clock] = [[0] * pipes for _ in range(pipes)]
         self.count = [0] * pipes
         self.flag: list[tuple[Clock, ...]] = [()] * len(code.flags)
@@ -165,7 +163,7 @@ class State:
 _FLAT = tuple(n for n in State.__slots__ if n not in ("step", "trips", "total", "entry", "last"))
 
 
-class Run:
+class Run(Walk):
     """Executes ``state`` until it ends or needs a decision."""
 
     def __init__(self, code: Code, state: State, log: Log | None = None) -> None:
@@ -253,16 +251,15 @@ class Run:
                 trips[loop.number] = max(loop.constant or 0, 0) if loop.short else UNKNOWN
                 pc += 1
             elif op == START:
-                for k, delay in ins[1]:
-                    state.wait[k] = delay + 1
+                self.start(ins)
                 pc += 1
             elif op == FLAT:
-                way = self._flat(c, ins)
+                way = self.flat(c, ins)
                 if way == 0:
                     break
-                pc = pc + 1 if way == 1 else ins[5]
+                pc = pc + 1 if way == 1 else ins[6]
             elif op == EDGE:
-                way = self._edge(c, ins)
+                way = self.edge(c, ins)
                 if way == 0:
                     break
                 pc = pc + 1 if way == 1 else ins[5]
@@ -338,108 +335,6 @@ class Run:
         if (loop, entry) in state.decided:
             if all(state.entry[d][loop] > entry for d in self.code.loops[loop].cursors):
                 del state.decided[loop, entry]
-
-    # flat loops
-
-    def _flat(self, c: int, ins: Instruction) -> int:
-        """At the head of a flat loop: 1 every stage moves to its next position, 2 all are at the
-        end, 0 wait for a decision."""
-        state, (_, outer, inner, empty, delays, _) = self.state, ins
-        if empty >= 0 and (way := self._empty_item(c, ins)) < 2:
-            return way
-        moves = []
-        for k, _ in delays:
-            move = self._next_position(c, k, outer, inner)
-            if move is None:
-                return 0
-            moves.append(move)
-        ends = 0
-        for (k, _), (w, i) in zip(delays, moves, strict=True):
-            state.wait[k] = max(state.wait[k] - 1, 0)
-            if w != state.step[k][outer] and inner >= 0 and state.step[k][inner] >= 0:
-                self._leave(k, inner, state.step[k][inner] + 1)
-            state.step[k][outer] = w
-            if i == ENDED:
-                state.trips[k][outer], ends = w, ends + 1
-            if inner >= 0:
-                state.step[k][inner] = i
-                state.trips[k][inner] = UNKNOWN
-        if ends < len(delays):
-            return 1
-        for k, _ in delays:
-            self._leave(k, outer, state.step[k][outer])
-            for x in (inner, empty):
-                if x >= 0:
-                    state.step[k][x] = -1
-        return 2
-
-    def _empty_item(self, c: int, ins: Instruction) -> int:
-        """1 all stages are at one item whose inner loop is empty, 2 there is none left, 0 wait for a
-        decision."""
-        state, (_, outer, inner, empty, delays, _) = self.state, ins
-        lead = delays[0][0]
-        if state.step[lead][empty] == ENDED:
-            return 2
-        e = state.step[lead][empty] + 1
-        n = self._count(c, empty, state.entry[lead][empty], e, -1)
-        if n is None:
-            return 0
-        for k, _ in delays:
-            if e < n:
-                state.step[k][empty] = state.step[k][outer] = e
-                state.step[k][inner] = state.trips[k][inner] = 0
-            else:
-                self._leave(k, empty, n)
-                state.step[k][empty] = ENDED
-                state.step[k][inner], state.trips[k][inner] = -1, UNKNOWN
-        return 1 if e < n else 2
-
-    def _next_position(self, c: int, k: int, outer: int, inner: int) -> tuple[int, int] | None:
-        """(iteration of the flat loop, of the inner one) of cursor ``k`` in the next step; None: it
-        depends on a decision."""
-        state = self.state
-        w, i = state.step[k][outer], state.step[k][inner] if inner >= 0 else 0
-        if state.wait[k] > 1:
-            return w, -1
-        if state.trips[k][outer] != UNKNOWN:
-            return w, ENDED
-        runs = not state.wait[k]
-        if runs and inner >= 0:
-            n = self._count(c, inner, state.entry[k][inner], i + 1, w)
-            if n is None or i + 1 < n:
-                return None if n is None else (w, i + 1)
-        items = self._count(c, outer, state.entry[k][outer], w + 1, -1)
-        if items is None or items <= w + 1:
-            return None if items is None else (items, ENDED)
-        n = 1
-        if inner >= 0:
-            n = self._count(c, inner, state.entry[k][inner] + runs, 0, w + 1)
-        return None if n is None else (w + 1, 0)
-
-    def _count(self, c: int, loop: int, entry: int, j: int, item: int) -> int | None:
-        """The trip count of an entry of a loop, ``UNKNOWN`` if all that is known is that it is above
-        ``j``; None: whether it is, is to be decided."""
-        x = self.code.loops[loop]
-        if x.short:
-            return max(x.constant or 0, 0)
-        least, exact = self.state.decided.get((loop, entry), (0, False))
-        if exact or j < max(least, x.least):
-            return least if exact else UNKNOWN
-        self.needs[c] = ("loop", loop, entry, j, item if x.scope >= 0 else 0)
-        return None
-
-    def _edge(self, c: int, ins: Instruction) -> int:
-        """1 if a cursor is at the first (last) position of an item, 2 if not, 0: wait for it."""
-        state, (_, k, outer, inner, first, _) = self.state, ins
-        if state.wait[k] or not 0 <= state.step[k][outer] < state.trips[k][outer]:
-            return 2
-        if inner < 0 or not state.trips[k][inner]:
-            return 1
-        i = state.step[k][inner]
-        if first:
-            return 2 if i else 1
-        n = self._count(c, inner, state.entry[k][inner], i + 1, state.step[k][outer])
-        return 0 if n is None else 1 if i + 1 >= n else 2
 
     def instance(self, c: int, scope: int, offset: int = -1) -> int:
         """Which iteration of the loop ``scope`` core ``c`` is in, counted over the whole run."""
@@ -851,7 +746,9 @@ class Log:
 def decide(code: Code, state: State, need: Need, choice: bool) -> None:
     """Takes a decision: run one more step (or: the test holds), or not."""
     kind, number, which, step, instance = need
-    if kind == "test":
+    if kind in (MORE, FIRST, ITEM):
+        state.course[number] = decided(state.course[number], need, choice)
+    elif kind == "test":
         state.tests[number, which] = choice
     elif kind == "count":
         about = code.tests[number].about

@@ -133,8 +133,8 @@ Instruction = tuple[Any, ...]
 1 if it touches a written tensor), (ENTER, loop), (HEAD, loop, exit), (NEXT, loop, head), (RANGE,
 loop, offset, skip) or (GUARD, test, wanted, loop, offset, variables, skip).  A row or node runs for
 iteration step - offset of its loop.  Of a flat loop: (START, delay of each cursor, loop, loop of
-empty items), (FLAT, loop, inner loop, loop of empty items, delay of each cursor, exit) to the next
-position, (EDGE, cursor, loop, inner loop, 1 if first or 0 if last, skip) and (AGAIN, head).
+empty items), (FLAT, loop, inner loop, loop of empty items, delay of each cursor, those that are
+blind, exit) to the next position, (EDGE, cursor, loop, inner loop, 1 if first or 0 if last, skip) and (AGAIN, head).
 
 A *cursor* is who has a place of its own in the loops: each core (cursors 0 and 1), and each stage of
 a flat loop, whose rows are at the position of the stage, not of the core."""
@@ -182,6 +182,9 @@ class Code(Places):
         self.cursor = -1
         self.shuffled: set[str] = set()
         """Counters of flat loops that do not run in order."""
+        self.leads: dict[tuple[int, int], int] = {}
+        self.flats: dict[int, list[tuple[int, int, bool]]] = {}
+        """Of every flat loop the (cursor, inner loop or -1, is it blind) of its stages."""
         self.cursors = [0, 1]
         """The core of every cursor."""
         self._compile(kernel.body, -1, [{}, {}], (), ())
@@ -190,6 +193,7 @@ class Code(Places):
         self._group_loops()
         self._relate_tests()
         self.meets = tensor_conflicts(self, self.steps)
+        self._finish_flat_loops()
         self._finish_variables()
         self._accessors()
 
@@ -365,14 +369,10 @@ class Code(Places):
         shifts = sorted({r.shift for r in rows}, reverse=True)
         cursor = {s: len(self.cursors) + k for k, s in enumerate(shifts)}
         self.cursors += [c] * len(shifts)
-        for number in numbers:
-            if number >= 0 and (number != numbers[1] or inner >= 0):
-                self.loops[number].cores.append(c)
-                self.loops[number].cursors += cursor.values()
         delays = tuple((k, shifts[0] - s) for s, k in cursor.items())
         self.code[c].append((START, delays, outer, empty))
         head = len(self.code[c])
-        self.code[c].append((FLAT, outer, inner, empty, delays))
+        self.code[c].append((FLAT, outer, inner, empty, delays, ()))
         for r in rows:
             self.cursor = cursor[r.shift]
             if id(r) in mine:
@@ -386,9 +386,41 @@ class Code(Places):
         self.code[c].append((AGAIN, head))
         self._patch(c, [head])
 
+    def _finish_flat_loops(self) -> None:
+        """Who has a place in the loops, now that it is known which stages are blind."""
+        for c, code in enumerate(self.code):
+            for at, ins in enumerate(code):
+                if ins[0] != FLAT:
+                    continue
+                _, outer, inner, empty, delays, _, leave = ins
+                blind = self._blind(outer, inner, code[at:leave])
+                code[at] = (*ins[:5], blind, leave)
+                every = [k for k, _ in delays]
+                sighted = [k for k in every if k not in blind]
+                for number, cursors in ((outer, sighted), (inner, sighted), (empty, every)):
+                    if number >= 0 and cursors:
+                        self.loops[number].cores.append(c)
+                        self.loops[number].cursors += cursors
+                self.leads[c, outer] = (sighted or every)[0]
+                self.leads[c, inner] = every[0]
+                self.flats.setdefault(outer, []).extend((k, inner, k in blind) for k in every)
+
+    def _blind(self, outer: int, inner: int, code: list[Instruction]) -> tuple[int, ...]:
+        """The stages of a core that need not know where items begin (``lowering/course.py``)."""
+        flats = [ins for side in self.code for ins in side if ins[0] == FLAT and ins[1] == outer]
+        if self.loops[inner].least > 1 or any(ins[2] < 0 for ins in flats):
+            return ()
+        sighted = {ins[1] for ins in code if ins[0] == EDGE}
+        rows = [ins for ins in code if ins[0] == ROW]
+        for ins in rows:
+            by_position = all(LETTERS[v[0]] == "u" and v[1] == inner for v in ins[4])
+            if not by_position or self.steps[ins[1]].tracked:
+                sighted.add(ins[8])
+        return tuple(dict.fromkeys(ins[8] for ins in rows if ins[8] not in sighted))
+
     def lead(self, c: int, loop: int) -> int:
         """The cursor of core ``c`` that is furthest in ``loop``."""
-        return next((k for k in self.loops[loop].cursors if self.cursors[k] == c), c)
+        return self.leads.get((c, loop), c)
 
     def _patch(self, c: int, places: list[int]) -> None:
         for k in places:

@@ -26,11 +26,15 @@ whether a slot holds the *intended* iteration (the executors check that).
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
 
 from lowering.assumptions import readings
 from lowering.counters import Threshold
+from lowering.course import ENDED, FIRST, ITEM, MORE
 from lowering.happens_before import Hit, Log, Need, Run, State, decide, known_count
 from lowering.hazard_code import Code, LoopCode, Refused
 from lowering.hazard_places import Fault
@@ -149,18 +153,21 @@ class Oracle:
             (x.number for x in code.loops if x.parent < 0 and _over_items(x.trips)), -1
         )
         self.counts: list[int] = []
-        """Trip counts of the loop in a flat loop, in the order of the items: first those that the
-        loop over the empty ones takes, ``empty`` of them."""
-        self.empty = 0
+        """Trip counts of the loop in a flat loop."""
         if self.items >= 0 and code.loops[self.items].node.flat:
-            self.counts = [self._iterations(entry) for entry in trips]
-            node = code.loops[self.items].node
-            if sum(x.node is node for x in code.loops) > 1:
-                self.counts.sort(key=bool)
-                self.empty = self.counts.count(0)
+            least = next(x.least for x in code.loops if x.parent == self.items)
+            if sum(x.node is code.loops[self.items].node for x in code.loops) > 1:
+                least = 0  # there is a loop for items whose inner loop is empty
+            self.counts = [max(self._iterations(x), least) for x in trips]
 
     def __call__(self, state: State, need: Need) -> bool:
-        kind, number, entry, step, _ = need
+        kind, number, at, step, _ = need
+        if kind == MORE:
+            return at < sum(self.counts)
+        if kind == FIRST:
+            return at in accumulate(self.counts)
+        if kind == ITEM:
+            return at < len(self.trips)
         if kind == "test":
             return bool(self._given(state, 1, expr(self.code.tests[number].expr)))
         if kind == "count":
@@ -170,12 +177,10 @@ class Oracle:
         loop = self.code.loops[number]
         if number == self.items:
             return step < len(self.trips)
-        if self.counts and loop.node is self.code.loops[self.items].node:
-            return step < self.empty
+        if loop.node.flat:
+            return step < self.counts.count(0)  # items whose inner loop is empty
         if loop.constant is not None:
             return step < loop.constant
-        if self.counts:
-            return step < max(self.counts[entry + self.empty], loop.least)
         given = self._given(state, 0, loop.node.index, expr(loop.node.trips))
         return step < max(given, loop.least)
 
@@ -258,10 +263,15 @@ class Exploration:
 
     def proof(self) -> Proof:
         """The outcome for all decisions."""
+        collects = gc.isenabled()
+        gc.disable()  # nothing here is cyclic, and there is much of it
         try:
             path = self._search()
         except Hit:
             path = ()
+        finally:
+            if collects:
+                gc.enable()
         if path is None:
             message = f"{self.code.kernel.name}: {self._summary()}"
             return Proof(True, (), self.states, self.longest, message=message)
@@ -317,7 +327,7 @@ class Exploration:
     def _options(self, state: State, need: Need) -> tuple[bool, ...]:
         """The ways to go on, leaving first."""
         kind, number, _, step, instance = need
-        if kind == "test":
+        if kind in ("test", MORE, FIRST, ITEM):
             return (False, True)
         if kind == "count":
             sure = max(x.least for x in Oracle(self.code, ()).loops_of(number))
@@ -339,6 +349,12 @@ class Exploration:
 
     def _forget(self, s: State) -> None:
         """Drops decisions that no core can ask for again."""
+        for outer, course in s.course.items():
+            passed = course.known
+            for k, inner, blind in self.code.flats[outer]:
+                if inner >= 0 and not blind and s.step[k][inner] != ENDED:
+                    passed = min(passed, s.total[k][inner] + s.step[k][inner])
+            s.course[outer] = replace(course, firsts=tuple(p for p in course.firsts if p > passed))
         if not s.group and not s.tests:
             return
         scopes = {x.group: x.scope for x in self.code.loops}

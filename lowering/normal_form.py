@@ -20,12 +20,14 @@ The number of forms is finite unless one core runs ahead of the other without bo
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import lcm
 
-from lowering.counters import Counter, Counters, decidable
-from lowering.happens_before import UNKNOWN, Clock, State
-from lowering.hazard_code import FLAT, ROW, Code, LoopCode, Step
+from lowering.counters import UNKNOWN, Counter, Counters, decidable
+from lowering.course import ENDED
+from lowering.happens_before import Clock, State
+from lowering.hazard_code import FLAT, ROW, Code, Step
 from pto.ir import CORES, Bin, Const, Expr, Flag, Var
 
 
@@ -99,6 +101,10 @@ class NormalForm:
             [code.reads_first(q) and w == (q,) for q in range(len(code.pipes))]
             for w in code.writers
         ]
+        self.in_flat = {
+            x for outer, stages in code.flats.items() for x in (outer, *(i for _, i, _ in stages))
+        }
+        self.orders: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
         self.tensor_records: dict[tuple[int, tuple[int | None, ...]], int] = {}
 
     # which rings may be rotated
@@ -268,7 +274,12 @@ class NormalForm:
     def _control(self, s: State) -> tuple[object, ...]:
         code = self.code
         out: list[object] = [*s.pc, *s.wait]
+        for outer, stages in code.flats.items():
+            if outer in s.course:
+                out += self._course(s, outer, stages)
         for x in code.loops:
+            if x.number in self.in_flat:
+                continue
             index = self.counters.get(f"i#{x.number}", _NONE)
             total = self.counters.get(f"u#{x.number}", _NONE)
             for c in x.cursors:
@@ -277,8 +288,6 @@ class NormalForm:
                     out.append((j, total.norm(t)))
                     continue
                 near = max(x.span + index.exact, code.told_apart(x))
-                if near and self.at_flat_head(s, code.cursors[c], x):
-                    near -= 1  # it is left before any row runs
                 modulus = lcm(index.modulus, code.residue if x.long else 1)
                 out.append(
                     (
@@ -317,10 +326,33 @@ class NormalForm:
             out.append((s.popped[k] - s.total[at][loop] - max(s.step[at][loop], 0)) % depth)
         return tuple(out)
 
-    def at_flat_head(self, s: State, core: int, x: LoopCode) -> bool:
-        """Core ``core`` stands between two steps of the flat loop that ``x`` belongs to."""
-        ins = self.code.code[core][s.pc[core]]
-        return bool(ins[0] == FLAT and x.number in ins[1:3])
+    def _course(
+        self, s: State, outer: int, stages: list[tuple[int, int, bool]]
+    ) -> Iterator[object]:
+        """Where the stages of a flat loop are, seen from the positions that are known to exist."""
+        code, course = self.code, s.course[outer]
+        here = s.step[next(k for k, _, blind in stages if not blind)][outer]
+        yield course.known - course.promised
+        yield tuple([f - course.promised for f in course.firsts])
+        yield course.closed, max(course.items - here - 1, 0), course.items_closed
+        turn = self.counters.get(f"u#{outer}", _NONE)
+        for k, inner, blind in stages:
+            at = s.step[k][inner if inner >= 0 else outer]
+            if at == ENDED:
+                yield ENDED
+                continue
+            if inner >= 0:
+                p = s.total[k][inner] + at
+                yield p - course.promised, self.counters.get(f"u#{inner}", _NONE).norm(max(p, 0))
+            if blind:
+                continue
+            w = s.step[k][outer]
+            yield w - here, turn.norm(max(w, 0))
+            if inner >= 0:
+                index, loop = self.counters.get(f"i#{inner}", _NONE), code.loops[inner]
+                head = code.code[code.cursors[k]][s.pc[code.cursors[k]]][0] == FLAT
+                near = max(index.exact, loop.least, 1) - head  # at a head it is left first
+                yield at if at < near else near + (at - near) % index.modulus
 
     @staticmethod
     def _ahead(s: State, k: int, loop: int, entry: int, n: int) -> int | tuple[int, ...]:
@@ -342,14 +374,21 @@ class NormalForm:
 
     def _order(self, s: State) -> tuple[list[int], list[int]]:
         """Atoms and flags, each ring from its current slot on."""
-        atoms, flags = self.fixed_atoms[:], self.fixed_flags[:]
-        for core, loop, depth, orders, is_event in self.turns:
+        at: list[int] = []
+        for core, loop, depth, _, _ in self.turns:
             k = self.code.lead(core, loop)
-            at = (s.total[k][loop] + max(s.step[k][loop], 0)) % depth
-            (flags if is_event else atoms).extend(orders[at])
-        for k, orders in enumerate(self.ring_orders):
-            atoms.extend(orders[s.pushed[k] % len(orders)])
-        return atoms, flags
+            at.append((s.total[k][loop] + max(s.step[k][loop], 0)) % depth)
+        at += [s.pushed[k] % len(orders) for k, orders in enumerate(self.ring_orders)]
+        key = tuple(at)
+        found = self.orders.get(key)
+        if found is None:
+            atoms, flags = self.fixed_atoms[:], self.fixed_flags[:]
+            for k, (*_, orders, is_event) in enumerate(self.turns):
+                (flags if is_event else atoms).extend(orders[at[k]])
+            for k, orders in enumerate(self.ring_orders):
+                atoms.extend(orders[at[len(self.turns) + k]])
+            found = self.orders[key] = (atoms, flags)
+        return found
 
     def _live(
         self, s: State, atoms: list[int], flags: list[int]

@@ -110,9 +110,9 @@ def skewed(loop: Loop, timing: Timing, taken: set[str], needed: set[str]) -> Blo
 def flattened(loop: Loop, timing: Timing, taken: set[str], sizes: dict[str, Number]) -> Loop:
     """A loop over work items whose inner loop runs on from one item to the next, if it has one.
 
-    What is made in front runs with the first stage that reads it, a load ``prefetch`` steps before
-    that; what is made behind runs with the last stage that it needs.  A carried tile has its last
-    value only until the next item starts in its stage, so a later stage reads a copy.
+    What is made in front runs with the first stage that reads it, loads too: the queue of their pipe
+    is ahead.  What is made behind runs with the last stage that it needs.  A carried tile has its
+    last value only until the next item starts in its stage, so a later stage reads a copy.
     """
     if [isinstance(n, Loop) for n in loop.body].count(True) != 1:
         return loop
@@ -136,8 +136,7 @@ def flattened(loop: Loop, timing: Timing, taken: set[str], sizes: dict[str, Numb
     for row in reversed(loop.body[: loop.inner]):
         assert isinstance(row, Row)
         if OPS[row.op].kind != "scalar":
-            shift = readers.get(result_of(row) or "", 0)
-            row = replace(row, shift=shift + timing.prefetch * (row.op == "load"))
+            row = replace(row, shift=readers.get(result_of(row) or "", 0))
             for name in reads_of(row):
                 readers[name] = max(readers.get(name, row.shift), row.shift)
         front.append(row)
