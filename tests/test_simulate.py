@@ -383,6 +383,25 @@ def test_pipes_and_flags_of_the_same_id_are_kept_apart() -> None:
     ]
 
 
+def test_each_slot_has_a_flag_of_its_own() -> None:
+    """The second load is waited for first."""
+    load = "vector 0 MTE2 a = load src[0:+8, :] | set a.full[{0}]\n"
+    t = run(
+        "event vector a.full MTE2 -> V id 0 1\n"
+        + load.format(0)
+        + load.format(1)
+        + "vector 0 V c = add a, a | wait a.full[1]\nvector 0 V sync | wait a.full[0]\n"
+    )
+    assert ran(t, "vector0 V") == [(1 + 2 * LOAD, 1 + 2 * LOAD + ADD)]
+
+
+def test_a_matmul_of_four_bytes_takes_twice_as_long() -> None:
+    """6 + 2 * 1 * (64 * 4 / 32) * 4, instead of 6 + 1 * (64 * 2 / 32) * 4."""
+    tiles = "buffer cube l0a x[1] {0}[16, 64] zz at 0 by 4096\nbuffer cube l0b y[1] {0}[64, 64] zn at 0 by 16384\n"  # fmt: skip
+    row = "cube 0 M s = matmul x, y\n"
+    assert [run(tiles.format(t) + row).makespan for t in ("f32", "bf16")] == [1 + 70, 1 + 22]
+
+
 def test_an_empty_program() -> None:
     t = run("vector 0 S drain MTE3\n")
     assert (t.makespan, t.critical(), t.critical_path()) == (2, [], [])
@@ -608,12 +627,24 @@ def boxes(root: ET.Element) -> dict[float, list[tuple[float, float, str]]]:
     return found
 
 
+@cache
+def overlapped() -> Timing:
+    return simulate(scheduled("paged_attention", "best"), [12])
+
+
 @pytest.mark.parametrize("steps", [1, 4, None])
-def test_no_box_lies_over_another_or_outside(steps: int | None) -> None:
-    root = drawing(example(), steps)
+@pytest.mark.parametrize("timing", [example, overlapped])
+def test_no_box_lies_over_another_or_outside(
+    timing: Callable[[], Timing], steps: int | None
+) -> None:
+    t = timing()
+    root = drawing(t, steps)
     width, height = float(root.get("width", 0)), float(root.get("height", 0))
     lanes = boxes(root)
-    assert len(lanes) == len([u for u in example().shown if not u.endswith(" S")])
+    assert len(lanes) == len([u for u in t.shown if not u.endswith(" S")])
+    start, end = gantt.window(t, steps)
+    visible = [s for s in t.spans if s.unit == "cube MTE2" and start < s.end and s.start < end]
+    assert len(visible) == len(lanes[min(lanes)])
     for lane in lanes.values():
         lane.sort()
         for a, b in pairwise(lane):
@@ -710,9 +741,9 @@ def test_the_facts_for_machines(say: Say) -> None:
 
 
 def test_the_options_reach_the_simulator(say: Say) -> None:
-    argv = ("--blocks", "3,1,4", "--items", "5", "--cross-core-latency", "70", "--queue-depth", "4")
+    argv = ("--blocks", "3,1,4", "--items", "5", "--cross-core-latency", "70", "--queue-depth", "1")
     found = json.loads(say("drain.ptoir", *argv, "--costs", "fitted", "--json")[1])
-    t = simulate(original("drain"), (3, 1, 4, 3, 1), Setup("fitted", 70, 4))
+    t = simulate(original("drain"), (3, 1, 4, 3, 1), Setup("fitted", 70, 1))
     assert found["blocks"] == [3, 1, 4, 3, 1] and found["makespan_cycles"] == t.makespan
     assert list(found["makespan_cycles_by_latency"]) == ["70"]
     deep, flat = (
