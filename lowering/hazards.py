@@ -374,7 +374,8 @@ class Exploration:
         """The proof that ends in a hazard, shown by the smallest run that has it."""
         code, name = self.code, self.code.kernel.name
         trips, log = self._replay(path)
-        highest = max((max(t.values(), default=0) for t in trips), default=0)
+        counts = [max(t.values(), default=0) for t in trips]
+        highest = sum(counts) if code.flats else max(counts, default=0)
         failing: tuple[Trips, ...] | None = _smallest(code, max(highest, 2), 1)
         if failing is None:
             failing = _shrunk(code, trips)
@@ -383,13 +384,13 @@ class Exploration:
             message = f"{name}: failed, if these decisions can go together: {trips}"
             violations = described(code, log, ())
             return Proof(False, violations, self.states, self.longest, None, "", message)
-        counts = tuple(t if isinstance(t, int) else max(t.values(), default=0) for t in failing)
+        run = tuple(t if isinstance(t, int) else max(t.values(), default=0) for t in failing)
         message = f"{name}: failed" + ("" if code.tests else ", in every run of it")
         if any(x.constant is None for x in code.loops):
             counts_text = f"smallest failing trip counts, one per work item: {_short(failing)}"
             message = f"{name}: failed; {counts_text}"
-        violations = described(code, confirmed, counts)
-        exact = counts if _fails(code, counts) else None
+        violations = described(code, confirmed, run)
+        exact = run if _fails(code, run) else None
         more = len(confirmed.found) >= confirmed.limit
         return Proof(False, violations, self.states, self.longest, exact, "", message, more)
 
@@ -417,7 +418,21 @@ class Exploration:
             run.advance()
         except Hit:
             pass
+        if oracle.items in state.course:
+            return self._counts(state, oracle.items), log
         return [items[k] for k in sorted(items) if k >= 0], log
+
+    def _counts(self, state: State, outer: int) -> list[dict[str, int]]:
+        """The trip counts of the inner loop in a flat one that are decided, per work item."""
+        code, course = self.code, state.course[outer]
+        inner = next(x for x in code.loops if x.parent == outer)
+        empty = max(state.step[k][outer] for k in code.loops[outer].cursors) + 1
+        counts = []
+        if course.firsts:
+            ends = (*course.firsts[1:], max(course.promised, course.known))
+            counts = [end - start for start, end in zip(course.firsts, ends, strict=True)]
+            empty = course.items - len(counts)
+        return [{expr(inner.node.trips): n} for n in (*(0 for _ in range(empty)), *counts)]
 
 
 def _short(trips: Sequence[Trips]) -> list[object]:
