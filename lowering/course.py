@@ -53,10 +53,11 @@ class Walk:
     needs: list[Need | None]
 
     def start(self, ins: Instruction) -> None:
-        """Enters a flat loop: every stage waits as long as it is behind the first one."""
-        _, delays, outer, _ = ins
+        """Enters a flat loop: every stage waits as long as it is behind the first one, once the
+        items with an empty inner loop are done."""
+        _, delays, outer, empty = ins
         for k, delay in delays:
-            self.state.wait[k] = delay + 1
+            self.state.wait[k] = delay + 1 if empty < 0 else 0
         self.state.course.setdefault(outer, Course())
 
     def flat(self, c: int, ins: Instruction) -> int:
@@ -103,7 +104,8 @@ class Walk:
             self.needs[c] = ("loop", empty, 0, e, 0)
             return 0
         more = e < least
-        for k, _ in delays:
+        for k, delay in delays:
+            state.wait[k] = 0 if more else delay + 1
             state.step[k][empty] = e if more else ENDED
             state.step[k][outer] = e if more else e - 1
             state.step[k][inner] = 0 if more else -1

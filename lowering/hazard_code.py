@@ -168,9 +168,14 @@ class Code(Places):
     """The compiled kernel.  ``code[c]`` is the instruction list of core ``c``."""
 
     def __init__(
-        self, kernel: Kernel, target: Target, assume: frozenset[str] = frozenset()
+        self,
+        kernel: Kernel,
+        target: Target,
+        assume: frozenset[str] = frozenset(),
+        blind: bool = True,
     ) -> None:
         super().__init__(kernel, target, assume)
+        self.may_be_blind = blind
         self.loops: list[LoopCode] = []
         self.steps: list[Step] = []
         self.tests: list[Test] = []
@@ -408,7 +413,7 @@ class Code(Places):
     def _blind(self, outer: int, inner: int, code: list[Instruction]) -> tuple[int, ...]:
         """The stages of a core that need not know where items begin (``lowering/course.py``)."""
         flats = [ins for side in self.code for ins in side if ins[0] == FLAT and ins[1] == outer]
-        if self.loops[inner].least > 1 or any(ins[2] < 0 for ins in flats):
+        if not self.may_be_blind or self.loops[inner].least > 1 or any(x[2] < 0 for x in flats):
             return ()
         sighted = {ins[1] for ins in code if ins[0] == EDGE}
         rows = [ins for ins in code if ins[0] == ROW]

@@ -30,7 +30,7 @@ import gc
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from lowering.assumptions import readings
 from lowering.counters import Threshold
@@ -99,7 +99,7 @@ def check_unrolled(
         InputError: for a reading that does not exist.
     """
     try:
-        code = _compiled(kernel, target, readings(assume))
+        code = _compiled(kernel, target, readings(assume), blind=False)
     except Refused as reason:
         return Proof(False, refused=str(reason), message=f"{kernel.name}: refused: {reason}")
     if code.faults:
@@ -129,9 +129,14 @@ def smallest_failing(
     return _smallest(code, limit) if not code.faults else ()
 
 
-def _compiled(kernel: Kernel, target: Target, assume: frozenset[str] = frozenset()) -> Code:
-    """The flat code; a program that is not legal has a fault that says so."""
-    code = Code(kernel, target, assume)
+def _compiled(
+    kernel: Kernel, target: Target, assume: frozenset[str] = frozenset(), blind: bool = True
+) -> Code:
+    """The flat code; a program that is not legal has a fault that says so.
+
+    ``blind``: stages may not know which item they are in, which a report needs to.
+    """
+    code = Code(kernel, target, assume, blind)
     if not code.faults:
         try:
             verify_scheduled(kernel)
@@ -379,7 +384,8 @@ class Exploration:
         failing: tuple[Trips, ...] | None = _smallest(code, max(highest, 2), 1)
         if failing is None:
             failing = _shrunk(code, trips)
-        confirmed = _logged(code, failing)
+        told = _compiled(code.kernel, code.target, code.assume, blind=False)
+        confirmed = _logged(told, failing)
         if not confirmed.found:
             message = f"{name}: failed, if these decisions can go together: {trips}"
             violations = described(code, log, ())
@@ -389,7 +395,7 @@ class Exploration:
         if any(x.constant is None for x in code.loops):
             counts_text = f"smallest failing trip counts, one per work item: {_short(failing)}"
             message = f"{name}: failed; {counts_text}"
-        violations = described(code, confirmed, run)
+        violations = described(told, confirmed, run)
         exact = run if _fails(code, run) else None
         more = len(confirmed.found) >= confirmed.limit
         return Proof(False, violations, self.states, self.longest, exact, "", message, more)
@@ -399,12 +405,15 @@ class Exploration:
         code, log, state = self.code, Log(), State(self.code)
         run, oracle = Run(code, state, log), Oracle(code, ())
         items: dict[int, dict[str, int]] = {}
+        empty = 0
         try:
             for choice in path:
                 need = run.advance()
                 if need is None:
                     break
                 given = items.setdefault(oracle.item(state), {})
+                if need[0] == "loop" and code.loops[need[1]].node.flat:
+                    empty += choice
                 if need[0] == "test":
                     given[expr(code.tests[need[1]].expr)] = int(choice)
                 elif need[0] == "count":
@@ -419,19 +428,17 @@ class Exploration:
         except Hit:
             pass
         if oracle.items in state.course:
-            return self._counts(state, oracle.items), log
+            return self._counts(state, oracle.items, empty), log
         return [items[k] for k in sorted(items) if k >= 0], log
 
-    def _counts(self, state: State, outer: int) -> list[dict[str, int]]:
-        """The trip counts of the inner loop in a flat one that are decided, per work item."""
-        code, course = self.code, state.course[outer]
-        inner = next(x for x in code.loops if x.parent == outer)
-        empty = max(state.step[k][outer] for k in code.loops[outer].cursors) + 1
-        counts = []
-        if course.firsts:
-            ends = (*course.firsts[1:], max(course.promised, course.known))
-            counts = [end - start for start, end in zip(course.firsts, ends, strict=True)]
-            empty = course.items - len(counts)
+    def _counts(self, state: State, outer: int, empty: int) -> list[dict[str, int]]:
+        """The trip counts of the inner loop in a flat one, as far as they are decided, per work item;
+        the first ``empty`` are 0."""
+        course = state.course[outer]
+        inner = next(x for x in self.code.loops if x.parent == outer)
+        end = max(course.promised, course.known)
+        edges = (*(course.firsts or (0,)), end)
+        counts = [y - x for x, y in pairwise(edges) if y > x]
         return [{expr(inner.node.trips): n} for n in (*(0 for _ in range(empty)), *counts)]
 
 

@@ -331,8 +331,9 @@ class NormalForm:
     ) -> Iterator[object]:
         """Where the stages of a flat loop are, seen from the positions that are known to exist."""
         code, course = self.code, s.course[outer]
-        here = s.step[next(k for k, _, blind in stages if not blind)][outer]
-        yield course.known - course.promised
+        here = next((s.step[k][outer] for k, _, blind in stages if not blind), 0)
+        sighted = any(not blind for _, _, blind in stages)
+        yield course.known - course.promised if sighted else 0
         yield tuple([f - course.promised for f in course.firsts])
         yield course.closed, max(course.items - here - 1, 0), course.items_closed
         turn = self.counters.get(f"u#{outer}", _NONE)

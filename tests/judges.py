@@ -31,8 +31,12 @@ SEQUENCES = [
     *([a, b] for a in range(5) for b in range(5)),
     [0, 0, 3, 3, 0],
     [5, 4, 3, 2, 1, 0],
+    [1] * 9,
+    [2, 1, 1, 8, 1, 1, 1, 8, 1],
+    [0, 0, 0, 0, 0, 0, 1],
+    [8, 1, 2, 1, 8, 2, 2, 1, 1],
 ]
-"""Trip counts, one entry per work item."""
+"""Trip counts, one entry per work item: many short ones follow each other in a flat loop."""
 
 LONG: Mapping[str, Mapping[str, Any]] = {
     "paged_attention": dict(batch=41, context=40 * 128, ragged=False),
@@ -42,7 +46,7 @@ LONG: Mapping[str, Mapping[str, Any]] = {
 """Cases for the bits: 0 .. 40 iterations where the lengths are data."""
 
 SHORT: Mapping[str, Mapping[str, Any]] = {
-    "paged_attention": dict(batch=3, context=5 * 128, ragged=False),
+    "paged_attention": dict(batch=6, context=5 * 128, ragged=False),
     "gemm": dict(m=32, n=256, k=5 * 64 - 3),
     "rmsnorm": dict(rows=150),
 }
@@ -80,7 +84,7 @@ def arrays(name: str, long: bool) -> dict[str, Any]:
     case = (LONG if long else SHORT)[name]
     drawn = kernel.draw_case(np.random.default_rng(0), **{**kernel.statics, **case})
     if "context_lens" in drawn:
-        lengths = np.arange(41) if long else np.array([5, 0, 4])
+        lengths = np.arange(41) if long else np.array([5, 0, 4, 1, 1, 2])
         drawn["context_lens"] = (lengths * 128).astype(np.int32)
     wide = [n for n, a in drawn.items() if a.ndim > 1 and a.dtype == np.float32]
     return {n: a.astype(ml_dtypes.bfloat16) if n in wide else a for n, a in drawn.items()}

@@ -15,7 +15,7 @@ import numpy as np
 from mutants import mutants
 
 from lowering import inputs
-from pto.ir import Kernel
+from pto.ir import Kernel, Loop
 from pto.text import parse
 
 TILE = "f32[16, 16]"
@@ -25,13 +25,16 @@ LANE_BYTES, TILE_BYTES = 512, 1024
 
 @dataclass
 class Draft:
-    """A program in the making: declarations, and rows in front of, inside and behind the loop."""
+    """A program in the making: declarations, and rows in front of, inside and behind the loop; of
+    a flat loop also rows in front of and behind the loop in it."""
 
     rng: random.Random
     head: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
     prologue: list[str] = field(default_factory=list)
+    front: list[str] = field(default_factory=list)
     inside: list[str] = field(default_factory=list)
+    last: list[str] = field(default_factory=list)
     behind: list[str] = field(default_factory=list)
     ub: int = 0
     l1: int = 0
@@ -185,6 +188,29 @@ def product(d: Draft, index: str) -> None:
     d.behind.append("cube 0 S drain FIX")
 
 
+def per_item(d: Draft, index: str) -> None:
+    """A tile loaded once per item of a flat loop, used at its first or at its last position; V
+    copies it for a later stage, or marks the end of an item."""
+    ahead, late = d.rng.choice([0, 1]), d.rng.choice([0, -1, -2])
+    depth = 1 + ahead - late + d.rng.choice([0, 0, 0, 1, -1]) or 1
+    a = d.buffer("vector", "ub", "a", depth, LANE, "nd")
+    c = d.buffer("vector", "ub", "c", 1, LANE, "nd")
+    d.both_ways("vector", a, "MTE2", "V", depth)
+    full, free = flag(f"{a}.full", depth, "turn"), flag(f"{a}.free", depth, "turn")
+    slot = f"{a}[turn]" if depth > 1 else a
+    d.front.append(f"vector +{ahead} MTE2 {slot} = load src[0:+8, :] | wait {free} | set {full}")
+    at_last = d.rng.random() < 0.5
+    use = d.last if at_last else d.front
+    if at_last and d.rng.random() < 0.5:
+        d.front.append(f"vector 0 V sync | wait {full}")
+        full = ""
+    waits = f" | wait {full}" if full else ""
+    use.append(f"vector {late} V {c} = copy {slot}{waits} | set {free}")
+    use.append(f"vector {late} V barrier")
+
+
+FLAT_PARTS = (per_item, per_item, per_item, load_and_use, fill_and_store, product)
+
 PARTS = (
     load_and_use,
     load_and_use,
@@ -204,11 +230,13 @@ def draw(source: int | random.Random) -> tuple[Kernel, str]:
     """(program, what was done to it): the same for the same seed."""
     rng = random.Random(source) if isinstance(source, int) else source
     d = Draft(rng)
-    nested = rng.random() < 0.2
-    index = "u" if nested or rng.random() < 0.7 else "i"
-    for part in rng.sample(PARTS, rng.choice([1, 1, 2])):
+    flat, nested = rng.random() < 0.3, rng.random() < 0.2
+    index = "u" if flat or nested or rng.random() < 0.7 else "i"
+    for part in rng.sample(FLAT_PARTS if flat else PARTS, rng.choice([1, 1, 2])):
         part(d, index)
-    kernel = parse(_text(d, nested, rng), "random.ptoir")
+    if flat and not any("vector" in row for row in d.inside):
+        load_and_use(d, index)
+    kernel = parse(_text(d, nested, rng, flat), "random.ptoir")
     mistakes = []
     for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
         single = {f"{b.name}: depth 2" for b in kernel.buffers if b.depth == 1}  # not legal text
@@ -217,7 +245,7 @@ def draw(source: int | random.Random) -> tuple[Kernel, str]:
     return kernel, " and ".join(mistakes) or "as written"
 
 
-def _text(d: Draft, nested: bool, rng: random.Random) -> str:
+def _text(d: Draft, nested: bool, rng: random.Random, flat: bool) -> str:
     outs = [f"param out{k} out f32[rows, m, 160]" for k in range(1, d.count + 1) if _stores(d, k)]
     lines = [
         "kernel random on a2a3",
@@ -231,6 +259,17 @@ def _text(d: Draft, nested: bool, rng: random.Random) -> str:
         *d.head,
         *d.before,
     ]
+    if flat:
+        cores = [c for c in ("cube", "vector") if any(r.startswith(c) for r in d.inside)]
+        body = [
+            "for w, turn in 0 .. cdiv(k - block_idx, block_num) flat:",
+            *(f"  {core} 0 S len = read mark[w]" for core in cores),
+            *(f"  {row}" for row in d.front),
+            "  for i, u in 0 .. len:",
+            *(f"    {row}" for row in d.inside),
+            *(f"  {row}" for row in d.last),
+        ]
+        return "\n".join([*lines, *body, *d.behind]) + "\n"
     trips = "n" if d.prologue else rng.choice(TRIPS)
     body = [*d.prologue, f"for i, u in 0 .. {trips}:", *(f"  {row}" for row in d.inside)]
     if nested:
@@ -244,8 +283,20 @@ def _stores(d: Draft, k: int) -> bool:
     return any(f"out{k}[" in row for row in d.inside)
 
 
+def lengths(n: int) -> list[int]:
+    """Iterations of the work items of a flat program."""
+    return [n % 3, (n + 1) % 4 % 3, n // 2]
+
+
+def runs(kernel: Kernel, n: int) -> list[Any]:
+    """The same trip counts and tests by name, one entry per work item, for ``check_unrolled``."""
+    if any(isinstance(x, Loop) and x.flat for x in kernel.body):
+        return list(lengths(n))
+    return [counts(n, 2, 1)]
+
+
 def counts(n: int, k: int, go: int) -> dict[str, int]:
-    """The same trip counts and tests by name, for ``check_unrolled``."""
+    """The trip counts and tests of a program that is not flat."""
     more = {
         "max(n, 2)": max(n, 2),
         "min(n, 2)": min(n, 2),
@@ -255,13 +306,14 @@ def counts(n: int, k: int, go: int) -> dict[str, int]:
     return {"n": n, "k": k, "go": go, **more}
 
 
-def arguments(kernel: Kernel, n: int, k: int, go: int) -> inputs.Bound:
+def arguments(kernel: Kernel, n: int) -> inputs.Bound:
     """The program bound to small inputs and these trip counts."""
+    k = len(lengths(n)) if any(isinstance(x, Loop) and x.flat for x in kernel.body) else 2
     arrays: dict[str, Any] = {
         "src": np.arange(16 * 16, dtype=np.float32).reshape(16, 16),
-        "mark": np.zeros(1, np.int32),
+        "mark": np.array(lengths(n), np.int32),
         "n": np.int32(n),
         "k": np.int32(k),
-        "go": np.int32(go),
+        "go": np.int32(1),
     }
     return inputs.bind(kernel, arrays)

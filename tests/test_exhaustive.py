@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_programs import arguments, counts, draw
+from random_programs import arguments, draw, runs
 from small_programs import HEADER, loop, small
 from sync_bugs import PATTERNS, Pattern
 
@@ -36,7 +36,7 @@ MAX_STATES = 20_000
 
 def every_order(k: Kernel, trips: int, lanes: int = 1) -> Verdict:
     """All orders of the first block of a random program."""
-    program = next(iter(Blocks(k, arguments(k, trips, 2, 1), 1)))
+    program = next(iter(Blocks(k, arguments(k, trips), 1)))
     return explore(program if lanes > 1 else program.one_lane(), MAX_STATES)
 
 
@@ -47,7 +47,7 @@ def compared(seed: int | random.Random) -> Counter[str]:
     found["programs"] = 1
     found["proven for all trip counts"] = int(proof.ok)
     for trips in TRIPS:
-        plain = check_unrolled(k, [counts(trips, 2, 1)])
+        plain = check_unrolled(k, runs(k, trips))
         try:
             orders = every_order(k, trips)
         except TooLarge:
