@@ -46,6 +46,9 @@ class _Nest:
     count: str
     fields: dict[str, bool] = field(default_factory=dict)
 
+    position: str = ""
+    """The counter of positions: iterations of the inner loop, or items."""
+
     @property
     def has_inner(self) -> bool:
         return any(part == INSIDE for part, _ in self.parts)
@@ -74,6 +77,8 @@ def flat_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
         count = ctx.names.fresh(f"{identifier(loop.index)}_count")
         lines.append(f"const int64_t {count} = {trip_count(loop.trips, env)};")
     nest = _Nest(loop, inner, ctx, env, scalars, parts, count)
+    named = identifier(inner.total) if nest.has_inner and inner.total else ""
+    nest.position = named or ctx.names.fresh("u")
     if not nest.has_inner and len({e.shift for _, e in parts}) == 1:
         return [*lines, *_plain(nest)]
     before = _empty_items(nest)
@@ -116,12 +121,17 @@ def _empty_items(nest: _Nest) -> list[str]:
     head = [line for row in nest.scalars for line in row_lines(row, ctx, scope)]
     scope[nest.inner.total] = Place(u, least=0)
     rows = [line for e in outside for line in block_lines([e], ctx, scope)]
-    if nest.inner.total in entry_names(outside, ctx.core):
+    if nest.inner.total and nest.inner.total in entry_names(outside, ctx.core):
         rows.insert(0, f"const int64_t {u} = 0;")
-    body = [*head, *braced(f"if ({trip_count(nest.inner.trips, scope)} <= 0)", [*rows, f"++{v};"])]
+    body = [
+        *head,
+        *braced(
+            f"if ({trip_count(nest.inner.trips, scope)} <= 0)", [*rows, *([f"++{v};"] if v else [])]
+        ),
+    ]
     return [
         f"// First the items without an iteration over {nest.inner.index}, each by itself.",
-        f"int64_t {v} = 0;  // items so far",
+        *([f"int64_t {v} = 0;  // items so far"] if v else []),
         *braced(f"for (int64_t {w} = 0; {w} < {nest.count}; ++{w})", body),
     ]
 
@@ -133,7 +143,7 @@ def _steps(nest: _Nest, some_before: bool) -> list[str]:
     highest = max(s for s, _ in runs)
     span = highest - min(s for s, _ in runs)
     kind, ring, ahead, at, step, found = map(
-        ctx.names.fresh, ("Position", "positions", "next", "at", "t", f"{_position(nest)}_count")
+        ctx.names.fresh, ("Position", "positions", "next", "at", "t", f"{nest.position}_count")
     )
     _choose_fields(nest, runs)
     depth = span + 1
@@ -145,7 +155,7 @@ def _steps(nest: _Nest, some_before: bool) -> list[str]:
     body = [*braced(f"if ({step} == {found})", taking)]
     scope = _scope(nest, at)
     held = frozenset(nest.fields)
-    position = _position(nest)
+    position = nest.position
     for shift, run in runs:
         behind = highest - shift
         inner = block_lines(run, ctx, scope, held)
@@ -175,11 +185,6 @@ def _steps(nest: _Nest, some_before: bool) -> list[str]:
             body,
         ),
     ]
-
-
-def _position(nest: _Nest) -> str:
-    """The counter of positions: the iterations of the inner loop, or else the items."""
-    return identifier(nest.inner.total if nest.has_inner else f"{nest.loop.index}_position")
 
 
 def _staged(nest: _Nest) -> Iterator[Entry]:

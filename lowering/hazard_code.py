@@ -35,6 +35,7 @@ from lowering.hazard_places import MEMORY_OF, Places
 from lowering.regions import Region, region_of, terms_of
 from lowering.target import Target
 from lowering.tensor_conflicts import tensor_conflicts
+from pto.errors import PtoError
 from pto.ir import (
     BUILTINS,
     CORES,
@@ -58,6 +59,7 @@ from pto.ir import (
     names_in,
     substitute,
 )
+from pto.legality import flat_nest
 from pto.ops import OPS
 from pto.text import expr
 
@@ -327,6 +329,11 @@ class Code(Places):
         each a number of positions behind the first one of its core."""
         if parent >= 0 or guards:
             raise Refused(f"the flat loop {node.index} is inside of a loop or a branch")
+        try:
+            flat_nest(node)
+        except PtoError as illegal:
+            self.fault("illegal", illegal.message)
+            return
         outer = self._enter(node, parent, scalars, (0, 0), ())
         around = self._counted(outer, scalars)
         self._define_scalars(node.body, around)

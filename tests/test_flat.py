@@ -1,0 +1,199 @@
+"""Flat loops: work items that follow each other without a gap (``pto/ir.py``)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_kernels import draw
+from test_random_kernels import NARROW
+
+import pto
+from lowering import inputs, native, scheduled, sequential
+from lowering.ascend import emit
+from lowering.hazards import check, check_unrolled
+from lowering.schedule import Options, options_for, schedule, stages
+from lowering.simulate import Setup, simulate
+from lowering.unroll import issued
+from pto.ir import Kernel, Loop, one_by_one
+from pto.kernels import SHIPPED
+from pto.legality import LegalityError, verify_scheduled
+from pto.text import parse, print_kernel
+
+HEAD = """kernel flat on a2a3
+param src in f32[rows, 16]
+param length in i32[m]
+grid m
+buffer vector ub a[2] f32[8, 16] nd at 0 by 512
+buffer vector ub b[2] f32[8, 16] nd at 1024 by 512
+buffer vector ub c[1] f32[8, 16] nd at 2048 by 512
+event vector a.full MTE2 -> V id 0 1
+event vector a.free V -> MTE2 id 0 1
+event vector b.full MTE2 -> V id 2 3
+event vector b.free V -> MTE2 id 2 3
+
+vector 0 V sync | set a.free[0] a.free[1] b.free[0] b.free[1]
+for w, turn in 0 .. cdiv(m - block_idx, block_num) flat:
+"""
+ITEM = """  vector 0 S n = read length[w]
+  vector 0 MTE2 a[turn] = load src[0:+8, :] | wait a.free[turn] | set a.full[turn]
+  for i, u in 0 .. n:
+    vector 0 MTE2 b[u] = load src[8:+8, :] | wait b.free[u] | set b.full[u]
+    vector -1 V c = copy b[u] | wait b.full[u] | set b.free[u]
+    vector -1 V barrier
+  vector -1 V c = copy a[turn] | wait a.full[turn] | set a.free[turn]
+  vector -1 V barrier
+"""
+END = "vector 0 MTE2 sync | wait a.free[0] a.free[1] b.free[0] b.free[1]\n"
+
+
+def flat(item: str = ITEM) -> Kernel:
+    return parse(HEAD + item + END, "flat.ptoir")
+
+
+def order(k: Kernel, lengths: Sequence[int]) -> list[str]:
+    """The rows of the vector core in the order it issues them: name and position."""
+    rows = []
+    for _, row, scope in issued(k, "vector", lengths):
+        if row.op in ("load", "copy"):
+            what = row.args[0] if row.op == "copy" else row.out
+            name = getattr(what, "name", "")
+            rows.append(f"{name}{scope['turn'] if name == 'a' else scope['u']}")
+    return rows
+
+
+def test_text() -> None:
+    assert parse(print_kernel(flat())) == flat()
+
+
+def test_the_stages_run_on_from_item_to_item() -> None:
+    """Loads (a, b) one step ahead of the copies, also over the end of an item."""
+    assert order(flat(), [2, 1]) == "a0 b0 b1 b0 a1 b2 b1 a0 b2 a1".split()
+
+
+def test_empty_items_come_first_and_by_themselves() -> None:
+    assert order(flat(), [1, 0, 0]) == "a0 a0 a1 a1 a2 b0 b0 a2".split()
+
+
+def test_it_is_proven() -> None:
+    proof = check(flat())
+    assert proof.ok, proof.report()
+    for lengths in ([], [0], [3], [1] * 5, [2, 0, 1, 4], [0, 0, 0]):
+        assert check_unrolled(flat(), lengths).ok
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "kind"),
+    [
+        ("vector -1 V c = copy a[turn]", "vector -2 V c = copy a[turn]", "wait"),
+        ("vector 0 MTE2 a[turn]", "vector +1 MTE2 a[turn]", "wait"),
+        (" | set a.free[turn]\n", "\n", "wait"),
+        ("copy a[turn] | wait a.full[turn] |", "copy a[turn] |", "RAW"),
+        ("set a.free[turn]\n  vector -1 V barrier", "set a.free[turn]", "WAW"),
+    ],
+)
+def test_a_mistake_is_found_by_proof_and_by_plain_runs(wrong: str, right: str, kind: str) -> None:
+    """Three slots in flight where there are two, lost events, a barrier missing between items."""
+    k = flat(ITEM.replace(wrong, right))
+    proof = check(k)
+    assert proof.violations[0].kind == kind, proof.report()
+    assert proof.failing is not None and not check_unrolled(k, proof.failing).ok
+
+
+def test_the_item_number_is_no_slot_where_items_may_be_empty() -> None:
+    assert "empty items come first" in check(flat(ITEM.replace("a[turn]", "a[w]"))).refused
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (ITEM.split("  for")[0], "a flat loop holds rows and one loop"),
+        (ITEM.replace("  for i, u in 0 .. n:", "  for j in 0 .. 1:\n    vector 0 S x = let j\n  for i, u in 0 .. n:"), "a flat loop holds rows and one loop"),
+        (ITEM.replace("    vector 0 MTE2 b", "    if i < 1:\n      vector 0 V barrier\n    vector 0 MTE2 b"), "holds rows only"),
+        (ITEM + "  vector 0 S late = let n\n", "stands in front of the loop"),
+    ],
+)  # fmt: skip
+def test_what_is_no_flat_loop_is_told(item: str, message: str) -> None:
+    found = check(flat(item))
+    assert message in found.violations[0].text
+    with pytest.raises(LegalityError, match=message):
+        verify_scheduled(flat(item))
+
+
+# ------------------------------------------------------------------------------ the scheduler
+
+
+@pytest.mark.parametrize("name", ["paged_attention", "gemm"])
+@pytest.mark.parametrize("lookahead", [1, 2, 3])
+def test_one_after_the_other_gives_the_same_bits(name: str, lookahead: int) -> None:
+    kernel = SHIPPED[name]
+    k = schedule(kernel.trace(), options_for(lookahead=lookahead)).kernel
+    assert any(isinstance(n, Loop) and n.flat for n in k.body)
+    apart = parse(print_kernel(k))
+    apart = Kernel(**{f: getattr(apart, f) for f in apart.__slots__} | {"body": one_by_one(k.body)})
+    assert not any(isinstance(n, Loop) and n.flat for n in apart.body)
+    assert kernel.draw_case is not None
+    arrays = kernel.draw_case(np.random.default_rng(1), **kernel.statics)
+    results = []
+    for program in (k, apart):
+        bound = inputs.bind(program, {n: _as_declared(program, n, a) for n, a in arrays.items()})
+        results.append(scheduled.run(program, bound, block_num=2)["out"].tobytes())
+    assert results[0] == results[1]
+
+
+def _as_declared(k: Kernel, name: str, array: np.ndarray) -> np.ndarray:
+    from lowering.access import DTYPES
+
+    return np.asarray(array).astype(DTYPES[k.param(name).dtype])
+
+
+def test_a_kernel_without_inner_loop_stays_as_it_is() -> None:
+    k = schedule(SHIPPED["rmsnorm"].trace()).kernel
+    assert not any(isinstance(n, Loop) and n.flat for n in k.body)
+
+
+@pytest.mark.parametrize("q_tile", [16, 64])
+def test_no_bubble_between_short_items(q_tile: int) -> None:
+    """64 items of 1 to 4 blocks, at every latency between the cores; apart it is up to 2x more."""
+    block = {16: 128, 64: 64}[q_tile]
+    traced = SHIPPED["paged_attention"].trace(q_tile=q_tile, block=block, heads=q_tile)
+    rng = random.Random(0)
+    lengths = [rng.randint(1, 4) for _ in range(64)]
+    together, apart = (schedule(traced, options_for(flat=f)).kernel for f in (True, False))
+    for latency in (0, 500, 1000):
+        t = simulate(together, lengths, Setup("", latency))
+        assert t.makespan <= 1.05 * t.bound
+        assert t.makespan < simulate(apart, lengths, Setup("", latency)).makespan
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("first", range(0, 40, 10))
+def test_random_kernels_run_as_emitted(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXXFLAGS", "-O1")
+    for seed in range(first, first + 10):
+        kernel, make = draw(seed)
+        arrays = make(np.random.default_rng(0))
+        arrays["pages"] = arrays["pages"].astype(NARROW[str(kernel.statics["dtype"])])
+        traced = kernel.trace()
+        want = sequential.run(traced, inputs.bind(traced, arrays))["out"]
+        for lookahead in (1, 3):
+            try:
+                k = schedule(traced, Options(lookahead=lookahead)).kernel
+            except pto.CapacityError:
+                continue
+            found = native.run(k, inputs.bind(k, arrays), seeds=range(24), block_num=2)
+            assert not found.reports and not found.differences
+            np.testing.assert_allclose(found.outputs["out"], want, atol=2e-3, rtol=2e-3)
+
+
+def test_the_source_reads_like_the_schedule() -> None:
+    """One loop over the empty items, one over steps; the position is looked up, not computed."""
+    *_, (_, k) = stages(SHIPPED["paged_attention"].trace(), Options())
+    text = emit(k)["paged_attention.cpp"]
+    assert text.count("// First the items without an iteration over i, each by itself.") == 2
+    assert text.count("struct Position {") == 2
+    assert "if (at.i + 1 == at.n) {" in text
+    assert Path(__file__).name not in text
