@@ -353,7 +353,7 @@ def test_where_carries_go(kernel: pto.Kernel, plan: str) -> None:
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("plan", NAMED)
-@pytest.mark.parametrize("lookahead", [1, 2])
+@pytest.mark.parametrize("lookahead", [1, 2, 3])
 def test_every_shape_of_paged_attention_is_proven(plan: str, lookahead: int) -> None:
     """Heads per key/value head, head sizes, blocks, tiles, one and several key/value heads."""
     options = options_for(plan, lookahead=lookahead)
