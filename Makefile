@@ -48,7 +48,7 @@ lint: $(READY)
 	@$(BIN)/mypy
 
 test: lint
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 sweep: $(READY)
 	@$(BIN)/pytest -q -s -m sweep

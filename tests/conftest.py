@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,8 +35,17 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     return compare
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """What a worker of pytest-xdist has read."""
+    USED.update(map(Path, node.workeroutput.get("goldens", ())))
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A golden that no test reads any more fails a run of the whole suite."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["goldens"] = sorted(map(str, USED))
+        return
     whole = not session.config.args or {Path(a).resolve() for a in session.config.args} <= {
         GOLDENS.parent.resolve(),
         GOLDENS.parent.parent.resolve(),

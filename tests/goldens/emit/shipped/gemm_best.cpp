@@ -1,5 +1,5 @@
 // gemm, emitted by Tilewright from gemm.ptoir; do not edit.
-// lookahead 2, prefetch 1
+// lookahead 3, prefetch 1
 // a_tile_a MTE1 -> M needs no event: implied by b_tile_b.full
 // b_tile_b M -> MTE1 needs no event: implied by a_tile_a.free
 // total_v MTE2 -> MTE3 needs no event: implied by total_v.full and total_v.full2
@@ -57,11 +57,6 @@ using L0B = TileRight<T, R, C, VR, VC>;
 template <typename T, int R, int C, int VR = R, int VC = C>
 using L0C = TileAcc<T, R, C, VR, VC>;
 
-static __aicore__ inline int64_t max_of(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 static __aicore__ void gemm_cube(__gm__ int64_t *args)
 {
     __gm__ bfloat16_t *a = data<bfloat16_t>(args[0]);
@@ -104,8 +99,6 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
     constexpr int B_TILE_B_FULL = 0;
     constexpr int ACC_FULL = 0;
 
-    int64_t u_base = 0;  // finished iterations of the loop over i
-
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID0);  // a_tile.free[0]
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID1);  // a_tile.free[1]
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID2);  // b_tile.free[0]
@@ -116,79 +109,107 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
     set_flag(PIPE_FIX, PIPE_M, EVENT_ID1);  // acc.free[1]
     const int64_t w_count = (
         (m + 127) / 128 * ((n + 127) / 128) - block_idx + (block_num - 1)) / block_num;
-    for (int64_t w = 0; w < w_count; ++w) {
-        const int64_t item = block_idx + w * block_num;
-        const int64_t row = item / ((n + 127) / 128) * 128;
-        const int64_t col = item % ((n + 127) / 128) * 128;
-        const int64_t n_2 = (k + 63) / 64;
-        wait_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(ACC_FREE + w % 2));
-        for (int64_t t = 0; t < n_2 + 1; ++t) {
-            if (const int64_t i = t; i < n_2) {
-                const int64_t u = u_base + i;
-                // a_tile[u] = load a[row:+128<m - row, i * 64:+64<k - i * 64]
-                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(A_TILE_FREE + u % 2));
-                const int64_t a_tile_rows = clipped(m - row, 128);
-                const int64_t a_tile_cols = clipped(k - i * 64, 64);
-                if (a_tile_rows < 128 || a_tile_cols < 64) {
-                    TEXPANDS(a_tile[u % 2], static_cast<bfloat16_t>(0.0f));
-                    pipe_barrier(PIPE_MTE2);
+    // Iteration i of item w: what the stages need of a position.
+    struct Position {
+        int64_t w = -1;
+        int64_t turn = -1;
+        int64_t i = 0;
+        int64_t n_2 = 0;
+        int64_t item = 0;
+        int64_t row = 0;
+        int64_t col = 0;
+    };
+    Position positions[2];
+    Position next;
+    int64_t u_count = 0;  // positions so far, all of them once the items end
+    for (int64_t t = 0; t == u_count || t < u_count + 1; ++t) {
+        if (t == u_count) {
+            if (++next.i >= next.n_2) {
+                next.i = next.n_2 = 0;
+                while (next.n_2 <= 0 && ++next.w < w_count) {
+                    next.item = block_idx + next.w * block_num;
+                    next.row = next.item / ((n + 127) / 128) * 128;
+                    next.col = next.item % ((n + 127) / 128) * 128;
+                    next.n_2 = (k + 63) / 64;
                 }
-                if (a_tile_rows > 0 && a_tile_cols > 0) {
-                    GmRows<bfloat16_t, DYNAMIC, DYNAMIC, DYNAMIC> a_tile_gm(
-                        a + row * k + i * 64, {a_tile_rows, a_tile_cols}, {k});
-                    L1Nz<bfloat16_t, 128, 64, DYNAMIC, DYNAMIC> a_tile_part(
-                        a_tile_rows, a_tile_cols);
-                    TRESHAPE(a_tile_part, a_tile[u % 2]);
-                    TLOAD(a_tile_part, a_tile_gm);
-                }
-                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(A_TILE_FULL + u % 2));
-                // b_tile[u] = load b[i * 64:+64<k - i * 64, col:+128<n - col]
-                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(B_TILE_FREE + u % 2));
-                const int64_t b_tile_rows = clipped(k - i * 64, 64);
-                const int64_t b_tile_cols = clipped(n - col, 128);
-                if (b_tile_rows < 64 || b_tile_cols < 128) {
-                    TEXPANDS(b_tile[u % 2], static_cast<bfloat16_t>(0.0f));
-                    pipe_barrier(PIPE_MTE2);
-                }
-                if (b_tile_rows > 0 && b_tile_cols > 0) {
-                    GmRows<bfloat16_t, DYNAMIC, DYNAMIC, DYNAMIC> b_tile_gm(
-                        b + i * 64 * n + col, {b_tile_rows, b_tile_cols}, {n});
-                    L1Nz<bfloat16_t, 64, 128, DYNAMIC, DYNAMIC> b_tile_part(
-                        b_tile_rows, b_tile_cols);
-                    TRESHAPE(b_tile_part, b_tile[u % 2]);
-                    TLOAD(b_tile_part, b_tile_gm);
-                }
-                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(B_TILE_FULL + u % 2));
+                ++next.turn;
             }
-            if (const int64_t i = t - 1; i >= 0) {
-                const int64_t u = u_base + i;
-                // a_tile_a[u] = move a_tile[u]
-                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(A_TILE_FULL + u % 2));
-                wait_flag(PIPE_M, PIPE_MTE1, static_cast<event_t>(A_TILE_A_FREE + u % 2));
-                TMOV(a_tile_a[u % 2], a_tile[u % 2]);
-                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(A_TILE_FREE + u % 2));
-                // b_tile_b[u] = move b_tile[u]
-                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(B_TILE_FULL + u % 2));
-                TMOV(b_tile_b[u % 2], b_tile[u % 2]);
-                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(B_TILE_FREE + u % 2));
-                set_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(B_TILE_B_FULL + u % 2));
-                pipe_barrier(PIPE_M);
-                // acc[w] = matmul a_tile_a[u], b_tile_b[u], acc[w], i
-                wait_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(B_TILE_B_FULL + u % 2));
-                if (i != 0) {
-                    TMATMUL_ACC(acc[w % 2], acc[w % 2], a_tile_a[u % 2], b_tile_b[u % 2]);
-                } else {
-                    TMATMUL(acc[w % 2], a_tile_a[u % 2], b_tile_b[u % 2]);
-                }
-                set_flag(PIPE_M, PIPE_MTE1, static_cast<event_t>(A_TILE_A_FREE + u % 2));
+            if (next.n_2 > 0) {
+                positions[t % 2] = next;
+                u_count = t + 1;
             }
         }
-        u_base += max_of(n_2, 0);
-        set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(ACC_FULL + w % 2));
-        // total_fifo = push acc[w]
-        wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(ACC_FULL + w % 2));
-        TPUSH<TotalFifoPipe, L0C<float, 128, 128>, TILE_UP_DOWN>(total_fifo, acc[w % 2]);
-        set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(ACC_FREE + w % 2));
+        if (const int64_t u = t - 1; u >= 0 && u < u_count) {
+            Position &at = positions[u % 2];
+            if (at.i == 0) {
+                wait_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(ACC_FREE + at.turn % 2));
+            }
+        }
+        if (const int64_t u = t; u < u_count) {
+            Position &at = positions[u % 2];
+            // a_tile[u] = load a[row:+128<m - row, i * 64:+64<k - i * 64]
+            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(A_TILE_FREE + u % 2));
+            const int64_t a_tile_rows = clipped(m - at.row, 128);
+            const int64_t a_tile_cols = clipped(k - at.i * 64, 64);
+            if (a_tile_rows < 128 || a_tile_cols < 64) {
+                TEXPANDS(a_tile[u % 2], static_cast<bfloat16_t>(0.0f));
+                pipe_barrier(PIPE_MTE2);
+            }
+            if (a_tile_rows > 0 && a_tile_cols > 0) {
+                GmRows<bfloat16_t, DYNAMIC, DYNAMIC, DYNAMIC> a_tile_gm(
+                    a + at.row * k + at.i * 64, {a_tile_rows, a_tile_cols}, {k});
+                L1Nz<bfloat16_t, 128, 64, DYNAMIC, DYNAMIC> a_tile_part(a_tile_rows, a_tile_cols);
+                TRESHAPE(a_tile_part, a_tile[u % 2]);
+                TLOAD(a_tile_part, a_tile_gm);
+            }
+            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(A_TILE_FULL + u % 2));
+            // b_tile[u] = load b[i * 64:+64<k - i * 64, col:+128<n - col]
+            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(B_TILE_FREE + u % 2));
+            const int64_t b_tile_rows = clipped(k - at.i * 64, 64);
+            const int64_t b_tile_cols = clipped(n - at.col, 128);
+            if (b_tile_rows < 64 || b_tile_cols < 128) {
+                TEXPANDS(b_tile[u % 2], static_cast<bfloat16_t>(0.0f));
+                pipe_barrier(PIPE_MTE2);
+            }
+            if (b_tile_rows > 0 && b_tile_cols > 0) {
+                GmRows<bfloat16_t, DYNAMIC, DYNAMIC, DYNAMIC> b_tile_gm(
+                    b + at.i * 64 * n + at.col, {b_tile_rows, b_tile_cols}, {n});
+                L1Nz<bfloat16_t, 64, 128, DYNAMIC, DYNAMIC> b_tile_part(b_tile_rows, b_tile_cols);
+                TRESHAPE(b_tile_part, b_tile[u % 2]);
+                TLOAD(b_tile_part, b_tile_gm);
+            }
+            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(B_TILE_FULL + u % 2));
+        }
+        if (const int64_t u = t - 1; u >= 0 && u < u_count) {
+            Position &at = positions[u % 2];
+            // a_tile_a[u] = move a_tile[u]
+            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(A_TILE_FULL + u % 2));
+            wait_flag(PIPE_M, PIPE_MTE1, static_cast<event_t>(A_TILE_A_FREE + u % 2));
+            TMOV(a_tile_a[u % 2], a_tile[u % 2]);
+            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(A_TILE_FREE + u % 2));
+            // b_tile_b[u] = move b_tile[u]
+            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(B_TILE_FULL + u % 2));
+            TMOV(b_tile_b[u % 2], b_tile[u % 2]);
+            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(B_TILE_FREE + u % 2));
+            set_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(B_TILE_B_FULL + u % 2));
+            pipe_barrier(PIPE_M);
+            // acc[turn] = matmul a_tile_a[u], b_tile_b[u], acc[turn], i
+            wait_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(B_TILE_B_FULL + u % 2));
+            if (at.i != 0) {
+                TMATMUL_ACC(acc[at.turn % 2], acc[at.turn % 2], a_tile_a[u % 2], b_tile_b[u % 2]);
+            } else {
+                TMATMUL(acc[at.turn % 2], a_tile_a[u % 2], b_tile_b[u % 2]);
+            }
+            set_flag(PIPE_M, PIPE_MTE1, static_cast<event_t>(A_TILE_A_FREE + u % 2));
+            if (at.i + 1 == at.n_2) {
+                set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(ACC_FULL + at.turn % 2));
+                // total_fifo = push acc[turn]
+                wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(ACC_FULL + at.turn % 2));
+                TPUSH<TotalFifoPipe, L0C<float, 128, 128>, TILE_UP_DOWN>(
+                    total_fifo, acc[at.turn % 2]);
+                set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(ACC_FREE + at.turn % 2));
+            }
+        }
     }
     wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID0);  // a_tile.free[0]
     wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID1);  // a_tile.free[1]
@@ -251,7 +272,7 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
         const int64_t item = block_idx + w * block_num;
         const int64_t row = item / ((n + 127) / 128) * 128;
         const int64_t col = item % ((n + 127) / 128) * 128;
-        // bias_row[w] = load bias[col:+128<n - col]
+        // bias_row[turn] = load bias[col:+128<n - col]
         wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(BIAS_ROW_FREE + w % 2));
         const int64_t bias_row_cols = clipped(n - col, 128);
         if (bias_row_cols > 0) {
@@ -261,7 +282,7 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
             TLOAD(bias_row_part, bias_row_gm);
         }
         set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(BIAS_ROW_FULL + w % 2));
-        // bias_row[w] = pad bias_row[w], 1, n - col
+        // bias_row[turn] = pad bias_row[turn], 1, n - col
         wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(BIAS_ROW_FULL + w % 2));
         const int64_t bias_row_cols_2 = n - col;
         if (bias_row_cols_2 <= 0) {
@@ -273,21 +294,21 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
             TRESHAPE(bias_row_whole, bias_row[w % 2]);
             TFILLPAD_INPLACE(bias_row_whole, bias_row_part_2);
         }
-        // total_v[w] = pop total_fifo
+        // total_v[turn] = pop total_fifo
         wait_flag(PIPE_MTE3, PIPE_MTE2, static_cast<event_t>(TOTAL_V_FREE + w % 2));
         TPOP<TotalFifoPipe, Ub<float, 64, 128>, TILE_UP_DOWN>(total_fifo, total_v[w % 2]);
         TFREE<TotalFifoPipe, TILE_UP_DOWN>(total_fifo);
         set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(TOTAL_V_FULL + w % 2));
         pipe_barrier(PIPE_V);
-        // total_v[w] = add total_v[w], bias_row[w]
+        // total_v[turn] = add total_v[turn], bias_row[turn]
         wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(TOTAL_V_FULL + w % 2));
         TCOLEXPANDADD(total_v[w % 2], total_v[w % 2], bias_row[w % 2]);
         set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(BIAS_ROW_FREE + w % 2));
         pipe_barrier(PIPE_V);
-        // total_v[w] = maximum total_v[w], 0.0
+        // total_v[turn] = maximum total_v[turn], 0.0
         TMAXS(total_v[w % 2], total_v[w % 2], 0.0f);
         set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(TOTAL_V_FULL2 + w % 2));
-        // out[row + lane * 64:+64<m - row - lane * 64, col:+128<n - col] = store total_v[w]
+        // out[row + lane * 64:+64<m - row - lane * 64, col:+128<n - col] = store total_v[turn]
         wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(TOTAL_V_FULL2 + w % 2));
         const int64_t total_v_rows = clipped(m - row - lane * 64, 64);
         const int64_t total_v_cols = clipped(n - col, 128);

@@ -1,5 +1,5 @@
 // paged_attention, emitted by Tilewright from paged_attention.ptoir; do not edit.
-// lookahead 2, prefetch 1
+// lookahead 3, prefetch 1
 // l0b: single slots inside loops, 2 would take 131072 of 65536 bytes
 // p16_a M -> MTE1 needs no event: implied by v_b.free
 // v_b MTE1 -> M needs no event: implied by p16_a.full
@@ -25,11 +25,6 @@ using namespace pto;
 template <typename T, int64_t R, int64_t C, int64_t Step>
 using GmRows = GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, Step, 1>>;
 
-static __aicore__ inline int64_t max_of(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 // The quotient, rounded up.
 static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)
 {
@@ -44,9 +39,9 @@ static __aicore__ inline __gm__ T *data(int64_t argument)
     return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;
 }
 
-using QkFifoPipe = TPipe<0, Direction::DIR_C2V, 8192, 4, 2>;
-using P16FifoPipe = TPipe<2, Direction::DIR_V2C, 4096, 4, 2>;
-using OFifoPipe = TPipe<4, Direction::DIR_C2V, 8192, 4, 2>;
+using QkFifoPipe = TPipe<0, Direction::DIR_C2V, 8192, 3, 2>;
+using P16FifoPipe = TPipe<2, Direction::DIR_V2C, 4096, 3, 2>;
+using OFifoPipe = TPipe<4, Direction::DIR_C2V, 8192, 3, 2>;
 
 #ifdef __DAV_CUBE__
 // A matrix in L1: boxes of 16 rows by 32 bytes.
@@ -91,9 +86,9 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     const int64_t block_idx = get_block_idx(args);
     const int64_t block_num = get_block_num(args);
 
-    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 8192, 0, 0);
-    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 8192, 0, 139264);
-    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 8192, 0, 0);
+    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 6144, 0, 0);
+    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 6144, 0, 139264);
+    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 6144, 0, 0);
 
     // L1
     L1Nz<bfloat16_t, 16, 128> q[2];
@@ -141,8 +136,6 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     constexpr int O_FREE = 2;
     constexpr int O_FULL = 2;
 
-    int64_t u_base = 0;  // finished iterations of the loop over i
-
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID0);  // q.free[0]
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID1);  // q.free[1]
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID2);  // k.free[0]
@@ -159,102 +152,154 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     set_flag(PIPE_FIX, PIPE_M, EVENT_ID2);  // o.free[0]
     set_flag(PIPE_FIX, PIPE_M, EVENT_ID3);  // o.free[1]
     const int64_t w_count = (batch - block_idx + (block_num - 1)) / block_num;
+    // First the items without an iteration over i, each by itself.
+    int64_t turn = 0;  // items so far
     for (int64_t w = 0; w < w_count; ++w) {
         const int64_t b = block_idx + w * block_num;
         const int64_t context = context_lens[b];
         const int64_t n = ceil_div(context, 128);
-        // q[w] = load query[b, :, :]
-        wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + w % 2));
-        GmRows<bfloat16_t, 16, 128, 128> q_gm(query + b * 2048);
-        TLOAD(q[w % 2], q_gm);
-        set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + w % 2));
-        // q_a = move q[w]
-        wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + w % 2));
-        wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
-        TMOV(q_a, q[w % 2]);
-        set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + w % 2));
-        set_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
-        wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
-        int64_t page[3];
-        for (int64_t t = 0; t < n + 3; ++t) {
-            if (const int64_t i = t; i < n) {
-                const int64_t u = u_base + i;
-                page[i % 3] = block_table[b * width + i];
-                // k[u] = load key_cache[page, :, 0, :]
-                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(K_FREE + u % 2));
-                GmColumns<bfloat16_t, 128, 128, 128> k_gm(key_cache + page[i % 3] * 16384);
-                TLOAD(k[u % 2], k_gm);
-                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(K_FULL + u % 2));
-            }
-            if (const int64_t i = t - 2; i >= 0 && i < n) {
-                const int64_t u = u_base + i;
-                const int64_t left = context - i * 128;
-                // v[u] = load value_cache[page, 0:+128<left, 0, :]
-                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(V_FREE + u % 2));
-                const int64_t v_rows = clipped(left, 128);
-                if (v_rows < 128) {
-                    TEXPANDS(v[u % 2], static_cast<bfloat16_t>(0.0f));
-                    pipe_barrier(PIPE_MTE2);
+        if (n <= 0) {
+            // q[turn] = load query[b, :, :]
+            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + turn % 2));
+            GmRows<bfloat16_t, 16, 128, 128> q_gm(query + b * 2048);
+            TLOAD(q[turn % 2], q_gm);
+            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + turn % 2));
+            // q_a = move q[turn]
+            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + turn % 2));
+            wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
+            TMOV(q_a, q[turn % 2]);
+            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + turn % 2));
+            set_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
+            wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
+            set_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
+            ++turn;
+        }
+    }
+    // Iteration i of item w: what the stages need of a position.
+    struct Position {
+        int64_t w = -1;
+        int64_t turn = -1;
+        int64_t i = 0;
+        int64_t n = 0;
+        int64_t b = 0;
+        int64_t context = 0;
+        int64_t page = 0;
+    };
+    Position positions[5];
+    Position next;
+    next.turn = turn - 1;
+    int64_t u_count = 0;  // positions so far, all of them once the items end
+    for (int64_t t = 0; t == u_count || t < u_count + 4; ++t) {
+        if (t == u_count) {
+            if (++next.i >= next.n) {
+                next.i = next.n = 0;
+                while (next.n <= 0 && ++next.w < w_count) {
+                    next.b = block_idx + next.w * block_num;
+                    next.context = context_lens[next.b];
+                    next.n = ceil_div(next.context, 128);
                 }
-                if (v_rows > 0) {
-                    GmRows<bfloat16_t, DYNAMIC, 128, 128> v_gm(
-                        value_cache + page[i % 3] * 16384, {v_rows});
-                    L1Nz<bfloat16_t, 128, 128, DYNAMIC, 128> v_part(v_rows);
-                    TRESHAPE(v_part, v[u % 2]);
-                    TLOAD(v_part, v_gm);
-                }
-                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(V_FULL + u % 2));
+                ++next.turn;
             }
-            if (const int64_t i = t - 1; i >= 0 && i < n) {
-                const int64_t u = u_base + i;
-                // k_b = move k[u].T
-                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(K_FULL + u % 2));
-                wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
-                TMOV(k_b, k[u % 2]);
-                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(K_FREE + u % 2));
-                set_flag(PIPE_MTE1, PIPE_M, EVENT_ID3);  // k_b.full
-                // qk[u] = matmul q_a, k_b
-                wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID3);  // k_b.full
-                wait_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(QK_FREE + u % 2));
-                TMATMUL(qk[u % 2], q_a, k_b);
-                set_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
-                set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(QK_FULL + u % 2));
-                // qk_fifo = push qk[u]
-                wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(QK_FULL + u % 2));
-                TPUSH<QkFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(qk_fifo, qk[u % 2]);
-                set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(QK_FREE + u % 2));
-            }
-            if (const int64_t i = t - 3; i >= 0) {
-                const int64_t u = u_base + i;
-                // v_b = move v[u]
-                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(V_FULL + u % 2));
-                wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
-                TMOV(v_b, v[u % 2]);
-                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(V_FREE + u % 2));
-                // p16_l1[u] = pop p16_fifo
-                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(P16_L1_FREE + u % 2));
-                TPOP<P16FifoPipe, L1Nz<bfloat16_t, 16, 128>, TILE_UP_DOWN>(p16_fifo, p16_l1[u % 2]);
-                TFREE<P16FifoPipe, TILE_UP_DOWN>(p16_fifo);
-                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(P16_L1_FULL + u % 2));
-                // p16_a[u] = move p16_l1[u]
-                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(P16_L1_FULL + u % 2));
-                TMOV(p16_a[u % 2], p16_l1[u % 2]);
-                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(P16_L1_FREE + u % 2));
-                set_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(P16_A_FULL + u % 2));
-                // o[u] = matmul p16_a[u], v_b
-                wait_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(P16_A_FULL + u % 2));
-                wait_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(O_FREE + u % 2));
-                TMATMUL(o[u % 2], p16_a[u % 2], v_b);
-                set_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
-                set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(O_FULL + u % 2));
-                // o_fifo = push o[u]
-                wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(O_FULL + u % 2));
-                TPUSH<OFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(o_fifo, o[u % 2]);
-                set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(O_FREE + u % 2));
+            if (next.n > 0) {
+                positions[t % 5] = next;
+                u_count = t + 1;
             }
         }
-        u_base += max_of(n, 0);
-        set_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
+        if (const int64_t u = t - 1; u >= 0 && u < u_count) {
+            Position &at = positions[u % 5];
+            if (at.i == 0) {
+                // q[turn] = load query[b, :, :]
+                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + at.turn % 2));
+                GmRows<bfloat16_t, 16, 128, 128> q_gm_2(query + at.b * 2048);
+                TLOAD(q[at.turn % 2], q_gm_2);
+                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + at.turn % 2));
+                // q_a = move q[turn]
+                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + at.turn % 2));
+                wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
+                TMOV(q_a, q[at.turn % 2]);
+                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + at.turn % 2));
+                set_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
+                wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
+            }
+        }
+        if (const int64_t u = t; u < u_count) {
+            Position &at = positions[u % 5];
+            at.page = block_table[at.b * width + at.i];
+            // k[u] = load key_cache[page, :, 0, :]
+            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(K_FREE + u % 2));
+            GmColumns<bfloat16_t, 128, 128, 128> k_gm(key_cache + at.page * 16384);
+            TLOAD(k[u % 2], k_gm);
+            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(K_FULL + u % 2));
+        }
+        if (const int64_t u = t - 3; u >= 0 && u < u_count) {
+            Position &at = positions[u % 5];
+            const int64_t left = at.context - at.i * 128;
+            // v[u] = load value_cache[page, 0:+128<left, 0, :]
+            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(V_FREE + u % 2));
+            const int64_t v_rows = clipped(left, 128);
+            if (v_rows < 128) {
+                TEXPANDS(v[u % 2], static_cast<bfloat16_t>(0.0f));
+                pipe_barrier(PIPE_MTE2);
+            }
+            if (v_rows > 0) {
+                GmRows<bfloat16_t, DYNAMIC, 128, 128> v_gm(value_cache + at.page * 16384, {v_rows});
+                L1Nz<bfloat16_t, 128, 128, DYNAMIC, 128> v_part(v_rows);
+                TRESHAPE(v_part, v[u % 2]);
+                TLOAD(v_part, v_gm);
+            }
+            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(V_FULL + u % 2));
+        }
+        if (const int64_t u = t - 1; u >= 0 && u < u_count) {
+            // k_b = move k[u].T
+            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(K_FULL + u % 2));
+            wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
+            TMOV(k_b, k[u % 2]);
+            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(K_FREE + u % 2));
+            set_flag(PIPE_MTE1, PIPE_M, EVENT_ID3);  // k_b.full
+            // qk[u] = matmul q_a, k_b
+            wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID3);  // k_b.full
+            wait_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(QK_FREE + u % 2));
+            TMATMUL(qk[u % 2], q_a, k_b);
+            set_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
+            set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(QK_FULL + u % 2));
+            // qk_fifo = push qk[u]
+            wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(QK_FULL + u % 2));
+            TPUSH<QkFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(qk_fifo, qk[u % 2]);
+            set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(QK_FREE + u % 2));
+        }
+        if (const int64_t u = t - 4; u >= 0 && u < u_count) {
+            // v_b = move v[u]
+            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(V_FULL + u % 2));
+            wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
+            TMOV(v_b, v[u % 2]);
+            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(V_FREE + u % 2));
+            // p16_l1[u] = pop p16_fifo
+            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(P16_L1_FREE + u % 2));
+            TPOP<P16FifoPipe, L1Nz<bfloat16_t, 16, 128>, TILE_UP_DOWN>(p16_fifo, p16_l1[u % 2]);
+            TFREE<P16FifoPipe, TILE_UP_DOWN>(p16_fifo);
+            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(P16_L1_FULL + u % 2));
+            // p16_a[u] = move p16_l1[u]
+            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(P16_L1_FULL + u % 2));
+            TMOV(p16_a[u % 2], p16_l1[u % 2]);
+            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(P16_L1_FREE + u % 2));
+            set_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(P16_A_FULL + u % 2));
+            // o[u] = matmul p16_a[u], v_b
+            wait_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(P16_A_FULL + u % 2));
+            wait_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(O_FREE + u % 2));
+            TMATMUL(o[u % 2], p16_a[u % 2], v_b);
+            set_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
+            set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(O_FULL + u % 2));
+            // o_fifo = push o[u]
+            wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(O_FULL + u % 2));
+            TPUSH<OFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(o_fifo, o[u % 2]);
+            set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(O_FREE + u % 2));
+        }
+        if (const int64_t u = t - 1; u >= 0 && u < u_count) {
+            Position &at = positions[u % 5];
+            if (at.i + 1 == at.n) {
+                set_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
+            }
+        }
     }
     wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID0);  // q.free[0]
     wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID1);  // q.free[1]
@@ -303,11 +348,11 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     // A pipe finds a lane's half of a slot by the built-in lane number, which reads 0 on
     // both lanes under this runtime: the missing difference goes into the entry offset.
     const int64_t lane_shift = lane - static_cast<int64_t>(get_subblockid());
-    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 8192, 4192, 0);
+    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 6144, 4192, 0);
     qk_fifo.cons.entryOffset = static_cast<int>(lane_shift * 4096);
-    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 8192, 0, 0);
+    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 6144, 0, 0);
     p16_fifo.prod.entryOffset = static_cast<int>(lane_shift * 2048);
-    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 8192, 20736, 0);
+    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 6144, 20768, 0);
     o_fifo.cons.entryOffset = static_cast<int>(lane_shift * 4096);
 
     // UB
@@ -323,47 +368,57 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     TASSIGN(qk_v[1], 12384);
     UbColumn<float, 8, 1> m_new_row_max;
     TASSIGN(m_new_row_max, 16480);
-    UbColumn<float, 8, 1> alpha[3];
+    UbColumn<float, 8, 1> alpha[4];
     TASSIGN(alpha[0], 16512);
     TASSIGN(alpha[1], 16544);
     TASSIGN(alpha[2], 16576);
+    TASSIGN(alpha[3], 16608);
     UbColumn<float, 8, 1> l_new_row_sum;
-    TASSIGN(l_new_row_sum, 16608);
+    TASSIGN(l_new_row_sum, 16640);
     Ub<bfloat16_t, 8, 128> p16[2];
-    TASSIGN(p16[0], 16640);
-    TASSIGN(p16[1], 18688);
+    TASSIGN(p16[0], 16672);
+    TASSIGN(p16[1], 18720);
     Ub<float, 8, 128> o_v[2];
-    TASSIGN(o_v[0], 20736);
-    TASSIGN(o_v[1], 28928);
+    TASSIGN(o_v[0], 20768);
+    TASSIGN(o_v[1], 28960);
+    UbColumn<float, 8, 1> y_maximum[4];
+    TASSIGN(y_maximum[0], 33056);
+    TASSIGN(y_maximum[1], 33088);
+    TASSIGN(y_maximum[2], 33120);
+    TASSIGN(y_maximum[3], 33152);
     Ub<float, 8, 128> y[2];
-    TASSIGN(y[0], 33024);
-    TASSIGN(y[1], 37120);
+    TASSIGN(y[0], 33184);
+    TASSIGN(y[1], 37280);
     Ub<float, 8, 128> scratch;
-    TASSIGN(scratch, 41216);
+    TASSIGN(scratch, 41376);
     Ub<float, 1, 8> m_row[2];
     TASSIGN(m_row[0], 0);
     TASSIGN(m_row[1], 32);
     Ub<float, 1, 8> l_row;
     TASSIGN(l_row, 64);
+    Ub<float, 1, 8> y_maximum_row[4];
+    TASSIGN(y_maximum_row[0], 33056);
+    TASSIGN(y_maximum_row[1], 33088);
+    TASSIGN(y_maximum_row[2], 33120);
+    TASSIGN(y_maximum_row[3], 33152);
     Ub<float, 1, 8> m_new_row_max_row;
     TASSIGN(m_new_row_max_row, 16480);
-    Ub<float, 1, 8> alpha_row[3];
+    Ub<float, 1, 8> alpha_row[4];
     TASSIGN(alpha_row[0], 16512);
     TASSIGN(alpha_row[1], 16544);
     TASSIGN(alpha_row[2], 16576);
+    TASSIGN(alpha_row[3], 16608);
     Ub<float, 1, 8> l_new_row_sum_row;
-    TASSIGN(l_new_row_sum_row, 16608);
+    TASSIGN(l_new_row_sum_row, 16640);
 
+    constexpr int Y_FREE = 2;
+    constexpr int Y_FULL = 2;
     constexpr int QK_V_FREE = 0;
     constexpr int QK_V_FULL = 0;
     constexpr int P16_FREE = 0;
     constexpr int P16_FULL = 0;
     constexpr int O_V_FREE = 2;
     constexpr int O_V_FULL = 2;
-    constexpr int Y_FREE = 2;
-    constexpr int Y_FULL = 2;
-
-    int64_t u_base = 0;  // finished iterations of the loop over i
 
     set_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // qk_v.free[0]
     set_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // qk_v.free[1]
@@ -374,95 +429,163 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     set_flag(PIPE_MTE3, PIPE_V, EVENT_ID2);  // y.free[0]
     set_flag(PIPE_MTE3, PIPE_V, EVENT_ID3);  // y.free[1]
     const int64_t w_count = (batch - block_idx + (block_num - 1)) / block_num;
+    // First the items without an iteration over i, each by itself.
+    int64_t turn = 0;  // items so far
     for (int64_t w = 0; w < w_count; ++w) {
         const int64_t b = block_idx + w * block_num;
         const int64_t context = context_lens[b];
         const int64_t n = ceil_div(context, 128);
-        TEXPANDS(m_row[0], -INF);  // m[0] = full -inf
-        TEXPANDS(l_row, 0.0f);  // l = full 0.0
-        TEXPANDS(acc, 0.0f);  // acc = full 0.0
-        for (int64_t t = 0; t < n + 2; ++t) {
-            if (const int64_t i = t; i < n) {
-                const int64_t u = u_base + i;
-                // qk_v[u] = pop qk_fifo
-                wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(QK_V_FREE + u % 2));
-                TPOP<QkFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(qk_fifo, qk_v[u % 2]);
-                TFREE<QkFifoPipe, TILE_UP_DOWN>(qk_fifo);
-                set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(QK_V_FULL + u % 2));
-                // qk_v[u] = mul qk_v[u], scale
-                wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(QK_V_FULL + u % 2));
-                TMULS(qk_v[u % 2], qk_v[u % 2], scale);
-                const int64_t left = context - i * 128;
-                pipe_barrier(PIPE_V);
-                // qk_v[u] = where qk_v[u], left, -inf
-                if (left <= 0) {
-                    TEXPANDS(qk_v[u % 2], -INF);
-                } else if (left < 128) {
-                    Ub<float, 8, 128, 8, DYNAMIC> qk_v_part(left);
-                    TRESHAPE(qk_v_part, qk_v[u % 2]);
-                    Ub<float, 8, 128, 8, 128, PadValue::Min> qk_v_whole;
-                    TRESHAPE(qk_v_whole, qk_v[u % 2]);
-                    TFILLPAD_INPLACE(qk_v_whole, qk_v_part);
+        if (n <= 0) {
+            const int64_t u = 0;
+            TEXPANDS(m_row[u % 2], -INF);  // m[u] = full -inf
+            TEXPANDS(l_row, 0.0f);  // l = full 0.0
+            TEXPANDS(acc, 0.0f);  // acc = full 0.0
+            pipe_barrier(PIPE_V);
+            TMAXS(y_maximum_row[turn % 4], l_row, 1e-30f);  // y_maximum[turn] = maximum l, 1e-30
+            pipe_barrier(PIPE_V);
+            // y[turn] = div acc, y_maximum[turn]
+            wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + turn % 2));
+            TROWEXPANDDIV(y[turn % 2], acc, y_maximum[turn % 4]);
+            set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + turn % 2));
+            // out[b, lane * 8:+8, :] = store y[turn]
+            wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + turn % 2));
+            GmRows<float, 8, 128, 128> y_gm(out + b * 2048 + lane * 8 * 128);
+            TSTORE(y_gm, y[turn % 2]);
+            set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + turn % 2));
+            ++turn;
+        }
+    }
+    // Iteration i of item w: what the stages need of a position.
+    struct Position {
+        int64_t w = -1;
+        int64_t turn = -1;
+        int64_t i = 0;
+        int64_t n = 0;
+        int64_t b = 0;
+        int64_t context = 0;
+    };
+    Position positions[4];
+    Position next;
+    next.turn = turn - 1;
+    int64_t u_count = 0;  // positions so far, all of them once the items end
+    for (int64_t t = 0; t == u_count || t < u_count + 3; ++t) {
+        if (t == u_count) {
+            if (++next.i >= next.n) {
+                next.i = next.n = 0;
+                while (next.n <= 0 && ++next.w < w_count) {
+                    next.b = block_idx + next.w * block_num;
+                    next.context = context_lens[next.b];
+                    next.n = ceil_div(next.context, 128);
                 }
-                pipe_barrier(PIPE_V);
-                // m_new_row_max = row_max qk_v[u], scratch
-                TROWMAX(m_new_row_max, qk_v[u % 2], scratch);
-                pipe_barrier(PIPE_V);
-                // m[i + 1] = maximum m[i], m_new_row_max
-                TMAX(m_row[(i + 1) % 2], m_row[i % 2], m_new_row_max_row);
-                pipe_barrier(PIPE_V);
-                // qk_v[u] = sub qk_v[u], m[i + 1]
-                TROWEXPANDSUB(qk_v[u % 2], qk_v[u % 2], m[(i + 1) % 2]);
-                // alpha[u] = sub m[i], m[i + 1]
-                TSUB(alpha_row[u % 3], m_row[i % 2], m_row[(i + 1) % 2]);
-                pipe_barrier(PIPE_V);
-                TEXP(qk_v[u % 2], qk_v[u % 2]);  // qk_v[u] = exp qk_v[u]
-                TEXP(alpha_row[u % 3], alpha_row[u % 3]);  // alpha[u] = exp alpha[u]
-                pipe_barrier(PIPE_V);
-                TMUL(l_row, l_row, alpha_row[u % 3]);  // l = mul l, alpha[u]
-                // l_new_row_sum = row_sum qk_v[u], scratch
-                TROWSUM(l_new_row_sum, qk_v[u % 2], scratch);
-                // p16[u] = astype qk_v[u], bf16
-                wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(P16_FREE + u % 2));
-                TCVT(p16[u % 2], qk_v[u % 2], RoundMode::CAST_RINT);
-                set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(QK_V_FREE + u % 2));
-                set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(P16_FULL + u % 2));
-                pipe_barrier(PIPE_V);
-                TADD(l_row, l_row, l_new_row_sum_row);  // l = add l, l_new_row_sum
-                // p16_fifo = push p16[u]
-                wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(P16_FULL + u % 2));
-                TPUSH<P16FifoPipe, Ub<bfloat16_t, 8, 128>, TILE_UP_DOWN>(p16_fifo, p16[u % 2]);
-                set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(P16_FREE + u % 2));
+                ++next.turn;
             }
-            if (const int64_t i = t - 2; i >= 0) {
-                const int64_t u = u_base + i;
-                pipe_barrier(PIPE_V);
-                TROWEXPANDMUL(acc, acc, alpha[u % 3]);  // acc = mul acc, alpha[u]
-                // o_v[u] = pop o_fifo
-                wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
-                TPOP<OFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(o_fifo, o_v[u % 2]);
-                TFREE<OFifoPipe, TILE_UP_DOWN>(o_fifo);
-                set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
-                pipe_barrier(PIPE_V);
-                // acc = add acc, o_v[u]
-                wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
-                TADD(acc, acc, o_v[u % 2]);
-                set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
+            if (next.n > 0) {
+                positions[t % 4] = next;
+                u_count = t + 1;
             }
         }
-        u_base += max_of(n, 0);
-        pipe_barrier(PIPE_V);
-        TMAXS(l_row, l_row, 1e-30f);  // l = maximum l, 1e-30
-        pipe_barrier(PIPE_V);
-        // y[w] = div acc, l
-        wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + w % 2));
-        TROWEXPANDDIV(y[w % 2], acc, l);
-        set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + w % 2));
-        // out[b, lane * 8:+8, :] = store y[w]
-        wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + w % 2));
-        GmRows<float, 8, 128, 128> y_gm(out + b * 2048 + lane * 8 * 128);
-        TSTORE(y_gm, y[w % 2]);
-        set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + w % 2));
+        if (const int64_t u = t; u < u_count) {
+            Position &at = positions[u % 4];
+            if (at.i == 0) {
+                TEXPANDS(m_row[u % 2], -INF);  // m[u] = full -inf
+                TEXPANDS(l_row, 0.0f);  // l = full 0.0
+            }
+        }
+        if (const int64_t u = t - 3; u >= 0 && u < u_count) {
+            Position &at = positions[u % 4];
+            if (at.i == 0) {
+                TEXPANDS(acc, 0.0f);  // acc = full 0.0
+            }
+        }
+        if (const int64_t u = t; u < u_count) {
+            Position &at = positions[u % 4];
+            // qk_v[u] = pop qk_fifo
+            wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(QK_V_FREE + u % 2));
+            TPOP<QkFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(qk_fifo, qk_v[u % 2]);
+            TFREE<QkFifoPipe, TILE_UP_DOWN>(qk_fifo);
+            set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(QK_V_FULL + u % 2));
+            // qk_v[u] = mul qk_v[u], scale
+            wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(QK_V_FULL + u % 2));
+            TMULS(qk_v[u % 2], qk_v[u % 2], scale);
+            const int64_t left = at.context - at.i * 128;
+            pipe_barrier(PIPE_V);
+            // qk_v[u] = where qk_v[u], left, -inf
+            if (left <= 0) {
+                TEXPANDS(qk_v[u % 2], -INF);
+            } else if (left < 128) {
+                Ub<float, 8, 128, 8, DYNAMIC> qk_v_part(left);
+                TRESHAPE(qk_v_part, qk_v[u % 2]);
+                Ub<float, 8, 128, 8, 128, PadValue::Min> qk_v_whole;
+                TRESHAPE(qk_v_whole, qk_v[u % 2]);
+                TFILLPAD_INPLACE(qk_v_whole, qk_v_part);
+            }
+            pipe_barrier(PIPE_V);
+            // m_new_row_max = row_max qk_v[u], scratch
+            TROWMAX(m_new_row_max, qk_v[u % 2], scratch);
+            pipe_barrier(PIPE_V);
+            // m[u + 1] = maximum m[u], m_new_row_max
+            TMAX(m_row[(u + 1) % 2], m_row[u % 2], m_new_row_max_row);
+            pipe_barrier(PIPE_V);
+            // qk_v[u] = sub qk_v[u], m[u + 1]
+            TROWEXPANDSUB(qk_v[u % 2], qk_v[u % 2], m[(u + 1) % 2]);
+            // alpha[u] = sub m[u], m[u + 1]
+            TSUB(alpha_row[u % 4], m_row[u % 2], m_row[(u + 1) % 2]);
+            pipe_barrier(PIPE_V);
+            TEXP(qk_v[u % 2], qk_v[u % 2]);  // qk_v[u] = exp qk_v[u]
+            TEXP(alpha_row[u % 4], alpha_row[u % 4]);  // alpha[u] = exp alpha[u]
+            pipe_barrier(PIPE_V);
+            TMUL(l_row, l_row, alpha_row[u % 4]);  // l = mul l, alpha[u]
+            // l_new_row_sum = row_sum qk_v[u], scratch
+            TROWSUM(l_new_row_sum, qk_v[u % 2], scratch);
+            // p16[u] = astype qk_v[u], bf16
+            wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(P16_FREE + u % 2));
+            TCVT(p16[u % 2], qk_v[u % 2], RoundMode::CAST_RINT);
+            set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(QK_V_FREE + u % 2));
+            set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(P16_FULL + u % 2));
+            pipe_barrier(PIPE_V);
+            TADD(l_row, l_row, l_new_row_sum_row);  // l = add l, l_new_row_sum
+            // p16_fifo = push p16[u]
+            wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(P16_FULL + u % 2));
+            TPUSH<P16FifoPipe, Ub<bfloat16_t, 8, 128>, TILE_UP_DOWN>(p16_fifo, p16[u % 2]);
+            set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(P16_FREE + u % 2));
+        }
+        if (const int64_t u = t - 3; u >= 0 && u < u_count) {
+            pipe_barrier(PIPE_V);
+            TROWEXPANDMUL(acc, acc, alpha[u % 4]);  // acc = mul acc, alpha[u]
+            // o_v[u] = pop o_fifo
+            wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
+            TPOP<OFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(o_fifo, o_v[u % 2]);
+            TFREE<OFifoPipe, TILE_UP_DOWN>(o_fifo);
+            set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
+            pipe_barrier(PIPE_V);
+            // acc = add acc, o_v[u]
+            wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
+            TADD(acc, acc, o_v[u % 2]);
+            set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
+        }
+        if (const int64_t u = t; u < u_count) {
+            Position &at = positions[u % 4];
+            if (at.i + 1 == at.n) {
+                pipe_barrier(PIPE_V);
+                // y_maximum[turn] = maximum l, 1e-30
+                TMAXS(y_maximum_row[at.turn % 4], l_row, 1e-30f);
+            }
+        }
+        if (const int64_t u = t - 3; u >= 0 && u < u_count) {
+            Position &at = positions[u % 4];
+            if (at.i + 1 == at.n) {
+                pipe_barrier(PIPE_V);
+                // y[turn] = div acc, y_maximum[turn]
+                wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + at.turn % 2));
+                TROWEXPANDDIV(y[at.turn % 2], acc, y_maximum[at.turn % 4]);
+                set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + at.turn % 2));
+                // out[b, lane * 8:+8, :] = store y[turn]
+                wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + at.turn % 2));
+                GmRows<float, 8, 128, 128> y_gm_2(out + at.b * 2048 + lane * 8 * 128);
+                TSTORE(y_gm_2, y[at.turn % 2]);
+                set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + at.turn % 2));
+            }
+        }
     }
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // qk_v.free[0]
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // qk_v.free[1]

@@ -1,7 +1,9 @@
 // paged_attention, emitted by Tilewright from paged_attention.ptoir; do not edit.
 // lookahead 1, prefetch 1
-// p16_a M -> MTE1 needs no event: implied by v_b.free
-// v_b MTE1 -> M needs no event: implied by p16_a.full
+// p16_l1 MTE1 -> MTE2 needs no event: implied by v.free
+// v MTE2 -> MTE1 needs no event: implied by p16_l1.full
+// p16_a MTE1 -> M needs no event: implied by v_b.full
+// v_b M -> MTE1 needs no event: implied by p16_a.free
 #include <cstdint>
 
 #include <pto/pto-inst.hpp>
@@ -140,10 +142,8 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     constexpr int Q_FULL = 0;
     constexpr int K_FULL = 2;
     constexpr int K_FREE = 2;
-    constexpr int P16_L1_FREE = 4;
     constexpr int P16_L1_FULL = 4;
-    constexpr int V_FULL = 6;
-    constexpr int V_FREE = 6;
+    constexpr int V_FREE = 4;
 
     int64_t u_base = 0;  // finished iterations of the loop over i
 
@@ -151,13 +151,11 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID1);  // q.free[1]
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID2);  // k.free[0]
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID3);  // k.free[1]
-    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID4);  // p16_l1.free[0]
-    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID5);  // p16_l1.free[1]
-    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID6);  // v.free[0]
-    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID7);  // v.free[1]
+    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID4);  // v.free[0]
+    set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID5);  // v.free[1]
     set_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
-    set_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
-    set_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
+    set_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // p16_a.free
+    set_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // k_b.free
     set_flag(PIPE_FIX, PIPE_M, EVENT_ID0);  // qk.free
     set_flag(PIPE_FIX, PIPE_M, EVENT_ID1);  // o.free
     const int64_t w_count = (batch - block_idx + (block_num - 1)) / block_num;
@@ -183,15 +181,15 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
                 const int64_t u = u_base + i;
                 // k_b = move k[u].T
                 wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(K_FULL + u % 2));
-                wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
+                wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // k_b.free
                 TMOV(k_b, k[u % 2]);
                 set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(K_FREE + u % 2));
-                set_flag(PIPE_MTE1, PIPE_M, EVENT_ID2);  // k_b.full
+                set_flag(PIPE_MTE1, PIPE_M, EVENT_ID1);  // k_b.full
                 // qk = matmul q_a, k_b
-                wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID2);  // k_b.full
+                wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID1);  // k_b.full
                 wait_flag(PIPE_FIX, PIPE_M, EVENT_ID0);  // qk.free
                 TMATMUL(qk, q_a, k_b);
-                set_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
+                set_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // k_b.free
                 set_flag(PIPE_M, PIPE_FIX, EVENT_ID0);  // qk.full
                 // qk_fifo = push_data qk
                 wait_flag(PIPE_M, PIPE_FIX, EVENT_ID0);  // qk.full
@@ -215,20 +213,17 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             if (const int64_t i = t - 2; i >= 0) {
                 const int64_t u = u_base + i;
                 // p16_l1[u] = pop p16_fifo
-                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(P16_L1_FREE + u % 2));
                 TPOP<P16FifoPipe, L1Nz<bfloat16_t, 16, 128>, TILE_UP_DOWN>(p16_fifo, p16_l1[u % 2]);
                 TFREE<P16FifoPipe, TILE_UP_DOWN>(p16_fifo);
                 set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(P16_L1_FULL + u % 2));
-                // v_b = move v[u]
-                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(V_FULL + u % 2));
-                wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
-                TMOV(v_b, v[u % 2]);
-                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(V_FREE + u % 2));
                 // p16_a = move p16_l1[u]
                 wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(P16_L1_FULL + u % 2));
+                wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // p16_a.free
                 TMOV(p16_a, p16_l1[u % 2]);
-                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(P16_L1_FREE + u % 2));
-                set_flag(PIPE_MTE1, PIPE_M, EVENT_ID1);  // p16_a.full
+                // v_b = move v[u]
+                TMOV(v_b, v[u % 2]);
+                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(V_FREE + u % 2));
+                set_flag(PIPE_MTE1, PIPE_M, EVENT_ID2);  // v_b.full
             }
             if (const int64_t i = t - 1; i >= 0 && i < n) {
                 const int64_t u = u_base + i;
@@ -247,14 +242,13 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
                     TRESHAPE(v_part, v[u % 2]);
                     TLOAD(v_part, v_gm);
                 }
-                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(V_FULL + u % 2));
             }
             if (const int64_t i = t - 2; i >= 0) {
                 // o = matmul p16_a, v_b
-                wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID1);  // p16_a.full
+                wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID2);  // v_b.full
                 wait_flag(PIPE_FIX, PIPE_M, EVENT_ID1);  // o.free
                 TMATMUL(o, p16_a, v_b);
-                set_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
+                set_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // p16_a.free
                 set_flag(PIPE_M, PIPE_FIX, EVENT_ID1);  // o.full
                 // o_fifo = push_data o
                 wait_flag(PIPE_M, PIPE_FIX, EVENT_ID1);  // o.full
@@ -274,13 +268,11 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID1);  // q.free[1]
     wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID2);  // k.free[0]
     wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID3);  // k.free[1]
-    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID4);  // p16_l1.free[0]
-    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID5);  // p16_l1.free[1]
-    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID6);  // v.free[0]
-    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID7);  // v.free[1]
+    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID4);  // v.free[0]
+    wait_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID5);  // v.free[1]
     wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
-    wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
-    wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
+    wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // p16_a.free
+    wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // k_b.free
     wait_flag(PIPE_FIX, PIPE_M, EVENT_ID0);  // qk.free
     wait_flag(PIPE_FIX, PIPE_M, EVENT_ID1);  // o.free
     set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
@@ -315,11 +307,11 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     // A pipe finds a lane's half of a slot by the built-in lane number, which reads 0 on
     // both lanes under this runtime: the missing difference goes into the entry offset.
     const int64_t lane_shift = lane - static_cast<int64_t>(get_subblockid());
-    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 4096, 4192, 0);
+    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 4096, 8288, 0);
     qk_fifo.cons.entryOffset = static_cast<int>(lane_shift * 4096);
     P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 4096, 0, 0);
     p16_fifo.prod.entryOffset = static_cast<int>(lane_shift * 2048);
-    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 4096, 20704, 0);
+    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 4096, 24800, 0);
     o_fifo.cons.entryOffset = static_cast<int>(lane_shift * 4096);
 
     // UB
@@ -328,41 +320,42 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     TASSIGN(m[1], 32);
     UbColumn<float, 8, 1> l;
     TASSIGN(l, 64);
-    Ub<float, 8, 128> acc;
-    TASSIGN(acc, 96);
+    Ub<float, 8, 128> acc[2];
+    TASSIGN(acc[0], 96);
+    TASSIGN(acc[1], 4192);
     Ub<float, 8, 128> qk_v[2];
-    TASSIGN(qk_v[0], 4192);
-    TASSIGN(qk_v[1], 12384);
+    TASSIGN(qk_v[0], 8288);
+    TASSIGN(qk_v[1], 16480);
     UbColumn<float, 8, 1> m_new_row_max;
-    TASSIGN(m_new_row_max, 16480);
+    TASSIGN(m_new_row_max, 20576);
     UbColumn<float, 8, 1> alpha[2];
-    TASSIGN(alpha[0], 16512);
-    TASSIGN(alpha[1], 16544);
+    TASSIGN(alpha[0], 20608);
+    TASSIGN(alpha[1], 20640);
     UbColumn<float, 8, 1> l_new_row_sum;
-    TASSIGN(l_new_row_sum, 16576);
+    TASSIGN(l_new_row_sum, 20672);
     Ub<bfloat16_t, 8, 128> p16[2];
-    TASSIGN(p16[0], 16608);
-    TASSIGN(p16[1], 18656);
+    TASSIGN(p16[0], 20704);
+    TASSIGN(p16[1], 22752);
     Ub<float, 8, 128> o_v[2];
-    TASSIGN(o_v[0], 20704);
-    TASSIGN(o_v[1], 28896);
+    TASSIGN(o_v[0], 24800);
+    TASSIGN(o_v[1], 32992);
     Ub<float, 8, 128> y[2];
-    TASSIGN(y[0], 32992);
-    TASSIGN(y[1], 37088);
+    TASSIGN(y[0], 37088);
+    TASSIGN(y[1], 41184);
     Ub<float, 8, 128> scratch;
-    TASSIGN(scratch, 41184);
+    TASSIGN(scratch, 45280);
     Ub<float, 1, 8> m_row[2];
     TASSIGN(m_row[0], 0);
     TASSIGN(m_row[1], 32);
     Ub<float, 1, 8> l_row;
     TASSIGN(l_row, 64);
     Ub<float, 1, 8> m_new_row_max_row;
-    TASSIGN(m_new_row_max_row, 16480);
+    TASSIGN(m_new_row_max_row, 20576);
     Ub<float, 1, 8> alpha_row[2];
-    TASSIGN(alpha_row[0], 16512);
-    TASSIGN(alpha_row[1], 16544);
+    TASSIGN(alpha_row[0], 20608);
+    TASSIGN(alpha_row[1], 20640);
     Ub<float, 1, 8> l_new_row_sum_row;
-    TASSIGN(l_new_row_sum_row, 16576);
+    TASSIGN(l_new_row_sum_row, 20672);
 
     constexpr int QK_V_FREE = 0;
     constexpr int QK_V_FULL = 0;
@@ -390,7 +383,7 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
         const int64_t n = ceil_div(context, 128);
         TEXPANDS(m_row[0], -INF);  // m[0] = full -inf
         TEXPANDS(l_row, 0.0f);  // l = full 0.0
-        TEXPANDS(acc, 0.0f);  // acc = full 0.0
+        TEXPANDS(acc[w % 2], 0.0f);  // acc[w] = full 0.0
         for (int64_t t = 0; t < n + 1; ++t) {
             if (const int64_t i = t; i < n) {
                 const int64_t u = u_base + i;
@@ -447,16 +440,17 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             if (const int64_t i = t - 1; i >= 0) {
                 const int64_t u = u_base + i;
                 pipe_barrier(PIPE_V);
-                TROWEXPANDMUL(acc, acc, alpha[u % 2]);  // acc = mul acc, alpha[u]
+                // acc[w] = mul acc[w], alpha[u]
+                TROWEXPANDMUL(acc[w % 2], acc[w % 2], alpha[u % 2]);
                 // o_v[u] = pop o_fifo
                 wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
                 TPOP<OFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(o_fifo, o_v[u % 2]);
                 TFREE<OFifoPipe, TILE_UP_DOWN>(o_fifo);
                 set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
                 pipe_barrier(PIPE_V);
-                // acc = add acc, o_v[u]
+                // acc[w] = add acc[w], o_v[u]
                 wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
-                TADD(acc, acc, o_v[u % 2]);
+                TADD(acc[w % 2], acc[w % 2], o_v[u % 2]);
                 set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
             }
         }
@@ -464,9 +458,9 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
         pipe_barrier(PIPE_V);
         TMAXS(l_row, l_row, 1e-30f);  // l = maximum l, 1e-30
         pipe_barrier(PIPE_V);
-        // y[w] = div acc, l
+        // y[w] = div acc[w], l
         wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + w % 2));
-        TROWEXPANDDIV(y[w % 2], acc, l);
+        TROWEXPANDDIV(y[w % 2], acc[w % 2], l);
         set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + w % 2));
         // out[b, lane * 8:+8, :] = store y[w]
         wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + w % 2));
