@@ -28,7 +28,8 @@ from lowering.counters import UNKNOWN, Counter, Counters, decidable
 from lowering.course import ENDED
 from lowering.happens_before import Clock, State
 from lowering.hazard_code import FLAT, ROW, Code, Step
-from pto.ir import CORES, Bin, Const, Expr, Flag, Var
+from pto.ir import CORES, Bin, Const, Expr, Flag, Ref, Var
+from pto.ops import OPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class NormalForm:
         set_number = {s: k for k, s in enumerate(self.pipe_sets)}
         self.access_set = [set_number[s] for s in code.accessors]
         self.write_set = [set_number[s] for s in code.writers]
+        self.may_be_unwritten = self._read_first(compiled)
         self.benign = [
             [code.reads_first(q) and w == (q,) for q in range(len(code.pipes))]
             for w in code.writers
@@ -106,6 +108,37 @@ class NormalForm:
         }
         self.orders: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
         self.tensor_records: dict[tuple[int, tuple[int | None, ...]], int] = {}
+
+    def _read_first(self, compiled: list[Step]) -> list[bool]:
+        """For every atom: may it be read before it was written?  Not if each row that reads it
+        follows one of its own iteration, or of the item around it, that writes the same slot; nor
+        in a FIFO, where a pop waits for its push."""
+        code = self.code
+        found = [bool(code.tests)] * len(code.atoms)
+        writes: dict[tuple[int, str, object], list[Step]] = {}
+        for step in compiled:
+            if isinstance(step.row.out, Ref):
+                key = step.core, step.row.out.name, step.row.out.index
+                writes.setdefault(key, []).append(step)
+        for step in compiled:
+            refs = [a for a in step.row.args if isinstance(a, Ref)]
+            for ref in refs[:-1] if OPS[step.row.op].scratch and len(refs) > 1 else refs:
+                before = writes.get((step.core, ref.name, ref.index), [])
+                if not any(self._precedes(w, step) for w in before):
+                    for slot in range(code.buffers[ref.name].depth):
+                        for a in code.slot_atoms[code.slots[ref.name, slot]]:
+                            found[a] = True
+        return found
+
+    def _precedes(self, w: Step, r: Step) -> bool:
+        """``w`` runs before ``r`` in the same iteration, or in front of it in the same item."""
+        if w is r or w.loops != r.loops[: len(w.loops)]:
+            return False
+        if w.loops == r.loops and r.loops and r.loops[-1] in self.code.flats:
+            return w.number < r.number and w.row.shift >= r.row.shift  # as written, if it is empty
+        if w.row.shift != r.row.shift:
+            return w.row.shift > r.row.shift
+        return w.number < r.number
 
     # which rings may be rotated
 
@@ -404,7 +437,8 @@ class NormalForm:
         for k, a in enumerate(atoms):
             q = s.writer[a]
             if q < 0:
-                unwritten |= 1 << k
+                if self.may_be_unwritten[a]:
+                    unwritten |= 1 << k
                 continue
             if s.written[a] > known[self.access_set[a]][q]:
                 live.append((2 * k * width + q, q, s.written[a]))
