@@ -9,7 +9,8 @@ them all.  The result computes what was traced (``lowering/equivalence.py``) in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
 from lowering.accumulate import accumulate
 from lowering.assign import assign
@@ -41,6 +42,7 @@ class Options:
     ``drain``: drain FIX into S before every record of a push.
     ``local_depth``, ``l0_depth``, ``fifo_depth``: ring slots in L1 and UB, in L0, in GM.
     ``flat``: a work item starts while the one before it ends.
+    ``origin``: the tuned result that they come from, for the notes of the schedule.
     """
 
     lookahead: int = 3
@@ -52,6 +54,7 @@ class Options:
     l0_depth: int = 2
     fifo_depth: int = 0
     flat: bool = True
+    origin: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.lookahead < 0 or self.prefetch < 0:
@@ -62,6 +65,11 @@ class Options:
             raise ScheduleError(f"load_at '{self.load_at}'", None, f"one of: {', '.join(LOAD_AT)}")
         if self.moves not in MOVES:
             raise ScheduleError(f"moves '{self.moves}'", None, f"one of: {', '.join(MOVES)}")
+
+    @property
+    def choices(self) -> dict[str, int | str | bool]:
+        """By name all that is chosen."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
 
     @property
     def fifo_slots(self) -> int:
@@ -79,7 +87,8 @@ NAMED: dict[str, Options] = {
     "repair": replace(HAND, load_at="after_push"),
     "best": Options(),
 }
-"""The history of the reference kernel (SEED.md sections 1-3), and the default."""
+"""The history of the reference kernel (SEED.md sections 1-3), and the default, which a tuned result
+replaces (``options_for``)."""
 
 Pass = tuple[str, Callable[[Kernel, Options, Target], Kernel]]
 
@@ -109,12 +118,34 @@ def stages(kernel: Kernel, options: Options, target: Target = A2A3) -> Iterator[
         yield name, kernel
 
 
-def options_for(name: str = "best", **changes: int | str | bool | None) -> Options:
-    """The options of a named schedule, with those that are not None changed."""
+def options_for(
+    name: str = "best",
+    kernel: Kernel | None = None,
+    tuned: Path | None = None,
+    target: Target = A2A3,
+    **changes: int | str | bool | None,
+) -> Options:
+    """The options of a named schedule, with those that are not None changed.
+
+    ``best`` of a ``kernel`` is what was tuned for it, if there is such a result, in the file
+    ``tuned`` or where ``lowering/tuned.py`` looks.
+
+    Raises:
+        ScheduleError: for an unknown name, or a value that makes no sense.
+        InputError: for a file that is no tuned schedule of this kernel.
+    """
     if name not in NAMED:
         raise ScheduleError(f"no schedule is called '{name}'", None, f"one of: {', '.join(NAMED)}")
+    options = NAMED[name]
+    if kernel is not None and name == "best":
+        from lowering.tuned import best_options
+
+        options = best_options(kernel, target.name, tuned)
     given = {k: v for k, v in changes.items() if v is not None}
-    return replace(NAMED[name], **given)  # type: ignore[arg-type]
+    if options.origin and given:
+        changed = " ".join(f"{k}={v}" for k, v in given.items())
+        given["origin"] = f"{options.origin}; given: {changed}"
+    return replace(options, **given)  # type: ignore[arg-type]
 
 
 def schedule(kernel: Kernel, options: Options | str = "best", target: Target = A2A3) -> Schedule:
@@ -125,12 +156,13 @@ def schedule(kernel: Kernel, options: Options | str = "best", target: Target = A
         HazardError: when the proof fails, with both accesses and the missing edge.
         AssertionError: when a pass has lost a value; a bug of ours, not of the kernel.
     """
-    chosen = options_for(options) if isinstance(options, str) else options
+    chosen = options_for(options, kernel, None, target) if isinstance(options, str) else options
     made = dict(stages(kernel, chosen, target))
     done = made["sync"]
     same_values(made["persist"], done)
     described = f"lookahead {chosen.lookahead}, prefetch {chosen.prefetch}"
-    done = replace(done, notes=(described, *done.notes))
+    origin = (chosen.origin,) if chosen.origin else ()
+    done = replace(done, notes=(described, *origin, *done.notes))
     proof = check(done, target)
     if not proof.ok:
         raise HazardError(proof)

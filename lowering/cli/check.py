@@ -79,7 +79,7 @@ def prove(
     if is_scheduled(kernel):
         return hazards.check(scheduled(args, kernel), assume=assume), kernel.notes
     try:
-        done = schedule(kernel, options_of(args))
+        done = schedule(kernel, options_of(args, kernel))
     except HazardError as error:
         return error.proof, ()
     proof = hazards.check(done.kernel, assume=assume) if assume else done.proof
@@ -99,7 +99,7 @@ def _check_all(args: argparse.Namespace, kernel: ir.Kernel) -> int:
     if is_scheduled(kernel):
         raise InputError(f"{args.kernel} is scheduled already; --all has nothing to choose from")
     with progress(f"proving the schedules of {kernel.name}"):
-        lines = [_line(kernel, name, ahead) for name in NAMED for ahead in LOOKAHEADS]
+        lines = [_line(args, kernel, name, ahead) for name in NAMED for ahead in LOOKAHEADS]
     if args.json:
         print_json(lines)
     else:
@@ -115,15 +115,14 @@ def _verdict(line: Mapping[str, Any]) -> str:
     return f"refused  {line['message'].splitlines()[0]}"
 
 
-def _line(kernel: ir.Kernel, name: str, lookahead: int) -> dict[str, Any]:
+def _line(args: argparse.Namespace, kernel: ir.Kernel, name: str, lookahead: int) -> dict[str, Any]:
     """One schedule: proven with what was found out, or refused with the reason."""
     from lowering.schedule import options_for, schedule
 
     line: dict[str, Any] = {"schedule": name, "lookahead": lookahead}
+    options = options_for(name, kernel, args.tuned, lookahead=lookahead)
     try:
-        return line | _proof_facts(
-            kernel, schedule(kernel, options_for(name, lookahead=lookahead)).proof
-        )
+        return line | _proof_facts(kernel, schedule(kernel, options).proof)
     except HazardError as error:
         return line | _proof_facts(kernel, error.proof)
     except PtoError as error:

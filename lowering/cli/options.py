@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lowering.programs import Program, close_to, is_scheduled, load, statics_of, traced
@@ -37,11 +38,11 @@ OPTION_FLAGS = (
 # ---------------------------------------------------------------------------------- schedules
 
 
-def options_of(args: argparse.Namespace) -> Options:
-    """The schedule options that the command line asks for.
+def options_of(args: argparse.Namespace, kernel: ir.Kernel) -> Options:
+    """The schedule options that the command line asks for, for a traced kernel.
 
     Raises:
-        InputError: for a schedule that has no such name.
+        InputError: for a schedule that has no such name, or a file that is no tuned one.
         ScheduleError: for a number that makes no sense.
     """
     from lowering.schedule import NAMED, options_for
@@ -49,11 +50,14 @@ def options_of(args: argparse.Namespace) -> Options:
     name = args.schedule or "best"
     if name not in NAMED:
         raise InputError(f"no schedule is called '{name}'", hint=close_to(name, NAMED))
-    return options_for(name, **{flag: getattr(args, flag) for flag in OPTION_FLAGS})
+    if args.tuned and name != "best":
+        raise InputError(f"--tuned says what 'best' is; --schedule {name} has no use for it")
+    given = {flag: getattr(args, flag) for flag in OPTION_FLAGS}
+    return options_for(name, kernel, args.tuned, **given)
 
 
 def _asks_for_schedule(args: argparse.Namespace) -> bool:
-    return any(getattr(args, flag) is not None for flag in ("schedule", *OPTION_FLAGS))
+    return any(getattr(args, flag) is not None for flag in ("schedule", "tuned", *OPTION_FLAGS))
 
 
 def title_of(args: argparse.Namespace) -> str:
@@ -79,15 +83,11 @@ def scheduled(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
         return kernel
     from lowering.schedule import schedule
 
-    return schedule(kernel, options_of(args)).kernel
+    return schedule(kernel, options_of(args, kernel)).kernel
 
 
 def settings(values: Mapping[str, Any]) -> str:
     return " ".join(f"{n}={v}" for n, v in values.items())
-
-
-def fields_of(options: Options) -> dict[str, Any]:
-    return {flag: getattr(options, flag) for flag in OPTION_FLAGS}
 
 
 def print_json(value: object) -> int:
@@ -119,15 +119,16 @@ def one_of(known: Sequence[str]) -> Callable[[str], str]:
     return chosen
 
 
+KERNEL = "a shipped name, module:function, file.py:function or FILE.ptoir"
+
+
 def kernel_arguments(command: Parser) -> None:
-    what = "a shipped name, module:function, file.py:function or FILE.ptoir"
-    command.add_argument("kernel", metavar="KERNEL", help=what)
+    command.add_argument("kernel", metavar="KERNEL", help=KERNEL)
     schedule_arguments(command)
 
 
-def schedule_arguments(command: Parser) -> None:
-    add = command.add_argument
-    add(
+def static_arguments(command: Parser) -> None:
+    command.add_argument(
         "-D",
         dest="static",
         metavar="NAME=VALUE",
@@ -135,7 +136,13 @@ def schedule_arguments(command: Parser) -> None:
         default=[],
         help="a static parameter",
     )
+
+
+def schedule_arguments(command: Parser) -> None:
+    static_arguments(command)
+    add = command.add_argument
     add("--schedule", metavar="NAME", help="serial, prefetch, repair or best (the default)")
+    add("--tuned", type=Path, metavar="FILE", help="what best is, from pto tune -o (or $PTO_TUNED)")
     add("--lookahead", type=int, metavar="N", help="steps the first stage of a core runs ahead")
     add("--prefetch", type=int, metavar="N", help="steps a load runs ahead of its use")
     add("--load-at", type=one_of(LOAD_AT), metavar="WHERE", help=f"of a load: {', '.join(LOAD_AT)}")

@@ -11,7 +11,6 @@ from lowering.cli.options import (
     EXECUTORS,
     GOOD,
     Parser,
-    fields_of,
     kernel_arguments,
     load_traced,
     options_of,
@@ -35,12 +34,12 @@ def list_kernels(args: argparse.Namespace) -> int:
 
     kernels = [_facts(k) for k in SHIPPED.values()]
     if args.json:
-        schedules = {name: fields_of(o) for name, o in NAMED.items()}
+        schedules = {name: o.choices for name, o in NAMED.items()}
         return print_json({"kernels": kernels, "schedules": schedules, "executors": EXECUTORS})
     for k in kernels:
         print("\n".join(_listed(k)), end="\n\n")
     for name, options in NAMED.items():
-        print(f"schedule {name:9} {settings(fields_of(options))}")
+        print(f"schedule {name:9} {settings(options.choices)}")
     return GOOD
 
 
@@ -99,7 +98,7 @@ def at_stage(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
         raise InputError(f"{args.kernel} is scheduled already; it has no stage '{args.stage}'")
     if args.stage == TRACED:
         return kernel
-    return next(k for name, k in stages(kernel, options_of(args)) if name == args.stage)
+    return next(k for name, k in stages(kernel, options_of(args, kernel)) if name == args.stage)
 
 
 def _source(program: Program, what: str) -> str:
