@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PATIENCE_S = 2.0
@@ -13,8 +13,9 @@ REPEAT_S = 10.0
 
 
 @contextmanager
-def progress(doing: str) -> Iterator[None]:
+def progress(doing: str | Callable[[], str]) -> Iterator[None]:
     """Says ``doing ...`` after two seconds, repeats it every ten, and says at the end how long."""
+    text = doing if callable(doing) else lambda: doing
     start, done = time.monotonic(), threading.Event()
     said = threading.Event()
 
@@ -22,7 +23,7 @@ def progress(doing: str) -> Iterator[None]:
         wait = PATIENCE_S
         while not done.wait(wait):
             said.set()
-            _say(f"{doing} ... {time.monotonic() - start:.0f} s")
+            _say(f"{text()} ... {time.monotonic() - start:.0f} s")
             wait = REPEAT_S
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -33,7 +34,7 @@ def progress(doing: str) -> Iterator[None]:
         done.set()
         thread.join()
         if said.is_set():
-            _say(f"{doing}: {time.monotonic() - start:.1f} s")
+            _say(f"{text()}: {time.monotonic() - start:.1f} s")
 
 
 def _say(line: str) -> None:

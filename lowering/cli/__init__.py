@@ -1,12 +1,12 @@
-"""The command ``pto``: list, show, check, run, emit, simulate, bench.
+"""The command ``pto``: list, show, check, run, emit, simulate, tune, bench.
 
 In: the command line.  Out: text on standard output, files where asked for, and an exit status:
 0 good, 1 the proof or the comparison failed, 2 a mistake of the user (one message, on standard
 error).  Invariant: nothing is written unless everything went well.
 
 Startup matters: JAX costs more than the whole compile and numpy half as much, so every command
-imports what it needs when it runs; ``list``, ``show``, ``check``, ``emit`` and ``simulate`` need
-neither.
+imports what it needs when it runs; ``list``, ``show``, ``check``, ``emit``, ``simulate`` and
+``tune`` need neither.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from lowering.cli.options import FAILED, GOOD, USAGE, Parser
 from lowering.cli.run import emit, emit_arguments, run, run_arguments
 from lowering.cli.show import list_arguments, list_kernels, show, show_arguments
 from lowering.cli.simulate import simulate, simulate_arguments
+from lowering.cli.tune import tune, tune_arguments
 from lowering.programs import close_to
 from lowering.proof import HazardError
 from pto.errors import PtoError
@@ -83,6 +84,7 @@ COMMANDS: Mapping[str, tuple[Callable[[argparse.Namespace], int], Callable[[Pars
     "run": (run, run_arguments),
     "emit": (emit, emit_arguments),
     "simulate": (simulate, simulate_arguments),
+    "tune": (tune, tune_arguments),
     "bench": (bench, bench_arguments),
 }
 """What each command runs, and the arguments that it takes."""
