@@ -1,4 +1,5 @@
-"""``pto bench``: times of the tool, and of the JAX executor against hand-written JAX."""
+"""``pto bench``: times of the tool, and of the JAX executor against hand-written JAX; with
+``--schedules`` the simulated time of what the named schedules make."""
 
 from __future__ import annotations
 
@@ -12,11 +13,13 @@ from lowering.cli.options import (
     Parser,
     case_arguments,
     options_of,
+    print_json,
     schedule_arguments,
     scheduled,
+    settings,
     title_of,
 )
-from lowering.programs import load, statics_of, traced
+from lowering.programs import is_scheduled, load, statics_of, traced
 from pto import ir
 from pto.errors import InputError
 from pto.kernel import Kernel
@@ -29,11 +32,15 @@ ORDERS = 20
 
 if TYPE_CHECKING:
     from lowering.bench import Call, Table
+    from lowering.bench_schedules import Reference, Report
     from lowering.schedule import Options
 
 
 def bench(args: argparse.Namespace) -> int:
     """``pto bench``: times of the tool itself, and of the JAX executor against hand-written JAX."""
+    _check_options(args)
+    if args.schedules:
+        return _schedules(args)
     from lowering import bench as tables
     from pto.kernels import SHIPPED
 
@@ -57,6 +64,16 @@ def bench(args: argparse.Namespace) -> int:
     return GOOD
 
 
+def _check_options(args: argparse.Namespace) -> None:
+    measured = {"--case": args.case, "--save": args.save, "--against": args.against}
+    measured |= {"--schedule": args.schedule, "--no-jax": args.no_jax}
+    simulated = {"--costs": args.costs, "--no-launch": args.no_launch, "--json": args.json}
+    for option, value in (measured if args.schedules else simulated).items():
+        if value:
+            what = "has no meaning with" if args.schedules else "belongs to"
+            raise InputError(f"{option} {what} --schedules")
+
+
 def _read_times(path: Path | None) -> dict[str, float]:
     if path is None:
         return {}
@@ -73,28 +90,29 @@ def _tool_times(args: argparse.Namespace, name: str, earlier: Mapping[str, float
     from lowering import bench as tables
     from lowering.progress import progress
 
-    after = _stages(args, name, options_of(args))
+    after = _stages(args, name)
     with progress(f"timing the tool on {name}"):
         if args.against:
             found = tables.compare(f"{name}, {title_of(args)}", {}, after, args.rounds)
             lines = tuple(tables.Line(x.name, earlier.get(x.name), x.after) for x in found.lines)
             return tables.Table(found.title, lines, found.rounds, (f"before: {args.against}",))
-        from lowering.schedule import options_for
+        from lowering.schedule import NAMED
 
-        before = _stages(args, name, options_for("serial"))
+        before = _stages(args, name, NAMED["serial"])
         return tables.compare(
             f"{name}, before: schedule serial, after: {title_of(args)}", before, after, args.rounds
         )
 
 
-def _stages(args: argparse.Namespace, name: str, options: Options) -> dict[str, Call]:
-    """The stages of one kernel as calls that can be timed."""
+def _stages(args: argparse.Namespace, name: str, options: Options | None = None) -> dict[str, Call]:
+    """The stages of one kernel as calls that can be timed; None: with the options asked for."""
     from lowering import ascend, hazards
     from lowering.equivalence import same_values
     from lowering.schedule import schedule, stages
 
     program = load(name)
     kernel = traced(program, statics_of(program, args.static))
+    options = options or options_of(args, kernel)
     done = schedule(kernel, options).kernel
     made = dict(stages(kernel, options))
 
@@ -144,6 +162,50 @@ def _jax_times(args: argparse.Namespace, name: str) -> list[Table]:
         return tables.against_hand(scheduled(args, kernel), drawn, opponents, args.rounds)
 
 
+# -------------------------------------------------------------------------------- simulated times
+
+
+def _schedules(args: argparse.Namespace) -> int:
+    """All named schedules of each kernel, in each of its reference cases."""
+    from lowering.bench_schedules import BLIND, REFERENCES, Reference
+
+    found = []
+    for name in args.kernels or ["paged_attention"]:
+        cases = () if args.static else REFERENCES.get(name, ())
+        for case in cases or (Reference({}),):
+            report = _simulated(args, name, case)
+            found.append(report.facts())
+            if not args.json:
+                print("\n".join(report.lines()), end="\n\n", flush=True)
+    if args.json:
+        return print_json(found)
+    print("\n".join(BLIND))
+    return GOOD
+
+
+def _simulated(args: argparse.Namespace, name: str, case: Reference) -> Report:
+    from lowering import bench_schedules as schedules
+    from lowering.progress import progress
+    from lowering.schedule import NAMED, schedule
+    from lowering.simulate import costs_named
+    from lowering.tuned import changes
+
+    program = load(name)
+    kernel = traced(program, {**statics_of(program, args.static), **case.statics})
+    if is_scheduled(kernel):
+        raise InputError(f"{name} is scheduled already; no schedule can be chosen")
+    chosen = NAMED | {schedules.AFTER: options_of(args, kernel)}
+    with progress(f"simulating the schedules of {name}"):
+        programs = {plan: schedule(kernel, options).kernel for plan, options in chosen.items()}
+        best = programs[schedules.AFTER]
+        costs = costs_named(best, args.costs or "").name
+        statics = settings(case.statics or dict(kernel.statics))
+        title = f"{kernel.name} {statics}, costs {costs}"
+        after = f"{schedules.AFTER} ({changes(chosen[schedules.AFTER])})"
+        title += f"\n  before: {schedules.BEFORE}, after: {after}"
+        return schedules.report(title, programs, case, costs, not args.no_launch)
+
+
 def bench_arguments(command: Parser) -> None:
     add = command.add_argument
     add("kernels", metavar="KERNEL", nargs="*", help="default: every shipped kernel")
@@ -153,3 +215,8 @@ def bench_arguments(command: Parser) -> None:
     add("--no-jax", action="store_true", help="only the tool itself")
     add("--save", type=Path, metavar="FILE", help="keep the tool's times")
     add("--against", type=Path, metavar="FILE", help="kept times to compare with")
+    simulated = "simulated cycles of all named schedules (default: of paged_attention)"
+    add("--schedules", action="store_true", help=simulated)
+    add("--costs", metavar="TABLE", help="of --schedules: flat (the default), fitted or published")
+    add("--no-launch", action="store_true", help="of --schedules: only one core")
+    add("--json", action="store_true", help="of --schedules: for machines")
