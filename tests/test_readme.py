@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from lowering.schedule import schedule
+from lowering import gantt
+from lowering.bench_schedules import WIDE_PAGES, report
+from lowering.schedule import NAMED, schedule
+from lowering.simulate import simulate
 from pto.kernels import SHIPPED
 from pto.text import print_kernel
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+PICTURE = ROOT / "docs" / "paged_attention.svg"
 FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
 
@@ -29,6 +33,27 @@ def page_loop() -> str:
     start = next(n for n, line in enumerate(lines) if line.startswith("  for i"))
     stop = next(n for n in range(start, len(lines)) if lines[n].startswith("    vector"))
     return "".join(line[2:] + "\n" for line in lines[start:stop])
+
+
+def schedule_table() -> str:
+    """The first lines of ``pto bench --schedules``, below the title."""
+    traced = SHIPPED["paged_attention"].trace()
+    programs = {name: schedule(traced, name).kernel for name in NAMED}
+    told = report("", programs, WIDE_PAGES, launches=False, workers=1).lines()
+    return "".join(line + "\n" for line in list(told)[1:])
+
+
+def test_quality(request: pytest.FixtureRequest) -> None:
+    """The table and the picture are what the commands beside them make."""
+    table = schedule_table()
+    timing = simulate(schedule(SHIPPED["paged_attention"].trace()).kernel, [64])
+    if request.config.getoption("--update-golden"):
+        README.write_text(
+            README.read_text().replace(f"```\n{blocks('')[1]}```", f"```\n{table}```")
+        )
+        PICTURE.write_text(gantt.svg(timing))
+    assert blocks("")[1] == table
+    assert PICTURE.read_text() == gantt.svg(timing)
 
 
 def test_schedule(request: pytest.FixtureRequest) -> None:
