@@ -380,12 +380,13 @@ class _Placer:
         return max(0, max(made, default=0) - min(read, default=max(made, default=0)))
 
     def _fifos(self) -> tuple[Fifo, ...]:
-        """GM rings: the wanted slots inside loops, two outside, more where the cores would block."""
+        """GM rings: the wanted slots inside loops and where work items overlap, else two; more where
+        the cores would block."""
         inner = {
             r.out.name
             for loop in self.kernel.body
             if isinstance(loop, Loop)
-            for r in all_rows(tuple(n for n in loop.body if isinstance(n, Loop)))
+            for r in all_rows(tuple(n for n in loop.body if isinstance(n, Loop) or loop.flat))
             if isinstance(r.out, Queue)
         }
         wanted = {f.name: self.depths.fifo if f.name in inner else 2 for f in self.kernel.fifos}

@@ -169,6 +169,13 @@ def test_no_bubble_between_short_items(q_tile: int) -> None:
         assert t.makespan < simulate(apart, lengths, Setup("", latency)).makespan
 
 
+@pytest.mark.parametrize("latency", [0, 500, 1000])
+def test_a_fifo_beside_the_loop_does_not_hold_up_the_next_item(latency: int) -> None:
+    k = schedule(SHIPPED["gemm"].trace()).kernel
+    t = simulate(k, [1, 2, 3, 4] * 16, Setup("", latency))
+    assert t.makespan <= 1.1 * t.bound
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("first", range(0, 40, 10))
 def test_random_kernels_run_as_emitted(first: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ static __aicore__ inline __gm__ T *data(int64_t argument)
     return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;
 }
 
-using TotalFifoPipe = TPipe<0, Direction::DIR_C2V, 65536, 2, 2>;
+using TotalFifoPipe = TPipe<0, Direction::DIR_C2V, 65536, 3, 2>;
 
 #ifdef __DAV_CUBE__
 // A matrix in L1: boxes of 16 rows by 32 bytes.
@@ -68,7 +68,7 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
     const int64_t block_idx = get_block_idx(args);
     const int64_t block_num = get_block_num(args);
 
-    TotalFifoPipe total_fifo(data<float>(args[4]) + block_idx * 32768, 0, 0);
+    TotalFifoPipe total_fifo(data<float>(args[4]) + block_idx * 49152, 0, 0);
 
     // L1
     L1Nz<bfloat16_t, 128, 64> a_tile[2];
@@ -245,7 +245,7 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
     // A pipe finds a lane's half of a slot by the built-in lane number, which reads 0 on
     // both lanes under this runtime: the missing difference goes into the entry offset.
     const int64_t lane_shift = lane - static_cast<int64_t>(get_subblockid());
-    TotalFifoPipe total_fifo(data<float>(args[4]) + block_idx * 32768, 1024, 0);
+    TotalFifoPipe total_fifo(data<float>(args[4]) + block_idx * 49152, 1024, 0);
     total_fifo.cons.entryOffset = static_cast<int>(lane_shift * 32768);
 
     // UB
