@@ -41,7 +41,7 @@ from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel
 from pto.kernels import SHIPPED
 
-SMALL: Axes = {"lookahead": (1, 3)}
+SMALL: Axes = {"lookahead": (1, 3), "fifo_depth": (0, 8)}
 GEMM = SHIPPED["gemm"].trace()
 REFERENCE = dict(heads=64, q_tile=64, block=64)
 
