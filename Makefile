@@ -56,6 +56,7 @@ sweep: $(READY)
 bench: $(READY)
 	@$(BIN)/pto bench $(KERNEL) --rounds 20 --case batch=16,context=8192,ragged=false --case batch=16,context=8192
 	@$(BIN)/pto bench gemm rmsnorm
+	@$(BIN)/pto bench --schedules
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

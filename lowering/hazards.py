@@ -326,7 +326,8 @@ class Exploration:
             return True
         self.states += 1
         if self.states > self.max_states:
-            raise Refused(f"not closed after {self.max_states} states")
+            fewer = "; a smaller lookahead or --no-flat needs fewer" if self.code.flats else ""
+            raise Refused(f"not closed after {self.max_states} states{fewer}")
         return False
 
     def _options(self, state: State, need: Need) -> tuple[bool, ...]:
