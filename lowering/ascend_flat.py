@@ -118,6 +118,7 @@ def _empty_items(nest: _Nest) -> list[str]:
         return []
     w, v, u = (identifier(n) for n in (nest.loop.index, nest.loop.total, nest.inner.total))
     ctx, outside = nest.ctx, [e for part, e in nest.parts if part != INSIDE]
+    outside.sort(key=lambda e: -e.shift)
     head = [line for row in nest.scalars for line in row_lines(row, ctx, scope)]
     scope[nest.inner.total] = Place(u, least=0)
     rows = [line for e in outside for line in block_lines([e], ctx, scope)]

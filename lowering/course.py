@@ -92,22 +92,26 @@ class Walk:
         return 2
 
     def _empty_item(self, c: int, ins: Instruction) -> int:
-        """1 all stages are at one item whose inner loop is empty, 2 there is none left, 0 wait for a
-        decision."""
+        """1 the next stage is at an item whose inner loop is empty, 2 there is none left, 0 wait for
+        a decision."""
         state, (_, outer, inner, empty, delays, _, _) = self.state, ins
-        lead = delays[0][0]
-        if state.step[lead][empty] == ENDED:
+        stages = [k for k, _ in delays]
+        lead, e = stages[0], state.step[stages[0]][empty]
+        if e == ENDED:
             return 2
-        e = state.step[lead][empty] + 1
+        if e >= 0 and state.wait[stages[-1]]:  # the stages of an item run one behind the other
+            at = next(n for n, k in enumerate(stages) if not state.wait[k])
+            state.wait[stages[at]], state.wait[stages[at + 1]] = 1, 0
+            return 1
         least, exact = state.decided.get((empty, 0), (0, False))
-        if not exact and e >= least:
-            self.needs[c] = ("loop", empty, 0, e, 0)
+        if not exact and e + 1 >= least:
+            self.needs[c] = ("loop", empty, 0, e + 1, 0)
             return 0
-        more = e < least
+        more = e + 1 < least
         for k, delay in delays:
-            state.wait[k] = 0 if more else delay + 1
-            state.step[k][empty] = e if more else ENDED
-            state.step[k][outer] = e if more else e - 1
+            state.wait[k] = int(k != lead) if more else delay + 1
+            state.step[k][empty] = e + 1 if more else ENDED
+            state.step[k][outer] = e + 1 if more else e
             state.step[k][inner] = 0 if more else -1
             state.trips[k][inner] = 0 if more else UNKNOWN
             state.entry[k][empty] = int(not more)

@@ -446,7 +446,7 @@ class Core:
                     continue
                 each.finished += 1
                 if empty:
-                    for entry in (*each.parts[0], *each.parts[2]):
+                    for entry in sorted((*each.parts[0], *each.parts[2]), key=lambda e: -e.shift):
                         yield entry, item
                 for i in range(n):
                     scope = item

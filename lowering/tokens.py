@@ -166,9 +166,9 @@ class Core:
                     continue
                 found += 1
                 if empty:
-                    for row in (*before, *behind):
-                        if isinstance(row, Row) and OPS[row.op].kind != "scalar":
-                            yield from self.row(row, item)
+                    for alone in loop.alone(r for r in (*before, *behind) if isinstance(r, Row)):
+                        if OPS[alone.op].kind != "scalar":
+                            yield from self.row(alone, item)
                 for i in range(n):
                     mine: dict[str, Expr] = {inner.index: Const(i), inner.total: Const(done + i)}
                     each = Frame({**item.values, **mine}, (*item.at, i))

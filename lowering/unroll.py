@@ -111,9 +111,10 @@ class _Unrolled:
                 item[inner.trips.name] = n
             if not n:
                 scope = {**item, inner.total: done}
-                for k, row in enumerate(loop.body):
-                    if isinstance(row, Row) and row.core == self.core:
-                        yield (*path, k), row, scope
+                place = {id(row): k for k, row in enumerate(loop.body)}
+                for each in loop.alone(r for r in loop.body if isinstance(r, Row)):
+                    if each.core == self.core:
+                        yield (*path, place[id(each)]), each, scope
                 continue
             for i in range(trips):
                 positions.append(({**item, inner.index: i, inner.total: done + i}, trips))

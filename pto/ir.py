@@ -41,7 +41,7 @@ Meaning of the scheduled form:
   Inside the row ``i`` and ``u``, and every scalar read in the loop, are those of its own iteration.
 * A ``flat`` loop holds rows and one innermost loop, whose steps run on from one item, that is one
   iteration of the flat loop, to the next without a gap.  First each item whose inner loop is empty
-  runs by itself, in order, all its rows in the order written.  Then every other item has one
+  runs by itself, in order, its rows of larger shifts first.  Then every other item has one
   *position* per iteration of the inner loop (one, on a core without rows there), counted over all
   items, and a row with shift ``s`` runs in step ``t`` for position ``t + s``: a row of the inner
   loop for its iteration there, a row in front of it if the position is the first of its item, a row
@@ -57,7 +57,7 @@ Every class is a frozen value; ``Loc`` never takes part in comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from pto.types import TileType
@@ -307,6 +307,10 @@ class Loop:
         all rows in it."""
         found = [r.shift for r in (all_rows if self.flat else own_rows)(self.body)] or [0]
         return min(found), max(found)
+
+    def alone(self, rows: Iterable[Row]) -> list[Row]:
+        """``rows`` of a flat loop in the order in which an item whose inner loop is empty runs."""
+        return sorted(rows, key=lambda r: -r.shift)
 
     @property
     def inner(self) -> int:

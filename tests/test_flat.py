@@ -47,6 +47,8 @@ ITEM = """  vector 0 S n = read length[w]
   vector -1 V c = copy a[turn] | wait a.full[turn] | set a.free[turn]
   vector -1 V barrier
 """
+LAST = ITEM[ITEM.index("  vector -1 V c = copy a[turn]") :]
+LATE = "  vector -3 V c = copy b[0]\n"
 END = "vector 0 MTE2 sync | wait a.free[0] a.free[1] b.free[0] b.free[1]\n"
 
 
@@ -78,6 +80,14 @@ def test_empty_items_come_first_and_by_themselves() -> None:
     assert order(flat(), [1, 0, 0]) == "a0 a0 a1 a1 a2 b0 b0 a2".split()
 
 
+def test_the_stages_of_an_empty_item_run_one_behind_the_other() -> None:
+    """A row of a later stage comes later, wherever it is written."""
+    load = ITEM.splitlines(keepends=True)[1]
+    k = flat(ITEM.replace(load, load + LATE))
+    rows = [row.args[0].name for _, row, _ in issued(k, "vector", [0]) if row.op == "copy"]
+    assert rows == ["a", "b"] and check_unrolled(k, [0]).violations[0].kind == "uninitialised"
+
+
 def test_it_is_proven() -> None:
     proof = check(flat())
     assert proof.ok, proof.report()
@@ -88,7 +98,7 @@ def test_it_is_proven() -> None:
 @pytest.mark.parametrize(
     ("wrong", "right", "kind"),
     [
-        ("vector -1 V c = copy a[turn]", "vector -2 V c = copy a[turn]", "wait"),
+        (LAST, LAST.replace("-1", "-2"), "wait"),
         ("vector 0 MTE2 a[turn]", "vector +1 MTE2 a[turn]", "wait"),
         (" | set a.free[turn]\n", "\n", "wait"),
         ("copy a[turn] | wait a.full[turn] |", "copy a[turn] |", "RAW"),

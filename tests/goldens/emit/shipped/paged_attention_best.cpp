@@ -439,9 +439,9 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             const int64_t u = 0;
             TEXPANDS(m_row[u % 2], -INF);  // m[u] = full -inf
             TEXPANDS(l_row, 0.0f);  // l = full 0.0
-            TEXPANDS(acc, 0.0f);  // acc = full 0.0
             pipe_barrier(PIPE_V);
             TMAXS(y_maximum_row[turn % 4], l_row, 1e-30f);  // y_maximum[turn] = maximum l, 1e-30
+            TEXPANDS(acc, 0.0f);  // acc = full 0.0
             pipe_barrier(PIPE_V);
             // y[turn] = div acc, y_maximum[turn]
             wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + turn % 2));
