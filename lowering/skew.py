@@ -53,6 +53,7 @@ def skew(kernel: Kernel, timing: Timing) -> Kernel:
     """Shift the rows of every innermost loop; the loops that hold them keep all shifts at 0, or
     become flat."""
     taken, needed = names_taken(kernel), set(tile_uses(kernel.body))
+    notes = list(kernel.notes)
 
     def visit(block: Block, inside: bool) -> Block:
         out: list[Node] = []
@@ -67,13 +68,17 @@ def skew(kernel: Kernel, timing: Timing) -> Kernel:
                     body = visit(node.body, True)
                 out.extend(levelled(run))
                 done = replace(node, body=body)
-                if timing.flat and not inside:
-                    done = flattened(done, timing, taken, dict.fromkeys(kernel.dims, 1))
+                if timing.flat and not inside and any(isinstance(n, Loop) for n in body):
+                    reason = keeps_apart(done, dict.fromkeys(kernel.dims, 1))
+                    if reason:
+                        notes.append(f"work items do not overlap: {reason}")
+                    else:
+                        done = flattened(done, timing, taken)
                 out.append(done)
                 run = []
         return (*out, *levelled(run))
 
-    return replace(kernel, body=visit(kernel.body, False))
+    return replace(kernel, body=visit(kernel.body, False), notes=tuple(notes))
 
 
 def levelled(rows: list[Row]) -> list[Row]:
@@ -107,22 +112,27 @@ def skewed(loop: Loop, timing: Timing, taken: set[str], needed: set[str]) -> Blo
 # ---------------------------------------------------------------------------------- work items
 
 
-def flattened(loop: Loop, timing: Timing, taken: set[str], sizes: dict[str, Number]) -> Loop:
-    """A loop over work items whose inner loop runs on from one item to the next, if it has one.
+def keeps_apart(loop: Loop, sizes: dict[str, Number]) -> str:
+    """Why a loop over work items that holds a loop cannot be flat, '' if it can."""
+    loops = [n for n in loop.body if isinstance(n, Loop)]
+    if len(loops) > 1 or any(isinstance(n, Loop) for n in loops[0].body):
+        return "an item has more than one loop"
+    cores = {r.core for r in all_rows(loop.body) if OPS[r.op].kind != "scalar"}
+    idle = [c for c in CORES if c in cores - {r.core for r in all_rows(loops[0].body)}]
+    if idle and not _runs(loops[0], loop, sizes):
+        return f"the loop over {loops[0].index} may be empty, and the {idle[0]} core is not in it"
+    return ""
+
+
+def flattened(loop: Loop, timing: Timing, taken: set[str]) -> Loop:
+    """A loop over work items whose inner loop runs on from one item to the next.
 
     What is made in front runs with the first stage that reads it, loads too: the queue of their pipe
     is ahead.  What is made behind runs with the last stage that it needs.  A carried tile has its
     last value only until the next item starts in its stage, so a later stage reads a copy.
     """
-    if [isinstance(n, Loop) for n in loop.body].count(True) != 1:
-        return loop
     inner = loop.body[loop.inner]
     assert isinstance(inner, Loop)
-    if any(isinstance(n, Loop) for n in inner.body):
-        return loop
-    cores = {r.core for r in all_rows(loop.body) if OPS[r.op].kind != "scalar"}
-    if cores != {r.core for r in all_rows(inner.body)} and not _runs(inner, loop, sizes):
-        return loop
     made = {result_of(r): r.shift for r in inner.body if isinstance(r, Row)}
     behind = _behind(loop.body[loop.inner + 1 :], inner, made, taken)
     readers: dict[str, int] = {}

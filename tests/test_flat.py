@@ -165,6 +165,20 @@ def test_a_kernel_without_inner_loop_stays_as_it_is() -> None:
     assert not any(isinstance(n, Loop) and n.flat for n in k.body)
 
 
+@pto.kernel(grid="items", count="i32[items]", out="f32[items, 16, 16]")
+def two_loops(count: pto.Tensor, out: pto.Tensor) -> None:
+    item = pto.program_id(0)
+    total = pto.fori_loop(0, count[item], lambda i, t: t + 1.0, pto.zeros((16, 16)))
+    total = pto.fori_loop(0, count[item], lambda i, t: t * 2.0, total)
+    pto.store(out[item, :, :], total)
+
+
+def test_why_work_items_do_not_overlap_is_told() -> None:
+    k = schedule(two_loops.trace()).kernel
+    assert "work items do not overlap: an item has more than one loop" in k.notes
+    assert not any(isinstance(n, Loop) and n.flat for n in k.body)
+
+
 @pytest.mark.parametrize("q_tile", [16, 64])
 def test_no_bubble_between_short_items(q_tile: int) -> None:
     """64 items of 1 to 4 blocks, at every latency between the cores; apart it is up to 2x more."""
