@@ -19,7 +19,8 @@ from lowering.counters import UNKNOWN
 
 if TYPE_CHECKING:
     from lowering.happens_before import Need, State
-    from lowering.hazard_code import Code, Instruction
+    from lowering.hazard_code import Code
+    from lowering.hazard_instructions import Instruction
 
 ENDED = -2
 """The iteration of a stage behind the last position."""

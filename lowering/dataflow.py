@@ -40,6 +40,7 @@ from lowering.flow import (
     linear,
     tidy,
 )
+from lowering.one_by_one import one_by_one
 from lowering.tokens import same_stores
 from pto.errors import ScheduleError
 from pto.ir import (
@@ -64,7 +65,6 @@ from pto.ir import (
     all_rows,
     binary,
     names_in,
-    one_by_one,
     own_rows,
     substitute,
 )

@@ -35,7 +35,8 @@ from lowering.assumptions import (
 )
 from lowering.counters import COMPARE, LETTERS, UNKNOWN, Relation, Threshold, settled
 from lowering.course import FIRST, ITEM, MORE, Course, Walk, decided
-from lowering.hazard_code import (
+from lowering.hazard_code import Code
+from lowering.hazard_instructions import (
     AGAIN,
     BARRIER,
     BARRIER_ALL,
@@ -52,7 +53,6 @@ from lowering.hazard_code import (
     RECORD,
     ROW,
     START,
-    Code,
     Effect,
     Instruction,
     Variable,
@@ -118,9 +118,8 @@ class State:
         )
         who = range(len(code.cursors))
         self.pc = [0, 0]
-        self.step = [
-            [-1] * loops for _ in who
-        ]  # steps begun in the running entry, below 0: outside
+        # steps begun in the running entry, below 0: outside
+        self.step = [[-1] * loops for _ in who]
         self.trips = [[UNKNOWN] * loops for _ in who]
         self.total = [[0] * loops for _ in who]
         self.entry = [[0] * loops for _ in who]

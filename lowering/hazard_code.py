@@ -13,10 +13,9 @@ Non-goals: order and time (``lowering/happens_before.py``), reports (``lowering/
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 from math import lcm
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lowering.counters import (
     COMPARE,
@@ -31,11 +30,38 @@ from lowering.counters import (
     least,
     settled,
 )
-from lowering.hazard_places import MEMORY_OF, Places
-from lowering.regions import Region, region_of, terms_of
+from lowering.flat_code import FlatLoops
+from lowering.hazard_instructions import (
+    BARRIER,
+    BARRIER_ALL,
+    DRAIN,
+    ENTER,
+    GUARD,
+    HEAD,
+    KINDS,
+    LONG,
+    MOST_RESIDUES,
+    MOST_ROUNDS,
+    NEXT,
+    PLAIN,
+    POP,
+    PUSH,
+    PUSH_DATA,
+    RANGE,
+    RECORD,
+    ROW,
+    Effect,
+    Instruction,
+    LoopCode,
+    Refused,
+    Step,
+    Test,
+    Variable,
+)
+from lowering.hazard_places import MEMORY_OF
+from lowering.regions import region_of, terms_of
 from lowering.target import Target
 from lowering.tensor_conflicts import tensor_conflicts
-from pto.errors import PtoError
 from pto.ir import (
     BUILTINS,
     CORES,
@@ -53,120 +79,19 @@ from pto.ir import (
     Var,
     View,
     Word,
-    all_rows,
     binary,
     evaluate,
     names_in,
     substitute,
 )
-from pto.legality import flat_nest
 from pto.ops import OPS
 from pto.text import expr
 
 if TYPE_CHECKING:
     from lowering.happens_before import State
 
-ROW, HEAD, NEXT, ENTER, GUARD, RANGE, START, FLAT, EDGE, AGAIN = range(10)
-PLAIN, PUSH, PUSH_DATA, RECORD, POP, BARRIER, BARRIER_ALL, DRAIN = range(8)
-KINDS = {"push": PUSH, "push_data": PUSH_DATA, "record": RECORD, "pop": POP, "drain": DRAIN}
-LONG = 32
-"""A loop of at most so many constant iterations is simply run."""
 
-MOST_RESIDUES = 24
-
-MOST_ROUNDS = 1 << 16
-"""... if with the constant loops around it, it does not run more often than this."""
-
-
-class Refused(Exception):
-    """The program cannot be decided; the text says why."""
-
-
-@dataclass(slots=True)
-class LoopCode:
-    """One loop: how its counters are seen and who shares its trip count."""
-
-    number: int
-    node: Loop
-    parent: int
-    low: int
-    high: int
-    trips: Expr
-    constant: int | None
-    least: int
-    group: int = 0
-    scope: int = -1
-    reused: bool = False
-    cores: list[int] = field(default_factory=list)
-    cursors: list[int] = field(default_factory=list)
-    guards: tuple[tuple[Expr, bool], ...] = ()
-    rounds: int = 1
-
-    @property
-    def span(self) -> int:
-        return self.high - self.low
-
-    @property
-    def short(self) -> bool:
-        """Simply run: so few constant iterations, those of the loops around it included."""
-        return self.constant is not None and self.constant <= LONG and self.rounds <= MOST_ROUNDS
-
-    @property
-    def long(self) -> bool:
-        """A constant trip count that is decided step by step, as if it were not known."""
-        return self.constant is not None and not self.short
-
-
-@dataclass(slots=True)
-class Test:
-    """A branch test: decided by loop counters (``known``), by a trip count (``about``), or free but
-    equal for equal scalars."""
-
-    number: int
-    expr: Expr
-    scope: int
-    known: bool
-    about: Relation | Threshold | None = None
-    at: list[int] = field(default_factory=list)
-
-
-Instruction = tuple[Any, ...]
-"""(ROW, step, loop, offset, variables, pipe, kind, ring or drained pipe, cursor, effects by counters,
-1 if it touches a written tensor), (ENTER, loop), (HEAD, loop, exit), (NEXT, loop, head), (RANGE,
-loop, offset, skip) or (GUARD, test, wanted, loop, offset, variables, skip).  A row or node runs for
-iteration step - offset of its loop.  Of a flat loop: (START, delay of each cursor, loop, loop of
-empty items), (FLAT, loop, inner loop, loop of empty items, delay of each cursor, those that are
-blind, exit) to the next position, (EDGE, cursor, loop, inner loop, 1 if first or 0 if last, skip) and (AGAIN, head).
-
-A *cursor* is who has a place of its own in the loops: each core (cursors 0 and 1), and each stage of
-a flat loop, whose rows are at the position of the stage, not of the core."""
-
-Effect = tuple[
-    tuple[int, ...], tuple[tuple[int, int], ...], tuple[tuple[int, int], ...], tuple[int, ...]
-]
-"""(flags waited for, (atom, slot) read, (atom, slot) written, flags set)."""
-
-Variable = tuple[int, int, int, int, int]
-"""(place of its letter in ``LETTERS``, loop, offset from the step to the iteration, modulus, exact)."""
-
-
-@dataclass(slots=True)
-class Step:
-    """A row as compiled: what the interpreter and the report need beside the flat tuple."""
-
-    number: int
-    row: Row
-    core: int
-    pipe: int
-    loops: tuple[int, ...]
-    scalars: dict[str, Expr]
-    finished: tuple[int, ...] = ()
-    region: Region | None = None
-    writes_tensor: bool = False
-    tracked: bool = False
-
-
-class Code(Places):
+class Code(FlatLoops):
     """The compiled kernel.  ``code[c]`` is the instruction list of core ``c``."""
 
     def __init__(
@@ -187,13 +112,10 @@ class Code(Places):
         self.positive = frozenset(kernel.dims)
         self.code: list[list[Instruction]] = [[], []]
         self.cursor = -1
-        self.shuffled: set[str] = set()
-        """Counters of flat loops that do not run in order."""
-        self.leads: dict[tuple[int, int], int] = {}
-        self.flats: dict[int, list[tuple[int, int, bool]]] = {}
-        """Of every flat loop the (cursor, inner loop or -1, is it blind) of its stages."""
+        self.shuffled = set()
+        self.leads = {}
+        self.flats = {}
         self.cursors = [0, 1]
-        """The core of every cursor."""
         self._compile(kernel.body, -1, [{}, {}], (), ())
         for c in (0, 1):
             self.code[c].append((NEXT, -1, 0))
@@ -316,123 +238,6 @@ class Code(Places):
             if node.total:
                 s[node.total] = Var(f"u#{number}")
         return inner
-
-    def _compile_flat(
-        self,
-        node: Loop,
-        parent: int,
-        scalars: list[dict[str, Expr]],
-        loops: tuple[int, ...],
-        guards: tuple[tuple[Expr, bool], ...],
-    ) -> None:
-        """A flat loop and the one in it (``pto/ir.py``): a cursor for every stage of every core,
-        each a number of positions behind the first one of its core."""
-        if parent >= 0 or guards:
-            raise Refused(f"the flat loop {node.index} is inside of a loop or a branch")
-        try:
-            flat_nest(node)
-        except PtoError as illegal:
-            self.fault("illegal", illegal.message)
-            return
-        outer = self._enter(node, parent, scalars, (0, 0), ())
-        around = self._counted(outer, scalars)
-        self._define_scalars(node.body, around)
-        inside = node.body[node.inner]
-        assert isinstance(inside, Loop)
-        inner = self._enter(inside, outer, around, (0, 0), ())
-        within = self._counted(inner, around)
-        self._define_scalars(inside.body, within)
-        for s in around if inside.total else ():
-            s[inside.total] = Var(f"u#{inner}")
-        empty = self._empties(outer, inner)
-        for c, core in enumerate(CORES):
-            rows = [r for r in all_rows(node.body) if r.core == core and OPS[r.op].kind != "scalar"]
-            if rows:
-                self._flat_core(c, rows, (outer, inner, empty), [around, within])
-
-    def _empties(self, outer: int, inner: int) -> int:
-        """A loop whose trip count is how many items of a flat loop have an empty inner loop; -1 if
-        none can have one.  Such items come first, so the others have iterations."""
-        if self.loops[inner].least > 0:
-            return -1
-        node, number = self.loops[outer].node, len(self.loops)
-        self.loops.append(LoopCode(number, node, -1, 0, 0, Var(f"empty${number}"), None, 0))
-        self.loops[inner].least = 1
-        self.shuffled.add(f"i#{outer}")
-        return number
-
-    def _flat_core(
-        self,
-        c: int,
-        rows: list[Row],
-        numbers: tuple[int, int, int],
-        scalars: list[list[dict[str, Expr]]],
-    ) -> None:
-        """The rows of one core in a flat loop; the scalars beside and inside the inner loop."""
-        outer, inner, empty = numbers
-        node = self.loops[outer].node
-        mine = {id(r) for r in all_rows((node.body[node.inner],))}
-        first = {id(r) for r in node.body[: node.inner]}
-        if not any(id(r) in mine for r in rows):
-            if empty >= 0:
-                text = f"which may be empty, and the {CORES[c]} core has no row there"
-                raise Refused(f"the flat loop {node.index} runs by its inner loop, {text}")
-            inner = -1
-        shifts = sorted({r.shift for r in rows}, reverse=True)
-        cursor = {s: len(self.cursors) + k for k, s in enumerate(shifts)}
-        self.cursors += [c] * len(shifts)
-        delays = tuple((k, shifts[0] - s) for s, k in cursor.items())
-        self.code[c].append((START, delays, outer, empty))
-        head = len(self.code[c])
-        self.code[c].append((FLAT, outer, inner, empty, delays, ()))
-        for r in rows:
-            self.cursor = cursor[r.shift]
-            if id(r) in mine:
-                self._compile_row(r, inner, scalars[1], (outer, inner), ())
-                continue
-            before = len(self.code[c])
-            self.code[c].append((EDGE, self.cursor, outer, inner, id(r) in first))
-            self._compile_row(r, outer, scalars[0], (outer,), ())
-            self._patch(c, [before])
-        self.cursor = -1
-        self.code[c].append((AGAIN, head))
-        self._patch(c, [head])
-
-    def _finish_flat_loops(self) -> None:
-        """Who has a place in the loops, now that it is known which stages are blind."""
-        for c, code in enumerate(self.code):
-            for at, ins in enumerate(code):
-                if ins[0] != FLAT:
-                    continue
-                _, outer, inner, empty, delays, _, leave = ins
-                blind = self._blind(outer, inner, code[at:leave])
-                code[at] = (*ins[:5], blind, leave)
-                every = [k for k, _ in delays]
-                sighted = [k for k in every if k not in blind]
-                for number, cursors in ((outer, sighted), (inner, sighted), (empty, every)):
-                    if number >= 0 and cursors:
-                        self.loops[number].cores.append(c)
-                        self.loops[number].cursors += cursors
-                self.leads[c, outer] = (sighted or every)[0]
-                self.leads[c, inner] = every[0]
-                self.flats.setdefault(outer, []).extend((k, inner, k in blind) for k in every)
-
-    def _blind(self, outer: int, inner: int, code: list[Instruction]) -> tuple[int, ...]:
-        """The stages of a core that need not know where items begin (``lowering/course.py``)."""
-        flats = [ins for side in self.code for ins in side if ins[0] == FLAT and ins[1] == outer]
-        if not self.may_be_blind or self.loops[inner].least > 1 or any(x[2] < 0 for x in flats):
-            return ()
-        sighted = {ins[1] for ins in code if ins[0] == EDGE}
-        rows = [ins for ins in code if ins[0] == ROW]
-        for ins in rows:
-            by_position = all(LETTERS[v[0]] == "u" and v[1] == inner for v in ins[4])
-            if not by_position or self.steps[ins[1]].tracked:
-                sighted.add(ins[8])
-        return tuple(dict.fromkeys(ins[8] for ins in rows if ins[8] not in sighted))
-
-    def lead(self, c: int, loop: int) -> int:
-        """The cursor of core ``c`` that is furthest in ``loop``."""
-        return self.leads.get((c, loop), c)
 
     def _patch(self, c: int, places: list[int]) -> None:
         for k in places:

@@ -28,6 +28,7 @@ from lowering.access import (
     reads_behind,
     visible,
 )
+from lowering.one_by_one import one_by_one
 from lowering.target import TARGETS
 from pto.errors import InputError
 from pto.ir import (
@@ -47,7 +48,6 @@ from pto.ir import (
     View,
     all_rows,
     evaluate,
-    one_by_one,
 )
 
 # ------------------------------------------------------------------------------------ binding

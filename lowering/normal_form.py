@@ -27,7 +27,8 @@ from math import lcm
 from lowering.counters import UNKNOWN, Counter, Counters, decidable
 from lowering.course import ENDED
 from lowering.happens_before import Clock, State
-from lowering.hazard_code import FLAT, ROW, Code, Step
+from lowering.hazard_code import Code
+from lowering.hazard_instructions import FLAT, ROW, Step
 from pto.ir import CORES, Bin, Const, Expr, Flag, Ref, Var
 from pto.ops import OPS
 
@@ -135,7 +136,8 @@ class NormalForm:
         if w is r or w.loops != r.loops[: len(w.loops)]:
             return False
         if w.loops == r.loops and r.loops and r.loops[-1] in self.code.flats:
-            return w.number < r.number and w.row.shift >= r.row.shift  # as written, if it is empty
+            # a row in front of the inner loop and one behind it are at different positions
+            return w.number < r.number and w.row.shift >= r.row.shift
         if w.row.shift != r.row.shift:
             return w.row.shift > r.row.shift
         return w.number < r.number

@@ -159,7 +159,9 @@ def _runs(inner: Loop, loop: Loop, sizes: dict[str, Number]) -> bool:
     known = dict(sizes)
     for row in loop.body[: loop.inner]:
         if isinstance(row, Row) and row.op == "let" and isinstance(row.out, Scalar):
-            bound = least(row.args[0], known)  # type: ignore[arg-type]
+            (value,) = row.args
+            assert isinstance(value, Expr)
+            bound = least(value, known)
             known |= {} if bound is None else {row.out.name: bound}
     return (least(inner.trips, known) or 0) > 0
 

@@ -16,7 +16,8 @@ from lowering.regions import disjoint
 from pto.ir import Bin, Const, Expr, Var, View
 
 if TYPE_CHECKING:
-    from lowering.hazard_code import Code, Step
+    from lowering.hazard_code import Code
+    from lowering.hazard_instructions import Step
 
 Meets = dict[int, list[tuple[int, tuple[bool, ...]]]]
 """Row -> rows it may meet, and whether it does so when the k-th common loop is the first whose

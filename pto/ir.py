@@ -354,41 +354,6 @@ def all_rows(block: Block) -> Iterator[Row]:
             yield from all_rows(node.orelse)
 
 
-def one_by_one(block: Block) -> Block:
-    """The same rows with flat loops as plain ones: each item ends before the next one starts.
-
-    The values are the same, because every row still runs once per position, items and iterations
-    in order.  A tile that is handed from iteration to iteration keeps its slot by ``i``, not ``u``.
-    """
-    return tuple(_plain(n) if isinstance(n, Loop) and n.flat else n for n in block)
-
-
-def _plain(loop: Loop) -> Loop:
-    inner = loop.body[loop.inner]
-    assert isinstance(inner, Loop)
-    outside = tuple(n for n in loop.body if isinstance(n, Row))
-    refs = [x for r in outside for x in (r.out, *r.args) if isinstance(x, Ref) and x.index]
-    handed = {x.name for x in refs if inner.total in names_in(x.index or Const(0))}
-
-    def by(values: dict[str, Expr]) -> Callable[[Row], Row]:
-        def ref(x: Operand | Output | None) -> Operand | Output | None:
-            if isinstance(x, Ref) and x.name in handed and x.index is not None:
-                return replace(x, index=substitute(x.index, values))
-            return x
-
-        return lambda r: replace(r, out=ref(r.out), args=tuple(map(ref, r.args)))  # type: ignore[arg-type]
-
-    within = by({inner.total: Var(inner.index)})
-    first = by({inner.total: Const(0)})
-    body = [
-        replace(first(n), shift=0)
-        if isinstance(n, Row)
-        else replace(inner, body=map_rows(inner.body, within))
-        for n in loop.body
-    ]
-    return replace(loop, flat=False, body=tuple(body))
-
-
 def map_rows(block: Block, f: Callable[[Row], Row | tuple[Row, ...]]) -> Block:
     """The same tree with every row replaced by ``f(row)`` (one row, several, or none)."""
     out: list[Node] = []

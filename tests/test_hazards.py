@@ -27,7 +27,16 @@ from small_programs import (
 from sync_bugs import PATTERNS, Pattern
 
 from lowering.happens_before import STILL_SET, Hit, Log, Run, State, decide
-from lowering.hazard_code import BARRIER, BARRIER_ALL, DRAIN, POP, PUSH, PUSH_DATA, RECORD, Code
+from lowering.hazard_code import Code
+from lowering.hazard_instructions import (
+    BARRIER,
+    BARRIER_ALL,
+    DRAIN,
+    POP,
+    PUSH,
+    PUSH_DATA,
+    RECORD,
+)
 from lowering.hazards import Oracle, check, check_unrolled, smallest_failing
 from lowering.proof import HazardError
 from lowering.target import A2A3

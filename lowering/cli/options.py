@@ -9,31 +9,17 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from lowering.programs import Program, close_to, is_scheduled, load, statics_of, traced
+from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, options_for
 from pto import ir
 from pto.errors import InputError
-
-if TYPE_CHECKING:
-    from lowering.schedule import Options
 
 GOOD, FAILED, USAGE = 0, 1, 2
 EXECUTORS = ("sequential", "numpy", "adversarial", "jax", "native", "pto-isa")
 RUNTIMES = ("simpler",)
-LOAD_AT = ("first", "after_move", "after_push")
-MOVES = ("early", "late")
-OPTION_FLAGS = (
-    "lookahead",
-    "prefetch",
-    "load_at",
-    "moves",
-    "drain",
-    "local_depth",
-    "l0_depth",
-    "fifo_depth",
-    "flat",
-)
+OPTION_FLAGS = tuple(Options().choices)
 
 # ---------------------------------------------------------------------------------- schedules
 
@@ -45,8 +31,6 @@ def options_of(args: argparse.Namespace, kernel: ir.Kernel) -> Options:
         InputError: for a schedule that has no such name, or a file that is no tuned one.
         ScheduleError: for a number that makes no sense.
     """
-    from lowering.schedule import NAMED, options_for
-
     name = args.schedule or "best"
     if name not in NAMED:
         raise InputError(f"no schedule is called '{name}'", hint=close_to(name, NAMED))
