@@ -13,6 +13,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <utility>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -53,6 +54,7 @@ struct Core {
     std::function<bool()> stopped_until;
     Where stopped_at;
     bool ended = true;
+    bool rows_ended = false;
     std::vector<std::byte> memories[SPACES];
     std::vector<uint8_t> marks[SPACES];
     bool set[PIPES][PIPES][EVENT_IDS];
@@ -130,15 +132,13 @@ void resume(int c)
 #endif
 }
 
-void end_of_kernel(int c);
-
 void fiber_main()
 {
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(nullptr, &scheduler_bottom, &scheduler_size);
 #endif
     (running == 0 ? cube_entry : vector_entry)(arguments);
-    end_of_kernel(running);
+    end_of_rows();
     cores[running].ended = true;
     give_way();
 }
@@ -417,27 +417,6 @@ void prepare_order()
 
 // --------------------------------------------------------------------------------- run
 
-void end_of_kernel(int c)
-{
-    for (int p = 0; p < PIPES; ++p) {
-        const Queue &queue = cores[c].queues[p];
-        const auto writes_gm = [](const Part &part) {
-            return std::any_of(part.work.writes.begin(), part.work.writes.end(),
-                               [](const Extent &e) { return e.space == Space::GM; });
-        };
-        for (const Part &part : queue.flight) {
-            if (writes_gm(part)) {
-                report("undrained", "the kernel may end before this is written", part.at);
-            }
-        }
-        for (const Part &part : queue.parts) {
-            if (writes_gm(part)) {
-                report("undrained", "the kernel may end before this is written", part.at);
-            }
-        }
-    }
-}
-
 void clear_block()
 {
     for (Core &core : cores) {
@@ -466,6 +445,7 @@ void start_fiber(Core &core)
     core.context.uc_link = nullptr;
     makecontext(&core.context, fiber_main, 0);
     core.ended = false;
+    core.rows_ended = false;
 }
 
 void report_deadlock()
@@ -611,6 +591,27 @@ void wait_signal(int flag, const Where &at)
         at);
     for (int c = first; c <= last; ++c) {
         --signals[flag][c][me];
+    }
+}
+
+void end_of_rows()
+{
+    Core &core = cores[running];
+    if (std::exchange(core.rows_ended, true)) {
+        return;
+    }
+    const auto writes_gm = [](const Part &part) {
+        return std::any_of(part.work.writes.begin(), part.work.writes.end(),
+                           [](const Extent &e) { return e.space == Space::GM; });
+    };
+    const auto tell = [&](const Part &part) {
+        if (writes_gm(part)) {
+            report("undrained", "the kernel may end before this is written", part.at);
+        }
+    };
+    for (const Queue &queue : core.queues) {
+        std::for_each(queue.flight.begin(), queue.flight.end(), tell);
+        std::for_each(queue.parts.begin(), queue.parts.end(), tell);
     }
 }
 

@@ -53,9 +53,11 @@ struct TPipe {
     }
     TPipe(const TPipe &) = delete;
 
-    // The producer takes the free signals that nobody waited for.
+    // The producer takes the free signals that nobody waited for.  How many has changed from one version
+    // of the library to the next (MACHINE.md 5.4), so a kernel must not rest on it to drain its pipes.
     ~TPipe()
     {
+        native::end_of_rows();
         uint32_t waited = 0;
         for (uint32_t k = Slots; k < prod.tileIndex; ++k) {
             waited += k % Period == 0 ? 1 : 0;

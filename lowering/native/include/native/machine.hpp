@@ -58,6 +58,9 @@ void barrier(Pipe pipe, const Where &at);
 void signal(Pipe pipe, int flag, const Where &at);
 void wait_signal(int flag, const Where &at);
 
+// The last row of a kernel is issued: what it writes to GM must be there (MACHINE.md R10).
+void end_of_rows();
+
 // The running core: 0 is the cube, 1 and 2 are the lanes.
 int core();
 int64_t block_index();
