@@ -53,6 +53,7 @@ from lowering.hazard_instructions import (
     RECORD,
     ROW,
     START,
+    Classes,
     Effect,
     Instruction,
     Variable,
@@ -217,19 +218,20 @@ class Run(Walk):
                         pc += 1
                         continue
                 variables = ins[4]
-                known: int | tuple[int, ...]
-                if len(variables) == 1 and variables[0][0] < 2:  # nearly every row
-                    is_total, where, offset, modulus, exact = variables[0]
-                    known = steps[k][where] - offset + (state.total[k][where] if is_total else 0)
+                known: Classes = ()
+                if len(variables) == 1:  # nearly every row
+                    letter, where, offset, modulus, exact = variables[0]
+                    if letter == 2:
+                        known = state.last[k][where]
+                    else:
+                        known = steps[k][where] - offset + (state.total[k][where] if letter else 0)
                     if known >= exact:
                         known = exact + (known - exact) % modulus
                 elif variables:
                     known = self._values(k, variables)
-                else:
-                    known = 0
                 effect = ins[9].get(known)
                 if effect is None:
-                    effect = self._effect(ins, known)
+                    effect = self.code.effect_of(ins, known)
                 if not self._row(c, ins, effect):
                     break
                 pc += 1
@@ -289,15 +291,6 @@ class Run(Walk):
         if letter == 2:
             return state.last[c][loop]
         return state.step[c][loop] - offset + (state.total[c][loop] if letter else 0)
-
-    def _effect(self, ins: Instruction, known: int | tuple[int, ...]) -> Effect:
-        classes = known if isinstance(known, tuple) else (known,) * len(ins[4])
-        values = {
-            f"{LETTERS[v[0]]}#{v[1]}": value for v, value in zip(ins[4], classes, strict=True)
-        }
-        effect = self.code.effect(self.code.steps[ins[1]], values)
-        ins[9][known] = effect
-        return effect
 
     def _head(self, c: int, loop: int) -> int:
         """At the head of a loop: 1 one more step, 2 leave, 0 wait for a decision."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import product
 from math import lcm
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ from lowering.hazard_instructions import (
     RANGE,
     RECORD,
     ROW,
+    Classes,
     Effect,
     Instruction,
     LoopCode,
@@ -580,6 +582,21 @@ class Code(FlatLoops):
         reads = tuple((a, s) for s in dict.fromkeys(map(slot, refs)) for a in self.slot_atoms[s])
         writes = tuple((a, s) for s in dict.fromkeys(map(slot, out)) for a in self.slot_atoms[s])
         return flags[0], reads, writes, flags[1]
+
+    def effect_of(self, ins: Instruction, classes: Classes) -> Effect:
+        """The effect of a row for these classes of its counters; found once."""
+        found: Effect | None = ins[9].get(classes)
+        if found is None:
+            each = classes if isinstance(classes, tuple) else (classes,) * len(ins[4])
+            named = zip(ins[4], each, strict=True)
+            values = {f"{LETTERS[v[0]]}#{v[1]}": value for v, value in named}
+            found = ins[9][classes] = self.effect(self.steps[ins[1]], values)
+        return found
+
+    def effects(self, ins: Instruction) -> Iterator[Effect]:
+        """Every effect that a row can have."""
+        for classes in product(*(range(v[3] + v[4]) for v in ins[4])):
+            yield self.effect_of(ins, classes[0] if len(classes) == 1 else classes)
 
     # after all rows
 

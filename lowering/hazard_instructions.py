@@ -93,6 +93,9 @@ Effect = tuple[
 ]
 """(flags waited for, (atom, slot) read, (atom, slot) written, flags set)."""
 
+Classes = int | tuple[int, ...]
+"""Which class the counter of a row is in, or each of its counters if it has not just one."""
+
 Variable = tuple[int, int, int, int, int]
 """(place of its letter in ``LETTERS``, loop, offset from the step to the iteration, modulus, exact)."""
 

@@ -8,7 +8,8 @@ more (``Seen.covers``).  The form forgets:
 
 * absolute row counts: a clock only ever answers "is this access complete?" for accesses that some
   byte, flag or exit rule still remembers;
-* what is settled: an access that every pipe which may touch the bytes knows to be complete;
+* what is settled: an access that every pipe which may touch the bytes knows to be complete, or will
+  be told of by what it waits for before it touches them (``lowering/guards.py``);
 * absolute loop counts: only the classes that indices can tell apart (``Counter``);
 * which slot of a ring is current: a ring whose indices are all ``u + constant`` is written down from
   the current slot on.  Rotating its slots is a symmetry of the program, because nothing else names
@@ -26,6 +27,7 @@ from math import lcm
 
 from lowering.counters import UNKNOWN, Counter, Counters, decidable
 from lowering.course import ENDED
+from lowering.guards import Guarded, Guards
 from lowering.happens_before import Clock, State
 from lowering.hazard_code import Code
 from lowering.hazard_instructions import FLAT, ROW, Step
@@ -99,6 +101,7 @@ class NormalForm:
         set_number = {s: k for k, s in enumerate(self.pipe_sets)}
         self.access_set = [set_number[s] for s in code.accessors]
         self.write_set = [set_number[s] for s in code.writers]
+        self.guards = Guards(code)
         self.may_be_unwritten = self._read_first(compiled)
         self.benign = [
             [code.reads_first(q) and w == (q,) for q in range(len(code.pipes))]
@@ -339,6 +342,8 @@ class NormalForm:
         for (loop, entry), (n, exact) in s.decided.items():
             x = code.loops[loop]
             seen = tuple([self._ahead(s, c, loop, entry, n) for c in x.cursors])
+            if not exact and not any(seen):
+                continue  # as if nothing were decided
             out.append((loop, entry - s.entry[x.cursors[0]][loop], exact, seen))
         out.append(
             tuple(
@@ -431,9 +436,16 @@ class NormalForm:
     ) -> tuple[int, list[tuple[int, int, int]]]:
         """Positions never written, and (record, pipe, row) of what some pipe may still have to be
         ordered behind; a record is numbered by its position in the order given and its pipe."""
-        code, clocks = self.code, s.clock
+        code, clocks, guards = self.code, s.clock, self.guards
         width = len(s.count)
         known = [_meet([clocks[p] for p in pipes], width) for pipes in self.pipe_sets]
+        told = guards.told(s)
+
+        def is_open(q: int, r: int, who: Guarded) -> bool:
+            return any(
+                clocks[p][q] < r and not any(told[f][q] >= r for f in flags) for p, flags in who
+            )
+
         unwritten = 0
         live: list[tuple[int, int, int]] = []
         for k, a in enumerate(atoms):
@@ -442,15 +454,19 @@ class NormalForm:
                 if self.may_be_unwritten[a]:
                     unwritten |= 1 << k
                 continue
-            if s.written[a] > known[self.access_set[a]][q]:
-                live.append((2 * k * width + q, q, s.written[a]))
+            if a in guards.kept_apart:
+                continue
+            r = s.written[a]
+            if r > known[self.access_set[a]][q] and is_open(q, r, guards.of_access[a]):
+                live.append((2 * k * width + q, q, r))
             for q, r in s.reader[a]:
                 if r > known[self.write_set[a]][q] and not self.benign[a][q]:
-                    live.append(((2 * k + 1) * width + q, q, r))
+                    if is_open(q, r, guards.of_write[a]):
+                        live.append(((2 * k + 1) * width + q, q, r))
         base = 2 * width * len(atoms)
         for k, f in enumerate(flags):
             flag, r = code.flags[f], s.last_wait[f]
-            if any(r > clocks[p][flag.dst] for p in code.flag_pipes[f]):
+            if is_open(flag.dst, r, [(p, guards.of_set[f]) for p in code.flag_pipes[f]]):
                 live.append((base + k, flag.dst, r))
         base += len(flags)
         for q, r in enumerate(s.gm):

@@ -1,0 +1,172 @@
+"""What a state may forget because later rows wait for it first: only if all of them do.
+
+Every program here is right in the first iteration, because everything is drained in front of the
+loop, and goes wrong in the second, from a state that differs from the first one by a single access
+that somebody does not know to be complete.  To forget that access would hide the hazard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from small_programs import CUBE, ENDS, OPERANDS, loop, small
+
+from lowering.guards import Guards
+from lowering.hazard_code import Code
+from lowering.hazards import check, check_unrolled
+from lowering.target import A2A3
+from pto.ir import Kernel
+
+EVENTS = "event vector full MTE2 -> V id 0\nevent vector free V -> MTE2 id 0\n"
+LOAD = "vector 0 MTE2 a = load src[0:+8, :] | wait free | set full\n"
+USE = "vector 0 V c = copy a | wait full | set free\nvector 0 V barrier\n"
+READ = "vector 0 V d = copy a\n"
+FREE = "vector 0 V sync | set free\n"
+DRAINED = "vector 0 ALL barrier\n"
+END = "vector 0 MTE2 sync | wait free\n"
+IN_ORDER = "vector 0 MTE2 barrier\n"
+LOADED = LOAD.replace("wait free | ", "") + DRAINED
+CONSUMED = "vector 0 V sync | wait full\n"
+
+ACKNOWLEDGED = """event vector full MTE2 -> V id 0
+event vector used V -> MTE3 id 0
+event vector f MTE3 -> MTE2 id 0
+event vector seen MTE2 -> MTE3 id 0
+"""
+TURN = (
+    "vector 0 MTE3 sync | wait seen{first} | set f\n"
+    "vector 0 MTE2 a = load src[0:+8, :] | wait f | set seen\n"
+    "vector 0 MTE3 sync | wait seen{second} | set f\n"
+    "vector 0 MTE2 sync | wait f | set seen full\n"
+    "vector 0 V c = copy a | wait full | set used\n"
+    "vector 0 V barrier\n"
+)
+STORED = EVENTS + "event vector stored MTE3 -> MTE2 id 0\n"
+STORE = "vector 0 MTE3 out[block_idx * 16 + lane * 8:+8, :] = store a | set stored\n"
+PUSHES = CUBE + "event vector v.full MTE2 -> V id 0\nevent vector v.free V -> MTE2 id 0\n"
+MADE = "cube 0 M acc = matmul x, y | wait acc.free | set acc.full\n"
+DATA = "cube 0 FIX f = push_data acc | wait acc.full | set acc.free\n"
+DRAIN = "cube 0 S drain FIX\n"
+RECORD = "cube 0 FIX record f\n"
+POP = (
+    "vector 0 MTE2 a = pop f | wait v.free | set v.full\n"
+    "vector 0 V c = copy a | wait v.full | set v.free\nvector 0 V barrier\n"
+)
+
+
+def chained(first: str, second: str) -> tuple[str, str]:
+    turn = TURN.format(first=first, second=second)
+    before = "vector 0 V sync | set used\nvector 0 MTE2 sync | set seen\n" + DRAINED
+    after = "vector 0 MTE3 sync | wait used seen\n"
+    return ACKNOWLEDGED, before + loop(turn, index="i") + after
+
+
+CASES: dict[str, tuple[str, str, str]] = {
+    "one of two reads waits": (
+        "RAW",
+        EVENTS,
+        LOADED + loop(READ + USE + LOAD + IN_ORDER, index="i") + CONSUMED,
+    ),
+    "one of two writes waits": (
+        "WAR",
+        EVENTS,
+        FREE + DRAINED + loop(LOAD.split(" |")[0] + "\n" + IN_ORDER + LOAD + USE + IN_ORDER, index="i") + END,
+    ),
+    "one of two sets waits": ("WAR", *chained("", " used")),
+    "one of two pipes waits": (
+        "RAW",
+        STORED,
+        LOADED + loop(STORE + USE + LOAD.replace("free", "free stored") + IN_ORDER, index="i")
+        + CONSUMED + "vector 0 S drain MTE3\n",
+    ),
+    "a signal in front of its push": (
+        "RAW",
+        PUSHES.replace("[2]", "[1]"),
+        OPERANDS + MADE + DATA + DRAIN + RECORD + "vector 0 V sync | set v.free\n"
+        + loop(POP + MADE + RECORD + DATA + DRAIN, index="i")
+        + POP + "vector 0 MTE2 sync | wait v.free\n" + ENDS,
+    ),
+}  # fmt: skip
+
+RIGHT: dict[str, tuple[str, str]] = {
+    "both reads behind the wait": (
+        EVENTS,
+        LOADED + loop(USE.replace(" | set free", "") + READ + FREE + "vector 0 V barrier\n" + LOAD + IN_ORDER, index="i") + CONSUMED,
+    ),
+    "the first set waits": chained(" used", ""),
+    "both pipes wait": (
+        STORED + "event vector ready MTE2 -> MTE3 id 0\n",
+        (
+            LOADED + loop(STORE.replace("set", "wait ready | set") + USE + LOAD.replace("free", "free stored") + IN_ORDER, index="i")
+            + CONSUMED + "vector 0 MTE3 sync | wait ready\nvector 0 S drain MTE3\n"
+        ).replace("set full", "set full ready"),
+    ),
+    "a signal behind its push": (
+        PUSHES.replace("[2]", "[1]"),
+        OPERANDS + MADE + DATA + DRAIN + RECORD + "vector 0 V sync | set v.free\n"
+        + loop(POP + MADE + DATA + RECORD + DRAIN, index="i")
+        + POP + "vector 0 MTE2 sync | wait v.free\n" + ENDS,
+    ),
+}  # fmt: skip
+
+
+BEFORE = loop("vector 0 V e = full 0.0\nvector 0 V barrier\n", trips="k", index="j")
+"""The state at a decision is looked up only behind another one."""
+
+
+def first_failing(k: Kernel) -> int | None:
+    return next((n for n in range(4) if not check_unrolled(k, [n]).ok), None)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_hazard_that_only_a_later_iteration_meets(name: str) -> None:
+    kind, declarations, body = CASES[name]
+    k = small(declarations, BEFORE + body)
+    count = 1 if name == "a signal in front of its push" else 2  # it is popped behind the loop
+    assert first_failing(k) == count
+    proof = check(k)
+    assert {v.kind for v in proof.violations} >= {kind}, proof.report()
+    assert proof.failing == (count,)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_the_same_program_with_its_wait(name: str) -> None:
+    declarations, body = RIGHT[name]
+    k = small(declarations, BEFORE + body)
+    assert first_failing(k) is None
+    assert check(k).ok, check(k).report()
+
+
+RING = "[2] f32[16, 64] flag"
+WHOLE = (
+    OPERANDS
+    + "vector 0 V sync | set v.free\n"
+    + loop(MADE + DATA.replace("_data", ""), POP, index="i")
+)
+
+
+@pytest.mark.parametrize(
+    ("ring", "reading", "apart"),
+    [
+        (RING, "", 2),
+        (RING.replace("2", "3", 1), "", 3),
+        (RING, "passing-waits", 0),
+        (RING, "overtaking-signals", 0),
+        (RING + " 0 no credit", "", 0),
+        (RING.replace("2", "5", 1), "", 0),
+    ],
+)
+def test_the_signals_of_a_fifo_keep_its_slots_apart(ring: str, reading: str, apart: int) -> None:
+    k = small(PUSHES.replace(RING + " 0", ring if "flag 0" in ring else ring + " 0"), WHOLE)
+    halves = replace(A2A3, ring_period={n: n if n < 3 else n // 2 for n in range(1, 16)})
+    code = Code(k, halves, frozenset({reading} - {""}))
+    assert len(Guards(code).kept_apart) == apart
+
+
+def test_a_flag_with_two_names_guards_nothing() -> None:
+    declarations, body = RIGHT["the first set waits"]
+    k = small(declarations + "event vector other MTE3 -> V id 0\n", body)
+    told = [f.name for f in Code(k, A2A3).flags].index("f")
+    assert Guards(Code(k, A2A3)).of_set[told]
+    assert not Guards(Code(k, A2A3, frozenset({"source-flags"}))).of_set[told]
