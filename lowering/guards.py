@@ -38,7 +38,8 @@ class Guards:
     """The flags in front of accesses and of sets, and the FIFO slots that need none.
 
     ``of_access``, ``of_write``: by atom, in front of all rows that touch or write it.  ``of_set``: by
-    flag, what every row that sets it waits for.  ``kept_apart``: atoms of FIFO slots.
+    flag, in front of all rows that set it, or use another name of it; ``before_set``: what all that
+    set it wait for.  ``kept_apart``: atoms of FIFO slots.
     """
 
     def __init__(self, code: Code) -> None:
@@ -61,9 +62,12 @@ class Guards:
                     sets.setdefault(f, set(waits)).intersection_update(waits)
         self.of_access = [_guarded(a, who, access) for a, who in enumerate(code.accessors)]
         self.of_write = [_guarded(a, who, write) for a, who in enumerate(code.writers)]
-        self.of_set = [
+        self.before_set = [
             () if code.siblings[f] or flag.src in varied else tuple(sorted(sets.get(f, ())))
             for f, flag in enumerate(code.flags)
+        ]
+        self.of_set = [
+            [(p, self.before_set[f]) for p in pipes] for f, pipes in enumerate(code.flag_pipes)
         ]
         self.kept_apart = frozenset(self._kept_apart())
 
@@ -87,13 +91,13 @@ class Guards:
         """Of each flag what its next wait will tell at least."""
         flags = self.code.flags
         told = [sent[0] if sent else s.clock[f.src] for f, sent in zip(flags, s.flag, strict=True)]
-        clear = [f for f, sent in enumerate(s.flag) if not sent and self.of_set[f]]
+        clear = [f for f, sent in enumerate(s.flag) if not sent and self.before_set[f]]
         more = True
         while more:
             more = False
             for f in clear:
                 clock = told[f]
-                for g in self.of_set[f]:
+                for g in self.before_set[f]:
                     clock = join(clock, told[g])
                 if clock != told[f]:
                     told[f], more = clock, True

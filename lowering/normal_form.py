@@ -97,10 +97,6 @@ class NormalForm:
                 decidable(t.expr, 0, self.counters)
         self._members(rotated)
         self._locals(compiled, rotated)
-        self.pipe_sets = sorted(set(code.accessors) | set(code.writers))
-        set_number = {s: k for k, s in enumerate(self.pipe_sets)}
-        self.access_set = [set_number[s] for s in code.accessors]
-        self.write_set = [set_number[s] for s in code.writers]
         self.guards = Guards(code)
         self.may_be_unwritten = self._read_first(compiled)
         self.benign = [
@@ -438,13 +434,18 @@ class NormalForm:
         ordered behind; a record is numbered by its position in the order given and its pipe."""
         code, clocks, guards = self.code, s.clock, self.guards
         width = len(s.count)
-        known = [_meet([clocks[p] for p in pipes], width) for pipes in self.pipe_sets]
         told = guards.told(s)
 
         def is_open(q: int, r: int, who: Guarded) -> bool:
-            return any(
-                clocks[p][q] < r and not any(told[f][q] >= r for f in flags) for p, flags in who
-            )
+            """Somebody may meet row ``r`` of pipe ``q`` without being told that it is complete."""
+            for p, flags in who:
+                if clocks[p][q] < r:
+                    for f in flags:
+                        if told[f][q] >= r:
+                            break
+                    else:
+                        return True
+            return False
 
         unwritten = 0
         live: list[tuple[int, int, int]] = []
@@ -456,18 +457,16 @@ class NormalForm:
                 continue
             if a in guards.kept_apart:
                 continue
-            r = s.written[a]
-            if r > known[self.access_set[a]][q] and is_open(q, r, guards.of_access[a]):
-                live.append((2 * k * width + q, q, r))
+            if is_open(q, s.written[a], guards.of_access[a]):
+                live.append((2 * k * width + q, q, s.written[a]))
             for q, r in s.reader[a]:
-                if r > known[self.write_set[a]][q] and not self.benign[a][q]:
-                    if is_open(q, r, guards.of_write[a]):
-                        live.append(((2 * k + 1) * width + q, q, r))
+                if is_open(q, r, guards.of_write[a]) and not self.benign[a][q]:
+                    live.append(((2 * k + 1) * width + q, q, r))
         base = 2 * width * len(atoms)
         for k, f in enumerate(flags):
-            flag, r = code.flags[f], s.last_wait[f]
-            if is_open(flag.dst, r, [(p, guards.of_set[f]) for p in code.flag_pipes[f]]):
-                live.append((base + k, flag.dst, r))
+            q, r = code.flags[f].dst, s.last_wait[f]
+            if is_open(q, r, guards.of_set[f]):
+                live.append((base + k, q, r))
         base += len(flags)
         for q, r in enumerate(s.gm):
             if r > clocks[code.scalar[code.core_of[q]]][q]:
@@ -505,10 +504,3 @@ def _unknown(clock: Clock, columns: list[tuple[int, list[int], list[int]]]) -> i
     for q, found, missing in columns:
         bits |= missing[bisect_right(found, clock[q])]
     return bits
-
-
-def _meet(clocks: list[Clock], width: int) -> Clock:
-    """What all of them know."""
-    return (
-        list(map(min, *clocks)) if len(clocks) > 1 else clocks[0] if clocks else [UNKNOWN] * width
-    )

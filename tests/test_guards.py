@@ -168,5 +168,5 @@ def test_a_flag_with_two_names_guards_nothing() -> None:
     declarations, body = RIGHT["the first set waits"]
     k = small(declarations + "event vector other MTE3 -> V id 0\n", body)
     told = [f.name for f in Code(k, A2A3).flags].index("f")
-    assert Guards(Code(k, A2A3)).of_set[told]
-    assert not Guards(Code(k, A2A3, frozenset({"source-flags"}))).of_set[told]
+    assert Guards(Code(k, A2A3)).before_set[told]
+    assert not Guards(Code(k, A2A3, frozenset({"source-flags"}))).before_set[told]
