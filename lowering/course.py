@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from lowering.counters import UNKNOWN
 
 if TYPE_CHECKING:
-    from lowering.happens_before import Need, State
     from lowering.hazard_code import Code
     from lowering.hazard_instructions import Instruction
+    from lowering.hazard_state import Need, State
 
 ENDED = -2
 """The iteration of a stage behind the last position."""

@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from math import prod
 
 from lowering.assumptions import OVERTAKING_SIGNALS, PASSING_WAITS
-from lowering.happens_before import Clock, State, join
 from lowering.hazard_code import Code
 from lowering.hazard_instructions import PUSH_DATA, RECORD, ROW
+from lowering.hazard_state import Clock, State, join
 
 MOST_EFFECTS = 64
 """A row with more of them is not looked into, and its pipe counts as unguarded."""

@@ -18,13 +18,12 @@ and no branch depends on the lane (``hazard_code`` refuses it), so both run the 
 *Benign.*  V reads before it writes in order, so V's write-after-read needs nothing; the row-expand
 ops of the library share a scratch area at the top of UB, but carry their own barrier.
 
-Invariant: clocks are lists that are never changed in place, so that ``State.fork`` is shallow.
 Non-goals: values, timing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lowering.assumptions import (
     COUNTING_FLAGS,
@@ -34,7 +33,7 @@ from lowering.assumptions import (
     PASSING_WAITS,
 )
 from lowering.counters import COMPARE, LETTERS, UNKNOWN, Relation, Threshold, settled
-from lowering.course import FIRST, ITEM, MORE, Course, Walk, decided
+from lowering.course import Walk
 from lowering.hazard_code import Code
 from lowering.hazard_instructions import (
     AGAIN,
@@ -58,109 +57,15 @@ from lowering.hazard_instructions import (
     Instruction,
     Variable,
 )
+from lowering.hazard_log import STILL_SET, At, Found, Log
+from lowering.hazard_state import Clock, Need, State, join, known_count
 from pto.ir import evaluate
 
-Clock = list[int]
-Need = tuple[str, int, int, int, int]
-"""A decision to take: ('loop', number, entry, step, instance), ('test', number, instance, 0, 0) or
-('count', number of a test, instance, least, 0): is the trip count that it is about above ``least``;
-an instance is the iteration of the loop that the trip count or test depends on.  Of a flat loop
-(``lowering/course.py``): ('more', loop, position, 0, 0), ('first', loop, position, 0, item) or
-('item', loop, item, 0, 0)."""
-
-
-At = tuple[int, int]
-"""A row that ran: (pipe, how many rows of the pipe ran up to it)."""
-
-STILL_SET = "the flag is still set"
 NOTHING: Effect = ((), (), (), ())
-ON_RING = (PUSH, PUSH_DATA, RECORD, POP)
 
 
 class Hit(Exception):
     """A hazard was found (fast mode, which keeps no log to describe it)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A hazard as the execution sees it.  ``known``: how many rows of each pipe are known complete
-    when the second row starts; where there is none, before the core ends."""
-
-    kind: str
-    detail: str
-    first: At | None = None
-    second: At | None = None
-    atom: int = -1
-    flag: int = -1
-    ring: int = -1
-    slot: int = -1
-    known: tuple[int, ...] = ()
-
-
-def join(a: Clock, b: Clock) -> Clock:
-    """What either knows."""
-    return [x if x > y else y for x, y in zip(a, b, strict=True)]
-
-
-class State:
-    """Everything that the future of the execution depends on."""
-
-    __slots__ = (
-        "clock", "count", "course", "data", "decided", "entry", "flag", "free", "gm", "group", "last", "last_wait", "pc",
-        "popped", "pushed", "reader", "slot", "step", "tensor", "tests", "total", "trips", "wait", "writer", "written",
-    )  # fmt: skip
-
-    def __init__(self, code: Code) -> None:
-        pipes, loops, atoms, rings = (
-            len(code.pipes),
-            len(code.loops),
-            len(code.atoms),
-            len(code.rings),
-        )
-        who = range(len(code.cursors))
-        self.pc = [0, 0]
-        # steps begun in the running entry, below 0: outside
-        self.step = [[-1] * loops for _ in who]
-        self.trips = [[UNKNOWN] * loops for _ in who]
-        self.total = [[0] * loops for _ in who]
-        self.entry = [[0] * loops for _ in who]
-        self.last = [[0] * loops for _ in who]  # trip counts of the last entries
-        self.wait = [0] * len(who)  # steps until a stage of a flat loop starts
-        self.course: dict[int, Course] = {}
-        self.clock: list[Clock] = [[0] * pipes for _ in range(pipes)]
-        self.count = [0] * pipes
-        self.flag: list[tuple[Clock, ...]] = [()] * len(code.flags)
-        self.last_wait = [0] * len(code.flags)
-        self.writer = [-1] * atoms
-        self.written = [0] * atoms
-        self.slot = [-1] * atoms
-        self.reader: list[tuple[tuple[int, int], ...]] = [()] * atoms
-        self.pushed, self.popped = [0] * rings, [0] * rings
-        self.data: list[tuple[Clock, ...]] = [()] * rings
-        # The library lets the first pushes pass without a credit: as many credits as periods begin
-        # in an empty ring, which know nothing, are the same and make early and late states alike.
-        nothing = [0] * pipes
-        self.free: list[tuple[Clock, ...]] = [
-            (nothing,) * -(-r.fifo.depth // r.period) if r.fifo.credit else () for r in code.rings
-        ]
-        self.gm = [0] * pipes
-        self.tensor: dict[int, tuple[tuple[tuple[int, ...], int], ...]] = {}
-        self.decided: dict[tuple[int, int], tuple[int, bool]] = {}
-        self.group: dict[tuple[int, int], tuple[int, bool]] = {}
-        self.tests: dict[tuple[int, int], bool] = {}
-
-    def fork(self) -> State:
-        """A copy that shares nothing that changes."""
-        new = State.__new__(State)
-        new.step, new.trips = [x[:] for x in self.step], [x[:] for x in self.trips]
-        new.total, new.entry = [x[:] for x in self.total], [x[:] for x in self.entry]
-        new.last = [x[:] for x in self.last]
-        for name in _FLAT:
-            setattr(new, name, getattr(self, name).copy())
-        return new
-
-
-_FLAT = tuple(n for n in State.__slots__ if n not in ("step", "trips", "total", "entry", "last"))
 
 
 class Run(Walk):
@@ -682,90 +587,3 @@ class Run(Walk):
         self.log.found.append(replace(found, known=self._known(found)))
         if len(self.log.found) >= self.log.limit:
             raise Hit
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A row that ran: its step and iteration, the flags it waits for and sets, the rows whose set or
-    signal it waits for with the name of the flag or FIFO, and the ring it works on (-1: none)."""
-
-    step: int
-    iteration: tuple[tuple[str, int], ...]
-    waits: tuple[int, ...]
-    sets: tuple[int, ...]
-    after: tuple[tuple[At, str], ...]
-    ring: int
-
-
-class Log:
-    """What a described execution remembers: its rows by (pipe, count), in an order of issue."""
-
-    def __init__(self, limit: int = 12) -> None:
-        self.rows: dict[At, Entry] = {}
-        self.senders: dict[tuple[str, int], list[At]] = {}
-        self.found: list[Found] = []
-        self.limit = limit
-
-    def row(self, run: Run, c: int, p: int, row: int, ins: Instruction, effect: Effect) -> None:
-        """Notes a row that is about to run."""
-        code, at = run.code, []
-        for x in code.steps[ins[1]].loops:
-            offset = ins[3] if x == ins[2] else code.loops[x].high
-            at.append((code.loops[x].node.index, run.state.step[ins[8]][x] - offset))
-        kind, ring = ins[6], ins[7] if ins[6] in ON_RING else -1
-        met = [
-            (self.sender("flag", f, len(run.state.flag[f])), code.flags[f].name) for f in effect[0]
-        ]
-        if kind == POP:
-            sender = self.sender("data", ring, len(run.state.data[ring]))
-            met.append((sender, code.rings[ring].fifo.name))
-        elif kind in (PUSH, PUSH_DATA) and run.needs_credit(ring):
-            sender = self.sender("free", ring, len(run.state.free[ring]))
-            met.append((sender, code.rings[ring].fifo.name))
-        after = tuple((sender, name) for sender, name in met if sender)
-        self.rows[p, row] = Entry(ins[1], tuple(at), effect[0], effect[3], after, ring)
-
-    def sent(self, what: str, number: int, at: At) -> None:
-        """A row has set flag ``number``, or signalled that FIFO ``number`` has 'data' or is 'free'."""
-        self.senders.setdefault((what, number), []).append(at)
-
-    def sender(self, what: str, number: int, pending: int) -> At | None:
-        """Who sent the oldest of the last ``pending``; nobody sends the credits of an empty FIFO."""
-        found = self.senders.get((what, number), [])
-        return found[-pending] if 0 < pending <= len(found) else None
-
-
-def decide(code: Code, state: State, need: Need, choice: bool) -> None:
-    """Takes a decision: run one more step (or: the test holds), or not."""
-    kind, number, which, step, instance = need
-    if kind in (MORE, FIRST, ITEM):
-        state.course[number] = decided(state.course[number], need, choice)
-    elif kind == "test":
-        state.tests[number, which] = choice
-    elif kind == "count":
-        about = code.tests[number].about
-        assert isinstance(about, Threshold)
-        _count(code, state, about.group, which, step + choice, not choice)
-    elif choice:
-        state.decided[number, which] = (step + 1, False)
-        loop = code.loops[number]
-        if loop.reused:
-            _count(code, state, loop.group, instance, step + 1, False)
-    else:
-        state.decided[number, which] = (step, True)
-        loop = code.loops[number]
-        if loop.reused:
-            _count(code, state, loop.group, instance, step, True)
-
-
-def _count(code: Code, state: State, group: int, instance: int, least: int, exact: bool) -> None:
-    """Notes that the loops of ``group`` run ``least`` times, or at least so often; from the cap of
-    the group on, trip counts are not told apart."""
-    cap, known = code.caps[group], known_count(code, state, group, instance)
-    if not known[1]:
-        state.group[group, instance] = max(known, (min(least, cap), exact or least >= cap))
-
-
-def known_count(code: Code, state: State, group: int, instance: int) -> tuple[int, bool]:
-    """(least, exact): what is decided of the trip count of the loops of ``group``."""
-    return state.group.get((group, instance), (code.floors[group], False))

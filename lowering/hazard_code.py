@@ -90,7 +90,7 @@ from pto.ops import OPS
 from pto.text import expr
 
 if TYPE_CHECKING:
-    from lowering.happens_before import State
+    from lowering.hazard_state import State
 
 
 class Code(FlatLoops):

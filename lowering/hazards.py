@@ -35,10 +35,12 @@ from itertools import accumulate, pairwise
 from lowering.assumptions import readings
 from lowering.counters import Threshold
 from lowering.course import ENDED, FIRST, ITEM, MORE
-from lowering.happens_before import Hit, Log, Need, Run, State, decide, known_count
+from lowering.happens_before import Hit, Run
 from lowering.hazard_code import Code
 from lowering.hazard_instructions import LoopCode, Refused
+from lowering.hazard_log import Log
 from lowering.hazard_places import Fault
+from lowering.hazard_state import Need, State, decide, known_count
 from lowering.normal_form import NormalForm, Seen
 from lowering.proof import Proof, Violation
 from lowering.report import described, faulty

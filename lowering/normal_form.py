@@ -28,9 +28,9 @@ from math import lcm
 from lowering.counters import UNKNOWN, Counter, Counters, decidable
 from lowering.course import ENDED
 from lowering.guards import Guarded, Guards
-from lowering.happens_before import Clock, State
 from lowering.hazard_code import Code
 from lowering.hazard_instructions import FLAT, ROW, Step
+from lowering.hazard_state import Clock, State
 from pto.ir import CORES, Bin, Const, Expr, Flag, Ref, Var
 from pto.ops import OPS
 

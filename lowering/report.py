@@ -1,13 +1,13 @@
 """From the hazards of an execution to the violations of a proof, in the user's terms.
 
-In: ``Code`` and the log of a run (``lowering/happens_before.py``), or the faults of a placement.
+In: ``Code`` and the log of a run (``lowering/hazard_log.py``), or the faults of a placement.
 Out: ``Violation`` records with rows, lines, bytes and the missing edge.  Non-goals: finding them.
 """
 
 from __future__ import annotations
 
-from lowering.happens_before import STILL_SET, Found, Log
 from lowering.hazard_code import Code
+from lowering.hazard_log import STILL_SET, Found, Log
 from lowering.hazard_places import Fault
 from lowering.proof import Access, Proof, Violation
 from lowering.window import marks, window

@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lowering.happens_before import STILL_SET, At, Found, Log
 from lowering.hazard_code import Code
+from lowering.hazard_log import STILL_SET, At, Found, Log
 from pto.text import statement
 
 MOST_ROWS = 9

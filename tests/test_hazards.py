@@ -26,7 +26,7 @@ from small_programs import (
 )
 from sync_bugs import PATTERNS, Pattern
 
-from lowering.happens_before import STILL_SET, Hit, Log, Run, State, decide
+from lowering.happens_before import Hit, Run
 from lowering.hazard_code import Code
 from lowering.hazard_instructions import (
     BARRIER,
@@ -37,6 +37,8 @@ from lowering.hazard_instructions import (
     PUSH_DATA,
     RECORD,
 )
+from lowering.hazard_log import STILL_SET, Log
+from lowering.hazard_state import State, decide
 from lowering.hazards import Oracle, check, check_unrolled, smallest_failing
 from lowering.proof import HazardError
 from lowering.target import A2A3
