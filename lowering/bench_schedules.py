@@ -16,8 +16,9 @@ from typing import Any
 
 from lowering.launch import launch
 from lowering.parallel import processes
-from lowering.simulate import Setup, shown, simulate
+from lowering.simulate import simulate
 from lowering.target import A2A3
+from lowering.timing import Setup, shown
 from lowering.tune import LATENCIES, SHORT
 from pto.ir import Kernel
 from pto.signature import Static

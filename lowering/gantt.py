@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from html import escape
 from itertools import cycle
 
-from lowering.simulate import Stall, Timing, shown
 from lowering.svg import GREY, INK, MONO, document, element, label
+from lowering.timing import Stall, Timing, shown
 from lowering.trace import Slice, slices
 from pto.ir import Kernel, Queue, Ref, Row, View, all_rows
 from pto.text import statement

@@ -329,7 +329,7 @@ class Exploration:
             return True
         self.states += 1
         if self.states > self.max_states:
-            fewer = "; a smaller lookahead or --no-flat needs fewer" if self.code.flats else ""
+            fewer = "; fewer steps in flight, or a loop that is not flat, needs fewer" if self.code.flats else ""
             raise Refused(f"not closed after {self.max_states} states{fewer}")
         return False
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from lowering.access import Region, Scope, compiled
 from lowering.inputs import Bound
-from lowering.scheduled import Action, Core, Entry, Machine, Ring, indices
+from lowering.scheduled import block_of
+from lowering.scheduled_core import Action, Entry, indices
 from lowering.target import TARGETS, Target
 from pto.ir import Fifo, Flag, Kernel, Queue, Ref, Row, View, Word
 from pto.ops import OPS
@@ -111,10 +112,7 @@ class Blocks:
     def __init__(self, kernel: Kernel, bound: Bound, block_num: int) -> None:
         self.kernel, self.target = kernel, TARGETS[kernel.target]
         self.outputs = bound.outputs()
-        rings = {f.name: Ring(f, self.target) for f in kernel.fifos}
-        self.machine = Machine(kernel, self.target, {**bound.arrays, **self.outputs}, rings)
-        self.cores = [Core(self.machine, "cube", 0)]
-        self.cores += [Core(self.machine, "vector", lane) for lane in range(self.target.lanes)]
+        self.machine, self.cores = block_of(kernel, {**bound.arrays, **self.outputs})
         self.bound, self.block_num = bound, block_num
         self.ids = {e.name: (e.src, e.dst, e.ids) for e in kernel.events}
 

@@ -22,8 +22,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf
 
-from lowering.simulate import DEFAULT, Bandwidth, Machine, Setup, Timing, costs_named
+from lowering.simulate import Machine
 from lowering.target import TARGETS
+from lowering.timing import DEFAULT, Bandwidth, Setup, Timing, costs_named
 from pto.ir import Kernel
 
 Items = tuple[int, ...]

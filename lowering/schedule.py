@@ -19,7 +19,7 @@ from lowering.hazards import check
 from lowering.persist import persist
 from lowering.place import Depths, place
 from lowering.proof import HazardError, Proof
-from lowering.skew import Timing, skew
+from lowering.skew import Pipelining, skew
 from lowering.sync import sync
 from lowering.target import A2A3, Target
 from pto.errors import ScheduleError
@@ -96,7 +96,10 @@ PASSES: tuple[Pass, ...] = (
     ("persist", lambda k, o, t: persist(k)),
     ("accumulate", lambda k, o, t: accumulate(k)),
     ("assign", lambda k, o, t: assign(k, t)),
-    ("skew", lambda k, o, t: skew(k, Timing(o.lookahead, o.prefetch, o.load_at, o.moves, o.flat))),
+    (
+        "skew",
+        lambda k, o, t: skew(k, Pipelining(o.lookahead, o.prefetch, o.load_at, o.moves, o.flat)),
+    ),
     ("place", lambda k, o, t: place(k, Depths(o.local_depth, o.l0_depth, o.fifo_slots), t)),
     ("sync", lambda k, o, t: sync(k, t, o.drain)),
 )

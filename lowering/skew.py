@@ -39,7 +39,7 @@ from pto.ops import OPS
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class Pipelining:
     """The options of this pass; see ``lowering.schedule.Options``."""
 
     lookahead: int
@@ -49,7 +49,7 @@ class Timing:
     flat: bool = False
 
 
-def skew(kernel: Kernel, timing: Timing) -> Kernel:
+def skew(kernel: Kernel, options: Pipelining) -> Kernel:
     """Shift the rows of every innermost loop; the loops that hold them keep all shifts at 0, or
     become flat."""
     taken, needed = names_taken(kernel), set(tile_uses(kernel.body))
@@ -63,17 +63,17 @@ def skew(kernel: Kernel, timing: Timing) -> Kernel:
                 run.append(node)
             elif isinstance(node, Loop):
                 if inside and not any(isinstance(n, Loop) for n in node.body):
-                    body = skewed(node, timing, taken, needed)
+                    body = skewed(node, options, taken, needed)
                 else:
                     body = visit(node.body, True)
                 out.extend(levelled(run))
                 done = replace(node, body=body)
-                if timing.flat and not inside and any(isinstance(n, Loop) for n in body):
+                if options.flat and not inside and any(isinstance(n, Loop) for n in body):
                     reason = keeps_apart(done, dict.fromkeys(kernel.dims, 1))
                     if reason:
                         notes.append(f"work items do not overlap: {reason}")
                     else:
-                        done = flattened(done, timing, taken)
+                        done = flattened(done, taken)
                 out.append(done)
                 run = []
         return (*out, *levelled(run))
@@ -92,19 +92,19 @@ def levelled(rows: list[Row]) -> list[Row]:
     return out
 
 
-def skewed(loop: Loop, timing: Timing, taken: set[str], needed: set[str]) -> Block:
+def skewed(loop: Loop, options: Pipelining, taken: set[str], needed: set[str]) -> Block:
     """The body of ``loop`` in step order."""
     rows = [n for n in loop.body if isinstance(n, Row)]
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
     scalars = [r for r in rows if OPS[r.op].kind == "scalar"]
-    lags = [timing.lookahead * (p // 2) for p in phases_of(work, loop, needed)]
+    lags = [options.lookahead * (p // 2) for p in phases_of(work, loop, needed)]
     shifted = [replace(r, shift=-lag) for r, lag in zip(work, lags, strict=True)]
-    ordered = by_level(shifted, loads_later=True, pops_last=timing.load_at == "first")
-    if timing.moves == "late":
+    ordered = by_level(shifted, loads_later=True, pops_last=options.load_at == "first")
+    if options.moves == "late":
         ordered = before_matmul(ordered)
     out: list[Row] = []
     for core in CORES:
-        mine = ahead([r for r in ordered if r.core == core], timing)
+        mine = ahead([r for r in ordered if r.core == core], options)
         out.extend(with_scalars(mine, [r for r in scalars if r.core == core], taken))
     return tuple(out)
 
@@ -124,7 +124,7 @@ def keeps_apart(loop: Loop, sizes: dict[str, Number]) -> str:
     return ""
 
 
-def flattened(loop: Loop, timing: Timing, taken: set[str]) -> Loop:
+def flattened(loop: Loop, taken: set[str]) -> Loop:
     """A loop over work items whose inner loop runs on from one item to the next.
 
     What is made in front runs with the first stage that reads it, loads too: the queue of their pipe
@@ -309,7 +309,7 @@ def before_matmul(rows: list[Row]) -> list[Row]:
     return [*out, *moves.values()]
 
 
-def ahead(rows: list[Row], timing: Timing) -> list[Row]:
+def ahead(rows: list[Row], options: Pipelining) -> list[Row]:
     """Loads ``prefetch`` steps before their first reader, at the place that ``load_at`` names."""
     loads = [r for r in rows if r.op == "load"]
     rest = [r for r in rows if r.op != "load"]
@@ -317,13 +317,13 @@ def ahead(rows: list[Row], timing: Timing) -> list[Row]:
     for load in loads:
         name = result_of(load)
         reader = next(k for k, r in enumerate(rest) if name in tuple(reads_of(r)))
-        moved = replace(load, shift=rest[reader].shift + timing.prefetch)
-        if timing.prefetch == 0:
+        moved = replace(load, shift=rest[reader].shift + options.prefetch)
+        if options.prefetch == 0:
             rest.insert(reader, moved)
-        elif timing.load_at == "first" or rest[reader].op != "move":
+        elif options.load_at == "first" or rest[reader].op != "move":
             early.append(moved)
         else:
-            rest.insert(place_behind(rest, reader, timing.load_at), moved)
+            rest.insert(place_behind(rest, reader, options.load_at), moved)
     return [*sorted(early, key=lambda r: -r.shift), *rest]
 
 

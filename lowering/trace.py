@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lowering.simulate import Span, Timing
+from lowering.timing import Span, Timing
 from pto.text import statement
 
 Event = dict[str, Any]

@@ -21,8 +21,9 @@ from lowering.cli import GOOD, USAGE, main
 from lowering.costs import cost_of
 from lowering.launch import bytes_per_cycle, deal, launch, shares_of_memory
 from lowering.schedule import NAMED, stages
-from lowering.simulate import Bandwidth, Machine, Setup, Span, Timing, Usage, simulate
+from lowering.simulate import Machine, simulate
 from lowering.target import A2A3
+from lowering.timing import Bandwidth, Setup, Span, Timing, Usage
 from lowering.trace import trace
 from pto.errors import InputError
 from pto.ir import Kernel, all_rows

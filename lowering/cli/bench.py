@@ -187,7 +187,7 @@ def _simulated(args: argparse.Namespace, name: str, case: Reference) -> Report:
     from lowering import bench_schedules as schedules
     from lowering.progress import progress
     from lowering.schedule import NAMED, schedule
-    from lowering.simulate import costs_named
+    from lowering.timing import costs_named
     from lowering.tuned import changes
 
     program = load(name)

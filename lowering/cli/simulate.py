@@ -23,8 +23,8 @@ from pto.errors import InputError
 
 if TYPE_CHECKING:
     from lowering.launch import Launch
-    from lowering.simulate import Setup, Timing, Usage
     from lowering.target import Costs
+    from lowering.timing import Setup, Timing, Usage
 
 Facts = dict[str, Any]
 
@@ -88,7 +88,7 @@ def _items(args: argparse.Namespace) -> list[int]:
 
 
 def _setup(args: argparse.Namespace, latency: int) -> Setup:
-    from lowering.simulate import Setup
+    from lowering.timing import Setup
 
     return Setup(args.costs or "", latency, args.queue_depth)
 
@@ -174,7 +174,7 @@ def _files(args: argparse.Namespace, timing: Timing) -> dict[Path, str]:
 
 
 def _told(timing: Timing, later: Mapping[int, int]) -> Iterator[str]:
-    from lowering.simulate import shown
+    from lowering.timing import shown
 
     yield from _told_setup(timing.setup, timing.costs)
     yield ""
@@ -262,7 +262,7 @@ def _launch_facts(found: Launch, longest: Timing) -> Facts:
 
 def _told_launch(found: Launch) -> Iterator[str]:
     from lowering.launch import HBM
-    from lowering.simulate import shown
+    from lowering.timing import shown
 
     costs = next(iter(found.timings.values())).costs
     yield from _told_setup(found.setup, costs)
