@@ -4,7 +4,7 @@ In: a scheduled kernel, the bound arrays, seeds.  Out: the outputs of program or
 seed whether a legal order of the pipes (``lowering/cluster.py``) gave the same bits.  The same
 seed gives the same order.  A row reads and writes at one moment between its start and its finish;
 a vector row reads at its start and writes at its finish.  Any race shows in some order; a schedule
-that is proven never differs in any.  Non-goals: time; proving (that is ``lowering/hazards.py``).
+that is proven never differs in any.  Non-goals: time; proving (that is ``lowering/hazards/``).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ In: schedules by name, and the sizes of a reference case.  Out: ``Report``: cycl
 between the cores, of one work item, of many short ones on one core, and of a whole launch; beside
 it what was published.  The figures are the simulator's: the same on every machine.
 
-What a launch does not know is told in ``lowering/launch.py``.
+What a launch does not know is told in ``lowering/simulate/launch.py``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from lowering.launch import launch
 from lowering.parallel import processes
-from lowering.simulate import simulate
+from lowering.simulate import Setup, simulate
+from lowering.simulate.launch import launch
+from lowering.simulate.timing import shown
 from lowering.target import A2A3
-from lowering.timing import Setup, shown
 from lowering.tune import LATENCIES, SHORT
 from pto.ir import Kernel
 from pto.signature import Static

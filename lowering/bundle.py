@@ -23,8 +23,8 @@ import numpy as np
 from lowering import cases, sequential
 from lowering.access import Array
 from lowering.ascend import emit
-from lowering.ascend_orchestration import CUBE_ID, VECTOR_ID, cores_of, scalars_of, tensors_of
-from lowering.ascend_text import INDENT, camel
+from lowering.ascend.orchestration import CUBE_ID, VECTOR_ID, cores_of, scalars_of, tensors_of
+from lowering.ascend.text import INDENT, camel
 from lowering.inputs import bind
 from lowering.programs import assignments, typed
 from pto import ir

@@ -18,7 +18,7 @@ writes becomes a phi of the loop, and so does one that is read behind the loop.
 Vector rows stand for both lanes: a tile that is split between the lanes has its whole number of
 rows here and ``lane`` is 0.
 
-Non-goals: races and capacity (``lowering/hazards.py``), timing, numbers.
+Non-goals: races and capacity (``lowering/hazards/``), timing, numbers.
 """
 
 from __future__ import annotations

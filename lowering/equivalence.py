@@ -1,7 +1,7 @@
 """Does a schedule compute what was traced?  Checked on every schedule, by running both on symbols.
 
 In: a kernel before and after scheduling.  Out: nothing, or an ``AssertionError``: a bug of ours.
-The proof of ``hazards.py`` is about order; it cannot see a value that is well ordered and wrong,
+The proof of ``hazards/`` is about order; it cannot see a value that is well ordered and wrong,
 such as a slot that is overwritten one stage too early.  Here every value is a number that stands
 for the expression that made it, so two values are equal exactly if they were made alike from the
 same inputs, and both programs must store the same values in the same places, for made-up trip

@@ -7,7 +7,7 @@ neither must end before the other starts, some order has both in flight.
 
 Up to partial order: issuing and starting are done at once, since they never prevent anything; only
 the end of work and the taking of a flag come in all orders.  States met before are not entered again.
-This judges ``lowering/hazards.py`` and shares no code with it.  Non-goals: large programs.
+This judges ``lowering/hazards/`` and shares no code with it.  Non-goals: large programs.
 """
 
 from __future__ import annotations

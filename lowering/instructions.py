@@ -6,7 +6,7 @@ flags, FIFO places and tensor regions fixed.  What follows from the data alone (
 branches, indices) is settled here, because nothing that a scalar unit reads is ever written.
 
 Two machines run these streams: ``adversarial.py`` with data in random orders, ``exhaustive.py``
-without data in all orders.  Neither knows the scheduler or the proof (``hazards.py``).
+without data in all orders.  Neither knows the scheduler or the proof (``hazards/``).
 Invariant: a stream does not depend on how the pipes interleave.  Non-goals: order, time.
 """
 

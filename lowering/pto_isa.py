@@ -5,7 +5,8 @@ the text that ``pto emit`` writes, without a warning; the library's headers stay
 Non-goals: order (the library executes no event: ``lowering/native``), fetching the library.
 
 Numbers: its exp is computed in double, so the last bit may differ from ``lowering/native``, where
-it is float's; kernels without exp give the same bits in both.
+it is float's.  Kernels without exp give the same bits in both with g++; clang++ adds up the columns
+of a row sum in vectors, because the library asks it to, so their last bits may differ, too.
 
 The library's rules hold by its own checks; of the device's rules, UB is as small as there and no
 memory starts as zero.  What only the device's headers reject is what ``lowering/native`` rejects.

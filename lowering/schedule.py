@@ -3,7 +3,7 @@
 In: a traced kernel.  Out: ``Schedule``: the scheduled kernel with its proof.
 Every pass is ``Kernel -> Kernel``; the legality tables are checked after each; ``stages`` shows
 them all.  The result computes what was traced (``lowering/equivalence.py``) in a proven order
-(``lowering/hazards.py``), or is refused; nothing is changed silently.
+(``lowering/hazards/``), or is refused; nothing is changed silently.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from lowering.accumulate import accumulate
-from lowering.assign import assign
 from lowering.equivalence import same_values
-from lowering.hazards import check
-from lowering.persist import persist
-from lowering.place import Depths, place
-from lowering.proof import HazardError, Proof
-from lowering.skew import Pipelining, skew
-from lowering.sync import sync
+from lowering.hazards import Proof, check
+from lowering.hazards.proof import HazardError
+from lowering.passes.accumulate import accumulate
+from lowering.passes.assign import assign
+from lowering.passes.persist import persist
+from lowering.passes.place import Depths, place
+from lowering.passes.skew import Pipelining, skew
+from lowering.passes.sync import sync
 from lowering.target import A2A3, Target
 from pto.errors import ScheduleError
 from pto.ir import Kernel

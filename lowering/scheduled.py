@@ -7,7 +7,7 @@ a read of a byte that was never written, an access outside a tensor, a store to 
 that blocks forever or is left with tiles in it: each is an error.  A good schedule gives the bits
 of ``sequential.py``.
 Non-goals: time and the overlap of pipes; ``wait``, ``set``, ``barrier`` and ``drain`` order pipes
-and mean nothing here (``hazards.py`` proves them).
+and mean nothing here (``hazards/`` proves them).
 """
 
 from __future__ import annotations

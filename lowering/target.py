@@ -15,7 +15,7 @@ Line = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a row takes, in cycles of the core clock; how it adds up is ``lowering/costs.py``."""
+    """What a row takes, in cycles of the core clock; how it adds up is ``lowering/simulate/costs.py``."""
 
     name: str
     about: str

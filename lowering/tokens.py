@@ -7,7 +7,7 @@ and shifts, ring slots by number, FIFOs as queues, scalars per iteration.
 
 Sizes and trip counts that depend on data are made up (the same on both sides): 0, 1, and up to more
 than any ring is deep, in two different orders.  Everything in a schedule repeats with the slot
-period, so that decides every trip count (the argument of ``lowering/hazards.py``).
+period, so that decides every trip count (the argument of ``lowering/hazards/``).
 
 Raises ``ScheduleError`` with the first row and iteration that differ.  Non-goals: bounds, numbers.
 """

@@ -25,12 +25,12 @@ from functools import partial
 from math import exp, inf, log
 from typing import Any
 
+from lowering.hazards.proof import HazardError
 from lowering.parallel import Map, processes
-from lowering.proof import HazardError
 from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, schedule
-from lowering.simulate import simulate
+from lowering.simulate import Setup, Timing, simulate
+from lowering.simulate.timing import END, ISSUE, START, costs_named, shown
 from lowering.target import A2A3
-from lowering.timing import END, ISSUE, START, Setup, Timing, costs_named, shown
 from lowering.tuned import changes
 from pto.errors import PtoError, ScheduleError
 from pto.ir import Kernel

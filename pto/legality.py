@@ -1,8 +1,8 @@
 """What a well-formed program is: tables, and one walk that checks a kernel against them.
 
 ``verify`` runs after the tracer, after every pass and after parsing.  It knows names, types,
-cores, pipes and memories; it does not know order (``lowering/hazards.py`` proves that) and not
-capacity (``lowering/place.py`` and the proof do).
+cores, pipes and memories; it does not know order (``lowering/hazards/`` proves that) and not
+capacity (``lowering/passes/place.py`` and the proof do).
 """
 
 from __future__ import annotations

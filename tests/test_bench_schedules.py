@@ -15,10 +15,10 @@ from lowering.bench_schedules import (
     report,
 )
 from lowering.cli import GOOD, USAGE, main
-from lowering.launch import launch
 from lowering.schedule import NAMED, schedule
+from lowering.simulate import Setup
+from lowering.simulate.launch import launch
 from lowering.target import A2A3
-from lowering.timing import Setup
 from lowering.tune import LATENCIES, SHORT
 from pto.ir import Kernel
 from pto.kernels import SHIPPED

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from lowering.ascend import emit
-from lowering.ascend_orchestration import arguments
-from lowering.ascend_rows import EMITTERS
-from lowering.ascend_text import Place, modulo, scalar
+from lowering.ascend.orchestration import arguments
+from lowering.ascend.rows import EMITTERS
+from lowering.ascend.text import Place, modulo, scalar
 from lowering.target import A2A3
 from pto.errors import CapacityError, ScheduleError, ShapeError
 from pto.ir import BINARY, Const, Expr, Kernel, Var

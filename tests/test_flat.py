@@ -18,8 +18,7 @@ from lowering.cases import tolerances
 from lowering.hazards import check, check_unrolled
 from lowering.one_by_one import one_by_one
 from lowering.schedule import Options, options_for, schedule, stages
-from lowering.simulate import simulate
-from lowering.timing import Setup
+from lowering.simulate import Setup, simulate
 from lowering.unroll import issued
 from pto.ir import Kernel, Loop
 from pto.kernels import SHIPPED

@@ -12,9 +12,9 @@ from dataclasses import replace
 import pytest
 from small_programs import CUBE, ENDS, OPERANDS, loop, small
 
-from lowering.guards import Guards
-from lowering.hazard_code import Code
 from lowering.hazards import check, check_unrolled
+from lowering.hazards.code import Code
+from lowering.hazards.guards import Guards
 from lowering.target import A2A3
 from pto.ir import Kernel
 

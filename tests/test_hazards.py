@@ -26,9 +26,10 @@ from small_programs import (
 )
 from sync_bugs import PATTERNS, Pattern
 
-from lowering.happens_before import Hit, Run
-from lowering.hazard_code import Code
-from lowering.hazard_instructions import (
+from lowering.hazards import check, check_unrolled, smallest_failing
+from lowering.hazards.code import Code
+from lowering.hazards.happens_before import Hit, Run
+from lowering.hazards.instructions import (
     BARRIER,
     BARRIER_ALL,
     DRAIN,
@@ -37,10 +38,10 @@ from lowering.hazard_instructions import (
     PUSH_DATA,
     RECORD,
 )
-from lowering.hazard_log import STILL_SET, Log
-from lowering.hazard_state import State, decide
-from lowering.hazards import Oracle, check, check_unrolled, smallest_failing
-from lowering.proof import HazardError
+from lowering.hazards.log import STILL_SET, Log
+from lowering.hazards.proof import HazardError
+from lowering.hazards.prover import Oracle
+from lowering.hazards.state import State, decide
 from lowering.target import A2A3
 from pto.errors import PtoError
 from pto.ir import Kernel, Loc, Ref, Row, all_rows, map_rows

@@ -3,7 +3,7 @@
 ``tests/original`` holds its cube and vector order as scheduled programs.  Two judges look at them:
 the proof (``check`` for every trip count, ``check_unrolled`` for given ones), and ``Order`` below,
 which reads section 9 literally: every instruction is three nodes, every pair of accesses is
-looked at, nothing is shared with ``lowering/happens_before.py``.
+looked at, nothing is shared with ``lowering/hazards/happens_before.py``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import pytest
 
 from lowering import scheduled
 from lowering.hazards import check, check_unrolled
+from lowering.hazards.proof import Access, Violation
 from lowering.inputs import bind
-from lowering.proof import Access, Violation
 from pto.ir import Block, Branch, Const, Expr, Flag, Kernel, Loop, Queue, Ref, Row, evaluate
 from pto.text import parse
 

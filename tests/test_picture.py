@@ -26,13 +26,12 @@ from small_programs import (
 )
 from sync_bugs import PATTERNS
 
-from lowering import picture
 from lowering.cli import FAILED, GOOD, USAGE, main
-from lowering.hazards import check
-from lowering.proof import Violation
+from lowering.hazards import check, picture
+from lowering.hazards.proof import Violation
+from lowering.hazards.timeline import Box, place, races
+from lowering.hazards.window import Mark, Moment
 from lowering.target import A2A3
-from lowering.timeline import Box, place, races
-from lowering.window import Mark, Moment
 from pto.ir import Kernel, Row, map_rows
 from pto.text import WIDTH, parse, print_kernel
 

@@ -7,6 +7,7 @@ and beside the executor native.  ``make sweep`` runs every schedule and prints w
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,13 @@ def bound_case(
     return traced, scheduled, inputs.bind(scheduled, arrays), arrays
 
 
+def sums_in_vectors(source: str) -> bool:
+    """Compiled by clang++, the library sums rows in another order than it is written."""
+    compiler = pto_isa.compiler("bfloat16_t" in source)
+    told = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+    return "clang" in told.stdout
+
+
 def compared(
     checkout: Path, name: str, statics: Mapping[str, Any], case: Mapping[str, Any], plan: str
 ) -> str:
@@ -155,7 +163,8 @@ def compared(
     (found,), (other,) = cases.compare(got, want, limits), cases.compare(ours, want, limits)
     assert found.ok and other.ok, (found.told("the oracle"), other.told("the oracle"))
     a, b = (x["out"].astype(np.float64) for x in (got, ours))
-    assert "TEXP(" in source or np.array_equal(a, b), "only exp may differ: see lowering/pto_isa.py"
+    may_differ = "TEXP(" in source or ("TROWSUM(" in source and sums_in_vectors(source))
+    assert may_differ or np.array_equal(a, b), "only exp and clang's sums: see lowering/pto_isa.py"
     words = " ".join(f"{k}={v}" for k, v in statics.items())
     return (
         f"{name} {words} {plan}: error {found.error:.2e} (native {other.error:.2e}), tolerance "
@@ -240,7 +249,6 @@ def test_ub_is_as_small_as_on_the_device(checkout: Path) -> None:
 
 @needs_checkout
 def test_a_warning_of_our_text_is_an_error(checkout: Path) -> None:
+    line = "const int64_t block_num = get_block_num(args);"
     with pytest.raises(ScheduleError, match="unused"):
-        run_changed(
-            checkout, "const int64_t u = u_base + i;", "const int64_t u = u_base + i; int unused;"
-        )
+        run_changed(checkout, line, f"{line} int unused;")

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lowering import gantt
 from lowering.bench_schedules import WIDE_PAGES, report
 from lowering.schedule import NAMED, schedule
-from lowering.simulate import simulate
+from lowering.simulate import gantt, simulate
 from pto.kernels import SHIPPED
 from pto.text import print_kernel
 

@@ -14,7 +14,7 @@ import pto
 from lowering import inputs, scheduled, sequential
 from lowering.equivalence import same_values
 from lowering.hazards import check, check_unrolled
-from lowering.proof import HazardError
+from lowering.hazards.proof import HazardError
 from lowering.schedule import NAMED, PASSES, options_for, schedule, stages
 from pto import Scalar, Tensor, Tile
 from pto.ir import Const, Kernel, Ref, Row, all_rows, binary, map_rows
@@ -182,7 +182,7 @@ def test_an_unproven_schedule_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_lost_value_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slots shared by values of two stages: well ordered, and wrong."""
-    from lowering.place import _Placer
+    from lowering.passes.place import _Placer
 
     monkeypatch.setattr(_Placer, "_fits", lambda *_: True)
     with pytest.raises(AssertionError, match="stores another value than was traced"):

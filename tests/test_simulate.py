@@ -16,15 +16,14 @@ from typing import Any
 
 import pytest
 
-from lowering import gantt
 from lowering.cli import GOOD, USAGE, main
-from lowering.costs import cost_of
-from lowering.launch import bytes_per_cycle, deal, launch, shares_of_memory
 from lowering.schedule import NAMED, stages
-from lowering.simulate import Machine, simulate
+from lowering.simulate import Machine, Setup, Timing, gantt, simulate
+from lowering.simulate.costs import cost_of
+from lowering.simulate.launch import bytes_per_cycle, deal, launch, shares_of_memory
+from lowering.simulate.timing import Bandwidth, Span, Usage
+from lowering.simulate.trace import trace
 from lowering.target import A2A3
-from lowering.timing import Bandwidth, Setup, Span, Timing, Usage
-from lowering.trace import trace
 from pto.errors import InputError
 from pto.ir import Kernel, all_rows
 from pto.kernels import SHIPPED

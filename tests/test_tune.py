@@ -18,8 +18,8 @@ from lowering import tuned
 from lowering.cli import FAILED, GOOD, USAGE, main
 from lowering.hazards import check
 from lowering.schedule import NAMED, PASSES, Options, options_for, schedule
+from lowering.simulate import Setup, Timing
 from lowering.target import A2A3, Target
-from lowering.timing import Setup, Timing
 from lowering.tune import (
     AXES,
     EQUAL,

@@ -23,8 +23,8 @@ from lowering.cli.run import emit, emit_arguments, run, run_arguments
 from lowering.cli.show import list_arguments, list_kernels, show, show_arguments
 from lowering.cli.simulate import simulate, simulate_arguments
 from lowering.cli.tune import tune, tune_arguments
+from lowering.hazards.proof import HazardError
 from lowering.programs import close_to
-from lowering.proof import HazardError
 from pto.errors import PtoError
 
 __all__ = ["FAILED", "GOOD", "USAGE", "main"]

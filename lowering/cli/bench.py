@@ -106,8 +106,9 @@ def _tool_times(args: argparse.Namespace, name: str, earlier: Mapping[str, float
 
 def _stages(args: argparse.Namespace, name: str, options: Options | None = None) -> dict[str, Call]:
     """The stages of one kernel as calls that can be timed; None: with the options asked for."""
-    from lowering import ascend, hazards
+    from lowering.ascend import source as ascend
     from lowering.equivalence import same_values
+    from lowering.hazards import prover as hazards
     from lowering.schedule import schedule, stages
 
     program = load(name)
@@ -187,7 +188,7 @@ def _simulated(args: argparse.Namespace, name: str, case: Reference) -> Report:
     from lowering import bench_schedules as schedules
     from lowering.progress import progress
     from lowering.schedule import NAMED, schedule
-    from lowering.timing import costs_named
+    from lowering.simulate.timing import costs_named
     from lowering.tuned import changes
 
     program = load(name)

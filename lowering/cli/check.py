@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lowering.assumptions import READINGS
 from lowering.cli.options import (
     FAILED,
     GOOD,
@@ -21,8 +20,10 @@ from lowering.cli.options import (
     print_json,
     scheduled,
 )
+from lowering.hazards import Proof
+from lowering.hazards.assumptions import READINGS
+from lowering.hazards.proof import HazardError
 from lowering.programs import is_scheduled
-from lowering.proof import HazardError, Proof
 from pto import ir
 from pto.errors import InputError, PtoError
 
@@ -57,8 +58,8 @@ def check(args: argparse.Namespace) -> int:
 
 def _draw(path: Path, proof: Proof) -> str:
     """Writes the picture of the first violation that has one; says what was done."""
-    from lowering import picture
     from lowering.files import write_all
+    from lowering.hazards import picture
 
     if proof.ok:
         return "nothing to draw: the schedule is proven"
@@ -73,7 +74,7 @@ def prove(
     args: argparse.Namespace, kernel: ir.Kernel, assume: Sequence[str] = ()
 ) -> tuple[Proof, tuple[str, ...]]:
     """The proof of the text as it is, or of the schedule asked for; and what the schedule reached."""
-    from lowering import hazards
+    from lowering.hazards import prover as hazards
     from lowering.schedule import schedule
 
     if is_scheduled(kernel):
@@ -133,8 +134,8 @@ def _check_each_reading(args: argparse.Namespace, kernel: ir.Kernel) -> int:
     """One line per reading of the machine: what the proof assumes, and what holds without it."""
     from dataclasses import asdict
 
-    from lowering import hazards
-    from lowering.assumptions import READINGS
+    from lowering.hazards import prover as hazards
+    from lowering.hazards.assumptions import READINGS
 
     if len(args.assume) > 1:
         raise InputError(f"--assume {EACH} stands alone: it tries every reading by itself")

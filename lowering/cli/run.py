@@ -22,8 +22,8 @@ from lowering.cli.options import (
     print_json,
     scheduled,
 )
+from lowering.hazards.proof import HazardError
 from lowering.programs import Program, is_scheduled, load, statics_of, traced
-from lowering.proof import HazardError
 from pto import ir
 from pto.errors import InputError
 from pto.kernel import Kernel
@@ -213,7 +213,7 @@ def emit(args: argparse.Namespace) -> int:
 
 
 def _sources(args: argparse.Namespace, kernel: ir.Kernel) -> dict[str, bytes]:
-    from lowering import ascend
+    from lowering.ascend import source as ascend
 
     if args.case:
         raise InputError("--case draws the cases of a bundle", hint="--bundle simpler")

@@ -22,9 +22,10 @@ from pto import ir
 from pto.errors import InputError
 
 if TYPE_CHECKING:
-    from lowering.launch import Launch
+    from lowering.simulate import Setup, Timing
+    from lowering.simulate.launch import Launch
+    from lowering.simulate.timing import Usage
     from lowering.target import Costs
-    from lowering.timing import Setup, Timing, Usage
 
 Facts = dict[str, Any]
 
@@ -88,7 +89,7 @@ def _items(args: argparse.Namespace) -> list[int]:
 
 
 def _setup(args: argparse.Namespace, latency: int) -> Setup:
-    from lowering.timing import Setup
+    from lowering.simulate import Setup
 
     return Setup(args.costs or "", latency, args.queue_depth)
 
@@ -163,18 +164,18 @@ def _pipes(timing: Timing) -> Facts:
 def _files(args: argparse.Namespace, timing: Timing) -> dict[Path, str]:
     files = {}
     if args.trace:
-        from lowering.trace import trace
+        from lowering.simulate.trace import trace
 
         files[args.trace] = trace(timing)
     if args.svg:
-        from lowering.gantt import STEPS, svg
+        from lowering.simulate.gantt import STEPS, svg
 
         files[args.svg] = svg(timing, None if args.steps == ALL else args.steps or STEPS)
     return files
 
 
 def _told(timing: Timing, later: Mapping[int, int]) -> Iterator[str]:
-    from lowering.timing import shown
+    from lowering.simulate.timing import shown
 
     yield from _told_setup(timing.setup, timing.costs)
     yield ""
@@ -233,8 +234,8 @@ def _clipped(text: str, width: int) -> str:
 
 
 def _launch(args: argparse.Namespace, kernel: ir.Kernel) -> Report:
-    from lowering.launch import launch
     from lowering.progress import progress
+    from lowering.simulate.launch import launch
 
     items = _items(args)
     with progress(f"simulating {kernel.name} on all hardware blocks"):
@@ -261,8 +262,8 @@ def _launch_facts(found: Launch, longest: Timing) -> Facts:
 
 
 def _told_launch(found: Launch) -> Iterator[str]:
-    from lowering.launch import HBM
-    from lowering.timing import shown
+    from lowering.simulate.launch import HBM
+    from lowering.simulate.timing import shown
 
     costs = next(iter(found.timings.values())).costs
     yield from _told_setup(found.setup, costs)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lowering.access import DTYPES, Array
-from lowering.ascend_orchestration import Argument, arguments
+from lowering.ascend.orchestration import Argument, arguments
 from lowering.inputs import Bound
 from lowering.target import TARGETS
 from pto.errors import ScheduleError

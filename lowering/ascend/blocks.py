@@ -1,0 +1,299 @@
+"""Blocks and loops of one core as C++: order, branches, waits and sets, the software pipeline.
+
+In: the rows and loops of one core.  Out: C++ lines.  Invariant: every row runs for exactly the
+iterations that the program gives it, in the program's order; a wait stands before its op, a set
+behind it.  Non-goals: what an op looks like (``lowering/ascend/rows.py``).
+
+A loop whose rows are shifted becomes one loop over steps with a guarded block per run of rows of
+equal shift; a scalar that outlives its block lives in a small ring indexed by the iteration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from lowering.ascend.rows import EMITTERS, scalar_is_float, scalar_least
+from lowering.ascend.text import (
+    Context,
+    Env,
+    Place,
+    braced,
+    condition,
+    event_id,
+    identifier,
+    indented,
+    modulo,
+    scalar,
+    trip_count,
+)
+from pto.errors import ScheduleError
+from pto.ir import (
+    Block,
+    Const,
+    Expr,
+    Flag,
+    Loop,
+    Ref,
+    Row,
+    Scalar,
+    Span,
+    Var,
+    View,
+    all_rows,
+    names_in,
+)
+from pto.ops import OPS
+from pto.text import statement
+
+UNCOMMENTED = ("scalar", "sync")
+"""Kinds of ops whose C++ says as much as their row does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row or loop of one core, with the branches around it: (branch number, test, sense)."""
+
+    node: Row | Loop
+    tests: tuple[tuple[int, Expr, bool], ...] = ()
+
+    @property
+    def shift(self) -> int:
+        """A loop belongs to the unshifted iteration of the loop around it."""
+        return self.node.shift if isinstance(self.node, Row) else 0
+
+    @property
+    def flat(self) -> Loop | None:
+        """The flat loop that this is, if it is one."""
+        return self.node if isinstance(self.node, Loop) and self.node.flat else None
+
+
+def entries_of(block: Block, core: str) -> list[Entry]:
+    """The rows and loops that ``core`` has in a block, branches flattened, empty loops left out."""
+    found: list[Entry] = []
+    for k, node in enumerate(block):
+        if isinstance(node, Row):
+            found += [Entry(node)] if node.core == core else []
+        elif isinstance(node, Loop):
+            found += [Entry(node)] if any(r.core == core for r in all_rows(node.body)) else []
+        else:
+            for sense, side in ((True, node.then), (False, node.orelse)):
+                for e in entries_of(side, core):
+                    found.append(replace(e, tests=((k, node.test, sense), *e.tests)))
+    return found
+
+
+def block_lines(
+    entries: list[Entry], ctx: Context, env: Env, held: frozenset[str] = frozenset()
+) -> list[str]:
+    """Rows and loops in order, each branch around them written once per run.
+
+    Scalars in ``held`` live in rings of the loop around this block; others are declared here.
+    """
+    scope = declared_here(entries, ctx, env, held)
+    lines: list[str] = []
+    previous: tuple[int, bool] | None = None
+    for test, group in groupby(entries, key=lambda e: e.tests[:1]):
+        run = list(group)
+        if not test:
+            lines += [line for e in run for line in node_lines(e.node, ctx, scope)]
+            previous = None
+            continue
+        number, expr, sense = test[0]
+        inner = block_lines([replace(e, tests=e.tests[1:]) for e in run], ctx, scope, held)
+        if previous == (number, True) and not sense:
+            lines[-1:] = ["} else {", *indented(inner), "}"]
+        else:
+            text = condition(expr, scope)
+            lines += braced(f"if ({text})" if sense else f"if (!({text}))", inner)
+        previous = number, sense
+    return lines
+
+
+def declared_here(
+    entries: list[Entry], ctx: Context, env: Env, held: frozenset[str]
+) -> dict[str, Place]:
+    """``env`` with the scalars that rows of this block declare."""
+    scope = dict(env)
+    for e in entries:
+        if isinstance(e.node, Row) and isinstance(e.node.out, Scalar) and not e.tests:
+            name = e.node.out.name
+            if name not in held:
+                floating = scalar_is_float(e.node, ctx, scope)
+                bound = scalar_least(e.node, scope)
+                scope[name] = Place(identifier(name), floating, True, bound)
+    return scope
+
+
+def node_lines(node: Row | Loop, ctx: Context, env: Env) -> list[str]:
+    return row_lines(node, ctx, env) if isinstance(node, Row) else loop_lines(node, ctx, env)
+
+
+def row_lines(row: Row, ctx: Context, env: Env) -> list[str]:
+    """Waits, the op, sets; the row itself as a comment in front or, when short, behind."""
+    op = EMITTERS[row.op](row, ctx, env)
+    waits = [flag_line("wait_flag", f, ctx, env) for f in row.wait]
+    sets = [flag_line("set_flag", f, ctx, env) for f in row.set]
+    lines = [*waits, *op, *sets]
+    if OPS[row.op].kind in UNCOMMENTED:
+        return lines
+    comment = f"// {statement(row, ctx.kernel)}"
+    return [f"{op[0]}  {comment}"] if lines == op and len(op) == 1 else [comment, *lines]
+
+
+def flag_line(call: str, flag: Flag, ctx: Context, env: Env) -> str:
+    """``set_flag`` or ``wait_flag`` with the event's pipes, its id and, behind, its name."""
+    event = ctx.kernel.event(flag.name)
+    number = event_id(event, flag.index, env, ctx.constants)
+    text = f"{call}(PIPE_{event.src}, PIPE_{event.dst}, {number});"
+    if not number.startswith("EVENT_ID"):
+        return text
+    at = "" if flag.index is None else f"[{scalar(flag.index, env)}]"
+    return f"{text}  // {flag.name}{at}"
+
+
+# ------------------------------------------------------------------------------------ loops
+
+
+def loop_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
+    """A loop: plain when all its rows have one shift, else one step loop with guarded blocks.
+
+    Raises:
+        ScheduleError: a flat loop inside of a loop or a branch.
+    """
+    if loop.flat:
+        raise ScheduleError("a flat loop inside of a loop or a branch cannot be emitted", loop.loc)
+    entries = entries_of(loop.body, ctx.core)
+    trips = trip_count(loop.trips, env)
+    lines: list[str] = []
+    if not isinstance(loop.trips, Const | Var):
+        trips = ctx.names.fresh(f"{identifier(loop.index)}_count")
+        lines.append(f"const int64_t {trips} = {trip_count(loop.trips, env)};")
+    index = identifier(loop.index)
+    scope = {**env, loop.index: Place(index, least=0)}
+    base = ""
+    if loop.total and loop.total in names_used(loop.body, ctx.core):
+        base = ctx.names.fresh(f"{identifier(loop.total)}_base")
+        ctx.counters.append(f"int64_t {base} = 0;  // finished iterations of the loop over {index}")
+        scope[loop.total] = Place(identifier(loop.total), least=0)
+    lowest, highest = min(e.shift for e in entries), max(e.shift for e in entries)
+    if lowest == highest:
+        count = [total_line(loop, base)] if base else []
+        body = [*count, *block_lines(entries, ctx, scope)]
+        lines += braced(f"for (int64_t {index} = 0; {index} < {trips}; ++{index})", body)
+    else:
+        lines += pipelined(loop, entries, trips, base, ctx, scope)
+    if base:
+        finished = trips if isinstance(loop.trips, Const) else f"max_of({trips}, 0)"
+        lines.append(f"{base} += {finished};")
+    return lines
+
+
+def total_line(loop: Loop, base: str) -> str:
+    return f"const int64_t {identifier(loop.total)} = {base} + {identifier(loop.index)};"
+
+
+def pipelined(
+    loop: Loop, entries: list[Entry], trips: str, base: str, ctx: Context, env: dict[str, Place]
+) -> list[str]:
+    """``for t``: in step ``t`` the rows of shift ``s`` run for iteration ``t - (highest - s)``."""
+    runs = [(s, list(run)) for s, run in groupby(entries, key=lambda e: e.shift)]
+    highest = max(s for s, _ in runs)
+    span = highest - min(s for s, _ in runs)
+    rings, places = scalar_rings(loop, runs, ctx, env)
+    scope, held = {**env, **places}, frozenset(places)
+    step = ctx.names.fresh("t")
+    body: list[str] = []
+    for shift, run in runs:
+        inner = block_lines(run, ctx, scope, held)
+        if base and loop.total in entry_names(run, ctx.core):
+            inner.insert(0, total_line(loop, base))
+        test = guard(identifier(loop.index), step, highest - shift, span, trips)
+        body += braced(f"if ({test})", inner)
+    return [*rings, *braced(f"for (int64_t {step} = 0; {step} < {trips} + {span}; ++{step})", body)]
+
+
+def guard(index: str, step: str, behind: int, span: int, trips: str) -> str:
+    """The iteration of a block and the conditions that do not hold by themselves."""
+    tests = [f"{index} >= 0"] if behind else []
+    tests += [f"{index} < {trips}"] if behind < span else []
+    offset = f" - {behind}" if behind else ""
+    return f"const int64_t {index} = {step}{offset}; {' && '.join(tests)}"
+
+
+def scalar_rings(
+    loop: Loop, runs: list[tuple[int, list[Entry]]], ctx: Context, env: Env
+) -> tuple[list[str], dict[str, Place]]:
+    """(declarations, places) of scalars that are used outside the block that defines them.
+
+    Such a scalar keeps as many values as iterations lie between its definition and its last use.
+    """
+    lines: list[str] = []
+    places: dict[str, Place] = {}
+    rows = [e.node for _, run in runs for e in run if isinstance(e.node, Row)]
+    for name in dict.fromkeys(r.out.name for r in rows if isinstance(r.out, Scalar)):
+        shifts = [s for s, run in runs if name in entry_names(run, ctx.core)]
+        if len(shifts) == 1:
+            continue
+        depth = max(shifts) - min(shifts) + 1
+        first = next(r for r in rows if r.out == Scalar(name))
+        floating = scalar_is_float(first, ctx, {**env, **places})
+        kind, text = "float" if floating else "int64_t", identifier(name)
+        lines.append(f"{kind} {text}[{depth}];" if depth > 1 else f"{kind} {text} = 0;")
+        inside = {**env, loop.index: Place(identifier(loop.index), least=0)}
+        place = f"{text}[{modulo(Var(loop.index), depth, inside)}]" if depth > 1 else text
+        places[name] = Place(place, floating, least=scalar_least(first, {**env, **places}))
+    return lines, places
+
+
+# -------------------------------------------------------------------------------- name use
+
+
+def entry_names(run: list[Entry], core: str) -> frozenset[str]:
+    """Every scalar that a run of entries defines or uses."""
+    found: list[str] = []
+    for e in run:
+        found += [n for _, test, _ in e.tests for n in names_in(test)]
+        found += names_used((e.node,), core)
+        if isinstance(e.node, Row) and isinstance(e.node.out, Scalar):
+            found.append(e.node.out.name)
+    return frozenset(found)
+
+
+def names_used(block: Block, core: str) -> list[str]:
+    """Every scalar and tensor name that the rows of ``core`` read, with repetitions."""
+    found: list[str] = []
+    for node in block:
+        if isinstance(node, Row):
+            found += row_names(node) if node.core == core else []
+        elif isinstance(node, Loop):
+            inner = names_used(node.body, core)
+            if any(r.core == core for r in all_rows(node.body)):
+                found += [*names_in(node.trips), *inner]
+        else:
+            inner = names_used(node.then, core) + names_used(node.orelse, core)
+            found += [*names_in(node.test), *inner] if inner else []
+    return found
+
+
+def row_names(row: Row) -> list[str]:
+    """Names in the operands, output and flags of one row."""
+    found: list[str] = []
+    for o in (row.out, *row.args):
+        found += operand_names(o)
+    for f in (*row.wait, *row.set):
+        found += names_in(f.index) if f.index is not None else []
+    return found
+
+
+def operand_names(o: object) -> list[str]:
+    """Names in the scalar parts of one operand; a view also names its tensor."""
+    if isinstance(o, Ref):
+        return list(names_in(o.index)) if o.index is not None else []
+    if isinstance(o, View):
+        parts = [o.tensor]
+        for item in o.index:
+            exprs = (item.start, item.valid) if isinstance(item, Span) else (item,)
+            parts += [n for e in exprs if e is not None for n in names_in(e)]
+        return parts
+    return list(names_in(o)) if isinstance(o, Expr) else []

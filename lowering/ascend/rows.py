@@ -1,0 +1,585 @@
+"""One op, one row: the C++ lines of every op of a scheduled program.
+
+In: a ``Row`` of one core and the places of the scalars it reads.  Out: C++ lines.  Invariant: each
+op of ``pto.ops.OPS`` has exactly one emitter here, none knows a kernel.  Rules marked [dev] in
+CPP.md hold besides those of the library's CPU simulator; where they differ, the text suits both.
+Non-goals: order, waits and sets of rows (``lowering/ascend/source.py`` writes those around the op).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from lowering.ascend.text import (
+    CPP_TYPE,
+    Context,
+    Env,
+    Place,
+    at_least,
+    braced,
+    camel,
+    condition,
+    identifier,
+    indented,
+    is_float,
+    literal,
+    row_view,
+    scalar,
+    stored_shape,
+    tile_text,
+)
+from pto.errors import ScheduleError, ShapeError
+from pto.ir import (
+    Buffer,
+    Const,
+    Expr,
+    Number,
+    Queue,
+    Ref,
+    Row,
+    Scalar,
+    Span,
+    Var,
+    View,
+    Word,
+    all_rows,
+    binary,
+)
+from pto.ops import OPS, form_of
+
+Emitter = Callable[[Row, Context, Env], list[str]]
+ONE, ZERO = Const(1), Const(0)
+MAX_ROW_STRIDE_ELEMS = 65535
+"""Row stride that a load into L1 can take [dev]: 16 bits."""
+
+SPLIT = "TILE_UP_DOWN"
+
+
+# ------------------------------------------------------------------------------- operands
+
+
+def out_ref(row: Row) -> Ref:
+    """The slot that a row writes."""
+    assert isinstance(row.out, Ref), row
+    return row.out
+
+
+def arg_ref(row: Row, k: int = 0) -> Ref:
+    """The slot that operand ``k`` of a row names."""
+    ref = row.args[k]
+    assert isinstance(ref, Ref), row
+    return ref
+
+
+def arg_expr(row: Row, k: int) -> Expr:
+    """The scalar that operand ``k`` of a row is."""
+    e = row.args[k]
+    assert not isinstance(e, Ref | View | Queue | Word), row
+    return e
+
+
+# ---------------------------------------------------------------------------------- views
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A two-dimensional piece of a tensor: first element, and per dimension span and stride."""
+
+    first: str
+    rows: Span
+    cols: Span
+    row_stride: Expr
+    col_stride: Expr
+
+
+def strides(shape: tuple[int | str, ...]) -> list[Expr]:
+    """Row-major strides in elements; symbolic dimensions stay symbolic."""
+    dims: list[Expr] = [Const(d) if isinstance(d, int) else Var(d) for d in shape]
+    steps: list[Expr] = [ONE]
+    for d in reversed(dims[1:]):
+        steps.insert(0, binary("*", d, steps[0]))
+    return steps[: len(dims)]
+
+
+def region(view: View, tile: tuple[int, int], ctx: Context, env: Env) -> Region:
+    """What of a tensor goes into (or comes from) a tile of ``tile`` rows and columns.
+
+    Raises:
+        ShapeError: when the view has more than two dimensions that are not one element long.
+    """
+    param = ctx.kernel.param(view.tensor)
+    steps = strides(param.shape or ())
+    offset: Expr = ZERO
+    kept: list[tuple[Span, Expr]] = []
+    for item, step in zip(view.index, steps, strict=True):
+        start = item.start if isinstance(item, Span) else item
+        offset = binary("+", offset, binary("*", start, step))
+        if isinstance(item, Span) and (item.size != 1 or item.valid is not None):
+            kept.append((item, step))
+    whole = (Span(ZERO, 1), ONE)
+    if len(kept) < 2:  # one-element dimensions were dropped: put them back where the tile has them
+        kept = [*kept, whole] if tile[1] == 1 else [whole] * (2 - len(kept)) + kept
+        kept = [*kept, whole][:2]
+    if tuple(span.size for span, _ in kept) != tile:
+        raise ShapeError(f"a view of {view.tensor} does not fit a tile of {tile[0]} x {tile[1]}")
+    base = env[view.tensor].text
+    first = base if offset == ZERO else f"{base} + {scalar(offset, env, 2)}"
+    return Region(first, kept[0][0], kept[1][0], kept[0][1], kept[1][1])
+
+
+def transposed(r: Region) -> Region:
+    """The same elements with rows and columns exchanged."""
+    return Region(r.first, r.cols, r.rows, r.col_stride, r.row_stride)
+
+
+def static(e: Expr) -> str:
+    """A stride as template argument: its value, or DYNAMIC."""
+    return str(e.value) if isinstance(e, Const) else "DYNAMIC"
+
+
+def global_tensor(
+    ctx: Context, env: Env, wish: str, dtype: str, r: Region, valid: tuple[str, str], layout: str
+) -> tuple[list[str], str]:
+    """(declarations, name) of the ``GlobalTensor`` for ``valid`` rows and columns of a region.
+
+    Layout ND keeps rows and columns; DN exchanges them, which is how a tile gets loaded as its
+    transpose.
+    """
+    step: Expr = r.row_stride if r.rows.size > 1 else Const(r.cols.size)
+    shape = [v if v.isdigit() else "DYNAMIC" for v in valid]
+    counts = [v for v in valid if not v.isdigit()]
+    if layout == "DN":
+        shape, counts = shape[::-1], counts[::-1]
+    steps = [] if isinstance(step, Const) else [scalar(step, env)]
+    sizes = [f"{{{', '.join(counts)}}}"] if counts or steps else []
+    name = ctx.names.fresh(f"{identifier(wish)}_gm")
+    kind = "GmColumns" if layout == "DN" else "GmRows"
+    declared = f"{kind}<{', '.join([CPP_TYPE[dtype], *shape, static(step)])}> {name}"
+    given = [r.first, *sizes, *(f"{{{s}}}" for s in steps)]
+    return [f"{declared}({', '.join(given)});"], name
+
+
+def clipped(
+    ctx: Context, env: Env, wish: str, span: Span
+) -> tuple[list[str], str, list[str], list[str]]:
+    """(declaration, valid count, "is less than whole", "is not empty") of one dimension."""
+    if span.valid is None:
+        return [], str(span.size), [], []
+    name = ctx.names.fresh(wish)
+    line = f"const int64_t {name} = clipped({scalar(span.valid, env)}, {span.size});"
+    return [line], name, [f"{name} < {span.size}"], [f"{name} > 0"]
+
+
+def part_of(
+    ctx: Context, buffer: Buffer, slot: str, valid: tuple[str, str], pad: str = ""
+) -> tuple[list[str], str]:
+    """(declarations, name) of a tile on the bytes of ``slot`` with a valid size of its own."""
+    name = ctx.names.fresh(f"{identifier(buffer.name)}_part")
+    types = tuple(v if v.isdigit() else "DYNAMIC" for v in valid)
+    order = (1, 0) if (buffer.space, buffer.layout) == ("l1", "zn") else (0, 1)
+    counts = ", ".join(valid[k] for k in order if types[k] == "DYNAMIC")
+    declared = f"{name}({counts})" if counts else name
+    lines = [f"{tile_text(buffer, (types[0], types[1]), pad)} {declared};"]
+    return [*lines, f"TRESHAPE({name}, {slot});"], name
+
+
+# ------------------------------------------------------------------------------------ moves
+
+
+def moved_parts(ctx: Context, env: Env, ref: Ref, view: View) -> tuple[Buffer, str, Region]:
+    """(buffer as a load or store sees it, its slot, region).  A column moves as one row.
+
+    Raises:
+        ShapeError: when the elements lie too far apart for the transfer.
+    """
+    buffer, slot = ctx.kernel.buffer(ref.name), ctx.row_slot(ref, env)
+    r = region(view, (buffer.type.rows, buffer.type.cols), ctx, env)
+    if buffer.layout == "dn":
+        buffer, r = row_view(buffer), transposed(r)
+    if r.col_stride != ONE and r.cols.size > 1:
+        raise ShapeError(f"elements of a row of a view of {view.tensor} do not lie side by side")
+    far = isinstance(r.row_stride, Const) and r.row_stride.value > MAX_ROW_STRIDE_ELEMS
+    if buffer.space == "l1" and r.rows.size > 1 and far:
+        raise ShapeError(
+            f"rows of a view of {view.tensor} are {scalar(r.row_stride, env)} elements apart, "
+            f"a load into L1 takes up to {MAX_ROW_STRIDE_ELEMS}"
+        )
+    return buffer, slot, r
+
+
+def transfer(ctx: Context, env: Env, ref: Ref, view: View, call: str) -> list[str]:
+    """A load (``call`` = TLOAD) or store (TSTORE), whole or partial."""
+    buffer, slot, r = moved_parts(ctx, env, ref, view)
+    name, dtype = identifier(buffer.name), ctx.kernel.param(view.tensor).dtype
+    row_count, rows, less_r, some_r = clipped(ctx, env, f"{name}_rows", r.rows)
+    col_count, cols, less_c, some_c = clipped(ctx, env, f"{name}_cols", r.cols)
+    layout = "DN" if (buffer.space, buffer.layout) == ("l1", "zn") else "ND"
+    gm_lines, gm = global_tensor(ctx, env, buffer.name, dtype, r, (rows, cols), layout)
+    if not some_r and not some_c:
+        return [*gm_lines, in_order(call, slot, gm)]
+    part_lines, part = part_of(ctx, buffer, slot, (rows, cols))
+    lines = [*row_count, *col_count]
+    if call == "TLOAD" and buffer.space == "l1":  # the device leaves the rest of the tile as it was
+        zero = f"TEXPANDS({slot}, {literal(ZERO, buffer.type.dtype, env)});"
+        lines += braced(f"if ({' || '.join(less_r + less_c)})", [zero, "pipe_barrier(PIPE_MTE2);"])
+    body = [*gm_lines, *part_lines, in_order(call, part, gm)]
+    return lines + braced(f"if ({' && '.join(some_r + some_c)})", body)
+
+
+def in_order(call: str, tile: str, gm: str) -> str:
+    """The transfer call; a store names its destination, the GM side, first."""
+    return f"{call}({tile}, {gm});" if call == "TLOAD" else f"{call}({gm}, {tile});"
+
+
+def load(row: Row, ctx: Context, env: Env) -> list[str]:
+    view = row.args[0]
+    assert isinstance(view, View), row
+    return transfer(ctx, env, out_ref(row), view, "TLOAD")
+
+
+def store(row: Row, ctx: Context, env: Env) -> list[str]:
+    assert isinstance(row.out, View), row
+    return transfer(ctx, env, arg_ref(row), row.out, "TSTORE")
+
+
+def move(row: Row, ctx: Context, env: Env) -> list[str]:
+    """L1 to L0.  A tile in nz has the bytes of its transpose in zn: ``.T`` is an alias."""
+    source, out = arg_ref(row), ctx.slot(out_ref(row), env)
+    stored = ctx.kernel.buffer(source.name)
+    slot = ctx.slot(source, env)
+    wanted = "zn" if source.transposed else "nz"
+    if stored.layout == wanted:
+        return [f"TMOV({out}, {slot});"]
+    name = ctx.names.fresh(f"{identifier(source.name)}_t")
+    alias = f"{tile_text(replace(stored, layout=wanted))} {name};"
+    return [alias, f"TRESHAPE({name}, {slot});", f"TMOV({out}, {name});"]
+
+
+def queue_name(row: Row) -> str:
+    """The FIFO that a push, pop or record works on."""
+    queue = row.out if isinstance(row.out, Queue) else row.args[0]
+    assert isinstance(queue, Queue), row
+    return queue.name
+
+
+def push(row: Row, ctx: Context, env: Env) -> list[str]:
+    fifo, ref = queue_name(row), arg_ref(row)
+    tile = tile_text(ctx.kernel.buffer(ref.name))
+    call = f"TPUSH<{camel(fifo)}Pipe, {tile}, {SPLIT}>"
+    return [f"{call}({identifier(fifo)}, {ctx.slot(ref, env)});"]
+
+
+def push_data(row: Row, ctx: Context, env: Env) -> list[str]:
+    """A push that stays silent; the switch goes back, so that a plain push may follow."""
+    fifo = identifier(queue_name(row))
+    return [
+        f"{fifo}.prod.setRecordStatus(false);",
+        *push(row, ctx, env),
+        f"{fifo}.prod.setRecordStatus(true);",
+    ]
+
+
+def record(row: Row, ctx: Context, env: Env) -> list[str]:
+    """The CPU simulator's pipe wants to know what kind of tile was pushed."""
+    fifo = queue_name(row)
+    pushes = (r for r in all_rows(ctx.kernel.body) if r.op == "push_data" and r.out == Queue(fifo))
+    tile = tile_text(ctx.kernel.buffer(arg_ref(next(pushes)).name))
+    return [f"signal<{tile}>({identifier(fifo)}, 0);"]
+
+
+def pop(row: Row, ctx: Context, env: Env) -> list[str]:
+    """The tile is loaded when TPOP is done in MTE2 order, so its FIFO slot is free at once.
+
+    The device's TPOP says so itself and its TFREE does nothing; the CPU simulator needs the call.
+    """
+    fifo, ref = queue_name(row), out_ref(row)
+    pipe, tile = f"{camel(fifo)}Pipe", tile_text(ctx.kernel.buffer(ref.name))
+    name = identifier(fifo)
+    return [
+        f"TPOP<{pipe}, {tile}, {SPLIT}>({name}, {ctx.slot(ref, env)});",
+        f"TFREE<{pipe}, {SPLIT}>({name});",
+    ]
+
+
+# ------------------------------------------------------------------------------------- cube
+
+
+def matmul(row: Row, ctx: Context, env: Env) -> list[str]:
+    """``a @ b``, added to the accumulator when there is one (and its test, if any, is not 0)."""
+    out, a, b = (ctx.slot(r, env) for r in (out_ref(row), arg_ref(row, 0), arg_ref(row, 1)))
+    plain = f"TMATMUL({out}, {a}, {b});"
+    if len(row.args) == 2:
+        return [plain]
+    assert ctx.slot(arg_ref(row, 2), env) == out, "the device accumulates in place only"
+    adding = f"TMATMUL_ACC({out}, {out}, {a}, {b});"
+    if len(row.args) == 3:
+        return [adding]
+    test = arg_expr(row, 3)
+    if isinstance(test, Const):
+        return [adding if test.value else plain]
+    return [
+        f"if ({condition(test, env)}) {{",
+        *indented([adding]),
+        "} else {",
+        *indented([plain]),
+        "}",
+    ]
+
+
+# ----------------------------------------------------------------------------------- vector
+
+
+def shape_of(ctx: Context, ref: Ref) -> tuple[int, int]:
+    """Rows and columns of a slot on one lane."""
+    t = ctx.kernel.buffer(ref.name).type
+    return t.rows, t.cols
+
+
+def elementwise(row: Row, ctx: Context, env: Env) -> list[str]:
+    """Unary and binary arithmetic: the operand form picks the instruction."""
+    out, x = out_ref(row), arg_ref(row)
+    calls = OPS[row.op].instruction
+    if len(row.args) == 1:
+        return [f"{calls['tile']}({ctx.row_slot(out, env)}, {ctx.row_slot(x, env)});"]
+    assert shape_of(ctx, out) == shape_of(ctx, x), f"{row.op}: only the second operand may repeat"
+    y = row.args[1]
+    form = form_of(shape_of(ctx, out), shape_of(ctx, y) if isinstance(y, Ref) else None)
+    if not isinstance(y, Ref):
+        second = literal(arg_expr(row, 1), ctx.kernel.buffer(out.name).type.dtype, env)
+    else:
+        second = ctx.slot(y, env) if form == "rows" else ctx.row_slot(y, env)
+    return [f"{calls[form]}({ctx.row_slot(out, env)}, {ctx.row_slot(x, env)}, {second});"]
+
+
+def reduction(row: Row, ctx: Context, env: Env) -> list[str]:
+    """The library wants as many stored rows in the source as in the result, filled up or not."""
+    out, x, scratch = (ctx.slot(r, env) for r in (out_ref(row), arg_ref(row), arg_ref(row, 1)))
+    call = OPS[row.op].instruction["tile"]
+    source = ctx.kernel.buffer(arg_ref(row).name)
+    stored = stored_shape(ctx.kernel.buffer(out_ref(row).name))[0]
+    if stored == source.type.rows:
+        return [f"{call}({out}, {x}, {scratch});"]
+    name = ctx.names.fresh(f"{identifier(source.name)}_rows")
+    t = source.type
+    shape = ", ".join(map(str, (stored, t.cols, t.rows, t.cols)))
+    return [
+        f"Ub<{CPP_TYPE[t.dtype]}, {shape}> {name};",
+        f"TASSIGN({name}, {ctx.address(arg_ref(row), env)});",
+        f"{call}({out}, {name}, {scratch});",
+    ]
+
+
+def astype(row: Row, ctx: Context, env: Env) -> list[str]:
+    """CAST_RINT is to the nearest, ties to even; CAST_ROUND would take ties away from zero."""
+    out, x = ctx.row_slot(out_ref(row), env), ctx.row_slot(arg_ref(row), env)
+    return [f"TCVT({out}, {x}, RoundMode::CAST_RINT);"]
+
+
+def expand(ctx: Context, env: Env, ref: Ref, value: Expr) -> str:
+    """Every element of a slot becomes ``value``."""
+    dtype = ctx.kernel.buffer(ref.name).type.dtype
+    return f"TEXPANDS({ctx.row_slot(ref, env)}, {literal(value, dtype, env)});"
+
+
+def full(row: Row, ctx: Context, env: Env) -> list[str]:
+    return [expand(ctx, env, out_ref(row), arg_expr(row, 0))]
+
+
+def in_place(row: Row, ctx: Context, env: Env) -> list[str]:
+    """Nothing, or the copy that lets an in-place op write another slot than it reads."""
+    out, x = ctx.row_slot(out_ref(row), env), ctx.row_slot(arg_ref(row), env)
+    return [] if out == x else [f"TMOV({out}, {x});", "pipe_barrier(PIPE_V);"]
+
+
+PAD_VALUES = MappingProxyType({0.0: "Zero", -math.inf: "Min", math.inf: "Max"})
+
+
+def pad_value(value: Expr, dtype: str, env: Env) -> str:
+    """The library's pad value for a constant.
+
+    Raises:
+        ScheduleError: when it is not known at compile time.
+    """
+    if not isinstance(value, Const):
+        raise ScheduleError(f"where fills with a constant, {scalar(value, env)} is none")
+    named = PAD_VALUES.get(float(value.value))
+    return f"PadValue::{named}" if named else f"PadValueCustom({literal(value, dtype, env)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One dimension of a fill: how many elements stay (a number, or a name), of how many."""
+
+    kept: str
+    size: int
+
+    @property
+    def is_whole(self) -> bool:
+        return self.kept == str(self.size)
+
+    @property
+    def clipped(self) -> str:
+        return self.kept if self.kept.isdigit() else f"min_of({self.kept}, {self.size})"
+
+
+def bounds(
+    ctx: Context, env: Env, buffer: Buffer, counts: tuple[Expr, Expr]
+) -> tuple[list[str], tuple[Bound, Bound]]:
+    """(declarations, rows and columns to keep); a bound that is no plain name becomes one."""
+    lines: list[str] = []
+    found = []
+    sizes = (buffer.type.rows, buffer.type.cols)
+    for count, size, wish in zip(counts, sizes, ("rows", "cols"), strict=True):
+        text = scalar(count, env)
+        if not isinstance(count, Const | Var):
+            name = ctx.names.fresh(f"{identifier(buffer.name)}_{wish}")
+            lines.append(f"const int64_t {name} = {text};")
+            text = name
+        found.append(Bound(text, size))
+    return lines, (found[0], found[1])
+
+
+def fill_outside(
+    row: Row, ctx: Context, env: Env, counts: tuple[Expr, Expr], value: Expr
+) -> list[str]:
+    """``value`` outside the first ``counts`` rows and columns of a slot, in place.
+
+    Nothing to keep: the whole slot is filled, as the library's padding wants at least one element
+    that stays; everything to keep: nothing is done.
+    """
+    out = out_ref(row)
+    buffer, slot = ctx.kernel.buffer(out.name), ctx.slot(out, env)
+    assert buffer.layout == "nd", row
+    declared, both = bounds(ctx, env, buffer, counts)
+    partial = [b for b in both if not b.is_whole]
+    lines = [*in_place(row, ctx, env), *declared]
+    if not partial:
+        return lines
+    rows, cols = (b.clipped if len(partial) > 1 else b.kept for b in both)
+    source, inside = part_of(ctx, buffer, slot, (rows, cols))
+    whole = ctx.names.fresh(f"{identifier(buffer.name)}_whole")
+    padded = tile_text(buffer, pad=pad_value(value, buffer.type.dtype, env))
+    fill = [*source, f"{padded} {whole};", f"TRESHAPE({whole}, {slot});"]
+    return [
+        *lines,
+        f"if ({' || '.join(f'{b.kept} <= 0' for b in partial)}) {{",
+        *indented([expand(ctx, env, out, value)]),
+        f"}} else if ({' || '.join(f'{b.kept} < {b.size}' for b in partial)}) {{",
+        *indented([*fill, f"TFILLPAD_INPLACE({whole}, {inside});"]),
+        "}",
+    ]
+
+
+def where(row: Row, ctx: Context, env: Env) -> list[str]:
+    rows = Const(ctx.kernel.buffer(out_ref(row).name).type.rows)
+    return fill_outside(row, ctx, env, (rows, arg_expr(row, 1)), arg_expr(row, 2))
+
+
+def pad(row: Row, ctx: Context, env: Env) -> list[str]:
+    counts = (arg_expr(row, 1), arg_expr(row, 2))
+    return fill_outside(row, ctx, env, counts, ZERO)
+
+
+# --------------------------------------------------------------------------------- scalars
+
+
+def target_place(row: Row, env: Env) -> Place:
+    """Where ``read`` and ``let`` put their result."""
+    assert isinstance(row.out, Scalar), row
+    return env[row.out.name]
+
+
+def define(place: Place, value: str) -> list[str]:
+    """The definition of a scalar, or the assignment of one that outlives its block."""
+    kind = "const float " if place.is_float else "const int64_t "
+    return [f"{kind if place.is_declared_by_row else ''}{place.text} = {value};"]
+
+
+def let(row: Row, ctx: Context, env: Env) -> list[str]:
+    place = target_place(row, env)
+    return define(place, scalar(arg_expr(row, 0), env))
+
+
+def read(row: Row, ctx: Context, env: Env) -> list[str]:
+    view = row.args[0]
+    assert isinstance(view, View), row
+    steps = strides(ctx.kernel.param(view.tensor).shape or ())
+    offset: Expr = ZERO
+    for item, step in zip(view.index, steps, strict=True):
+        assert not isinstance(item, Span), row
+        offset = binary("+", offset, binary("*", item, step))
+    place = target_place(row, env)
+    return define(place, f"{env[view.tensor].text}[{scalar(offset, env)}]")
+
+
+def scalar_is_float(row: Row, ctx: Context, env: Env) -> bool:
+    """Whether ``read`` or ``let`` yields a fractional value."""
+    first = row.args[0]
+    if isinstance(first, View):
+        return ctx.kernel.param(first.tensor).dtype == "f32"
+    return is_float(arg_expr(row, 0), env)
+
+
+def scalar_least(row: Row, env: Env) -> Number | None:
+    """The least value of a ``let``; what is read from GM can be anything."""
+    first = row.args[0]
+    return None if isinstance(first, View) else at_least(arg_expr(row, 0), env)
+
+
+# ------------------------------------------------------------------------------------ order
+
+
+def sync(row: Row, ctx: Context, env: Env) -> list[str]:
+    return []
+
+
+def barrier(row: Row, ctx: Context, env: Env) -> list[str]:
+    return [f"pipe_barrier(PIPE_{row.pipe});"]
+
+
+def drain(row: Row, ctx: Context, env: Env) -> list[str]:
+    pipe = row.args[0]
+    assert isinstance(pipe, Word), row
+    flag = f"PIPE_{pipe.name}, PIPE_S, EVENT_ID{ctx.target.drain_id}"
+    return [f"set_flag({flag});", f"wait_flag({flag});"]
+
+
+EMITTERS: Mapping[str, Emitter] = MappingProxyType(
+    {
+        "read": read,
+        "let": let,
+        "load": load,
+        "store": store,
+        "move": move,
+        "push": push,
+        "push_data": push_data,
+        "record": record,
+        "pop": pop,
+        "matmul": matmul,
+        "add": elementwise,
+        "sub": elementwise,
+        "mul": elementwise,
+        "div": elementwise,
+        "maximum": elementwise,
+        "minimum": elementwise,
+        "exp": elementwise,
+        "log": elementwise,
+        "sqrt": elementwise,
+        "reciprocal": elementwise,
+        "copy": elementwise,
+        "row_max": reduction,
+        "row_min": reduction,
+        "row_sum": reduction,
+        "astype": astype,
+        "full": full,
+        "where": where,
+        "pad": pad,
+        "sync": sync,
+        "barrier": barrier,
+        "drain": drain,
+    }
+)
+"""Every op by name."""

@@ -1,0 +1,402 @@
+"""Emits a scheduled kernel as Ascend C++: what ``pto emit`` writes.
+
+In: a scheduled ``Kernel`` (every row with core and pipe; buffers, FIFOs and events placed), made by
+the scheduler or parsed from text.  Out: file name -> text.  Invariant: the C++ runs the rows of
+each core in the order written, with the slots, addresses and event ids of the program; equal
+kernels give equal text.  Non-goals: checking the schedule (``lowering/hazards/``), improving it.
+
+Rules of the library and of its runtime are in CPP.md; the text suits the device and the library's
+CPU simulator alike.  ``ascend_text`` spells parts, ``ascend_rows`` ops, ``ascend_blocks`` loops.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+
+from lowering.ascend.blocks import block_lines, entries_of, names_used
+from lowering.ascend.flat import flat_lines
+from lowering.ascend.orchestration import arguments, manifest, orchestration_source
+from lowering.ascend.text import (
+    CPP_TYPE,
+    FLOATS,
+    INDENT,
+    TILES,
+    Context,
+    Names,
+    Place,
+    camel,
+    identifier,
+    indented,
+    popped_buffer,
+    tile_text,
+)
+from lowering.target import A2A3, Target
+from pto.errors import ScheduleError
+from pto.ir import (
+    CORES,
+    Block,
+    Branch,
+    Buffer,
+    Fifo,
+    Kernel,
+    Loop,
+    Queue,
+    Row,
+    Scalar,
+    all_rows,
+)
+from pto.text import WIDTH, print_kernel
+
+GUARDS = {"cube": "__DAV_CUBE__", "vector": "__DAV_VEC__"}
+
+
+def emit(kernel: Kernel, target: Target = A2A3) -> dict[str, str]:
+    """The source files of a scheduled kernel, by name.
+
+    ``NAME.cpp``: the kernel, compiled once per core; ``NAME_orchestration.cpp``: its submission;
+    ``NAME.ptoir``: the schedule itself; ``manifest.json``: the arguments in the kernel's order.
+
+    Raises:
+        CapacityError: more arguments than the runtime passes.
+        ScheduleError: a schedule that the library's pipes or fills cannot express.
+        ShapeError: a tile or view whose layout the library cannot take.
+    """
+    return {
+        f"{kernel.name}.cpp": kernel_source(kernel, target),
+        f"{kernel.name}_orchestration.cpp": orchestration_source(kernel, target),
+        f"{kernel.name}.ptoir": print_kernel(kernel),
+        "manifest.json": manifest(kernel, target),
+    }
+
+
+# -------------------------------------------------------------------------------- one file
+
+FUNCTIONS: Mapping[str, tuple[str, ...]] = {
+    "L1Nz": (
+        "// A matrix in L1: boxes of 16 rows by 32 bytes.",
+        "template <typename T, int R, int C, int VR = R, int VC = C>",
+        "using L1Nz =",
+        "    Tile<TileType::Mat, T, R, C, BLayout::ColMajor, VR, VC, SLayout::RowMajor, 512>;",
+    ),
+    "L1Zn": (
+        "// The transpose of a matrix in L1, as the right operand of a product takes it.",
+        "template <typename T, int R, int C, int VR = R, int VC = C>",
+        "using L1Zn =",
+        "    Tile<TileType::Mat, T, R, C, BLayout::RowMajor, VR, VC, SLayout::ColMajor, 512>;",
+    ),
+    "L0A": (
+        "// Left operand, right operand and result of a product.",
+        "template <typename T, int R, int C, int VR = R, int VC = C>",
+        "using L0A = TileLeft<T, R, C, VR, VC>;",
+        "template <typename T, int R, int C, int VR = R, int VC = C>",
+        "using L0B = TileRight<T, R, C, VR, VC>;",
+        "template <typename T, int R, int C, int VR = R, int VC = C>",
+        "using L0C = TileAcc<T, R, C, VR, VC>;",
+    ),
+    "Ub": (
+        "// A tile of the vector core, row by row.",
+        "template <typename T, int R, int C, int VR = R, int VC = C,",
+        "          PadValue Pad = PadValue::Null>",
+        "using Ub = Tile<TileType::Vec, T, R, C, BLayout::RowMajor, VR, VC,",
+        "                SLayout::NoneBox, 512, Pad>;",
+    ),
+    "UbColumn": (
+        "// One value per row; arithmetic sees the same bytes as a tile of one row.",
+        "template <typename T, int R, int C, int VR = R, int VC = C>",
+        "using UbColumn = Tile<TileType::Vec, T, R, C, BLayout::ColMajor, VR, VC>;",
+    ),
+    "GmRows": (
+        "// R rows of C elements in GM, Step elements from row to row.",
+        "template <typename T, int64_t R, int64_t C, int64_t Step>",
+        "using GmRows = GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, Step, 1>>;",
+    ),
+    "GmColumns": (
+        "// The same, seen as its transpose: R elements in each of C columns.",
+        "template <typename T, int64_t R, int64_t C, int64_t Step>",
+        "using GmColumns =",
+        "    GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, 1, Step>, Layout::DN>;",
+    ),
+    "INF": ("constexpr float INF = __builtin_inff();",),
+    "min_of": (
+        "static __aicore__ inline int64_t min_of(int64_t a, int64_t b)",
+        "{",
+        "    return a < b ? a : b;",
+        "}",
+    ),
+    "max_of": (
+        "static __aicore__ inline int64_t max_of(int64_t a, int64_t b)",
+        "{",
+        "    return a > b ? a : b;",
+        "}",
+    ),
+    "floor_div": (
+        "// The quotient, rounded down.",
+        "static __aicore__ inline int64_t floor_div(int64_t a, int64_t b)",
+        "{",
+        "    return a / b - (a % b < 0 ? 1 : 0);",
+        "}",
+    ),
+    "floor_mod": (
+        "// What floor_div leaves: 0 .. b - 1.",
+        "static __aicore__ inline int64_t floor_mod(int64_t a, int64_t b)",
+        "{",
+        "    return a % b + (a % b < 0 ? b : 0);",
+        "}",
+    ),
+    "ceil_div": (
+        "// The quotient, rounded up.",
+        "static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)",
+        "{",
+        "    return a / b + (a % b > 0 ? 1 : 0);",
+        "}",
+    ),
+    "clipped": (
+        "// How many of size elements are valid.",
+        "static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)",
+        "{",
+        "    return valid < 0 ? 0 : valid < size ? valid : size;",
+        "}",
+    ),
+    "signal": (
+        "// Tells the consumer that the slot pushed last is full.  The pipe of the device takes no",
+        "// template arguments here; the one of the CPU simulator takes the tile and the split.",
+        "template <typename Tile, typename Pipe>",
+        "static __aicore__ inline auto signal(Pipe &pipe, int) -> decltype(pipe.prod.record())",
+        "{",
+        "    pipe.prod.record();",
+        "}",
+        "template <typename Tile, typename Pipe>",
+        "static __aicore__ inline void signal(Pipe &pipe, long)",
+        "{",
+        "    pipe.prod.template record<Tile, TILE_UP_DOWN>();",
+        "}",
+    ),
+    "data": (
+        "// The first element of the tensor that an argument points to.",
+        "template <typename T>",
+        "static __aicore__ inline __gm__ T *data(int64_t argument)",
+        "{",
+        "    __gm__ ChipTensor *tensor = reinterpret_cast<__gm__ ChipTensor *>(argument);",
+        "    return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;",
+        "}",
+    ),
+}
+"""Constants and small functions, written in front of the core that uses them, or of both."""
+
+INCLUDES = """#include <cstdint>
+
+#include <pto/pto-inst.hpp>
+#include <pto/common/fifo.hpp>
+
+#include "tensor.h"
+
+#ifndef __gm__
+#define __gm__
+#endif
+#ifndef __aicore__
+#define __aicore__ [aicore]
+#endif
+
+#include "intrinsic.h"
+
+using namespace pto;
+"""
+
+
+def kernel_source(kernel: Kernel, target: Target) -> str:
+    """The whole of ``NAME.cpp``."""
+    cores = [core for core in CORES if any(r.core == core for r in all_rows(kernel.body))]
+    functions = {core: core_function(kernel, target, core) for core in cores}
+    pipes = [line for f in kernel.fifos for line in pipe_type(kernel, f)]
+    own = {core: tops_of(function) for core, function in functions.items()}
+    shared = own["cube"] & own["vector"] if len(cores) > 1 else frozenset[str]()
+    head = [f"// {kernel.name}, emitted by Tilewright from {kernel.name}.ptoir; do not edit."]
+    head += [f"// {n}" for n in kernel.notes]
+    lines = [*head, *INCLUDES.split("\n"), *top_lines(shared)]
+    lines += [*pipes, ""] if pipes else []
+    for core, function in functions.items():
+        section = [*top_lines(own[core] - shared), *function]
+        lines += [f"#ifdef {GUARDS[core]}", *section, f"#endif  // {GUARDS[core]}", ""]
+    lines += ['extern "C" __aicore__ void kernel_entry(__gm__ int64_t *args)', "{"]
+    lines += [f"{INDENT}(void)args;  // one of the cores has nothing to do"] * (len(cores) < 2)
+    for core in cores:
+        lines += [f"#ifdef {GUARDS[core]}", f"{INDENT}{kernel.name}_{core}(args);", "#endif"]
+    return "\n".join(part for line in [*lines, "}"] for part in folded(line)) + "\n"
+
+
+def tops_of(function: list[str]) -> frozenset[str]:
+    """Which of ``FUNCTIONS`` the lines of a core need."""
+    words = frozenset(re.findall(r"\w+", "\n".join(function)))
+    return frozenset(name for name in FUNCTIONS if name in words)
+
+
+def top_lines(names: frozenset[str]) -> list[str]:
+    """The definitions of ``names``, in the order of the table."""
+    return [line for n, text in FUNCTIONS.items() if n in names for line in (*text, "")]
+
+
+def folded(line: str) -> list[str]:
+    """A line within the width: its comment goes in front, its arguments onto a line below."""
+    if len(line) <= WIDTH or line.lstrip().startswith("//"):
+        return [line]
+    margin = line[: len(line) - len(line.lstrip())]
+    code, mark, comment = line.partition("  // ")
+    if mark:
+        return [f"{margin}// {comment}", *folded(code)]
+    head, bracket, rest = line.partition("(")
+    return [head + bracket, f"{margin}{INDENT}{rest}"]
+
+
+def pipe_type(kernel: Kernel, fifo: Fifo) -> list[str]:
+    """The FIFO's library type: first flag id, direction, slot bytes, slots, local slots."""
+    if not fifo.credit:
+        message = f"fifo {fifo.name}: the library's pipe waits for its free signals when it ends"
+        raise ScheduleError(message, None, "'no credit' can be checked, but not emitted")
+    depth = popped_buffer(kernel, fifo.name).depth
+    direction = f"Direction::DIR_{fifo.direction.upper()}"
+    sizes = f"{fifo.slot_bytes}, {fifo.depth}, {depth}"
+    return [f"using {camel(fifo.name)}Pipe = TPipe<{fifo.flag}, {direction}, {sizes}>;"]
+
+
+def core_function(kernel: Kernel, target: Target, core: str) -> list[str]:
+    """``NAME_cube`` or ``NAME_vector``: declarations in the order of first need, then the rows."""
+    names = Names(set(program_names(kernel)))
+    ctx = Context(kernel, target, core, names)
+    launch = {"block_idx": 0, "block_num": 1, "lane": 0}
+    env = {name: Place(identifier(name), least=bound) for name, bound in launch.items()}
+    for p in kernel.params:
+        env[p.name] = Place(identifier(p.name), p.shape is None and p.dtype in FLOATS)
+    env |= {d: Place(identifier(d), least=1) for d in kernel.dims}
+    body: list[str] = []
+    for flat, run in groupby(entries_of(kernel.body, core), key=lambda e: e.flat):
+        if flat is None:
+            body += block_lines(list(run), ctx, env)
+        else:
+            body += flat_lines(flat, ctx, env)
+    tiles = tile_declarations(ctx)
+    used = frozenset(names_used(kernel.body, core))
+    used |= {str(d) for p in kernel.params if p.name in used for d in (p.shape or ())[1:]}
+    pipes = pipe_objects(ctx)
+    scalars = launch_scalars(ctx, used, bool(pipes))
+    parts = [argument_declarations(ctx, used), scalars, pipes, tiles]
+    parts += [list(ctx.constants.values()), ctx.counters]
+    lines: list[str] = []
+    for part in parts:
+        lines += [*part, ""] if part else []
+    head = f"static __aicore__ void {kernel.name}_{core}(__gm__ int64_t *args)"
+    return [head, "{", *indented([*lines, *body]), "}"]
+
+
+def program_names(kernel: Kernel) -> Iterator[str]:
+    """Every identifier that the program itself brings into a function."""
+    yield from (identifier(p.name) for p in kernel.params)
+    yield from (identifier(d) for d in kernel.dims)
+    yield from (identifier(b.name) for b in kernel.buffers)
+    yield from (identifier(f.name) for f in kernel.fifos)
+    yield from (identifier(r.out.name) for r in all_rows(kernel.body) if isinstance(r.out, Scalar))
+    yield from ("block_idx", "block_num", "lane")
+    yield from (n for n in index_names(kernel.body) if n)
+
+
+def index_names(block: Block) -> Iterator[str]:
+    for node in block:
+        if isinstance(node, Loop):
+            yield from (identifier(node.index), identifier(node.total))
+            yield from index_names(node.body)
+        elif isinstance(node, Branch):
+            yield from index_names(node.then)
+            yield from index_names(node.orelse)
+
+
+# ---------------------------------------------------------------------------- declarations
+
+
+def argument_declarations(ctx: Context, used: frozenset[str]) -> list[str]:
+    """The arguments that this core uses: tensors as pointers, scalars by value."""
+    lines = []
+    for k, arg in enumerate(arguments(ctx.kernel, ctx.target)):
+        name = identifier(arg.name)
+        if arg.name not in used:
+            continue
+        if arg.kind == "tensor":
+            cpp = CPP_TYPE[arg.dtype]
+            lines.append(f"__gm__ {cpp} *{name} = data<{cpp}>(args[{k}]);")
+        elif arg.dtype in FLOATS:
+            lines.append(f"const float {name} = from_u64<float>(static_cast<uint64_t>(args[{k}]));")
+        else:
+            lines.append(f"const int64_t {name} = args[{k}];")
+    return lines
+
+
+def launch_scalars(ctx: Context, used: frozenset[str], has_pipes: bool) -> list[str]:
+    """Block and lane of this run, as far as they are needed."""
+    lines = []
+    if has_pipes or "block_idx" in used:
+        lines.append("const int64_t block_idx = get_block_idx(args);")
+    if "block_num" in used:
+        lines.append("const int64_t block_num = get_block_num(args);")
+    if ctx.core == "vector" and (has_pipes or "lane" in used):
+        lines.append("const int64_t lane = get_sub_block_id(args);")
+    return lines
+
+
+def pipe_objects(ctx: Context) -> list[str]:
+    """One pipe per FIFO that this core pushes or pops, on the ring of its own hardware block."""
+    found: list[str] = []
+    used = [q.name for r in all_rows(ctx.kernel.body) if r.core == ctx.core for q in queues(r)]
+    places = {a.name: k for k, a in enumerate(arguments(ctx.kernel, ctx.target))}
+    for f in ctx.kernel.fifos:
+        if f.name in used:
+            found += pipe_object(ctx, f, places[f"{f.name}_ring"])
+    if found and ctx.core == "vector":
+        comment = [
+            "// A pipe finds a lane's half of a slot by the built-in lane number, which reads 0 on",
+            "// both lanes under this runtime: the missing difference goes into the entry offset.",
+            "const int64_t lane_shift = lane - static_cast<int64_t>(get_subblockid());",
+        ]
+        return [*comment, *found]
+    return found
+
+
+def queues(row: Row) -> list[Queue]:
+    return [q for q in (row.out, *row.args) if isinstance(q, Queue)]
+
+
+def pipe_object(ctx: Context, fifo: Fifo, place: int) -> list[str]:
+    """The pipe of one FIFO; the vector side gets the byte offset of its lane."""
+    buffer = popped_buffer(ctx.kernel, fifo.name)
+    at = buffer.at if buffer.core == ctx.core else 0
+    bases = f"{at}, 0" if fifo.direction == "c2v" else f"0, {at}"
+    t, name = fifo.type, identifier(fifo.name)
+    ring = f"data<{CPP_TYPE[t.dtype]}>(args[{place}])"
+    elems = fifo.depth * t.rows * t.cols
+    lines = [f"{camel(fifo.name)}Pipe {name}({ring} + block_idx * {elems}, {bases});"]
+    if ctx.core == "vector":
+        side = "cons" if fifo.direction == "c2v" else "prod"
+        half = fifo.slot_bytes // ctx.target.lanes
+        lines.append(f"{name}.{side}.entryOffset = static_cast<int>(lane_shift * {half});")
+    return lines
+
+
+def tile_declarations(ctx: Context) -> list[str]:
+    """Per memory the slots of every buffer, each at its address."""
+    mine = [b for b in ctx.kernel.buffers if b.core == ctx.core]
+    views = list(ctx.rows.values())
+    lines: list[str] = []
+    for space in dict.fromkeys(space for space, _ in TILES):
+        here = [b for b in [*mine, *views] if b.space == space]
+        lines += [f"// {space.upper()}"] if here else []
+        for b in here:
+            lines += buffer_lines(b)
+    return lines
+
+
+def buffer_lines(b: Buffer) -> list[str]:
+    """``Type name[depth];`` and the address of each slot."""
+    name = identifier(b.name)
+    if b.depth == 1:
+        return [f"{tile_text(b)} {name};", f"TASSIGN({name}, {b.at});"]
+    slots = [f"TASSIGN({name}[{s}], {b.at + s * b.stride});" for s in range(b.depth)]
+    return [f"{tile_text(b)} {name}[{b.depth}];", *slots]

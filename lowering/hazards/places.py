@@ -1,0 +1,354 @@
+"""Where a scheduled kernel puts things, as integers: pipes, bytes, FIFO slots, flags.
+
+In: the placement of a ``Kernel``.  Out: ``Places``: an *atom* is a byte interval that no slot splits
+further, so memory is judged by its bytes; a flag is its (core, src, dst, id).  What is wrong
+with the placement alone is in ``faults``.  Non-goals: rows, order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import lcm
+
+from lowering.hazards.assumptions import DESTINATION_FLAGS, SOURCE_FLAGS, UNORDERED_STARTS
+from lowering.target import Target
+from pto.ir import (
+    CORES,
+    Buffer,
+    Const,
+    Event,
+    Expr,
+    Fifo,
+    Kernel,
+    Ref,
+    Row,
+    Word,
+    all_rows,
+    distance,
+)
+from pto.ops import OPS, form_of
+
+MEMORY_OF = {
+    "MTE2": ((), ("l1", "ub")),
+    "MTE1": (("l1",), ("l0a", "l0b")),
+    "M": (("l0a", "l0b", "l0c"), ("l0c",)),
+    "FIX": (("l0c",), ("l1",)),
+    "MTE3": (("ub", "l1"), ()),
+    "V": (("ub",), ("ub",)),
+}
+"""Pipe -> on-chip spaces it reads, and writes (MACHINE.md 3.1 and 6.1)."""
+
+SPACES_OF = {"cube": ("l1", "l0a", "l0b", "l0c"), "vector": ("ub",)}
+BOXED = ("nz", "zn", "zz")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong that no execution is needed to see."""
+
+    kind: str
+    text: str
+    row: Row | None = None
+    other: Row | None = None
+    buffer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """One physical flag."""
+
+    core: int
+    src: int
+    dst: int
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A byte interval that no slot splits further."""
+
+    space: str
+    core: str
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A FIFO: producer side and consumer side, and its slots as atoms."""
+
+    fifo: Fifo
+    period: int
+    first_atom: int
+
+
+def footprint(b: Buffer) -> int:
+    """Bytes of one slot: whole boxes where the layout has boxes (MACHINE.md 2.3, 2.4)."""
+    unit = b.type.size_bytes // max(b.type.rows * b.type.cols, 1)
+    rows, cols = b.type.rows, b.type.cols
+    if b.layout not in BOXED:
+        return b.type.size_bytes
+    wide = 16 if b.space == "l0c" else 32 // unit
+    tall, broad = (wide, 16) if b.layout == "zn" else (16, wide)
+    return -(-rows // tall) * tall * -(-cols // broad) * broad * unit
+
+
+class Places:
+    """Pipes, atoms, slots, rings and flags of a kernel by number."""
+
+    def __init__(
+        self, kernel: Kernel, target: Target, assume: frozenset[str] = frozenset()
+    ) -> None:
+        self.kernel, self.target, self.assume = kernel, target, assume
+        self.faults: list[Fault] = []
+        self.buffers = {b.name: b for b in kernel.buffers}
+        self.fifos = {f.name: f for f in kernel.fifos}
+        self.events = {e.name: e for e in kernel.events}
+        self.local_rings: dict[str, str] = {}
+        self._number_pipes()
+        self._number_atoms()
+        self._number_rings()
+        self._number_flags()
+        self._check_placement()
+
+    # numbering
+
+    def _number_pipes(self) -> None:
+        used = {("cube", "S"), ("vector", "S")}
+        for r in all_rows(self.kernel.body):
+            if r.pipe and r.pipe != "ALL":
+                used.add((r.core, r.pipe))
+            if r.op == "drain":
+                used.update((r.core, a.name) for a in r.args if isinstance(a, Word))
+        for e in self.kernel.events:
+            used |= {(e.core, e.src), (e.core, e.dst)}
+        order = sorted(
+            used, key=lambda p: (CORES.index(p[0]) if p[0] in CORES else 2, p[1] != "S", p[1])
+        )
+        self.pipes = [p for p in order if p[0] in CORES]
+        self.pipe_number = {p: k for k, p in enumerate(self.pipes)}
+        self.core_pipes = [[k for k, p in enumerate(self.pipes) if p[0] == core] for core in CORES]
+        self.scalar = [self.pipe_number[core, "S"] for core in CORES]
+        self.core_of = [CORES.index(p[0]) for p in self.pipes]
+
+    def _number_atoms(self) -> None:
+        self.atoms: list[Atom] = []
+        self.slots: dict[tuple[str, int], int] = {}
+        self.slot_atoms: list[tuple[int, ...]] = []
+        self.slot_name: list[str] = []
+        self.slot_buffer: list[str] = []
+        places: dict[tuple[str, str], list[tuple[int, int, str, int]]] = {}
+        for b in self.kernel.buffers:
+            for s in range(b.depth):
+                low = b.at + s * b.stride
+                places.setdefault((b.core, b.space), []).append(
+                    (low, low + footprint(b), b.name, s)
+                )
+        for (core, space), found in places.items():
+            cuts = sorted({x for low, high, *_ in found for x in (low, high)})
+            numbers: dict[int, int] = {}
+            for low, high, name, s in found:
+                inside = [c for c in cuts if low <= c < high]
+                for c in inside:
+                    if c not in numbers:
+                        numbers[c] = len(self.atoms)
+                        self.atoms.append(Atom(space, core, c, cuts[cuts.index(c) + 1]))
+                self.slots[name, s] = len(self.slot_atoms)
+                self.slot_atoms.append(tuple(numbers[c] for c in inside))
+                self.slot_buffer.append(name)
+                self.slot_name.append(f"{name}[{s}]" if self.buffers[name].depth > 1 else name)
+
+    def _number_rings(self) -> None:
+        self.rings: list[Ring] = []
+        self.ring_number = {f.name: k for k, f in enumerate(self.kernel.fifos)}
+        for f in self.kernel.fifos:
+            self.rings.append(
+                Ring(f, self.target.ring_period.get(f.depth, f.depth), len(self.atoms))
+            )
+            for s in range(f.depth):
+                self.atoms.append(Atom("gm", f.name, s * f.slot_bytes, (s + 1) * f.slot_bytes))
+
+    def _number_flags(self) -> None:
+        self.flags: list[Flagged] = []
+        self.flag_number: dict[tuple[int, int, int], int] = {}
+        self.event_flags: dict[str, tuple[int, ...]] = {}
+        for e in self.kernel.events:
+            src, dst = self.pipe_number[e.core, e.src], self.pipe_number[e.core, e.dst]
+            numbers = []
+            for k, n in enumerate(e.ids):
+                name = f"{e.name}[{k}]" if len(e.ids) > 1 else e.name
+                key = (src, dst, n)
+                if key in self.flag_number:
+                    other = self.flags[self.flag_number[key]].name
+                    text = f"{name} and {other} are one flag: {e.core} {e.src} -> {e.dst} id {n}"
+                    self.faults.append(Fault("id", text))
+                else:
+                    self.flag_number[key] = len(self.flags)
+                    self.flags.append(Flagged(CORES.index(e.core), src, dst, n, name))
+                numbers.append(self.flag_number[key])
+            self.event_flags[e.name] = tuple(numbers)
+        self.siblings = [self._siblings(f) for f in self.flags]
+        self.flag_pipes = [self._flag_pipes(k) for k in range(len(self.flags))]
+
+    def _siblings(self, flag: Flagged) -> tuple[int, ...]:
+        """Other flags that are the same flag under the reading of the machine in force."""
+        return tuple(
+            k
+            for k, f in enumerate(self.flags)
+            if f is not flag
+            and f.id == flag.id
+            and (
+                (SOURCE_FLAGS in self.assume and f.src == flag.src)
+                or (DESTINATION_FLAGS in self.assume and f.dst == flag.dst)
+            )
+        )
+
+    def _flag_pipes(self, flag: int) -> tuple[int, ...]:
+        """The pipes that must know of a finished wait for ``flag``: who sets it, or uses a sibling."""
+        used = [self.flags[k] for k in self.siblings[flag]]
+        found = [self.flags[flag].src, *(p for f in used for p in (f.src, f.dst))]
+        return tuple(dict.fromkeys(found))
+
+    def reads_first(self, pipe: int) -> bool:
+        """Rows of ``pipe`` read their operands before a later row of it writes (MACHINE.md 6.3)."""
+        return self.pipes[pipe][1] == "V" and UNORDERED_STARTS not in self.assume
+
+    # placement
+
+    def fault(self, kind: str, text: str, row: Row | None = None, buffer: str = "") -> None:
+        """Notes something wrong."""
+        self.faults.append(Fault(kind, text, row, None, buffer))
+
+    def _check_placement(self) -> None:
+        t = self.target
+        k = self.kernel
+        names = [b.name for b in k.buffers] + [f.name for f in k.fifos] + [e.name for e in k.events]
+        for name in dict.fromkeys(n for n in names if names.count(n) > 1):
+            self.fault("place", f"{name} is declared twice")
+        for b in self.kernel.buffers:
+            self._check_buffer(b)
+        for e in self.kernel.events:
+            self._check_event(e)
+        taken: dict[int, str] = {}
+        for f in self.kernel.fifos:
+            for flag in (f.flag, f.flag + 1):
+                if not 0 <= flag < t.fifo_flags:
+                    self.fault(
+                        "id",
+                        f"fifo {f.name}: cross-core flag {flag} is not in 0..{t.fifo_flags - 1}",
+                    )
+                if flag in taken:
+                    self.fault(
+                        "id", f"fifo {f.name} and fifo {taken[flag]} share cross-core flag {flag}"
+                    )
+                taken.setdefault(flag, f.name)
+            if f.depth < 1 or f.depth > 15:
+                self.fault(
+                    "fifo", f"fifo {f.name}: {f.depth} slots, the counter of a flag ends at 15"
+                )
+            elif f.credit and f.depth not in t.ring_period:
+                text = f"fifo {f.name}: the free signals of the library do not fit {f.depth} slots"
+                self.fault("fifo", text)
+
+    def _check_buffer(self, b: Buffer) -> None:
+        t = self.target
+        if b.space not in SPACES_OF.get(b.core, ()):
+            self.fault("place", f"{b.name}: the {b.core} core has no {b.space}", buffer=b.name)
+            return
+        last = b.at + (b.depth - 1) * b.stride + footprint(b)
+        if b.at < 0 or b.depth < 1 or last > t.capacity_bytes[b.space]:
+            text = f"{b.name} ends at byte {last} of {t.capacity_bytes[b.space]} in {b.space}"
+            self.fault("capacity", text, buffer=b.name)
+        align = t.align_bytes[b.space]
+        if b.at % align or (b.depth > 1 and b.stride % align):
+            text = f"{b.name} at {b.at} by {b.stride}: {b.space} needs multiples of {align} bytes"
+            self.fault("alignment", text, buffer=b.name)
+
+    def _check_event(self, e: Event) -> None:
+        t = self.target
+        for n in e.ids:
+            if not 0 <= n < t.event_ids:
+                self.fault("id", f"{e.name}: id {n} is not in 0..{t.event_ids - 1}")
+            if e.dst == "S" and n == t.drain_id:
+                self.fault("id", f"{e.name}: {e.src} -> S id {n} is left for drains")
+        if (e.core, e.src, e.dst) == ("vector", "V", "S") and 0 in e.ids and self.fifos:
+            self.fault("id", f"{e.name}: V -> S id 0 is used inside TPUSH")  # MACHINE.md 4.6
+        if e.src == e.dst:
+            self.fault("event", f"{e.name}: an event from {e.src} to itself; write a barrier")
+
+    # one row
+
+    def check_tile(self, f: Fifo, b: Buffer, row: Row) -> None:
+        """What goes into or comes out of a slot fills it, or a lane's half of it; what both lanes
+        push whole would meet in one slot."""
+        whole, part = f.type.rows, f.type.rows // self.target.lanes
+        sizes = (whole,) if row.core == "cube" else (part,) if row.op != "pop" else (whole, part)
+        if b.type.rows not in sizes or (b.type.cols, b.type.dtype) != (f.type.cols, f.type.dtype):
+            text = f"{b.name} holds {b.type}, fifo {f.name} holds {f.type}"
+            if row.core == "vector":
+                text += f", {part} rows for each lane"
+            self.fault("fifo", text, row, b.name)
+
+    def check_local_ring(self, f: Fifo, b: Buffer, row: Row) -> None:
+        """The library walks one local ring per FIFO by itself, in steps of the FIFO's slot size."""
+        first = self.local_rings.setdefault(f.name, b.name)
+        if first != b.name:
+            text = f"fifo {f.name} is popped into {first} and {b.name}; it has one local ring"
+            self.fault("fifo", text, row, b.name)
+        elif b.depth > 1 and b.stride != f.slot_bytes:
+            text = (
+                f"{b.name}: slots of a popped buffer lie {f.slot_bytes} bytes apart, as those of "
+                f"fifo {f.name}, not {b.stride}"
+            )
+            self.fault("fifo", text, row, b.name)
+
+    def check_own_overlap(self, row: Row, resolve: Callable[[Expr], Expr]) -> None:
+        """What a row writes shares no byte with what it reads, unless it goes element by element
+        over one tile; a scratch tile shares none with anything (CPP.md section 1)."""
+        refs = [a for a in row.args if isinstance(a, Ref)]
+        written = [row.out] if isinstance(row.out, Ref) else []
+        if OPS[row.op].scratch and len(refs) > 1:
+            written.append(refs.pop())
+        pairs = [(w, r, k) for w in written for k, r in enumerate(refs)]
+        if len(written) == 2:
+            pairs.append((written[0], written[1], -1))
+        for w, r, k in pairs:
+            x, y = self.buffers[w.name], self.buffers[r.name]
+            if (x.core, x.space) != (y.core, y.space):
+                continue
+            in_place = w is row.out and k >= 0 and self._elementwise(row, refs, k)
+            for a, b in self._slot_pairs(w, r, resolve):
+                common = not set(self.slot_atoms[a]).isdisjoint(self.slot_atoms[b])
+                same = self.slot_atoms[a] == self.slot_atoms[b]
+                if common and not (in_place and same and (x.type, x.layout) == (y.type, y.layout)):
+                    text = (
+                        f"{row.op} writes {self.slot_name[a]} over {self.slot_name[b]}, which the "
+                        f"same row {'uses' if k < 0 else 'reads'}"
+                    )
+                    self.fault("overlap", text, row, x.name)
+                    break
+
+    def _elementwise(self, row: Row, refs: list[Ref], k: int) -> bool:
+        """Operand ``k`` may be the tile that the row writes."""
+        kind = OPS[row.op].kind
+        if row.op == "matmul":
+            return k == 2
+        if kind == "unary":
+            return True
+        if kind != "binary":
+            return False
+        out, other = self.buffers[refs[0].name].type, self.buffers[refs[k].name].type
+        return k == 0 or form_of((out.rows, out.cols), (other.rows, other.cols)) == "tile"
+
+    def _slot_pairs(
+        self, w: Ref, r: Ref, resolve: Callable[[Expr], Expr]
+    ) -> Iterator[tuple[int, int]]:
+        """The slots that two operands of a row may be in at one time."""
+        m, n = self.buffers[w.name].depth, self.buffers[r.name].depth
+        at = resolve(w.index or Const(0))
+        apart = distance(resolve(r.index or Const(0)), at)
+        for a in [int(at.value)] if isinstance(at, Const) else range(lcm(m, n)):
+            for b in range(n) if not isinstance(apart, int) else ((a + apart) % n,):
+                yield self.slots[w.name, a % m], self.slots[r.name, b]

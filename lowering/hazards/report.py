@@ -1,0 +1,145 @@
+"""From the hazards of an execution to the violations of a proof, in the user's terms.
+
+In: ``Code`` and the log of a run (``lowering/hazards/log.py``), or the faults of a placement.
+Out: ``Violation`` records with rows, lines, bytes and the missing edge.  Non-goals: finding them.
+"""
+
+from __future__ import annotations
+
+from lowering.hazards.code import Code
+from lowering.hazards.log import STILL_SET, Found, Log
+from lowering.hazards.places import Fault
+from lowering.hazards.proof import Access, Proof, Violation
+from lowering.hazards.window import marks, window
+from pto.ir import Ref, Row
+from pto.text import statement
+
+MEANING = {
+    "RAW": "read before it is written",
+    "WAR": "overwritten before it is read",
+    "WAW": "overwritten before the first write is complete",
+    "uninitialised": "read of what was never written",
+    "overwritten": "read of bytes that another buffer has overwritten",
+}
+
+
+def faulty(code: Code) -> Proof:
+    violations = tuple(_fault(code, f) for f in code.faults)
+    return Proof(False, violations, message=f"{code.kernel.name}: failed; no run of it is valid")
+
+
+def _fault(code: Code, f: Fault) -> Violation:
+    rows = [_static_access(code, r) if r is not None else None for r in (f.row, f.other)]
+    return Violation(f.kind, f.text, rows[0], rows[1], f.buffer)
+
+
+def _static_access(code: Code, row: Row) -> Access:
+    return Access(statement(row, code.kernel), row.core, row.pipe, (), row.loc, row.shift)
+
+
+def described(code: Code, log: Log, trips: tuple[int, ...]) -> tuple[Violation, ...]:
+    """The hazards of a run, one per pair of rows."""
+    seen: dict[tuple[object, ...], Violation] = {}
+    for f in log.found:
+        key = (
+            f.kind,
+            *(log.rows[at].step if at in log.rows else -1 for at in (f.first, f.second) if at),
+            f.flag,
+            f.ring,
+        )
+        if key not in seen:
+            seen[key] = _violation(code, log, f, trips)
+    return tuple(seen.values())
+
+
+def _violation(code: Code, log: Log, f: Found, trips: tuple[int, ...]) -> Violation:
+    first, second = (_access(code, log, at) for at in (f.first, f.second))
+    buffer, space, span = _memory(code, f)
+    text = MEANING.get(f.kind, "")
+    if f.flag >= 0:
+        flag = code.flags[f.flag]
+        src, dst = code.pipes[flag.src], code.pipes[flag.dst]
+        buffer, text = "", f"flag {flag.name} ({src[0]} {src[1]} -> {dst[1]} id {flag.id})"
+        text += (
+            f": {f.detail}"
+            if f.detail
+            else ": set again before the wait for the last set has ended"
+        )
+    elif f.detail and f.detail != "tensor":
+        text = f"{text}: {f.detail}" if text else f.detail
+    missing, moments = _missing(code, f), window(code, log, f)
+    places = marks(code, f, moments)
+    shared = _shared(code, log, f)
+    return Violation(
+        f.kind, text, first, second, buffer, space, span, trips, missing, moments, places, shared
+    )
+
+
+def _shared(code: Code, log: Log, f: Found) -> tuple[str, ...]:
+    """The buffers that the first row names, where the bytes have another name in the second."""
+    if f.atom < 0 or f.slot < 0 or f.first is None or f.first not in log.rows:
+        return ()
+    row = code.steps[log.rows[f.first].step].row
+    named = {x.name for x in (row.out, *row.args) if isinstance(x, Ref)}
+    if code.slot_buffer[f.slot] in named:
+        return ()
+    return tuple(
+        code.slot_name[s]
+        for s, atoms in enumerate(code.slot_atoms)
+        if f.atom in atoms and code.slot_buffer[s] in named
+    )
+
+
+def _access(code: Code, log: Log, at: tuple[int, int] | None) -> Access | None:
+    if at is None or at not in log.rows:
+        return None
+    entry = log.rows[at]
+    row = code.steps[entry.step].row
+    text = statement(row, code.kernel)
+    return Access(text, row.core, row.pipe, entry.iteration, row.loc, row.shift)
+
+
+def _memory(code: Code, f: Found) -> tuple[str, str, tuple[int, int] | None]:
+    if f.atom < 0:
+        return "", "", None
+    atom = code.atoms[f.atom]
+    span = (atom.low, atom.high)
+    if f.slot < 0:
+        return f"fifo {atom.core}", "gm", span
+    return code.slot_name[f.slot], atom.space, span
+
+
+def _missing_half(code: Code, f: Found) -> str:
+    """The wait or set that a flag lacks."""
+    flag = code.flags[f.flag]
+    src, dst = code.pipes[flag.src][1], code.pipes[flag.dst][1]
+    if f.kind == "wait":
+        return f"no set of {flag.name} on {src} is left for this wait"
+    until = "the kernel ends" if f.kind == "leftover" else "it is set again"
+    return f"no wait on {dst} takes {flag.name} before {until}"
+
+
+def _missing(code: Code, f: Found) -> str:
+    """The edge that would have ordered the two rows, in words."""
+    if f.kind == "uninitialised":
+        return "a row that writes it before, on every path"
+    if f.kind == "undrained" and f.first:
+        return f"drain {code.pipes[f.first[0]][1]} on S at the end"
+    if f.kind in ("wait", "leftover") or f.detail == STILL_SET:
+        return _missing_half(code, f)
+    if f.first is None or f.second is None or f.kind in ("overwritten", "deadlock"):
+        return ""
+    (a, b) = (code.pipes[at[0]] for at in (f.first, f.second))
+    if f.kind == "double set":
+        return f"nothing orders the end of the wait on {a[1]} before the set on {b[1]}"
+    verbs = {"RAW": ("write", "read"), "WAR": ("read", "write"), "WAW": ("write", "write")}
+    x, y = verbs[f.kind]
+    if a[0] != b[0]:
+        return f"no signal orders the {a[0]} core's {x} on {a[1]} before the {b[0]} core's {y} on {b[1]}"
+    if a == b:
+        through = ", and no event from a reader in between" if f.kind == "WAW" else ""
+        return f"no barrier of {a[1]}{through}, between its {x} and its {y}"
+    return (
+        f"no event orders {a[1]}'s {x} before {b[1]}'s {y}; expected {a[1]} -> {b[1]}, "
+        f"set behind the first row, waited for by the second"
+    )

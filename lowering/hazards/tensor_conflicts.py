@@ -1,0 +1,123 @@
+"""Which accesses of one GM tensor may touch the same elements.
+
+In: the compiled rows with their regions.  Out: for each row the rows it may meet, by the outermost
+loop whose iteration differs (what order must separate, ``lowering/hazards/happens_before.py``), and faults
+where no order exists at all: between hardware blocks, between vector lanes, for scalar reads
+(MACHINE.md R12).  Different parameters do not alias; tensors that nothing writes cause nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lowering.hazards.places import Fault
+from lowering.hazards.regions import disjoint
+from pto.ir import Bin, Const, Expr, Var, View
+
+if TYPE_CHECKING:
+    from lowering.hazards.code import Code
+    from lowering.hazards.instructions import Step
+
+Meets = dict[int, list[tuple[int, tuple[bool, ...]]]]
+"""Row -> rows it may meet, and whether it does so when the k-th common loop is the first whose
+iterations differ (the last entry: when none does)."""
+
+VECTOR = 1
+
+
+def tensor_conflicts(code: Code, steps: Iterable[Step]) -> Meets:
+    """The table of conflicts; appends what cannot be ordered to ``code.faults``."""
+    meets: Meets = {}
+    greatest = _greatest(code)
+    for tensor, found in _by_tensor(steps).items():
+        writers = [s for s in found if s.writes_tensor]
+        for a in found if writers else ():
+            if a.row.op == "read":
+                text = f"nothing orders a scalar read of {tensor}, which the kernel writes"
+                code.faults.append(Fault("tensor", text, a.row, writers[0].row, tensor))
+                continue
+            for b in found:
+                if (a.writes_tensor or b.writes_tensor) and b.row.op != "read":
+                    _meet(code, meets, a, b, greatest)
+                    if a.number <= b.number:
+                        _unordered(code, tensor, a, b, greatest)
+    return meets
+
+
+def _by_tensor(steps: Iterable[Step]) -> dict[str, list[Step]]:
+    found: dict[str, list[Step]] = {}
+    for s in steps:
+        for o in (s.row.out, *s.row.args):
+            if isinstance(o, View):
+                found.setdefault(o.tensor, []).append(s)
+    return found
+
+
+def _launch_scalars(code: Code) -> set[str]:
+    """Scalars with one value in the whole launch."""
+    k = code.kernel
+    return (
+        {p.name for p in k.params} | set(k.dims) | {name for name, _ in k.statics} | {"block_num"}
+    )
+
+
+def _items(trips: Expr) -> int | None:
+    """Work items of the launch, if ``trips`` are this block's share of a constant number."""
+    match trips:
+        case Bin("cdiv", Bin("-", Const(int(n)), Var("block_idx")), Var("block_num")):
+            return n
+    return None
+
+
+def _greatest(code: Code) -> dict[str, int]:
+    """Largest values of the counters of constant loops, and of work items of a constant grid."""
+    found = {}
+    for x in code.loops:
+        items = _items(x.trips)
+        if items is not None:
+            found[f"item#i#{x.number}"] = max(items - 1, 0)
+        if items is not None or x.constant is not None:
+            found[f"i#{x.number}"] = max((items or x.constant or 0) - 1, 0)
+    return found
+
+
+def _meet(code: Code, meets: Meets, a: Step, b: Step, greatest: dict[str, int]) -> None:
+    """Notes when ``b`` may touch what ``a`` touched, on one lane of one block."""
+    assert a.region is not None and b.region is not None
+    shared = [x for x, y in zip(a.loops, b.loops, strict=False) if x == y]
+    fixed = _launch_scalars(code) | {"block_idx"} | ({"lane"} if a.core == b.core else set())
+    levels = []
+    for k in range(len(shared) + 1):
+        same = fixed | {f"{v}#{x}" for x in shared[:k] for v in "iu"}
+        # a running total never comes back to a value, so those of the loops inside differ as well
+        differ = {f"u#{x}" for x in shared[k:]} | {f"i#{x}" for x in shared[k : k + 1]}
+        once = k < len(shared) and greatest.get(f"i#{shared[k]}") == 0
+        apart = once or disjoint(a.region, b.region, same, differ, code.opaque, greatest)
+        levels.append(not apart)
+    if a is b:
+        levels[-1] = False  # a row runs once per iteration
+    if any(levels):
+        a.tracked = b.tracked = True
+        meets.setdefault(b.number, []).append((a.number, tuple(levels)))
+
+
+def _unordered(code: Code, tensor: str, a: Step, b: Step, greatest: dict[str, int]) -> None:
+    """Blocks and lanes run without any order between them."""
+    assert a.region is not None and b.region is not None
+    fixed = _launch_scalars(code)
+    one_item = all(
+        any(greatest.get(f"item#i#{x}") == 0 for x in step.loops) for step in (a, b)
+    )  # then all of it runs on block 0
+    if not one_item and not disjoint(
+        a.region, b.region, fixed, {"block_idx"}, code.opaque, greatest
+    ):
+        who = "two hardware blocks"
+    elif a.core == b.core == VECTOR and not disjoint(
+        a.region, b.region, fixed | {"block_idx"}, {"lane"}, code.opaque, greatest
+    ):
+        who = "the two vector lanes"
+    else:
+        return
+    text = f"{who} may access the same elements of {tensor}, and nothing orders them"
+    code.faults.append(Fault("tensor", text, a.row, b.row, tensor))

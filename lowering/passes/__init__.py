@@ -1,0 +1,6 @@
+"""The passes of the scheduler, in the order of ``lowering/schedule.py``.
+
+``persist`` gives every hardware block its share of the work items, ``accumulate`` keeps sums of products on
+the cube, ``assign`` chooses cores and pipes, ``skew`` who runs ahead, ``place`` (with ``rings``)
+slots and addresses, ``sync`` the events.  Each is a function from a kernel to a kernel.
+"""

@@ -1,0 +1,114 @@
+"""How many slots a FIFO needs so that the two cores never wait for each other forever.
+
+In: rows with shifts, the wanted depths.  Out: depths, at least those, that do not block.
+Invariant: with the result, running the pushes and pops of both cores to the end never gets stuck
+for loops of every length tried; the proof (``lowering/hazards/``) decides the rest.
+
+A free signal comes only every ``target.ring_period[slots]`` pops (MACHINE.md 5.3), so that a ring
+can be too short although fewer tiles than slots are in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from lowering.target import Target
+from lowering.unroll import issued
+from pto.errors import ScheduleError
+from pto.ir import CORES, Kernel, Queue
+
+Action = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Ring:
+    """Signals of one FIFO: what was pushed and popped, and how often a free signal was used."""
+
+    slots: int
+    period: int
+    pushed: int = 0
+    popped: int = 0
+    freed: int = 0
+    used: int = 0
+
+    def try_push(self) -> bool:
+        if self.pushed >= self.slots and self.pushed % self.period == 0:
+            if self.used == self.freed:
+                return False
+            self.used += 1
+        self.pushed += 1
+        return True
+
+    def try_pop(self) -> bool:
+        if self.popped == self.pushed:
+            return False
+        self.popped += 1
+        self.freed += self.popped % self.period == 0
+        return True
+
+
+def deep_enough(kernel: Kernel, wanted: Mapping[str, int], target: Target) -> dict[str, int]:
+    """The wanted depths, doubled where a core would block forever.
+
+    Raises:
+        ScheduleError: if no ring that the target offers is deep enough.
+    """
+    for name, depth in wanted.items():
+        if depth not in target.ring_period:
+            offered = ", ".join(map(str, target.ring_period))
+            raise ScheduleError(
+                f"{name} would have {depth} slots, a FIFO has one of {offered}",
+                None,
+                "another fifo_depth, or a smaller lookahead",
+            )
+    depths = dict(wanted)
+    while True:
+        blocked = first_blocked(kernel, depths, target)
+        if blocked is None:
+            return depths
+        depths[blocked] *= 2
+        if depths[blocked] not in target.ring_period:
+            raise ScheduleError(
+                f"the cores wait for each other at '{blocked}' with any number of slots",
+                None,
+                "let the two cores exchange tiles in the same order",
+            )
+
+
+def first_blocked(kernel: Kernel, depths: Mapping[str, int], target: Target) -> str | None:
+    """The FIFO whose full ring stops everything, or None if both cores reach the end."""
+    rings = {name: Ring(n, target.ring_period[n]) for name, n in depths.items()}
+    cores = [actions(kernel, core) for core in CORES]
+    waiting: list[Action | None] = [next(c, None) for c in cores]
+    moved = True
+    while moved:
+        moved = False
+        for k, core in enumerate(cores):
+            action = waiting[k]
+            while action is not None and attempt(rings[action[1]], action[0]):
+                action, moved = next(core, None), True
+            waiting[k] = action
+    full = [
+        name
+        for action in waiting
+        if action is not None
+        for kind, name in [action]
+        if kind == "push"
+    ]
+    if any(waiting) and not full:
+        raise ScheduleError("the cores wait for tiles that nobody pushes")
+    return full[0] if full else None
+
+
+def attempt(ring: Ring, kind: str) -> bool:
+    return ring.try_push() if kind == "push" else ring.try_pop()
+
+
+def actions(kernel: Kernel, core: str) -> Iterator[Action]:
+    """Pushes and pops of one core in the order it issues them."""
+    for _, row, _ in issued(kernel, core):
+        if isinstance(row.out, Queue):
+            yield "push", row.out.name
+        elif row.op == "pop" and isinstance(row.args[0], Queue):
+            yield "pop", row.args[0].name

@@ -1,0 +1,100 @@
+"""What each row of a scheduled program takes, by the cost table of its target.
+
+In: a row.  Out: ``Cost``: for how long it keeps the next row of its pipe from starting, how long
+its result takes, and the bytes that it moves to or from a tensor.  The figures, with their sources,
+are ``lowering/target.py``'s.  Non-goals: when a row runs (``lowering/simulate/machine.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from lowering.target import Costs, Line
+from pto.ir import Kernel, Ref, Row, View
+from pto.ops import OPS, form_of
+from pto.types import TileType
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Cycles of one row.
+
+    ``occupies``: until the next row of the pipe may start.  ``latency``: until the result is there,
+    if the pipe runs empty or a barrier follows; a row that follows directly hides the difference.
+    ``tensor_bytes``: moved between a tensor in GM and the core; FIFO rings stay in L2.
+    """
+
+    occupies: int
+    latency: int
+    tensor_bytes: int = 0
+
+
+def cost_of(row: Row, kernel: Kernel, costs: Costs) -> Cost:
+    """The cycles of ``row``; a partly valid tile counts as a whole one."""
+    kind = OPS[row.op].kind
+    if kind in ("scalar", "sync") or row.op == "record":
+        return Cost(0, 0)
+    if kind == "move":
+        return _transfer(row, kernel, costs)
+    if row.op == "matmul":
+        return _matmul(row, kernel, costs)
+    return _vector(row, kernel, costs)
+
+
+def _tile(x: object, kernel: Kernel) -> tuple[str, TileType]:
+    assert isinstance(x, Ref)
+    buffer = kernel.buffer(x.name)
+    return buffer.space, buffer.type
+
+
+def _along(line: Line, units: float) -> int:
+    """Cycles of ``units``, the fixed ones included; a hair of rounding does not make one more."""
+    return ceil(line[0] + line[1] * units - 1e-6)
+
+
+def _whole(cycles: int, tensor_bytes: int = 0) -> Cost:
+    return Cost(cycles, cycles, tensor_bytes)
+
+
+def _transfer(row: Row, kernel: Kernel, costs: Costs) -> Cost:
+    source, target = row.args[0], row.out
+    tile = target if isinstance(target, Ref) else source
+    space, t = _tile(tile, kernel)
+    left = _tile(source, kernel)[0] if isinstance(source, Ref) else "gm"
+    right = space if isinstance(target, Ref) else "gm"
+    size = t.size_bytes
+    if left == "l0c":
+        size = t.rows * t.cols * costs.accumulator_bytes
+    moved = size if any(isinstance(x, View) for x in (source, target)) else 0
+    return _whole(_along(costs.transfer[left, right], size), moved)
+
+
+def _matmul(row: Row, kernel: Kernel, costs: Costs) -> Cost:
+    """MAD: fixed + r * ceil(m / 16) * ceil(k bytes / 32) * ceil(n / 16); r = 2 for four bytes."""
+    _, a = _tile(row.args[0], kernel)
+    _, c = _tile(row.out, kernel)
+    k_bytes = a.size_bytes // a.rows
+    steps = ceil(c.rows / 16) * ceil(k_bytes / 32) * ceil(c.cols / 16)
+    wide = 2 if a.size_bytes // (a.rows * a.cols) == 4 else 1
+    return _whole(_along(costs.mad, wide * steps))
+
+
+def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
+    """Start + slope * repeats; the start is hidden behind a row that still runs."""
+    refs = [a for a in row.args if isinstance(a, Ref)]
+    tiles = [_tile(x, kernel)[1] for x in (row.out, *refs)]
+    if row.op in costs.reduction:
+        t = tiles[1]
+        line = costs.reduction[row.op][t.cols > 64]
+        return _whole(_along(line, t.rows * t.cols))  # it ends with its own barrier: CPP.md 1
+    size = max(t.size_bytes for t in tiles)
+    if row.op == "copy":
+        return _whole(_along(costs.transfer["ub", "ub"], size))
+    form = ""
+    if OPS[row.op].kind == "binary":
+        shapes = [(t.rows, t.cols) for t in tiles]
+        form = form_of(shapes[0], shapes[2] if len(shapes) > 2 else None)
+    line = costs.vector.get((row.op, form)) or costs.vector[row.op, ""]
+    repeats = ceil(size / costs.repeat_bytes)
+    return Cost(_along((0, line[1]), repeats), _along(line, repeats))

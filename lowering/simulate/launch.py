@@ -1,0 +1,129 @@
+"""A whole launch: every hardware block with its work items, and the memory that they share.
+
+In: a scheduled kernel, the trip count of each work item, a ``Setup``.
+Out: ``Launch``: when each hardware block ends, the makespan, and a lower bound.
+
+Block b of B takes the items b, b + B, b + 2 B, ..., as the emitted loop does.  Until the first
+block ends each of them may use a B-th of the bandwidth of the memory, then a (B-1)-th, and so on
+(``shares_of_memory``).  The blocks go on in the order in which their next transfers would end if no
+other block ended before: for the first of them that is certain, because a block that ends has ended
+its transfers.
+
+What it does not know: within a step of that bandwidth no block uses what another one leaves, though
+a block that waits moves nothing; the transfers of one block do not share its part among each other;
+everything is read from HBM, even what another block has just brought into L2 (K and V that several
+query tiles share), while FIFO rings never leave L2; all blocks start at once, and launching them
+takes no time; the memory never refreshes, and no page is closer to one core than to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, inf
+
+from lowering.simulate.machine import Machine
+from lowering.simulate.timing import DEFAULT, Bandwidth, Setup, Timing, costs_named
+from lowering.target import TARGETS
+from pto.ir import Kernel
+
+Items = tuple[int, ...]
+"""Trip counts of the work items of one hardware block, in order."""
+
+HBM = "HBM"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The result, in cycles."""
+
+    kernel: Kernel
+    setup: Setup
+    dealt: tuple[Items, ...]
+    """By hardware block."""
+    timings: Mapping[Items, Timing]
+    """Of each different list of items, beside all the others; without its spans."""
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """By hardware block."""
+        return tuple(self.timings[items].makespan for items in self.dealt)
+
+    @property
+    def makespan(self) -> int:
+        return max(self.ends)
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Moved to and from tensors by all blocks."""
+        return sum(self.timings[items].tensor_bytes for items in self.dealt)
+
+    @property
+    def bounds(self) -> dict[str, int]:
+        """Cycles that no order of the rows gets below, by what is busy for them: the unit of a core
+        with the most work in one block, and the memory."""
+        work = {
+            name: max(t.pipes[name].work for t in self.timings.values())
+            for name in next(iter(self.timings.values())).pipes
+        }
+        pipe = max(work, key=lambda name: work[name])
+        memory = ceil(self.tensor_bytes / bytes_per_cycle(self.kernel, self.setup))
+        return {pipe: work[pipe], HBM: memory}
+
+    @property
+    def bound_by(self) -> str:
+        return max(self.bounds, key=lambda name: self.bounds[name])
+
+    @property
+    def bound(self) -> int:
+        return self.bounds[self.bound_by]
+
+    def seconds(self, cycles: float) -> float:
+        return cycles / costs_named(self.kernel, self.setup.costs).clock_hz
+
+
+def bytes_per_cycle(kernel: Kernel, setup: Setup) -> float:
+    """Of the memory of the whole chip, per cycle of a core."""
+    costs = costs_named(kernel, setup.costs)
+    return costs.hbm_bytes_per_second / costs.clock_hz
+
+
+def deal(items: Sequence[int], block_num: int) -> tuple[Items, ...]:
+    """The items of each hardware block."""
+    return tuple(tuple(items[b::block_num]) for b in range(block_num))
+
+
+def shares_of_memory(ends: Sequence[float], total: float) -> Bandwidth:
+    """What each block that still runs may use of ``total`` bytes per cycle; an end may be inf."""
+    times = [0, *sorted({int(end) for end in ends if 0 < end < inf})]
+    running = [sum(end > at for end in ends) for at in times]
+    return Bandwidth(tuple((at, total / n) for at, n in zip(times, running, strict=True) if n))
+
+
+def launch(
+    kernel: Kernel, items: Sequence[int], setup: Setup = DEFAULT, block_num: int = 0
+) -> Launch:
+    """All of ``items`` on ``block_num`` hardware blocks (0: as many as the target has).
+
+    Blocks with equal items are simulated once.  ``setup.bandwidth`` is found here.
+
+    Raises:
+        InputError: the program stands still.
+    """
+    dealt = deal(items, block_num or TARGETS[kernel.target].block_num)
+    total = bytes_per_cycle(kernel, setup)
+    running = {x: Machine(kernel, x, setup) for x in dict.fromkeys(dealt)}
+    timings: dict[Items, Timing] = {}
+    nearest: dict[Items, float] = {}  # when the next transfer ends, if no other block ends before
+    while running:
+        if not nearest:
+            ends = [timings[x].makespan if x in timings else inf for x in dealt]
+            for machine in running.values():
+                machine.bandwidth = shares_of_memory(ends, total)
+            nearest = dict.fromkeys(running, 0)
+        first, *others = sorted(nearest, key=lambda x: nearest[x])
+        nearest[first] = running[first].run(nearest[others[0]] if others else inf)
+        if nearest[first] == inf:
+            timings[first] = replace(running.pop(first).timing(), spans=())
+            nearest = {}
+    return Launch(kernel, setup, dealt, timings)

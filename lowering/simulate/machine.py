@@ -1,0 +1,427 @@
+"""When every row of a scheduled program runs, by the cost table of its target.
+
+In: a scheduled kernel, the trip counts of one hardware block's work items, a ``Setup``.
+Out: ``Timing`` (``lowering/simulate/timing.py``): the makespan, for every unit its busy cycles and its stalls
+by cause, the critical path as rows of the schedule, and a lower bound.
+
+The machine (MACHINE.md 3.4, 4, 5; section 9 is the same model without time):
+
+* A scalar unit per core walks its rows, one cycle each, and drops them into the queues of the
+  pipes.  It stops where a queue is full, where it waits itself (a FIFO signal, a drain, a barrier
+  on all pipes), and nowhere else.
+* A pipe takes its queue in order: a wait holds back what is behind it, a set or a signal fires when
+  everything before it is complete, an op starts when the one before lets it (``lowering/simulate/costs.py``).
+* A FIFO signal arrives ``latency`` cycles after it is sent, on every core that waits for it; the
+  cube waits for both vector lanes.
+
+Each unit keeps its own clock and runs as far as what it knows lets it; every time is the latest of
+those that it depends on, so the order in which the units are taken does not matter.
+Invariant: for every unit busy + stalls = makespan.  Non-goals: data, and whether the order is
+right (``lowering/hazards/``).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from operator import attrgetter, itemgetter
+
+from lowering.simulate.costs import Cost, cost_of
+from lowering.simulate.timing import (
+    DEFAULT,
+    END,
+    ISSUE,
+    ORDER,
+    START,
+    Setup,
+    Span,
+    Stall,
+    Timing,
+    Usage,
+    costs_named,
+)
+from lowering.target import TARGETS
+from lowering.unroll import Counters, issued
+from pto.errors import InputError
+from pto.ir import (
+    Event,
+    Expr,
+    Flag,
+    Kernel,
+    Queue,
+    Row,
+    Word,
+    all_rows,
+    evaluate,
+)
+from pto.ops import OPS
+
+
+def simulate(kernel: Kernel, blocks: Sequence[int], setup: Setup = DEFAULT) -> Timing:
+    """One hardware block that works through one item per entry of ``blocks``.
+
+    ``blocks``: the trip count of the inner loops in each work item.
+
+    Raises:
+        InputError: the program stands still.
+    """
+    machine = Machine(kernel, blocks, setup)
+    machine.run()
+    return machine.timing()
+
+
+# ------------------------------------------------------------------------------------- the machine
+
+Moment = tuple[int, int]
+"""(cycle, number of the span that it comes from; -1 for none)."""
+
+Box = deque[Moment]
+"""Flags or signals that are sent and not received yet."""
+
+latest = partial(max, key=itemgetter(0))
+
+
+class _Pipe:
+    """One pipe of one core: its queue, its clock, and why it stood still.
+
+    What the scalar unit puts into the queue is one of the methods ``wait``, ``start``, ``barrier``
+    and ``tell``, which say whether they are through.
+    """
+
+    def __init__(self, machine: Machine, scalar: _Scalar, name: str) -> None:
+        self.machine, self.scalar, self.name = machine, scalar, name
+        self.queue: deque[tuple[Moment, str, Callable[[], bool]]] = deque()
+        self.entered = 0
+        self.left: list[Moment] = []  # when each entry left the queue
+        self.front: Moment = (0, -1)  # the next entry is looked at from here on
+        self.why = START
+        self.ready: Moment = (0, -1)  # the order of the pipe lets the next op start
+        self.done: Moment = (0, -1)  # everything before is complete
+        self.waits: list[tuple[int, int, str]] = []  # since the op before
+        self.busy, self.work = 0, 0
+        self.stalls: list[Stall] = []
+
+    def put(self, at: Moment, why: str, act: Callable[[], bool]) -> None:
+        self.queue.append((at, why, act))
+        self.entered += 1
+
+    def run(self) -> None:
+        """Works off the queue as far as it goes."""
+        while self.queue:
+            at, why, act = self.queue[0]
+            self._reach(at, ISSUE, why)
+            if not act():
+                break
+            self.queue.popleft()
+            self.left.append(self.front)
+            self.machine.moves += 1
+
+    def wait(self, box: Box, cause: str) -> bool:
+        """Holds back what is behind it."""
+        if not box:
+            return False
+        self._reach(box.popleft(), cause, cause)
+        return True
+
+    def tell(self, send: Callable[[Moment], None]) -> bool:
+        """A set or a signal."""
+        send(latest(self.front, self.done))
+        return True
+
+    def barrier(self) -> bool:
+        self.ready = latest(self.ready, self.done)
+        return True
+
+    def start(self, row: Row, scope: Counters, cost: Cost) -> bool:
+        start, after, why = *self.front, self.why
+        if self.ready[0] >= start and self.ready[1] >= 0:
+            start, after, why = *self.ready, ORDER
+        end = start + cost.latency
+        if cost.tensor_bytes:
+            end = self.machine.bandwidth.end(start, cost.latency, cost.tensor_bytes)
+            if end > self.machine.horizon:
+                self.machine.refused = min(self.machine.refused, end)
+                return False
+        self._stood_still()
+        self.busy += max(0, end - max(start, self.done[0]))
+        self.work += cost.occupies
+        number = len(self.machine.spans)
+        self.machine.spans.append(Span(self.name, row, scope, start, end, after, why))
+        self.machine.tensor_bytes += cost.tensor_bytes
+        self.front, self.why = (start, after), why
+        self.ready = (end - cost.latency + cost.occupies, number)
+        if end >= self.done[0]:
+            self.done = (end, number)
+        return True
+
+    def _reach(self, moment: Moment, cause: str, why: str) -> None:
+        """The front of the queue stood still until ``moment``."""
+        if moment[0] > self.front[0]:
+            self.waits.append((self.front[0], moment[0], cause))
+            self.front, self.why = moment, why
+
+    def _stood_still(self) -> None:
+        """What was waited for since everything before was complete is a stall."""
+        for start, end, cause in self.waits:
+            self._stall(max(start, self.done[0]), end, cause)
+        self.waits = []
+
+    def _stall(self, start: int, end: int, cause: str) -> None:
+        """Where the scalar unit is the cause, its own causes."""
+        if end > start:
+            alone = cause != ISSUE
+            self.stalls += [Stall(start, end, cause)] if alone else self.scalar.causes(start, end)
+
+    def finish(self, makespan: int) -> Usage:
+        self._stood_still()
+        self._stall(max(self.front[0], self.done[0]), makespan, END)
+        return Usage(self.busy, self.work, tuple(self.stalls))
+
+
+class _Scalar:
+    """The scalar unit of one core: walks its rows and fills the queues."""
+
+    def __init__(self, machine: Machine, core: int, pipes: Sequence[str]) -> None:
+        self.machine, self.core, self.name = machine, core, machine.names[core]
+        self.peers = range(1, len(machine.names)) if core == 0 else (0,)
+        self.pipes = {p: _Pipe(machine, self, f"{self.name} {p}") for p in pipes}
+        self.counts = dict.fromkeys(machine.fifos, 0)  # pushes or pops so far
+        self.now: Moment = (0, -1)
+        self.why = START  # ... of the last stall
+        self.busy = 0
+        self.stalls: list[Stall] = []
+        self.over = False
+        self.program = self._program()
+
+    def run(self) -> None:
+        """Issues as far as it goes."""
+        next(self.program, None)
+
+    # The program and its parts yield where something has to happen before the unit can go on.
+
+    def _program(self) -> Iterator[None]:
+        core = _CORES[min(self.core, 1)]
+        for _, row, scope in issued(self.machine.kernel, core, self.machine.blocks):
+            plan = self.machine.plan(row)
+            for event, index in plan.waits:
+                flags, cause = self._flags(event, index, scope), f"event {event.name}"
+                if row.pipe == "S":
+                    yield from self._receive([flags], cause)
+                else:
+                    pipe = self.pipes[row.pipe]
+                    yield from self._put(pipe, partial(pipe.wait, flags, cause))
+            yield from self._work(row, scope, plan)
+            for event, index in plan.sets:
+                flags = self._flags(event, index, scope)
+                if row.pipe == "S":
+                    self._spend(self.machine.costs.issue)
+                    flags.append(self.now)
+                else:
+                    yield from self._tell(self.pipes[row.pipe], flags.append)
+        self.over = True
+
+    def _work(self, row: Row, scope: Counters, plan: _Plan) -> Iterator[None]:
+        if row.op == "drain":
+            assert isinstance(row.args[0], Word)
+            yield from self._drain([row.args[0].name], f"drain {row.args[0].name}")
+        elif row.op == "barrier" and row.pipe == "ALL":
+            yield from self._drain(list(self.pipes), "barrier")
+        elif row.op == "barrier":
+            yield from self._put(self.pipes[row.pipe], self.pipes[row.pipe].barrier)
+        elif row.op == "record":
+            yield from self._tell(self.pipes[row.pipe], self._signal(plan.fifo))
+        elif OPS[row.op].kind == "scalar":
+            self._spend(self.machine.costs.read if row.op == "read" else self.machine.costs.issue)
+        elif row.op != "sync":
+            yield from self._op(row, scope, plan)
+
+    def _op(self, row: Row, scope: Counters, plan: _Plan) -> Iterator[None]:
+        """A row that a pipe runs; a push or a pop with the signals and credits of MACHINE.md 5.3."""
+        pipe, fifo = self.pipes[row.pipe], plan.fifo
+        if row.op == "pop":
+            yield from self._receive(self._signals(fifo, free=False), f"fifo {fifo} empty")
+        elif fifo and self._needs_credit(fifo):
+            yield from self._receive(self._signals(fifo, free=True), f"fifo {fifo} full")
+        yield from self._put(pipe, partial(pipe.start, row, scope, plan.cost))
+        if fifo:
+            self.counts[fifo] += 1
+        if row.op == "push":
+            yield from self._tell(pipe, self._signal(fifo))
+        elif row.op == "pop" and self._gives_credit(fifo):
+            yield from self._tell(pipe, self._signal(fifo, free=True))
+
+    def _needs_credit(self, fifo: str) -> bool:
+        depth, period, credit = self.machine.fifos[fifo]
+        return credit and self.counts[fifo] >= depth and self.counts[fifo] % period == 0
+
+    def _gives_credit(self, fifo: str) -> bool:
+        _, period, credit = self.machine.fifos[fifo]
+        return credit and self.counts[fifo] % period == 0
+
+    def _signal(self, fifo: str, free: bool = False) -> Callable[[Moment], None]:
+        return partial(self.machine.signal, fifo, free, self.core, self.peers)
+
+    def _signals(self, fifo: str, free: bool) -> list[Box]:
+        """Of both lanes, if they are the ones that send."""
+        return [self.machine.signals[fifo, free, peer, self.core] for peer in self.peers]
+
+    def _flags(self, event: Event, index: Expr | None, scope: Counters) -> Box:
+        at = 0 if index is None else int(evaluate(index, scope.__getitem__))
+        key = self.core, event.src, event.dst, event.ids[at % len(event.ids)]
+        return self.machine.flags[key]
+
+    def _put(self, pipe: _Pipe, act: Callable[[], bool]) -> Iterator[None]:
+        """An entry into the queue of a pipe, once there is room."""
+        full = pipe.entered - self.machine.depth
+        if full >= 0:
+            while len(pipe.left) <= full:
+                yield
+            self._reach(pipe.left[full], f"{pipe.name.split()[1]} queue full")
+        self._spend(self.machine.costs.issue)
+        pipe.put(self.now, self.why, act)
+
+    def _tell(self, pipe: _Pipe, send: Callable[[Moment], None]) -> Iterator[None]:
+        return self._put(pipe, partial(pipe.tell, send))
+
+    def _drain(self, pipes: Sequence[str], cause: str) -> Iterator[None]:
+        """A set from each pipe to this unit, and the wait for all."""
+        boxes: list[Box] = [deque() for _ in pipes]
+        for name, box in zip(pipes, boxes, strict=True):
+            yield from self._tell(self.pipes[name], box.append)
+        yield from self._receive(boxes, cause)
+
+    def _receive(self, boxes: Sequence[Box], cause: str) -> Iterator[None]:
+        """One flag or signal from each."""
+        while not all(boxes):
+            yield
+        moments = [box.popleft() for box in boxes]
+        self._reach(max(moments, key=itemgetter(0), default=self.now), cause)
+        self._spend(self.machine.costs.issue)
+
+    def _reach(self, moment: Moment, cause: str) -> None:
+        if moment[0] > self.now[0]:
+            self.stalls.append(Stall(self.now[0], moment[0], cause))
+            self.now, self.why = moment, cause
+
+    def _spend(self, cycles: int) -> None:
+        self.now = (self.now[0] + cycles, self.now[1])
+        self.busy += cycles
+        self.machine.moves += 1
+
+    def causes(self, start: int, end: int) -> Iterator[Stall]:
+        """What kept this unit from issuing between two cycles; that it issued, for the rest."""
+        for s in self.stalls[bisect_right(self.stalls, start, key=attrgetter("end")) :]:
+            if s.start >= end:
+                break
+            if s.start > start:
+                yield Stall(start, s.start, ISSUE)
+                start = s.start
+            yield Stall(start, min(s.end, end), s.cause)
+            start = min(s.end, end)
+        if end > start:
+            yield Stall(start, end, ISSUE)
+
+    def finish(self, makespan: int) -> Usage:
+        if makespan > self.now[0]:
+            self.stalls.append(Stall(self.now[0], makespan, END))
+        return Usage(self.busy, self.busy, tuple(self.stalls))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What does not change from one iteration of a row to the next."""
+
+    cost: Cost
+    fifo: str
+    waits: tuple[tuple[Event, Expr | None], ...]
+    sets: tuple[tuple[Event, Expr | None], ...]
+
+
+class Machine:
+    """One hardware block: the cube and the vector lanes, and what they share.
+
+    ``run`` stops in front of a transfer of a tensor that would end behind ``horizon``, because how
+    much of the memory it has until then is not known yet; ``bandwidth`` may change between runs.
+    """
+
+    def __init__(self, kernel: Kernel, blocks: Sequence[int], setup: Setup) -> None:
+        self.kernel, self.blocks, self.setup = kernel, tuple(blocks), setup
+        target = TARGETS[kernel.target]
+        self.costs = costs_named(kernel, setup.costs)
+        self.depth = setup.queue_depth or self.costs.queue_depth
+        self.names = ("cube", *(f"vector{lane}" for lane in range(target.lanes)))
+        self.events = {e.name: e for e in kernel.events}
+        self.fifos = {
+            f.name: (f.depth, target.ring_period[f.depth], f.credit) for f in kernel.fifos
+        }
+        self.flags: defaultdict[tuple[int, str, str, int], Box] = defaultdict(deque)
+        self.signals: defaultdict[tuple[str, bool, int, int], Box] = defaultdict(deque)
+        self.bandwidth, self.horizon, self.refused = setup.bandwidth, inf, inf
+        self.spans: list[Span] = []
+        self.tensor_bytes = 0
+        self.plans: dict[int, _Plan] = {}
+        self.moves = 0
+        self.scalars = [_Scalar(self, k, _pipes(kernel, k)) for k in range(len(self.names))]
+        self.pipes = [p for s in self.scalars for p in s.pipes.values()]
+
+    def plan(self, row: Row) -> _Plan:
+        found = self.plans.get(id(row))
+        if found is None:
+            fifos = [x.name for x in (row.out, *row.args) if isinstance(x, Queue)]
+            waits, sets = map(self._events_of, (row.wait, row.set))
+            cost = cost_of(row, self.kernel, self.costs)
+            found = self.plans[id(row)] = _Plan(cost, fifos[0] if fifos else "", waits, sets)
+        return found
+
+    def _events_of(self, flags: Sequence[Flag]) -> tuple[tuple[Event, Expr | None], ...]:
+        return tuple((self.events[f.name], f.index) for f in flags)
+
+    def signal(
+        self, fifo: str, free: bool, sender: int, receivers: Sequence[int], fires: Moment
+    ) -> None:
+        arrives = (fires[0] + self.setup.latency, fires[1])
+        for receiver in receivers:
+            self.signals[fifo, free, sender, receiver].append(arrives)
+
+    def run(self, horizon: float = inf) -> float:
+        """Goes on as far as possible; the end of the first transfer behind ``horizon``, or inf."""
+        self.horizon, seen = horizon, -1
+        while seen != self.moves:
+            seen, self.refused = self.moves, inf
+            for s in self.scalars:
+                s.run()
+                for p in s.pipes.values():
+                    p.run()
+        return self.refused
+
+    def timing(self) -> Timing:
+        """The result of a run to the end."""
+        stuck = [s.name for s in self.scalars if not s.over]
+        stuck += [p.name for p in self.pipes if p.queue]
+        if stuck:
+            raise InputError(
+                f"the program stands still: {', '.join(stuck)} wait forever", hint="pto check"
+            )
+        ends = [s.now for s in self.scalars] + [latest(p.front, p.done) for p in self.pipes]
+        makespan = latest(ends)[0]
+        usage = {}
+        for s in self.scalars:
+            usage[f"{s.name} S"] = s.finish(makespan)
+            usage |= {p.name: p.finish(makespan) for p in s.pipes.values()}
+        spans, moved = tuple(self.spans), self.tensor_bytes
+        return Timing(self.kernel, self.setup, self.blocks, makespan, usage, spans, moved)
+
+
+def _pipes(kernel: Kernel, core: int) -> list[str]:
+    """The pipes that a core uses, or at least drains."""
+    rows = [r for r in all_rows(kernel.body) if r.core == _CORES[min(core, 1)]]
+    drained = {x.name for r in rows if r.op == "drain" for x in r.args if isinstance(x, Word)}
+    return [p for p in _PIPES if p in drained | {r.pipe for r in rows}]
+
+
+_CORES = ("cube", "vector")
+_PIPES = ("MTE2", "MTE1", "M", "FIX", "V", "MTE3")

@@ -1,0 +1,237 @@
+"""What a simulation may vary, and what it finds: every row in time, busy cycles, stalls, the critical path.
+
+Filled by ``lowering/simulate/machine.py``; read by ``pto simulate``, ``pto tune``, traces and pictures.
+Invariant: for every unit busy + stalls = makespan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from math import ceil
+
+from lowering.target import TARGETS, Costs
+from lowering.unroll import Counters
+from pto.errors import InputError
+from pto.ir import Block, Kernel, Loop, Number, Row
+from pto.text import statement
+
+LANE = "vector0"
+"""The vector lane that is shown for all of them."""
+
+START, ISSUE, ORDER, END = "start", "issue", "order of the pipe", "end"
+"""Causes that are no event, FIFO, drain, barrier or queue: nothing was waited for, the scalar unit,
+the op before on the same pipe, nothing is left to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bandwidth:
+    """What a hardware block may move to and from tensors: (from cycle, bytes per cycle), in order.
+
+    Without steps, as much as its own rates let it.
+    """
+
+    steps: tuple[tuple[int, float], ...] = ()
+
+    def end(self, start: int, cycles: int, size: int) -> int:
+        """When ``size`` bytes are through that take ``cycles`` by the core's own rate."""
+        at, left = start, float(size)
+        for (_, rate), (until, _) in pairwise(self.steps):
+            if until > at:
+                if left <= rate * (until - at):
+                    return max(start + cycles, ceil(at + left / rate - 1e-6))
+                left -= rate * (until - at)
+                at = until
+        if not self.steps:
+            return start + cycles
+        return max(start + cycles, ceil(at + left / self.steps[-1][1] - 1e-6))
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a simulation may vary.
+
+    ``costs``: a table of the target, by name ('' for its first).  ``latency``: cycles from a FIFO
+    signal to the other core.  ``queue_depth``: of a pipe (None: the table's).  ``bandwidth``: what
+    other blocks leave of the memory.
+    """
+
+    costs: str = ""
+    latency: int = 0
+    queue_depth: int | None = None
+    bandwidth: Bandwidth = Bandwidth()
+
+
+DEFAULT = Setup()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One row in one iteration: where it ran, from when to when, and what it waited for.
+
+    ``after`` is the number of the span whose end (or start, of the same pipe) bound its own start,
+    -1 for none; ``why`` says by what: an event, a FIFO, a drain, the order of the pipe; or what the
+    scalar unit waited for before it issued the row.
+    """
+
+    unit: str
+    row: Row
+    scope: Counters
+    start: int
+    end: int
+    after: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A unit stood still from ``start`` to ``end``."""
+
+    start: int
+    end: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Cycles of one unit: with something to do, and in time why it had nothing.
+
+    ``work``: of ``busy`` what its rows take in whatever order, with the memory to themselves.
+    """
+
+    busy: int
+    work: int
+    stalls: tuple[Stall, ...]
+
+    @property
+    def stall(self) -> dict[str, int]:
+        """Cycles by cause, the largest first."""
+        found: dict[str, int] = {}
+        for s in self.stalls:
+            found[s.cause] = found.get(s.cause, 0) + s.end - s.start
+        return dict(sorted(found.items(), key=lambda c: (-c[1], c[0])))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A row on the critical path: how often, and what part of the makespan it makes up.
+
+    ``waited``: the part of ``cycles`` in which what it waited for was done already, but the row did
+    not run: a signal on its way to another core, or the scalar unit issuing.
+    """
+
+    unit: str
+    text: str
+    why: str
+    count: int
+    cycles: int
+    waited: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The result, in cycles."""
+
+    kernel: Kernel
+    setup: Setup
+    blocks: tuple[int, ...]
+    makespan: int
+    pipes: Mapping[str, Usage]
+    spans: tuple[Span, ...]
+    tensor_bytes: int
+
+    @property
+    def bound_pipe(self) -> str:
+        """The unit that is busy for longest: with these barriers no overlap is faster than that."""
+        return max(self.pipes, key=lambda p: self.pipes[p].busy)
+
+    @property
+    def bound(self) -> int:
+        return self.pipes[self.bound_pipe].busy
+
+    @property
+    def costs(self) -> Costs:
+        return costs_named(self.kernel, self.setup.costs)
+
+    def seconds(self, cycles: float) -> float:
+        return cycles / self.costs.clock_hz
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The units that have work, by the names to show: the vector lanes do the same at the same
+        time, so that the first stands for all."""
+        units = [u for u in self.pipes if self.pipes[u].busy and u.startswith(("cube", LANE))]
+        return {shown(u): u for u in units}
+
+    @property
+    def work_items(self) -> str:
+        """The trip counts in words."""
+        n, counts = len(self.blocks), [str(b) for b in self.blocks]
+        items = f"{n} work item{'s' * (n != 1)}"
+        if all(len(loops) < 2 for loops in self._loops.values()):
+            return items
+        same = counts[:1] if len(set(counts)) == 1 else counts
+        shown = ", ".join(same if len(same) <= 8 else [*same[:7], "..."])
+        return f"{items} of {shown} block{'s' * (shown != '1')}"
+
+    def iteration(self, span: Span) -> dict[str, Number]:
+        """The counters of the loops around a row, from the outermost in."""
+        return {name: span.scope[name] for name in self._loops[id(span.row)]}
+
+    @cached_property
+    def _loops(self) -> dict[int, tuple[str, ...]]:
+        return dict(_loops_around(self.kernel.body, ()))
+
+    def critical(self) -> list[Span]:
+        """The chain of rows that the makespan consists of, in time."""
+        if not self.spans:
+            return []
+        at = max(range(len(self.spans)), key=lambda k: self.spans[k].end)
+        chain = []
+        while at >= 0:
+            chain.append(self.spans[at])
+            at = self.spans[at].after
+        return chain[::-1]
+
+    def critical_path(self) -> list[Step]:
+        """The critical path by row of the schedule, the largest part first; the parts add up to
+        the end of its last row."""
+        chain = self.critical()
+        until = [min(a.end, b.start) for a, b in pairwise(chain)] + [s.end for s in chain[-1:]]
+        found: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
+        for s, before, end in zip(chain, [0, *until], until, strict=False):
+            key = s.unit, statement(s.row, self.kernel), s.why
+            found.setdefault(key, []).append((end - before, s.start - before))
+        steps = [Step(*key, len(v), *map(sum, zip(*v, strict=True))) for key, v in found.items()]
+        return sorted(steps, key=lambda s: -s.cycles)
+
+
+def shown(unit: str) -> str:
+    return unit.replace(LANE, "vector")
+
+
+def _loops_around(block: Block, loops: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """By the identity of each row, the counters of its loops."""
+    for node in block:
+        if isinstance(node, Row):
+            yield id(node), loops
+        elif isinstance(node, Loop):
+            yield from _loops_around(node.body, (*loops, node.index))
+        else:
+            yield from _loops_around((*node.then, *node.orelse), loops)
+
+
+def costs_named(kernel: Kernel, name: str) -> Costs:
+    """A cost table of the kernel's target.
+
+    Raises:
+        InputError: if there is none of this name.
+    """
+    tables = TARGETS[kernel.target].costs
+    if name and name not in tables:
+        raise InputError(
+            f"{kernel.target} has no costs '{name}'", hint=f"one of: {', '.join(tables)}"
+        )
+    return tables[name or next(iter(tables))]
