@@ -230,7 +230,8 @@ class NormalForm:
             else:
                 members = tuple(code.slot_atoms[code.slots[r.name, s]][0] for s in range(r.depth))
                 turned_atoms |= set(members)
-            self.turns.append((r.core, r.loop, r.depth, _orders(members), is_event))
+            lead = code.lead(r.core, r.loop)
+            self.turns.append((lead, r.loop, r.depth, _orders(members), is_event))
         self.ring_orders = []
         for ring in code.rings:
             members = tuple(range(ring.first_atom, ring.first_atom + ring.fifo.depth))
@@ -412,8 +413,7 @@ class NormalForm:
     def _order(self, s: State) -> tuple[list[int], list[int]]:
         """Atoms and flags, each ring from its current slot on."""
         at: list[int] = []
-        for core, loop, depth, _, _ in self.turns:
-            k = self.code.lead(core, loop)
+        for k, loop, depth, _, _ in self.turns:
             at.append((s.total[k][loop] + max(s.step[k][loop], 0)) % depth)
         at += [s.pushed[k] % len(orders) for k, orders in enumerate(self.ring_orders)]
         key = tuple(at)
