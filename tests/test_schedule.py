@@ -375,6 +375,15 @@ def test_every_shape_of_paged_attention_is_proven(plan: str, lookahead: int) -> 
                         few_ids(plan_made.kernel)
 
 
+@pytest.mark.parametrize("plan", NAMED)
+@pytest.mark.parametrize("lookahead", [1, 2, 3])
+def test_what_one_stage_updates_has_one_slot(plan: str, lookahead: int) -> None:
+    """However far the others run ahead; with more, the largest tiles would not fit."""
+    traced = SHIPPED["paged_attention"].trace(heads=128, q_tile=64)
+    kernel = schedule(traced, options_for(plan, lookahead=lookahead)).kernel
+    assert next(b.depth for b in kernel.buffers if b.name == "acc") == 1
+
+
 @pytest.mark.parametrize("dtype", ["bf16", "f16"])
 @pytest.mark.parametrize(
     "statics",

@@ -369,15 +369,19 @@ class _Placer:
             g.depth = depth
 
     def _span(self, group: Group) -> int:
-        """Steps from the first write of a slot to its last read."""
-        made: list[int] = []
-        read: list[int] = []
+        """Steps of one loop from the first write of a slot to its last read."""
+        made: dict[tuple[int, ...], list[int]] = {}
+        read: dict[tuple[int, ...], list[int]] = {}
         for life in map(self.lives.__getitem__, group.members):
+            if life.row is None:
+                continue
             flat = bool(life.path) and life.path[-1].flat  # the loop inside runs on with it
-            if life.row is not None:
-                made.append(life.shift)
-                read += [s for path, _, s, _ in life.reads if path == life.path or flat]
-        return max(0, max(made, default=0) - min(read, default=max(made, default=0)))
+            steps = life.path[:1] if life.path and life.path[0].flat else life.path
+            loops = tuple(map(id, steps))
+            made.setdefault(loops, []).append(life.shift)
+            mine = [s for path, _, s, _ in life.reads if path == life.path or flat]
+            read.setdefault(loops, []).extend(mine)
+        return max([0, *(max(s) - min(read[k], default=max(s)) for k, s in made.items())])
 
     def _fifos(self) -> tuple[Fifo, ...]:
         """GM rings: the wanted slots inside loops and where work items overlap, else two; more where

@@ -307,11 +307,11 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     // A pipe finds a lane's half of a slot by the built-in lane number, which reads 0 on
     // both lanes under this runtime: the missing difference goes into the entry offset.
     const int64_t lane_shift = lane - static_cast<int64_t>(get_subblockid());
-    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 4096, 8288, 0);
+    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 4096, 4192, 0);
     qk_fifo.cons.entryOffset = static_cast<int>(lane_shift * 4096);
     P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 4096, 0, 0);
     p16_fifo.prod.entryOffset = static_cast<int>(lane_shift * 2048);
-    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 4096, 24800, 0);
+    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 4096, 20704, 0);
     o_fifo.cons.entryOffset = static_cast<int>(lane_shift * 4096);
 
     // UB
@@ -320,42 +320,41 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     TASSIGN(m[1], 32);
     UbColumn<float, 8, 1> l;
     TASSIGN(l, 64);
-    Ub<float, 8, 128> acc[2];
-    TASSIGN(acc[0], 96);
-    TASSIGN(acc[1], 4192);
+    Ub<float, 8, 128> acc;
+    TASSIGN(acc, 96);
     Ub<float, 8, 128> qk_v[2];
-    TASSIGN(qk_v[0], 8288);
-    TASSIGN(qk_v[1], 16480);
+    TASSIGN(qk_v[0], 4192);
+    TASSIGN(qk_v[1], 12384);
     UbColumn<float, 8, 1> m_new_row_max;
-    TASSIGN(m_new_row_max, 20576);
+    TASSIGN(m_new_row_max, 16480);
     UbColumn<float, 8, 1> alpha[2];
-    TASSIGN(alpha[0], 20608);
-    TASSIGN(alpha[1], 20640);
+    TASSIGN(alpha[0], 16512);
+    TASSIGN(alpha[1], 16544);
     UbColumn<float, 8, 1> l_new_row_sum;
-    TASSIGN(l_new_row_sum, 20672);
+    TASSIGN(l_new_row_sum, 16576);
     Ub<bfloat16_t, 8, 128> p16[2];
-    TASSIGN(p16[0], 20704);
-    TASSIGN(p16[1], 22752);
+    TASSIGN(p16[0], 16608);
+    TASSIGN(p16[1], 18656);
     Ub<float, 8, 128> o_v[2];
-    TASSIGN(o_v[0], 24800);
-    TASSIGN(o_v[1], 32992);
+    TASSIGN(o_v[0], 20704);
+    TASSIGN(o_v[1], 28896);
     Ub<float, 8, 128> y[2];
-    TASSIGN(y[0], 37088);
-    TASSIGN(y[1], 41184);
+    TASSIGN(y[0], 32992);
+    TASSIGN(y[1], 37088);
     Ub<float, 8, 128> scratch;
-    TASSIGN(scratch, 45280);
+    TASSIGN(scratch, 41184);
     Ub<float, 1, 8> m_row[2];
     TASSIGN(m_row[0], 0);
     TASSIGN(m_row[1], 32);
     Ub<float, 1, 8> l_row;
     TASSIGN(l_row, 64);
     Ub<float, 1, 8> m_new_row_max_row;
-    TASSIGN(m_new_row_max_row, 20576);
+    TASSIGN(m_new_row_max_row, 16480);
     Ub<float, 1, 8> alpha_row[2];
-    TASSIGN(alpha_row[0], 20608);
-    TASSIGN(alpha_row[1], 20640);
+    TASSIGN(alpha_row[0], 16512);
+    TASSIGN(alpha_row[1], 16544);
     Ub<float, 1, 8> l_new_row_sum_row;
-    TASSIGN(l_new_row_sum_row, 20672);
+    TASSIGN(l_new_row_sum_row, 16576);
 
     constexpr int QK_V_FREE = 0;
     constexpr int QK_V_FULL = 0;
@@ -383,7 +382,7 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
         const int64_t n = ceil_div(context, 128);
         TEXPANDS(m_row[0], -INF);  // m[0] = full -inf
         TEXPANDS(l_row, 0.0f);  // l = full 0.0
-        TEXPANDS(acc[w % 2], 0.0f);  // acc[w] = full 0.0
+        TEXPANDS(acc, 0.0f);  // acc = full 0.0
         for (int64_t t = 0; t < n + 1; ++t) {
             if (const int64_t i = t; i < n) {
                 const int64_t u = u_base + i;
@@ -440,17 +439,16 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             if (const int64_t i = t - 1; i >= 0) {
                 const int64_t u = u_base + i;
                 pipe_barrier(PIPE_V);
-                // acc[w] = mul acc[w], alpha[u]
-                TROWEXPANDMUL(acc[w % 2], acc[w % 2], alpha[u % 2]);
+                TROWEXPANDMUL(acc, acc, alpha[u % 2]);  // acc = mul acc, alpha[u]
                 // o_v[u] = pop o_fifo
                 wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
                 TPOP<OFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(o_fifo, o_v[u % 2]);
                 TFREE<OFifoPipe, TILE_UP_DOWN>(o_fifo);
                 set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
                 pipe_barrier(PIPE_V);
-                // acc[w] = add acc[w], o_v[u]
+                // acc = add acc, o_v[u]
                 wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
-                TADD(acc[w % 2], acc[w % 2], o_v[u % 2]);
+                TADD(acc, acc, o_v[u % 2]);
                 set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
             }
         }
@@ -458,9 +456,9 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
         pipe_barrier(PIPE_V);
         TMAXS(l_row, l_row, 1e-30f);  // l = maximum l, 1e-30
         pipe_barrier(PIPE_V);
-        // y[w] = div acc[w], l
+        // y[w] = div acc, l
         wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + w % 2));
-        TROWEXPANDDIV(y[w % 2], acc[w % 2], l);
+        TROWEXPANDDIV(y[w % 2], acc, l);
         set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + w % 2));
         // out[b, lane * 8:+8, :] = store y[w]
         wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + w % 2));
