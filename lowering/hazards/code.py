@@ -598,6 +598,12 @@ class Code(FlatLoops):
         for classes in product(*(range(v[3] + v[4]) for v in ins[4])):
             yield self.effect_of(ins, classes[0] if len(classes) == 1 else classes)
 
+    @cached_property
+    def split_rings(self) -> frozenset[int]:
+        """FIFOs whose push is two rows: what the signal tells depends on where the second one is."""
+        rows = [ins for side in self.code for ins in side if ins[0] == ROW]
+        return frozenset(ins[7] for ins in rows if ins[6] in (PUSH_DATA, RECORD))
+
     # after all rows
 
     def _group_loops(self) -> None:

@@ -9,7 +9,7 @@ more (``Seen.covers``).  The form forgets:
 * absolute row counts: a clock only ever answers "is this access complete?" for accesses that some
   byte, flag or exit rule still remembers;
 * what is settled: an access that every pipe which may touch the bytes knows to be complete, or will
-  be told of by what it waits for before it touches them (``lowering/hazards/guards.py``);
+  be told of by what it waits for before it touches them (``lowering/hazards/awaited.py``);
 * absolute loop counts: only the classes that indices can tell apart (``Counter``);
 * which slot of a ring is current: a ring whose indices are all ``u + constant`` is written down from
   the current slot on.  Rotating its slots is a symmetry of the program, because nothing else names
@@ -25,13 +25,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import lcm
 
+from lowering.hazards.awaited import Awaited, Waiting
 from lowering.hazards.code import Code
 from lowering.hazards.counters import UNKNOWN, Counter, Counters, decidable
 from lowering.hazards.course import ENDED
-from lowering.hazards.guards import Guarded, Guards
 from lowering.hazards.instructions import FLAT, ROW, Step
 from lowering.hazards.state import Clock, State
-from pto.ir import CORES, Bin, Const, Expr, Flag, Ref, Var
+from pto.ir import CORES, Bin, Const, Expr, Flag, Ref, Var, names_in
 from pto.ops import OPS
 
 
@@ -97,7 +97,7 @@ class NormalForm:
                 decidable(t.expr, 0, self.counters)
         self._members(rotated)
         self._locals(compiled, rotated)
-        self.guards = Guards(code)
+        self.awaited = Awaited(code)
         self.may_be_unwritten = self._read_first(compiled)
         self.benign = [
             [code.reads_first(q) and w == (q,) for q in range(len(code.pipes))]
@@ -111,35 +111,48 @@ class NormalForm:
 
     def _read_first(self, compiled: list[Step]) -> list[bool]:
         """For every atom: may it be read before it was written?  Not if each row that reads it
-        follows one of its own iteration, or of the item around it, that writes the same slot; nor
-        in a FIFO, where a pop waits for its push."""
+        follows one that writes the same slot, in its own iteration or in front of its loop; nor in
+        a FIFO, where a pop waits for its push, if the signal comes with the push."""
         code = self.code
         found = [bool(code.tests)] * len(code.atoms)
-        writes: dict[tuple[int, str, object], list[Step]] = {}
+        writes: dict[tuple[int, str, Expr], list[Step]] = {}
         for step in compiled:
             if isinstance(step.row.out, Ref):
-                key = step.core, step.row.out.name, step.row.out.index
-                writes.setdefault(key, []).append(step)
+                e = self._slot(step.row.out, step)
+                if all(n[:2] in ("i#", "u#") and int(n[2:]) in step.loops for n in names_in(e)):
+                    writes.setdefault((step.core, step.row.out.name, e), []).append(step)
         for step in compiled:
             refs = [a for a in step.row.args if isinstance(a, Ref)]
             for ref in refs[:-1] if OPS[step.row.op].scratch and len(refs) > 1 else refs:
-                before = writes.get((step.core, ref.name, ref.index), [])
+                before = writes.get((step.core, ref.name, self._slot(ref, step)), [])
                 if not any(self._precedes(w, step) for w in before):
                     for slot in range(code.buffers[ref.name].depth):
                         for a in code.slot_atoms[code.slots[ref.name, slot]]:
                             found[a] = True
+        for k in code.split_rings:
+            first = code.rings[k].first_atom
+            for a in range(first, first + code.rings[k].fifo.depth):
+                found[a] = True
         return found
 
+    def _slot(self, ref: Ref, step: Step) -> Expr:
+        """Which slot a row names, by the counters of the loops: equal texts may differ."""
+        return Const(0) if ref.index is None else self.code.index(ref.index, step)
+
     def _precedes(self, w: Step, r: Step) -> bool:
-        """``w`` runs before ``r`` in the same iteration, or in front of it in the same item."""
+        """``w`` always runs before ``r``: in the same iteration, or in front of the loop that ``r``
+        is in.  That loop is at shift 0 of the one around it."""
         if w is r or w.loops != r.loops[: len(w.loops)]:
             return False
-        if w.loops == r.loops and r.loops and r.loops[-1] in self.code.flats:
-            # a row in front of the inner loop and one behind it are at different positions
-            return w.number < r.number and w.row.shift >= r.row.shift
-        if w.row.shift != r.row.shift:
-            return w.row.shift > r.row.shift
-        return w.number < r.number
+        first, shift = w.number < r.number, w.row.shift
+        if not w.loops:
+            return first
+        if (
+            w.loops[-1] in self.code.flats
+        ):  # at the first position of the item, ``r`` there or later
+            return first and shift >= r.row.shift
+        other = r.row.shift if w.loops == r.loops else 0
+        return shift > other or (shift == other and first)
 
     # which rings may be rotated
 
@@ -432,11 +445,11 @@ class NormalForm:
     ) -> tuple[int, list[tuple[int, int, int]]]:
         """Positions never written, and (record, pipe, row) of what some pipe may still have to be
         ordered behind; a record is numbered by its position in the order given and its pipe."""
-        code, clocks, guards = self.code, s.clock, self.guards
+        code, clocks, awaited = self.code, s.clock, self.awaited
         width = len(s.count)
-        told = guards.told(s)
+        told = awaited.told(s)
 
-        def is_open(q: int, r: int, who: Guarded) -> bool:
+        def is_open(q: int, r: int, who: Waiting) -> bool:
             """Somebody may meet row ``r`` of pipe ``q`` without being told that it is complete."""
             for p, flags in who:
                 if clocks[p][q] < r:
@@ -455,17 +468,17 @@ class NormalForm:
                 if self.may_be_unwritten[a]:
                     unwritten |= 1 << k
                 continue
-            if a in guards.kept_apart:
+            if a in awaited.kept_apart:
                 continue
-            if is_open(q, s.written[a], guards.of_access[a]):
+            if is_open(q, s.written[a], awaited.of_access[a]):
                 live.append((2 * k * width + q, q, s.written[a]))
             for q, r in s.reader[a]:
-                if is_open(q, r, guards.of_write[a]) and not self.benign[a][q]:
+                if is_open(q, r, awaited.of_write[a]) and not self.benign[a][q]:
                     live.append(((2 * k + 1) * width + q, q, r))
         base = 2 * width * len(atoms)
         for k, f in enumerate(flags):
             q, r = code.flags[f].dst, s.last_wait[f]
-            if is_open(q, r, guards.of_set[f]):
+            if is_open(q, r, awaited.of_set[f]):
                 live.append((base + k, q, r))
         base += len(flags)
         for q, r in enumerate(s.gm):

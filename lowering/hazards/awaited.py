@@ -1,17 +1,17 @@
 """Accesses that no later row can meet unordered, because of what it waits for first.
 
-In: the compiled kernel.  Out: for a state, what each flag will tell whoever waits for it next, and
-who waits for which flags before it touches which bytes.
+In: the compiled kernel.  Out: which flags all rows of a pipe wait for before they touch certain bytes,
+and for a state, what each flag will tell whoever waits for it next.
 
-An access is *guarded* from a pipe if every row of that pipe that may meet it waits, itself, for a
-flag that will tell that the access is complete: whatever is decided from here on, such a row finds
-it ordered.  A flag that is set will tell what its set knew.  One that is not set will tell what its
-sender knows today at least, and all that the sender is told by what it waits for in every row that
-sets the flag.  So no state has to remember a guarded access (``lowering/hazards/normal_form.py``), which
-makes the first steps of a loop, when flags are set in advance, and its later ones alike.
+An access is *awaited* by a pipe if one flag will tell that it is complete, and every row of that pipe
+that may meet it waits for that flag itself: whatever is decided from here on, such a row finds it
+ordered.  (The next wait for the flag may be in another row: it is on the same pipe, which then
+knows.)  A flag that is set will tell what its set knew.  One that is clear will tell what its sender
+knows today at least, and all that the sender is told by what it waits for in every row that sets it.
+So no state has to remember an awaited access (``lowering/hazards/normal_form.py``), which makes the
+first steps of a loop, whose flags are set in advance, and its later ones alike.
 
-Invariant: this says what ``lowering/hazards/happens_before.py`` will find, not what is right: a row that does
-not wait for its flag is found there, a set that nobody waited for too.
+A wait or a set that is missing is found all the same: which flags are set is part of every form.
 """
 
 from __future__ import annotations
@@ -21,25 +21,23 @@ from math import prod
 
 from lowering.hazards.assumptions import OVERTAKING_SIGNALS, PASSING_WAITS
 from lowering.hazards.code import Code
-from lowering.hazards.instructions import PUSH_DATA, RECORD, ROW
+from lowering.hazards.instructions import ROW
 from lowering.hazards.state import Clock, State, join
 
 MOST_EFFECTS = 64
-"""A row with more of them is not looked into, and its pipe counts as unguarded."""
+"""A row with more of them is not looked into, and its pipe counts as one that waits for nothing."""
 
-SPLIT = (PUSH_DATA, RECORD)
-"""A push in two rows: what the signal tells depends on where the second one stands."""
-
-Guarded = list[tuple[int, tuple[int, ...]]]
+Waiting = list[tuple[int, tuple[int, ...]]]
 """(pipe, the flags that each of its rows in question waits for)."""
 
 
-class Guards:
+class Awaited:
     """The flags in front of accesses and of sets, and the FIFO slots that need none.
 
-    ``of_access``, ``of_write``: by atom, in front of all rows that touch or write it.  ``of_set``: by
-    flag, in front of all rows that set it, or use another name of it; ``before_set``: what all that
-    set it wait for.  ``kept_apart``: atoms of FIFO slots.
+    ``of_access``, ``of_write``: by atom, in front of all rows that touch or write it.
+    ``before_set``: by flag, what all rows that set it wait for; nothing if it has another name, which
+    is looked at before the waits of a row.  ``of_set``: the same, by pipe that must know of its last
+    wait.  ``kept_apart``: atoms of FIFO slots.
     """
 
     def __init__(self, code: Code) -> None:
@@ -60,8 +58,8 @@ class Guards:
                     write.setdefault((a, p), set(waits)).intersection_update(waits)
                 for f in raised:
                     sets.setdefault(f, set(waits)).intersection_update(waits)
-        self.of_access = [_guarded(a, who, access) for a, who in enumerate(code.accessors)]
-        self.of_write = [_guarded(a, who, write) for a, who in enumerate(code.writers)]
+        self.of_access = [_waiting(a, who, access) for a, who in enumerate(code.accessors)]
+        self.of_write = [_waiting(a, who, write) for a, who in enumerate(code.writers)]
         self.before_set = [
             () if code.siblings[f] or flag.src in varied else tuple(sorted(sets.get(f, ())))
             for f, flag in enumerate(code.flags)
@@ -76,15 +74,15 @@ class Guards:
 
         Pop n waits for the signal of push n, which tells its store.  Push n waits for a free signal
         once a period, so it has been told of pop ``depth`` places before it if the period divides
-        the depth, and by that pop of the push there.
+        the depth, and by that pop of the push there.  Not so where there are no free signals, where
+        they hold back S alone or overtake the data, or where a push signals in a row of its own.
         """
         code = self.code
         if code.assume & {OVERTAKING_SIGNALS, PASSING_WAITS}:
             return
-        apart = {ins[7] for side in code.code for ins in side if ins[0] == ROW and ins[6] in SPLIT}
         for k, ring in enumerate(code.rings):
             depth = ring.fifo.depth
-            if ring.fifo.credit and depth % ring.period == 0 and k not in apart:
+            if ring.fifo.credit and depth % ring.period == 0 and k not in code.split_rings:
                 yield from range(ring.first_atom, ring.first_atom + depth)
 
     def told(self, s: State) -> list[Clock]:
@@ -104,5 +102,5 @@ class Guards:
         return told
 
 
-def _guarded(atom: int, pipes: tuple[int, ...], waits: dict[tuple[int, int], set[int]]) -> Guarded:
+def _waiting(atom: int, pipes: tuple[int, ...], waits: dict[tuple[int, int], set[int]]) -> Waiting:
     return [(p, tuple(sorted(waits.get((atom, p), ())))) for p in pipes]

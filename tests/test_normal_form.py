@@ -1,6 +1,6 @@
-"""What a state may forget because later rows wait for it first: only if all of them do.
+"""What a state may forget: what later rows wait for first, and what is written before it is read.
 
-Every program here is right in the first iteration, because everything is drained in front of the
+Every program of the first part is right in the first iteration, because everything is drained in front of the
 loop, and goes wrong in the second, from a state that differs from the first one by a single access
 that somebody does not know to be complete.  To forget that access would hide the hazard.
 """
@@ -13,10 +13,12 @@ import pytest
 from small_programs import CUBE, ENDS, OPERANDS, loop, small
 
 from lowering.hazards import check, check_unrolled
+from lowering.hazards.awaited import Awaited
 from lowering.hazards.code import Code
-from lowering.hazards.guards import Guards
+from lowering.hazards.normal_form import NormalForm
 from lowering.target import A2A3
 from pto.ir import Kernel
+from pto.text import parse
 
 EVENTS = "event vector full MTE2 -> V id 0\nevent vector free V -> MTE2 id 0\n"
 LOAD = "vector 0 MTE2 a = load src[0:+8, :] | wait free | set full\n"
@@ -161,12 +163,129 @@ def test_the_signals_of_a_fifo_keep_its_slots_apart(ring: str, reading: str, apa
     k = small(PUSHES.replace(RING + " 0", ring if "flag 0" in ring else ring + " 0"), WHOLE)
     halves = replace(A2A3, ring_period={n: n if n < 3 else n // 2 for n in range(1, 16)})
     code = Code(k, halves, frozenset({reading} - {""}))
-    assert len(Guards(code).kept_apart) == apart
+    assert len(Awaited(code).kept_apart) == apart
 
 
-def test_a_flag_with_two_names_guards_nothing() -> None:
+def test_a_flag_with_two_names_is_awaited_by_nobody() -> None:
     declarations, body = RIGHT["the first set waits"]
     k = small(declarations + "event vector other MTE3 -> V id 0\n", body)
     told = [f.name for f in Code(k, A2A3).flags].index("f")
-    assert Guards(Code(k, A2A3)).before_set[told]
-    assert not Guards(Code(k, A2A3, frozenset({"source-flags"}))).before_set[told]
+    assert Awaited(Code(k, A2A3)).before_set[told]
+    assert not Awaited(Code(k, A2A3, frozenset({"source-flags"}))).before_set[told]
+
+
+# --------------------------------------------------------------- read before it is written
+
+LENGTHS = """
+kernel lengths on a2a3
+param src          in     f32[rows, 64]
+param length       in     i32[m]
+param other        in     i32[m]
+param n            scalar i32
+param k            scalar i32
+grid m
+buffer vector ub   b[2]  f32[8, 64]  nd  at 2048   by 2048
+buffer vector ub   c[1]  f32[8, 64]  nd  at 0      by 2048
+buffer vector ub   d[1]  f32[8, 64]  nd  at 32768  by 2048
+"""
+SOMETIMES = """for q in 0 .. max(n, 1):
+  vector 0 S x = read other[q]
+  for j in 0 .. x:
+    vector 0 V b[{slot}] = full 0.0
+    vector 0 V barrier
+  for l in 0 .. x:
+    vector 0 V d = full 0.0
+    vector 0 V barrier
+"""
+"""Writes a slot or not; the run that does is looked at first."""
+
+ITEMS = """for w, turn in 0 .. cdiv(m - block_idx, block_num) flat:
+  vector 0 S y = read length[w]
+{front}  for i, u in 0 .. y:
+    vector {shift} V {inside}
+    vector {shift} V barrier
+{behind}"""
+FILL = "  vector 0 V b[{slot}] = full 0.0\n  vector 0 V barrier\n"
+READ_B = "  vector 0 V c = copy b[u]\n  vector 0 V barrier\n"
+
+
+def items(shift: int, inside: str, front: str = "", behind: str = "") -> str:
+    return ITEMS.format(shift=shift, inside=inside, front=front, behind=behind)
+
+
+FIRST_USE: dict[str, tuple[int, str]] = {
+    "written behind the loop that reads it late": (
+        0,
+        "for i in 0 .. k:\n  vector -1 V c = copy b[0]\n  vector -1 V barrier\n"
+        "vector 0 V b[0] = full 0.0\n",
+    ),
+    "written behind the loop in a flat one": (
+        0,
+        items(-1, "c = copy b[0]", behind=FILL.format(slot=0)),
+    ),
+    "written at the first position only": (
+        1,
+        items(0, "c = copy b[u]", front=FILL.format(slot="u")),
+    ),
+    "written at the first position, read at the last": (
+        1,
+        items(0, "d = full 0.0", front=FILL.format(slot="u"), behind=READ_B),
+    ),
+}
+RUNS = [{"x": x, "k": k, "y": y, "n": 1, "max(n, 1)": 1} for x in (0, 1) for k in (0, 1) for y in (1, 2)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIRST_USE)
+def test_what_is_read_before_it_is_written_is_remembered(name: str) -> None:
+    slot, body = FIRST_USE[name]
+    k = parse(LENGTHS + SOMETIMES.format(slot=slot) + body)
+    plain = [check_unrolled(k, [run]) for run in RUNS]
+    assert [v.kind for p in plain for v in p.violations][:1] == ["uninitialised"]
+    assert any(p.ok for p in plain)
+    proof = check(k)
+    assert {v.kind for v in proof.violations} == {"uninitialised"}, proof.report()
+
+
+def test_what_is_written_before_in_the_same_item_need_not_be_remembered() -> None:
+    body = items(-1, "c = copy b[turn]", front=FILL.format(slot="turn"))
+    k = parse(LENGTHS + SOMETIMES.format(slot=1) + body)
+    assert check(k).ok
+    assert not any(NormalForm(Code(k, A2A3)).may_be_unwritten)
+
+
+@pytest.mark.parametrize(
+    ("push", "unwritten"), [(DATA.replace("_data", ""), 0), (DATA + RECORD, 2)]
+)
+def test_a_pop_waits_for_what_it_reads_if_the_push_signals_itself(
+    push: str, unwritten: int
+) -> None:
+    k = small(
+        PUSHES, OPERANDS + "vector 0 V sync | set v.free\n" + loop(MADE + push, POP, index="i")
+    )
+    assert sum(NormalForm(Code(k, A2A3)).may_be_unwritten) == unwritten
+
+
+NESTED = """for w, u in 0 .. cdiv(m - block_idx, block_num):
+  vector 0 S y = read length[w]
+  vector {fill} V b[u] = full 0.0
+  vector {fill} V barrier
+  for i in 0 .. y:
+    vector {read} V c = copy b[u]
+    vector {read} V barrier
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "unwritten"),
+    [
+        (NESTED.format(fill=0, read=-1), 0),
+        (NESTED.format(fill=0, read=1), 0),  # the whole loop stands at shift 0
+        (NESTED.format(fill=-1, read=-2), 2),
+        (items(-1, "c = copy b[turn]", FILL.format(slot="turn").replace("vector 0", "vector -1")), 0),
+        (items(0, "c = copy b[turn]", FILL.format(slot="turn").replace("vector 0", "vector -1")), 2),
+    ],
+)  # fmt: skip
+def test_a_row_in_front_of_a_loop_comes_first_if_its_shift_lets_it(
+    body: str, unwritten: int
+) -> None:
+    assert sum(NormalForm(Code(parse(LENGTHS + body), A2A3)).may_be_unwritten) == unwritten
