@@ -289,3 +289,40 @@ def test_a_row_in_front_of_a_loop_comes_first_if_its_shift_lets_it(
     body: str, unwritten: int
 ) -> None:
     assert sum(NormalForm(Code(parse(LENGTHS + body), A2A3)).may_be_unwritten) == unwritten
+
+
+TAIL = """
+kernel tail on a2a3
+param src     in  f32[rows, 16]
+param length  in  i32[m]
+grid m
+buffer vector ub  c[{depth}]  f32[8, 16]  nd  at 0  by 512
+event vector e V -> MTE2 id 0 2
+event vector y MTE2 -> V id 0 2
+event vector k V -> MTE2 id 1
+event vector j MTE2 -> V id 1
+vector 0 V sync | set e[0] e[1]
+for w, turn in 0 .. cdiv(m - block_idx, block_num) flat:
+  vector 0 S n = read length[w]
+  for i, u in 0 .. max(n, 1):
+    vector +2 MTE2 sync | wait e[u] | set y[u]
+    vector +2 V sync | wait y[u] | set e[u]
+    vector 0 V barrier
+  vector 0 MTE2 barrier
+  vector 0 MTE2 c[u] = load src[0:+8, :] | set j
+  vector 0 V sync | wait j | set k
+  vector 0 MTE2 sync | wait k
+  vector 0 V barrier
+  vector 0 V c[u] = full 0.0
+vector 0 MTE2 sync | wait e[0] e[1]
+"""
+
+
+@pytest.mark.parametrize(("depth", "right"), [(4, False), (5, True)])
+def test_a_ring_turns_on_when_its_first_stage_has_ended(depth: int, right: bool) -> None:
+    """MTE2 learns of V's last write through the first stage, three steps late: where that stage
+    has ended, never.  Which slot the later ones are at still tells two tails apart."""
+    k = parse(TAIL.format(depth=depth))
+    runs = [(a, b) for a in range(1, 6) for b in range(1, 6)]
+    assert all(check_unrolled(k, run).ok for run in runs) == right
+    assert check(k).ok == right, check(k).report()

@@ -76,7 +76,8 @@ class Walk:
         at = inner if inner >= 0 else outer
         for (k, _), way in zip(delays, ways, strict=True):
             state.wait[k] = max(state.wait[k] - 1, 0)
-            if way == ENDS:
+            if way == ENDS:  # all its steps are behind it: rings turn on from there
+                state.total[k][at] += max(state.step[k][at] + 1, 0)
                 state.step[k][at] = ENDED
             elif way == NEW and inner >= 0:
                 state.total[k][inner] += max(state.step[k][inner] + 1, 0)
