@@ -436,6 +436,8 @@ class _Scheduled(_Checker):
             self.define(row.core, row.out.name, row.loc)
 
     def operand(self, x: Operand | Output | None, row: Row) -> None:
+        if isinstance(x, Scalar) and OPS[row.op].kind != "scalar":
+            raise LegalityError(f"'{x.name}' is not a buffer", row.loc)
         if isinstance(x, Ref):
             if x.name not in self.buffers:
                 raise LegalityError(f"'{x.name}' is not a buffer", row.loc)

@@ -699,11 +699,11 @@ def test_work_items_of_a_constant_grid(
 
 
 def test_a_bound_by_a_value_read_is_no_bound() -> None:
-    """``3 - d`` elements are more than three where ``d`` is negative."""
+    """``3 - some`` elements are more than three where ``some`` is negative."""
     body = (
         "vector 0 V a = full 0.0 | set g\nvector 0 MTE3 sync | wait g\n"
         + loop(
-            "vector 0 S d = read lens[w]\n",
+            "vector 0 S some = read lens[w]\n",
             "vector 0 MTE3 out[w * 6 + lane * 3:+8<{}, :] = store a\n",
             trips="cdiv(1 - block_idx, block_num)", index="w",
         )
@@ -712,7 +712,7 @@ def test_a_bound_by_a_value_read_is_no_bound() -> None:
     event = "event vector g V -> MTE3 id 0\n"
     assert check(diverge(body.format("3"), event)).ok
     assert check(diverge(body.format("3 - w"), event)).ok
-    refuted(diverge(body.format("3 - d"), event), "tensor", "the two vector lanes")
+    refuted(diverge(body.format("3 - some"), event), "tensor", "the two vector lanes")
 
 
 @pytest.mark.parametrize("depth", [3, 4, 5, 6, 7, 9])
@@ -739,6 +739,7 @@ OTHER_CORE = DIVERGE.replace("  cube 0 S count = read lens[w]\n", "")
 @pytest.mark.parametrize(
     ("text", "body"),
     [
+        ("'zzz' is not a buffer", "vector 0 V zzz = full 0.0\n"),
         ("'zzz' is not a scalar known here on the vector core", loop(FILL_A, trips="zzz")),
         ("'count' is not a scalar known here on the cube core", OTHER_CORE),
         ("'g' is not a scalar known here on the cube core",
@@ -886,13 +887,14 @@ def test_a_core_that_lags_behind_still_meets_old_accesses() -> None:
 
 def test_a_quotient_and_a_remainder_need_one_divisor() -> None:
     body = (
-        "vector 0 S d = read mark[i]\n"
+        "vector 0 S by = read mark[i]\n"
         "vector 0 MTE3 big[block_idx, i // {0}, i % {0} * 16 + lane * 8:+8, :] = store p\n"
     )
-    for divisor, right in (("d", False), ("4", True)):
+    for divisor, right in (("by", False), ("4", True)):
         text = SHARED + P_TILE + P_FULL + loop(body.format(divisor), index="i")
         proof = check(parse(text + "vector 0 S drain MTE3\n"))
         assert proof.ok == right, proof.report()
+        assert right or {v.kind for v in proof.violations} == {"WAW"}, proof.report()
 
 
 def test_both_lanes_push_a_tile_each_their_half() -> None:

@@ -155,7 +155,7 @@ class Code(FlatLoops):
         defined once, on its core, before any use of it (``pto/legality.py``)."""
         rows = [n for n in block if isinstance(n, Row) and isinstance(n.out, Scalar)]
         for row in sorted(rows, key=lambda r: -r.shift):
-            if row.core in CORES:
+            if row.core in CORES and row.op in ("read", "let"):  # others are not legal
                 self._scalar_row(row, scalars[CORES.index(row.core)])
 
     def resolve(self, e: Expr, scalars: dict[str, Expr]) -> Expr:

@@ -330,7 +330,7 @@ class Exploration:
         self.states += 1
         if self.states > self.max_states:
             fewer = (
-                "; fewer steps in flight, or a loop that is not flat, needs fewer"
+                "; a smaller lookahead, or a loop that is not flat (--no-flat), needs fewer"
                 if self.code.flats
                 else ""
             )
