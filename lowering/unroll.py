@@ -23,8 +23,10 @@ RUNS = (
     (1,) * 12,
     (8, 1, 8, 1, 1, 8, 1, 1, 1, 8, 2, 8, 2, 1, 8, 1, 2, 8, 8),
 )
-"""Sequences of work items with which a flat loop meets every few boundaries in a row, and ends
-behind a short item as well as behind a long one."""
+"""Sequences of work items with which a flat loop meets every few boundaries in a row."""
+
+LONGEST = 8
+"""Steps in flight up to which every sequence of work items that fits in them is run."""
 
 Path = tuple[int, ...]
 Counters = dict[str, Number]
@@ -38,6 +40,33 @@ def issued(kernel: Kernel, core: str, lengths: Sequence[int] | None = None) -> I
     without it ``LENGTHS``, for the constant ones too.
     """
     yield from _Unrolled(core, lengths).block(kernel.body, (), {}, ())
+
+
+def launches(kernel: Kernel) -> Iterator[Sequence[int] | None]:
+    """Sequences of trip counts, one per work item, with which the rows of a core meet in every way.
+
+    A flat loop ends differently behind every sequence of short items that is in flight together, so
+    all of them are run; the last is one item that is long.  None: ``LENGTHS``, for constant trip
+    counts too.
+    """
+    shifts = [r.shift for r in all_rows(kernel.body)]
+    in_flight = 1 + max(shifts) - min(shifts)
+    if any(isinstance(n, Loop) and n.flat for n in kernel.body):
+        yield from RUNS
+        for total in range(1, min(in_flight, LONGEST) + 1):
+            yield from compositions(total)
+    else:
+        yield None
+    yield (4 * in_flight,)
+
+
+def compositions(total: int) -> Iterator[tuple[int, ...]]:
+    """3 --> (1, 1, 1), (1, 2), (2, 1), (3)"""
+    if total == 0:
+        yield ()
+    for first in range(1, total + 1):
+        for rest in compositions(total - first):
+            yield (first, *rest)
 
 
 class _Unrolled:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+import ml_dtypes
 import numpy as np
 import pytest
 from random_kernels import draw
@@ -17,9 +18,10 @@ from lowering.ascend import emit
 from lowering.cases import tolerances
 from lowering.hazards import check, check_unrolled
 from lowering.one_by_one import one_by_one
+from lowering.passes.moments import Moment
 from lowering.schedule import Options, options_for, schedule, stages
 from lowering.simulate import Setup, simulate
-from lowering.unroll import issued
+from lowering.unroll import compositions, issued
 from pto.ir import Kernel, Loop
 from pto.kernels import SHIPPED
 from pto.legality import LegalityError, verify_scheduled
@@ -199,6 +201,79 @@ def test_a_fifo_beside_the_loop_does_not_hold_up_the_next_item(latency: int) -> 
     k = schedule(SHIPPED["gemm"].trace()).kernel
     t = simulate(k, [1, 2, 3, 4] * 16, Setup("", latency))
     assert t.makespan <= 1.1 * t.bound
+
+
+@pto.kernel(
+    grid="n",
+    x="f32[n, 32, 32]",
+    w="bf16[pages, 32, 32]",
+    lens="i32[n]",
+    out="f32[n, 32, 32]",
+    static={"early": "behind", "late": "front"},
+)
+def early_and_late(
+    x: pto.Tensor, w: pto.Tensor, lens: pto.Tensor, out: pto.Tensor, *, early: str, late: str
+) -> None:
+    """``a`` is read in the first stage in the loop, behind it, or both, and in the last stage in
+    front or in the loop.  Which reader comes first or last depends on the trip count."""
+    item = pto.program_id(0)
+    a = pto.load(x[item, :, :])
+    start = pto.exp(a * 0.5) if late == "front" else pto.zeros((32, 32))
+
+    def body(i: pto.Scalar, total: pto.Tile) -> pto.Tile:
+        scaled = total * (a if late == "inside" else 0.5)
+        left = pto.full((32, 32), 0.25) if early == "behind" else a
+        return scaled + left.astype("bf16") @ pto.load(w[i, :, :])
+
+    total = pto.fori_loop(0, lens[item], body, start)
+    pto.store(out[item, :, :], total + pto.maximum(a, 0.0) if early != "inside" else total)
+
+
+@pytest.mark.parametrize(
+    ("early", "late"),
+    [("behind", "front"), ("inside", "front"), ("both", "front"), ("both", "inside")],
+)
+@pytest.mark.parametrize("lookahead", [1, 3])
+def test_no_order_is_taken_for_sure_that_depends_on_the_trip_count(
+    early: str, late: str, lookahead: int
+) -> None:
+    """One event each way around all readers, and nothing is overwritten before the last one."""
+    traced = early_and_late.trace(early=early, late=late)
+    k = schedule(traced, options_for(lookahead=lookahead)).kernel
+    assert [e.name for e in k.events if e.name.startswith("a.")] == ["a.full", "a.free"]
+    arrays = {
+        "x": np.random.default_rng(0).uniform(-1, 1, (5, 32, 32)).astype(np.float32),
+        "w": np.random.default_rng(1).uniform(-1, 1, (6, 32, 32)).astype(ml_dtypes.bfloat16),
+        "lens": np.array([2, 0, 1, 6, 1], np.int32),
+    }
+    want = sequential.run(traced, inputs.bind(traced, arrays))["out"]
+    got = scheduled.run(k, inputs.bind(k, arrays), block_num=2)["out"]
+    assert got.tobytes() == want.tobytes()
+
+
+def test_what_is_sure_for_all_trip_counts() -> None:
+    def at(step: int, place: int, last: bool) -> Moment:
+        return Moment(step, (place,), last, flat=True)
+
+    front, behind = at(1, 0, False), at(0, 9, True)
+    assert not front.surely_before(behind) and not behind.surely_before(front)
+    assert front.surely_before(at(1, 9, True)) and behind.surely_before(front, 1)
+    assert at(2, 0, True).surely_before(at(0, 0, False), 2)
+    assert not at(2, 0, True).surely_before(at(0, 0, False), 1)
+    assert not at(0, 0, False).surely_before(at(5, 0, False), -1)
+
+
+def test_every_end_of_a_flat_loop_is_run_when_barriers_are_placed() -> None:
+    """This kernel needs one that no item but a last one of two iterations shows."""
+    schedule(draw(580)[0].trace())
+    assert list(compositions(3)) == [(1, 1, 1), (1, 2), (2, 1), (3,)]
+
+
+def test_rings_are_deep_enough_for_long_items() -> None:
+    """What blocks only where an item is longer than the stages in flight; 10 slots, not 16."""
+    far = options_for(lookahead=5, prefetch=2, moves="late", fifo_depth=2)
+    depths = [f.depth for f in schedule(draw(48)[0].trace(), far).kernel.fifos]
+    assert max(depths) == 10
 
 
 @pytest.mark.sweep

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from lowering.passes.accumulate import ZERO
 from lowering.passes.mentions import fresh, names_taken
+from lowering.passes.moments import Moment
 from lowering.passes.rings import deep_enough
 from lowering.target import Target
 from pto.errors import CapacityError
@@ -118,6 +119,7 @@ class _Placer:
         self.scratch: dict[TileType, Group] = {}
         self.notes: list[str] = []
         self.totals: dict[int, str] = {}
+        self.ticks: dict[int, int] = {}
 
     def run(self) -> Kernel:
         self._survey()
@@ -144,6 +146,7 @@ class _Placer:
             if isinstance(node, Row) and isinstance(node.out, Define):
                 self.lives[node.out.name] = Life(node, path, tick, node.shift)
             elif isinstance(node, Loop):
+                self.ticks[id(node)] = tick
                 for c in node.carry:
                     self.lives[c.name] = Life(None, (*path, node), tick, 0)
                     self.lives[c.last] = Life(None, path, tick + len(node.body) + 1, 0)
@@ -180,16 +183,29 @@ class _Placer:
                 copies.append(Row("copy", out, (r,), "vector", "V", made.shift, loc=loop.loc))
         return replace(loop, body=(*visit(loop.body), *copies), result=tuple(results))
 
-    def born(self, name: str) -> tuple[int, int]:
-        """When a value is made, as its own iteration sees it: earlier stages first."""
+    def born(self, name: str) -> Moment:
+        """When a value is made, as its own iteration sees it."""
         life = self.lives[name]
-        return -life.shift, life.made
+        return self._moment(life.path, life, life.shift, life.made)
 
-    def dies(self, name: str) -> tuple[int, int]:
-        """When a value is read last, as its own iteration sees it."""
+    def ends(self, name: str) -> list[Moment]:
+        """When a value is read, as its own iteration sees it; in a loop inside, the last time."""
         life = self.lives[name]
-        ends = [(-s if path == life.path else 0, t) for path, t, s, _ in life.reads]
-        return max(ends, default=self.born(name))
+        reads = [self._moment(path, life, shift, tick) for path, tick, shift, _ in life.reads]
+        return reads or [self.born(name)]
+
+    def dead(self, name: str, when: Moment) -> bool:
+        """All reads of a value are surely not behind ``when``."""
+        return all(end.surely_before(when) for end in self.ends(name))
+
+    def _moment(self, path: tuple[Loop, ...], life: Life, shift: int, tick: int) -> Moment:
+        """A row at ``tick`` in ``path`` as an iteration of the innermost loop around ``life`` sees
+        it."""
+        home = life.path[-1] if life.path else None
+        if home is None or not home.flat:
+            return Moment(-shift if path == life.path else 0, (tick,))
+        inside = home.body[home.inner]
+        return Moment(-shift, (tick,), tick > self.ticks[id(inside)], True)
 
     # groups
 
@@ -261,7 +277,7 @@ class _Placer:
             group, source = self.groups[a.name], self.lives[a.name]
             if group.type != row.out.type or group.space != "ub" or group.rotates is not None:
                 continue
-            if source.path != life.path or self.dies(a.name) != self.born(name):
+            if source.path != life.path or not self.dead(a.name, self.born(name)):
                 continue
             if self._fits(group, name, a.name):
                 return group
@@ -275,7 +291,8 @@ class _Placer:
         """
         life = self.lives[name]
         here = [m for m in group.members if m != dying and self.lives[m].path == life.path]
-        if any(self.born(m) < self.dies(name) and self.dies(m) > self.born(name) for m in here):
+        born = self.born(name)
+        if not all(self.dead(m, born) or self.dead(name, self.born(m)) for m in here):
             return False
         members = [*here, dying]
         if all(self.lives[m].row is not None or self.lives[m].path != life.path for m in members):
@@ -283,10 +300,11 @@ class _Placer:
         reads = [(shift, row.pipe) for _, _, shift, row in life.reads]
         if any(read != (life.shift, "V") for read in reads):
             return False
-        later = [
-            m for m in here if self.lives[m].row is not None and self.born(m) > self.born(name)
-        ]
-        return all(self.born(m) >= self.dies(name) for m in later)
+        return all(
+            self.born(m).surely_before(born) or self.dead(name, self.born(m))
+            for m in here
+            if self.lives[m].row is not None
+        )
 
     def _space(self, row: Row) -> tuple[str, str]:
         assert isinstance(row.out, Define)

@@ -10,11 +10,11 @@ can be too short although fewer tiles than slots are in flight.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lowering.target import Target
-from lowering.unroll import issued
+from lowering.unroll import issued, launches
 from pto.errors import ScheduleError
 from pto.ir import CORES, Kernel, Queue
 
@@ -63,23 +63,30 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int], target: Target) -> di
                 "another fifo_depth, or a smaller lookahead",
             )
     depths = dict(wanted)
+    runs = list(launches(kernel))
     while True:
-        blocked = first_blocked(kernel, depths, target)
-        if blocked is None:
+        found = (full_rings(kernel, depths, target, lengths) for lengths in runs)
+        full = next(filter(None, found), [])
+        if not full:
             return depths
-        depths[blocked] *= 2
-        if depths[blocked] not in target.ring_period:
+        name = min(full, key=depths.__getitem__)
+        most = max(target.ring_period)
+        if depths[name] == most:
             raise ScheduleError(
-                f"the cores wait for each other at '{blocked}' with any number of slots",
+                f"the cores wait for each other at '{name}', which has {most} slots, the most there are",
                 None,
-                "let the two cores exchange tiles in the same order",
+                "a smaller lookahead; or let the two cores exchange tiles in the same order",
             )
+        deeper = [n for n in sorted(target.ring_period) if n > depths[name]]
+        depths[name] = next((n for n in deeper if n >= 2 * depths[name]), deeper[0])
 
 
-def first_blocked(kernel: Kernel, depths: Mapping[str, int], target: Target) -> str | None:
-    """The FIFO whose full ring stops everything, or None if both cores reach the end."""
+def full_rings(
+    kernel: Kernel, depths: Mapping[str, int], target: Target, lengths: Sequence[int] | None
+) -> list[str]:
+    """The FIFOs whose full rings stop everything, none if both cores reach the end."""
     rings = {name: Ring(n, target.ring_period[n]) for name, n in depths.items()}
-    cores = [actions(kernel, core) for core in CORES]
+    cores = [actions(kernel, core, lengths) for core in CORES]
     waiting: list[Action | None] = [next(c, None) for c in cores]
     moved = True
     while moved:
@@ -98,16 +105,16 @@ def first_blocked(kernel: Kernel, depths: Mapping[str, int], target: Target) -> 
     ]
     if any(waiting) and not full:
         raise ScheduleError("the cores wait for tiles that nobody pushes")
-    return full[0] if full else None
+    return full
 
 
 def attempt(ring: Ring, kind: str) -> bool:
     return ring.try_push() if kind == "push" else ring.try_pop()
 
 
-def actions(kernel: Kernel, core: str) -> Iterator[Action]:
+def actions(kernel: Kernel, core: str, lengths: Sequence[int] | None) -> Iterator[Action]:
     """Pushes and pops of one core in the order it issues them."""
-    for _, row, _ in issued(kernel, core):
+    for _, row, _ in issued(kernel, core, lengths):
         if isinstance(row.out, Queue):
             yield "push", row.out.name
         elif row.op == "pop" and isinstance(row.args[0], Queue):

@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from lowering.passes.moments import Moment
 from lowering.target import Target
-from lowering.unroll import RUNS, Counters, Path, issued
+from lowering.unroll import Counters, Path, issued, launches
 from pto.ir import (
     CORES,
     Block,
@@ -43,21 +44,22 @@ from pto.ops import OPS
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One row's use of a buffer, or all uses that an inner loop makes of it on one pipe."""
+    """One row's use of a buffer, or all uses that an inner loop, or an item with it, makes of it on
+    one pipe."""
 
     path: Path
     pipe: str
     writes: bool
-    shift: int
-    is_loop: bool
     index: Expr | None
-    last: int = 0
-    """Of a loop: the shift of its last stage."""
+    begin: Moment
+    end: Moment
+    loop: Path | None
+    """The loop whose uses they are, or the one beside the row in a flat loop."""
 
     @property
-    def order(self) -> tuple[int, Path]:
-        """Position within its own iteration: a larger shift runs in an earlier step."""
-        return -self.shift, self.path
+    def is_loop(self) -> bool:
+        """Not a row, but all that a loop does; its flags stand on rows around the loop."""
+        return self.path == self.loop
 
 
 @dataclass(slots=True)
@@ -162,40 +164,71 @@ def ordered(events: list[Event]) -> list[Event]:
     )
 
 
-def home_accesses(block: Block, name: str, path: Path, flat: bool = False) -> list[Access]:
-    """Accesses to a buffer, seen from the innermost block that contains them all."""
+def home_accesses(block: Block, name: str, path: Path, inner: int | None = None) -> list[Access]:
+    """Accesses to a buffer, seen from the innermost block that contains them all; in the order of an
+    iteration of one position.  ``inner``: of a flat loop, where the loop in it stands."""
     holders = [k for k, n in enumerate(block) if any(_touches(r, name) for r in all_rows((n,)))]
     if len(holders) == 1 and isinstance(block[holders[0]], Loop):
         loop = block[holders[0]]
         assert isinstance(loop, Loop)
-        return home_accesses(loop.body, name, (*path, holders[0]), loop.flat)
-    found = [a for k in holders for a in _accesses(block[k], name, (*path, k), flat)]
-    return sorted(found, key=lambda a: a.order)
+        inside = loop.inner if loop.flat else None
+        return home_accesses(loop.body, name, (*path, holders[0]), inside)
+    found = [a for k in holders for a in _accesses(block[k], name, (*path, k), inner)]
+    return sorted(found, key=lambda a: a.begin.of_one)
 
 
 def _touches(row: Row, name: str) -> bool:
     return any(isinstance(x, Ref) and x.name == name for x in (*row.args, row.out))
 
 
-def _accesses(node: Node, name: str, path: Path, flat: bool) -> Iterator[Access]:
-    """Of a loop one access per pipe; in a flat loop at the stage of its rows."""
+def _accesses(node: Node, name: str, path: Path, inner: int | None) -> Iterator[Access]:
+    """Of a loop one access per pipe; in a flat loop at the stages of its rows."""
     rows = [r for r in all_rows((node,)) if _touches(r, name)]
+    flat = inner is not None
     if isinstance(node, Row):
-        yield from (_access(r, name, path) for r in rows)
+        beside = None if inner is None else (*path[:-1], inner)
+        when = Moment(-node.shift, path, flat and path[-1] > (inner or 0), flat)
+        for r in rows:
+            yield Access(path, r.pipe, _writes(r, name), _index(r, name), when, when, beside)
         return
     for pipe in dict.fromkeys(r.pipe for r in rows):
         mine = [r for r in rows if r.pipe == pipe]
-        writes = any(_access(r, name, path).writes for r in mine)
-        index = next(_access(r, name, path).index for r in rows)
-        shifts = [r.shift if flat else 0 for r in mine]
-        yield Access(path, pipe, writes, max(shifts), True, index, min(shifts))
+        writes = any(_writes(r, name) for r in mine)
+        steps = [-r.shift if flat else 0 for r in mine]
+        begin, end = Moment(min(steps), path, False, flat), Moment(max(steps), path, flat, flat)
+        yield Access(path, pipe, writes, _index(rows[0], name), begin, end, path)
 
 
-def _access(row: Row, name: str, path: Path) -> Access:
+def _writes(row: Row, name: str) -> bool:
     scratch = OPS[row.op].scratch and isinstance(row.args[-1], Ref) and row.args[-1].name == name
-    written = isinstance(row.out, Ref) and row.out.name == name
-    refs = [x for x in (row.out, *row.args) if isinstance(x, Ref) and x.name == name]
-    return Access(path, row.pipe, written or scratch, row.shift, False, refs[0].index)
+    return scratch or (isinstance(row.out, Ref) and row.out.name == name)
+
+
+def _index(row: Row, name: str) -> Expr | None:
+    return next(x.index for x in (row.out, *row.args) if isinstance(x, Ref) and x.name == name)
+
+
+def together(accesses: list[Access]) -> Access:
+    """Accesses of one pipe beside and in the loop of an item, as one."""
+    a = accesses[0]
+    assert a.loop is not None
+    begin = Moment(min(x.begin.step for x in accesses), a.loop, False, True)
+    end = Moment(max(x.end.step for x in accesses), a.loop, True, True)
+    return Access(a.loop, a.pipe, any(x.writes for x in accesses), a.index, begin, end, a.loop)
+
+
+def first_of(accesses: list[Access]) -> Access:
+    """The access that surely begins first, or all of them together."""
+    first = min(accesses, key=lambda a: a.begin.of_one)
+    sure = all(first.begin.surely_before(a.begin) for a in accesses)
+    return first if sure else together(accesses)
+
+
+def last_of(accesses: list[Access]) -> Access:
+    """The access that surely ends last, or all of them together."""
+    last = max(accesses, key=lambda a: a.end.of_one)
+    sure = all(a.end.surely_before(last.end) for a in accesses)
+    return last if sure else together(accesses)
 
 
 def all_handovers(kernel: Kernel) -> Iterator[Handover]:
@@ -210,25 +243,33 @@ def all_handovers(kernel: Kernel) -> Iterator[Handover]:
         for k, then in enumerate(accesses):
             for first in _latest_conflicts(accesses[:k], then):
                 if not _covered(full, first, then):
-                    full.append(Handover(buffer, "full", first, then, 0))
+                    waits = _earliest_conflict(first, accesses[k:], then.pipe)
+                    full.append(Handover(buffer, "full", first, waits, 0))
         free: list[Handover] = []
         for then in accesses:
             for first in _latest_conflicts(accesses, then):
                 pipes = (first.pipe, then.pipe)
                 same = any(
-                    (h.first.pipe, h.then.pipe) == pipes and h.first.order >= first.order
+                    (h.first.pipe, h.then.pipe) == pipes and first.end.surely_before(h.first.end)
                     for h in full
                 )
                 if not same and not _covered(free, first, then):
-                    free.append(Handover(buffer, "free", first, then, buffer.depth))
+                    waits = _earliest_conflict(first, accesses, then.pipe)
+                    free.append(Handover(buffer, "free", first, waits, buffer.depth))
         yield from full
         yield from free
 
 
 def _latest_conflicts(accesses: list[Access], then: Access) -> Iterator[Access]:
     """Per other pipe, the last access that must not overlap ``then``."""
-    found = {a.pipe: a for a in accesses if _conflict(a, then)}
-    yield from found.values()
+    found = [a for a in accesses if _conflict(a, then)]
+    for pipe in dict.fromkeys(a.pipe for a in found):
+        yield last_of([a for a in found if a.pipe == pipe])
+
+
+def _earliest_conflict(first: Access, accesses: list[Access], pipe: str) -> Access:
+    """The first access of ``pipe`` that must not overlap ``first``."""
+    return first_of([a for a in accesses if a.pipe == pipe and _conflict(first, a)])
 
 
 def without_implied(
@@ -259,25 +300,23 @@ def siblings(h: Handover, handovers: list[Handover]) -> list[Handover]:
 def chained(h: Handover, others: list[Handover]) -> Chain:
     """The chain of ``others`` from the end of ``h.first`` to the start of ``h.then``, or ().
 
-    A moment is (step, path): iteration ``j`` of an access with shift s is in step ``j - s``.
     Iterations beyond that of ``h.then`` may not exist and do not count.
     """
-    goal = (h.distance - h.then.shift, h.then.path)
-    reached: list[tuple[str, int, Path, Chain]] = [(h.first.pipe, -h.first.shift, h.first.path, ())]
+    reached: list[tuple[str, int, Moment, Chain]] = [(h.first.pipe, 0, h.first.end, ())]
     seen = set()
-    for pipe, step, path, chain in reached:
+    for pipe, j, moment, chain in reached:
         for o in others:
-            if o.first.pipe != pipe:
+            ahead = range(-j, h.distance - o.distance - j + 1)
+            sure = (d for d in ahead if moment.surely_before(o.first.end, d))
+            distance = next(sure, None) if o.first.pipe == pipe else None
+            if distance is None:
                 continue
-            j = max(0, step + o.first.shift + (o.first.path < path))
-            if j + o.distance > h.distance:
-                continue
-            moment = (j + o.distance - o.then.shift, o.then.path)
-            if o.then.pipe == h.then.pipe and moment <= goal:
+            then, k = o.then.begin, j + distance + o.distance
+            if o.then.pipe == h.then.pipe and then.surely_before(h.then.begin, h.distance - k):
                 return (*chain, o)
-            if (o.then.pipe, moment) not in seen:
-                seen.add((o.then.pipe, moment))
-                reached.append((o.then.pipe, *moment, (*chain, o)))
+            if (o.then.pipe, k, then) not in seen:
+                seen.add((o.then.pipe, k, then))
+                reached.append((o.then.pipe, k, then, (*chain, o)))
     return ()
 
 
@@ -289,8 +328,8 @@ def _covered(found: list[Handover], first: Access, then: Access) -> bool:
     return any(
         h.first.pipe == first.pipe
         and h.then.pipe == then.pipe
-        and h.first.order >= first.order
-        and h.then.order <= then.order
+        and first.end.surely_before(h.first.end)
+        and h.then.begin.surely_before(then.begin)
         for h in found
     )
 
@@ -300,14 +339,14 @@ def attach(edits: Edits, flag: Flag, access: Access, core: str, kind: str) -> No
     if not access.is_loop:
         (edits.waits if kind == "wait" else edits.sets).setdefault(access.path, []).append(flag)
         return
-    shift = access.shift if kind == "wait" else access.last
+    shift = -access.begin.step if kind == "wait" else -access.end.step
     row = Row("sync", None, (), core, access.pipe, shift, **{kind: (flag,)})  # type: ignore[arg-type]
     (edits.before if kind == "wait" else edits.behind).setdefault(access.path, []).append(row)
 
 
 def barrier(edits: Edits, access: Access, core: str) -> None:
     """All pipes of the core stop before ``access``: the order of last resort."""
-    row = Row("barrier", None, (), core, "ALL", access.shift)
+    row = Row("barrier", None, (), core, "ALL", -access.begin.step)
     edits.before.setdefault(access.path, []).append(row)
 
 
@@ -370,9 +409,8 @@ def needed_barriers(kernel: Kernel, core: str, pipe: str, reads_own_writes: bool
     ``reads_own_writes``: only a read depends on a write, not a second write.
     """
     depths = {b.name: b.depth for b in kernel.buffers}
-    flat = any(isinstance(n, Loop) and n.flat for n in kernel.body)
     marked: set[Path] = set()
-    for lengths in RUNS if flat else (None,):
+    for lengths in launches(kernel):
         issues = [
             x for x in issued(kernel, core, lengths) if x[1].pipe == pipe and x[1].op != "sync"
         ]
