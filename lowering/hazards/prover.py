@@ -27,6 +27,7 @@ whether a slot holds the *intended* iteration (the executors check that).
 from __future__ import annotations
 
 import gc
+import random
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -65,10 +66,12 @@ def check(
     target: Target = A2A3,
     max_states: int = MAX_STATES,
     assume: Iterable[str] = (),
+    order: random.Random | None = None,
 ) -> Proof:
     """Decides ``kernel`` for every trip count, sequence of work items, branch and interleaving.
 
     ``assume``: other readings of the machine, by name (``lowering/hazards/assumptions.py``).
+    ``order``: explores in a random order; the verdict must be the same, the states need not.
 
     Raises:
         InputError: for a reading that does not exist.
@@ -77,7 +80,7 @@ def check(
         code = _compiled(kernel, target, readings(assume))
         if code.faults:
             return faulty(code)
-        return Exploration(code, max_states).proof()
+        return Exploration(code, max_states, order).proof()
     except Refused as reason:
         return Proof(False, refused=str(reason), message=f"{kernel.name}: refused: {reason}")
 
@@ -264,8 +267,8 @@ def _sequences(limit: int, items: int) -> list[tuple[int, ...]]:
 class Exploration:
     """Follows every decision from every normal form until no new one appears."""
 
-    def __init__(self, code: Code, max_states: int) -> None:
-        self.code, self.max_states = code, max_states
+    def __init__(self, code: Code, max_states: int, order: random.Random | None = None) -> None:
+        self.code, self.max_states, self.order = code, max_states, order
         self.form = NormalForm(code)
         self.longest = 0
 
@@ -304,8 +307,12 @@ class Exploration:
         if need is not None:
             open_states.append((start, need, ()))
         while open_states:
+            if self.order is not None:
+                open_states.rotate(self.order.randrange(len(open_states)))
             state, need, path = open_states.pop()
             options = self._options(state, need)
+            if self.order is not None:
+                options = tuple(self.order.sample(options, len(options)))
             for k, choice in enumerate(options):
                 child = state.fork() if k + 1 < len(options) else state
                 decide(self.code, child, need, choice)

@@ -1,0 +1,111 @@
+"""Random programs of few rows whose hazards depend on how stages, slots and short items meet.
+
+Two pipes write the slots of a few rings.  What orders them is drawn apart from what they write: a
+hand-over through a ring of events that is steps ahead of everything else, hand-overs there and back
+within one step, barriers.  So most of what is decided is which steps lie between two accesses: in a
+flat loop, in two of them one behind the other, or in a loop inside another one.
+"""
+
+from __future__ import annotations
+
+import random
+
+from pto.ir import Kernel
+from pto.text import parse
+
+MOST_IDS = 8
+
+HEAD = """kernel stages on a2a3
+param src in f32[rows, 16]
+param length in i32[m]
+grid m
+"""
+
+
+class Stages:
+    """``depth``: slots of the rings; ``ahead``: the stage of the hand-over that runs ahead;
+    ``pipes``: those that write, one or both."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.depth, self.ahead = rng.randint(2, 5), rng.randint(1, 5)
+        self.pipes = rng.choice([("MTE2",), ("V",), ("MTE2", "V"), ("MTE2", "V")])
+        self.events: list[str] = []
+        self.ids = 0
+        self.name = "c"
+
+    def event(self, ids: int) -> str:
+        """A pair of events, x from MTE2 to V and y back; '' if there are no ids left."""
+        if self.ids + ids > MOST_IDS:
+            return ""
+        numbers = " ".join(str(self.ids + k) for k in range(ids))
+        n = len(self.events)
+        self.ids += ids
+        self.events += [f"event vector x{n} MTE2 -> V id {numbers}"]
+        self.events += [f"event vector y{n} V -> MTE2 id {numbers}"]
+        return str(n)
+
+    def shift(self) -> int:
+        near = self.rng.random() < 0.7
+        return self.rng.choice([0, 0, -1, -2]) if near else self.rng.randint(-4, self.ahead)
+
+    def slot(self) -> str:
+        counter = self.rng.choice(["u", "u", "u", "turn"])
+        return f"{counter} + {self.rng.randrange(self.depth)}"
+
+    def rows(self, most: int, inside: bool) -> list[str]:
+        """Accesses, barriers and hand-overs there and back."""
+        out: list[str] = []
+        for _ in range(self.rng.randint(0, most)):
+            pipe, s = self.rng.choice(self.pipes), self.shift()
+            kind = self.rng.choice(["access", "access", "barrier", "join"])
+            if kind == "barrier":
+                out.append(f"{s:+d} {pipe} barrier")
+            elif kind == "access":
+                what = "load src[0:+8, :]" if pipe == "MTE2" else "full 0.0"
+                out.append(f"{s:+d} {pipe} {self.name}[{self.slot()}] = {what}")
+            elif len(self.pipes) > 1 and not inside:
+                n = self.event(1)
+                if n:
+                    first = f"{s:+d} MTE2 sync | set x{n}", f"{s:+d} V sync | wait x{n} | set y{n}"
+                    out += [*first, f"{s:+d} MTE2 sync | wait y{n}"]
+        return out
+
+    def loop(self) -> list[str]:
+        """A flat loop, or a loop in a loop."""
+        ready = [f"{self.ahead:+d} {pipe} barrier" for pipe in self.pipes]
+        primes, drains = [], []
+        n = self.event(2) if len(self.pipes) > 1 else ""
+        if n:
+            ready.append(f"{self.ahead:+d} MTE2 sync | wait y{n}[u] | set x{n}[u]")
+            ready.append(f"{self.ahead:+d} V sync | wait x{n}[u] | set y{n}[u]")
+            primes = [f"vector 0 V sync | set y{n}[0] y{n}[1]"]
+            drains = [f"vector 0 MTE2 sync | wait y{n}[0] y{n}[1]"]
+        inside = self.rows(2, inside=True)
+        if self.rng.random() < 0.5:
+            ready.append(f"0 {self.rng.choice(self.pipes)} barrier")
+        flat = self.rng.random() < 0.8
+        front, last = (self.rows(2, inside=False), self.rows(4, inside=False)) if flat else ([], [])
+        lines = [
+            "for w, turn in 0 .. cdiv(m - block_idx, block_num)" + " flat" * flat + ":",
+            "  vector 0 S n = read length[w]",
+            *(f"  vector {row}" for row in front),
+            f"  for i, u in 0 .. {self.rng.choice(['max(n, 1)', 'max(n, 1)', 'n', '2'])}:",
+            *(f"    vector {row}" for row in [*ready, *inside]),
+            *(f"  vector {row}" for row in last),
+        ]
+        return [*primes, *lines, *drains]
+
+
+def draw(seed: int) -> Kernel:
+    """The same program for the same seed."""
+    rng = random.Random(seed)
+    s = Stages(rng)
+    body = s.loop()
+    if rng.random() < 0.3:
+        body += ["vector 0 ALL barrier"] * rng.randint(0, 1)
+        body += s.loop()
+    text = "\n".join(
+        [f"buffer vector ub c[{s.depth}] f32[8, 16] nd at 0 by 512", *s.events, "", *body]
+    )
+    return parse(HEAD + text.replace("+0 ", "0 ") + "\n", "stages.ptoir")
