@@ -60,9 +60,12 @@ class Builder:
 
 
 def draw(
-    source: int | random.Random,
+    source: int | random.Random, outside: bool = False
 ) -> tuple[pto.Kernel, Callable[[np.random.Generator], dict[str, Any]]]:
-    """(kernel, inputs): the same kernel for the same seed."""
+    """(kernel, inputs): the same kernel for the same seed.
+
+    ``outside``: products and loads in front of the loops and behind them, too.
+    """
     plan = random.Random(source) if isinstance(source, int) else source
     rows, cols = plan.choice([16, 32, 64]), plan.choice([32, 64])
     dtype = plan.choice(["bf16", "f16"])
@@ -72,6 +75,7 @@ def draw(
     loops = plan.choice([1, 1, 2])
     accumulate = plan.random() < 0.3
     body_seed = plan.randrange(1 << 30)
+    front, behind = (plan.randint(0, 2), plan.randint(0, 2)) if outside else (0, 0)
 
     @pto.kernel(
         grid="items",
@@ -90,8 +94,19 @@ def draw(
         here = pto.ds(item * rows, rows, valid=x.shape[0] - item * rows)
         b = Builder(rng, rows, cols)
         b.full.append(pto.load(x[here, :]))
+
+        def beside(count: int) -> None:
+            for _ in range(count):
+                if rng.random() < 0.3:
+                    b.full.append(pto.load(x[here, :]) * 0.5)
+                else:
+                    page = pto.load(pages[rng.randint(0, 6), :, :])
+                    b.full.append(b.product(page.T if rng.random() < 0.5 else page, dtype))
+                b.vector_step()
+
         for _ in range(before):
             b.vector_step()
+        beside(front)
         for number in range(loops):
             start = tuple(b.pick() * 1.0 for _ in range(carries))
 
@@ -115,6 +130,7 @@ def draw(
 
             if rows == cols:
                 b.full.append(pto.fori_loop(0, 2, add, pto.zeros((rows, cols))) * 0.1)
+        beside(behind)
         for _ in range(after):
             b.vector_step()
         total = b.full[-1]

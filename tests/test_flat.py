@@ -22,7 +22,7 @@ from lowering.passes.moments import Moment
 from lowering.schedule import Options, options_for, schedule, stages
 from lowering.simulate import Setup, simulate
 from lowering.unroll import compositions, issued
-from pto.ir import Kernel, Loop
+from pto.ir import Kernel, Loop, Row
 from pto.kernels import SHIPPED
 from pto.legality import LegalityError, verify_scheduled
 from pto.text import parse, print_kernel
@@ -241,6 +241,50 @@ def test_no_order_is_taken_for_sure_that_depends_on_the_trip_count(
     traced = early_and_late.trace(early=early, late=late)
     k = schedule(traced, options_for(lookahead=lookahead)).kernel
     assert [e.name for e in k.events if e.name.startswith("a.")] == ["a.full", "a.free"]
+    assert same_bits(traced, k)
+
+
+@pto.kernel(
+    grid="n",
+    x="f32[n, 32, 32]",
+    w="bf16[pages, 32, 32]",
+    lens="i32[n]",
+    out="f32[n, 32, 32]",
+    static={"where": "behind"},
+)
+def product_beside(
+    x: pto.Tensor, w: pto.Tensor, lens: pto.Tensor, out: pto.Tensor, *, where: str
+) -> None:
+    """A tile goes to the cube and back in front of the loop or behind it, where the rows of the cube
+    are written before those of the vector core that feed them."""
+    item = pto.program_id(0)
+    page, tile = pto.load(w[0, :, :]), pto.load(x[item, :, :])
+    if where == "front":
+        tile = tile.astype("bf16") @ page * 0.1
+
+    def body(i: pto.Scalar, total: pto.Tile) -> pto.Tile:
+        return total * 0.5 + tile.astype("bf16") @ pto.load(w[i, :, :])
+
+    total = pto.fori_loop(0, lens[item], body, pto.zeros((32, 32)))
+    if where == "behind":
+        total = total.astype("bf16") @ page * 0.1
+    pto.store(out[item, :, :], total)
+
+
+@pytest.mark.parametrize(("where", "stage"), [("front", 0), ("behind", -1)])
+@pytest.mark.parametrize("lookahead", [1, 3])
+def test_a_product_beside_the_loop(where: str, stage: int, lookahead: int) -> None:
+    """All its rows are in the stage of what it needs, or of what needs it."""
+    traced = product_beside.trace(where=where)
+    k = schedule(traced, options_for(lookahead=lookahead)).kernel
+    flat = next(n for n in k.body if isinstance(n, Loop) and n.flat)
+    crossings = [r for r in flat.body if isinstance(r, Row) and r.op in ("push", "pop")]
+    assert [r.shift for r in crossings] == [stage * lookahead] * 4
+    assert same_bits(traced, k)
+
+
+def same_bits(traced: Kernel, k: Kernel) -> bool:
+    """The scheduled program gives the bits of the traced one; parameters as ``product_beside``."""
     arrays = {
         "x": np.random.default_rng(0).uniform(-1, 1, (5, 32, 32)).astype(np.float32),
         "w": np.random.default_rng(1).uniform(-1, 1, (6, 32, 32)).astype(ml_dtypes.bfloat16),
@@ -248,7 +292,7 @@ def test_no_order_is_taken_for_sure_that_depends_on_the_trip_count(
     }
     want = sequential.run(traced, inputs.bind(traced, arrays))["out"]
     got = scheduled.run(k, inputs.bind(k, arrays), block_num=2)["out"]
-    assert got.tobytes() == want.tobytes()
+    return got.tobytes() == want.tobytes()
 
 
 def test_what_is_sure_for_all_trip_counts() -> None:

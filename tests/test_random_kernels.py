@@ -44,10 +44,12 @@ def any_options(rng: random.Random) -> Options:
     )
 
 
-def run_one(source: int | random.Random, plans: tuple[Options, ...], seeds: range) -> bool:
+def run_one(
+    source: int | random.Random, plans: tuple[Options, ...], seeds: range, outside: bool = False
+) -> bool:
     """False if the kernel needs more than the target has, or its proof more states than there may
     be; both must be said."""
-    kernel, make = draw(source)
+    kernel, make = draw(source, outside)
     arrays = make(np.random.default_rng(0))
     arrays["pages"] = arrays["pages"].astype(NARROW[str(kernel.statics["dtype"])])
     traced = kernel.trace()
@@ -73,21 +75,24 @@ def run_one(source: int | random.Random, plans: tuple[Options, ...], seeds: rang
 
 
 @settings(max_examples=50, derandomize=True, deadline=None, database=None)
-@given(st.randoms(use_true_random=False), st.sampled_from(PLANS), st.integers(0, 100))
-def test_random_kernels(rng: random.Random, plan: Options, seed: int) -> None:
-    run_one(rng, (plan,), range(seed, seed + 3))
+@given(
+    st.randoms(use_true_random=False), st.sampled_from(PLANS), st.integers(0, 100), st.booleans()
+)
+def test_random_kernels(rng: random.Random, plan: Options, seed: int, outside: bool) -> None:
+    run_one(rng, (plan,), range(seed, seed + 3), outside)
 
 
 @settings(max_examples=30, derandomize=True, deadline=None, database=None)
-@given(st.integers(0, 1 << 20), st.randoms(use_true_random=False))
-def test_random_options(seed: int, rng: random.Random) -> None:
-    run_one(seed, (any_options(rng),), range(1))
+@given(st.integers(0, 1 << 20), st.randoms(use_true_random=False), st.booleans())
+def test_random_options(seed: int, rng: random.Random, outside: bool) -> None:
+    run_one(seed, (any_options(rng),), range(1), outside)
 
 
 @pytest.mark.sweep
+@pytest.mark.parametrize("outside", [False, True])
 @pytest.mark.parametrize("first", range(0, 600, 50))
-def test_many_random_kernels(first: int) -> None:
-    done = sum(run_one(seed, PLANS, range(3)) for seed in range(first, first + 50))
+def test_many_random_kernels(first: int, outside: bool) -> None:
+    done = sum(run_one(seed, PLANS, range(3), outside) for seed in range(first, first + 50))
     assert done >= 40
 
 
@@ -97,5 +102,5 @@ def test_many_random_options(first: int) -> None:
     done = 0
     for seed in range(first, first + 50):
         rng = random.Random(seed)
-        done += sum(run_one(seed, (any_options(rng),), range(2)) for _ in range(3))
-    assert done >= 120
+        done += sum(run_one(seed, (any_options(rng),), range(2), bool(k % 2)) for k in range(4))
+    assert done >= 160

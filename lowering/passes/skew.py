@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from graphlib import TopologicalSorter
 
 from lowering.passes.mentions import fresh, names_taken, rewrite_exprs, scalars_of, tile_uses
 from pto.ir import (
@@ -142,15 +143,13 @@ def flattened(loop: Loop, taken: set[str]) -> Loop:
         assert isinstance(row, Row)
         for name in reads_of(row):
             readers[name] = max(readers.get(name, row.shift), row.shift)
-    front: list[Row] = []
-    for row in reversed(loop.body[: loop.inner]):
-        assert isinstance(row, Row)
-        if OPS[row.op].kind != "scalar":
-            row = replace(row, shift=readers.get(result_of(row) or "", 0))
+    front = [n for n in loop.body[: loop.inner] if isinstance(n, Row)]
+    for k in reversed(producers_first(front)):
+        if OPS[front[k].op].kind != "scalar":
+            row = front[k] = replace(front[k], shift=readers.get(result_of(front[k]) or "", 0))
             for name in reads_of(row):
                 readers[name] = max(readers.get(name, row.shift), row.shift)
-        front.append(row)
-    return replace(loop, body=(*reversed(front), inner, *behind), flat=True)
+    return replace(loop, body=(*front, inner, *behind), flat=True)
 
 
 def _runs(inner: Loop, loop: Loop, sizes: dict[str, Number]) -> bool:
@@ -170,11 +169,11 @@ def _behind(block: Block, inner: Loop, made: dict[str | None, int], taken: set[s
     """The rows behind the inner loop with their shifts, in front of them the copies of carries."""
     stage = {c.last: made[r.name] for c, r in zip(inner.carry, inner.result, strict=True)}
     shifts: dict[str, int] = dict(stage)
-    rows: list[Row] = []
+    rows = [n for n in block if isinstance(n, Row)]
     copies: list[Row] = []
     copied: dict[str, str] = {}
-    for row in block:
-        assert isinstance(row, Row)
+    for k in producers_first(rows):
+        row = rows[k]
         shift = min((shifts[n] for n in reads_of(row) if n in shifts), default=0)
         args = []
         for a in row.args:
@@ -186,9 +185,16 @@ def _behind(block: Block, inner: Loop, made: dict[str | None, int], taken: set[s
                     copies.append(Row("copy", out, (a,), "vector", "V", stage[a.name], loc=row.loc))
                 a = replace(a, name=copied[a.name])
             args.append(a)
-        rows.append(replace(row, shift=shift, args=tuple(args)))
+        rows[k] = replace(row, shift=shift, args=tuple(args))
         shifts[result_of(row) or ""] = shift
     return [*copies, *rows]
+
+
+def producers_first(rows: list[Row]) -> list[int]:
+    """Positions of ``rows`` of both cores, those that make a value before those that take it."""
+    made = {result_of(r): k for k, r in enumerate(rows)}
+    takes = {k: [made[n] for n in reads_of(r) if n in made] for k, r in enumerate(rows)}
+    return list(TopologicalSorter(takes).static_order())
 
 
 # -------------------------------------------------------------------------------------- phases
