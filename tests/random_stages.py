@@ -1,6 +1,6 @@
 """Random programs of few rows whose hazards depend on how stages, slots and short items meet.
 
-Two pipes write the slots of a few rings.  What orders them is drawn apart from what they write: a
+Two pipes write the slots of a ring, or one stores to the slots of a tensor.  What orders them is drawn apart from what they write: a
 hand-over through a ring of events that is steps ahead of everything else, hand-overs there and back
 within one step, barriers.  So most of what is decided is which steps lie between two accesses: in a
 flat loop, in two of them one behind the other, or in a loop inside another one.
@@ -17,6 +17,7 @@ MOST_IDS = 8
 
 HEAD = """kernel stages on a2a3
 param src in f32[rows, 16]
+param out out f32[rows, 80]
 param length in i32[m]
 grid m
 """
@@ -29,10 +30,9 @@ class Stages:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.depth, self.ahead = rng.randint(2, 5), rng.randint(1, 5)
-        self.pipes = rng.choice([("MTE2",), ("V",), ("MTE2", "V"), ("MTE2", "V")])
+        self.pipes = rng.choice([("MTE2",), ("V",), ("MTE3",), *[("MTE2", "V")] * 3])
         self.events: list[str] = []
         self.ids = 0
-        self.name = "c"
 
     def event(self, ids: int) -> str:
         """A pair of events, x from MTE2 to V and y back; '' if there are no ids left."""
@@ -53,6 +53,14 @@ class Stages:
         counter = self.rng.choice(["u", "u", "u", "turn"])
         return f"{counter} + {self.rng.randrange(self.depth)}"
 
+    def access(self, pipe: str) -> str:
+        """A write of ``pipe``."""
+        slot = self.slot()
+        if pipe == "MTE3":
+            column = f"({slot}) % {self.depth} * 16"
+            return f"out[block_idx * 16 + lane * 8:+8, {column}:+16] = store z"
+        return f"c[{slot}] = " + ("load src[0:+8, :]" if pipe == "MTE2" else "full 0.0")
+
     def rows(self, most: int, inside: bool) -> list[str]:
         """Accesses, barriers and hand-overs there and back."""
         out: list[str] = []
@@ -62,8 +70,7 @@ class Stages:
             if kind == "barrier":
                 out.append(f"{s:+d} {pipe} barrier")
             elif kind == "access":
-                what = "load src[0:+8, :]" if pipe == "MTE2" else "full 0.0"
-                out.append(f"{s:+d} {pipe} {self.name}[{self.slot()}] = {what}")
+                out.append(f"{s:+d} {pipe} {self.access(pipe)}")
             elif len(self.pipes) > 1 and not inside:
                 n = self.event(1)
                 if n:
@@ -105,7 +112,11 @@ def draw(seed: int) -> Kernel:
     if rng.random() < 0.3:
         body += ["vector 0 ALL barrier"] * rng.randint(0, 1)
         body += s.loop()
-    text = "\n".join(
-        [f"buffer vector ub c[{s.depth}] f32[8, 16] nd at 0 by 512", *s.events, "", *body]
-    )
+    if "MTE3" in s.pipes:
+        body = ["vector 0 V z = full 0.0", "vector 0 ALL barrier", *body, "vector 0 S drain MTE3"]
+    buffers = [
+        f"buffer vector ub c[{s.depth}] f32[8, 16] nd at 0 by 512",
+        "buffer vector ub z[1] f32[8, 16] nd at 4096 by 512",
+    ]
+    text = "\n".join([*buffers, *s.events, "", *body])
     return parse(HEAD + text.replace("+0 ", "0 ") + "\n", "stages.ptoir")
