@@ -75,7 +75,7 @@ def draw(
     loops = plan.choice([1, 1, 2])
     accumulate = plan.random() < 0.3
     body_seed = plan.randrange(1 << 30)
-    front, behind = (plan.randint(0, 2), plan.randint(0, 2)) if outside else (0, 0)
+    front, behind = (plan.randint(0, 1), plan.randint(0, 1)) if outside else (0, 0)
 
     @pto.kernel(
         grid="items",
