@@ -15,7 +15,7 @@ from lowering import inputs, scheduled, sequential
 from lowering.equivalence import same_values
 from lowering.hazards import check, check_unrolled
 from lowering.hazards.proof import HazardError
-from lowering.schedule import NAMED, PASSES, options_for, schedule, stages
+from lowering.schedule import NAMED, PASSES, Options, options_for, schedule, stages
 from pto import Scalar, Tensor, Tile
 from pto.ir import Const, Kernel, Ref, Row, all_rows, binary, map_rows
 from pto.kernels import SHIPPED
@@ -149,9 +149,27 @@ def _without(r: Row, event: str) -> Row:
     return replace(r, wait=wait, set=set_)
 
 
-def test_slots_that_do_not_fit_are_told() -> None:
-    notes = schedule(SHIPPED["paged_attention"].trace()).kernel.notes
-    assert any(note.startswith("l0b: single slots") for note in notes)
+@pytest.mark.parametrize(
+    ("q_tile", "few"),
+    [(16, "k_b v_b"), (80, "o_v k_b v_b o"), (128, "qk_v p16 o_v p16_a k_b v_b qk o y")],
+)
+def test_slots_that_do_not_fit_are_told(q_tile: int, few: str) -> None:
+    """A tile that fits is scheduled, with as many of the wanted slots as there is memory for."""
+    kernel = schedule(SHIPPED["paged_attention"].trace(q_tile=q_tile, heads=q_tile)).kernel
+    told = [n.split(":")[0] for n in kernel.notes if ": 1 slot " in n]
+    assert told == few.split()
+    assert all(b.depth == 1 for b in kernel.buffers if b.name in told)
+    single = Options(local_depth=1, l0_depth=1)
+    least = schedule(SHIPPED["paged_attention"].trace(q_tile=q_tile, heads=q_tile), single).kernel
+    assert {b.name for b in least.buffers if b.depth == 1} >= set(told)
+
+
+def test_as_many_slots_as_fit() -> None:
+    notes = schedule(SHIPPED["gemm"].trace(), Options(local_depth=4)).kernel.notes
+    assert (
+        "total_v: 3 slots from one work item to the next, ub would need 231424 of 188416 bytes with 4"
+        in notes
+    )
 
 
 def test_too_much_memory_lists_the_live_tiles() -> None:

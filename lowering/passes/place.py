@@ -338,25 +338,29 @@ class _Placer:
                 yield g
 
     def _depths(self) -> None:
-        """As many slots as iterations alive at once; double buffers where pipes hand over."""
+        """As many slots as iterations alive at once; more where pipes hand over, while they fit."""
         for group in self.unique():
             if group.rotates is not None:
                 continue
-            need = 1 + self._span(group)
-            group.depth = need
-            if self._is_inner(group.loop) and group.space in ("l1", "ub") and group.touched - {"V"}:
-                group.depth = max(need, self.depths.local)
+            group.depth = 1 + self._span(group)
             pops = [self.lives[m].row for m in group.members]
             fifo = next((r for r in pops if r is not None and r.op == "pop"), None)
             if fifo is not None and isinstance(fifo.args[0], Queue):
                 group.popped = self.kernel.fifo(fifo.args[0].name).slot_bytes
-        for space in ("l0a", "l0b", "l0c"):
-            inner = [g for g in self.unique() if g.space == space and self._is_inner(g.loop)]
-            self._deepen(inner, self.depths.l0, space, "inside loops")
+        for space, wanted in (
+            *(("l1", self.depths.local), ("ub", self.depths.local)),
+            *((space, self.depths.l0) for space in LAYOUT_OF_SPACE),
+        ):
+            inner = [g for g in self._in(space) if self._is_inner(g.loop) and g.rotates is None]
+            handed = [g for g in inner if space not in ("l1", "ub") or g.touched - {"V"}]
+            self._deepen(handed, wanted, space, "inside loops")
         for space in ("l1", "l0c", "ub"):
-            outer = [g for g in self.unique() if g.space == space and self._is_outer(g)]
+            outer = [g for g in self._in(space) if self._is_outer(g)]
             wanted = self.depths.l0 if space == "l0c" else self.depths.local
             self._deepen(outer, wanted, space, "from one work item to the next")
+
+    def _in(self, space: str) -> list[Group]:
+        return [g for g in self.unique() if g.space == space]
 
     def _is_inner(self, loop: Loop | None) -> bool:
         return loop is not None and loop not in self.kernel.body
@@ -371,20 +375,25 @@ class _Placer:
         )
 
     def _deepen(self, groups: list[Group], depth: int, space: str, where: str) -> None:
-        """Give all ``groups`` ``depth`` slots if that fits in ``space``, else say that it does not."""
-        changed = [g for g in groups if g.depth < depth]
-        others = [g for g in self.unique() if g.space == space and g not in changed]
-        size = sum(self._stride(g) * g.depth for g in others)
-        size += sum(self._stride(g) * depth for g in changed)
-        size += sum(t.size_bytes for t in self._scratch_types()) if space == "ub" else 0
-        if size > self.target.capacity_bytes[space]:
-            capacity = self.target.capacity_bytes[space]
-            self.notes.append(
-                f"{space}: single slots {where}, {depth} would take {size} of {capacity} bytes"
-            )
-            return
-        for g in changed:
-            g.depth = depth
+        """Give each of ``groups`` up to ``depth`` slots while that fits in ``space``; say where it
+        does not."""
+        capacity = self.target.capacity_bytes[space]
+        for g in groups:
+            need = g.depth
+            g.depth = max(need, depth)
+            wanted = self._size(space)
+            while g.depth > need and self._size(space) > capacity:
+                g.depth -= 1
+            if g.depth < depth:
+                slots = "1 slot" if g.depth == 1 else f"{g.depth} slots"
+                self.notes.append(
+                    f"{g.name}: {slots} {where}, {space} would need {wanted} of {capacity} bytes with {depth}"
+                )
+
+    def _size(self, space: str) -> int:
+        """Bytes of all slots and of the scratch tiles."""
+        scratch = sum(t.size_bytes for t in self._scratch_types()) if space == "ub" else 0
+        return scratch + sum(map(self._bytes, self._in(space)))
 
     def _span(self, group: Group) -> int:
         """Steps of one loop from the first write of a slot to its last read."""
@@ -422,10 +431,18 @@ class _Placer:
 
     # addresses
 
-    def _stride(self, g: Group) -> int:
+    def _slot(self, g: Group) -> int:
+        """Bytes of the tile, aligned."""
         align = self.target.align_bytes[g.space]
-        size = -(-g.type.size_bytes // align) * align
-        return max(size, g.popped)
+        return -(-g.type.size_bytes // align) * align
+
+    def _stride(self, g: Group) -> int:
+        """Bytes from one slot to the next: popped ones lie FIFO slots apart (CPP.md, TPOP)."""
+        return max(self._slot(g), g.popped)
+
+    def _bytes(self, g: Group) -> int:
+        """Bytes of all slots; the last one needs only its tile."""
+        return self._stride(g) * (g.depth - 1) + self._slot(g)
 
     def _addresses(self) -> tuple[Buffer, ...]:
         for t in self._scratch_types():
@@ -435,11 +452,7 @@ class _Placer:
         used: dict[str, int] = {}
         for g in sorted(self.unique(), key=lambda g: order[g.space]):
             at, stride = used.get(g.space, 0), self._stride(g)
-            last = (
-                -(-g.type.size_bytes // self.target.align_bytes[g.space])
-                * self.target.align_bytes[g.space]
-            )
-            used[g.space] = at + stride * (g.depth - 1) + last
+            used[g.space] = at + self._bytes(g)
             buffers.append(Buffer(g.core, g.space, g.name, g.depth, g.type, g.layout, at, stride))
         for space, size in used.items():
             if size > self.target.capacity_bytes[space]:

@@ -1,6 +1,7 @@
 // paged_attention, emitted by Tilewright from paged_attention.ptoir; do not edit.
 // lookahead 3, prefetch 1
-// l0b: single slots inside loops, 2 would take 131072 of 65536 bytes
+// k_b: 1 slot inside loops, l0b would need 98304 of 65536 bytes with 2
+// v_b: 1 slot inside loops, l0b would need 98304 of 65536 bytes with 2
 // p16_a M -> MTE1 needs no event: implied by v_b.free
 // v_b MTE1 -> M needs no event: implied by p16_a.full
 #include <cstdint>
