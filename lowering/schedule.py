@@ -8,7 +8,7 @@ them all.  The result computes what was traced (``lowering/equivalence.py``) in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from lowering.passes.place import Depths, place
 from lowering.passes.skew import Pipelining, skew
 from lowering.passes.sync import sync
 from lowering.target import A2A3, Target
-from pto.errors import ScheduleError
+from pto.errors import CapacityError, ScheduleError
 from pto.ir import Kernel
 from pto.legality import verify
 
@@ -43,6 +43,7 @@ class Options:
     ``local_depth``, ``l0_depth``, ``fifo_depth``: ring slots in L1 and UB, in L0, in GM.
     ``flat``: a work item starts while the one before it ends.
     ``origin``: the tuned result that they come from, for the notes of the schedule.
+    ``exact``: no smaller lookahead where these do not fit.
     """
 
     lookahead: int = 3
@@ -55,6 +56,7 @@ class Options:
     fifo_depth: int = 0
     flat: bool = True
     origin: str = field(default="", compare=False)
+    exact: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
         if self.lookahead < 0 or self.prefetch < 0:
@@ -148,11 +150,15 @@ def options_for(
     if options.origin and given:
         changed = " ".join(f"{k}={v}" for k, v in given.items())
         given["origin"] = f"{options.origin}; given: {changed}"
-    return replace(options, **given)  # type: ignore[arg-type]
+    exact = name != "best" or "lookahead" in given or "flat" in given
+    return replace(options, exact=exact, **given)  # type: ignore[arg-type]
 
 
 def schedule(kernel: Kernel, options: Options | str = "best", target: Target = A2A3) -> Schedule:
     """The proven schedule of a traced kernel.
+
+    ``best`` looks less far ahead where it would not fit, or where its proof would need too many
+    states; the notes of the schedule say so.
 
     Raises:
         PtoError: when the kernel does not fit the target.
@@ -160,13 +166,40 @@ def schedule(kernel: Kernel, options: Options | str = "best", target: Target = A
         AssertionError: when a pass has lost a value; a bug of ours, not of the kernel.
     """
     chosen = options_for(options, kernel, None, target) if isinstance(options, str) else options
-    made = dict(stages(kernel, chosen, target))
+    notes: list[str] = []
+    *wider, last = [chosen] if chosen.exact else less_ahead(chosen)
+    for wide in wider:
+        try:
+            return exactly(kernel, wide, target, notes)
+        except CapacityError as error:
+            reason = error.message.partition(";")[0]
+        except HazardError as error:
+            if not error.proof.refused:
+                raise
+            reason = error.proof.refused.partition(";")[0]
+        notes.append(f"not lookahead {wide.lookahead}{'' if wide.flat else ', not flat'}: {reason}")
+    return exactly(kernel, last, target, notes)
+
+
+def less_ahead(options: Options) -> list[Options]:
+    """``options``, then what needs less memory and fewer states of the proof: less lookahead, down to
+    one step, and then the same without overlap of work items."""
+    steps = range(options.lookahead, min(options.lookahead, 1) - 1, -1)
+    ways = (True, False) if options.flat else (False,)
+    return [replace(options, lookahead=n, flat=flat) for flat in ways for n in steps]
+
+
+def exactly(
+    kernel: Kernel, options: Options, target: Target = A2A3, notes: Sequence[str] = ()
+) -> Schedule:
+    """``schedule`` with these options and no others; ``notes`` go in front of those of the passes."""
+    made = dict(stages(kernel, options, target))
     done = made["sync"]
     same_values(made["persist"], done)
-    described = f"lookahead {chosen.lookahead}, prefetch {chosen.prefetch}"
-    origin = (chosen.origin,) if chosen.origin else ()
-    done = replace(done, notes=(described, *origin, *done.notes))
+    described = f"lookahead {options.lookahead}, prefetch {options.prefetch}"
+    origin = (options.origin,) if options.origin else ()
+    done = replace(done, notes=(described, *origin, *notes, *done.notes))
     proof = check(done, target)
     if not proof.ok:
         raise HazardError(proof)
-    return Schedule(done, chosen, proof)
+    return Schedule(done, options, proof)

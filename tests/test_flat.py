@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import ml_dtypes
 import numpy as np
@@ -17,6 +18,7 @@ from lowering import inputs, native, scheduled, sequential
 from lowering.ascend import emit
 from lowering.cases import tolerances
 from lowering.hazards import check, check_unrolled
+from lowering.hazards.proof import HazardError
 from lowering.one_by_one import one_by_one
 from lowering.passes.moments import Moment
 from lowering.schedule import Options, options_for, schedule, stages
@@ -281,6 +283,53 @@ def test_a_product_beside_the_loop(where: str, stage: int, lookahead: int) -> No
     crossings = [r for r in flat.body if isinstance(r, Row) and r.op in ("push", "pop")]
     assert [r.shift for r in crossings] == [stage * lookahead] * 4
     assert same_bits(traced, k)
+
+
+@pto.kernel(
+    grid="n",
+    x="f32[n, 3, 64, 128]",
+    w="bf16[pages, 128, 128]",
+    lens="i32[n]",
+    out="f32[n, 64, 128]",
+)
+def much_alive(x: pto.Tensor, w: pto.Tensor, lens: pto.Tensor, out: pto.Tensor) -> None:
+    """Three tiles of an item are read in its first and in its last stage, so that every step of
+    lookahead costs three slots."""
+    item = pto.program_id(0)
+    a, b, c = (pto.load(x[item, k, :, :]) for k in range(3))
+
+    def body(i: pto.Scalar, total: pto.Tile) -> pto.Tile:
+        left = (a + b + c).astype("bf16")
+        return total * 0.5 + left @ pto.load(w[i, :, :])
+
+    total = pto.fori_loop(0, lens[item], body, pto.zeros((64, 128)))
+    pto.store(out[item, :, :], (total * a + b) * c)
+
+
+def test_best_looks_less_far_ahead_where_it_does_not_fit() -> None:
+    k = schedule(much_alive.trace())
+    told = [n for n in k.kernel.notes if n.startswith("not lookahead")]
+    assert told == [
+        "not lookahead 3: ub needs 253952 bytes and has 188416",
+        "not lookahead 2: ub needs 204800 bytes and has 188416",
+    ]
+    assert k.options == Options(lookahead=1)
+    with pytest.raises(pto.CapacityError, match="ub needs 253952 bytes"):
+        schedule(much_alive.trace(), options_for(lookahead=3))
+
+
+def test_best_looks_less_far_ahead_where_the_proof_would_take_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lowering.schedule.check", partial(check, max_states=60))
+    k = schedule(early_and_late.trace())
+    assert k.kernel.notes[:3] == (
+        "lookahead 1, prefetch 1",
+        "not lookahead 3: not closed after 60 states",
+        "not lookahead 2: not closed after 60 states",
+    )
+    with pytest.raises(HazardError, match="not closed after 60 states"):
+        schedule(early_and_late.trace(), Options(lookahead=3))
 
 
 def same_bits(traced: Kernel, k: Kernel) -> bool:

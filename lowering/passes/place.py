@@ -466,7 +466,7 @@ class _Placer:
         return CapacityError(
             f"{space} needs {size} bytes and has {self.target.capacity_bytes[space]}; live tiles: {live}",
             group.loc,
-            "use smaller tiles, or fewer slots",
+            "use smaller tiles, fewer slots, or less lookahead",
         )
 
     def _scratch_types(self) -> list[TileType]:

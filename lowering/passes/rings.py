@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from lowering.target import Target
 from lowering.unroll import issued, launches
-from pto.errors import ScheduleError
+from pto.errors import CapacityError, ScheduleError
 from pto.ir import CORES, Kernel, Queue
 
 Action = tuple[str, str]
@@ -52,7 +52,8 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int], target: Target) -> di
     """The wanted depths, doubled where a core would block forever.
 
     Raises:
-        ScheduleError: if no ring that the target offers is deep enough.
+        ScheduleError: for a wanted depth that no ring can have.
+        CapacityError: if the deepest ring is not deep enough.
     """
     for name, depth in wanted.items():
         if depth not in target.ring_period:
@@ -72,7 +73,7 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int], target: Target) -> di
         name = min(full, key=depths.__getitem__)
         most = max(target.ring_period)
         if depths[name] == most:
-            raise ScheduleError(
+            raise CapacityError(
                 f"the cores wait for each other at '{name}', which has {most} slots, the most there are",
                 None,
                 "a smaller lookahead; or let the two cores exchange tiles in the same order",
