@@ -119,6 +119,16 @@ def test_a_mistake_is_found_by_proof_and_by_plain_runs(wrong: str, right: str, k
     assert proof.failing is not None and not check_unrolled(k, proof.failing).ok
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_constant_number_of_iterations_is_known(count: int) -> None:
+    """What only an inner loop writes that never runs is not written."""
+    item = ITEM.replace("0 .. n:", f"0 .. {count}:")
+    proof = check(flat(item))
+    assert proof.ok, proof.report()
+    reads = check(flat(item.replace("copy a[turn] |", "add c, a[turn] |")))
+    assert [v.kind for v in reads.violations] == ([] if count else ["uninitialised"])
+
+
 def test_the_item_number_is_no_slot_where_items_may_be_empty() -> None:
     assert "empty items come first" in check(flat(ITEM.replace("a[turn]", "a[w]"))).refused
 

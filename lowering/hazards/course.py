@@ -59,7 +59,9 @@ class Walk:
         _, delays, outer, empty = ins
         for k, delay in delays:
             self.state.wait[k] = delay + 1 if empty < 0 else 0
-        self.state.course.setdefault(outer, Course())
+        inside = [self.code.loops[inner] for _, inner, _ in self.code.flats[outer] if inner >= 0]
+        never = any(x.constant is not None and x.constant <= 0 for x in inside)
+        self.state.course.setdefault(outer, Course(closed=never, items_closed=never))
 
     def flat(self, c: int, ins: Instruction) -> int:
         """At the head of a flat loop: 1 every stage moves to its next position, 2 all are at the
