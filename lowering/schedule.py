@@ -162,15 +162,16 @@ def schedule(kernel: Kernel, options: Options | str = "best", target: Target = A
 
     Raises:
         PtoError: when the kernel does not fit the target.
-        HazardError: when the proof fails, with both accesses and the missing edge.
-        AssertionError: when a pass has lost a value; a bug of ours, not of the kernel.
+        HazardError: when the proof is refused, as one that needs too many states, or fails.
+        AssertionError: when a pass has lost a value; like a proof that fails, a bug of ours, not of
+            the kernel.
     """
     chosen = options_for(options, kernel, None, target) if isinstance(options, str) else options
     notes: list[str] = []
-    *wider, last = [chosen] if chosen.exact else less_ahead(chosen)
+    *wider, last = less_ahead(chosen)
     for wide in wider:
         try:
-            return exactly(kernel, wide, target, notes)
+            return scheduled_with(kernel, wide, target, notes)
         except CapacityError as error:
             reason = error.message.partition(";")[0]
         except HazardError as error:
@@ -178,18 +179,20 @@ def schedule(kernel: Kernel, options: Options | str = "best", target: Target = A
                 raise
             reason = error.proof.refused.partition(";")[0]
         notes.append(f"not lookahead {wide.lookahead}{'' if wide.flat else ', not flat'}: {reason}")
-    return exactly(kernel, last, target, notes)
+    return scheduled_with(kernel, last, target, notes)
 
 
 def less_ahead(options: Options) -> list[Options]:
-    """``options``, then what needs less memory and fewer states of the proof: less lookahead, down to
-    one step, and then the same without overlap of work items."""
+    """``options``, then, unless they are exact, what needs less memory and fewer states of the proof:
+    less lookahead, down to one step, and then the same without overlap of work items."""
+    if options.exact:
+        return [options]
     steps = range(options.lookahead, min(options.lookahead, 1) - 1, -1)
     ways = (True, False) if options.flat else (False,)
     return [replace(options, lookahead=n, flat=flat) for flat in ways for n in steps]
 
 
-def exactly(
+def scheduled_with(
     kernel: Kernel, options: Options, target: Target = A2A3, notes: Sequence[str] = ()
 ) -> Schedule:
     """``schedule`` with these options and no others; ``notes`` go in front of those of the passes."""

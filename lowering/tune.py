@@ -27,7 +27,7 @@ from typing import Any
 
 from lowering.hazards.proof import HazardError
 from lowering.parallel import Map, processes
-from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, exactly
+from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, scheduled_with
 from lowering.simulate import Setup, Timing, simulate
 from lowering.simulate.timing import END, ISSUE, START, costs_named, shown
 from lowering.target import A2A3
@@ -271,7 +271,7 @@ def judged(kernel: Kernel, costs: str, options: Options) -> Candidate:
     """``options`` proven, then simulated in every scenario."""
     setups = [(s.blocks, Setup(costs, s.latency, s.queue_depth)) for s in SCENARIOS]
     try:
-        program = exactly(kernel, options).kernel
+        program = scheduled_with(kernel, options).kernel
         return Candidate(options, tuple(_run(simulate(program, *s)) for s in setups))
     except HazardError as error:
         return Candidate(options, refused=error.proof.message.splitlines()[0])

@@ -10,7 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from pto.ir import Block, Const, Expr, Kernel, Loop, Node, Number, Row, Var, all_rows, evaluate
+from pto.ir import (
+    Block,
+    Branch,
+    Const,
+    Expr,
+    Kernel,
+    Loop,
+    Node,
+    Number,
+    Row,
+    Var,
+    all_rows,
+    evaluate,
+)
 from pto.ops import OPS
 
 LENGTHS = (0, 1, 2, 5, 2, 1, 0, 2, 0, 5, 0, 0, 1, 1, 5, 5, 0)
@@ -39,11 +52,11 @@ def issued(kernel: Kernel, core: str, lengths: Sequence[int] | None = None) -> I
     ``lengths``: the trip count of the inner loops in every work item, constant trip counts aside;
     without it ``LENGTHS``, for the constant ones too.
     """
-    yield from _Unrolled(core, lengths).block(kernel.body, (), {}, ())
+    yield from _Unrolled(kernel, core, lengths).block(kernel.body, (), {}, ())
 
 
 def launches(kernel: Kernel) -> Iterator[Sequence[int] | None]:
-    """Sequences of trip counts, one per work item, with which the rows of a core meet in every way.
+    """Sequences of trip counts, one per work item, with which rows of a core meet as they may.
 
     A flat loop ends differently behind every sequence of short items that is in flight together, so
     all of them are run; the last is one item that is long.  None: ``LENGTHS``, for constant trip
@@ -60,6 +73,16 @@ def launches(kernel: Kernel) -> Iterator[Sequence[int] | None]:
     yield (4 * in_flight,)
 
 
+def loops_of(block: Block) -> Iterator[Loop]:
+    """Every loop below, in the order written."""
+    for node in block:
+        if isinstance(node, Loop):
+            yield node
+            yield from loops_of(node.body)
+        elif isinstance(node, Branch):
+            yield from loops_of((*node.then, *node.orelse))
+
+
 def compositions(total: int) -> Iterator[tuple[int, ...]]:
     """3 --> (1, 1, 1), (1, 2), (2, 1), (3)"""
     if total == 0:
@@ -70,12 +93,15 @@ def compositions(total: int) -> Iterator[tuple[int, ...]]:
 
 
 class _Unrolled:
-    """``turn`` holds the iterations of the loops around a node, which pick its length."""
+    """``turn`` holds the iterations of the loops around a node, which pick its length; loops with
+    different trip counts take neighbours, so that each is empty beside a full one."""
 
-    def __init__(self, core: str, lengths: Sequence[int] | None) -> None:
+    def __init__(self, kernel: Kernel, core: str, lengths: Sequence[int] | None) -> None:
         self.core, self.lengths = core, LENGTHS if lengths is None else tuple(lengths)
         self.exact = lengths is not None
         self.done: dict[Path, int] = {}
+        inside = (x.trips for n in kernel.body if isinstance(n, Loop) for x in loops_of(n.body))
+        self.number = {trips: k for k, trips in enumerate(dict.fromkeys(inside))}
 
     def block(self, block: Block, path: Path, scope: Counters, turn: Path) -> Iterator[Issue]:
         for k, node in enumerate(block):
@@ -175,7 +201,7 @@ class _Unrolled:
             return len(self.lengths)
         if self.exact and isinstance(loop.trips, Const):
             return int(loop.trips.value)
-        return self.lengths[sum(turn) % len(self.lengths)]
+        return self.lengths[(sum(turn) + self.number.get(loop.trips, 0)) % len(self.lengths)]
 
 
 def _taken(

@@ -332,7 +332,8 @@ class _Assigner:
 
     def loop(self, loop: Loop, block: Block) -> None:
         vector = [c for c in loop.carry if c.init.name != ZERO]
-        inits = {c.name: self.own_copy(c, loop.loc) for c in vector}
+        here = set(made_in(block))
+        inits = {c.name: self.own_copy(c, here, loop.loc) for c in vector}
         for c in loop.carry:
             self.home[c.name, "ub" if c in vector else "l0c"] = c.name
         outer, self.out = self.out, []
@@ -356,13 +357,15 @@ class _Assigner:
         for c in loop.carry:
             self.last(c, loop, block)
 
-    def own_copy(self, c: Carry, loc: Loc | None) -> str:
-        """The initial value, copied if something else needs it or it is not made by V."""
+    def own_copy(self, c: Carry, here: set[str], loc: Loc | None) -> str:
+        """The initial value, copied if something else needs it, an earlier iteration of a loop around
+        included, or it is not made by V.  ``here``: what is made next to the loop."""
         name = c.init.name
         source = self.at(name, "ub")
         users = self.uses.get(name, 0)
         if (
             users == 1
+            and name in here
             and OPS.get(self.producer[name], OPS["load"]).kind != "move"
             and self.producer[name] != "carry"
         ):
@@ -441,3 +444,12 @@ def _spread(block: Block, wanted: dict[str, set[str]]) -> Block:
             out.append(node)
             wanted[node.core].update(scalars_of(node))
     return tuple(reversed(out))
+
+
+def made_in(block: Block) -> Iterable[str]:
+    """Tiles that rows and loops of ``block`` itself give a value to."""
+    for node in block:
+        if isinstance(node, Row) and isinstance(node.out, Define):
+            yield node.out.name
+        elif isinstance(node, Loop):
+            yield from (c.last for c in node.carry)

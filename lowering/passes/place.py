@@ -224,17 +224,18 @@ class _Placer:
                     c.name, result.core, space, c.type, self._layout(space, c.type), path[-1] if path else None,
                     members, loc=result.loc, named=True,
                 )  # fmt: skip
+                group.first, group.result, group.last = c.init.name, r.name, c.last
                 if space == "ub" and not self._in_place(c.name, r.name):
                     group.rotates, group.depth = node, 2 + self._lag(c.name, r.name)
-                    group.first, group.result, group.last = c.init.name, r.name, c.last
                 for m in members:
                     self.groups[m] = group
 
     def _in_place(self, carry: str, result: str) -> bool:
-        """The old value is dead when the new one is written, in every stage."""
+        """The old value is dead when the new one is written, in every stage; what reads it in a loop
+        inside does so in its own iteration."""
         made = self.lives[result]
         return all(
-            tick <= made.made and shift == made.shift and path == made.path
+            tick <= made.made and (len(path) > len(made.path) or shift == made.shift)
             for path, tick, shift, _ in self.lives[carry].reads
         )
 
@@ -284,7 +285,8 @@ class _Placer:
         return None
 
     def _fits(self, group: Group, name: str, dying: str) -> bool:
-        """No member of the group other than ``dying`` is alive while ``name`` is.
+        """No member of the group other than ``dying`` is alive while ``name`` is; the result of an
+        iteration is alive until the next one, whoever reads it last.
 
         Slots keep iterations apart, except in the buffer of a carry, which lives on from one
         iteration to the next: there everything must happen in one stage, on V alone.
@@ -295,6 +297,8 @@ class _Placer:
         if not all(self.dead(m, born) or self.dead(name, self.born(m)) for m in here):
             return False
         members = [*here, dying]
+        if group.result in members and not self.dead(name, self.born(group.result)):
+            return False
         if all(self.lives[m].row is not None or self.lives[m].path != life.path for m in members):
             return True
         reads = [(shift, row.pipe) for _, _, shift, row in life.reads]

@@ -120,6 +120,8 @@ def keeps_apart(loop: Loop, sizes: dict[str, Number]) -> str:
         return "an item has more than one loop"
     cores = {r.core for r in all_rows(loop.body) if OPS[r.op].kind != "scalar"}
     idle = [c for c in CORES if c in cores - {r.core for r in all_rows(loops[0].body)}]
+    if "cube" in idle:
+        return f"the cube core is not in the loop over {loops[0].index}"
     if idle and not _runs(loops[0], loop, sizes):
         return f"the loop over {loops[0].index} may be empty, and the {idle[0]} core is not in it"
     return ""
@@ -130,12 +132,15 @@ def flattened(loop: Loop, taken: set[str]) -> Loop:
 
     What is made in front runs with the first stage that reads it, loads too: the queue of their pipe
     is ahead.  What is made behind runs with the last stage that it needs.  A carried tile has its
-    last value only until the next item starts in its stage, so a later stage reads a copy.
+    last value only until the next item starts in its stage, so a later stage reads a copy.  Scalars
+    that are read behind come from tensors that nothing writes, and are read in front.
     """
     inner = loop.body[loop.inner]
     assert isinstance(inner, Loop)
     made = {result_of(r): r.shift for r in inner.body if isinstance(r, Row)}
-    behind = _behind(loop.body[loop.inner + 1 :], inner, made, taken)
+    rest = [n for n in loop.body[loop.inner + 1 :] if isinstance(n, Row)]
+    scalars = [r for r in rest if OPS[r.op].kind == "scalar"]
+    behind = _behind([r for r in rest if r not in scalars], inner, made, taken)
     readers: dict[str, int] = {}
     for c, r in zip(inner.carry, inner.result, strict=True):
         readers[c.init.name] = made[r.name]
@@ -143,7 +148,7 @@ def flattened(loop: Loop, taken: set[str]) -> Loop:
         assert isinstance(row, Row)
         for name in reads_of(row):
             readers[name] = max(readers.get(name, row.shift), row.shift)
-    front = [n for n in loop.body[: loop.inner] if isinstance(n, Row)]
+    front = [*(n for n in loop.body[: loop.inner] if isinstance(n, Row)), *scalars]
     for k in reversed(producers_first(front)):
         if OPS[front[k].op].kind != "scalar":
             row = front[k] = replace(front[k], shift=readers.get(result_of(front[k]) or "", 0))
@@ -165,11 +170,12 @@ def _runs(inner: Loop, loop: Loop, sizes: dict[str, Number]) -> bool:
     return (least(inner.trips, known) or 0) > 0
 
 
-def _behind(block: Block, inner: Loop, made: dict[str | None, int], taken: set[str]) -> list[Row]:
+def _behind(
+    rows: list[Row], inner: Loop, made: dict[str | None, int], taken: set[str]
+) -> list[Row]:
     """The rows behind the inner loop with their shifts, in front of them the copies of carries."""
     stage = {c.last: made[r.name] for c, r in zip(inner.carry, inner.result, strict=True)}
     shifts: dict[str, int] = dict(stage)
-    rows = [n for n in block if isinstance(n, Row)]
     copies: list[Row] = []
     copied: dict[str, str] = {}
     for k in producers_first(rows):

@@ -186,8 +186,9 @@ def _accesses(node: Node, name: str, path: Path, inner: int | None) -> Iterator[
     rows = [r for r in all_rows((node,)) if _touches(r, name)]
     flat = inner is not None
     if isinstance(node, Row):
-        beside = None if inner is None else (*path[:-1], inner)
-        when = Moment(-node.shift, path, flat and path[-1] > (inner or 0), flat)
+        when, beside = Moment(-node.shift, path), None
+        if inner is not None:
+            when, beside = Moment(-node.shift, path, path[-1] > inner, True), (*path[:-1], inner)
         for r in rows:
             yield Access(path, r.pipe, _writes(r, name), _index(r, name), when, when, beside)
         return
