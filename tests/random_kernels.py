@@ -64,7 +64,8 @@ def draw(
 ) -> tuple[pto.Kernel, Callable[[np.random.Generator], dict[str, Any]]]:
     """(kernel, inputs): the same kernel for the same seed.
 
-    ``outside``: products and loads in front of the loops and behind them, too.
+    ``outside``: also products, loads and scalars in front of the loops and behind them, loops in
+    loops, loops of different lengths, starts that others read, results that are read again.
     """
     plan = random.Random(source) if isinstance(source, int) else source
     rows, cols = plan.choice([16, 32, 64]), plan.choice([32, 64])
@@ -100,7 +101,8 @@ def draw(
                 if rng.random() < 0.3:
                     b.full.append(pto.load(x[here, :]) * 0.5)
                 else:
-                    page = pto.load(pages[rng.randint(0, 6), :, :])
+                    number = table[item, 1] if rng.random() < 0.5 else rng.randint(0, 6)
+                    page = pto.load(pages[number, :, :])
                     b.full.append(b.product(page.T if rng.random() < 0.5 else page, dtype))
                 b.vector_step()
 
@@ -108,7 +110,10 @@ def draw(
             b.vector_step()
         beside(front)
         for number in range(loops):
-            start = tuple(b.pick() * 1.0 for _ in range(carries))
+            start = tuple(b.pick() if outside else b.pick() * 1.0 for _ in range(carries))
+            count = trips[item]
+            if outside:
+                count = rng.choice([count, count, pto.maximum(count, 1), table[item, 5] % 3, 2])
 
             def body(i: Scalar, carry: tuple[Tile, ...], number: int = number) -> tuple[Tile, ...]:
                 inner = b.copy()
@@ -119,9 +124,19 @@ def draw(
                         right = page.T if rng.random() < 0.5 else page
                         inner.full.append(inner.product(right, dtype))
                     inner.vector_step()
-                return tuple((c + inner.pick()) * 0.5 for c in carry)
+                if outside and rng.random() < 0.2:
 
-            b.full.extend(pto.fori_loop(0, trips[item], body, start))
+                    def step(j: Scalar, c: Tile) -> Tile:
+                        return (c + inner.pick()) * 0.5
+
+                    inner.full.append(pto.fori_loop(0, table[item, 4] % 3, step, inner.pick()))
+                again = outside and rng.random() < 0.5
+                results = [inner.pick() if again else (c + inner.pick()) * 0.5 for c in carry]
+                if outside and rng.random() < 0.5:
+                    results[-1] = (results[0] + results[-1]) * 0.5
+                return tuple(results)
+
+            b.full.extend(pto.fori_loop(0, count, body, start))
         if accumulate:
 
             def add(i: Scalar, acc: Tile) -> Tile:

@@ -157,9 +157,9 @@ class _Placer:
                         self.lives[a.name].reads.append((path, tick, node.shift, node))
 
     def _copy_back(self) -> None:
-        """carry c .. yield x --> c_next = copy x .. yield c_next, where c is needed behind the loop
-        and cannot be updated in place: a ring would leave its last value in a slot that depends
-        on the trip count."""
+        """carry c .. yield x --> c_next = copy x .. yield c_next, where c cannot be updated in place
+        and is needed behind the loop, or x in a later stage: a ring would leave its last value in a
+        slot that depends on the trip count, and where the next item starts."""
 
         def visit(block: Block) -> Block:
             return tuple(self._copied(n, visit) if isinstance(n, Loop) else n for n in block)
@@ -174,9 +174,10 @@ class _Placer:
         copies: list[Row] = []
         results = list(loop.result)
         for k, (c, r) in enumerate(zip(loop.carry, loop.result, strict=True)):
-            needed = self.lives[c.last].reads and c.init.name != ZERO
-            if needed and not self._in_place(c.name, r.name):
-                made = self.lives[r.name].row
+            life = self.lives[r.name]
+            needed = self.lives[c.last].reads or self._lag(r.name, life.path, life.shift)
+            if needed and c.init.name != ZERO and not self._in_place(c.name, r.name):
+                made = life.row
                 assert made is not None and isinstance(made.out, Define)
                 results[k] = Ref(fresh(f"{c.name}_next", self.taken))
                 out = Define(results[k].name, made.out.type)
@@ -226,22 +227,26 @@ class _Placer:
                 )  # fmt: skip
                 group.first, group.result, group.last = c.init.name, r.name, c.last
                 if space == "ub" and not self._in_place(c.name, r.name):
-                    group.rotates, group.depth = node, 2 + self._lag(c.name, r.name)
+                    made = self.lives[r.name]
+                    group.rotates = node
+                    group.depth = 2 + self._lag(c.name, made.path, made.shift)
                 for m in members:
                     self.groups[m] = group
 
     def _in_place(self, carry: str, result: str) -> bool:
         """The old value is dead when the new one is written, in every stage; what reads it in a loop
-        inside does so in its own iteration."""
+        inside does so in its own iteration.  No later stage reads the new one, which the next
+        iteration overwrites."""
         made = self.lives[result]
-        return all(
+        old = all(
             tick <= made.made and (len(path) > len(made.path) or shift == made.shift)
             for path, tick, shift, _ in self.lives[carry].reads
         )
+        return old and self._lag(result, made.path, made.shift) == 0
 
-    def _lag(self, carry: str, result: str) -> int:
-        shifts = [s for _, _, s, _ in self.lives[carry].reads]
-        return max(0, self.lives[result].shift - min(shifts, default=0))
+    def _lag(self, name: str, path: tuple[Loop, ...], shift: int) -> int:
+        """Steps from ``shift`` to the last stage of this loop that reads a value."""
+        return max([0, *(shift - s for where, _, s, _ in self.lives[name].reads if where == path)])
 
     def _others(self) -> None:
         for name, life in self.lives.items():
