@@ -75,9 +75,11 @@ class Options:
 
     @property
     def fifo_slots(self) -> int:
-        """Slots of a FIFO ring: one per step of lookahead, and a number that a ring can have."""
+        """Slots of a FIFO ring: one per step of lookahead, and a number that a ring can have; the most
+        there are if none has so many."""
         rings = A2A3.ring_period
-        return self.fifo_depth or min(n for n in rings if n >= max(self.lookahead, 2))
+        enough = (n for n in rings if n >= max(self.lookahead, 2))
+        return self.fifo_depth or min(enough, default=max(rings))
 
 
 HAND = Options(1, 1, "after_move", drain=True, moves="late", l0_depth=1, flat=False)

@@ -185,6 +185,11 @@ def test_impossible_options(changes: dict[str, int]) -> None:
         options_for("best", **changes)
 
 
+def test_more_lookahead_than_a_fifo_has_slots() -> None:
+    """The rings get the most slots there are; whether that is enough is seen from there."""
+    assert options_for(lookahead=14).fifo_slots == options_for(lookahead=20).fifo_slots == 14
+
+
 def test_unknown_schedule() -> None:
     with pytest.raises(pto.ScheduleError, match="no schedule is called 'fastest'"):
         options_for("fastest")
