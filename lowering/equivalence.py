@@ -81,7 +81,7 @@ class Traced:
                 self.loop(node, scalars)
 
     def loop(self, loop: Loop, scalars: dict[str, Expr]) -> None:
-        now = [self.tiles.get(c.init.name, UNDEFINED) for c in loop.carry]
+        now = [self.tiles[c.init.name] if c.init else UNDEFINED for c in loop.carry]
         for i in range(self.world.count(with_values(loop.trips, scalars))):
             self.tiles.update({c.name: t for c, t in zip(loop.carry, now, strict=True)})
             self.block(loop.body, {**scalars, loop.index: Const(i)})

@@ -166,7 +166,7 @@ class Interpreter:
 
         def run(tiles: Tiles, scope: Scope) -> None:
             for c in loop.carry:
-                tiles[c.name] = tiles[c.init.name]
+                tiles[c.name] = tiles[c.init.name] if c.init else _full(c.type, np.nan)
             for i in range(int(trips(scope))):
                 here = Scope(scope, own)
                 here[loop.index] = i

@@ -17,7 +17,7 @@ buffer slot, which events to wait for and to set.  ``pto/text.py`` prints and pa
     block    ::= {row | loop | branch}                              (indented by two)
     loop     ::= 'for' name [',' name] 'in' '0' '..' expr ['flat'] ':' {carry} block
                  ['yield' ref {',' ref}]
-    carry    ::= 'carry' name ':' tile 'from' ref 'last' name
+    carry    ::= 'carry' name ':' tile ['from' ref] 'last' name
     branch   ::= 'if' expr ':' block ['else' ':' block]
     row      ::= [core shift pipe] statement ['|' 'wait' flag {flag}] ['|' 'set' flag {flag}]
     statement::= [out '='] op [arg {',' arg}]
@@ -49,6 +49,8 @@ Meaning of the scheduled form:
   their item is first met.  ``for w, turn in .. flat``: ``turn`` counts the items in the order in which
   they run; ``u`` of the inner loop is known in front of it, as that of the first position.
 * ``b[e]`` is slot ``e mod depth`` of buffer ``b``; event ``x.full[e]`` is id number ``e mod count``.
+* A carry without ``from`` starts as nothing: the first iteration, which surely runs, overwrites it
+  (``x = matmul a, b, carry, i`` adds to the carry where ``i`` is not 0).
 * A view dimension ``start:+size<valid`` takes ``size`` elements from ``start``, of which the first
   ``valid`` (clamped to 0 .. size) exist; a load fills the others with zero, a store skips them.
 
@@ -280,11 +282,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """A loop-carried tile: ``name`` inside, ``init`` before, ``last`` after (traced form only)."""
+    """A loop-carried tile: ``name`` inside, ``init`` before, ``last`` after (traced form only).
+
+    Without ``init`` the first iteration overwrites it.
+    """
 
     name: str
     type: TileType
-    init: Ref
+    init: Ref | None
     last: str
 
 

@@ -212,7 +212,7 @@ def _without_dead_rows(body: ir.Block) -> ir.Block:
                     continue
                 used.update(x.name for x in node.result)
                 inner = sweep(node.body)
-                used.update(c.init.name for c in node.carry)
+                used.update(c.init.name for c in node.carry if c.init)
                 used.update(ir.names_in(node.trips))
                 kept.append(replace(node, body=inner))
             elif isinstance(node, ir.Row):

@@ -124,6 +124,20 @@ def whole_count(loop: Loop) -> None:
         raise LegalityError(f"a loop cannot run {loop.trips.value} times", loop.loc)
 
 
+def overwritten(loop: Loop) -> None:
+    """Raises LegalityError for a carry that starts as nothing, unless the first iteration of
+    the loop overwrites it (``accumulate`` makes such carries)."""
+    made = {r.out.name: r for r in loop.body if isinstance(r, Row) and isinstance(r.out, Define)}
+    for c, r in zip(loop.carry, loop.result, strict=True):
+        row = made.get(r.name)
+        adds = (Ref(c.name), Var(loop.index))
+        if c.init is None and (row is None or row.op != "matmul" or row.args[2:] != adds):
+            raise LegalityError(
+                f"carry '{c.name}' starts from nothing, and no matmul overwrites it at first",
+                loop.loc,
+            )
+
+
 def flat_nest(loop: Loop) -> None:
     """Raises LegalityError unless a flat loop holds rows and one loop of rows, scalars in front."""
     inner = [n for n in loop.body if isinstance(n, Loop)]
@@ -270,9 +284,10 @@ class _Traced(_Checker):
 
     def loop(self, loop: Loop) -> None:
         for c in loop.carry:
-            if c.init.name != "zero" and self.tiles.get(c.init.name) != c.type:
+            if c.init and self.tiles.get(c.init.name) != c.type:
                 raise LegalityError(f"carry '{c.name}' does not start from a {c.type}", loop.loc)
             self.tiles[c.name] = c.type
+        overwritten(loop)
         super().loop(loop)
         for c, r in zip(loop.carry, loop.result, strict=True):
             if self.tiles.get(r.name) != c.type:

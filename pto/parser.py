@@ -279,8 +279,7 @@ class Parser:
         name = x.next()
         x.expect(":")
         kind = self.tile_type(x)
-        x.expect("from")
-        init = self.ref(x)
+        init = self.ref(x) if x.accept("from") else None
         x.expect("last")
         last = x.next()
         x.end()

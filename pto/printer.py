@@ -164,7 +164,8 @@ def block_lines(block: Block, kernel: Kernel, depth: int) -> list[str]:
             names = node.index + (f", {node.total}" if node.total else "")
             add(f"for {names} in 0 .. {expr(node.trips)}{' flat' * node.flat}:")
             for c in node.carry:
-                add(f"  carry {c.name}: {c.type} from {operand(c.init, kernel)} last {c.last}")
+                start = f" from {operand(c.init, kernel)}" if c.init else ""
+                add(f"  carry {c.name}: {c.type}{start} last {c.last}")
             lines += block_lines(node.body, kernel, depth + 1)
             if node.result:
                 add(f"  yield {', '.join(operand(x, kernel) for x in node.result)}")

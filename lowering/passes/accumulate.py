@@ -25,14 +25,11 @@ from pto.ir import (
     least,
 )
 
-ZERO = "zero"
-"""The ``from`` of a carry that starts as zero because its first matmul overwrites it."""
-
 
 def accumulate(kernel: Kernel) -> Kernel:
-    """carry acc from full 0; acc' = acc + a @ b --> the matmul accumulates in L0C.
+    """carry acc from full 0; acc' = acc + a @ b --> carry acc; acc' = matmul a, b, acc, i.
 
-    Applies where the carry is used for nothing else inside the loop and the loop provably runs
+    The matmul accumulates in L0C.  Applies where the carry is used for nothing else inside the loop and the loop provably runs
     (nothing but a matmul can write L0C, so a loop that runs zero times would leave it undefined).
     Every other matmul with an accumulator becomes a product and an addition on the vector core.
     """
@@ -83,7 +80,8 @@ def _accumulating(loop: Loop, k: int, uses: dict[str, int], zeros: set[str]) -> 
     carry, result = loop.carry[k], loop.result[k]
     rows = {r.out.name: r for r in loop.body if isinstance(r, Row) and isinstance(r.out, Define)}
     add = rows.get(result.name)
-    if add is None or add.op != "add" or carry.init.name not in zeros or uses[carry.name] != 1:
+    start = carry.init.name if carry.init else ""
+    if add is None or add.op != "add" or start not in zeros or uses[carry.name] != 1:
         return loop
     others = [a for a in add.args if a != Ref(carry.name)]
     product = rows.get(others[0].name) if len(others) == 1 and isinstance(others[0], Ref) else None
@@ -98,7 +96,7 @@ def _accumulating(loop: Loop, k: int, uses: dict[str, int], zeros: set[str]) -> 
         return loop
     into = replace(product, out=add.out, args=(*product.args, Ref(carry.name), Var(loop.index)))
     body = tuple(into if n is product else n for n in loop.body if n is not add)
-    carries = tuple(replace(c, init=Ref(ZERO)) if c is carry else c for c in loop.carry)
+    carries = tuple(replace(c, init=None) if c is carry else c for c in loop.carry)
     return replace(loop, body=body, carry=carries)
 
 

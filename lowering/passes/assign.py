@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from lowering.passes.accumulate import ZERO
 from lowering.passes.mentions import count_uses, fresh, names_taken, scalars_of
 from lowering.target import Target
 from pto.errors import CapacityError, ShapeError
@@ -77,15 +76,14 @@ class _Assigner:
         for node in block:
             if isinstance(node, Loop):
                 for c in node.carry:
-                    accumulates = c.init.name == ZERO
                     for name in (c.name, c.last):
                         self.types[name] = c.type
-                        self.producer[name] = "matmul" if accumulates else "carry"
-                    if not accumulates:
+                        self.producer[name] = "carry" if c.init else "matmul"
+                    if c.init:
                         self._need(c.init.name, "ub", id(block))
                 self._survey(node.body)
                 for c, r in zip(node.carry, node.result, strict=True):
-                    if c.init.name != ZERO:
+                    if c.init:
                         self._need(r.name, "ub", id(node.body))
             elif isinstance(node, Row):
                 self._survey_row(node, id(block))
@@ -331,7 +329,7 @@ class _Assigner:
     # loops
 
     def loop(self, loop: Loop, block: Block) -> None:
-        vector = [c for c in loop.carry if c.init.name != ZERO]
+        vector = [c for c in loop.carry if c.init]
         here = set(made_in(block))
         inits = {c.name: self.own_copy(c, here, loop.loc) for c in vector}
         for c in loop.carry:
@@ -348,7 +346,7 @@ class _Assigner:
         carries = tuple(
             replace(
                 c,
-                init=Ref(inits.get(c.name, ZERO)),
+                init=Ref(inits[c.name]) if c in vector else None,
                 type=self.lane_type(c.type, loop.loc) if c in vector else c.type,
             )
             for c in loop.carry
@@ -360,6 +358,7 @@ class _Assigner:
     def own_copy(self, c: Carry, here: set[str], loc: Loc | None) -> str:
         """The initial value, copied if something else needs it, an earlier iteration of a loop around
         included, or it is not made by V.  ``here``: what is made next to the loop."""
+        assert c.init is not None
         name = c.init.name
         source = self.at(name, "ub")
         users = self.uses.get(name, 0)
@@ -397,7 +396,7 @@ class _Assigner:
         refs: list[Ref] = []
         taken: set[str] = set()
         for c, r in zip(loop.carry, loop.result, strict=True):
-            if c.init.name == ZERO:
+            if c.init is None:
                 refs.append(r)
                 continue
             source = self.at(r.name, "ub")
@@ -410,7 +409,7 @@ class _Assigner:
 
     def last(self, c: Carry, loop: Loop, block: Block) -> None:
         """The value after the loop, where it is needed."""
-        if c.init.name != ZERO:
+        if c.init:
             self.home[c.last, "ub"] = c.last
             self.to_cube(c.last, block, loop.loc)
             return

@@ -108,7 +108,7 @@ def count_uses(block: Block) -> dict[str, int]:
 def tile_uses(block: Block) -> Iterator[str]:
     for node in block:
         if isinstance(node, Loop):
-            yield from (c.init.name for c in node.carry)
+            yield from (c.init.name for c in node.carry if c.init)
             yield from tile_uses(node.body)
             yield from (r.name for r in node.result)
         elif isinstance(node, Row):

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from lowering.passes.accumulate import ZERO
 from lowering.passes.mentions import fresh, names_taken
 from lowering.passes.moments import Moment
 from lowering.passes.rings import deep_enough
@@ -176,7 +175,7 @@ class _Placer:
         for k, (c, r) in enumerate(zip(loop.carry, loop.result, strict=True)):
             life = self.lives[r.name]
             needed = self.lives[c.last].reads or self._lag(r.name, life.path, life.shift)
-            if needed and c.init.name != ZERO and not self._in_place(c.name, r.name):
+            if needed and c.init and not self._in_place(c.name, r.name):
                 made = life.row
                 assert made is not None and isinstance(made.out, Define)
                 results[k] = Ref(fresh(f"{c.name}_next", self.taken))
@@ -219,13 +218,15 @@ class _Placer:
             for c, r in zip(node.carry, node.result, strict=True):
                 result = self.lives[r.name].row
                 assert result is not None and isinstance(result.out, Define)
-                space = "l0c" if c.init.name == ZERO else "ub"
-                members = [m for m in (c.init.name, c.name, r.name, c.last) if m != ZERO]
+                space = "ub" if c.init else "l0c"
+                first = [c.init.name] if c.init else []
+                members = [*first, c.name, r.name, c.last]
                 group = Group(
                     c.name, result.core, space, c.type, self._layout(space, c.type), path[-1] if path else None,
                     members, loc=result.loc, named=True,
                 )  # fmt: skip
-                group.first, group.result, group.last = c.init.name, r.name, c.last
+                group.result, group.last = r.name, c.last
+                group.first = c.init.name if c.init else ""
                 if space == "ub" and not self._in_place(c.name, r.name):
                     made = self.lives[r.name]
                     group.rotates = node

@@ -143,7 +143,8 @@ def flattened(loop: Loop, taken: set[str]) -> Loop:
     behind = _behind([r for r in rest if r not in scalars], inner, made, taken)
     readers: dict[str, int] = {}
     for c, r in zip(inner.carry, inner.result, strict=True):
-        readers[c.init.name] = made[r.name]
+        if c.init:
+            readers[c.init.name] = made[r.name]
     for row in (*inner.body, *behind):
         assert isinstance(row, Row)
         for name in reads_of(row):
