@@ -67,7 +67,7 @@ WIDE_QUERIES = Reference(
 REFERENCES: Mapping[str, tuple[Reference, ...]] = MappingProxyType(
     {"paged_attention": (WIDE_PAGES, WIDE_QUERIES)}
 )
-"""By shipped kernel; the context is 8192 (SEED.md 5; COSTS.md, Reference points)."""
+"""By shipped kernel; the context is 8192 (docs/machine.md 11.4)."""
 
 
 @dataclass(frozen=True, slots=True)

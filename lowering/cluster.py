@@ -5,12 +5,12 @@ each core drops the parts of its rows into the queues of its pipes; each pipe st
 order.  Which enabled move comes next is up to the caller: at random with data
 (``adversarial.py``), or all of them without (``exhaustive.py``).
 
-Rules (MACHINE.md 3.4, 4.1, 5.1 to 5.3): a row that works is in flight from its start to its finish,
-and several of one pipe may be.  A wait at the head of a queue holds the queue back until its flag
+Rules (docs/machine.md 3.4, 4.1, 5.1 to 5.3): a row that works is in flight from start to finish, and
+several of one pipe may be.  A wait at the head of a queue holds the queue back until its flag
 is set, and clears it.  A set or signal fires when no earlier work of its pipe is in flight; it holds
 nothing back.  A barrier holds its pipe back until the pipe is idle.  The scalar unit itself stops at
 waits on S, drains, barriers of ALL, and at FIFO signals.  Queues are as long as they need to be,
-but a wait must be issued behind its set, as no queue may be counted on (MACHINE.md 10).
+but a wait must be issued behind its set, as no queue may be counted on (docs/machine.md 10).
 
 Sets and signals fire as soon as they can: to fire later only holds others back, and what goes wrong
 with a late one (a race) goes wrong with an early one too, because work in flight may stay in flight.

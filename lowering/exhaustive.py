@@ -2,7 +2,7 @@
 
 In: the streams of one hardware block (``lowering/instructions.py``).  Out: the first order found in
 which two conflicting rows are in flight at once, or another rule is broken; else how many states
-there are.  A race by this definition is exactly a pair without an order in MACHINE.md section 9: if
+there are.  A race by this definition is exactly a pair without an order in docs/machine.md 9: if
 neither must end before the other starts, some order has both in flight.
 
 Up to partial order: issuing and starting are done at once, since they never prevent anything; only

@@ -180,7 +180,7 @@ class Blocks:
         return k, src, dst, ids[at % len(ids)]
 
     def _fifo(self, row: Row, counts: dict[str, int]) -> tuple[str, str]:
-        """(FIFO whose signal the row waits for, FIFO that it signals), '' for none (MACHINE.md 5.3)."""
+        """(FIFO whose signal it waits for, FIFO that it signals), or '' (docs/machine.md 5.3)."""
         name = next((x.name for x in (row.out, *row.args) if isinstance(x, Queue)), "")
         if not name:
             return "", ""
@@ -250,7 +250,7 @@ def overlap(a: Extent, b: Extent) -> bool:
 def conflict(a: Instruction, b: Instruction) -> bool:
     """Whether ``a``, issued first if they are of one pipe, and ``b`` must not overlap in time.
 
-    A vector row reads its operands before a later row of the pipe writes (MACHINE.md 6.3).
+    A vector row reads its operands before a later row of the pipe writes (docs/machine.md 6.3).
     """
     if any(overlap(x, y) for x in a.writes for y in (*b.reads, *b.writes)):
         return True

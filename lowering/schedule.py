@@ -83,7 +83,7 @@ class Options:
 
 
 HAND = Options(1, 1, "after_move", drain=True, moves="late", l0_depth=1, flat=False)
-"""How the reference kernel was written by hand, with its prefetch (SEED.md section 2)."""
+"""How the reference kernel was written by hand, with its prefetch (docs/machine.md 16.2)."""
 
 NAMED: dict[str, Options] = {
     "serial": replace(HAND, prefetch=0),
@@ -91,8 +91,8 @@ NAMED: dict[str, Options] = {
     "repair": replace(HAND, load_at="after_push"),
     "best": Options(),
 }
-"""The history of the reference kernel (SEED.md sections 1-3), and the default, which a tuned result
-replaces (``options_for``)."""
+"""The history of the reference kernel (docs/machine.md 16.1 to 16.3), and the default, which a tuned
+result replaces (``options_for``)."""
 
 Pass = tuple[str, Callable[[Kernel, Options, Target], Kernel]]
 

@@ -73,7 +73,7 @@ class Ring:
     """A FIFO: ``depth`` slots in GM, and the counts of both ends (one per lane on the vector core).
 
     Credits come in batches: a push ahead of the ring waits once every ``period`` pushes, for the
-    signal that a pop gives once every ``period`` pops (MACHINE.md 5.3).
+    signal that a pop gives once every ``period`` pops (docs/machine.md 5.3).
     """
 
     def __init__(self, fifo: Fifo, target: Target) -> None:

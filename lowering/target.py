@@ -1,6 +1,6 @@
 """What the lowering knows of a chip: capacities, alignments, flags, layouts, costs, with sources.
 
-Sources are named as in the notes of the project: MACHINE.md and CPP.md by section, COSTS.md by table.
+Sources are sections of the machine notes: docs/machine.md.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Target:
     """Cost tables by name; the first is the default."""
 
 
-CLOCK_HZ = 1.85e9  # COSTS.md
+CLOCK_HZ = 1.85e9  # docs/machine.md 11
 GIB = 2**30
 
 
@@ -74,7 +74,7 @@ def _per_byte(gib_per_second: float) -> Line:
 FLAT = Costs(
     name="flat",
     about="flat bandwidths, four bytes per accumulator element",
-    # COSTS.md, Transfers, column "flat"
+    # docs/machine.md 11.1, column "flat"
     transfer=MappingProxyType(
         {
             ("gm", "l1"): _per_byte(135),
@@ -86,10 +86,10 @@ FLAT = Costs(
             ("ub", "ub"): _per_byte(1024),
         }
     ),
-    accumulator_bytes=4,  # COSTS.md, Transfers: "count 4"
-    mad=(6, 1),  # COSTS.md, Compute
-    # COSTS.md, Compute; what it does not list is the generic 6 + 2 of MACHINE.md 7, or (log, sqrt:
-    # exp; reciprocal: div; min: max) the figure of its nearest relative
+    accumulator_bytes=4,  # docs/machine.md 11.1
+    mad=(6, 1),  # docs/machine.md 11.2
+    # docs/machine.md 11.2; what it does not list is its generic 6 + 2, or (log, sqrt: exp;
+    # reciprocal: div; min: max) the figure of its nearest relative
     vector=MappingProxyType(
         {
             ("add", ""): (24, 2),
@@ -114,7 +114,7 @@ FLAT = Costs(
             ("pad", ""): (6, 0),
         }
     ),
-    # COSTS.md, Compute: the fitted table for 64 and for 128 columns
+    # docs/machine.md 11.2: the fitted table for 64 and for 128 columns
     reduction=MappingProxyType(
         {
             "row_max": ((32, 0.1094), (48, 0.0625)),
@@ -124,10 +124,10 @@ FLAT = Costs(
     ),
     repeat_bytes=256,
     issue=1,
-    read=1,  # COSTS.md, Compute: "scalar op: 1 cycle to issue"
-    queue_depth=16,  # an assumption: MACHINE.md 3.4 and 10, no source tells the depth
+    read=1,  # docs/machine.md 11.2
+    queue_depth=16,  # an assumption: docs/machine.md 3.4 and 10 know it for two pipes only
     clock_hz=CLOCK_HZ,
-    hbm_bytes_per_second=1.6e12,  # COSTS.md, Memory and launch
+    hbm_bytes_per_second=1.6e12,  # docs/machine.md 11.3
 )
 
 FITTED = replace(
@@ -141,7 +141,7 @@ PUBLISHED = replace(
     name="published",
     about="as published: two bytes per accumulator element, row reductions per repeat",
     accumulator_bytes=2,
-    # COSTS.md, Compute: "row max 31+1, row sum 38+1 per repeat"; a repeat is 64 elements
+    # docs/machine.md 11.2: row maximum 31 + 1, row sum 38 + 1; a repeat is 64 elements
     reduction=MappingProxyType(
         {
             op: ((start, 1 / 64),) * 2
@@ -153,25 +153,25 @@ PUBLISHED = replace(
 
 A2A3 = Target(
     name="a2a3",
-    # MACHINE.md 2.1; UB: the top 8 of 192 KiB are scratch of library ops.
+    # docs/machine.md 2.1; UB: the top 8 of 192 KiB are scratch of library ops.
     capacity_bytes=MappingProxyType(
         {"l1": 512 << 10, "l0a": 64 << 10, "l0b": 64 << 10, "l0c": 128 << 10, "ub": 184 << 10}
     ),
-    # MACHINE.md 2.2: whole fractals (512 B operands, 1024 B accumulator); 32 B in UB.
+    # docs/machine.md 2.2: whole fractals (512 B operands, 1024 B accumulator); 32 B in UB.
     align_bytes=MappingProxyType({"l1": 512, "l0a": 512, "l0b": 512, "l0c": 1024, "ub": 32}),
-    lanes=2,  # MACHINE.md 1: one cube core and two vector cores per cluster
-    block_num=24,  # MACHINE.md 1: clusters per die
-    event_ids=8,  # MACHINE.md 4.2
-    drain_id=7,  # MACHINE.md 4.6: id 7 with destination S is left for drains
-    fifo_flags=11,  # MACHINE.md 5.1: cross-core flag ids 0..10 are free for FIFOs
-    # CPP.md 2: 48 arguments; the runtime's intrinsic.h splits them, tensor.h bounds the rank
+    lanes=2,  # docs/machine.md 1: one cube core and two vector cores per cluster
+    block_num=24,  # docs/machine.md 1: clusters per die
+    event_ids=8,  # docs/machine.md 4.2
+    drain_id=7,  # docs/machine.md 4.6: id 7 with destination S is left for drains
+    fifo_flags=11,  # docs/machine.md 5.1: cross-core flag ids 0..10 are free for FIFOs
+    # docs/machine.md 13: 48 arguments; the runtime's headers split them and bound the rank
     max_tensors=32,
     max_scalars=16,
     max_rank=5,
-    box_bytes=32,  # MACHINE.md 2.3: a box is 16 rows of 32 bytes
-    reduce_scratch=True,  # CPP.md 1: row reductions overwrite a scratch tile
-    # MACHINE.md 5.3: period = slots up to two slots, else half of them; with an odd number of five
-    # or more slots the two do not keep apart.  5.1: at most 15 signals outstanding.
+    box_bytes=32,  # docs/machine.md 2.3: a box is 16 rows of 32 bytes
+    reduce_scratch=True,  # docs/machine.md 12: row reductions overwrite a scratch tile
+    # docs/machine.md 5.3: period = slots up to two slots, else half of them; with an odd number of
+    # five or more slots the two do not keep apart.  5.1: at most 15 signals outstanding.
     ring_period=MappingProxyType(
         {n: n if n <= 2 else n // 2 for n in (1, 2, 3, 4, 6, 8, 10, 12, 14)}
     ),

@@ -12,7 +12,7 @@ Score: the geometric mean of the cycles over ``SCENARIOS``.  The best is the sim
 score is within ``EQUAL`` of the lowest.  Simpler is a smaller lookahead, then a smaller prefetch, then
 fewer slots (in the FIFOs, in L1 and UB, in L0), no overlap of work items, no drains, and last the
 order of the values in ``AXES``.  The default options stay unless the best is better by more than
-``MARGIN``: the costs of the model are not known well enough for less (COSTS.md).
+``MARGIN``: the costs of the model are not known well enough for less (docs/machine.md 11).
 
 Non-goals: other cost tables than the one asked for; the order of rows within a stage.
 """
@@ -52,11 +52,11 @@ AXES: Axes = {
 """What is tried, by option."""
 
 LATENCIES = (0, 500, 1000)
-"""Cycles from core to core; nobody has measured them (COSTS.md, Compute)."""
+"""Cycles from core to core; nobody has measured them (docs/machine.md 11.2)."""
 
 SHALLOW = 4
-"""Entries of a queue in the last scenario: its depth is unknown too (MACHINE.md 3.4), and a shallow
-one stops the scalar unit, so that loads must be issued early."""
+"""Entries of a queue in the last scenario: its depth is unknown too (docs/machine.md 3.4), and a
+shallow one stops the scalar unit, so that loads must be issued early."""
 
 LONG = (64,)
 SHORT = tuple(1 + (k * 2654435761 >> 16) % 4 for k in range(64))

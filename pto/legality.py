@@ -66,18 +66,18 @@ MOVES: Mapping[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = Mappi
     }
 )
 """(op, core) -> memories its tile operands may come from, memories its result may go to
-(MACHINE.md 2.4, 3.2).  Vector arithmetic stays in UB."""
+(docs/machine.md 2.4, 3.2).  Vector arithmetic stays in UB."""
 
 PIPES_OF = MappingProxyType(
     {"cube": ("S", "MTE2", "MTE1", "M", "FIX", "MTE3"), "vector": ("S", "MTE2", "V", "MTE3")}
 )
-"""The pipes that each core has (MACHINE.md 1)."""
+"""The pipes that each core has (docs/machine.md 1)."""
 
 STORE_PIPE = MappingProxyType({"cube": "FIX", "vector": "MTE3"})
-"""The pipe that leaves the core: L0C through FIX, UB through MTE3 (MACHINE.md 3.1)."""
+"""The pipe that leaves the core: L0C through FIX, UB through MTE3 (docs/machine.md 3.1)."""
 
 VECTOR_DTYPES = ("f32", "f16", "i32")
-"""Element types the vector unit computes with (CPP.md section 1)."""
+"""Element types the vector unit computes with (docs/machine.md 12)."""
 
 ANY_DTYPE = ("astype", "full", "copy", "pad")
 """Vector ops that move or fill elements, whatever their type."""

@@ -26,7 +26,7 @@ class Op:
     ``kind``: scalar (S), move (between memories), cube (matmul), unary / binary / reduce (vector
     arithmetic), fill (vector, needs no tile), sync (orders pipes).
     ``signature``: the operands as the text has them.  ``pipes``: where it may run.
-    ``instruction``: the tile-library call by operand form (CPP.md section 1).
+    ``instruction``: the tile-library call by operand form (docs/machine.md 12).
     ``scratch``: the last operand is a scratch tile that the op overwrites.
     """
 

@@ -14,7 +14,7 @@ SPACES = ("l1", "l0a", "l0b", "l0c", "ub")
 """On-chip memories: L1, the two matmul operands, the accumulator, the vector buffer."""
 
 LAYOUTS = ("nd", "dn", "nz", "zn", "zz")
-"""nd row-major, dn column-major, nz / zn / zz boxes of 16 rows by 32 bytes (CPP.md section 1)."""
+"""nd row-major, dn column-major, nz / zn / zz boxes of 16 rows by 32 bytes (docs/machine.md 12)."""
 
 
 @dataclass(frozen=True, slots=True)

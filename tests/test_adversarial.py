@@ -63,7 +63,7 @@ def attention(blocks: int) -> dict[str, np.ndarray]:
 
 
 def test_a_missing_event_shows_in_long_contexts_only() -> None:
-    """The racy prefetch of SEED.md section 3: clean for two blocks whatever the order."""
+    """The racy prefetch of docs/machine.md 16.3: clean for two blocks whatever the order."""
     k = without(program(Plan("paged_attention", "best")), "k.free")
     assert check(k).failing == (3,)
     for blocks in (1, 2, 3, 5):
@@ -72,7 +72,7 @@ def test_a_missing_event_shows_in_long_contexts_only() -> None:
 
 
 def test_the_vector_race_of_the_original_kernel_shows() -> None:
-    """The P tile is overwritten while MTE3 still pushes it (MACHINE.md 8.5)."""
+    """The P tile is overwritten while MTE3 still pushes it (docs/machine.md 8.5)."""
     k = without(program(Plan("paged_attention", "best")), "p16.free")
     assert list(Orders(k, inputs.bind(k, attention(5)), 1).differences(range(40)))
 

@@ -34,8 +34,8 @@ def programs(kernel: str, case: Reference) -> dict[str, Kernel]:
 )
 def test_what_the_tables_must_show(case: Reference, times: float) -> None:
     """The default is next to the busiest pipe, never slower than another schedule, and much faster
-    than the repair; the others follow their history (SEED.md 2, 3): the prefetch was fast, the
-    repair of its failure gave a part of that back."""
+    than the repair; the others follow their history (docs/machine.md 16.2 and 16.3): the prefetch was
+    fast, the repair of its failure gave a part of that back."""
     found = report("", programs("paged_attention", case), case, launches=False)
     for section, most in zip(found.sections, (1.10, 1.25), strict=True):
         assert tuple(section.figures) == LATENCIES
@@ -67,7 +67,7 @@ def test_a_launch() -> None:
 
 
 def test_the_sizes_of_the_reference_cases() -> None:
-    """The memory moves K and V once in the time that COSTS.md says."""
+    """The memory moves K and V once in the time that docs/machine.md 11.3 says."""
     for case in REFERENCES["paged_attention"]:
         pages = SHIPPED["paged_attention"].trace(**case.statics).statics
         block, dim = dict(pages)["block"], dict(pages)["dim"]

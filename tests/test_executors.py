@@ -642,7 +642,7 @@ def test_push_then_record_under_a_branch_in_a_pipelined_loop() -> None:
 
 
 def test_credits_come_in_batches() -> None:
-    """MACHINE.md 5.3: a ring of 4 signals every second pop, so push 4 waits for two pops."""
+    """docs/machine.md 5.3: a ring of 4 signals every second pop, so push 4 waits for two pops."""
     fifo = parse(FIFO).fifo("f")
     ring = scheduled.Ring(fifo, A2A3)
     ring.pushed, ring.popped = [4, 4], [1]

@@ -121,7 +121,7 @@ def test_two_mistakes_at_once(hand: Kernel) -> None:
 
 
 def test_missing_free_event_fails_first_at_three_blocks(hand: Kernel) -> None:
-    """A racy prefetch is clean for short contexts (SEED.md section 3)."""
+    """A racy prefetch is clean for short contexts (docs/machine.md 16.3)."""
 
     def without_k_free(r: Row) -> Row:
         keep = [tuple(f for f in flags if f.name != "k.free") for flags in (r.wait, r.set)]
@@ -160,7 +160,7 @@ class Traced(Run):
 
 
 def graph_races(code: Code, rows: list[tuple]) -> bool:
-    """MACHINE.md section 9 read literally: every conflicting pair of rows, not only the last ones,
+    """docs/machine.md 9 read literally: every conflicting pair of rows, not only the last ones,
     must have a path from the end of one to the start of the other.  Sets of rows as bits."""
     issued = [0, 0]  # known complete when a core issues its next row
     started: dict[int, int] = {}  # ... when a pipe starts its next row

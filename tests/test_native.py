@@ -152,7 +152,7 @@ def test_every_kind_of_order(order: str) -> None:
     "statics", [{}, dict(q_tile=64, heads=64, block=64)], ids=["case1", "case2"]
 )
 def test_the_reference_cases_at_full_context(statics: Mapping[str, Any]) -> None:
-    """SEED.md section 1: context 8192, pages from one shared pool; one item per block and several."""
+    """docs/machine.md 16.4: context 8192, pages from one pool; one item per block and several."""
     batch = 64 if statics else 256
     case = attention(dict(batch=batch, context=8192, ragged=False), **statics)
     for block_num in (batch, 24):

@@ -1,4 +1,4 @@
-"""The published paged-attention kernel under the proof: MACHINE.md sections 8.4 to 8.6, pair by pair.
+"""The published paged-attention kernel under the proof: docs/machine.md 8.4 to 8.6, pair by pair.
 
 ``tests/original`` holds its cube and vector order as scheduled programs.  Two judges look at them:
 the proof (``check`` for every trip count, ``check_unrolled`` for given ones), and ``Order`` below,
@@ -376,7 +376,7 @@ NAMES = {
 
 
 def named(row: Row) -> str:
-    """The name of a row in MACHINE.md; the two loads of V apart; vector arithmetic as text."""
+    """A row's name in docs/machine.md 8.4; the two loads of V apart; vector arithmetic as text."""
     if row.op in ("push", "push_data"):
         return f"TPUSH {row.out.name}"
     if isinstance(row.out, Ref) and row.out.name == "v":
@@ -554,8 +554,8 @@ TABLE = (
     line(26, "gm pij", "RAW", "TPUSH pij > TPOP pij", EVENTS),
     line(26, "gm pij", "WAR", "TPOP pij > TPUSH pij", EVENTS),
 )
-"""Rows 5 and 27 have tests of their own.  Row 12 in MACHINE.md also names the prefetch of V behind
-an item's edge; that one is ordered by the pop of P before it, so it is in ``BEYOND``."""
+"""Rows 5 and 27 have tests of their own.  Row 12 in docs/machine.md 8.4 also names the prefetch of V
+behind an item's edge; that one is ordered by the pop of P before it, so it is in ``BEYOND``."""
 
 BEYOND = (
     line(12, "l1", "WAR", "TMOV V > TLOAD V next", EVENTS, "edge"),

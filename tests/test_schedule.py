@@ -111,7 +111,7 @@ def test_running_out_of_flags_ends_in_a_barrier_and_is_told() -> None:
 
 
 def few_ids(k: Kernel) -> None:
-    """Every pair of pipes has at most eight flags, each with an id of its own (MACHINE.md 4.2)."""
+    """Every pair of pipes has at most eight flags, each with its own id (docs/machine.md 4.2)."""
     found: dict[tuple[str, str, str], list[int]] = {}
     for e in k.events:
         found.setdefault((e.core, e.src, e.dst), []).extend(e.ids)

@@ -138,7 +138,7 @@ def test_every_op_has_its_cost() -> None:
 
 
 def test_costs_by_hand() -> None:
-    """COSTS.md, Transfers and Compute, for the tiles of the reference kernel."""
+    """docs/machine.md 11.1 and 11.2, for the tiles of the reference kernel."""
     rows = {(r.op, str(r.out.name)): r for r in all_rows(original("drain").body) if hasattr(r.out, "name")}  # fmt: skip
     flat, published = A2A3.costs["flat"], A2A3.costs["published"]
 
@@ -449,7 +449,7 @@ def widened(line: str) -> str:
 def test_the_published_kernel_takes_what_another_model_says(
     name: str, wide: bool, blocks: int, replayed: int
 ) -> None:
-    """COSTS.md, Reference points: columns prefetch (704) and repair (708)."""
+    """docs/machine.md 11.4: columns prefetch (704) and repair (708)."""
     t = simulate(original(name, wide), [blocks], Setup("published"))
     assert t.makespan == pytest.approx(replayed, rel=0.10)
     check_accounts(t)

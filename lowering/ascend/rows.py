@@ -2,8 +2,8 @@
 
 In: a ``Row`` of one core and the places of the scalars it reads.  Out: C++ lines.  Invariant: each
 op of ``pto.ops.OPS`` has exactly one emitter here, none knows a kernel.  Rules marked [dev] in
-CPP.md hold besides those of the library's CPU simulator; where they differ, the text suits both.
-Non-goals: order, waits and sets of rows (``lowering/ascend/source.py`` writes those around the op).
+docs/machine.md 12 hold besides those of the library's CPU simulator; where they differ, the text
+suits both.  Non-goals: order, waits and sets of rows (``lowering/ascend/source.py`` writes those around the op).
 """
 
 from __future__ import annotations

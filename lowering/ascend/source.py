@@ -5,8 +5,8 @@ the scheduler or parsed from text.  Out: file name -> text.  Invariant: the C++ 
 each core in the order written, with the slots, addresses and event ids of the program; equal
 kernels give equal text.  Non-goals: checking the schedule (``lowering/hazards/``), improving it.
 
-Rules of the library and of its runtime are in CPP.md; the text suits the device and the library's
-CPU simulator alike.  ``ascend_text`` spells parts, ``ascend_rows`` ops, ``ascend_blocks`` loops.
+Rules of the library and of its runtime are docs/machine.md 12 to 15; the text suits the device and
+the library's CPU simulator alike.  ``ascend_text`` spells parts, ``ascend_rows`` ops, ``ascend_blocks`` loops.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ CPP_TYPE: Mapping[str, str] = MappingProxyType(
 FLOATS = ("f32", "f16", "bf16")
 
 # (space, layout) -> alias template at the top of the file.  The library keeps an L1 tile in layout
-# zn as its transpose: that is how the matrix unit takes a right operand (CPP.md section 1).
+# zn as its transpose: that is how the matrix unit takes a right operand (docs/machine.md 12).
 TILES: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("l1", "nz"): "L1Nz",

@@ -148,7 +148,7 @@ def _check_each_reading(args: argparse.Namespace, kernel: ir.Kernel) -> int:
         return GOOD if base.ok else FAILED
     print(base.message)
     for reading in READINGS.values():
-        place = f"MACHINE.md {reading.place}, {reading.confidence}"
+        place = f"docs/machine.md {reading.place}, {reading.confidence}"
         print(f"\n{reading.name}  ({place})")
         print(f"  assumed   {reading.assumed}")
         print(f"  instead   {reading.instead}")

@@ -35,8 +35,8 @@ WIDTH, ROW, MOST_ROWS = 100, 38, 8
 """Columns of the report and of a statement in it; rows of the critical path."""
 
 LATENCIES = (500, 1000)
-"""Nobody has measured the latency between the cores (COSTS.md, Compute): without --cross-core-latency
-these are reported beside 0."""
+"""Nobody has measured the latency between the cores (docs/machine.md 11.2): without
+--cross-core-latency these are reported beside 0."""
 
 
 def simulate(args: argparse.Namespace) -> int:

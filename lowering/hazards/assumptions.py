@@ -3,7 +3,7 @@
 A *reading* drops or replaces one sentence.  ``pto check KERNEL --assume READING`` proves under it;
 ``--assume each`` shows one line per reading: what still holds when that sentence is not true.
 The sentences and the argument that rests on them are in docs/proof.md; places are sections of the
-machine notes (MACHINE.md), confidence as there: C certain, L likely, X conflicting sources.
+machine notes (docs/machine.md), confidence as there: C certain, L likely, X conflicting sources.
 """
 
 from __future__ import annotations

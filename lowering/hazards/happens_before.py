@@ -1,4 +1,4 @@
-"""One abstract execution of a compiled schedule, with vector clocks (MACHINE.md section 9).
+"""One abstract execution of a compiled schedule, with vector clocks (docs/machine.md 9).
 
 In: ``Code`` and decisions (trip counts, branches).  Out: hazards, or the knowledge of every pipe.
 
@@ -8,8 +8,8 @@ completion is known before which start does not depend on timing.  So the cores 
 order that respects issue; a pipe's clock says how many rows of each pipe are *known complete* before
 its next row starts.  Knowledge comes only from set -> wait, barrier, drain and signal, each of which
 covers everything earlier in its pipe, so a count per pipe is enough.  Rows are executed in
-issue order: a wait must be issued behind its set (issue queues are of unknown depth, MACHINE.md 10),
-and each row depends only on rows executed before it, so nothing but a FIFO wait can block issue.
+issue order: a wait must be issued behind its set (queues are of unknown depth, docs/machine.md 10), and
+each row depends only on rows executed before it, so nothing but a FIFO wait can block issue.
 
 *Lanes.*  Both vector lanes run one stream on disjoint rows (``tensor_conflicts`` checks it), a cube
 signal reaches each of them and the cube waits for both, so one lane stands for both.  No trip count

@@ -37,7 +37,7 @@ MEMORY_OF = {
     "MTE3": (("ub", "l1"), ()),
     "V": (("ub",), ("ub",)),
 }
-"""Pipe -> on-chip spaces it reads, and writes (MACHINE.md 3.1 and 6.1)."""
+"""Pipe -> on-chip spaces it reads, and writes (docs/machine.md 3.1 and 6.1)."""
 
 SPACES_OF = {"cube": ("l1", "l0a", "l0b", "l0c"), "vector": ("ub",)}
 BOXED = ("nz", "zn", "zz")
@@ -85,7 +85,7 @@ class Ring:
 
 
 def footprint(b: Buffer) -> int:
-    """Bytes of one slot: whole boxes where the layout has boxes (MACHINE.md 2.3, 2.4)."""
+    """Bytes of one slot: whole boxes where the layout has boxes (docs/machine.md 2.3, 2.4)."""
     unit = b.type.size_bytes // max(b.type.rows * b.type.cols, 1)
     rows, cols = b.type.rows, b.type.cols
     if b.layout not in BOXED:
@@ -212,7 +212,7 @@ class Places:
         return tuple(dict.fromkeys(found))
 
     def reads_first(self, pipe: int) -> bool:
-        """Rows of ``pipe`` read their operands before a later row of it writes (MACHINE.md 6.3)."""
+        """Rows of ``pipe`` read before a later row of it writes (docs/machine.md 6.3)."""
         return self.pipes[pipe][1] == "V" and UNORDERED_STARTS not in self.assume
 
     # placement
@@ -274,7 +274,7 @@ class Places:
             if e.dst == "S" and n == t.drain_id:
                 self.fault("id", f"{e.name}: {e.src} -> S id {n} is left for drains")
         if (e.core, e.src, e.dst) == ("vector", "V", "S") and 0 in e.ids and self.fifos:
-            self.fault("id", f"{e.name}: V -> S id 0 is used inside TPUSH")  # MACHINE.md 4.6
+            self.fault("id", f"{e.name}: V -> S id 0 is used inside TPUSH")  # docs/machine.md 4.6
         if e.src == e.dst:
             self.fault("event", f"{e.name}: an event from {e.src} to itself; write a barrier")
 
@@ -306,7 +306,7 @@ class Places:
 
     def check_own_overlap(self, row: Row, resolve: Callable[[Expr], Expr]) -> None:
         """What a row writes shares no byte with what it reads, unless it goes element by element
-        over one tile; a scratch tile shares none with anything (CPP.md section 1)."""
+        over one tile; a scratch tile shares none with anything (docs/machine.md 12)."""
         refs = [a for a in row.args if isinstance(a, Ref)]
         written = [row.out] if isinstance(row.out, Ref) else []
         if OPS[row.op].scratch and len(refs) > 1:

@@ -2,7 +2,7 @@
 
 In: a scheduled ``Kernel`` (made by the scheduler or parsed from text).  Out: a ``Proof``: ok, or the
 violations with both accesses, the bytes, the smallest failing trip counts and the missing edge, or
-a refusal with its reason.  Shares no code with the scheduler; the rules are MACHINE.md section 9.
+a refusal with its reason.  Shares no code with the scheduler; the rules are docs/machine.md 9.
 
 *All interleavings.*  One abstract execution decides them all: ``lowering/hazards/happens_before.py``.
 

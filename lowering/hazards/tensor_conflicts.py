@@ -3,7 +3,7 @@
 In: the compiled rows with their regions.  Out: for each row the rows it may meet, by the outermost
 loop whose iteration differs (what order must separate, ``lowering/hazards/happens_before.py``), and faults
 where no order exists at all: between hardware blocks, between vector lanes, for scalar reads
-(MACHINE.md R12).  Different parameters do not alias; tensors that nothing writes cause nothing.
+(docs/machine.md R12).  Different parameters do not alias; tensors that nothing writes cause nothing.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ In: a scheduled kernel and the bound arrays.  Out: ``Result``: the outputs of pr
 every seed whether another legal order of the pipes gave the same bits; what went wrong is a
 ``Report`` with the line of the emitted source and the row of the schedule behind it.
 
-``include/`` offers the part of the tile library that emitted kernels call (CPP.md), with the
+``include/`` offers the part of the tile library that emitted kernels call (docs/machine.md 12),
+with the
 rules of the device; ``machine.cpp`` schedules pipes, ``driver.cpp`` reads arrays and compares.
 Nothing here knows how a kernel is emitted, beyond the order of its arguments.
 Non-goals: time on the device; the library's own simulator (``lowering/pto_isa.py``).

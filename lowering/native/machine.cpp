@@ -175,7 +175,7 @@ bool meet(const std::vector<Extent> &a, const std::vector<Extent> &b, bool only_
 }
 
 // The work that starts must not touch what work in flight still reads or writes; a vector row reads before
-// a later one of its pipe writes (MACHINE.md 6.3).
+// a later one of its pipe writes (docs/machine.md 6.3).
 void check_race(int c, int p, const Part &late)
 {
     for (int other = 0; other < CORES; ++other) {
@@ -318,7 +318,7 @@ void enqueue(Pipe pipe, Part part)
     }
     Queue &queue = cores[c].queues[p];
     const auto depth = static_cast<size_t>(current->depth);
-    if (queue.parts.size() >= depth) {  // MACHINE.md 3.4: a full queue blocks the scalar unit
+    if (queue.parts.size() >= depth) {  // docs/machine.md 3.4: a full queue blocks the scalar unit
         stop_until([&queue, depth] { return queue.parts.size() < depth; }, part.at);
     }
     queue.parts.push_back(std::move(part));

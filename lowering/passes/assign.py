@@ -174,7 +174,7 @@ class _Assigner:
         """What one lane holds of a tile: half of the rows; one-row tiles are held twice.
 
         Raises:
-            ShapeError: if a lane's part does not fill whole 32-byte units (CPP.md section 1).
+            ShapeError: if a lane's part does not fill whole 32-byte units (docs/machine.md 12).
         """
         lanes, unit = self.target.lanes, self.target.box_bytes
         rows = t.rows if t.rows == 1 else t.rows // lanes

@@ -16,7 +16,7 @@ def persist(kernel: Kernel) -> Kernel:
     """body of work item (pid0, ..) --> for w in 0 .. items of this block: body.
 
     Hardware block ``block_idx`` of ``block_num`` takes every ``block_num``-th work item, the last
-    grid axis fastest (SEED.md section 1).  Loop bounds get names, aliases disappear.
+    grid axis fastest (docs/machine.md 16.1).  Loop bounds get names, aliases disappear.
     """
     taken = names_taken(kernel)
     index = fresh("w", taken)

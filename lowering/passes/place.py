@@ -447,7 +447,7 @@ class _Placer:
         return -(-g.type.size_bytes // align) * align
 
     def _stride(self, g: Group) -> int:
-        """Bytes from one slot to the next: popped ones lie FIFO slots apart (CPP.md, TPOP)."""
+        """Bytes from slot to slot: popped ones lie FIFO slots apart (docs/machine.md 12, TPOP)."""
         return max(self._slot(g), g.popped)
 
     def _bytes(self, g: Group) -> int:

@@ -4,7 +4,7 @@ In: rows with shifts, the wanted depths.  Out: depths, at least those, that do n
 Invariant: with the result, running the pushes and pops of both cores to the end never gets stuck
 for loops of every length tried; the proof (``lowering/hazards/``) decides the rest.
 
-A free signal comes only every ``target.ring_period[slots]`` pops (MACHINE.md 5.3), so that a ring
+A free signal comes only every ``target.ring_period[slots]`` pops (docs/machine.md 5.3): a ring
 can be too short although fewer tiles than slots are in flight.
 """
 

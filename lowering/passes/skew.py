@@ -342,7 +342,7 @@ def ahead(rows: list[Row], options: Pipelining) -> list[Row]:
 
 def place_behind(rows: list[Row], reader: int, load_at: str) -> int:
     """Where a prefetch goes: behind the moves of its reader's stage, or (``after_push``, first
-    stage only: SEED.md 3.3) behind its push."""
+    stage only: docs/machine.md 16.3) behind its push."""
     shift = rows[reader].shift
     late = load_at == "after_push" and shift == max(r.shift for r in rows if r.op != "load")
     for k in range(reader + 1, len(rows)):

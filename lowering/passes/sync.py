@@ -7,7 +7,7 @@ event of the buffer they share; the proof (``lowering/hazards/``) judges the res
 Each ring slot has its own events.  ``x.full`` goes from the pipe that wrote to the pipe that reads,
 in the same iteration; ``x.free`` goes back, from the last reader to the next writer of the slot,
 is primed once before everything and drained once behind it.  A set stands directly behind its
-access and a wait directly before, so that nothing else gets between (MACHINE.md 6.5).
+access and a wait directly before, so that nothing else gets between (docs/machine.md 6.5).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def sync(kernel: Kernel, target: Target, drain_pushes: bool) -> Kernel:
 
 
 def recorded_by_hand(kernel: Kernel) -> Kernel:
-    """x = push t --> x = push_data t; drain FIX; record x  (on the cube: SEED.md section 3)."""
+    """x = push t --> x = push_data t; drain FIX; record x  (on the cube: docs/machine.md 16.3)."""
 
     def split(row: Row) -> Row | tuple[Row, ...]:
         if row.op != "push" or row.core != "cube" or not isinstance(row.out, Queue):
@@ -396,8 +396,8 @@ def with_barriers(kernel: Kernel) -> Kernel:
     """A barrier before every V or M row that depends on an unfinished row of its own pipe.
 
     V: reading or writing over what was written needs one, writing over what was only read does not
-    (MACHINE.md R8, 6.3).  M: accumulating onto a product needs one; a new product over an old one
-    is ordered through the FIX pipe that reads between them.
+    (docs/machine.md R8, 6.3).  M: adding to a product needs one; a new product over an old one is
+    ordered through the FIX pipe that reads between them.
     """
     marked = needed_barriers(kernel, "vector", "V", reads_own_writes=False)
     marked |= needed_barriers(kernel, "cube", "M", reads_own_writes=True)
@@ -457,7 +457,7 @@ def _with_barriers(block: Block, marked: set[Path], path: Path) -> Block:
 
 
 def with_final_drains(kernel: Kernel) -> Kernel:
-    """Before the kernel returns, each core waits for its writes to GM (MACHINE.md R10)."""
+    """Before the kernel returns, each core waits for its writes to GM (docs/machine.md R10)."""
     rows = []
     for core in CORES:
         pipe = STORE_PIPE[core]

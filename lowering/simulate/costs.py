@@ -87,7 +87,7 @@ def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
     if row.op in costs.reduction:
         t = tiles[1]
         line = costs.reduction[row.op][t.cols > 64]
-        return _whole(_along(line, t.rows * t.cols))  # it ends with its own barrier: CPP.md 1
+        return _whole(_along(line, t.rows * t.cols))  # with its own barrier: docs/machine.md 12
     size = max(t.size_bytes for t in tiles)
     if row.op == "copy":
         return _whole(_along(costs.transfer["ub", "ub"], size))

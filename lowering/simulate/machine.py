@@ -4,7 +4,7 @@ In: a scheduled kernel, the trip counts of one hardware block's work items, a ``
 Out: ``Timing`` (``lowering/simulate/timing.py``): the makespan, for every unit its busy cycles and its stalls
 by cause, the critical path as rows of the schedule, and a lower bound.
 
-The machine (MACHINE.md 3.4, 4, 5; section 9 is the same model without time):
+The machine (docs/machine.md 3.4, 4, 5; 9 is the same model without time):
 
 * A scalar unit per core walks its rows, one cycle each, and drops them into the queues of the
   pipes.  It stops where a queue is full, where it waits itself (a FIFO signal, a drain, a barrier
@@ -240,7 +240,7 @@ class _Scalar:
             yield from self._op(row, scope, plan)
 
     def _op(self, row: Row, scope: Counters, plan: _Plan) -> Iterator[None]:
-        """A row that a pipe runs; a push or a pop with the signals and credits of MACHINE.md 5.3."""
+        """A row that a pipe runs; a push or a pop with signals and credits (docs/machine.md 5.3)."""
         pipe, fifo = self.pipes[row.pipe], plan.fifo
         if row.op == "pop":
             yield from self._receive(self._signals(fifo, free=False), f"fifo {fifo} empty")

@@ -1,7 +1,7 @@
 """Paged attention for decoding: one query token per request, keys and values in pages.
 
 Multi-query and grouped-query: ``heads / kv_heads`` query heads share one key/value head.
-Online softmax over the pages of a request (SEED.md section 1).
+Online softmax over the pages of a request (docs/machine.md 16.1).
 """
 
 from __future__ import annotations

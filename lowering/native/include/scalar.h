@@ -1,4 +1,4 @@
-// A scalar argument travels as 64 bits, of which a float takes the lower 32 (CPP.md section 2).
+// A scalar argument travels as 64 bits, of which a float takes the lower 32 (docs/machine.md 13).
 #pragma once
 
 #include <bit>

@@ -1,4 +1,4 @@
-// A tensor as the runtime hands it to a kernel (CPP.md section 2): 128 bytes, aligned to 64.
+// A tensor as the runtime hands it to a kernel (docs/machine.md 13): 128 bytes, aligned to 64.
 #pragma once
 
 #include <cstdint>

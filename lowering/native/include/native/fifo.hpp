@@ -1,7 +1,7 @@
 // FIFOs between the cube and the vector lanes of a cluster: a ring of slots in GM and two signals.
 //
 // A push waits for a free slot once every period, stores, and signals; a pop waits for the signal, loads
-// into its local ring, and once every period says that slots are free (MACHINE.md 5.2, 5.3).
+// into its local ring, and once every period says that slots are free (docs/machine.md 5.2, 5.3).
 #pragma once
 
 #include "native/ops.hpp"
@@ -12,7 +12,7 @@ enum class Direction { DIR_C2V, DIR_V2C };
 enum class TileSplitAxis { TILE_NO_SPLIT, TILE_UP_DOWN, TILE_LEFT_RIGHT };
 using enum TileSplitAxis;
 
-// Under this runtime the built-in register reads 0 on both lanes (CPP.md section 2).
+// Under this runtime the built-in register reads 0 on both lanes (docs/machine.md 13).
 inline int64_t get_subblockid() { return 0; }
 
 template <uint8_t Flag, Direction direction, uint32_t SlotSize, uint32_t Slots, uint32_t LocalSlots = 2>
@@ -54,7 +54,7 @@ struct TPipe {
     TPipe(const TPipe &) = delete;
 
     // The producer takes the free signals that nobody waited for.  How many has changed from one version
-    // of the library to the next (MACHINE.md 5.4), so a kernel must not rest on it to drain its pipes.
+    // of the library to the next (docs/machine.md 5.4): no kernel may rest on it to drain its pipes.
     ~TPipe()
     {
         native::end_of_rows();

@@ -3,7 +3,7 @@
 // Three cores run one kernel each (the cube, two vector lanes), every core with a scalar unit that
 // issues in program order and pipes that start their work in order.  An instruction does nothing when it
 // is called: it puts work into the queue of its pipe.  A seeded scheduler (machine.cpp) decides what
-// happens next.  The rules are those of MACHINE.md: a set fires when all earlier work of its pipe is
+// happens next.  The rules are docs/machine.md 9: a set fires when all earlier work of its pipe is
 // complete, a wait holds its pipe back until the flag is set, a wait on S stops the core.
 #pragma once
 
@@ -23,14 +23,14 @@ constexpr int PIPES = 7;  // without ALL
 
 enum class Space : uint8_t { L1, L0A, L0B, L0C, UB, GM };
 constexpr int SPACES = 5;  // on chip
-// MACHINE.md 2.1; the top 8 of the 192 KiB of UB are scratch of library instructions.
+// docs/machine.md 2.1; the top 8 of the 192 KiB of UB are scratch of library instructions.
 constexpr int64_t CAPACITY[SPACES] = {512 << 10, 64 << 10, 64 << 10, 128 << 10, 184 << 10};
 
 constexpr int LANES = 2;
 constexpr int CORES = 1 + LANES;
-constexpr int EVENT_IDS = 8;      // MACHINE.md 4.2
-constexpr int FIFO_FLAGS = 16;    // MACHINE.md 5.1
-constexpr int MOST_SIGNALS = 15;  // MACHINE.md 5.1: a 4-bit counter
+constexpr int EVENT_IDS = 8;      // docs/machine.md 4.2
+constexpr int FIFO_FLAGS = 16;    // docs/machine.md 5.1
+constexpr int MOST_SIGNALS = 15;  // docs/machine.md 5.1: a 4-bit counter
 
 // Bytes that an instruction touches: an offset on chip, a host address in GM.
 struct Extent {
@@ -58,7 +58,7 @@ void barrier(Pipe pipe, const Where &at);
 void signal(Pipe pipe, int flag, const Where &at);
 void wait_signal(int flag, const Where &at);
 
-// The last row of a kernel is issued: what it writes to GM must be there (MACHINE.md R10).
+// The last row of a kernel is issued: what it writes to GM must be there (docs/machine.md R10).
 void end_of_rows();
 
 // The running core: 0 is the cube, 1 and 2 are the lanes.

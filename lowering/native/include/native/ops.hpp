@@ -1,7 +1,7 @@
 // The instructions of the tile library that emitted kernels use, as work for the machine.
 //
 // Arithmetic is in float32 (int32 for integers), rounded to the type of the result to the nearest, ties
-// to even.  What the device demands is demanded here (CPP.md section 1): by static_assert where
+// to even.  What the device demands is demanded here (docs/machine.md 12): by static_assert where
 // types and shapes decide, by a report where numbers do.
 #pragma once
 

@@ -104,7 +104,7 @@ struct Tile {
     static constexpr int BoxRows = S == SLayout::ColMajor ? Wide : 16;
     static constexpr int BoxCols = S == SLayout::ColMajor ? 16 : Wide;
 
-    // CPP.md section 1, device rules.
+    // docs/machine.md 12, device rules.
     static_assert(VR <= Rows_ && VC <= Cols_, "more valid elements than the tile has");
     static_assert(Boxed || B == BLayout::ColMajor || Cols_ * sizeof(T) % 32 == 0, "rows are multiples of 32 bytes");
     static_assert(Boxed || B == BLayout::RowMajor || Rows_ * sizeof(T) % 32 == 0, "columns are multiples of 32 bytes");
@@ -163,7 +163,7 @@ using TileRight = Tile<TileType::Right, T, R, C, BLayout::RowMajor, VR, VC, SLay
 template <typename T, int R, int C, int VR = R, int VC = C>
 using TileAcc = Tile<TileType::Acc, T, R, C, BLayout::ColMajor, VR, VC, SLayout::RowMajor, 1024>;
 
-// MACHINE.md 2.2: 32 bytes everywhere; whole fractals for the operands and results of products.
+// docs/machine.md 2.2: 32 bytes everywhere; whole fractals for the operands and results of products.
 constexpr int64_t alignment_of(TileType loc)
 {
     return loc == TileType::Vec ? 32 : loc == TileType::Acc ? 1024 : 512;
