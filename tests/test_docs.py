@@ -10,7 +10,16 @@ from lowering.hazards.assumptions import READINGS
 
 ROOT = Path(__file__).parent.parent
 NOTES = ROOT / "docs" / "machine.md"
-CITING = ("README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "docs", "lowering", "pto", "tests")
+CITING = (
+    "README.md",
+    "CHANGELOG.md",
+    "Makefile",
+    "pyproject.toml",
+    "docs",
+    "lowering",
+    "pto",
+    "tests",
+)
 TEXTS = {".md", ".py", ".cpp", ".hpp", ".h", ".txt", ".ptoir", ".toml", ""}
 PLACE = r"R?\d+(?:\.\d+)?"
 CITED = re.compile(rf"docs/machine\.md ({PLACE}(?:(?:, | and | to ){PLACE})*)")
@@ -30,7 +39,9 @@ def citing() -> Iterator[tuple[str, str]]:
     for start in (ROOT / name for name in CITING):
         for path in sorted(start.rglob("*")) if start.is_dir() else [start]:
             if path.suffix in TEXTS and path.is_file() and path != NOTES:
-                lines = (line.strip().lstrip("#/").strip() for line in path.read_text().splitlines())
+                lines = (
+                    line.strip().lstrip("#/").strip() for line in path.read_text().splitlines()
+                )
                 yield str(path.relative_to(ROOT)), " ".join(lines)
 
 
