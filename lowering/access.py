@@ -226,7 +226,8 @@ def reads_behind(e: Expr, known: Definitions, loops: bool) -> Iterator[str]:
 def _where_read(name: str, known: Definitions, env: Env) -> str:
     """``block_table[3, 7]``: the element that scalar ``name`` was read from."""
     row = known[name]
-    assert isinstance(row, Row) and isinstance(row.args[0], View)
+    assert isinstance(row, Row)
+    assert isinstance(row.args[0], View)
     items = (int(compiled(i)(env)) for i in row.args[0].index if not isinstance(i, Span))
     return f"{row.args[0].tensor}[{', '.join(map(str, items))}]"
 

@@ -366,7 +366,8 @@ class Builder:
 
     def row(self, row: Row, scope: Scope) -> None:
         if row.op == "let":
-            assert isinstance(row.out, Scalar) and isinstance(row.args[0], Const | Var | Bin)
+            assert isinstance(row.out, Scalar)
+            assert isinstance(row.args[0], Const | Var | Bin)
             value = self.scalar(row.args[0], row.core, scope)
             scope.scalars[f"{row.core} {row.out.name}"] = value
         elif row.op == "read":
@@ -378,7 +379,8 @@ class Builder:
 
     def read(self, row: Row, scope: Scope) -> None:
         """``name = read tensor[...]``; a tensor that nobody writes is read once per place."""
-        assert isinstance(row.out, Scalar) and isinstance(row.args[0], View)
+        assert isinstance(row.out, Scalar)
+        assert isinstance(row.args[0], View)
         place = self.view(row.args[0], row, scope)
         state = scope.find(Key(place.tensor)) if place.tensor in self.written else None
         known = next(
@@ -451,7 +453,8 @@ class Builder:
     def accumulated(self, row: Row, scope: Scope) -> tuple[Operand, ...]:
         """``matmul a, b, acc, test`` as read: without the test where the phi starts from zero."""
         a, b, acc, test = row.args
-        assert isinstance(test, Const | Var | Bin) and isinstance(acc, Ref)
+        assert isinstance(test, Const | Var | Bin)
+        assert isinstance(acc, Ref)
         when = self.scalar(test, row.core, scope)
         if isinstance(when, Const):
             return (a, b, acc) if when.value else (a, b)

@@ -362,7 +362,8 @@ class _Walk:
             assert isinstance(row.out, Scalar)
             lines.columns[row.out.name] = lines.value(row.args[0])  # type: ignore[arg-type]
         elif row.op == "read":
-            assert isinstance(row.out, Scalar) and isinstance(row.args[0], View)
+            assert isinstance(row.out, Scalar)
+            assert isinstance(row.args[0], View)
             view = row.args[0]
             at = tuple(lines.column(i) for i in view.index if not isinstance(i, Span))
             values = self.bound.arrays[view.tensor][at]

@@ -320,7 +320,8 @@ class Machine:
             env.scalars[f"%{step.out}"] = value
         elif step.op == "load":
             (place,) = step.args
-            assert isinstance(place, View) and step.type is not None
+            assert isinstance(place, View)
+            assert step.type is not None
             dtype = self.kernel.param(place.tensor).dtype
             x = from_bits(take(self.tensor(step, place, env), self.extents(place, env)), dtype)
             env.values[step.out] = convert(x, step.type.dtype).reshape(
@@ -328,7 +329,9 @@ class Machine:
             )
         elif step.op == "store":
             place, source = step.args
-            assert isinstance(place, View) and isinstance(source, Use) and step.state is not None
+            assert isinstance(place, View)
+            assert isinstance(source, Use)
+            assert step.state is not None
             x = to_bits(plain(self.operand(source, env)), self.kernel.param(place.tensor).dtype)
             extents = self.extents(place, env)
             env.values[step.out] = put(env.values[step.state], extents, x)

@@ -59,7 +59,8 @@ def _computed(core: Core, row: Row) -> Step:
 def _pad(core: Core, row: Row) -> Step:
     """The one op that may read a partly written slot: only its inside counts."""
     source, out = row.args[0], row.out
-    assert isinstance(source, Ref) and isinstance(out, Ref)
+    assert isinstance(source, Ref)
+    assert isinstance(out, Ref)
     pick, pick_out = core.pick(source), core.pick(out)
     rows, cols = (core.operand(row, a) for a in row.args[1:])
 
@@ -103,7 +104,8 @@ def _matmul(core: Core, row: Row) -> Step:
 def _load(core: Core, row: Row) -> Step:
     """A partial load fills L1 with zero, and leaves the rest of a vector slot unwritten."""
     out, view = row.out, row.args[0]
-    assert isinstance(out, Ref) and isinstance(view, View)
+    assert isinstance(out, Ref)
+    assert isinstance(view, View)
     pick, locate, shape = core.pick(out), core.locate(row, view), span_shape(view)
     tensor = core.machine.tensors[view.tensor]
     fill_zero = core.name == "cube"
@@ -161,7 +163,8 @@ def _store(core: Core, row: Row) -> Step:
 
 
 def _move(core: Core, row: Row) -> Step:
-    assert isinstance(row.out, Ref) and isinstance(row.args[0], Ref)
+    assert isinstance(row.out, Ref)
+    assert isinstance(row.args[0], Ref)
     pick, read = core.pick(row.out), core.reader(row, row.args[0])
 
     def issue(scope: Scope) -> Action:
@@ -239,7 +242,8 @@ def _rows_of_end(core: Core, row: Row, ref: Ref, ring: Ring) -> int:
 
 def _read(core: Core, row: Row) -> Step:
     out, view = row.out, row.args[0]
-    assert isinstance(out, Scalar) and isinstance(view, View)
+    assert isinstance(out, Scalar)
+    assert isinstance(view, View)
     value = scalar_read(core.locate(row, view), core.machine.tensors[view.tensor])
     return _scalar(value, out.name)
 

@@ -201,7 +201,8 @@ class Interpreter:
 
 def _load(at: Interpreter, row: Row) -> Action:
     out, view = row.out, row.args[0]
-    assert isinstance(out, Define) and isinstance(view, View)
+    assert isinstance(out, Define)
+    assert isinstance(view, View)
     locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], span_shape(view)
     name, kind = out.name, out.type
 
@@ -251,7 +252,8 @@ def scalar_read(locate: Locate, tensor: Array) -> Callable[[Env], int]:
 
 def _read(at: Interpreter, row: Row) -> Action:
     out, view = row.out, row.args[0]
-    assert isinstance(out, Scalar) and isinstance(view, View)
+    assert isinstance(out, Scalar)
+    assert isinstance(view, View)
     value, name = scalar_read(at.locate(row, view), at.tensors[view.tensor]), out.name
 
     def run(tiles: Tiles, scope: Scope) -> None:

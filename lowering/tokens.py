@@ -224,7 +224,8 @@ class Core:
         self.shared.done += 1
         if row.op == "let":
             (value,) = row.args
-            assert isinstance(row.out, Scalar) and isinstance(value, Const | Var | Bin)
+            assert isinstance(row.out, Scalar)
+            assert isinstance(value, Const | Var | Bin)
             frame.values[row.out.name] = substitute(value, frame.values)
             return
         token = self.result(row, frame)

@@ -343,9 +343,9 @@ def launch_scalars(ctx: Context, used: frozenset[str], has_pipes: bool) -> list[
 
 
 def pipe_objects(ctx: Context) -> list[str]:
-    """One pipe per FIFO that this core pushes or pops, on the ring of its own hardware block."""
+    """One pipe per FIFO, which has an end on each core, on the ring of its own hardware block."""
     found: list[str] = []
-    used = [q.name for r in all_rows(ctx.kernel.body) if r.core == ctx.core for q in queues(r)]
+    used = [q.name for r in all_rows(ctx.kernel.body) for q in queues(r)]
     places = {a.name: k for k, a in enumerate(arguments(ctx.kernel, ctx.target))}
     for f in ctx.kernel.fifos:
         if f.name in used:

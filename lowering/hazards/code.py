@@ -19,6 +19,7 @@ from math import lcm
 from typing import TYPE_CHECKING
 
 from lowering.hazards.counters import (
+    ABSENT,
     COMPARE,
     LETTERS,
     Counter,
@@ -113,14 +114,14 @@ class Code(FlatLoops):
         self.opaque_of: dict[tuple[str, tuple[Expr | Span, ...]], str] = {}
         self.positive = frozenset(kernel.dims)
         self.code: list[list[Instruction]] = [[], []]
-        self.cursor = -1
+        self.cursor = ABSENT
         self.shuffled = set()
         self.leads = {}
         self.flats = {}
         self.cursors = [0, 1]
-        self._compile(kernel.body, -1, [{}, {}], (), ())
+        self._compile(kernel.body, ABSENT, [{}, {}], (), ())
         for c in (0, 1):
-            self.code[c].append((NEXT, -1, 0))
+            self.code[c].append((NEXT, ABSENT, 0))
         self._group_loops()
         self._relate_tests()
         self.meets = tensor_conflicts(self, self.steps)
@@ -193,7 +194,7 @@ class Code(FlatLoops):
         patches = []
         for c in (0, 1):
             skips = self._guard_code(c, parent, 0, guards, scalars)
-            if parent >= 0:
+            if parent != ABSENT:
                 skips.append(len(self.code[c]))
                 self.code[c].append((RANGE, parent, self.loops[parent].high))
             self.code[c].append((ENTER, number))
@@ -227,7 +228,7 @@ class Code(FlatLoops):
         bound = least(trips, self.positive) if constant is None else max(constant, 0)
         self.loops.append(LoopCode(number, node, parent, *shifts, trips, constant, bound))
         self.loops[number].guards = guards
-        around = self.loops[parent].rounds if parent >= 0 else 1
+        around = self.loops[parent].rounds if parent != ABSENT else 1
         self.loops[number].rounds = around * max(constant or 1, 1)
         return number
 
@@ -255,7 +256,7 @@ class Code(FlatLoops):
     ) -> list[int]:
         """Instructions that skip what follows unless every test on the way holds."""
         places = []
-        offset = self.loops[loop].high - shift if loop >= 0 else 0
+        offset = self.loops[loop].high - shift if loop != ABSENT else 0
         for test, wanted in guards:
             number = self._test(self._uniform(test, scalars, "a branch"), loop)
             self.tests[number].at.append(loop)
@@ -277,8 +278,8 @@ class Code(FlatLoops):
         return len(self.tests) - 1
 
     def _scope(self, e: Expr) -> int:
-        """The innermost loop that ``e`` depends on, or -1."""
-        found = -1
+        """The innermost loop that ``e`` depends on, or ABSENT."""
+        found = ABSENT
         for n in self._base_names(e):
             if "#" in n:
                 found = max(found, int(n.split("#")[1]))
@@ -342,8 +343,8 @@ class Code(FlatLoops):
             for _ in shift_code:
                 self.code[c].pop()
             return
-        staged = self.cursor >= 0
-        offset = self.loops[loop].high - row.shift if loop >= 0 and not staged else 0
+        staged = self.cursor != ABSENT
+        offset = self.loops[loop].high - row.shift if loop != ABSENT and not staged else 0
         plain = row.shift == 0 and not staged
         step.finished = self._finished(c, loops, guards) if plain else ()
         variables = self._row_variables(step, loop, offset)
@@ -351,7 +352,7 @@ class Code(FlatLoops):
         ring = (
             self.ring_number[self._queue(row)]
             if KINDS.get(row.op) in (PUSH, PUSH_DATA, RECORD, POP)
-            else -1
+            else ABSENT
         )
         kind = KINDS.get(row.op, PLAIN)
         if row.op == "barrier":
@@ -487,14 +488,14 @@ class Code(FlatLoops):
         self, c: int, loops: tuple[int, ...], guards: tuple[tuple[Expr, bool], ...]
     ) -> tuple[int, ...]:
         """Loops that core ``c`` has left for good when a row here runs, the last one first."""
-        inner = loops[-1] if loops else -1
+        inner = loops[-1] if loops else ABSENT
 
         def left(x: LoopCode) -> bool:
             if c not in x.cores or x.number in loops:
                 return False
             if x.parent == inner:
                 return x.guards == guards[: len(x.guards)]
-            return not x.guards and (x.parent < 0 or x.parent in loops)
+            return not x.guards and (x.parent == ABSENT or x.parent in loops)
 
         return tuple(x.number for x in reversed(self.loops) if left(x))
 
@@ -655,13 +656,13 @@ class Code(FlatLoops):
     def _reached(self, loop: LoopCode, t: Test) -> bool:
         """Wherever ``t`` is asked, ``loop`` runs in the same iteration, before or after."""
         return not loop.guards and all(
-            loop.parent < 0 or loop.parent in self._around(at) for at in t.at
+            loop.parent == ABSENT or loop.parent in self._around(at) for at in t.at
         )
 
     def _around(self, loop: int) -> list[int]:
         """``loop`` and the loops that it lies in."""
         found = []
-        while loop >= 0:
+        while loop != ABSENT:
             found.append(loop)
             loop = self.loops[loop].parent
         return found

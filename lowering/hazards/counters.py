@@ -17,6 +17,9 @@ from pto.ir import Bin, Const, Expr, Var
 UNKNOWN = 1 << 60
 """The trip count of a loop as long as it is not decided."""
 
+ABSENT = -1
+"""The number of no loop, cursor, pipe, atom, flag, FIFO, slot or offset; below all that there are."""
+
 LETTERS = "iun"
 COMPARE: dict[str, Callable[[int], bool]] = {
     "<": lambda d: d < 0,

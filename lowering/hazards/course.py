@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lowering.hazards.counters import UNKNOWN
+from lowering.hazards.counters import ABSENT, UNKNOWN
 
 if TYPE_CHECKING:
     from lowering.hazards.code import Code
@@ -58,8 +58,10 @@ class Walk:
         items with an empty inner loop are done."""
         _, delays, outer, empty = ins
         for k, delay in delays:
-            self.state.wait[k] = delay + 1 if empty < 0 else 0
-        inside = [self.code.loops[inner] for _, inner, _ in self.code.flats[outer] if inner >= 0]
+            self.state.wait[k] = delay + 1 if empty == ABSENT else 0
+        inside = [
+            self.code.loops[inner] for _, inner, _ in self.code.flats[outer] if inner != ABSENT
+        ]
         never = any(x.constant is not None and x.constant <= 0 for x in inside)
         self.state.course.setdefault(outer, Course(closed=never, items_closed=never))
 
@@ -67,7 +69,7 @@ class Walk:
         """At the head of a flat loop: 1 every stage moves to its next position, 2 all are at the
         end, 0 wait for a decision."""
         state, (_, outer, inner, empty, delays, blind, _) = self.state, ins
-        if empty >= 0 and (way := self._empty_item(c, ins)) < 2:
+        if empty != ABSENT and (way := self._empty_item(c, ins)) < 2:
             return way
         ways = []
         for k, _ in delays:
@@ -75,13 +77,13 @@ class Walk:
             if way < 0:
                 return 0
             ways.append(way)
-        at = inner if inner >= 0 else outer
+        at = inner if inner != ABSENT else outer
         for (k, _), way in zip(delays, ways, strict=True):
             state.wait[k] = max(state.wait[k] - 1, 0)
             if way == ENDS:  # all its steps are behind it: rings turn on from there
                 state.total[k][at] += max(state.step[k][at] + 1, 0)
                 state.step[k][at] = ENDED
-            elif way == NEW and inner >= 0:
+            elif way == NEW and inner != ABSENT:
                 state.total[k][inner] += max(state.step[k][inner] + 1, 0)
                 state.step[k][inner] = 0
                 state.step[k][outer] += 1
@@ -91,7 +93,7 @@ class Walk:
             return 1
         for k, _ in delays:
             for x in (outer, inner, empty):
-                if x >= 0:
+                if x != ABSENT:
                     state.step[k][x] = -1
         return 2
 
@@ -127,9 +129,9 @@ class Walk:
         """Where stage ``k`` goes: ``STAYS``, ``GOES_ON``, ``NEW`` item, ``ENDS``; -1: a decision
         is missing."""
         state = self.state
-        if state.wait[k] > 1 or state.step[k][inner if inner >= 0 else outer] == ENDED:
+        if state.wait[k] > 1 or state.step[k][inner if inner != ABSENT else outer] == ENDED:
             return STAYS
-        if inner < 0:
+        if inner == ABSENT:
             return self._next_item(c, k, outer)
         p = state.total[k][inner] + state.step[k][inner] + 1
         exists = self._exists(c, k, outer, inner, p, blind)
@@ -185,10 +187,10 @@ class Walk:
     def edge(self, c: int, ins: Instruction) -> int:
         """1 if a stage is at the first (last) position of an item, 2 if not, 0: wait for it."""
         state, (_, k, outer, inner, first, _) = self.state, ins
-        at = state.step[k][inner if inner >= 0 else outer]
+        at = state.step[k][inner if inner != ABSENT else outer]
         if state.wait[k] or at == ENDED:
             return 2
-        if inner < 0 or not state.trips[k][inner]:
+        if inner == ABSENT or not state.trips[k][inner]:
             return 1
         if first:
             return 2 if at else 1

@@ -6,7 +6,7 @@ Non-goals: walking through it (``lowering/hazards/course.py``).
 
 from __future__ import annotations
 
-from lowering.hazards.counters import LETTERS
+from lowering.hazards.counters import ABSENT, LETTERS
 from lowering.hazards.instructions import (
     AGAIN,
     EDGE,
@@ -37,14 +37,14 @@ class FlatLoops(Places):
     code: list[list[Instruction]]
     may_be_blind: bool
     cursor: int
-    """The stage of the row that is being compiled, -1 outside of flat loops."""
+    """The stage of the row that is being compiled, ABSENT outside of flat loops."""
     cursors: list[int]
     """The core of every cursor."""
     shuffled: set[str]
     """Counters of flat loops that do not run in order."""
     leads: dict[tuple[int, int], int]
     flats: dict[int, list[tuple[int, int, bool]]]
-    """Of every flat loop the (cursor, inner loop or -1, is it blind) of its stages."""
+    """Of every flat loop the (cursor, inner loop or ABSENT, is it blind) of its stages."""
 
     def _enter(
         self, node: Loop, parent: int, scalars: Scalars, shifts: tuple[int, int], guards: Guards
@@ -75,7 +75,7 @@ class FlatLoops(Places):
     ) -> None:
         """A flat loop and the one in it (``pto/ir.py``): a cursor for every stage of every core,
         each a number of positions behind the first one of its core."""
-        if parent >= 0 or guards:
+        if parent != ABSENT or guards:
             raise Refused(f"the flat loop {node.index} is inside of a loop or a branch")
         try:
             flat_nest(node)
@@ -99,12 +99,12 @@ class FlatLoops(Places):
                 self._flat_core(c, rows, (outer, inner, empty), [around, within])
 
     def _empties(self, outer: int, inner: int) -> int:
-        """A loop whose trip count is how many items of a flat loop have an empty inner loop; -1 if
-        none can have one.  Such items come first, so the others have iterations."""
+        """A loop whose trip count is how many items of a flat loop have an empty inner loop;
+        ABSENT if none can have one.  Such items come first, so the others have iterations."""
         if self.loops[inner].least > 0:
-            return -1
+            return ABSENT
         node, number = self.loops[outer].node, len(self.loops)
-        self.loops.append(LoopCode(number, node, -1, 0, 0, Var(f"empty${number}"), None, 0))
+        self.loops.append(LoopCode(number, node, ABSENT, 0, 0, Var(f"empty${number}"), None, 0))
         self.loops[inner].least = 1
         self.shuffled.add(f"i#{outer}")
         return number
@@ -122,10 +122,10 @@ class FlatLoops(Places):
         mine = {id(r) for r in all_rows((node.body[node.inner],))}
         first = {id(r) for r in node.body[: node.inner]}
         if not any(id(r) in mine for r in rows):
-            if empty >= 0:
+            if empty != ABSENT:
                 text = f"which may be empty, and the {CORES[c]} core has no row there"
                 raise Refused(f"the flat loop {node.index} runs by its inner loop, {text}")
-            inner = -1
+            inner = ABSENT
         shifts = sorted({r.shift for r in rows}, reverse=True)
         cursor = {s: len(self.cursors) + k for k, s in enumerate(shifts)}
         self.cursors += [c] * len(shifts)
@@ -142,7 +142,7 @@ class FlatLoops(Places):
             self.code[c].append((EDGE, self.cursor, outer, inner, id(r) in first))
             self._compile_row(r, outer, scalars[0], (outer,), ())
             self._patch(c, [before])
-        self.cursor = -1
+        self.cursor = ABSENT
         self.code[c].append((AGAIN, head))
         self._patch(c, [head])
 
@@ -158,7 +158,7 @@ class FlatLoops(Places):
                 every = [k for k, _ in delays]
                 sighted = [k for k in every if k not in blind]
                 for number, cursors in ((outer, sighted), (inner, sighted), (empty, every)):
-                    if number >= 0 and cursors:
+                    if number != ABSENT and cursors:
                         self.loops[number].cores.append(c)
                         self.loops[number].cursors += cursors
                 self.leads[c, outer] = (sighted or every)[0]
@@ -168,7 +168,11 @@ class FlatLoops(Places):
     def _blind(self, outer: int, inner: int, code: list[Instruction]) -> tuple[int, ...]:
         """The stages of a core that need not know where items begin (``lowering/hazards/course.py``)."""
         flats = [ins for side in self.code for ins in side if ins[0] == FLAT and ins[1] == outer]
-        if not self.may_be_blind or self.loops[inner].least > 1 or any(x[2] < 0 for x in flats):
+        if (
+            not self.may_be_blind
+            or self.loops[inner].least > 1
+            or any(x[2] == ABSENT for x in flats)
+        ):
             return ()
         sighted = {ins[1] for ins in code if ins[0] == EDGE}
         rows = [ins for ins in code if ins[0] == ROW]

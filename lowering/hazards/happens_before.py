@@ -33,7 +33,15 @@ from lowering.hazards.assumptions import (
     PASSING_WAITS,
 )
 from lowering.hazards.code import Code
-from lowering.hazards.counters import COMPARE, LETTERS, UNKNOWN, Relation, Threshold, settled
+from lowering.hazards.counters import (
+    ABSENT,
+    COMPARE,
+    LETTERS,
+    UNKNOWN,
+    Relation,
+    Threshold,
+    settled,
+)
 from lowering.hazards.course import Walk
 from lowering.hazards.instructions import (
     AGAIN,
@@ -75,7 +83,7 @@ class Run(Walk):
         self.code, self.state, self.log = code, state, log
         self.needs: list[Need | None] = [None, None]
         in_order = ORDERED_ACCUMULATION in code.assume
-        self.adder = code.pipe_number.get(("cube", "M"), -1) if in_order else -1
+        self.adder = code.pipe_number.get(("cube", "M"), ABSENT) if in_order else ABSENT
 
     # control
 
@@ -117,7 +125,7 @@ class Run(Walk):
             op = ins[0]
             if op == ROW:
                 loop, k = ins[2], ins[8]
-                if loop >= 0:
+                if loop != ABSENT:
                     i = steps[k][loop] - ins[3]
                     if i < 0 or i >= state.trips[k][loop]:
                         pc += 1
@@ -141,7 +149,7 @@ class Run(Walk):
                     break
                 pc += 1
             elif op == NEXT:
-                if ins[1] < 0:
+                if ins[1] == ABSENT:
                     state.pc[c] = pc
                     return True
                 step[ins[1]] += 1
@@ -233,11 +241,11 @@ class Run(Walk):
             if all(state.entry[d][loop] > entry for d in self.code.loops[loop].cursors):
                 del state.decided[loop, entry]
 
-    def instance(self, c: int, scope: int, offset: int = -1) -> int:
+    def instance(self, c: int, scope: int, offset: int = ABSENT) -> int:
         """Which iteration of the loop ``scope`` core ``c`` is in, counted over the whole run."""
-        if scope < 0:
+        if scope == ABSENT:
             return 0
-        if offset < 0:
+        if offset == ABSENT:
             offset = self.code.loops[scope].high
         return self.state.total[c][scope] + self.state.step[c][scope] - offset
 
@@ -245,7 +253,7 @@ class Run(Walk):
         """A branch test: 1 holds, 2 skip, 0 wait for a decision."""
         _, number, wanted, loop, offset, variables, _ = ins
         state = self.state
-        if loop >= 0 and not 0 <= state.step[c][loop] - offset < state.trips[c][loop]:
+        if loop != ABSENT and not 0 <= state.step[c][loop] - offset < state.trips[c][loop]:
             return 2
         test = self.code.tests[number]
         if test.known:
@@ -255,7 +263,7 @@ class Run(Walk):
             return 1 if bool(evaluate(test.expr, lambda n: values[n])) == wanted else 2
         if isinstance(test.about, Relation):
             return self._related(c, test.about, wanted, loop, offset)
-        instance = self.instance(c, test.scope, offset if test.scope == loop else -1)
+        instance = self.instance(c, test.scope, offset if test.scope == loop else ABSENT)
         if isinstance(test.about, Threshold):
             about = test.about
             least, exact = known_count(self.code, state, about.group, instance)
@@ -321,7 +329,7 @@ class Run(Walk):
         reader, slots = state.reader, state.slot
         for a, s in reads:
             w = writer[a]
-            if w < 0:
+            if w == ABSENT:
                 self._hazard(Found("uninitialised", "", None, (p, row), a, slot=s))
             elif clock[w] < written[a] and not w == p == self.adder:
                 self._hazard(Found("RAW", "", (w, written[a]), (p, row), a, slot=s))
@@ -336,7 +344,7 @@ class Run(Walk):
                 reader[a] = ()
             w = writer[a]
             adds = w == p == self.adder and (a, s) in reads
-            if w >= 0 and clock[w] < written[a] and not adds:
+            if w != ABSENT and clock[w] < written[a] and not adds:
                 self._hazard(Found("WAW", "", (w, written[a]), (p, row), a, slot=s))
             writer[a], written[a], slots[a] = p, row, s
         for a, _ in reads:
@@ -449,7 +457,7 @@ class Run(Walk):
 
     def _ring_slot(self, ring: int, index: int) -> tuple[int, int]:
         r = self.code.rings[ring]
-        return r.first_atom + index % r.fifo.depth, -2
+        return r.first_atom + index % r.fifo.depth, ABSENT
 
     def _check_local(
         self, ins: Instruction, effect: Effect, ring: int, at: tuple[int, int]
@@ -523,7 +531,7 @@ class Run(Walk):
         state.tensor[number] = tuple(kept)
 
     def _iterations(self, k: int, loops: tuple[int, ...], ins: Instruction) -> tuple[int, ...]:
-        return tuple(self.instance(k, x, ins[3] if x == ins[2] else -1) for x in loops)
+        return tuple(self.instance(k, x, ins[3] if x == ins[2] else ABSENT) for x in loops)
 
     # ends
 
@@ -578,7 +586,7 @@ class Run(Walk):
         code = self.code
         if found.second:
             return tuple(self.state.clock[found.second[0]])
-        pipe = code.scalar[code.core_of[found.first[0]]] if found.first else -1
+        pipe = code.scalar[code.core_of[found.first[0]]] if found.first else ABSENT
         return tuple(self.state.clock[pipe]) if found.first else ()
 
     def _hazard(self, found: Found) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from lowering.hazards.counters import Relation, Threshold
+from lowering.hazards.counters import ABSENT, Relation, Threshold
 from lowering.hazards.regions import Region
 from pto.ir import Expr, Loop, Row
 
@@ -42,7 +42,7 @@ class LoopCode:
     constant: int | None
     least: int
     group: int = 0
-    scope: int = -1
+    scope: int = ABSENT
     reused: bool = False
     cores: list[int] = field(default_factory=list)
     cursors: list[int] = field(default_factory=list)

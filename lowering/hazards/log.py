@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lowering.hazards.counters import ABSENT
 from lowering.hazards.instructions import POP, PUSH, PUSH_DATA, RECORD, Effect, Instruction
 
 if TYPE_CHECKING:
@@ -30,17 +31,17 @@ class Found:
     detail: str
     first: At | None = None
     second: At | None = None
-    atom: int = -1
-    flag: int = -1
-    ring: int = -1
-    slot: int = -1
+    atom: int = ABSENT
+    flag: int = ABSENT
+    ring: int = ABSENT
+    slot: int = ABSENT
     known: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A row that ran: its step and iteration, the flags it waits for and sets, the rows whose set or
-    signal it waits for with the name of the flag or FIFO, and the ring it works on (-1: none)."""
+    signal it waits for with the name of the flag or FIFO, and the ring it works on (or ABSENT)."""
 
     step: int
     iteration: tuple[tuple[str, int], ...]
@@ -65,7 +66,7 @@ class Log:
         for x in code.steps[ins[1]].loops:
             offset = ins[3] if x == ins[2] else code.loops[x].high
             at.append((code.loops[x].node.index, run.state.step[ins[8]][x] - offset))
-        kind, ring = ins[6], ins[7] if ins[6] in ON_RING else -1
+        kind, ring = ins[6], ins[7] if ins[6] in ON_RING else ABSENT
         met = [
             (self.sender("flag", f, len(run.state.flag[f])), code.flags[f].name) for f in effect[0]
         ]

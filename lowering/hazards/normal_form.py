@@ -27,7 +27,7 @@ from math import lcm
 
 from lowering.hazards.awaited import Awaited, Waiting
 from lowering.hazards.code import Code
-from lowering.hazards.counters import UNKNOWN, Counter, Counters, decidable
+from lowering.hazards.counters import ABSENT, UNKNOWN, Counter, Counters, decidable
 from lowering.hazards.course import ENDED
 from lowering.hazards.instructions import FLAT, ROW, Step
 from lowering.hazards.state import Clock, State
@@ -170,7 +170,7 @@ class NormalForm:
                 self._drive(drivers, n, e, step, code.buffers[n].depth)
         found = []
         for name, loops in drivers.items():
-            if len(loops) == 1 and min(loops) >= 0 and self._exclusive(name):
+            if len(loops) == 1 and min(loops) != ABSENT and self._exclusive(name):
                 event = code.events.get(name)
                 core = event.core if event else code.buffers[name].core
                 depth = len(event.ids) if event else code.buffers[name].depth
@@ -192,17 +192,17 @@ class NormalForm:
     def _drive(
         self, drivers: dict[str, set[int]], name: str, e: Expr | None, step: Step, depth: int
     ) -> None:
-        """Notes which loop's running total moves the index ``e`` (-1: something else)."""
+        """Notes which loop's running total moves the index ``e`` (ABSENT: something else)."""
         full = Const(0) if e is None else self.code.index(e, step)
         while isinstance(full, Bin) and isinstance(full.b, Const):
             if full.op in "+-" or (full.op == "%" and full.b.value % depth == 0):
                 full = full.a
             else:
                 break
-        loop = -1
+        loop = ABSENT
         if isinstance(full, Var) and "#" in full.name:
             number = int(full.name[2:])
-            if full.name[0] == "u" or self.code.loops[number].parent < 0:
+            if full.name[0] == "u" or self.code.loops[number].parent == ABSENT:
                 loop = number
         drivers.setdefault(name, set()).add(loop)
 
@@ -388,18 +388,18 @@ class NormalForm:
         yield course.closed, max(course.items - here - 1, 0), course.items_closed
         turn = self.counters.get(f"u#{outer}", _NONE)
         for k, inner, blind in stages:
-            at = s.step[k][inner if inner >= 0 else outer]
+            at = s.step[k][inner if inner != ABSENT else outer]
             if at == ENDED:
                 yield ENDED
                 continue
-            if inner >= 0:
+            if inner != ABSENT:
                 p = s.total[k][inner] + at
                 yield p - course.promised, self.counters.get(f"u#{inner}", _NONE).norm(max(p, 0))
             if blind:
                 continue
             w = s.step[k][outer]
             yield w - here, turn.norm(max(w, 0))
-            if inner >= 0:
+            if inner != ABSENT:
                 index, loop = self.counters.get(f"i#{inner}", _NONE), code.loops[inner]
                 head = code.code[code.cursors[k]][s.pc[code.cursors[k]]][0] == FLAT
                 near = max(index.exact, loop.least, 1) - head  # at a head it is left first
@@ -418,7 +418,7 @@ class NormalForm:
         return sorted((g, scope[g], inst, n) for (g, inst), n in s.group.items())
 
     def _past(self, s: State, scope: int, instance: int) -> int:
-        if scope < 0:
+        if scope == ABSENT:
             return 0
         c = self.code.loops[scope].cursors[0]
         return s.total[c][scope] + max(s.step[c][scope], 0) - instance
@@ -464,7 +464,7 @@ class NormalForm:
         live: list[tuple[int, int, int]] = []
         for k, a in enumerate(atoms):
             q = s.writer[a]
-            if q < 0:
+            if q == ABSENT:
                 if self.may_be_unwritten[a]:
                     unwritten |= 1 << k
                 continue

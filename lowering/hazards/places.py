@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import lcm
 
 from lowering.hazards.assumptions import DESTINATION_FLAGS, SOURCE_FLAGS, UNORDERED_STARTS
+from lowering.hazards.counters import ABSENT
 from lowering.target import Target
 from pto.ir import (
     CORES,
@@ -313,19 +314,19 @@ class Places:
             written.append(refs.pop())
         pairs = [(w, r, k) for w in written for k, r in enumerate(refs)]
         if len(written) == 2:
-            pairs.append((written[0], written[1], -1))
+            pairs.append((written[0], written[1], ABSENT))
         for w, r, k in pairs:
             x, y = self.buffers[w.name], self.buffers[r.name]
             if (x.core, x.space) != (y.core, y.space):
                 continue
-            in_place = w is row.out and k >= 0 and self._elementwise(row, refs, k)
+            in_place = w is row.out and k != ABSENT and self._elementwise(row, refs, k)
             for a, b in self._slot_pairs(w, r, resolve):
                 common = not set(self.slot_atoms[a]).isdisjoint(self.slot_atoms[b])
                 same = self.slot_atoms[a] == self.slot_atoms[b]
                 if common and not (in_place and same and (x.type, x.layout) == (y.type, y.layout)):
                     text = (
                         f"{row.op} writes {self.slot_name[a]} over {self.slot_name[b]}, which the "
-                        f"same row {'uses' if k < 0 else 'reads'}"
+                        f"same row {'uses' if k == ABSENT else 'reads'}"
                     )
                     self.fault("overlap", text, row, x.name)
                     break

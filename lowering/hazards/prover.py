@@ -35,7 +35,7 @@ from itertools import accumulate, pairwise
 
 from lowering.hazards.assumptions import readings
 from lowering.hazards.code import Code
-from lowering.hazards.counters import Threshold
+from lowering.hazards.counters import ABSENT, Threshold
 from lowering.hazards.course import ENDED, FIRST, ITEM, MORE
 from lowering.hazards.happens_before import Hit, Run
 from lowering.hazards.instructions import LoopCode, Refused
@@ -161,11 +161,11 @@ class Oracle:
     def __init__(self, code: Code, trips: Sequence[Trips]) -> None:
         self.code, self.trips = code, trips
         self.items = next(
-            (x.number for x in code.loops if x.parent < 0 and _over_items(x.trips)), -1
+            (x.number for x in code.loops if x.parent == ABSENT and _over_items(x.trips)), ABSENT
         )
         self.counts: list[int] = []
         """Trip counts of the loop in a flat loop."""
-        if self.items >= 0 and code.loops[self.items].node.flat:
+        if self.items != ABSENT and code.loops[self.items].node.flat:
             least = next(x.least for x in code.loops if x.parent == self.items)
             if sum(x.node is code.loops[self.items].node for x in code.loops) > 1:
                 least = 0  # there is a loop for items whose inner loop is empty
@@ -214,7 +214,7 @@ class Oracle:
 
     def item(self, state: State) -> int:
         """The work item that the leading core is in; -1 before the first."""
-        if self.items < 0:
+        if self.items == ABSENT:
             return 0
         loop = self.code.loops[self.items]
         return max((state.step[k][self.items] for k in loop.cursors), default=-1) - loop.high
@@ -244,7 +244,7 @@ def _execute(code: Code, oracle: Oracle, log: Log | None = None) -> bool:
 
 
 def _smallest(code: Code, limit: int, items: int = 3) -> tuple[int, ...] | None:
-    has_items = Oracle(code, ()).items >= 0
+    has_items = Oracle(code, ()).items != ABSENT
     candidates = _sequences(limit, items) if has_items else [(n,) for n in range(limit + 1)]
     return next((trips for trips in candidates if _fails(code, trips)), None)
 
@@ -372,7 +372,7 @@ class Exploration:
         for outer, course in s.course.items():
             passed = course.known
             for k, inner, blind in self.code.flats[outer]:
-                if inner >= 0 and not blind and s.step[k][inner] != ENDED:
+                if inner != ABSENT and not blind and s.step[k][inner] != ENDED:
                     passed = min(passed, s.total[k][inner] + s.step[k][inner])
             s.course[outer] = replace(course, firsts=tuple(p for p in course.firsts if p > passed))
         if not s.group and not s.tests:
@@ -384,7 +384,7 @@ class Exploration:
         }
 
     def _past(self, s: State, scope: int, instance: int) -> bool:
-        if scope < 0:
+        if scope == ABSENT:
             return False
         loop: LoopCode = self.code.loops[scope]
         lowest = [s.total[k][scope] + max(s.step[k][scope] - loop.span, 0) for k in loop.cursors]

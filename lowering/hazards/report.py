@@ -7,6 +7,7 @@ Out: ``Violation`` records with rows, lines, bytes and the missing edge.  Non-go
 from __future__ import annotations
 
 from lowering.hazards.code import Code
+from lowering.hazards.counters import ABSENT
 from lowering.hazards.log import STILL_SET, Found, Log
 from lowering.hazards.places import Fault
 from lowering.hazards.proof import Access, Proof, Violation
@@ -43,7 +44,7 @@ def described(code: Code, log: Log, trips: tuple[int, ...]) -> tuple[Violation, 
     for f in log.found:
         key = (
             f.kind,
-            *(log.rows[at].step if at in log.rows else -1 for at in (f.first, f.second) if at),
+            *(log.rows[at].step if at in log.rows else ABSENT for at in (f.first, f.second) if at),
             f.flag,
             f.ring,
         )
@@ -56,7 +57,7 @@ def _violation(code: Code, log: Log, f: Found, trips: tuple[int, ...]) -> Violat
     first, second = (_access(code, log, at) for at in (f.first, f.second))
     buffer, space, span = _memory(code, f)
     text = MEANING.get(f.kind, "")
-    if f.flag >= 0:
+    if f.flag != ABSENT:
         flag = code.flags[f.flag]
         src, dst = code.pipes[flag.src], code.pipes[flag.dst]
         buffer, text = "", f"flag {flag.name} ({src[0]} {src[1]} -> {dst[1]} id {flag.id})"
@@ -77,7 +78,7 @@ def _violation(code: Code, log: Log, f: Found, trips: tuple[int, ...]) -> Violat
 
 def _shared(code: Code, log: Log, f: Found) -> tuple[str, ...]:
     """The buffers that the first row names, where the bytes have another name in the second."""
-    if f.atom < 0 or f.slot < 0 or f.first is None or f.first not in log.rows:
+    if f.atom == ABSENT or f.slot == ABSENT or f.first is None or f.first not in log.rows:
         return ()
     row = code.steps[log.rows[f.first].step].row
     named = {x.name for x in (row.out, *row.args) if isinstance(x, Ref)}
@@ -100,11 +101,11 @@ def _access(code: Code, log: Log, at: tuple[int, int] | None) -> Access | None:
 
 
 def _memory(code: Code, f: Found) -> tuple[str, str, tuple[int, int] | None]:
-    if f.atom < 0:
+    if f.atom == ABSENT:
         return "", "", None
     atom = code.atoms[f.atom]
     span = (atom.low, atom.high)
-    if f.slot < 0:
+    if f.slot == ABSENT:
         return f"fifo {atom.core}", "gm", span
     return code.slot_name[f.slot], atom.space, span
 

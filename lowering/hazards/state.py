@@ -8,7 +8,7 @@ that ``State.fork`` is shallow.
 from __future__ import annotations
 
 from lowering.hazards.code import Code
-from lowering.hazards.counters import UNKNOWN, Threshold
+from lowering.hazards.counters import ABSENT, UNKNOWN, Threshold
 from lowering.hazards.course import FIRST, ITEM, MORE, Course, decided
 
 Clock = list[int]
@@ -54,9 +54,9 @@ class State:
         self.count = [0] * pipes
         self.flag: list[tuple[Clock, ...]] = [()] * len(code.flags)
         self.last_wait = [0] * len(code.flags)
-        self.writer = [-1] * atoms
+        self.writer = [ABSENT] * atoms
         self.written = [0] * atoms
-        self.slot = [-1] * atoms
+        self.slot = [ABSENT] * atoms
         self.reader: list[tuple[tuple[int, int], ...]] = [()] * atoms
         self.pushed, self.popped = [0] * rings, [0] * rings
         self.data: list[tuple[Clock, ...]] = [()] * rings

@@ -84,7 +84,8 @@ def _greatest(code: Code) -> dict[str, int]:
 
 def _meet(code: Code, meets: Meets, a: Step, b: Step, greatest: dict[str, int]) -> None:
     """Notes when ``b`` may touch what ``a`` touched, on one lane of one block."""
-    assert a.region is not None and b.region is not None
+    assert a.region is not None
+    assert b.region is not None
     shared = [x for x, y in zip(a.loops, b.loops, strict=False) if x == y]
     fixed = _launch_scalars(code) | {"block_idx"} | ({"lane"} if a.core == b.core else set())
     levels = []
@@ -104,7 +105,8 @@ def _meet(code: Code, meets: Meets, a: Step, b: Step, greatest: dict[str, int]) 
 
 def _unordered(code: Code, tensor: str, a: Step, b: Step, greatest: dict[str, int]) -> None:
     """Blocks and lanes run without any order between them."""
-    assert a.region is not None and b.region is not None
+    assert a.region is not None
+    assert b.region is not None
     fixed = _launch_scalars(code)
     one_item = all(
         any(greatest.get(f"item#i#{x}") == 0 for x in step.loops) for step in (a, b)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lowering.hazards.code import Code
+from lowering.hazards.counters import ABSENT
 from lowering.hazards.log import STILL_SET, At, Found, Log
 from pto.text import statement
 
@@ -111,7 +112,7 @@ def _edge(first: Moment, second: Moment) -> tuple[Mark, ...]:
 
 
 def _flag_pipes(code: Code, f: Found) -> tuple[tuple[str, str], tuple[str, str]]:
-    if f.flag < 0:
+    if f.flag == ABSENT:
         return ("", ""), ("", "")
     flag = code.flags[f.flag]
     return code.pipes[flag.src], code.pipes[flag.dst]
@@ -120,7 +121,7 @@ def _flag_pipes(code: Code, f: Found) -> tuple[tuple[str, str], tuple[str, str]]
 def _lanes(code: Code, log: Log, f: Found) -> tuple[int, ...]:
     """The pipes that ``f`` is about."""
     found = [at[0] for at in (f.first, f.second) if at]
-    if f.flag >= 0:
+    if f.flag != ABSENT:
         found += [code.flags[f.flag].src, code.flags[f.flag].dst]
     found += [at[0] for at, entry in log.rows.items() if entry.ring in _rings(log, f)]
     if f.kind == "undrained":

@@ -210,7 +210,8 @@ class _Assigner:
         return View(view.tensor, tuple(items))
 
     def load(self, row: Row, block: Block) -> None:
-        assert isinstance(row.out, Define) and isinstance(row.args[0], View)
+        assert isinstance(row.out, Define)
+        assert isinstance(row.args[0], View)
         name, type, view = row.out.name, row.out.type, row.args[0]
         forms = self.forms(name)
         if "ub" in forms:
@@ -236,7 +237,8 @@ class _Assigner:
         self.early_moves(name, block, row.loc)
 
     def store(self, row: Row) -> None:
-        assert isinstance(row.out, View) and isinstance(row.args[0], Ref)
+        assert isinstance(row.out, View)
+        assert isinstance(row.args[0], Ref)
         name = row.args[0].name
         if (name, "l0c") in self.home and "store" in self.forms(name):
             self.emit("store", "cube", "FIX", row.out, [Ref(self.at(name, "l0c"))], row.loc)
@@ -256,7 +258,8 @@ class _Assigner:
     def matmul(self, row: Row, block: Block) -> None:
         assert isinstance(row.out, Define)
         left, right, *rest = row.args
-        assert isinstance(left, Ref) and isinstance(right, Ref)
+        assert isinstance(left, Ref)
+        assert isinstance(right, Ref)
         side = "right.T" if right.transposed else "right"
         a = self.moved(left.name, "left", row.loc)
         b = self.moved(right.name, side, row.loc)

@@ -177,7 +177,8 @@ class _Placer:
             needed = self.lives[c.last].reads or self._lag(r.name, life.path, life.shift)
             if needed and c.init and not self._in_place(c.name, r.name):
                 made = life.row
-                assert made is not None and isinstance(made.out, Define)
+                assert made is not None
+                assert isinstance(made.out, Define)
                 results[k] = Ref(fresh(f"{c.name}_next", self.taken))
                 out = Define(results[k].name, made.out.type)
                 copies.append(Row("copy", out, (r,), "vector", "V", made.shift, loc=loop.loc))
@@ -217,7 +218,8 @@ class _Placer:
             self._carried(node.body, (*path, node))
             for c, r in zip(node.carry, node.result, strict=True):
                 result = self.lives[r.name].row
-                assert result is not None and isinstance(result.out, Define)
+                assert result is not None
+                assert isinstance(result.out, Define)
                 space = "ub" if c.init else "l0c"
                 first = [c.init.name] if c.init else []
                 members = [*first, c.name, r.name, c.last]
