@@ -34,7 +34,7 @@ TOKEN = re.compile(
 )
 
 
-@dataclass
+@dataclass(slots=True)
 class Line:
     """One logical line (continuations joined) as tokens, with the cursor of its reader.
 

@@ -33,7 +33,7 @@ FRONT, INSIDE, BEHIND = range(3)
 Part = tuple[int, Entry]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Nest:
     """A flat loop as one core sees it; ``fields`` are the members of ``Position`` by scalar name."""
 

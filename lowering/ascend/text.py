@@ -82,7 +82,7 @@ Env = Mapping[str, Place]
 """Scalar name in the program -> its place in the scope being written."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Names:
     """Identifiers of one C++ function: program names keep theirs, others take the next free one."""
 
@@ -315,7 +315,7 @@ def event_id(event: Event, index: Expr | None, env: Env, constants: dict[str, st
 # ---------------------------------------------------------------------------------- context
 
 
-@dataclass
+@dataclass(slots=True)
 class Context:
     """What one core's function collects while its rows are written.
 

@@ -1,0 +1,103 @@
+"""Rules that hold for all of the code, read from its text: who may import whom, what never changes.
+
+Each table is complete: an entry that is no longer needed fails too.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = {
+    path.relative_to(ROOT).with_suffix("").as_posix(): ast.parse(path.read_text())
+    for package in ("lowering", "pto")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+
+INDEPENDENT = {
+    "lowering/hazards": {"lowering.hazards", "lowering.target", "lowering.svg"},
+    "lowering/passes": {"lowering.passes", "lowering.target", "lowering.unroll"},
+    "lowering/ascend": {"lowering.ascend", "lowering.target"},
+    "lowering/sequential": {"lowering.access", "lowering.inputs"},
+    "pto": set(),
+}
+"""Who judges or is judged shares no code with the other: what each may import from ``lowering``."""
+
+CHANGING = set(
+    """
+    lowering/ascend/flat._Nest lowering/ascend/text.Context lowering/ascend/text.Names
+    lowering/hazards/counters.Counter lowering/hazards/instructions.LoopCode
+    lowering/hazards/instructions.Step lowering/hazards/instructions.Test
+    lowering/passes/place.Group lowering/passes/place.Life lowering/passes/rings.Ring
+    lowering/passes/sync.Edits pto/lexer.Line
+    """.split()
+)
+"""Records of the compiler that are built up step by step; all others are values."""
+
+
+@pytest.mark.parametrize("package", INDEPENDENT)
+def test_who_imports_whom(package: str) -> None:
+    found = set()
+    for name, tree in MODULES.items():
+        if name == package or name.startswith(f"{package}/"):
+            found |= {m for m in imported(tree) if m.split(".")[0] == "lowering"}
+    allowed = INDEPENDENT[package]
+    assert not {m for m in found if not any(f"{m}.".startswith(f"{a}.") for a in allowed)}
+    assert not {a for a in allowed if not any(f"{m}.".startswith(f"{a}.") for m in found)}
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Modules by full name; ``from lowering import x`` is ``lowering.x``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "lowering":
+            yield from (f"lowering.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def test_records_are_values() -> None:
+    """``@dataclass(frozen=True, slots=True)``; those in the table ``@dataclass(slots=True)``."""
+    told = dict(dataclasses())
+    assert {name for name, options in told.items() if "frozen=True" not in options} == CHANGING
+    assert not [name for name, options in told.items() if "slots=True" not in options]
+
+
+def dataclasses() -> Iterator[tuple[str, set[str]]]:
+    for name, tree in MODULES.items():
+        for node in (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)):
+            made = [ast.unparse(d) for d in node.decorator_list if "dataclass" in ast.unparse(d)]
+            if made and name.startswith(
+                ("lowering/passes", "lowering/hazards", "lowering/ascend", "pto")
+            ):
+                yield f"{name}.{node.name}", set(re.findall(r"\w+=\w+", made[0]))
+
+
+LOOSE_ZIPS = {
+    "lowering/hazards/happens_before._tensor": "the loops that two rows share",
+    "lowering/hazards/tensor_conflicts._meet": "the loops that two rows share",
+    "lowering/hazards/window.window": "a window may be empty",
+    "lowering/simulate/gantt.numbered": "shades repeat without end",
+    "lowering/simulate/timing.critical_path": "each with the end of the one before",
+    "pto/legality.define": "the branches that two places share",
+}
+
+
+def test_zips_are_strict() -> None:
+    """Lists that go together are equally long; where they are not, this table says why."""
+    found = {
+        f"{name}.{function.name}"
+        for name, tree in MODULES.items()
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "zip"
+        if not ast.unparse(call).endswith("strict=True)")
+    }
+    assert found == set(LOOSE_ZIPS)
