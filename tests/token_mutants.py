@@ -416,6 +416,7 @@ def main() -> int:
     reader.add_argument("--at", nargs="+", default=(), help="FILE:LINE[:COLUMN]: all changes there")
     reader.add_argument("--map", action="store_true", help="find again which tests meet what")
     reader.add_argument("--budget", type=float, default=1e9, help="seconds of tests per change")
+    reader.add_argument("--first", nargs="+", default=[], help="tests that run before the others")
     args = reader.parse_args()
     known = the_map(args.map)
     changes = at(args.at) if args.at else drawn(args.count, args.seed, args.within)
@@ -426,13 +427,13 @@ def main() -> int:
             chosen = within_budget(tests, known.seconds, args.budget)
             limit = 60 + 10 * sum(known.seconds[t] for t in chosen)
             began = perf_counter()
-            by = verdict(change, tree, chosen, limit)
+            by = verdict(change, tree, [*args.first, *chosen], limit)
             survivors += not by
             word = f"killed by {by}" if by else f"SURVIVED {len(chosen)} of {len(tests)} tests"
             print(f"{n + 1}: {change}: {word} ({perf_counter() - began:.0f} s)", flush=True)
             if not by:
                 print(
-                    "    " + (ROOT / change.file).read_text().splitlines()[change.line - 1].strip()
+                    "    " + (tree / change.file).read_text().splitlines()[change.line - 1].strip()
                 )
     print(f"{len(changes)} changes, {len(changes) - survivors} killed, {survivors} survived")
     return int(survivors > 0)
