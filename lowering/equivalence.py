@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lowering.tokens import TRIPS, UNDEFINED, World, run_schedule, view_text
+from lowering.tokens import run_schedule
+from lowering.world import TRIPS, UNDEFINED, World, normal, view_text
 from pto.ir import Bin, Block, Const, Define, Expr, Kernel, Loop, Ref, Row, Scalar, Var, View, Word
 from pto.ir import substitute as with_values
 
@@ -110,7 +111,7 @@ class Traced:
         if isinstance(a, Word):
             return a.name
         assert isinstance(a, Const | Var | Bin)
-        return with_values(a, scalars)
+        return normal(with_values(a, scalars))
 
 
 def same_values(before: Kernel, after: Kernel) -> None:
@@ -120,7 +121,7 @@ def same_values(before: Kernel, after: Kernel) -> None:
         AssertionError: if they do not store the same values, naming a place that differs.
     """
     for trips in TRIPS:
-        world = Meanings(trips)
+        world = Meanings(trips, after)
         run_schedule(after, world)
         scheduled, world.stores = world.stores, {}
         Traced(world).block(before.body, {})

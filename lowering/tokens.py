@@ -5,19 +5,20 @@ two values are equal if and only if they were made the same way from the same in
 side is literal and shares nothing with the builder of the flow: cores one after the other, steps
 and shifts, ring slots by number, FIFOs as queues, scalars per iteration.
 
-Sizes and trip counts that depend on data are made up (the same on both sides): 0, 1, and up to more
-than any ring is deep, in two different orders.  Everything in a schedule repeats with the slot
-period, so that decides every trip count (the argument of ``lowering/hazards/``).
+Sizes and what is read are made up (the same on both sides, ``lowering/world.py``), so that trip counts
+are 0, 1, and up to more than any ring is deep, in different orders.  Everything in a schedule repeats
+with the slot period, so that decides every trip count (the argument of ``lowering/hazards/``).
 
 Raises ``ScheduleError`` with the first row and iteration that differ.  Non-goals: bounds, numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from lowering.flow import ALIASES, SILENT, Choice, Flow, Part, Repeat, Step, Use
+from lowering.world import TRIPS, UNDEFINED, World, normal, view_text
 from pto.errors import ScheduleError
 from pto.ir import (
     CORES,
@@ -32,7 +33,6 @@ from pto.ir import (
     Ref,
     Row,
     Scalar,
-    Span,
     Var,
     View,
     Word,
@@ -41,62 +41,10 @@ from pto.ir import (
     substitute,
 )
 from pto.ops import OPS
-from pto.text import expr as expr_text
 from pto.text import statement
-
-UNDEFINED = 0
-TRIPS = ((6, 3, 0, 1, 2, 5, 4), (5, 1, 4, 0, 3, 2, 6, 0, 0, 1))
-"""Made-up trip counts, in the order in which new ones are asked for: the first is the outermost."""
-MOST = 9
-"""A constant trip count above this is cut to it."""
 
 Log = dict[tuple[int, tuple[int, ...]], int]
 """(row, iterations of the loops around it) -> token."""
-
-
-@dataclass
-class World:
-    """The numbering of tokens and the made-up facts, shared by both sides."""
-
-    trips: tuple[int, ...]
-    numbers: dict[object, int] = field(default_factory=dict)
-    facts: dict[Expr, int] = field(default_factory=dict)
-
-    def token(self, made: object) -> int:
-        return self.numbers.setdefault(made, len(self.numbers) + 1)
-
-    def count(self, e: Expr) -> int:
-        """The trip count of a loop."""
-        if isinstance(e, Const):
-            return min(int(e.value), MOST)
-        return self.facts.setdefault(e, self.trips[len(self.facts) % len(self.trips)])
-
-    def truth(self, e: Expr) -> bool:
-        """Which way a branch goes."""
-        return bool(e.value) if isinstance(e, Const) else len(expr_text(e)) % 2 == 0
-
-    def made(self, op: str, args: Iterable[object]) -> int:
-        """The token of an op; a matmul that overwrites does not depend on what it overwrites."""
-        found = list(args)
-        if op == "matmul" and len(found) > 2:
-            test = found[3] if len(found) == 4 else Const(1)
-            assert isinstance(test, Const | Var | Bin)
-            keep = found[2] != (UNDEFINED, False) and (not isinstance(test, Const) or test.value)
-            found = found[:3] if keep else found[:2]
-        return self.token((op, *found))
-
-
-def view_text(view: View, values: dict[str, Expr]) -> tuple[object, ...]:
-    """A view with its names replaced; ``lane`` and halves do not matter here."""
-    values = {**values, "lane": Const(0)}
-    out: list[object] = [view.tensor]
-    for item in view.index:
-        if isinstance(item, Span):
-            valid = None if item.valid is None else substitute(item.valid, values)
-            out.append((substitute(item.start, values), valid))
-        else:
-            out.append((substitute(item, values), None))
-    return tuple(out)
 
 
 # ---------------------------------------------------------------------- the scheduled side
@@ -115,7 +63,7 @@ class Core:
 
     def __init__(self, kernel: Kernel, name: str, world: World, shared: Shared) -> None:
         self.kernel, self.name, self.world, self.shared = kernel, name, world, shared
-        self.slots: dict[tuple[str, object], int] = {}
+        self.slots: dict[tuple[str, int], int] = {}
         self.depth = {b.name: b.depth for b in kernel.buffers}
         self.totals: dict[int, int] = {}
 
@@ -242,11 +190,9 @@ class Core:
             assert isinstance(row.out, Ref)
             self.slots[self.slot(row.out, frame)] = token
 
-    def slot(self, ref: Ref, frame: Frame) -> tuple[str, object]:
-        index = substitute(ref.index or Const(0), frame.values)
-        if isinstance(index, Const):
-            return ref.name, index.value % self.depth[ref.name]
-        return ref.name, index
+    def slot(self, ref: Ref, frame: Frame) -> tuple[str, int]:
+        index = self.world.number(substitute(ref.index or Const(0), frame.values))
+        return ref.name, int(index) % self.depth[ref.name]
 
     def result(self, row: Row, frame: Frame) -> int:
         args = row.args[:-1] if OPS[row.op].scratch else row.args
@@ -274,7 +220,7 @@ class Core:
         if isinstance(a, Word):
             return a.name
         assert isinstance(a, Const | Var | Bin)
-        return substitute(a, {**frame.values, "lane": Const(0)})
+        return normal(substitute(a, {**frame.values, "lane": Const(0)}))
 
 
 @dataclass
@@ -350,7 +296,7 @@ class Tokens:
         if isinstance(a, Word):
             return a.name
         assert isinstance(a, Const | Var | Bin)
-        return substitute(a, self.scalars)
+        return normal(substitute(a, self.scalars))
 
     def repeat(self, loop: Repeat, at: tuple[int, ...]) -> None:
         now = [self.get(p.init) for p in loop.phis]
@@ -374,7 +320,7 @@ class Tokens:
 def same_stores(flow: Flow) -> None:
     """Raises ScheduleError unless both sides leave the same tensors behind."""
     for trips in TRIPS:
-        world = World(trips)
+        world = World(trips, flow.kernel)
         shared = run_schedule(flow.kernel, world)
         start = {p: world.token(p) for p in flow.first}
         tokens = Tokens(flow, world, start)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pto import ir
+from pto.bounds import bounds
 from pto.tracer import Scope, Trace
 
 STEPS = 64
@@ -48,7 +49,7 @@ class Store:
             loops.append(Counter(scope.index, f"loop '{scope.index}'", trace.resolved(scope.trips)))
             scope = scope.parent
         self.counters += reversed(loops)
-        self.counters = [c for c in self.counters if c.trips != ir.Const(1)]
+        self.counters = [c for c in self.counters if bounds(c.trips, {}).high > 1]
 
     def depends(self, e: ir.Expr) -> set[str]:
         """Counters that ``e`` depends on, through tables too."""

@@ -29,7 +29,7 @@ from lowering.hazards.counters import (
     Values,
     constant,
     decidable,
-    least,
+    plain_test,
     settled,
 )
 from lowering.hazards.flat_code import FlatLoops
@@ -61,6 +61,7 @@ from lowering.hazards.instructions import (
     Test,
     Variable,
 )
+from lowering.hazards.limits import INFINITE, Facts
 from lowering.hazards.places import MEMORY_OF
 from lowering.hazards.regions import region_of, terms_of
 from lowering.hazards.tensor_conflicts import tensor_conflicts
@@ -112,7 +113,8 @@ class Code(FlatLoops):
         self.counters: Counters = {}
         self.opaque: dict[str, frozenset[str]] = {}
         self.opaque_of: dict[tuple[str, tuple[Expr | Span, ...]], str] = {}
-        self.positive = frozenset(kernel.dims)
+        floats = {p.name for p in kernel.params if p.shape is None and p.dtype != "i32"}
+        self.facts = Facts(frozenset(kernel.dims), frozenset(floats))
         self.code: list[list[Instruction]] = [[], []]
         self.cursor = ABSENT
         self.shuffled = set()
@@ -147,9 +149,13 @@ class Code(FlatLoops):
                 compile_loop = self._compile_flat if node.flat else self._compile_loop
                 compile_loop(node, loop, scalars, loops, guards)
             else:
+                always = self.facts.holds(self._uniform(node.test, scalars, "a branch"))
                 for side, taken in ((node.then, True), (node.orelse, False)):
                     inner = [dict(s) for s in scalars]
-                    self._compile(side, loop, inner, loops, (*guards, (node.test, taken)))
+                    if always is None:
+                        self._compile(side, loop, inner, loops, (*guards, (node.test, taken)))
+                    elif always == taken:
+                        self._compile(side, loop, inner, loops, guards)
 
     def _define_scalars(self, block: Block, scalars: list[dict[str, Expr]]) -> None:
         """The scalars of a block, in the order of one iteration: larger shifts come first.  Each is
@@ -225,12 +231,23 @@ class Code(FlatLoops):
         number = len(self.loops)
         trips = self._uniform(node.trips, scalars, f"the trip count of loop {node.index}")
         constant = int(trips.value) if isinstance(trips, Const) else None
-        bound = least(trips, self.positive) if constant is None else max(constant, 0)
-        self.loops.append(LoopCode(number, node, parent, *shifts, trips, constant, bound))
+        least, most = self.facts.limits(trips)
+        self._bound(number, trips, most)
+        loop = LoopCode(number, node, parent, *shifts, trips, constant, max(least, 0))
+        self.loops.append(loop)
         self.loops[number].guards = guards
         around = self.loops[parent].rounds if parent != ABSENT else 1
         self.loops[number].rounds = around * max(constant or 1, 1)
         return number
+
+    def _bound(self, number: int, trips: Expr, most: int) -> None:
+        """The largest values of the counters of a loop, and of the work items of a constant grid."""
+        greatest = self.facts.greatest
+        match trips:  # this block's share of the items
+            case Bin("cdiv", Bin("-", Const(int(n)), Var("block_idx")), Var("block_num")):
+                greatest[f"item#i#{number}"] = max(n - 1, 0)
+        if most < INFINITE:
+            greatest[f"i#{number}"] = max(most - 1, 0)
 
     def _counted(self, number: int, scalars: list[dict[str, Expr]]) -> list[dict[str, Expr]]:
         """The scalars inside of a loop: those outside, and its counters."""
@@ -258,7 +275,7 @@ class Code(FlatLoops):
         places = []
         offset = self.loops[loop].high - shift if loop != ABSENT else 0
         for test, wanted in guards:
-            number = self._test(self._uniform(test, scalars, "a branch"), loop)
+            number, same = self._test(self._uniform(test, scalars, "a branch"))
             self.tests[number].at.append(loop)
             places.append(len(self.code[c]))
             variables = (
@@ -266,16 +283,19 @@ class Code(FlatLoops):
                 if self.tests[number].known
                 else ()
             )
-            self.code[c].append((GUARD, number, wanted, loop, offset, variables))
+            self.code[c].append((GUARD, number, wanted == same, loop, offset, variables))
         return places
 
-    def _test(self, e: Expr, loop: int) -> int:
+    def _test(self, e: Expr) -> tuple[int, bool]:
+        """The number of a test, and whether it is ``e`` or, written another way, its opposite."""
+        truth, sign = plain_test(e)
         for t in self.tests:
-            if t.expr == e:
-                return t.number
+            other, other_sign = plain_test(t.expr)
+            if other == truth:
+                return t.number, sign == other_sign
         known = decidable(e, 0, self.counters)
         self.tests.append(Test(len(self.tests), e, self._scope(e), known))
-        return len(self.tests) - 1
+        return len(self.tests) - 1, True
 
     def _scope(self, e: Expr) -> int:
         """The innermost loop that ``e`` depends on, or ABSENT."""

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import lcm
 
-from lowering.hazards.regions import INFINITE, Terms
+from lowering.hazards.limits import INFINITE
+from lowering.hazards.regions import Terms
 from pto.ir import Bin, Const, Expr, Var
 
 UNKNOWN = 1 << 60
@@ -81,26 +82,15 @@ def settled(op: str, near: int, sign: int) -> bool:
     return COMPARE[op](near) == COMPARE[op](near + sign * INFINITE)
 
 
-def least(e: Expr, positive: frozenset[str]) -> int:
-    """A lower bound of a trip count, when the names in ``positive`` are at least 1 (else 0)."""
-
-    def bound(x: Expr) -> int | None:
-        if isinstance(x, Const):
-            return int(x.value) if isinstance(x.value, int) else None
-        if isinstance(x, Var):
-            return 1 if x.name in positive else None
-        a, b = bound(x.a), bound(x.b)
-        if x.op == "max":
-            return max((v for v in (a, b) if v is not None), default=None)
-        if x.op == "cdiv" and a is not None and a > 0 and isinstance(x.b, Const) and x.b.value > 0:
-            return -(-a // int(x.b.value))
-        if a is None or b is None:
-            return None
-        if x.op == "+" or (x.op == "*" and min(a, b) >= 0):
-            return a + b if x.op == "+" else a * b
-        return min(a, b) if x.op == "min" else None
-
-    return max(bound(e) or 0, 0)
+def plain_test(e: Expr) -> tuple[Expr, bool]:
+    """A test without what does not matter: ``x != 0`` is ``x``, and ``x == 0`` its opposite (False)."""
+    sign = True
+    while isinstance(e, Bin) and e.op in ("==", "!=") and Const(0) in (e.a, e.b):
+        sign = sign == (e.op == "!=")
+        e = e.b if e.a == Const(0) else e.a
+    if isinstance(e, Bin) and e.op == "!=":
+        return Bin("==", e.a, e.b), not sign
+    return e, sign
 
 
 def decidable(e: Expr, modulus: int, into: Counters) -> bool:

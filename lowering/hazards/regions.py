@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pto.ir import BUILTINS, Bin, Const, Expr, Span, Var, View, names_in
+from lowering.hazards.limits import Facts
+from pto.ir import Bin, Const, Expr, Span, Var, View, names_in
 
-INFINITE = 1 << 62
 Terms = dict[Expr | None, int]
 """Integer coefficients by atom; ``None`` is the constant."""
 
@@ -87,27 +87,6 @@ def region_of(view: View) -> Region:
     return tuple(found)
 
 
-def upper_bound(atom: Expr, greatest: Mapping[str, int]) -> int:
-    """Largest value of a scalar that is never negative; ``greatest`` has those of names."""
-    if isinstance(atom, Var):
-        return 1 if atom.name == "lane" else greatest.get(atom.name, INFINITE)
-    if isinstance(atom, Bin) and atom.op in ("%", "//") and isinstance(atom.b, Const):
-        whole, by = upper_bound(atom.a, greatest), int(atom.b.value)
-        if by > 0 and atom.op == "%":
-            return min(by - 1, whole)
-        if by > 0:
-            return whole // by if whole < INFINITE else INFINITE
-    return INFINITE
-
-
-def never_negative(atom: Expr) -> bool:
-    """True for counters, work items, lanes and blocks, and remainders; values read may be negative."""
-    if isinstance(atom, Bin):
-        by = atom.b.value if isinstance(atom.b, Const) else 0
-        return by > 0 and (atom.op == "%" or (atom.op == "//" and never_negative(atom.a)))
-    return isinstance(atom, Var) and ("#" in atom.name or atom.name in BUILTINS)
-
-
 class Overlap:
     """The assumption that two accesses overlap, and the scalars it forces to be equal."""
 
@@ -116,10 +95,10 @@ class Overlap:
         same: Iterable[str],
         differ: Iterable[str],
         opaque: Mapping[str, frozenset[str]],
-        greatest: Mapping[str, int],
+        facts: Facts,
     ) -> None:
         self.names, self.differ, self.opaque = set(same), frozenset(differ), opaque
-        self.greatest = greatest
+        self.facts = facts
         self.atoms: set[Expr] = set()
 
     def equal(self, atom: Expr) -> bool:
@@ -182,8 +161,7 @@ def _rest(
         elif known.equal(atom):
             shared[atom] = c
         else:
-            least = 0 if never_negative(atom) else -INFINITE
-            ends = (c * least, c * upper_bound(atom, known.greatest))
+            ends = [c * end for end in known.facts.limits(atom)]
             low, high = low + min(ends), high + max(ends)
     return shared, low, high
 
@@ -201,12 +179,12 @@ def _forces(a: Extent, b: Extent, top: Expr, known: Overlap) -> bool:
     def greatest_end(e: Extent, high: int) -> int:
         ends = (_rest(end, top, c, known) for end in e.ends)
         direct = [end[2] for end in ends if end is not None and end[0] == first]
-        return min([*direct, high + _greatest_size(e, known.greatest)])
+        return min([*direct, high + _greatest_size(e, known.facts)])
 
     return max(greatest_end(a, high_a), greatest_end(b, high_b)) - min(low_a, low_b) <= c
 
 
-def _greatest_size(e: Extent, greatest: Mapping[str, int]) -> int:
+def _greatest_size(e: Extent, facts: Facts) -> int:
     """An upper bound of the number of elements, whatever the scalars are."""
     sizes = []
     for end in e.ends:
@@ -215,10 +193,8 @@ def _greatest_size(e: Extent, greatest: Mapping[str, int]) -> int:
             left[atom] = left.get(atom, 0) - c
         size = left.get(None, 0)
         for atom, c in left.items():
-            if atom is not None and c > 0:
-                size += c * upper_bound(atom, greatest)
-            elif atom is not None and c < 0 and not never_negative(atom):
-                size = INFINITE
+            if atom is not None and c:
+                size += max(c * end for end in facts.limits(atom))
         sizes.append(size)
     return min(sizes)
 
@@ -250,11 +226,11 @@ def disjoint(
     same: Iterable[str],
     differ: Iterable[str],
     opaque: Mapping[str, frozenset[str]],
-    greatest: Mapping[str, int],
+    facts: Facts,
 ) -> bool:
     """True if ``a`` and ``b`` share no element, when the scalars ``same`` are equal in both
-    accesses, every name of ``differ`` is known to differ, and ``greatest`` bounds names."""
-    known = Overlap(same, differ, opaque, greatest)
+    accesses, every name of ``differ`` is known to differ, and ``facts`` bounds them."""
+    known = Overlap(same, differ, opaque, facts)
     todo = [
         (x, y, atom) for x, y in zip(a, b, strict=True) for atom, c in x.start if atom is not None
     ]

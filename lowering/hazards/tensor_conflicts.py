@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lowering.hazards.places import Fault
 from lowering.hazards.regions import disjoint
-from pto.ir import Bin, Const, Expr, Var, View
+from pto.ir import View
 
 if TYPE_CHECKING:
     from lowering.hazards.code import Code
@@ -29,7 +29,6 @@ VECTOR = 1
 def tensor_conflicts(code: Code, steps: Iterable[Step]) -> Meets:
     """The table of conflicts; appends what cannot be ordered to ``code.faults``."""
     meets: Meets = {}
-    greatest = _greatest(code)
     for tensor, found in _by_tensor(steps).items():
         writers = [s for s in found if s.writes_tensor]
         for a in found if writers else ():
@@ -39,9 +38,9 @@ def tensor_conflicts(code: Code, steps: Iterable[Step]) -> Meets:
                 continue
             for b in found:
                 if (a.writes_tensor or b.writes_tensor) and b.row.op != "read":
-                    _meet(code, meets, a, b, greatest)
+                    _meet(code, meets, a, b)
                     if a.number <= b.number:
-                        _unordered(code, tensor, a, b, greatest)
+                        _unordered(code, tensor, a, b)
     return meets
 
 
@@ -62,27 +61,7 @@ def _launch_scalars(code: Code) -> set[str]:
     )
 
 
-def _items(trips: Expr) -> int | None:
-    """Work items of the launch, if ``trips`` are this block's share of a constant number."""
-    match trips:
-        case Bin("cdiv", Bin("-", Const(int(n)), Var("block_idx")), Var("block_num")):
-            return n
-    return None
-
-
-def _greatest(code: Code) -> dict[str, int]:
-    """Largest values of the counters of constant loops, and of work items of a constant grid."""
-    found = {}
-    for x in code.loops:
-        items = _items(x.trips)
-        if items is not None:
-            found[f"item#i#{x.number}"] = max(items - 1, 0)
-        if items is not None or x.constant is not None:
-            found[f"i#{x.number}"] = max((items or x.constant or 0) - 1, 0)
-    return found
-
-
-def _meet(code: Code, meets: Meets, a: Step, b: Step, greatest: dict[str, int]) -> None:
+def _meet(code: Code, meets: Meets, a: Step, b: Step) -> None:
     """Notes when ``b`` may touch what ``a`` touched, on one lane of one block."""
     assert a.region is not None
     assert b.region is not None
@@ -93,8 +72,8 @@ def _meet(code: Code, meets: Meets, a: Step, b: Step, greatest: dict[str, int]) 
         same = fixed | {f"{v}#{x}" for x in shared[:k] for v in "iu"}
         # a running total never comes back to a value, so those of the loops inside differ as well
         differ = {f"u#{x}" for x in shared[k:]} | {f"i#{x}" for x in shared[k : k + 1]}
-        once = k < len(shared) and greatest.get(f"i#{shared[k]}") == 0
-        apart = once or disjoint(a.region, b.region, same, differ, code.opaque, greatest)
+        once = k < len(shared) and code.facts.greatest.get(f"i#{shared[k]}") == 0
+        apart = once or disjoint(a.region, b.region, same, differ, code.opaque, code.facts)
         levels.append(not apart)
     if a is b:
         levels[-1] = False  # a row runs once per iteration
@@ -103,20 +82,20 @@ def _meet(code: Code, meets: Meets, a: Step, b: Step, greatest: dict[str, int]) 
         meets.setdefault(b.number, []).append((a.number, tuple(levels)))
 
 
-def _unordered(code: Code, tensor: str, a: Step, b: Step, greatest: dict[str, int]) -> None:
+def _unordered(code: Code, tensor: str, a: Step, b: Step) -> None:
     """Blocks and lanes run without any order between them."""
     assert a.region is not None
     assert b.region is not None
     fixed = _launch_scalars(code)
     one_item = all(
-        any(greatest.get(f"item#i#{x}") == 0 for x in step.loops) for step in (a, b)
+        any(code.facts.greatest.get(f"item#i#{x}") == 0 for x in step.loops) for step in (a, b)
     )  # then all of it runs on block 0
     if not one_item and not disjoint(
-        a.region, b.region, fixed, {"block_idx"}, code.opaque, greatest
+        a.region, b.region, fixed, {"block_idx"}, code.opaque, code.facts
     ):
         who = "two hardware blocks"
     elif a.core == b.core == VECTOR and not disjoint(
-        a.region, b.region, fixed | {"block_idx"}, {"lane"}, code.opaque, greatest
+        a.region, b.region, fixed | {"block_idx"}, {"lane"}, code.opaque, code.facts
     ):
         who = "the two vector lanes"
     else:

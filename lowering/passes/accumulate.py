@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lowering.passes.mentions import count_uses, fresh, names_taken, tile_uses
+from pto.bounds import Known, inside, noted, of_launch, surely_runs
 from pto.ir import (
     Block,
     Const,
@@ -16,13 +17,10 @@ from pto.ir import (
     Kernel,
     Loop,
     Node,
-    Number,
     Ref,
     Row,
-    Scalar,
     Var,
     all_rows,
-    least,
 )
 
 
@@ -33,7 +31,6 @@ def accumulate(kernel: Kernel) -> Kernel:
     (nothing but a matmul can write L0C, so a loop that runs zero times would leave it undefined).
     Every other matmul with an accumulator becomes a product and an addition on the vector core.
     """
-    bounds: dict[str, Number] = dict.fromkeys(kernel.dims, 1)
     taken = names_taken(kernel)
     uses = count_uses(kernel.body)
     zeros = {
@@ -42,27 +39,20 @@ def accumulate(kernel: Kernel) -> Kernel:
         if r.op == "full" and isinstance(r.out, Define) and r.args == (Const(0.0),)
     }
 
-    def visit(block: Block) -> Block:
+    def visit(block: Block, known: Known) -> Block:
         out: list[Node] = []
         for node in block:
             if isinstance(node, Loop):
-                node = replace(node, body=visit(node.body))
-                runs = (least(node.trips, bounds) or 0) >= 1
-                for k in range(len(node.carry) if runs else 0):
+                node = replace(node, body=visit(node.body, inside(node, known)))
+                for k in range(len(node.carry) if surely_runs(node, known) else 0):
                     node = _accumulating(node, k, uses, zeros)
                 out.append(node)
             elif isinstance(node, Row):
-                if (
-                    node.op == "let"
-                    and isinstance(node.out, Scalar)
-                    and not isinstance(node.args[0], Ref)
-                ):
-                    bound = least(node.args[0], bounds)  # type: ignore[arg-type]
-                    bounds.update({} if bound is None else {node.out.name: bound})
+                known = noted(node, known)
                 out.extend(_split_accumulator(node, taken, uses))
         return tuple(out)
 
-    return _without_unused_fills(replace(kernel, body=visit(kernel.body)))
+    return _without_unused_fills(replace(kernel, body=visit(kernel.body, of_launch(kernel))))
 
 
 def _split_accumulator(row: Row, taken: set[str], uses: dict[str, int]) -> tuple[Row, ...]:

@@ -18,6 +18,7 @@ from functools import partial
 from graphlib import TopologicalSorter
 
 from lowering.passes.mentions import fresh, names_taken, rewrite_exprs, scalars_of, tile_uses
+from pto.bounds import Known, inside, noted, of_launch, surely_runs
 from pto.ir import (
     CORES,
     Block,
@@ -26,14 +27,12 @@ from pto.ir import (
     Kernel,
     Loop,
     Node,
-    Number,
     Queue,
     Ref,
     Row,
     Scalar,
     Var,
     all_rows,
-    least,
     substitute,
 )
 from pto.ops import OPS
@@ -70,7 +69,7 @@ def skew(kernel: Kernel, options: Pipelining) -> Kernel:
                 out.extend(levelled(run))
                 done = replace(node, body=body)
                 if options.flat and not inside and any(isinstance(n, Loop) for n in body):
-                    reason = keeps_apart(done, dict.fromkeys(kernel.dims, 1))
+                    reason = keeps_apart(done, of_launch(kernel))
                     if reason:
                         notes.append(f"work items do not overlap: {reason}")
                     else:
@@ -113,7 +112,7 @@ def skewed(loop: Loop, options: Pipelining, taken: set[str], needed: set[str]) -
 # ---------------------------------------------------------------------------------- work items
 
 
-def keeps_apart(loop: Loop, sizes: dict[str, Number]) -> str:
+def keeps_apart(loop: Loop, known: Known) -> str:
     """Why a loop over work items that holds a loop cannot be flat, '' if it can."""
     loops = [n for n in loop.body if isinstance(n, Loop)]
     if len(loops) > 1 or any(isinstance(n, Loop) for n in loops[0].body):
@@ -122,7 +121,10 @@ def keeps_apart(loop: Loop, sizes: dict[str, Number]) -> str:
     idle = [c for c in CORES if c in cores - {r.core for r in all_rows(loops[0].body)}]
     if "cube" in idle:
         return f"the cube core is not in the loop over {loops[0].index}"
-    if idle and not _runs(loops[0], loop, sizes):
+    known = inside(loop, known)
+    for row in loop.body[: loop.inner]:
+        known = noted(row, known) if isinstance(row, Row) else known
+    if idle and not surely_runs(loops[0], known):
         return f"the loop over {loops[0].index} may be empty, and the {idle[0]} core is not in it"
     return ""
 
@@ -156,19 +158,6 @@ def flattened(loop: Loop, taken: set[str]) -> Loop:
             for name in reads_of(row):
                 readers[name] = max(readers.get(name, row.shift), row.shift)
     return replace(loop, body=(*front, inner, *behind), flat=True)
-
-
-def _runs(inner: Loop, loop: Loop, sizes: dict[str, Number]) -> bool:
-    """Whether the inner loop has iterations in every item; ``sizes``: what the dimensions are at
-    least."""
-    known = dict(sizes)
-    for row in loop.body[: loop.inner]:
-        if isinstance(row, Row) and row.op == "let" and isinstance(row.out, Scalar):
-            (value,) = row.args
-            assert isinstance(value, Expr)
-            bound = least(value, known)
-            known |= {} if bound is None else {row.out.name: bound}
-    return (least(inner.trips, known) or 0) > 0
 
 
 def _behind(

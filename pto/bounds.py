@@ -1,0 +1,173 @@
+"""Between which numbers a scalar lies, from what is known of its names.
+
+In: an expression, and ranges of names.  Out: a range that contains every value that it can have.
+Sizes are at least 1, counters at least 0 and below their trip counts: so ``maximum(n, 1)``,
+``cdiv(k, 64)`` and ``program_id(0) + 1`` are loops that surely run, and ``0 < rows`` is true.
+Non-goals: relations between names (``rows - first``); the proof has its own rules
+(``lowering/hazards/counters.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import inf, isfinite
+from typing import Protocol
+
+from pto.ir import Bin, Const, Expr, Kernel, Loop, Number, Row, Scalar, Var
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The numbers from ``low`` to ``high``, both included; ``whole``: integers only."""
+
+    low: Number = -inf
+    high: Number = inf
+    whole: bool = False
+
+
+ANY, INTEGER, SIZE, COUNTER = Range(), Range(whole=True), Range(1, inf, True), Range(0, inf, True)
+BIT = Range(0, 1, True)
+Known = Mapping[str, Range]
+
+
+class Rule(Protocol):
+    """The range of ``a op b``."""
+
+    def __call__(self, a: Range, b: Range) -> Range: ...
+
+
+def _times(x: Number, y: Number) -> Number:
+    return 0 if 0 in (x, y) else x * y
+
+
+def _floor(x: Number, y: Number) -> Number:
+    """``x // y`` for y > 0, at infinite ends too."""
+    if isfinite(x) and isfinite(y):
+        return x // y
+    return x if isfinite(y) else -1 if x < 0 else 0
+
+
+def _ceil(x: Number, y: Number) -> Number:
+    return -_floor(-x, y)
+
+
+def _corners(f: Callable[[Number, Number], Number]) -> Rule:
+    """For what is monotonic in each operand."""
+
+    def rule(a: Range, b: Range) -> Range:
+        ends = [f(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
+        if any(e != e for e in ends):
+            return Range(whole=a.whole and b.whole)
+        return Range(min(ends), max(ends), a.whole and b.whole)
+
+    return rule
+
+
+def _divided(f: Callable[[Number, Number], Number]) -> Rule:
+    """For a quotient, of which nothing is known unless the divisor is positive."""
+
+    def rule(a: Range, b: Range) -> Range:
+        return _corners(f)(a, b) if b.low > 0 else Range(whole=a.whole and b.whole)
+
+    return rule
+
+
+def _remainder(a: Range, b: Range) -> Range:
+    whole = a.whole and b.whole
+    if b.low <= 0:
+        return Range(whole=whole)
+    if a.low >= 0 and a.high < b.low:
+        return Range(a.low, a.high, whole)
+    below = b.high - 1 if whole else b.high
+    return Range(0, min(a.high, below) if a.low >= 0 else below, whole)
+
+
+def _compared(
+    always: Callable[[Range, Range], bool], never: Callable[[Range, Range], bool]
+) -> Rule:
+    def rule(a: Range, b: Range) -> Range:
+        if not (a.whole and b.whole):  # a float may be NaN
+            return BIT
+        return Range(int(always(a, b)), int(not never(a, b)), True)
+
+    return rule
+
+
+def _apart(a: Range, b: Range) -> bool:
+    return a.high < b.low or b.high < a.low
+
+
+def _one(a: Range, b: Range) -> bool:
+    return a.low == a.high == b.low == b.high
+
+
+RULES: Mapping[str, Rule] = {
+    "+": lambda a, b: Range(a.low + b.low, a.high + b.high, a.whole and b.whole),
+    "-": lambda a, b: Range(a.low - b.high, a.high - b.low, a.whole and b.whole),
+    "*": _corners(_times),
+    "/": lambda a, b: ANY,
+    "//": _divided(_floor),
+    "%": _remainder,
+    "cdiv": _divided(_ceil),
+    "min": _corners(min),
+    "max": _corners(max),
+    "<": _compared(lambda a, b: a.high < b.low, lambda a, b: b.high <= a.low),
+    "<=": _compared(lambda a, b: a.high <= b.low, lambda a, b: b.high < a.low),
+    "==": _compared(_one, _apart),
+    "!=": _compared(_apart, _one),
+}
+
+
+def bounds(e: Expr, known: Known) -> Range:
+    """The range of ``e``; a name that is not ``known`` can be anything."""
+    if isinstance(e, Const):
+        return Range(e.value, e.value, isinstance(e.value, int))
+    if isinstance(e, Var):
+        return known.get(e.name, ANY)
+    return RULES[e.op](bounds(e.a, known), bounds(e.b, known))
+
+
+def decided(test: Expr, known: Known) -> bool | None:
+    """Which way a branch always goes; None if that depends."""
+    found = bounds(test, known)
+    if found.low == found.high == 0:
+        return False
+    return True if found.low > 0 or found.high < 0 else None
+
+
+def surely_runs(loop: Loop, known: Known) -> bool:
+    """Whether a loop has an iteration whenever it is reached."""
+    return bounds(loop.trips, known).low >= 1
+
+
+# ------------------------------------------------------------------------- what is known of names
+
+
+def of_launch(kernel: Kernel) -> dict[str, Range]:
+    """Parameters, sizes, and what the launch provides."""
+    known = {p.name: INTEGER if p.dtype == "i32" else ANY for p in kernel.params if not p.shape}
+    known |= dict.fromkeys(kernel.dims, SIZE)
+    known |= {"block_idx": COUNTER, "block_num": SIZE, "lane": BIT}
+    for axis, size in enumerate(kernel.grid):
+        known[f"pid{axis}"] = counted(size, known)
+    return known
+
+
+def counted(trips: Expr, known: Known) -> Range:
+    """A counter that takes ``trips`` values from 0 up."""
+    return Range(0, max(bounds(trips, known).high - 1, 0), True)
+
+
+def inside(loop: Loop, known: Known) -> dict[str, Range]:
+    """What is known in the body of a loop, whose scalars are defined before they are used."""
+    return {**known, loop.index: counted(loop.trips, known), loop.total: COUNTER}
+
+
+def noted(row: Row, known: Known) -> dict[str, Range]:
+    """``known`` behind a row: a ``let`` has the range of its value, a ``read`` is some integer."""
+    if not isinstance(row.out, Scalar):
+        return dict(known)
+    (value, *_) = row.args
+    found = bounds(value, known) if isinstance(value, Const | Var | Bin) else INTEGER
+    return {**known, row.out.name: found}
