@@ -23,7 +23,7 @@ def _cut(x: int) -> int:
     return min(max(x, -INFINITE), INFINITE)
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Facts:
     """``sizes``: names that are at least 1; ``floats``: names that are no integers; ``greatest``: the
     largest values of counters."""
