@@ -10,7 +10,7 @@ that is proven never differs in any.  Non-goals: time; proving (that is ``loweri
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,14 +129,13 @@ class Orders:
         self.outputs = self.launch.outputs
         self.made = 0
 
-    def differences(self, seeds: Iterable[int] = ()) -> Iterator[Difference]:
+    def differences(self, seeds: Sequence[int] = ()) -> Iterator[Difference]:
         """Per block the seeds whose order does not give the bits of program order.
 
         Raises:
             InterleavingError: program order itself has a deadlock or misuses a flag.
             MemoryAccessError: program order itself reads what was never written.
         """
-        seeds = tuple(seeds)
         with np.errstate(all="ignore"):
             for program in self.launch:
                 before = self._copy()
@@ -191,7 +190,7 @@ def blocks_for(kernel: Kernel, bound: Bound) -> int:
 
 
 def run(
-    kernel: Kernel, bound: Bound, *, seeds: Iterable[int] = range(20), block_num: int | None = None
+    kernel: Kernel, bound: Bound, *, seeds: Sequence[int] = range(20), block_num: int | None = None
 ) -> dict[str, Array]:
     """The outputs in program order, if the order of every seed gives the same bits.
 

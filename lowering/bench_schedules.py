@@ -9,7 +9,7 @@ What a launch does not know is told in ``lowering/simulate/launch.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -97,11 +97,20 @@ class Section:
     case: Reference | None = None
 
     def lines(self) -> Iterator[str]:
-        yield f"  {self.title}, {self.unit}"
+        yield self.head
         for latency, by_name in self.figures.items():
-            yield f"    latency {latency:<5}" + _line(by_name, self.unit)
+            yield self.line(latency, by_name)
+        yield from self.foot(next(iter(self.figures.values())))
+
+    @property
+    def head(self) -> str:
+        return f"  {self.title}, {self.unit}"
+
+    def line(self, latency: int, by_name: Mapping[str, Figure]) -> str:
+        return f"    latency {latency:<5}" + _line(by_name, self.unit)
+
+    def foot(self, names: Iterable[str]) -> Iterator[str]:
         if self.case and self.case.measured:
-            names = next(iter(self.figures.values()))
             yield f"    {'an A3':13}" + "".join(f"{self._measured(n):>11}" for n in names)
             yield f"    K and V once at 1.6 TB/s: {self.case.once:g}"
 
@@ -129,14 +138,17 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """At most 100 columns."""
-        names = next(iter(self.sections[0].figures.values()))
-        yield self.title
-        yield f"{'':17}" + "".join(f"{n:>11}" for n in names) + f"{'delta':>10}{'best / bound':>16}"
+        yield from _head(self.title, next(iter(self.sections[0].figures.values())))
         for section in self.sections:
             yield from section.lines()
 
     def facts(self) -> dict[str, Any]:
         return {"title": self.title, "situations": [s.facts() for s in self.sections]}
+
+
+def _head(title: str, names: Iterable[str]) -> Iterator[str]:
+    yield title
+    yield f"{'':17}" + "".join(f"{n:>11}" for n in names) + f"{'delta':>10}{'best / bound':>16}"
 
 
 def _line(by_name: Mapping[str, Figure], unit: str) -> str:
@@ -172,24 +184,34 @@ def report(
     costs: str = "",
     launches: bool = True,
     workers: int = 0,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """``programs`` by the name of their schedule, ``BEFORE`` and ``AFTER`` among them.
 
-    ``launches``: whole launches too.  ``workers``: processes (0: one per core).
+    ``launches``: whole launches too.  ``workers``: processes (0: one per core).  ``tell`` gets the
+    lines of the report, each as soon as its figures are known.
     """
     situations = list(_situations(case, launches))
-    jobs: dict[tuple[int, int, str], Job] = {
-        (k, latency, name): (s.unit == "us", program, items, Setup(costs, latency))
-        for k, (s, items) in enumerate(situations)
+    jobs: list[Job] = [
+        (s.unit == "us", program, items, Setup(costs, latency))
+        for s, items in situations
         for latency in LATENCIES
-        for name, program in programs.items()
-    }
+        for program in programs.values()
+    ]
+    for line in _head(title, programs):
+        tell(line)
+    sections = []
     with processes(workers) as map_:
-        found = dict(zip(jobs, map_(figure, jobs.values()), strict=True))
-    sections = (
-        replace(s, figures={c: {n: found[k, c, n] for n in programs} for c in LATENCIES})
-        for k, (s, _) in enumerate(situations)
-    )
+        found = iter(map_(figure, jobs))
+        for section, _ in situations:
+            tell(section.head)
+            figures = {}
+            for latency in LATENCIES:
+                figures[latency] = {name: next(found) for name in programs}
+                tell(section.line(latency, figures[latency]))
+            for line in section.foot(programs):
+                tell(line)
+            sections.append(replace(section, figures=figures))
     return Report(title, tuple(sections))
 
 

@@ -53,12 +53,29 @@ def load(what: str) -> Program:
     """
     place, colon, function = what.rpartition(":")
     if what.endswith(".ptoir"):
-        return verify(parse(Path(what).read_text(encoding="utf-8"), what))
+        return verify(parse(_text(Path(what)), what))
     if not colon and not what.endswith(".py"):
         return _shipped(what)
     place = place if colon else what
     module = _import_file(place) if place.endswith(".py") else _import_module(place)
     return _kernel_in(module, place, function if colon else "")
+
+
+def source_of(what: str) -> Path:
+    """The file that ``what`` is read from, if there is one."""
+    place = what.rpartition(":")[0]
+    if what.endswith((".ptoir", ".py")):
+        return Path(what)
+    if place.endswith(".py"):
+        return Path(place)
+    return Path(*place.split(".")).with_suffix(".py") if place else Path(KERNELS, f"{what}.py")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text in UTF-8: byte {error.start} is none") from None
 
 
 def _shipped(name: str) -> Kernel:
@@ -108,8 +125,12 @@ def _kernel_in(module: ModuleType, place: str, function: str) -> Kernel:
         return kernels[function]
     if function and hasattr(module, function):
         raise InputError(f"{place}: '{function}' is not a kernel", hint="decorate it: @pto.kernel")
+    if not function and not kernels:
+        raise InputError(f"{place} has no kernel", hint="decorate a function: @pto.kernel(...)")
     if not function:
-        raise InputError(f"{place} holds {len(kernels)} kernels", hint=f"name one: {place}:NAME")
+        names = list(kernels)
+        hint = f"name one: {place}:{names[0]}"
+        raise InputError(f"{place} has {len(names)} kernels: {', '.join(names)}", hint=hint)
     raise InputError(f"{place} has no kernel '{function}'", hint=close_to(function, kernels))
 
 
@@ -127,15 +148,25 @@ def users_code(doing: str) -> Iterator[None]:
     except SyntaxError as error:
         loc = ir.Loc(error.filename or "?", error.lineno or 0)
         raise TraceError(f"{doing}: {error.msg}", loc) from error
+    except RecursionError as error:
+        at = _users_line(error, own=True)
+        raise TraceError(f"{doing}: a function calls itself without end", at) from None
+    except SystemExit as error:
+        at = _users_line(error, own=True)
+        raise TraceError(f"{doing}: it ends the program by itself", at) from None
     except Exception as error:  # whatever the user's code may raise
         at = None if isinstance(error, InputError | TraceError) else _users_line(error)
         if at is None:
             raise
-        raise TraceError(f"{doing}: {type(error).__name__}: {error}", at) from error
+        said = " ".join(str(error).split())
+        raise TraceError(f"{doing}: {type(error).__name__}: {said}", at) from error
 
 
-def _users_line(error: Exception) -> ir.Loc | None:
-    """The innermost line of the user, or None if this package is behind it, or a ``PtoError``."""
+def _users_line(error: BaseException, own: bool = False) -> ir.Loc | None:
+    """The innermost line of the user, or None if this package is behind it, or a ``PtoError``.
+
+    ``own``: it is the user's, even where this package is behind it.
+    """
     from pto.errors import PtoError
 
     if isinstance(error, PtoError):
@@ -143,6 +174,8 @@ def _users_line(error: Exception) -> ir.Loc | None:
     for frame in reversed(list(_frames(error.__traceback__))):
         file = frame.tb_frame.f_code.co_filename
         if file.startswith(OURS) and not file.startswith(KERNELS):
+            if own:
+                continue
             return None
         if not file.startswith(LIBRARIES) and "site-packages" not in file:
             return ir.Loc(file, frame.tb_lineno, function=frame.tb_frame.f_code.co_name)

@@ -1,7 +1,14 @@
-"""A line on standard error for whatever takes longer than two seconds."""
+"""A line on standard error for whatever takes longer than two seconds.
+
+In: what is being done, as nested blocks: the whole command, and its long parts.  Out: a line two
+seconds after the command began, one whenever it has gone on to another part for two seconds, one every
+ten seconds, and how long a part took that was told of.  Invariant: one thread tells, whatever
+the nesting, and never fails the work: who closes standard error gets no lines.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -12,30 +19,51 @@ PATIENCE_S = 2.0
 REPEAT_S = 10.0
 
 
+class _Part:
+    """What is being done, since when, and whether it was told."""
+
+    def __init__(self, doing: str | Callable[[], str]) -> None:
+        self.text = doing if callable(doing) else lambda: doing
+        self.start, self.told = time.monotonic(), False
+
+    def tell(self, how: str) -> None:
+        self.told = True
+        seconds = time.monotonic() - self.start
+        with contextlib.suppress(OSError, ValueError):
+            print(how.format(self.text(), seconds), file=sys.stderr, flush=True)
+
+
+_parts: list[_Part] = []
+
+
 @contextmanager
 def progress(doing: str | Callable[[], str]) -> Iterator[None]:
-    """Says ``doing ...`` after two seconds, repeats it every ten, and says at the end how long."""
-    text = doing if callable(doing) else lambda: doing
-    start, done = time.monotonic(), threading.Event()
-    said = threading.Event()
-
-    def watch() -> None:
-        wait = PATIENCE_S
-        while not done.wait(wait):
-            said.set()
-            _say(f"{text()} ... {time.monotonic() - start:.0f} s")
-            wait = REPEAT_S
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
+    """Tells of ``doing`` while the block runs, if it takes long."""
+    part, is_whole = _Part(doing), not _parts
+    _parts.append(part)
+    done = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(done,), daemon=True)
+    if is_whole:
+        watcher.start()
     try:
         yield
+    except BaseException:
+        part.told = False  # what follows is the message
+        raise
     finally:
-        done.set()
-        thread.join()
-        if said.is_set():
-            _say(f"{text()}: {time.monotonic() - start:.1f} s")
+        _parts.remove(part)
+        if is_whole:
+            done.set()
+            watcher.join()
+        if part.told:
+            part.tell("{}: {:.1f} s")
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _watch(done: threading.Event) -> None:
+    last, told = time.monotonic(), None
+    while not done.wait(PATIENCE_S / 8):
+        part = _parts[-1] if _parts else None
+        wait = REPEAT_S if part is told else PATIENCE_S
+        if part is not None and time.monotonic() - last >= wait:
+            part.tell("{} ... {:.0f} s")
+            last, told = time.monotonic(), part

@@ -8,7 +8,7 @@ them all.  The result computes what was traced (``lowering/equivalence.py``) in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -107,6 +107,16 @@ PASSES: tuple[Pass, ...] = (
     ("place", lambda k, o, t: place(k, Depths(o.local_depth, o.l0_depth, o.fifo_slots), t)),
     ("sync", lambda k, o, t: sync(k, t, o.drain)),
 )
+
+READS: Mapping[str, tuple[str, ...]] = {
+    "persist": (),
+    "accumulate": (),
+    "assign": (),
+    "skew": ("lookahead", "prefetch", "load_at", "moves", "flat"),
+    "place": ("lookahead", "local_depth", "l0_depth", "fifo_depth"),
+    "sync": ("drain",),
+}
+"""The options that each pass reads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ from pto.tile import (
     zeros,
 )
 
+__version__ = "0.1.0"
+
 __all__ = [
     "CapacityError",
     "DTypeError",

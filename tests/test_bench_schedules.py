@@ -119,12 +119,12 @@ def test_the_facts_for_machines(say: Say) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     {
-        "--schedules --schedule serial": "--schedule has no meaning with --schedules",
-        "--schedules --no-jax": "--no-jax has no meaning with --schedules",
+        "--schedules --schedule serial": "--schedule has no effect with --schedules, which measures nothing",
+        "--schedules --no-jax": "--no-jax has no effect with --schedules, which measures nothing",
         "--schedules rmsnorm --costs fited": "a2a3 has no costs 'fited'",
         "--schedules nowhere.ptoir": "nowhere.ptoir: No such file",
-        "--costs fitted": "--costs belongs to --schedules",
-        "--no-jax --json": "--json belongs to --schedules",
+        "--costs fitted": "--costs has no effect where nothing is simulated\n  help: --schedules",
+        "--no-jax --json": "--json has no effect where nothing is simulated\n  help: --schedules",
     }.items(),
 )
 def test_a_mistake_is_one_message(say: Say, argv: str, message: str) -> None:

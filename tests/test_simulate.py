@@ -780,9 +780,9 @@ def test_trace_and_picture_are_written(say: Say) -> None:
     ("argv", "message"),
     [
         ("--costs dear", "a2a3 has no costs 'dear'\n  help: one of: flat, fitted, published"),
-        ("--blocks 3,x", "argument --blocks: 'x' is no whole number from 0 up"),
-        ("--blocks -1", "argument --blocks: '-1' is no whole number from 0 up"),
-        ("--items 0", "argument --items: '0' is no whole number from 1 up"),
+        ("--blocks 3,x", "argument --blocks: 'x' is no whole number from 0 to 1,000,000"),
+        ("--blocks -1", "argument --blocks: '-1' is no whole number from 0 to 1,000,000"),
+        ("--items 0", "argument --items: '0' is no whole number from 1 to 1,000,000"),
         ("--queue-depth 0", "argument --queue-depth: '0' is no whole number from 1 up"),
         (
             "--cross-core-latency 1.5",
@@ -790,11 +790,11 @@ def test_trace_and_picture_are_written(say: Say) -> None:
         ),
         ("--svg no/x.svg", "no/x.svg: there is no folder no"),
         ("--trace x --svg x", "--trace and --svg both name x"),
-        ("--steps 3", "--steps says how much a picture shows\n  help: --svg FILE --steps 8"),
+        ("--steps 3", "--steps has no effect without a picture\n  help: --svg FILE --steps 8"),
         ("--svg x --steps few", "argument --steps: 'few' is neither 'all' nor a number from 1 up"),
         (
             "--launch --trace x",
-            "--trace and --svg show one hardware block, --launch runs all of them",
+            "--trace has no effect with --launch: it shows one hardware block",
         ),
         ("--schedule best", "drain.ptoir is scheduled already; no schedule can be chosen"),
     ],

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowering.cli.options import (
     GOOD,
+    Idle,
     Parser,
     case_arguments,
     options_of,
@@ -18,7 +20,9 @@ from lowering.cli.options import (
     scheduled,
     settings,
     title_of,
+    whole,
 )
+from lowering.files import TIMES
 from lowering.programs import is_scheduled, load, statics_of, traced
 from pto import ir
 from pto.errors import InputError
@@ -30,6 +34,21 @@ LONG = 4096
 ORDERS = 20
 """Random orders of the pipes, with data."""
 
+BENCH_IDLE = (
+    Idle(
+        ("case", "save", "against", "rounds", "schedule", "no_jax"),
+        lambda args: args.schedules,
+        "with --schedules, which measures nothing",
+    ),
+    Idle(
+        ("costs", "no_launch", "json"),
+        lambda args: not args.schedules,
+        "where nothing is simulated",
+        "--schedules",
+    ),
+    Idle(("case",), lambda args: args.no_jax, "with --no-jax"),
+)
+
 if TYPE_CHECKING:
     from lowering.bench import Call, Table
     from lowering.bench_schedules import Reference, Report
@@ -38,7 +57,6 @@ if TYPE_CHECKING:
 
 def bench(args: argparse.Namespace) -> int:
     """``pto bench``: times of the tool itself, and of the JAX executor against hand-written JAX."""
-    _check_options(args)
     if args.schedules:
         return _schedules(args)
     from lowering import bench as tables
@@ -60,18 +78,8 @@ def bench(args: argparse.Namespace) -> int:
 
         from lowering.files import write_all
 
-        write_all({args.save: json.dumps(found, indent=2).encode() + b"\n"})
+        write_all({args.save: json.dumps({"seconds": found}, indent=2).encode() + b"\n"})
     return GOOD
-
-
-def _check_options(args: argparse.Namespace) -> None:
-    measured = {"--case": args.case, "--save": args.save, "--against": args.against}
-    measured |= {"--schedule": args.schedule, "--no-jax": args.no_jax}
-    simulated = {"--costs": args.costs, "--no-launch": args.no_launch, "--json": args.json}
-    for option, value in (measured if args.schedules else simulated).items():
-        if value:
-            what = "has no meaning with" if args.schedules else "belongs to"
-            raise InputError(f"{option} {what} --schedules")
 
 
 def _read_times(path: Path | None) -> dict[str, float]:
@@ -80,9 +88,10 @@ def _read_times(path: Path | None) -> dict[str, float]:
     import json
 
     try:
-        return {str(n): float(t) for n, t in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} holds no times: {error}", hint="write it with --save") from None
+        found = json.loads(path.read_text(encoding="utf-8"))["seconds"]
+        return {str(n): float(t) for n, t in found.items()}
+    except (ValueError, LookupError, AttributeError, TypeError):
+        raise InputError(f"{path} holds no times", hint="write it with --save") from None
 
 
 def _tool_times(args: argparse.Namespace, name: str, earlier: Mapping[str, float]) -> Table:
@@ -177,7 +186,7 @@ def _schedules(args: argparse.Namespace) -> int:
             report = _simulated(args, name, case)
             found.append(report.facts())
             if not args.json:
-                print("\n".join(report.lines()), end="\n\n", flush=True)
+                print(flush=True)
     if args.json:
         return print_json(found)
     print("\n".join(BLIND))
@@ -196,26 +205,29 @@ def _simulated(args: argparse.Namespace, name: str, case: Reference) -> Report:
     if is_scheduled(kernel):
         raise InputError(f"{name} is scheduled already; no schedule can be chosen")
     chosen = NAMED | {schedules.AFTER: options_of(args, kernel)}
-    with progress(f"simulating the schedules of {name}"):
+    with progress(f"scheduling {name}"):
         programs = {plan: schedule(kernel, options).kernel for plan, options in chosen.items()}
-        best = programs[schedules.AFTER]
-        costs = costs_named(best, args.costs or "").name
-        statics = settings(case.statics or dict(kernel.statics))
-        title = f"{kernel.name} {statics}, costs {costs}"
-        after = f"{schedules.AFTER} ({changes(chosen[schedules.AFTER])})"
-        title += f"\n  before: {schedules.BEFORE}, after: {after}"
-        return schedules.report(title, programs, case, costs, not args.no_launch)
+    best = programs[schedules.AFTER]
+    costs = costs_named(best, args.costs or "").name
+    statics = settings(case.statics or dict(kernel.statics))
+    title = f"{kernel.name} {statics}, costs {costs}"
+    after = f"{schedules.AFTER} ({changes(chosen[schedules.AFTER])})"
+    title += f"\n  before: {schedules.BEFORE}, after: {after}"
+    tell = (lambda line: None) if args.json else partial(print, flush=True)
+    with progress(f"simulating the schedules of {name}"):
+        return schedules.report(title, programs, case, costs, not args.no_launch, tell=tell)
 
 
 def bench_arguments(command: Parser) -> None:
     add = command.add_argument
-    add("kernels", metavar="KERNEL", nargs="*", help="default: every shipped kernel")
+    what = "default: every shipped kernel"
+    add("kernels", metavar="KERNEL", nargs="*", action="extend", help=what)
     schedule_arguments(command)
     case_arguments(command)
-    add("--rounds", type=int, default=10, metavar="N", help="default 10")
+    add("--rounds", type=whole(1), default=10, metavar="N", help="default 10")
     add("--no-jax", action="store_true", help="only the tool itself")
-    add("--save", type=Path, metavar="FILE", help="keep the tool's times")
-    add("--against", type=Path, metavar="FILE", help="kept times to compare with")
+    command.writes("--save", mark=TIMES, metavar="FILE", help="keep the tool's times")
+    command.reads("--against", metavar="FILE", help="kept times to compare with")
     simulated = "simulated cycles of all named schedules (default: of paged_attention)"
     add("--schedules", action="store_true", help=simulated)
     add("--costs", metavar="TABLE", help="of --schedules: flat (the default), fitted or published")

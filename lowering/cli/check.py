@@ -12,6 +12,8 @@ from typing import Any
 from lowering.cli.options import (
     FAILED,
     GOOD,
+    SCHEDULE,
+    Idle,
     Parser,
     kernel_arguments,
     load_traced,
@@ -20,6 +22,7 @@ from lowering.cli.options import (
     print_json,
     scheduled,
 )
+from lowering.files import SVG
 from lowering.hazards import Proof
 from lowering.hazards.assumptions import READINGS
 from lowering.hazards.proof import HazardError
@@ -30,18 +33,24 @@ from pto.errors import InputError, PtoError
 EACH = "each"
 LOOKAHEADS = (1, 2, 3)
 
+CHECK_IDLE = (
+    Idle(
+        tuple(option for option in SCHEDULE if option != "tuned"),
+        lambda args: args.all,
+        "with --all, which proves every named schedule",
+    ),
+    Idle(("assume",), lambda args: args.all, "with --all: give one of the two"),
+    Idle(
+        ("svg",),
+        lambda args: args.all or EACH in args.assume,
+        "where several proofs are asked for: it draws the failure of one",
+    ),
+)
+
 
 def check(args: argparse.Namespace) -> int:
     """``pto check``: the proof of one schedule, or with ``--all`` a table of all of them."""
-    from lowering.files import check_writable
-
     _, kernel = load_traced(args)
-    if args.all and args.assume:
-        raise InputError("--all and --assume: give one of the two")
-    if args.svg and (args.all or EACH in args.assume):
-        raise InputError("--svg draws the failure of one proof; this asks for several")
-    if args.svg:
-        check_writable(args.svg)
     if args.all:
         return _check_all(args, kernel)
     if EACH in args.assume:
@@ -94,19 +103,19 @@ def _proof_facts(kernel: ir.Kernel, proof: Proof) -> dict[str, Any]:
 
 
 def _check_all(args: argparse.Namespace, kernel: ir.Kernel) -> int:
-    from lowering.progress import progress
     from lowering.schedule import NAMED
 
     if is_scheduled(kernel):
         raise InputError(f"{args.kernel} is scheduled already; --all has nothing to choose from")
-    with progress(f"proving the schedules of {kernel.name}"):
-        lines = [_line(args, kernel, name, ahead) for name in NAMED for ahead in LOOKAHEADS]
+    lines = []
+    if not args.json:
+        print(f"{kernel.name}, every schedule at lookahead {LOOKAHEADS[0]} to {LOOKAHEADS[-1]}")
+    for name, ahead in ((name, ahead) for name in NAMED for ahead in LOOKAHEADS):
+        lines.append(line := _line(args, kernel, name, ahead))
+        if not args.json:
+            print(f"  {name:9} lookahead {ahead}  {_verdict(line)}", flush=True)
     if args.json:
         print_json(lines)
-    else:
-        print(f"{kernel.name}, every schedule at lookahead {LOOKAHEADS[0]} to {LOOKAHEADS[-1]}")
-        for line in lines:
-            print(f"  {line['schedule']:9} lookahead {line['lookahead']}  {_verdict(line)}")
     return GOOD if all(line["proven"] for line in lines) else FAILED
 
 
@@ -183,5 +192,5 @@ def check_arguments(command: Parser) -> None:
         help=f"another reading of the machine, may come several times: {', '.join(READINGS)}; "
         f"{EACH}: one line for every one of them",
     )
-    command.add_argument("--svg", type=Path, metavar="FILE.svg", help="a picture of what fails")
+    command.writes("--svg", mark=SVG, metavar="FILE.svg", help="a picture of what fails")
     command.add_argument("--json", action="store_true", help="for machines")

@@ -1,17 +1,22 @@
-"""What the commands share: exit statuses, options of a schedule, loading a program.
+"""What the commands share: exit statuses, their arguments, options of a schedule, loading a program.
 
-In: parsed arguments.  Out: programs, schedules and options, or one clear error.
+In: the command line.  Out: ``args``, programs, schedules and options, or one clear error.
+Invariants, kept in one place for every command (``checked``): an option that is given has an effect
+(``Idle`` says when it has none), comes once, and what is written is neither read by the command nor
+a file of another kind.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lowering.programs import Program, close_to, is_scheduled, load, statics_of, traced
+from lowering.files import check_folder, check_output
+from lowering.programs import Program, close_to, is_scheduled, load, source_of, statics_of, traced
 from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, options_for
 from pto import ir
 from pto.errors import InputError
@@ -20,6 +25,8 @@ GOOD, FAILED, USAGE = 0, 1, 2
 EXECUTORS = ("sequential", "numpy", "adversarial", "jax", "native", "pto-isa")
 RUNTIMES = ("simpler",)
 OPTION_FLAGS = tuple(Options().choices)
+SCHEDULE = ("schedule", "tuned", *OPTION_FLAGS)
+"""Everything that chooses a schedule."""
 
 # ---------------------------------------------------------------------------------- schedules
 
@@ -41,7 +48,7 @@ def options_of(args: argparse.Namespace, kernel: ir.Kernel) -> Options:
 
 
 def _asks_for_schedule(args: argparse.Namespace) -> bool:
-    return any(getattr(args, flag) is not None for flag in ("schedule", "tuned", *OPTION_FLAGS))
+    return any(getattr(args, option) is not None for option in SCHEDULE)
 
 
 def title_of(args: argparse.Namespace) -> str:
@@ -84,12 +91,124 @@ def print_json(value: object) -> int:
 # ---------------------------------------------------------------------------------- arguments
 
 
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A row of the table of options without effect: none of ``options`` has one when ``when`` holds.
+
+    ``why`` goes on with "--option has no effect", and may name {arguments}; ``hint`` says what
+    would give it one.
+    """
+
+    options: tuple[str, ...]
+    when: Callable[[argparse.Namespace], bool]
+    why: str
+    hint: str = ""
+
+
 class Parser(argparse.ArgumentParser):
-    """One line per mistake, as everywhere else."""
+    """An argument parser that knows what was given, what is read and what is written.
+
+    One line per mistake, as everywhere else.  ``defaults``: of what was not given; ``flags``: how
+    an argument is spelled; ``inputs``, ``outputs``, ``folders``: the arguments that name files.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.defaults: dict[str, Any] = {}
+        self.flags: dict[str, str] = {}
+        self.inputs: list[str] = []
+        self.outputs: dict[str, bytes] = {}
+        self.folders: list[str] = []
+        super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         print(f"error: {message}\n  help: {self.prog} --help", file=sys.stderr)
         raise SystemExit(USAGE)
+
+    def add_argument(self, *names: str, default: Any = None, **kwargs: Any) -> argparse.Action:
+        kwargs.setdefault("action", Once)
+        absent = default if kwargs["action"] == "help" else argparse.SUPPRESS
+        action = super().add_argument(*names, default=absent, **kwargs)
+        if action.dest != "help":
+            self.defaults[action.dest], self.flags[action.dest] = default, names[0]
+        return action
+
+    def reads(self, *names: str, **kwargs: Any) -> None:
+        """An argument that names a file to read."""
+        self.inputs.append(self.add_argument(*names, type=Path, **kwargs).dest)
+
+    def writes(self, *names: str, mark: bytes, **kwargs: Any) -> None:
+        """An argument that names a file to write, which will have ``mark`` at its head."""
+        self.outputs[self.add_argument(*names, type=Path, **kwargs).dest] = mark
+
+    def fills(self, *names: str, **kwargs: Any) -> None:
+        """An argument that names a folder to write files into."""
+        self.folders.append(self.add_argument(*names, type=Path, **kwargs).dest)
+
+
+class Once(argparse.Action):
+    """Stores a value; a second one would make the first one do nothing."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if option_string and hasattr(namespace, self.dest):
+            raise argparse.ArgumentError(self, "is given twice")
+        setattr(namespace, self.dest, values)
+
+
+def checked(command: Parser, args: argparse.Namespace, idle: Iterable[Idle]) -> argparse.Namespace:
+    """``args`` with their defaults, after the checks that every command has in common.
+
+    Raises:
+        InputError: for an option without effect, or a file that must not be written.
+    """
+    given = {name for name in command.defaults if hasattr(args, name)}
+    for name in command.defaults.keys() - given:
+        setattr(args, name, command.defaults[name])
+    for row in idle:
+        for name in row.options:
+            if name in given and row.when(args):
+                why = row.why.format_map(vars(args))
+                raise InputError(f"{command.flags[name]} has no effect {why}", hint=row.hint)
+    _check_files(command, args)
+    return args
+
+
+def _check_files(command: Parser, args: argparse.Namespace) -> None:
+    read = [getattr(args, name) for name in command.inputs]
+    read += [source_of(what) for what in _kernels(args)]
+    written: dict[Path, str] = {}
+    for name, mark in command.outputs.items():
+        path: Path | None = getattr(args, name)
+        if path is not None:
+            check_output(path, mark, [r for r in read if r is not None])
+            other = written.setdefault(path.resolve(), command.flags[name])
+            if other != command.flags[name]:
+                raise InputError(f"{other} and {command.flags[name]} both name {path}")
+    for name in command.folders:
+        check_folder(getattr(args, name))
+
+
+def _kernels(args: argparse.Namespace) -> list[str]:
+    named = getattr(args, "kernel", None)
+    return [named] if named else getattr(args, "kernels", None) or []
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """The type of an option that takes a whole number from ``least`` up (to ``most``)."""
+    to = "up" if most is None else f"to {most:,}"
+
+    def number(text: str) -> int:
+        is_one = text.isascii() and text.isdecimal() and len(text) < 20
+        if not is_one or int(text) < least or (most is not None and int(text) > most):
+            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {least} {to}")
+        return int(text)
+
+    return number
 
 
 def one_of(known: Sequence[str]) -> Callable[[str], str]:
@@ -126,15 +245,17 @@ def schedule_arguments(command: Parser) -> None:
     static_arguments(command)
     add = command.add_argument
     add("--schedule", metavar="NAME", help="serial, prefetch, repair or best (the default)")
-    add("--tuned", type=Path, metavar="FILE", help="what best is, from pto tune -o (or $PTO_TUNED)")
-    add("--lookahead", type=int, metavar="N", help="steps the first stage of a core runs ahead")
-    add("--prefetch", type=int, metavar="N", help="steps a load runs ahead of its use")
+    what = "what best is, from pto tune -o (or $PTO_TUNED)"
+    command.reads("--tuned", metavar="FILE", help=what)
+    ahead = "steps the first stage of a core runs ahead"
+    add("--lookahead", type=whole(0), metavar="N", help=ahead)
+    add("--prefetch", type=whole(0), metavar="N", help="steps a load runs ahead of its use")
     add("--load-at", type=one_of(LOAD_AT), metavar="WHERE", help=f"of a load: {', '.join(LOAD_AT)}")
     add("--moves", type=one_of(MOVES), metavar="WHEN", help=f"L1 to L0: {', '.join(MOVES)}")
     add("--drain", action=argparse.BooleanOptionalAction, help="drain FIX before every record")
-    add("--local-depth", type=int, metavar="N", help="ring slots in L1 and UB")
-    add("--l0-depth", type=int, metavar="N", help="ring slots in L0")
-    add("--fifo-depth", type=int, metavar="N", help="ring slots in GM (0: as many as needed)")
+    add("--local-depth", type=whole(1), metavar="N", help="ring slots in L1 and UB")
+    add("--l0-depth", type=whole(1), metavar="N", help="ring slots in L0")
+    add("--fifo-depth", type=whole(0), metavar="N", help="ring slots in GM (0: as many as needed)")
     overlap = "start a work item while the one before it ends"
     add("--flat", action=argparse.BooleanOptionalAction, help=overlap)
 

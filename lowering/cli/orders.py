@@ -1,7 +1,8 @@
 """Executors with more than one legal order of the pipes: their options, and what they tell.
 
 In: a schedule and bound arrays.  Out: the outputs of program order, and under ``orders`` how many
-orders were tried and which went wrong, each with the seed that replays it.
+orders were tried and which went wrong, each with the seed that replays it.  Invariant: memory does
+not grow with the number of seeds: after ``MOST_WRONG`` differences no more are looked for.
 """
 
 from __future__ import annotations
@@ -11,18 +12,25 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lowering.cli.options import Parser, one_of
+from lowering.cli.options import Idle, Parser, one_of, whole
+from lowering.progress import progress
 from pto import ir
-from pto.errors import InputError
 
 if TYPE_CHECKING:
     from lowering.inputs import Bound
+    from lowering.native import Result
 
 SEEDS = 20
 """Orders of the pipes that are tried if nothing is said."""
 
 SHOWN = 3
 """Orders that go wrong of which a run prints what happened."""
+
+MOST_WRONG = 1000
+"""Differences after which a run ends: nobody reads more."""
+
+CHUNK_S = 1.0
+"""Seconds that a process of the native machine is given at least, so that the rest is told in between."""
 
 ORDERS = ("mixed", "worst", "priorities", "random", "round-robin", "program")
 """How an order is drawn from its seed: a pipe that is always late (worst), pipes by random
@@ -35,27 +43,10 @@ Ran = tuple[dict[str, Any], Told]
 def order_arguments(command: Parser) -> None:
     add = command.add_argument
     who = "adversarial, native"
-    add("--seed", type=int, metavar="S", help=f"{who}: the order of this seed only")
-    add("--seeds", type=int, metavar="N", help=f"{who}: orders 0 .. N-1 (default {SEEDS})")
+    add("--seed", type=whole(0), metavar="S", help=f"{who}: the order of this seed only")
+    add("--seeds", type=whole(1), metavar="N", help=f"{who}: orders 0 .. N-1 (default {SEEDS})")
     kinds = ", ".join(ORDERS)
     add("--order", type=one_of(ORDERS), metavar="KIND", help=f"native: {kinds} (default mixed)")
-
-
-def check_options(args: argparse.Namespace) -> None:
-    """Refuses options of another executor.
-
-    Raises:
-        InputError: naming the executor that takes them.
-    """
-    if args.executor not in EXECUTORS and (args.seed, args.seeds) != (None, None):
-        message = f"executor {args.executor} runs in one order; --seed and --seeds choose others"
-        raise InputError(message, hint="--executor adversarial or native")
-    if args.executor != "native" and args.order is not None:
-        raise InputError("--order is for executor native", hint="--executor native")
-    if args.seed is not None and args.seeds is not None:
-        raise InputError("--seed is one order, --seeds many: give one of the two")
-    if min(args.seed or 0, args.seeds or 0) < 0:
-        raise InputError("seeds count from 0 up")
 
 
 def seeds_of(args: argparse.Namespace) -> range:
@@ -68,49 +59,83 @@ def seeds_of(args: argparse.Namespace) -> range:
 
 
 def adversarial(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> Ran:
+    from itertools import islice
     from time import perf_counter
 
     from lowering.adversarial import Difference, Orders, blocks_for
     from lowering.cluster import InterleavingError
 
-    seeds = seeds_of(args)
-    orders, start = Orders(kernel, bound, blocks_for(kernel, bound)), perf_counter()
-    try:
-        found = list(orders.differences(seeds))
-    except InterleavingError as error:
-        found = [Difference(-1, error.kind, str(error))]
+    seeds, blocks = seeds_of(args), blocks_for(kernel, bound)
+    orders, start = Orders(kernel, bound, blocks), perf_counter()
+    total = len(seeds) * blocks
+    with progress(lambda: f"{kernel.name} in random orders: {orders.made:,} of {total:,}"):
+        try:
+            found = list(islice(orders.differences(seeds), MOST_WRONG))
+        except InterleavingError as error:
+            found = [Difference(-1, error.kind, str(error))]
     seconds = perf_counter() - start
     return orders.outputs, _facts(seeds, orders.made, seconds, [asdict(d) for d in found])
 
 
 def native(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> Ran:
+    from time import perf_counter
+
     from lowering import native as host
 
-    seeds = seeds_of(args)
-    ran = host.run(kernel, bound, seeds=seeds, order=args.order or "mixed")
-    found = [
-        {"seed": -1 if r.seed is None else r.seed, "message": r.told(f"{kernel.name}.cpp")}
-        | asdict(r)
-        | {"seed": -1 if r.seed is None else r.seed}
-        for r in ran.reports
-    ]
-    found += [
-        {
-            "seed": d.seed,
-            "kind": "bits",
-            "message": f"{d.output} differs from element {d.element} on",
-        }
-        for d in ran.differences
-    ]
-    told = _facts(seeds, ran.orders, ran.orders_seconds, found)
-    told["orders"] |= {"order": args.order or "mixed", "program_order_seconds": ran.seconds}
-    return dict(ran.outputs), told
+    seeds, order = seeds_of(args), args.order or "mixed"
+    found: list[Told] = []
+    made, size, seconds = 0, SEEDS, 0.0
+    with progress(lambda: f"{kernel.name} in random orders: {made:,} of {len(seeds):,}"):
+        while True:
+            part, start = seeds[made : made + size], perf_counter()
+            ran = host.run(kernel, bound, seeds=part, order=order)
+            found += _wrong(ran, f"{kernel.name}.cpp", program_order=not made)
+            outputs, made, seconds = ran.outputs, made + ran.orders, seconds + ran.orders_seconds
+            if made >= len(seeds) or not ran.orders or len(found) >= MOST_WRONG:
+                break
+            if perf_counter() - start < CHUNK_S:
+                size *= 2
+    told = _facts(seeds, made, seconds, found)
+    told["orders"] |= {"order": order, "program_order_seconds": ran.seconds}
+    return dict(outputs), told
+
+
+def _wrong(ran: Result, source: str, program_order: bool) -> Iterator[Told]:
+    """What went wrong in the orders of ``ran``; in program order too, if that is asked for."""
+    for r in ran.reports:
+        if r.seed is not None or program_order:
+            seed = -1 if r.seed is None else r.seed
+            yield asdict(r) | {"seed": seed, "message": r.told(source)}
+    for d in ran.differences:
+        said = f"{d.output} differs from element {d.element} on"
+        yield {"seed": d.seed, "kind": "bits", "message": said}
 
 
 EXECUTORS: Mapping[str, Callable[[argparse.Namespace, ir.Kernel, Bound], Ran]] = {
     "adversarial": adversarial,
     "native": native,
 }
+
+IDLE = (
+    Idle(
+        ("seed", "seeds"),
+        lambda args: args.executor not in EXECUTORS,
+        "on executor {executor}, which runs in one order",
+        "--executor adversarial or native",
+    ),
+    Idle(
+        ("order",),
+        lambda args: args.executor != "native",
+        "on executor {executor}",
+        "--executor native",
+    ),
+    Idle(
+        ("seed", "seeds"),
+        lambda args: args.order == "program",
+        "with --order program, which is one",
+    ),
+    Idle(("seeds",), lambda args: args.seed is not None, "with --seed, which is one order"),
+)
 
 
 def _facts(seeds: range, made: int, seconds: float, found: list[Told]) -> Told:
@@ -137,7 +162,10 @@ def told_orders(orders: Told) -> Iterator[str]:
         yield "  every order gives the bits of program order"
     seeds = sorted({d["seed"] for d in bad if d["seed"] >= 0})
     if seeds:
-        yield f"  {len(seeds)} of {stop - first} seeds go wrong; replay one with --seed {seeds[0]}"
+        of = f"{len(seeds)} of {stop - first}"
+        if len(bad) >= MOST_WRONG:
+            of = f"at least {len(seeds)}"
+        yield f"  {of} seeds go wrong; replay one with --seed {seeds[0]}"
     for d in bad[:SHOWN]:
         said = d["message"].replace("\n", "\n    ")
         if d["kind"] == "bits":

@@ -14,6 +14,8 @@ from lowering.cli.options import (
     FAILED,
     GOOD,
     RUNTIMES,
+    SCHEDULE,
+    Idle,
     Parser,
     case_arguments,
     kernel_arguments,
@@ -22,6 +24,7 @@ from lowering.cli.options import (
     print_json,
     scheduled,
 )
+from lowering.files import NPZ
 from lowering.hazards.proof import HazardError
 from lowering.programs import Program, is_scheduled, load, statics_of, traced
 from pto import ir
@@ -34,15 +37,38 @@ if TYPE_CHECKING:
 
 Told = dict[str, Any]
 
+JAX, PTO_ISA, SEQUENTIAL = "jax", "pto-isa", "sequential"
+
+RUN_IDLE = (
+    Idle(
+        SCHEDULE,
+        lambda args: args.executor == SEQUENTIAL,
+        f"on executor {SEQUENTIAL}, which runs what was traced",
+    ),
+    *orders.IDLE,
+    Idle(
+        ("pto_isa",),
+        lambda args: args.executor != PTO_ISA,
+        "on executor {executor}",
+        f"--executor {PTO_ISA}",
+    ),
+    Idle(("case",), lambda args: args.inputs, "with --inputs, which are not drawn"),
+)
+EMIT_IDLE = (
+    Idle(
+        ("case",),
+        lambda args: not args.bundle,
+        "on sources: it draws the cases of a bundle",
+        "--bundle simpler",
+    ),
+)
+
 
 def run(args: argparse.Namespace) -> int:
     """``pto run``: the kernel on given arrays, or on a random case that is judged."""
     from lowering import cases
-    from lowering.files import check_writable
     from lowering.inputs import bind, validate
 
-    if args.out:
-        check_writable(args.out)
     program = load(args.kernel)
     arrays, kernel = _arrays(args, program)
     bound = bind(kernel, arrays)
@@ -69,8 +95,6 @@ def _arrays(args: argparse.Namespace, program: Program) -> tuple[Arrays, ir.Kern
 
     statics = statics_of(program, args.static)
     if args.inputs:
-        if args.case:
-            raise InputError("--case draws the inputs, --inputs reads them: give one of the two")
         arrays = cases.read_inputs(args.inputs)
         return arrays, cases.traced_for(program, arrays, statics)
     if isinstance(program, ir.Kernel):
@@ -85,27 +109,24 @@ def _execute(
     """The outputs, and what an executor with many orders has to say about them."""
     from lowering.progress import progress
 
-    orders.check_options(args)
-    if args.pto_isa and args.executor != "pto-isa":
-        raise InputError("--pto-isa is for executor pto-isa", hint="--executor pto-isa")
     execute = _executor(args)
-    if args.executor == "sequential" and is_scheduled(kernel):
+    if args.executor == SEQUENTIAL and is_scheduled(kernel):
         message = f"{args.kernel} is scheduled; executor sequential runs what is not"
         raise InputError(message, hint="--executor numpy or jax")
-    chosen = kernel if args.executor == "sequential" else scheduled(args, kernel)
+    chosen = kernel if args.executor == SEQUENTIAL else scheduled(args, kernel)
+    if args.executor in orders.EXECUTORS:
+        return orders.EXECUTORS[args.executor](args, chosen, bound)
     with progress(f"running {kernel.name} on executor {args.executor}"):
-        if args.executor in orders.EXECUTORS:
-            return orders.EXECUTORS[args.executor](args, chosen, bound)
         return execute(chosen, bound), {}
 
 
 def _executor(args: argparse.Namespace) -> Callable[[ir.Kernel, Bound], dict[str, Any]]:
     """One of ``EXECUTORS`` that runs in one order; only JAX's own is worth importing late."""
-    if args.executor == "jax":
+    if args.executor == JAX:
         from lowering import jax_executor
 
         return jax_executor.run
-    if args.executor == "pto-isa":
+    if args.executor == PTO_ISA:
         from lowering import pto_isa
 
         checkout = pto_isa.checkout_of(args.pto_isa)
@@ -113,14 +134,14 @@ def _executor(args: argparse.Namespace) -> Callable[[ir.Kernel, Bound], dict[str
     from lowering import scheduled as strict
     from lowering import sequential
 
-    return sequential.run if args.executor == "sequential" else strict.run
+    return sequential.run if args.executor == SEQUENTIAL else strict.run
 
 
 def _judge(args: argparse.Namespace, program: Program) -> str:
     """What a random case is compared with, or ''."""
     if isinstance(program, Kernel) and program.oracle is not None:
         return "its float64 reference"
-    return "" if args.executor == "sequential" else "the executor sequential"
+    return "" if args.executor == SEQUENTIAL else "the executor sequential"
 
 
 def _judged(
@@ -137,7 +158,7 @@ def _judged(
 
     assert isinstance(program, Kernel)
     with progress("computing what is expected"):
-        exact = outputs if args.executor == "sequential" else sequential.run(kernel, bound)
+        exact = outputs if args.executor == SEQUENTIAL else sequential.run(kernel, bound)
         want = exact if program.oracle is None else cases.expected(program, kernel, arrays)
         limits = cases.tolerances(kernel, bound, want, exact)
     return cases.compare(outputs, want, limits)
@@ -178,18 +199,13 @@ def _told(
 def run_arguments(command: Parser) -> None:
     kernel_arguments(command)
     add = command.add_argument
-    kinds = ", ".join(EXECUTORS)
-    add(
-        "--executor",
-        type=one_of(EXECUTORS),
-        default="jax",
-        metavar="NAME",
-        help=f"{kinds} (default)",
-    )
+    kinds = f"{', '.join(EXECUTORS)} (default {JAX})"
+    add("--executor", type=one_of(EXECUTORS), default=JAX, metavar="NAME", help=kinds)
     what = "pto-isa: a checkout of the PTO tile library (default PTO_ISA_ROOT)"
     add("--pto-isa", type=Path, metavar="DIR", help=what)
-    add("--inputs", type=Path, metavar="FILE.npz", help="arrays by parameter name; bf16 as uint16")
-    add("--out", type=Path, metavar="FILE.npz", help="where the outputs go")
+    what = "arrays by parameter name; bf16 as uint16"
+    command.reads("--inputs", metavar="FILE.npz", help=what)
+    command.writes("--out", mark=NPZ, metavar="FILE.npz", help="where the outputs go")
     case_arguments(command)
     orders.order_arguments(command)
     add("--json", action="store_true", help="for machines")
@@ -197,9 +213,8 @@ def run_arguments(command: Parser) -> None:
 
 def emit(args: argparse.Namespace) -> int:
     """``pto emit``: the Ascend sources of the proven schedule, all files or none."""
-    from lowering.files import check_folder, write_all
+    from lowering.files import write_all
 
-    check_folder(args.output)
     program, kernel = load_traced(args)
     if is_scheduled(kernel):
         proof, _ = prove(args, kernel)
@@ -215,8 +230,6 @@ def emit(args: argparse.Namespace) -> int:
 def _sources(args: argparse.Namespace, kernel: ir.Kernel) -> dict[str, bytes]:
     from lowering.ascend import source as ascend
 
-    if args.case:
-        raise InputError("--case draws the cases of a bundle", hint="--bundle simpler")
     return {n: text.encode() for n, text in ascend.emit(scheduled(args, kernel)).items()}
 
 
@@ -235,9 +248,7 @@ def _size(name: str, data: bytes) -> str:
 
 def emit_arguments(command: Parser) -> None:
     kernel_arguments(command)
-    command.add_argument(
-        "-o", dest="output", type=Path, metavar="DIR", required=True, help="folder"
-    )
+    command.fills("-o", dest="output", metavar="DIR", required=True, help="folder")
     what = f"a folder that the scene tests of this runtime run: {', '.join(RUNTIMES)}"
     command.add_argument("--bundle", type=one_of(RUNTIMES), metavar="RUNTIME", help=what)
     case_arguments(command)

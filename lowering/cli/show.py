@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lowering.cli.options import (
     EXECUTORS,
     GOOD,
+    SCHEDULE,
+    Idle,
     Parser,
     kernel_arguments,
     load_traced,
@@ -19,12 +21,32 @@ from lowering.cli.options import (
     settings,
 )
 from lowering.programs import Program, case_options, close_to, is_scheduled
+from lowering.schedule import PASSES, READS, stages
 from pto import ir
 from pto.errors import InputError
 from pto.kernel import Kernel
 from pto.text import print_kernel
 
 SOURCE, TRACED, SCHEDULED = "source", "traced", "scheduled"
+
+
+def _unread(stage: str) -> tuple[str, ...]:
+    """What chooses a schedule, without all that the passes up to ``stage`` read."""
+    names = [name for name, _ in PASSES]
+    read = [option for name in names[: names.index(stage) + 1] for option in READS[name]]
+    read += ["schedule", "tuned"] if read else []
+    return tuple(option for option in SCHEDULE if option not in read)
+
+
+def _at(stage: str) -> Callable[[argparse.Namespace], bool]:
+    return lambda args: bool(args.stage == stage)
+
+
+SHOW_IDLE = (
+    Idle((*SCHEDULE, "static"), _at(SOURCE), "on the source of a kernel"),
+    Idle(SCHEDULE, _at(TRACED), "on a kernel before its schedule"),
+    *(Idle(_unread(name), _at(name), f"up to stage {name}") for name, _ in PASSES),
+)
 
 
 def list_kernels(args: argparse.Namespace) -> int:
@@ -87,8 +109,6 @@ def at_stage(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
     Raises:
         InputError: for an unknown stage, or one that a scheduled text is past.
     """
-    from lowering.schedule import PASSES, stages
-
     known = [SOURCE, TRACED, *(name for name, _ in PASSES), SCHEDULED]
     if args.stage not in known:
         raise InputError(f"no stage is called '{args.stage}'", hint=close_to(args.stage, known))
@@ -106,11 +126,13 @@ def _source(program: Program, what: str) -> str:
         return Path(what).read_text(encoding="utf-8")
     import inspect
 
-    return inspect.getsource(program.function)
+    try:
+        return inspect.getsource(program.function)
+    except OSError:
+        raise InputError(f"the source of {program.name} cannot be read", program.loc) from None
 
 
 def show_arguments(command: Parser) -> None:
     kernel_arguments(command)
-    command.add_argument(
-        "--stage", default=SCHEDULED, help="source, traced, the name of a pass, scheduled (default)"
-    )
+    what = f"source, traced, the name of a pass, or {SCHEDULED} (the default)"
+    command.add_argument("--stage", default=SCHEDULED, help=what)

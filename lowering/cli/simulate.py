@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowering.cli.options import (
     GOOD,
+    Idle,
     Parser,
     kernel_arguments,
     load_traced,
     print_json,
     scheduled,
+    whole,
 )
+from lowering.files import SVG, TRACE
 from lowering.programs import is_scheduled
 from pto import ir
-from pto.errors import InputError
 
 if TYPE_CHECKING:
     from lowering.simulate import Setup, Timing
@@ -31,6 +33,23 @@ Facts = dict[str, Any]
 
 ALL = "all"
 
+MOST_ITEMS, MOST_BLOCKS = 1_000_000, 1_000_000
+"""Work items, and blocks of one: more would take days and all memory."""
+
+SIMULATE_IDLE = (
+    Idle(
+        ("trace", "svg"),
+        lambda args: args.launch,
+        "with --launch: it shows one hardware block",
+    ),
+    Idle(
+        ("steps",),
+        lambda args: not args.svg,
+        "without a picture",
+        "--svg FILE --steps 8",
+    ),
+)
+
 WIDTH, ROW, MOST_ROWS = 100, 38, 8
 """Columns of the report and of a statement in it; rows of the critical path."""
 
@@ -41,12 +60,8 @@ LATENCIES = (500, 1000)
 
 def simulate(args: argparse.Namespace) -> int:
     """``pto simulate``: the makespan of a schedule, what every pipe waits for, and a bound."""
-    from lowering.files import check_writable, write_all
+    from lowering.files import write_all
 
-    _check_options(args)
-    for path in (args.trace, args.svg):
-        if path:
-            check_writable(path)
     _, kernel = load_traced(args)
     name = "as written" if is_scheduled(kernel) else args.schedule or "best"
     report = (_launch if args.launch else _one_block)(args, scheduled(args, kernel))
@@ -71,15 +86,6 @@ class Report:
     lines: list[str]
     facts: Facts
     files: Mapping[Path, str] = field(default_factory=dict)
-
-
-def _check_options(args: argparse.Namespace) -> None:
-    if args.launch and (args.trace or args.svg):
-        raise InputError("--trace and --svg show one hardware block, --launch runs all of them")
-    if args.trace and args.trace == args.svg:
-        raise InputError(f"--trace and --svg both name {args.svg}")
-    if args.steps and not args.svg:
-        raise InputError("--steps says how much a picture shows", hint="--svg FILE --steps 8")
 
 
 def _items(args: argparse.Namespace) -> list[int]:
@@ -285,26 +291,15 @@ def _told_launch(found: Launch) -> Iterator[str]:
 # ----------------------------------------------------------------------------------- arguments
 
 
-def _count(least: int) -> Callable[[str], int]:
-    """The type of an option that takes a whole number."""
-
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {least} up")
-        return int(text)
-
-    return number
-
-
 def _counts(text: str) -> list[int]:
-    return [_count(0)(part) for part in text.split(",")]
+    return [whole(0, MOST_BLOCKS)(part) for part in text.split(",")]
 
 
 def _steps(text: str) -> int | str:
     if text == ALL:
         return text
     try:
-        return _count(1)(text)
+        return whole(1)(text)
     except argparse.ArgumentTypeError:
         message = f"'{text}' is neither '{ALL}' nor a number from 1 up"
         raise argparse.ArgumentTypeError(message) from None
@@ -315,16 +310,17 @@ def simulate_arguments(command: Parser) -> None:
     add = command.add_argument
     what = "trip count of the inner loop in each work item (default 64)"
     add("--blocks", type=_counts, default=[64], metavar="N[,N...]", help=what)
-    add("--items", type=_count(1), metavar="M", help="work items: repeats --blocks up to this many")
+    what = "work items: repeats --blocks up to this many"
+    add("--items", type=whole(1, MOST_ITEMS), metavar="M", help=what)
     what = "cycles from a FIFO signal to the other core (default: 0, 500 and 1000)"
-    add("--cross-core-latency", type=_count(0), metavar="C", help=what)
+    add("--cross-core-latency", type=whole(0), metavar="C", help=what)
     add("--costs", metavar="TABLE", help="flat (the default), fitted or published")
     what = "entries that a pipe holds before the scalar unit stops"
-    add("--queue-depth", type=_count(1), metavar="N", help=what)
+    add("--queue-depth", type=whole(1), metavar="N", help=what)
     add("--launch", action="store_true", help="the items on all hardware blocks, one memory")
-    add("--trace", type=Path, metavar="FILE.json", help="for chrome://tracing or ui.perfetto.dev")
-    add("--svg", type=Path, metavar="FILE.svg", help="a lane per pipe, a box per row")
-    add(
-        "--steps", type=_steps, metavar="N|all", help="steps of the loop in the picture (default 4)"
-    )
+    what = "for chrome://tracing or ui.perfetto.dev"
+    command.writes("--trace", mark=TRACE, metavar="FILE.json", help=what)
+    command.writes("--svg", mark=SVG, metavar="FILE.svg", help="a lane per pipe, a box per row")
+    what = "steps of the loop in the picture (default 4)"
+    add("--steps", type=_steps, metavar="N|all", help=what)
     add("--json", action="store_true", help="for machines")

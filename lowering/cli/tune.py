@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowering.cli.options import (
     GOOD,
     KERNEL,
+    Idle,
     Parser,
     load_traced,
     print_json,
     settings,
     static_arguments,
+    whole,
 )
+from lowering.files import TUNED
 from lowering.programs import is_scheduled
 from pto.errors import InputError
 
@@ -28,23 +29,22 @@ if TYPE_CHECKING:
 TOP, WIDTH = 10, 100
 """Candidates that are shown; columns."""
 
+TUNE_IDLE = (Idle(("top",), lambda args: args.json, "with --json, which holds all candidates"),)
+
 
 def tune(args: argparse.Namespace) -> int:
     """``pto tune``: search the schedule options, proven and simulated; the result is what best is."""
     import json
 
     from lowering import tune as search
-    from lowering.files import check_writable, write_all
+    from lowering.files import write_all
     from lowering.progress import progress
 
-    if args.output:
-        check_writable(args.output)
     _, kernel = load_traced(args)
     if is_scheduled(kernel):
         raise InputError(f"{args.kernel} is scheduled already; no schedule can be chosen")
     tried: dict[Options, Candidate] = {}
-    told = progress(lambda: f"tuning {kernel.name}: {len(tried)} candidates")
-    with told if sys.stderr.isatty() else nullcontext():
+    with progress(lambda: f"tuning {kernel.name}: {len(tried)} candidates"):
         found = search.tune(kernel, args.costs or "", tried=tried)
     facts = search.result(found)
     if args.output:
@@ -142,16 +142,18 @@ def _wrapped(text: str, indent: str = "      ") -> list[str]:
 def _top(text: str) -> int | None:
     if text == "all":
         return None
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is neither 'all' nor a number")
-    return int(text)
+    try:
+        return whole(1)(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither 'all' nor a number") from None
 
 
 def tune_arguments(command: Parser) -> None:
     add = command.add_argument
     add("kernel", metavar="KERNEL", help=KERNEL)
     static_arguments(command)
-    add("-o", "--output", type=Path, metavar="FILE", help="the result, for --tuned or $PTO_TUNED")
+    what = "the result, for --tuned or $PTO_TUNED"
+    command.writes("-o", "--output", mark=TUNED, metavar="FILE", help=what)
     add("--costs", metavar="TABLE", help="flat (the default), fitted or published")
     add("--top", type=_top, default=TOP, metavar="N|all", help=f"candidates shown (default {TOP})")
     add("--json", action="store_true", help="for machines, with all candidates")
