@@ -21,6 +21,7 @@ from lowering.tokens import run_schedule
 from lowering.world import TRIPS, UNDEFINED, World, normal, view_text
 from pto.ir import Bin, Block, Const, Define, Expr, Kernel, Loop, Ref, Row, Scalar, Var, View, Word
 from pto.ir import substitute as with_values
+from pto.legality import straight
 
 Place = object
 KEPT = ("pad", "copy")
@@ -75,10 +76,10 @@ class Traced:
         self.tiles: dict[str, int] = {}
 
     def block(self, block: Block, scalars: dict[str, Expr]) -> None:
-        for node in block:
+        for node in straight(block):
             if isinstance(node, Row):
                 self.row(node, scalars)
-            elif isinstance(node, Loop):
+            else:
                 self.loop(node, scalars)
 
     def loop(self, loop: Loop, scalars: dict[str, Expr]) -> None:

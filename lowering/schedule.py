@@ -25,6 +25,7 @@ from lowering.target import A2A3, Target
 from pto.errors import CapacityError, ScheduleError
 from pto.ir import Kernel
 from pto.legality import verify
+from pto.ops import ASSIGNED, PERSISTENT, SCHEDULED
 
 LOAD_AT = ("first", "after_move", "after_push")
 MOVES = ("early", "late")
@@ -118,6 +119,16 @@ READS: Mapping[str, tuple[str, ...]] = {
 }
 """The options that each pass reads."""
 
+FORM_AFTER = {
+    "persist": PERSISTENT,
+    "accumulate": PERSISTENT,
+    "assign": ASSIGNED,
+    "skew": ASSIGNED,
+    "place": SCHEDULED,
+    "sync": SCHEDULED,
+}
+"""Pass -> the form of program that it leaves behind (``pto/ops.py``)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -131,7 +142,7 @@ class Schedule:
 def stages(kernel: Kernel, options: Options, target: Target = A2A3) -> Iterator[tuple[str, Kernel]]:
     """(pass name, kernel after it), in order, each checked for legality."""
     for name, run in PASSES:
-        kernel = verify(run(kernel, options, target))
+        kernel = verify(run(kernel, options, target), FORM_AFTER[name])
         yield name, kernel
 
 

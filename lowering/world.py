@@ -103,8 +103,9 @@ class World:
         return n if n <= MOST + self.period else MOST + (n - MOST) % self.period
 
     def truth(self, e: Expr) -> bool:
-        """Which way a branch goes."""
-        return bool(self._told(e, len(self.asked) % 2))
+        """Which way a branch goes: among the ``TRIPS``, the first of which are even and odd, each
+        test that is not decided goes both ways."""
+        return bool(self._told(e, (len(self.asked) + self.trips[0]) % 2))
 
     def number(self, e: Expr) -> Number:
         """The value of ``e``; what divides by zero is 0."""

@@ -5,16 +5,16 @@ scheduler fills in more columns of the same rows: which core and pipe, which ite
 buffer slot, which events to wait for and to set.  ``pto/text.py`` prints and parses this grammar:
 
     kernel   ::= 'kernel' name ['on' target]
-                 {'static' name '=' value}
-                 {'param' name ('in' | 'out' | 'inout' | 'scalar') dtype ['[' dim {',' dim} ']']}
+                 {'static' name '=' value |
+                  'param' name ('in' | 'out' | 'inout' | 'scalar') dtype ['[' dim {',' dim} ']']}
                  'grid' expr {',' expr}
-                 {buffer} {fifo} {event} {note}
+                 {buffer | fifo | event | note}
                  block
     buffer   ::= 'buffer' core space name '[' depth ']' tile layout 'at' int 'by' int
     fifo     ::= 'fifo' name direction '[' depth ']' tile 'flag' int ['no' 'credit']
     event    ::= 'event' core name pipe '->' pipe 'id' int {int}
     note     ::= 'note' text
-    block    ::= {row | loop | branch}                              (indented by two)
+    block    ::= (row | loop | branch) {row | loop | branch}        (indented by two)
     loop     ::= 'for' name [',' name] 'in' '0' '..' expr ['flat'] ':' {carry} block
                  ['yield' ref {',' ref}]
     carry    ::= 'carry' name ':' tile ['from' ref] 'last' name
@@ -391,6 +391,7 @@ class Buffer:
     layout: str
     at: int
     stride: int
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +409,7 @@ class Fifo:
     type: TileType
     flag: int
     credit: bool = True
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
     @property
     def slot_bytes(self) -> int:
@@ -423,6 +425,7 @@ class Event:
     src: str
     dst: str
     ids: tuple[int, ...]
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +436,7 @@ class Param:
     direction: str
     dtype: str
     shape: tuple[int | str, ...] | None = None
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,6 +453,7 @@ class Kernel:
     fifos: tuple[Fifo, ...] = ()
     events: tuple[Event, ...] = ()
     notes: tuple[str, ...] = ()
+    loc: Loc | None = field(default=None, compare=False, repr=False)
 
     def param(self, name: str) -> Param:
         return next(p for p in self.params if p.name == name)

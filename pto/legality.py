@@ -1,31 +1,38 @@
 """What a well-formed program is: tables, and one walk that checks a kernel against them.
 
 ``verify`` runs after the tracer, after every pass and after parsing.  It knows names, types,
-cores, pipes and memories; it does not know order (``lowering/hazards/`` proves that) and not
-capacity (``lowering/passes/place.py`` and the proof do).
+cores, pipes, memories and layouts: a row that does not fit its row of ``pto/ops.py`` is refused,
+whatever else it may be, so every later stage may rely on those tables.  It does not know order
+(``lowering/hazards/`` proves that), and not the sizes of one chip (capacity, alignment and ids:
+``lowering/target.py``, checked by the passes, the proof and the executors).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from pto.errors import PtoError
 from pto.ir import (
+    BUILTINS,
     CORES,
     DIVIDING,
     Bin,
     Block,
     Branch,
+    Buffer,
     Const,
     Define,
     Expr,
+    Fifo,
     Kernel,
     Loc,
     Loop,
+    Node,
     Operand,
     Output,
+    Param,
     Queue,
     Ref,
     Row,
@@ -37,75 +44,96 @@ from pto.ir import (
     all_rows,
     names_in,
 )
-from pto.ops import OPS
-from pto.types import TileType
+from pto.ops import (
+    ASSIGNED,
+    DTYPE,
+    ELEMENT,
+    FORMS,
+    NUMBER,
+    OPS,
+    PERSISTENT,
+    PIPE,
+    PIPES_OF,
+    QUEUE,
+    SCALAR,
+    SCHEDULED,
+    TILE,
+    TRACED,
+    VIEW,
+    Op,
+)
+from pto.ops import Operand as Wanted
+from pto.types import DTYPE_BYTES, LAYOUTS, SPACES, TileType
 
 
 class LegalityError(PtoError):
     """A program that no machine of this family can run as written."""
 
 
-UB, L1, L0A, L0B, L0C, GM, FIFO = "ub", "l1", "l0a", "l0b", "l0c", "gm", "fifo"
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The range of a number in a program, and why it ends there."""
 
-MOVES: Mapping[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = MappingProxyType(
+    low: int
+    high: int
+    why: str
+
+
+LIMITS: Mapping[str, Limit] = MappingProxyType(
     {
-        ("load", "cube"): ((GM,), (L1,)),
-        ("load", "vector"): ((GM,), (UB,)),
-        ("store", "cube"): ((L0C,), (GM,)),
-        ("store", "vector"): ((UB,), (GM,)),
-        ("move", "cube"): ((L1,), (L0A, L0B)),
-        ("matmul", "cube"): ((L0A, L0B, L0C), (L0C,)),
-        ("push", "cube"): ((L0C,), (FIFO,)),
-        ("push", "vector"): ((UB,), (FIFO,)),
-        ("push_data", "cube"): ((L0C,), (FIFO,)),
-        ("push_data", "vector"): ((UB,), (FIFO,)),
-        ("record", "cube"): ((FIFO,), ()),
-        ("record", "vector"): ((FIFO,), ()),
-        ("pop", "cube"): ((FIFO,), (L1,)),
-        ("pop", "vector"): ((FIFO,), (UB,)),
+        "size": Limit(1, 1 << 20, "no memory of a core holds a longer row or column"),
+        "extent": Limit(1, (1 << 31) - 1, "a dimension counts in 32 bits"),
+        "rank": Limit(
+            1, 5, "the runtime describes a tensor by at most five dimensions (docs/machine.md 13)"
+        ),
+        "slots": Limit(1, 256, "hand-overs have 8 flags or 15 signals; deeper rings gain nothing"),
+        "address": Limit(0, 1 << 20, "no memory of a core is larger"),
+        "flag": Limit(0, 15, "cross-core flags are numbered 0 to 15 (docs/machine.md 5.1)"),
+        "id": Limit(0, 15, "flags are numbered 0 to 15 (docs/machine.md 4.2)"),
+        "shift": Limit(-1024, 1024, "a loop takes that many steps more than it has iterations"),
+        "number": Limit(-(1 << 63), (1 << 63) - 1, "integers have 64 bits"),
+        "depth": Limit(0, 64, "longer expressions want a name for their parts: let"),
+        "nesting": Limit(0, 16, "no kernel nests loops and branches deeper"),
     }
 )
-"""(op, core) -> memories its tile operands may come from, memories its result may go to
-(docs/machine.md 2.4, 3.2).  Vector arithmetic stays in UB."""
+"""What a number in a program can be, whatever the chip: the parser and ``verify`` refuse all else."""
 
-PIPES_OF = MappingProxyType(
-    {"cube": ("S", "MTE2", "MTE1", "M", "FIX", "MTE3"), "vector": ("S", "MTE2", "V", "MTE3")}
+MEMORY: Mapping[str, tuple[str, tuple[str, ...], int]] = MappingProxyType(
+    {
+        "l1": ("cube", ("nz", "zn"), 16),
+        "l0a": ("cube", ("zz",), 16),
+        "l0b": ("cube", ("zn",), 16),
+        "l0c": ("cube", ("nz",), 16),
+        "ub": ("vector", ("nd", "dn"), 1),
+    }
 )
-"""The pipes that each core has (docs/machine.md 1)."""
+"""Memory -> its core, the layouts of a tile there, and what its rows and columns are multiples of:
+the cube works on boxes of 16 (docs/machine.md 2.3, 12)."""
 
-STORE_PIPE = MappingProxyType({"cube": "FIX", "vector": "MTE3"})
-"""The pipe that leaves the core: L0C through FIX, UB through MTE3 (docs/machine.md 3.1)."""
-
-VECTOR_DTYPES = ("f32", "f16", "i32")
-"""Element types the vector unit computes with (docs/machine.md 12)."""
-
-ANY_DTYPE = ("astype", "full", "copy", "pad")
-"""Vector ops that move or fill elements, whatever their type."""
+UNIT_BYTES = 32
+"""What a row of a tile in UB is a multiple of (docs/machine.md 12)."""
 
 
-def verify(kernel: Kernel) -> Kernel:
-    """``kernel`` itself, if every row is legal.
+def within(name: str, value: int) -> str:
+    """What is wrong with ``value`` as a number of this kind, '' if nothing is."""
+    limit = LIMITS[name]
+    if limit.low <= value <= limit.high:
+        return ""
+    shown = value if abs(value) < 1 << 64 else f"{'-' * (value < 0)}2^{abs(value).bit_length()}"
+    return f"{shown} is not in {limit.low} .. {limit.high}: {limit.why}"
 
-    Raises:
-        LegalityError: for the first row that is not, at its source line.
-    """
-    return verify_scheduled(kernel) if kernel.buffers else _verify_traced(kernel)
 
-
-def verify_scheduled(kernel: Kernel) -> Kernel:
-    """``kernel`` itself, if it is legal as a scheduled program.
+def verify(kernel: Kernel, form: str = "") -> Kernel:
+    """``kernel`` itself, if every row is legal in a program of ``form`` (default: traced, or scheduled
+    if any row has a core).
 
     Raises:
         LegalityError: for the first row that is not, at its source line.
     """
-    check = _Scheduled(kernel)
+    form = form or (SCHEDULED if any(r.core for r in all_rows(kernel.body)) else TRACED)
+    check = _Slots(kernel) if form == SCHEDULED else _Values(kernel, form)
     check.declarations()
     check.block(kernel.body)
-    return kernel
-
-
-def _verify_traced(kernel: Kernel) -> Kernel:
-    _Traced(kernel).block(kernel.body)
     return kernel
 
 
@@ -116,12 +144,6 @@ def divides(e: Expr, loc: Loc | None) -> None:
         divides(e.b, loc)
         if e.op in DIVIDING and isinstance(e.b, Const) and e.b.value == 0:
             raise LegalityError("division by zero", loc)
-
-
-def whole_count(loop: Loop) -> None:
-    """Raises LegalityError for a literal trip count that is not an integer."""
-    if isinstance(loop.trips, Const) and not isinstance(loop.trips.value, int):
-        raise LegalityError(f"a loop cannot run {loop.trips.value} times", loop.loc)
 
 
 def overwritten(loop: Loop) -> None:
@@ -146,6 +168,8 @@ def flat_nest(loop: Loop) -> None:
         raise LegalityError("a flat loop holds rows and one loop", loop.loc)
     if not all(isinstance(n, Row) for n in inner[0].body):
         raise LegalityError("the loop in a flat loop holds rows only", inner[0].loc)
+    if inner[0].flat:
+        raise LegalityError("the loop in a flat loop is not flat itself", inner[0].loc)
     for row in rows:
         if OPS[row.op].kind == "scalar" and (row.shift or row in loop.body[loop.inner :]):
             raise LegalityError(
@@ -153,62 +177,20 @@ def flat_nest(loop: Loop) -> None:
             )
 
 
-class _Checker:
-    """Walks the tree with the names known so far."""
+def straight(block: Block) -> Iterator[Row | Loop]:
+    """The nodes of a block of a program without branches.
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
-        self.params = {p.name: p for p in kernel.params}
-        self.scalars = {p.name for p in kernel.params if p.shape is None} | set(kernel.dims)
-        self.scalars |= {f"pid{a}" for a in range(len(kernel.grid))}
-        self.scalars |= {"block_idx", "block_num", "lane"}
-        self.tiles: dict[str, TileType] = {}
-
-    def block(self, block: Block) -> None:
-        for node in block:
-            if isinstance(node, Row):
-                self.row(node)
-            elif isinstance(node, Loop):
-                self.loop(node)
-            else:
-                self.expr(node.test, node.loc)
-                self.block(node.then)
-                self.block(node.orelse)
-
-    def loop(self, loop: Loop) -> None:
-        whole_count(loop)
-        self.expr(loop.trips, loop.loc)
-        self.scalars |= {loop.index, loop.total} - {""}
-        self.block(loop.body if loop.flat else in_own_order(loop.body))
-
-    def row(self, row: Row) -> None:
-        raise NotImplementedError
-
-    def expr(self, e: object, loc: Loc | None) -> None:
-        if isinstance(e, Const | Var | Bin):
-            divides(e, loc)
-            for name in names_in(e):
-                if name not in self.scalars:
-                    raise LegalityError(f"'{name}' is not a scalar known here", loc)
-
-    def view(self, view: View, row: Row, tile: TileType | None) -> None:
-        param = self.params.get(view.tensor)
-        if param is None or param.shape is None or len(param.shape) != len(view.index):
+    Raises:
+        LegalityError: at a branch.
+    """
+    for node in block:
+        if not isinstance(node, Row | Loop):
             raise LegalityError(
-                f"'{view.tensor}' is not a tensor of {len(view.index)} dimensions", row.loc
+                "a branch cannot be scheduled: rows of a traced program always run",
+                node.loc,
+                "choose values: maximum, minimum, where; or write the schedule with the branch",
             )
-        for item in view.index:
-            self.expr(item.start if isinstance(item, Span) else item, row.loc)
-            if isinstance(item, Span) and item.valid is not None:
-                self.expr(item.valid, row.loc)
-        if tile is None:
-            return
-        sizes = [s.size for s in view.spans]
-        rows, cols = [1, *sizes] if len(sizes) == 1 else sizes
-        if TileType(param.dtype, rows, cols) != tile:
-            raise LegalityError(
-                f"{row.op}: the view is {param.dtype}[{rows}, {cols}], the tile {tile}", row.loc
-            )
+        yield node
 
 
 def in_own_order(body: Block) -> Block:
@@ -216,83 +198,548 @@ def in_own_order(body: Block) -> Block:
     return tuple(sorted(body, key=lambda n: -n.shift if isinstance(n, Row) else 0))
 
 
-def _shape_of(x: Ref, t: TileType) -> TileType:
+# ------------------------------------------------------------------------------- types of a row
+
+
+def _seen(x: Ref, t: TileType) -> TileType:
     return TileType(t.dtype, t.cols, t.rows) if x.transposed else t
 
 
-def check_types(row: Row, out: TileType | None, args: list[TileType]) -> None:
-    """Types of the tile operands of an arithmetic row against its result."""
+Types = list[TileType]
+
+
+def _product(row: Row, out: TileType, args: Types) -> str:
+    a, b, *acc = args
+    want = TileType("f32", a.rows, b.cols)
+    sizes = (a.rows, a.cols, b.cols)
+    if a.cols != b.rows or a.dtype != b.dtype or out != want or acc not in ([], [want]):
+        return f"[m, k] @ [k, n] of one dtype gives {want}"
+    return (
+        "the matmul unit takes every size in multiples of 16" if any(n % 16 for n in sizes) else ""
+    )
+
+
+def _column(row: Row, out: TileType, args: Types) -> str:
+    x, *scratch = args
+    if (out.dtype, out.rows, out.cols) != (x.dtype, x.rows, 1):
+        return "the result has one column"
+    return "" if scratch in ([], [x]) else "the scratch tile is like the operand"
+
+
+def _converted(row: Row, out: TileType, args: Types) -> str:
+    (x,) = args
+    if (out.rows, out.cols) != (x.rows, x.cols) or row.args[1] != Word(out.dtype):
+        return "shape and dtype must follow the operands"
+    one = x.dtype != out.dtype and "f32" in (x.dtype, out.dtype)
+    return "" if one else f"no instruction converts {x.dtype} to {out.dtype}"
+
+
+def _elementwise(row: Row, out: TileType, args: Types) -> str:
+    x, *rest = args
+    forms = (x, TileType(x.dtype, x.rows, 1), TileType(x.dtype, 1, x.cols))
+    if out != x or any(y not in forms for y in rest):
+        return "the second operand must be a tile of that shape, [rows, 1], [1, cols] or a scalar"
+    return ""
+
+
+def _same(row: Row, out: TileType, args: Types) -> str:
+    return "" if args == [out] else "the result is the operand in another place"
+
+
+TypeRule = Callable[[Row, TileType, Types], str]
+TYPES: Mapping[str, TypeRule] = MappingProxyType(
+    {
+        "matmul": _product,
+        "reduce": _column,
+        "astype": _converted,
+        "unary": _elementwise,
+        "binary": _elementwise,
+        "move": _same,
+    }
+)
+"""Op, or kind of op -> what is wrong with the types of a row that makes a tile of tiles."""
+
+
+def check_types(row: Row, out: TileType | None, args: Types) -> None:
+    """Types of the tiles of a row: of its result, and of its operands from left to right.
+
+    Raises:
+        LegalityError: when they do not fit the op.
+    """
     op = OPS[row.op]
-
-    def bad(why: str) -> LegalityError:
+    why = ""
+    for t in (*args, *([] if out is None else [out])):
+        if t.dtype not in op.dtypes and not (row.op == "matmul" and t is not args[0]):
+            why = f"it takes {', '.join(op.dtypes)}"
+    rule = TYPES.get(row.op) or TYPES.get(op.kind)
+    if not why and out is not None and args and rule is not None:
+        why = rule(row, out, args)
+    if why:
         found = ", ".join(map(str, args))
-        return LegalityError(f"{row.op}: {why}; operands {found}, result {out}", row.loc)
+        raise LegalityError(f"{row.op}: {why}; operands {found}, result {out}", row.loc)
 
-    if out is None or op.kind in ("move", "sync", "scalar"):
+
+# ------------------------------------------------------------------------------------ operands
+
+
+def kind_of(x: Operand | Output) -> str:
+    """What an operand or a result is, in the words of ``pto/ops.py``."""
+    if isinstance(x, View):
+        return VIEW if x.spans else ELEMENT
+    if isinstance(x, Word):
+        return DTYPE if x.name in DTYPE_BYTES else PIPE
+    if isinstance(x, Ref | Define):
+        return TILE
+    if isinstance(x, Queue):
+        return QUEUE
+    return NUMBER if isinstance(x, Const) else SCALAR
+
+
+def fits(kind: str, wanted: Wanted) -> bool:
+    """A number is a scalar."""
+    return kind in wanted.kinds or (kind == NUMBER and SCALAR in wanted.kinds)
+
+
+def places_of(op: Op, form: str) -> tuple[list[Wanted], int]:
+    """The operands that a row of ``form`` can have, and how many of them it must."""
+    known = [a for a in op.args if FORMS.index(a.start) <= FORMS.index(form)]
+    return known, sum(a.needed for a in known)
+
+
+def check_operands(row: Row, form: str) -> None:
+    """Arity and kinds of the operands and of the result.
+
+    Raises:
+        LegalityError: when the row does not fit its op.
+    """
+    op = OPS.get(row.op)
+    if op is None:
+        raise LegalityError(f"'{row.op}' is not an op", row.loc)
+    if FORMS.index(op.start) > FORMS.index(form):
+        raise LegalityError(f"{row.op} belongs to a scheduled program", row.loc)
+    wanted, least = places_of(op, form)
+    if not least <= len(row.args) <= len(wanted):
+        names = [" or ".join(w.kinds) for w in wanted]
+        takes = ", ".join(names[:least]) or "no operand"
+        takes += f" and at most {', '.join(names[least:])}" if names[least:] else ""
+        raise LegalityError(f"{row.op} takes {takes}, found {len(row.args)} operands", row.loc)
+    for k, (x, w) in enumerate(zip(row.args, wanted, strict=False)):
+        if not fits(kind_of(x), w):
+            message = f"operand {k + 1} is {' or '.join(w.kinds)}, found {kind_of(x)}"
+            raise LegalityError(f"{row.op}: {message}", row.loc)
+        if isinstance(x, Ref) and x.transposed and form not in w.turned:
+            raise LegalityError(f"{row.op}: operand {k + 1} cannot be transposed", row.loc)
+    if op.out is None or row.out is None:
+        if op.out is not None or row.out is not None:
+            wants = op.out.kinds[0] if op.out else "nothing"
+            raise LegalityError(f"{row.op} gives {wants}", row.loc)
         return
-    if op.kind in ("unary", "binary", "reduce", "fill") and row.op not in ANY_DTYPE:
-        if any(t.dtype not in VECTOR_DTYPES for t in (out, *args)):
-            raise bad("the vector unit computes in f32, f16 and i32 only")
-    if row.op == "matmul":
-        a, b = args[0], args[1]
-        want = TileType("f32", a.rows, b.cols)
-        if a.cols != b.rows or a.dtype != b.dtype or out != want or args[2:] not in ([], [want]):
-            raise bad(f"[m, k] @ [k, n] of one dtype gives {want}")
-    elif op.kind == "reduce":
-        if (out.dtype, out.rows, out.cols) != (args[0].dtype, args[0].rows, 1):
-            raise bad("the result has one column")
-    elif row.op == "astype":
-        if (out.rows, out.cols) != (args[0].rows, args[0].cols) or row.args[1] != Word(out.dtype):
-            raise bad("shape and dtype must follow the operands")
-    elif op.kind in ("unary", "binary"):
-        x, *rest = args
-        forms = [x, TileType(x.dtype, x.rows, 1), TileType(x.dtype, 1, x.cols)]
-        if out != x or any(y not in forms for y in rest):
-            raise bad(
-                "the second operand must be a tile of that shape, [rows, 1], [1, cols] or a scalar"
+    if isinstance(row.out, Ref) and (form != SCHEDULED or row.out.transposed):
+        raise LegalityError(f"'{row.out.name}' cannot be written like that", row.loc)
+    if kind_of(row.out) not in op.out.kinds or (form == SCHEDULED and isinstance(row.out, Define)):
+        name = getattr(row.out, "name", "")
+        if TILE in op.out.kinds and form == SCHEDULED:
+            raise LegalityError(f"'{name}' is not a buffer", row.loc)
+        raise LegalityError(f"{row.op} gives {op.out.kinds[0]}, which '{name}' is not", row.loc)
+
+
+def view_types(view: View, param: Param, form: str) -> list[TileType]:
+    """The types of tile that a view can be: one kept dimension is a row, or on a core a column."""
+    sizes = [s.size for s in view.spans]
+    if len(sizes) == 1:
+        found = [TileType(param.dtype, 1, sizes[0])]
+        return found + [TileType(param.dtype, sizes[0], 1)] * (form == SCHEDULED)
+    return [TileType(param.dtype, *sizes)] if len(sizes) == 2 else []
+
+
+# ------------------------------------------------------------------------------------- scalars
+
+Terms = Mapping[str, int]
+"""A linear expression: integer coefficients by name, '' for the constant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a scalar: whether it is fractional, and its value over what counts steps."""
+
+    is_float: bool = False
+    terms: Terms | None = None
+
+
+def _added(a: Terms, b: Terms, sign: int) -> Terms:
+    return {n: a.get(n, 0) + sign * b.get(n, 0) for n in dict.fromkeys((*a, *b))}
+
+
+def _scaled(a: Terms, b: Terms) -> Terms | None:
+    for x, y in ((a, b), (b, a)):
+        if set(x) <= {""}:
+            return {n: c * x.get("", 0) for n, c in y.items()}
+    return None
+
+
+def known_of(e: Expr, scalars: Callable[[str], Known]) -> Known:
+    """What is known of an expression over scalars of which that is known."""
+    if isinstance(e, Const):
+        whole = isinstance(e.value, int)
+        return Known(not whole, {"": int(e.value)} if whole else None)
+    if isinstance(e, Var):
+        return scalars(e.name)
+    a, b = known_of(e.a, scalars), known_of(e.b, scalars)
+    compares = e.op in ("<", "<=", "==", "!=")
+    is_float = not compares and (e.op == "/" or a.is_float or b.is_float)
+    if is_float or a.terms is None or b.terms is None:
+        return Known(is_float)
+    if e.op in ("+", "-"):
+        return Known(False, _added(a.terms, b.terms, 1 if e.op == "+" else -1))
+    return Known(False, _scaled(a.terms, b.terms) if e.op == "*" else None)
+
+
+def depth_of(e: Expr) -> int:
+    """How deep an expression nests; without recursion, it may be deeper than Python can go."""
+    deepest, todo = 0, [(e, 0)]
+    while todo:
+        x, depth = todo.pop()
+        deepest = max(deepest, depth)
+        if isinstance(x, Bin):
+            todo += [(x.a, depth + 1), (x.b, depth + 1)]
+    return deepest
+
+
+# -------------------------------------------------------------------------------------- walks
+
+
+class _Checker:
+    """Walks the tree with the names known so far; the forms differ in what a scope is."""
+
+    def __init__(self, kernel: Kernel, form: str) -> None:
+        self.kernel, self.form = kernel, form
+        self.params = {p.name: p for p in kernel.params}
+        self.fifos = {f.name: f for f in kernel.fifos}
+        self.tiles: dict[str, TileType] = {}
+        self.facts: dict[tuple[str, str], Known] = {}
+        self.ranges: dict[str, tuple[int, int]] = {}
+        self.guards = 0
+        self.core = ""
+
+    # names
+
+    def launch_scalars(self) -> Iterator[str]:
+        """Scalars known everywhere: parameters, dimensions, and what the launch provides."""
+        yield from (p.name for p in self.kernel.params if p.shape is None)
+        yield from self.kernel.dims
+        if self.form == TRACED:
+            yield from (f"pid{a}" for a in range(len(self.kernel.grid)))
+        else:
+            yield from BUILTINS
+
+    def is_known(self, name: str) -> bool:
+        raise NotImplementedError
+
+    def fact(self, name: str) -> Known:
+        param = self.params.get(name)
+        if param is not None:
+            return Known(param.dtype != "i32")
+        return self.facts.get((self.core, name), Known(False, {name: 1}))
+
+    def number(self, e: Expr, loc: Loc | None, what: str = "") -> Known:
+        """A scalar expression, and what is known of it; ``what`` it is if it must be an integer."""
+        if depth_of(e) > LIMITS["depth"].high:
+            raise LegalityError(f"an expression {within('depth', depth_of(e))}", loc)
+        divides(e, loc)
+        for name in names_in(e):
+            if not self.is_known(name):
+                where = f" on the {self.core} core" if self.core else ""
+                raise LegalityError(f"'{name}' is not a scalar known here{where}", loc)
+        found = known_of(e, self.fact)
+        if what and found.is_float:
+            raise LegalityError(f"{what} is an integer, found a fraction", loc)
+        return found
+
+    def counted(self, name: str, trips: Known) -> None:
+        """``name`` takes every value below ``trips``, if that is a constant."""
+        self.ranges.pop(name, None)
+        if trips.terms is not None and set(trips.terms) <= {""} and trips.terms.get("", 0) > 0:
+            self.ranges[name] = (0, trips.terms[""] - 1)
+
+    def reach(self, known: Known) -> tuple[int, int] | None:
+        """(least, greatest) value that some step has, if all that counts is of known length."""
+        if known.terms is None:
+            return None
+        low = high = known.terms.get("", 0)
+        for name, factor in known.terms.items():
+            if name and factor:
+                if name not in self.ranges or self.guards:
+                    return None
+                ends = [factor * x for x in self.ranges[name]]
+                low, high = low + min(ends), high + max(ends)
+        return low, high
+
+    # declarations
+
+    def declarations(self) -> None:
+        """Parameters and grid: each name one thing, sizes that can be."""
+        if not self.kernel.body:
+            raise LegalityError(f"kernel {self.kernel.name} has no rows", self.kernel.loc)
+        dims = set(self.kernel.dims)
+        for p in self.kernel.params:
+            if p.name in dims:
+                raise LegalityError(f"'{p.name}' is a parameter and a dimension", p.loc)
+            shape = p.shape if p.shape is not None else (1,)
+            why = within("rank", len(shape)) or next(
+                (w for d in shape if isinstance(d, int) and (w := within("extent", d))), ""
+            )
+            if why:
+                raise LegalityError(f"parameter '{p.name}': {why}", p.loc)
+        if not self.kernel.grid:
+            raise LegalityError(f"kernel {self.kernel.name} has no grid", self.kernel.loc)
+        for axis, g in enumerate(self.kernel.grid):
+            trips = self.extent(g)
+            if self.form == TRACED:
+                self.counted(f"pid{axis}", trips)
+        if self.form != TRACED:
+            self.ranges["lane"] = (0, 1)
+
+    def extent(self, e: Expr) -> Known:
+        """One axis of the grid: an integer over parameters and dimensions."""
+        launch = {p.name for p in self.kernel.params if p.shape is None} | set(self.kernel.dims)
+        for name in names_in(e):
+            if name not in launch:
+                raise LegalityError(f"'{name}' is not known in the grid", self.kernel.loc)
+        divides(e, self.kernel.loc)
+        found = known_of(e, lambda n: Known(n in self.params and self.params[n].dtype != "i32"))
+        if found.is_float:
+            raise LegalityError("the grid is an integer, found a fraction", self.kernel.loc)
+        if isinstance(e, Const) and (why := within("extent", int(e.value))):
+            raise LegalityError(f"the grid: {why}", self.kernel.loc)
+        return found
+
+    # rows
+
+    def statement(self, row: Row) -> None:
+        """Everything of a row but its place."""
+        check_operands(row, self.form)
+        wanted, _ = places_of(OPS[row.op], self.form)
+        for x, w in zip(row.args, wanted, strict=False):
+            self.operand(x, row, f"{row.op}: an operand" if w.whole else "")
+        args = [_seen(x, self.tile(x, row)) for x in row.args if isinstance(x, Ref)]
+        out = row.out.type if isinstance(row.out, Define) else None
+        if isinstance(row.out, Ref):
+            out = self.tile(row.out, row)
+        check_types(row, out, args)
+        self.moved(row, out, args)
+
+    def operand(self, x: Operand | Output | None, row: Row, what: str = "") -> Known | None:
+        if isinstance(x, Const | Var | Bin):
+            return self.number(x, row.loc, what)
+        if isinstance(x, View):
+            self.view(x, row)
+        if isinstance(x, Queue) and x.name not in self.fifos:
+            raise LegalityError(f"'{x.name}' is not a FIFO", row.loc)
+        return None
+
+    def tile(self, x: Ref, row: Row) -> TileType:
+        """The type of a tile that is known here."""
+        if x.name not in self.tiles:
+            raise LegalityError(f"'{x.name}' is not defined here", row.loc)
+        if x.index is not None:
+            self.number(x.index, row.loc, "a slot")
+        return self.tiles[x.name]
+
+    def moved(self, row: Row, out: TileType | None, args: Types) -> None:
+        """What goes between a tile and a tensor has the tile's type; an accumulator is rounded on
+        its way out (docs/machine.md 12)."""
+        view, t = (row.args[0], out) if row.op == "load" else (row.out, args[0] if args else None)
+        if row.op == "store" and isinstance(view, View):
+            self.view(view, row)
+            if self.params[view.tensor].direction == "in":
+                raise LegalityError(f"{view.tensor} is an input and is written", row.loc)
+        if row.op not in ("load", "store") or not isinstance(view, View) or t is None:
+            return
+        param = self.params[view.tensor]
+        types = view_types(view, param, self.form)
+        rounded = row.op == "store" and row.core == "cube" and param.dtype != "i32"
+        if t not in types and not (
+            rounded and TileType(param.dtype, t.rows, t.cols) in types and t.dtype == "f32"
+        ):
+            sizes = ", ".join(str(s.size) for s in view.spans)
+            raise LegalityError(
+                f"{row.op}: the view is {param.dtype}[{sizes}], the tile {t}", row.loc
             )
 
+    def view(self, view: View, row: Row) -> None:
+        param = self.params.get(view.tensor)
+        if param is None or param.shape is None or len(param.shape) != len(view.index):
+            raise LegalityError(
+                f"'{view.tensor}' is not a tensor of {len(view.index)} dimensions", row.loc
+            )
+        if row.op == "read" and param.dtype != "i32":
+            raise LegalityError(
+                f"read: '{view.tensor}' is {param.dtype}, only i32 can be read as a scalar", row.loc
+            )
+        for axis, (item, dim) in enumerate(zip(view.index, param.shape, strict=True)):
+            self.region(item, dim, f"dimension {axis} of '{view.tensor}'", row.loc)
 
-class _Traced(_Checker):
-    """Values are defined once, before they are used, and no row has a place yet."""
+    def region(self, item: Expr | Span, dim: int | str, what: str, loc: Loc | None) -> None:
+        """One dimension of a view: whatever is known of it lies inside."""
+        span = item if isinstance(item, Span) else Span(item, 1)
+        start = self.reach(self.number(span.start, loc, f"an index of {what}"))
+        size: int | None = span.size
+        if why := within("size", span.size):
+            raise LegalityError(f"a view: {why}", loc)
+        if span.valid is not None:
+            ends = self.reach(self.number(span.valid, loc, f"a count of {what}"))
+            size = min(max(ends[0], 0), span.size) if ends and ends[0] == ends[1] else None
+        if start is None or size == 0:
+            return
+        first, last = start[0], start[1] + (size or 1) - 1
+        if first < 0 or (size is not None and isinstance(dim, int) and last >= dim):
+            found = f"element {first} is" if first == last else f"elements {first} to {last} are"
+            raise LegalityError(f"{found} outside of {what}, which has {dim}", loc)
+
+    # tree
+
+    def block(self, block: Block) -> None:
+        raise NotImplementedError
 
     def row(self, row: Row) -> None:
-        if row.op not in OPS:
-            raise LegalityError(f"'{row.op}' is not an op", row.loc)
-        args = [self.argument(a, row) for a in row.args]
+        raise NotImplementedError
+
+    def loop(self, loop: Loop) -> None:
+        raise NotImplementedError
+
+
+class _Values(_Checker):
+    """Values are defined once, before they are used, in the block that uses them or one around."""
+
+    def __init__(self, kernel: Kernel, form: str) -> None:
+        super().__init__(kernel, form)
+        self.scalars = set(self.launch_scalars())
+        self.taken = {p.name for p in kernel.params} | self.scalars | set(self.fifos)
+
+    def is_known(self, name: str) -> bool:
+        return name in self.scalars
+
+    def declarations(self) -> None:
+        super().declarations()
+        placed = [(x.name, x.loc) for x in self.kernel.buffers]
+        placed += [(x.name, x.loc) for x in self.kernel.events]
+        if self.form != ASSIGNED:
+            placed += [(x.name, x.loc) for x in self.kernel.fifos]
+        for name, loc in placed:
+            raise LegalityError(f"'{name}' belongs to a scheduled program", loc)
+
+    def block(self, block: Block) -> None:
+        for node in block:
+            VISIT[type(node)](self, node)
+
+    def inner(self, block: Block) -> None:
+        """A block whose values end with it."""
+        tiles, scalars = dict(self.tiles), set(self.scalars)
+        self.block(block)
+        self.tiles, self.scalars = tiles, scalars
+
+    def branch(self, branch: Branch) -> None:
+        self.number(branch.test, branch.loc, "a test")
+        self.guards += 1
+        self.inner(branch.then)
+        self.inner(branch.orelse)
+        self.guards -= 1
+
+    def define(self, name: str, loc: Loc | None) -> None:
+        if name in self.taken and self.form != ASSIGNED:  # there each core has its scalars
+            raise LegalityError(f"'{name}' is defined twice", loc)
+        self.taken.add(name)
+
+    def row(self, row: Row) -> None:
+        self.place(row)
+        self.statement(row)
         if isinstance(row.out, Define):
             if row.out.name in self.tiles:
                 raise LegalityError(f"'{row.out.name}' is defined twice", row.loc)
-            check_types(row, row.out.type, [t for t in args if t is not None])
-            if row.op == "load" and isinstance(row.args[0], View):
-                self.view(row.args[0], row, row.out.type)
-            self.tiles[row.out.name] = row.out.type
+            self.define(row.out.name, row.loc)
+            self.tiles[row.out.name] = self.sized(row.out, row.loc)
         elif isinstance(row.out, Scalar):
+            self.define(row.out.name, row.loc)
+            (x,) = row.args
+            let = isinstance(x, Const | Var | Bin)
+            self.facts["", row.out.name] = known_of(x, self.fact) if let else Known()  # type: ignore[arg-type]
             self.scalars.add(row.out.name)
-        elif isinstance(row.out, View):
-            self.view(row.out, row, args[0])
 
-    def argument(self, x: Operand, row: Row) -> TileType | None:
-        if isinstance(x, Ref):
-            if x.name not in self.tiles:
-                raise LegalityError(f"'{x.name}' is not defined here", row.loc)
-            return _shape_of(x, self.tiles[x.name])
-        if isinstance(x, View):
-            self.view(x, row, None)
-        self.expr(x, row.loc)
-        return None
+    def sized(self, x: Define, loc: Loc | None) -> TileType:
+        why = within("size", x.type.rows) or within("size", x.type.cols)
+        if why:
+            raise LegalityError(f"tile '{x.name}': {why}", loc)
+        return x.type
+
+    def place(self, row: Row) -> None:
+        """No row has a core before they are given out; no row has flags before the last pass."""
+        if self.form in (TRACED, PERSISTENT) and (row.core or row.shift or row.pipe):
+            raise LegalityError("some rows have a core and some have none", row.loc)
+        if row.wait or row.set:
+            raise LegalityError("wait and set belong to a scheduled program", row.loc)
+        if self.form == ASSIGNED:
+            on_core(row)
 
     def loop(self, loop: Loop) -> None:
+        trips = self.number(loop.trips, loop.loc, "a trip count")
+        if loop.flat and self.form != ASSIGNED:
+            raise LegalityError("a flat loop belongs to a scheduled program", loop.loc)
+        if loop.total:
+            raise LegalityError("a loop that counts on belongs to a scheduled program", loop.loc)
         for c in loop.carry:
-            if c.init and self.tiles.get(c.init.name) != c.type:
+            start = None if c.init is None else self.tiles.get(c.init.name)
+            turned = c.init is not None and c.init != Ref(c.init.name)
+            if (start != c.type or turned) and (c.init is not None or self.form == TRACED):
                 raise LegalityError(f"carry '{c.name}' does not start from a {c.type}", loop.loc)
+        outside, scalars = dict(self.tiles), set(self.scalars)
+        for c in loop.carry:
+            self.define(c.name, loop.loc)
             self.tiles[c.name] = c.type
+        self.define(loop.index, loop.loc)
+        self.scalars.add(loop.index)
+        self.counted(loop.index, trips)
+        self.guards += never(trips)
+        self.block(loop.body if loop.flat else in_own_order(loop.body))
+        self.guards -= never(trips)
+        if len(loop.carry) != len(loop.result):
+            raise LegalityError(
+                f"the loop carries {len(loop.carry)}, but yields {len(loop.result)}", loop.loc
+            )
         overwritten(loop)
-        super().loop(loop)
         for c, r in zip(loop.carry, loop.result, strict=True):
-            if self.tiles.get(r.name) != c.type:
+            if self.tiles.get(r.name) != c.type or r != Ref(r.name):
                 raise LegalityError(f"carry '{c.name}' does not end as a {c.type}", loop.loc)
+        self.tiles, self.scalars = outside, scalars
+        for c in loop.carry:
+            self.define(c.last, loop.loc)
             self.tiles[c.last] = c.type
+
+
+def never(trips: Known) -> bool:
+    """A loop that does not run: nothing in it is out of bounds."""
+    return trips.terms is not None and set(trips.terms) <= {""} and trips.terms.get("", 0) < 1
+
+
+def on_core(row: Row) -> None:
+    """Raises LegalityError unless the row's core and pipe can run it."""
+    op = OPS.get(row.op)
+    if op is None:
+        raise LegalityError(f"'{row.op}' is not an op", row.loc)
+    if row.core not in CORES:
+        raise LegalityError(f"{row.op} has no core, but other rows have one", row.loc)
+    if row.pipe not in (*PIPES_OF[row.core], "ALL"):
+        raise LegalityError(f"{row.op}: the {row.core} core has no pipe {row.pipe}", row.loc)
+    if row.pipe not in op.on.get(row.core, ()):
+        known = " or ".join(op.on.get(row.core, ()))
+        where = f"it runs on {known}" if known else "that core has nothing to run it"
+        raise LegalityError(
+            f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}': {where}", row.loc
+        )
+    for x in row.args:
+        if isinstance(x, Word) and kind_of(x) == PIPE and x.name not in PIPES_OF[row.core][1:]:
+            raise LegalityError(f"{row.op}: the {row.core} core has no pipe {x.name}", row.loc)
+    if why := within("shift", row.shift):
+        raise LegalityError(f"a shift: {why}", row.loc)
 
 
 Tests = tuple[tuple[int, bool], ...]
@@ -330,7 +777,7 @@ def _cores(node: Row | Loop) -> tuple[str, ...]:
     return tuple(c for c in CORES if c in found)
 
 
-class _Scheduled(_Checker):
+class _Slots(_Checker):
     """Every row has a core and a pipe that can run it, on buffers in the right memories.
 
     A scalar belongs to one core, to the loop body or the side of a branch that defines it, and to
@@ -339,51 +786,109 @@ class _Scheduled(_Checker):
     """
 
     def __init__(self, kernel: Kernel) -> None:
-        super().__init__(kernel)
-        launch = self.scalars - {f"pid{a}" for a in range(len(kernel.grid))}
+        super().__init__(kernel, SCHEDULED)
+        launch = set(self.launch_scalars())
         self.known: dict[str, dict[str, tuple[Tests, ...]]] = {
             core: dict.fromkeys(launch, ((),)) for core in CORES
         }
         del self.known["cube"]["lane"]
-        self.core = ""
         self.tests: Tests = ()
         self.loops = 0
         self.buffers = {b.name: b for b in kernel.buffers}
-        self.fifos = {f.name: f for f in kernel.fifos}
         self.events = {e.name: e for e in kernel.events}
         self.tiles = {b.name: b.type for b in kernel.buffers}
 
+    def is_known(self, name: str) -> bool:
+        found = self.known[self.core].get(name, ())
+        return any(self.tests[: len(tests)] == tests for tests in found)
+
+    # declarations
+
     def declarations(self) -> None:
-        """Buffers and events are on cores and pipes that exist."""
+        """Buffers, FIFOs and events are what their core has."""
+        super().declarations()
+        if not self.kernel.target:
+            message = f"kernel {self.kernel.name} is scheduled and names no target"
+            raise LegalityError(message, self.kernel.loc, f"kernel {self.kernel.name} on a2a3")
+        for b in self.kernel.buffers:
+            if why := self.buffer(b):
+                raise LegalityError(f"buffer '{b.name}': {why}", b.loc)
+        for f in self.kernel.fifos:
+            if why := self.fifo(f):
+                raise LegalityError(f"fifo '{f.name}': {why}", f.loc)
         for e in self.kernel.events:
             for pipe in (e.src, e.dst):
                 if pipe not in PIPES_OF.get(e.core, ()):
-                    raise LegalityError(f"event '{e.name}': the {e.core} core has no pipe {pipe}")
+                    message = f"event '{e.name}': the {e.core} core has no pipe {pipe}"
+                    raise LegalityError(message, e.loc)
+            why = next((w for n in e.ids if (w := within("id", n))), "")
+            if why or not e.ids:
+                raise LegalityError(f"event '{e.name}': {why or 'it has no id'}", e.loc)
+
+    def buffer(self, b: Buffer) -> str:
+        """What is wrong with a buffer, '' if nothing is."""
+        t = b.type
+        core, layouts, multiple = MEMORY.get(b.space, ("no", (), 1))
+        if core != b.core:
+            return f"the {b.core} core has no {b.space}"
+        if b.layout not in layouts:
+            return f"a tile in {b.space} lies {' or '.join(layouts)}, not {b.layout}"
+        if why := within("size", t.rows) or within("size", t.cols):
+            return why
+        if t.rows % multiple or t.cols % multiple:
+            return f"{t} in {b.space}: rows and columns are multiples of {multiple}"
+        if b.space == "l0c" and t.dtype != "f32":
+            return f"{t}: products add in f32"
+        if b.space in ("l0a", "l0b") and t.dtype == "i32":
+            return f"{t}: the matmul unit does not multiply i32"
+        if b.space == "ub" and (b.layout == "dn") != (t.cols == 1):
+            return f"{t} lies {b.layout}: a column lies dn, every other tile nd"
+        if b.space == "ub" and t.rows > 1 and b.layout == "nd":
+            if t.cols * DTYPE_BYTES[t.dtype] % UNIT_BYTES:
+                return f"{t}: a row is not a multiple of {UNIT_BYTES} bytes"
+        return within("slots", b.depth) or within("address", b.at) or within("address", b.stride)
+
+    def fifo(self, f: Fifo) -> str:
+        """What is wrong with a FIFO, '' if nothing is."""
+        if f.direction not in ("c2v", "v2c"):
+            return f"'{f.direction}' is not a direction"
+        why = within("size", f.type.rows) or within("size", f.type.cols)
+        return why or within("slots", f.depth) or within("flag", f.flag)
+
+    # tree
 
     def block(self, block: Block, as_written: bool = False) -> None:
+        for node in block:
+            if type(node) not in VISIT:
+                raise AssertionError(f"a program has no {type(node).__name__}")
         places = list(_places(block, self.tests))
         for place in places if as_written else sorted(places, key=lambda p: -p.shift):
             self.tests = place.tests
             for core in _cores(place.node):
                 self.core = core
                 for branch in place.branches:
-                    self.expr(branch.test, branch.loc)
+                    self.number(branch.test, branch.loc, "a test")
+            self.guards += len(place.branches)
             if isinstance(place.node, Row):
                 self.core = place.node.core
                 self.row(place.node)
             else:
                 self.loop(place.node, as_written)
+            self.guards -= len(place.branches)
 
     def loop(self, loop: Loop, beside: bool = False) -> None:
-        whole_count(loop)
         outside, tests = {c: dict(self.known[c]) for c in CORES}, self.tests
+        if loop.carry or loop.result:
+            raise LegalityError("a loop of a scheduled program carries no tiles", loop.loc)
+        trips = Known()
         for core in _cores(loop):
             self.core = core
-            self.expr(loop.trips, loop.loc)
+            trips = self.number(loop.trips, loop.loc, "a trip count")
         for core in CORES:
             for name in filter(None, (loop.index, loop.total)):
                 if not (beside and name == loop.total):  # known outside already
                     self.define(core, name, loop.loc)
+                    self.facts.pop((core, name), None)
         if loop.flat:
             flat_nest(loop)
         low, high = loop.shifts
@@ -398,7 +903,11 @@ class _Scheduled(_Checker):
             for core in CORES:
                 self.known[core][inner.total] = (tests,)
         self.tests = (*tests, (-self.loops, True))  # no branch inside is one of those outside
+        self.counted(loop.index, trips)
+        self.ranges.pop(loop.total, None)
+        self.guards += never(trips)
         self.block(loop.body, loop.flat)
+        self.guards -= never(trips)
         self.known, self.tests = outside, tests
 
     def define(self, core: str, name: str, loc: Loc | None) -> None:
@@ -407,93 +916,81 @@ class _Scheduled(_Checker):
         for tests in others:
             if all(x == y for x, y in zip(tests, self.tests, strict=False)):
                 raise LegalityError(f"'{name}' is defined twice on the {core} core", loc)
+        if name in self.buffers or name in self.fifos or name in self.params:
+            raise LegalityError(f"'{name}' is declared as something else", loc)
         self.known[core][name] = (*others, self.tests)
 
-    def expr(self, e: object, loc: Loc | None) -> None:
-        if not isinstance(e, Const | Var | Bin):
-            return
-        divides(e, loc)
-        for name in names_in(e):
-            found = self.known[self.core].get(name, ())
-            if not any(self.tests[: len(tests)] == tests for tests in found):
-                raise LegalityError(
-                    f"'{name}' is not a scalar known here on the {self.core} core", loc
-                )
+    # rows
 
     def row(self, row: Row) -> None:
-        op = OPS.get(row.op)
-        if op is None:
-            raise LegalityError(f"'{row.op}' is not an op", row.loc)
-        if row.core not in CORES or row.pipe not in op.pipes:
-            raise LegalityError(
-                f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}'", row.loc
-            )
-        for pipe in (
-            row.pipe,
-            *(a.name for a in row.args if row.op == "drain" and isinstance(a, Word)),
-        ):
-            if pipe not in (*PIPES_OF[row.core], "ALL"):
-                raise LegalityError(f"{row.op}: the {row.core} core has no pipe {pipe}", row.loc)
-        for x in (*row.args, row.out):
-            self.operand(x, row)
-        self.places(row)
+        on_core(row)
+        self.statement(row)
+        self.memories(row)
         self.flags(row)
-        out = self.tiles[row.out.name] if isinstance(row.out, Ref) else None
-        args = [_shape_of(a, self.tiles[a.name]) for a in row.args if isinstance(a, Ref)]
-        check_types(row, out, args)
-        if row.op == "load" and isinstance(row.args[0], View):
-            self.view(row.args[0], row, out)
-        if isinstance(row.out, View):
-            self.view(row.out, row, args[0])
-        if row.op == "move" and out != args[0]:
-            raise LegalityError(f"move: {args[0]} to {out}", row.loc)
+        if row.op == "matmul" and len(row.args) > 2 and row.args[2] != row.out:
+            raise LegalityError("matmul adds in place only: acc is the result", row.loc)
         if isinstance(row.out, Scalar):
+            (x,) = row.args
+            let = isinstance(x, Const | Var | Bin)
+            known = known_of(x, self.fact) if let else Known()  # type: ignore[arg-type]
             self.define(row.core, row.out.name, row.loc)
+            self.learn(row.core, row.out.name, known)
 
-    def operand(self, x: Operand | Output | None, row: Row) -> None:
-        if isinstance(x, Scalar) and OPS[row.op].kind != "scalar":
+    def learn(self, core: str, name: str, known: Known) -> None:
+        """What is known of a scalar: of all its definitions, on the sides of branches."""
+        before = self.facts.get((core, name))
+        several = len(self.known[core][name]) > 1 and before is not None
+        is_float = known.is_float or (several and before is not None and before.is_float)
+        self.facts[core, name] = Known(is_float, None if several or self.guards else known.terms)
+
+    def operand(self, x: Operand | Output | None, row: Row, what: str = "") -> Known | None:
+        if isinstance(x, Queue) and x.name in self.fifos:
+            self.side(self.fifos[x.name], row)
+        return super().operand(x, row, what)
+
+    def side(self, f: Fifo, row: Row) -> None:
+        producer = "cube" if f.direction == "c2v" else "vector"
+        if (row.core == producer) == (row.op == "pop"):
+            message = f"{row.op} of the {f.direction} fifo {f.name} on the {row.core} core"
+            raise LegalityError(message, row.loc)
+
+    def tile(self, x: Ref, row: Row) -> TileType:
+        buffer = self.buffers.get(x.name)
+        if buffer is None:
             raise LegalityError(f"'{x.name}' is not a buffer", row.loc)
-        if isinstance(x, Ref):
-            if x.name not in self.buffers:
-                raise LegalityError(f"'{x.name}' is not a buffer", row.loc)
-            if self.buffers[x.name].core != row.core:
-                raise LegalityError(f"buffer '{x.name}' belongs to the other core", row.loc)
-            if (x.index is None) != (self.buffers[x.name].depth == 1):
-                raise LegalityError(
-                    f"'{x.name}' needs a slot exactly if it has more than one", row.loc
-                )
-            self.expr(x.index, row.loc)
-        elif isinstance(x, Queue) and x.name not in self.fifos:
-            raise LegalityError(f"'{x.name}' is not a FIFO", row.loc)
-        elif isinstance(x, View):
-            self.view(x, row, None)
-        self.expr(x, row.loc)
+        if buffer.core != row.core:
+            raise LegalityError(f"buffer '{x.name}' belongs to the other core", row.loc)
+        if (x.index is None) != (buffer.depth == 1):
+            raise LegalityError(f"'{x.name}' needs a slot exactly if it has more than one", row.loc)
+        return super().tile(x, row)
 
-    def places(self, row: Row) -> None:
-        """Memories of the operands against ``MOVES``."""
-        if OPS[row.op].kind in ("scalar", "sync"):
-            return
-        sources, results = MOVES.get((row.op, row.core), ((UB,), (UB,)))
-        for x in row.args:
-            if self.space(x) not in (*sources, None):
-                raise LegalityError(
-                    f"{row.op} on the {row.core} core cannot read {self.space(x)}", row.loc
-                )
-        if self.space(row.out) not in (*results, None):
-            raise LegalityError(
-                f"{row.op} on the {row.core} core cannot write {self.space(row.out)}", row.loc
-            )
-        if row.op in ("store", "push", "push_data", "record") and row.pipe != STORE_PIPE[row.core]:
-            raise LegalityError(
-                f"{row.op} of the {row.core} core runs on {STORE_PIPE[row.core]}", row.loc
-            )
-
-    def space(self, x: object) -> str | None:
-        if isinstance(x, Ref):
-            return self.buffers[x.name].space
-        return GM if isinstance(x, View) else FIFO if isinstance(x, Queue) else None
+    def memories(self, row: Row) -> None:
+        """Each tile is in a memory that its place in the row reaches; L0A takes no transpose."""
+        op = OPS[row.op]
+        for x, w, verb in (
+            *((a, w, "read") for a, w in zip(row.args, op.args, strict=False)),
+            (row.out, op.out, "write"),
+        ):
+            if isinstance(x, Ref) and w is not None:
+                space = self.buffers[x.name].space
+                if space not in w.memory.get(row.core, ()):
+                    raise LegalityError(
+                        f"{row.op} on the {row.core} core cannot {verb} {space} here "
+                        f"({x.name}), only {' or '.join(w.memory.get(row.core, ())) or 'nothing'}",
+                        row.loc,
+                    )
+        for x in (row.out, *row.args):
+            if isinstance(x, Queue):
+                self.operand(x, row)
+        if row.op == "move" and isinstance(row.out, Ref) and isinstance(row.args[0], Ref):
+            if row.args[0].transposed and self.buffers[row.out.name].space == "l0a":
+                raise LegalityError("move: only the right operand can be transposed", row.loc)
 
     def flags(self, row: Row) -> None:
+        if (row.wait or row.set) and OPS[row.op].kind == "scalar":
+            raise LegalityError(
+                f"{row.op} has no wait and set", row.loc, f"{row.core} {row.shift} S sync | ..."
+            )
         for kind, flags, end in (("wait", row.wait, "dst"), ("set", row.set, "src")):
             for flag in flags:
                 event = self.events.get(flag.name)
@@ -510,4 +1007,14 @@ class _Scheduled(_Checker):
                     raise LegalityError(
                         f"'{flag.name}' has {len(event.ids)} ids, an index must pick one", row.loc
                     )
-                self.expr(flag.index, row.loc)
+                if flag.index is not None:
+                    self.number(flag.index, row.loc, "a flag")
+
+
+VISIT: Mapping[type[Node], Callable[[_Values, Node], None]] = MappingProxyType(
+    {Row: _Values.row, Loop: _Values.loop, Branch: _Values.branch}  # type: ignore[dict-item]
+)
+"""What a block can hold."""
+
+assert {"ub", "l1", "l0a", "l0b", "l0c"} == set(SPACES) == set(MEMORY)
+assert {x for _, layouts, _ in MEMORY.values() for x in layouts} == set(LAYOUTS)

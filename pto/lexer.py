@@ -1,5 +1,7 @@
 """Words and lines of the text form: from a text to logical lines of tokens, each with its place.
 
+Names and numbers are ASCII; a name has letters, digits and underscores, that of an event also dots.
+
 A ``#`` starts a comment.  A line that starts with ``|`` continues the one before; the bar is a token
 only before ``wait`` and ``set``.
 """
@@ -11,10 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pto.errors import ParseError
-from pto.ir import (
-    PIPES,
-    Loc,
-)
+from pto.ir import BUILTINS, CORES, PIPES, Loc
+from pto.legality import within
 from pto.types import DTYPE_BYTES
 
 FUNCTIONS = ("min", "max", "cdiv")
@@ -28,10 +28,33 @@ WORDS = {("astype", 1): tuple(DTYPE_BYTES), ("drain", 0): PIPES}
 COLUMNS = ("wait", "set")
 HEADER = ("kernel", "static", "param", "grid", "buffer", "fifo", "event", "note")
 
+RESERVED = frozenset(
+    (
+        *HEADER,
+        *CORES,
+        *FUNCTIONS,
+        *BUILTINS,
+        *COLUMNS,
+        "for",
+        "if",
+        "else",
+        "carry",
+        "yield",
+        "inf",
+        "nan",
+    )
+)
+"""What a line or an operand can start with; no name of anything is one of them."""
+
 TOKEN = re.compile(
     r"\s*(?:(?P<float>\d+\.(?!\.)\d*(?:e[+-]?\d+)?|\d+e[+-]?\d+)|(?P<int>\d+)|"
-    r"(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_]\w*)*)|(?P<op>\.\.|->|//|<=|>=|==|!=|:\+|[-+*/%<>()\[\],:=|.]))"
+    r"(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)|(?P<op>\.\.|->|//|<=|>=|==|!=|:\+|[-+*/%<>()\[\],:=|.]))",
+    re.ASCII,
 )
+
+
+LONGEST_NUMBER = 40
+"""Digits beyond which a token is no number of any kind."""
 
 
 @dataclass(slots=True)
@@ -78,11 +101,14 @@ class Line:
         self.at += 1
         return token
 
-    def name(self, what: str) -> str:
-        wanted = f"the name of {'an' if what == 'op' else 'a'} {what}"
+    def name(self, what: str, dotted: bool = False, free: bool = False) -> str:
+        """A name, with dots if ``dotted``, any word if ``free``: where no line is read by it."""
+        wanted = f"the name of {'an' if what[0] in 'aeiou' else 'a'} {what}"
         token = self.next(wanted)
-        if not (token[0].isalpha() or token[0] == "_"):
+        if not (token[0].isalpha() or token[0] == "_") or (not dotted and "." in token):
             raise self.fail(f"expected {wanted}, found '{token}'")
+        if not free and (token in RESERVED or token.endswith(".T")):
+            raise self.fail(f"'{token}' is a word of the language, not a name")
         return token
 
     def accept(self, token: str) -> bool:
@@ -96,12 +122,25 @@ class Line:
             found = f"'{self.peek}'" if self.peek else "the end"
             raise self.fail(f"expected '{token}', found {found}", here=True)
 
-    def integer(self) -> int:
+    def integer(self, what: str = "number") -> int:
+        """An integer within the limits of ``what`` (``pto/legality.py``)."""
         sign = -1 if self.accept("-") else 1
         token = self.next("an integer")
         if not token.isdigit():
             raise self.fail(f"expected an integer, found '{token}'")
-        return sign * int(token)
+        return self.limited(sign * self.digits(token), what)
+
+    def digits(self, token: str) -> int:
+        """The number of a token of digits, of which there may be more than Python reads."""
+        if len(token) > LONGEST_NUMBER:
+            raise self.fail(f"{token[:10]}... has {len(token)} digits: integers have 64 bits")
+        return int(token)
+
+    def limited(self, value: int, what: str) -> int:
+        why = within(what, value)
+        if why:
+            raise self.fail(why)
+        return value
 
     def word(self, known: tuple[str, ...], what: str) -> str:
         token = self.next(f"a {what}")
@@ -147,6 +186,10 @@ def logical_lines(source: str, file: str) -> list[Line]:
         if not bare:
             continue
         indent = len(raw) - len(raw.lstrip())
+        if not continues and set(raw[:indent]) - {" "}:
+            raise Line(file, n, 0, bare, pieces=[(n, 0, raw)], source=physical).fail(
+                "a block is indented by spaces"
+            )
         if continues:
             more = bare[1:].lstrip()
             is_column = more.split(" ", 1)[0] in COLUMNS

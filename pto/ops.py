@@ -1,8 +1,10 @@
 """The op table: one row per op, read by the tracer, the executors, the checker and the emitter.
 
-Each row says what the op means (``rule``, written against an array module so that numpy and
-``jax.numpy`` share it), where it may run, and which library instruction it becomes.  Ops with
-``rule = None`` move data or order pipes; every executor has its own entry for those.
+Each row says what the op takes and gives (``args``, ``out``), where it may run (``on``), what it
+means (``rule``, written against an array module so that numpy and ``jax.numpy`` share it), and
+which library instruction it becomes.  ``pto/legality.py`` refuses every row of a program that does
+not fit its row here, so no reader of a legal program meets anything else.  Ops with ``rule = None``
+move data or order pipes; every executor has its own entry for those.
 
 Operand forms of a two-operand vector op, by the shape of its second operand:
 ``tile`` the same shape, ``rows`` a ``[rows, 1]`` column, ``cols`` a ``[1, cols]`` row, ``scalar``.
@@ -19,46 +21,164 @@ Rule = Callable[..., Any]
 FORMS = ("tile", "rows", "cols", "scalar")
 
 
+UB, L1, L0A, L0B, L0C = "ub", "l1", "l0a", "l0b", "l0c"
+
+PIPES_OF: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"cube": ("S", "MTE2", "MTE1", "M", "FIX", "MTE3"), "vector": ("S", "MTE2", "V", "MTE3")}
+)
+"""The pipes that each core has (docs/machine.md 1)."""
+
+STORE_PIPE: Mapping[str, str] = MappingProxyType({"cube": "FIX", "vector": "MTE3"})
+"""The pipe that leaves the core: L0C through FIX, UB through MTE3 (docs/machine.md 3.1)."""
+
+# What an operand can be: a tile, a scalar, a number known when the text is written, a view of a
+# tensor, one element of it, a FIFO, the name of a dtype or of a pipe.
+TILE, SCALAR, NUMBER, VIEW, ELEMENT, QUEUE, DTYPE, PIPE = (
+    "a tile",
+    "a scalar",
+    "a number",
+    "a view of a tensor",
+    "an element of a tensor",
+    "a FIFO",
+    "a dtype",
+    "a pipe",
+)
+
+FORMS = TRACED, PERSISTENT, ASSIGNED, SCHEDULED = "traced", "persistent", "assigned", "scheduled"
+"""The forms of a program, in the order of the passes: values of one work item; of all work items of
+a block; the same on cores and pipes; slots of buffers instead of values.  Users write the first
+and the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One place of a row.
+
+    ``kinds``: what may stand there.  ``memory``: by core, where its slot may be.  ``turned``: the
+    forms in which it may be ``x.T``.  ``whole``: of the scalars, integers only.  ``start``: the
+    form from which on it may stand there, ``needed``: must stand there.
+    """
+
+    kinds: tuple[str, ...]
+    memory: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    turned: tuple[str, ...] = ()
+    whole: bool = False
+    start: str = TRACED
+    needed: bool = True
+
+
+def tile(
+    cube: tuple[str, ...] = (),
+    vector: tuple[str, ...] = (),
+    turned: tuple[str, ...] = (),
+    start: str = TRACED,
+    needed: bool = True,
+) -> Operand:
+    """A tile in one of these memories of the core that the row is on."""
+    memory = {core: spaces for core, spaces in (("cube", cube), ("vector", vector)) if spaces}
+    return Operand((TILE,), MappingProxyType(memory), turned, start=start, needed=needed)
+
+
+UB_TILE = tile(vector=(UB,))
+LANDED = tile(cube=(L1,), vector=(UB,))
+"""What MTE2 fills."""
+LEAVING = tile(cube=(L0C,), vector=(UB,))
+"""What ``STORE_PIPE`` takes."""
+COUNT = Operand((SCALAR,), whole=True)
+
+On = Mapping[str, tuple[str, ...]]
+_VECTOR: On = MappingProxyType({"vector": ("V",)})
+_BOTH: On = MappingProxyType({"cube": ("MTE2",), "vector": ("MTE2",)})
+_OUT: On = MappingProxyType({core: (pipe,) for core, pipe in STORE_PIPE.items()})
+_SCALAR: On = MappingProxyType({"cube": ("S",), "vector": ("S",)})
+
+ANY = ("f32", "f16", "bf16", "i32")
+FLOATS = ("f32", "f16")
+VECTOR = (*FLOATS, "i32")
+"""Element types the vector unit computes with (docs/machine.md 12)."""
+CUBE = (*FLOATS, "bf16")
+"""Element types the matmul unit multiplies; it adds in f32."""
+
+
 @dataclass(frozen=True, slots=True)
 class Op:
     """One row of the table.
 
     ``kind``: scalar (S), move (between memories), cube (matmul), unary / binary / reduce (vector
     arithmetic), fill (vector, needs no tile), sync (orders pipes).
-    ``signature``: the operands as the text has them.  ``pipes``: where it may run.
+    ``out``, ``args``: what it gives (None: nothing) and takes.  ``on``: by core, where it may run.
+    ``dtypes``: of its tiles.  ``start``: the first form of a program that has it.
     ``instruction``: the tile-library call by operand form (docs/machine.md 12).
     ``scratch``: the last operand is a scratch tile that the op overwrites.
     """
 
     name: str
     kind: str
-    signature: str
-    pipes: tuple[str, ...]
+    out: Operand | None
+    args: tuple[Operand, ...]
+    on: On
     rule: Rule | None = None
     instruction: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    dtypes: tuple[str, ...] = ANY
+    start: str = TRACED
     scratch: bool = False
     meaning: str = ""
 
+    @property
+    def pipes(self) -> tuple[str, ...]:
+        """Every pipe that it may run on."""
+        return tuple(dict.fromkeys(pipe for pipes in self.on.values() for pipe in pipes))
 
-def _binary(name: str, symbol: str, rule: Rule) -> Op:
+
+def _instr(**forms: str) -> Mapping[str, str]:
+    return MappingProxyType(forms)
+
+
+def _move(
+    name: str, out: Operand | None, arg: Operand, on: On, call: str, start: str, meaning: str
+) -> Op:
+    return Op(name, "move", out, (arg,), on, None, _instr(tile=call), start=start, meaning=meaning)
+
+
+def _binary(name: str, symbol: str, rule: Rule, dtypes: tuple[str, ...] = VECTOR) -> Op:
     call = {
         "tile": f"T{symbol}",
         "rows": f"TROWEXPAND{symbol}",
         "cols": f"TCOLEXPAND{symbol}",
         "scalar": f"T{symbol}S",
     }
-    return Op(name, "binary", "x, y", ("V",), rule, MappingProxyType(call), False, f"x {name} y")
+    args = (UB_TILE, Operand((TILE, SCALAR), UB_TILE.memory))
+    forms = MappingProxyType(call)
+    return Op(name, "binary", UB_TILE, args, _VECTOR, rule, forms, dtypes, meaning=f"x {name} y")
 
 
-def _unary(name: str, call: str, rule: Rule) -> Op:
-    forms = MappingProxyType({"tile": call})
-    return Op(name, "unary", "x", ("V",), rule, forms, False, f"{name}(x), element by element")
+def _unary(name: str, call: str, rule: Rule, dtypes: tuple[str, ...] = FLOATS) -> Op:
+    forms, meaning = _instr(tile=call), f"{name}(x), element by element"
+    return Op(name, "unary", UB_TILE, (UB_TILE,), _VECTOR, rule, forms, dtypes, meaning=meaning)
 
 
 def _reduce(name: str, call: str, rule: Rule) -> Op:
-    forms = MappingProxyType({"tile": call})
-    meaning = f"{name[4:]} of every row, a [rows, 1] column"
-    return Op(name, "reduce", "x, scratch", ("V",), rule, forms, True, meaning)
+    args = (UB_TILE, tile(vector=(UB,), start=SCHEDULED))
+    forms, meaning = _instr(tile=call), f"{name[4:]} of every row, a [rows, 1] column"
+    return Op(
+        name, "reduce", UB_TILE, args, _VECTOR, rule, forms, VECTOR, scratch=True, meaning=meaning
+    )
+
+
+def _vector(
+    name: str,
+    kind: str,
+    args: tuple[Operand, ...],
+    rule: Rule | None,
+    call: str,
+    dtypes: tuple[str, ...],
+    meaning: str,
+) -> Op:
+    return Op(name, kind, UB_TILE, args, _VECTOR, rule, _instr(tile=call), dtypes, meaning=meaning)
+
+
+def _order(name: str, args: tuple[Operand, ...], on: On, meaning: str) -> Op:
+    return Op(name, "sync", None, args, on, start=ASSIGNED, meaning=meaning)
 
 
 def _where(xp: Any, x: Any, count: Any, other: Any) -> Any:
@@ -71,47 +191,45 @@ def _pad(xp: Any, x: Any, rows: Any, cols: Any) -> Any:
     return xp.where(inside, x, xp.zeros((), x.dtype))
 
 
-def _instr(**forms: str) -> Mapping[str, str]:
-    return MappingProxyType(forms)
-
+_BARRIERS = MappingProxyType({c: (*pipes[1:], "ALL") for c, pipes in PIPES_OF.items()})
 
 _ROWS = (
     # scalars
-    Op("read", "scalar", "tensor[i, ...]", ("S",), meaning="one integer from GM"),
-    Op("let", "scalar", "expr", ("S",), meaning="names a scalar expression"),
+    Op("read", "scalar", Operand((SCALAR,)), (Operand((ELEMENT,)),), _SCALAR, meaning="one integer from GM"),
+    Op("let", "scalar", Operand((SCALAR,)), (Operand((SCALAR,)),), _SCALAR, meaning="names a scalar expression"),
     # data movement
-    Op("load", "move", "view", ("MTE2",), None, _instr(tile="TLOAD"), meaning="GM to L1 or UB"),
-    Op("store", "move", "x", ("MTE3", "FIX"), None, _instr(tile="TSTORE"), meaning="UB or L0C to GM"),
-    Op("move", "move", "x", ("MTE1",), None, _instr(tile="TMOV"), meaning="L1 to L0A or L0B"),
-    Op("push", "move", "x", ("MTE3", "FIX"), None, _instr(tile="TPUSH"), meaning="UB or L0C to a FIFO slot, then record it"),
-    Op("push_data", "move", "x", ("MTE3", "FIX"), None, _instr(tile="TPUSH"), meaning="push that a later record makes visible"),
-    Op("record", "move", "fifo", ("MTE3", "FIX"), meaning="tells the other core that a pushed slot is full"),
-    Op("pop", "move", "fifo", ("MTE2",), None, _instr(tile="TPOP"), meaning="FIFO slot to L1 or UB, then free it"),
+    _move("load", LANDED, Operand((VIEW,)), _BOTH, "TLOAD", TRACED, "GM to L1 or UB"),
+    _move("store", Operand((VIEW,)), LEAVING, _OUT, "TSTORE", TRACED, "UB or L0C to GM"),
+    Op("move", "move", tile(cube=(L0A, L0B)), (tile(cube=(L1,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _instr(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
+    _move("push", Operand((QUEUE,)), LEAVING, _OUT, "TPUSH", ASSIGNED, "UB or L0C to a FIFO slot, then record it"),
+    _move("push_data", Operand((QUEUE,)), LEAVING, _OUT, "TPUSH", ASSIGNED, "push that a later record makes visible"),
+    Op("record", "move", None, (Operand((QUEUE,)),), _OUT, start=ASSIGNED, meaning="tells the other core that a pushed slot is full"),
+    _move("pop", LANDED, Operand((QUEUE,)), _BOTH, "TPOP", ASSIGNED, "FIFO slot to L1 or UB, then free it"),
     # cube
-    Op("matmul", "cube", "a, b[, acc]", ("M",), None, _instr(tile="TMATMUL", acc="TMATMUL_ACC"), meaning="acc + a @ b in f32"),
+    Op("matmul", "cube", tile(cube=(L0C,)), (tile(cube=(L0A,)), tile(cube=(L0B,), turned=(TRACED, PERSISTENT)), tile(cube=(L0C,), needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _instr(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, added to acc if there is one and its test is not 0"),
     # vector
     _binary("add", "ADD", lambda xp, x, y: x + y),
     _binary("sub", "SUB", lambda xp, x, y: x - y),
     _binary("mul", "MUL", lambda xp, x, y: x * y),
-    _binary("div", "DIV", lambda xp, x, y: x / y),
+    _binary("div", "DIV", lambda xp, x, y: x / y, FLOATS),
     _binary("maximum", "MAX", lambda xp, x, y: xp.maximum(x, y)),
     _binary("minimum", "MIN", lambda xp, x, y: xp.minimum(x, y)),
     _unary("exp", "TEXP", lambda xp, x: xp.exp(x)),
     _unary("log", "TLOG", lambda xp, x: xp.log(x)),
     _unary("sqrt", "TSQRT", lambda xp, x: xp.sqrt(x)),
     _unary("reciprocal", "TRECIP", lambda xp, x: 1 / x),
-    _unary("copy", "TMOV", lambda xp, x: x),
+    _unary("copy", "TMOV", lambda xp, x: x, ANY),
     _reduce("row_max", "TROWMAX", lambda xp, x: xp.max(x, axis=1, keepdims=True)),
     _reduce("row_min", "TROWMIN", lambda xp, x: xp.min(x, axis=1, keepdims=True)),
     _reduce("row_sum", "TROWSUM", lambda xp, x: xp.sum(x, axis=1, keepdims=True)),
-    Op("astype", "unary", "x, dtype", ("V",), None, _instr(tile="TCVT"), meaning="converts, to the nearest, ties to even"),
-    Op("full", "fill", "value", ("V",), None, _instr(tile="TEXPANDS"), meaning="every element is value"),
-    Op("where", "unary", "x, count, other", ("V",), _where, _instr(tile="TFILLPAD_INPLACE"), meaning="x in the first count columns, other behind"),
-    Op("pad", "unary", "x, rows, cols", ("V",), _pad, _instr(tile="TFILLPAD_INPLACE"), meaning="x in the first rows and cols, zero outside"),
+    _vector("astype", "unary", (UB_TILE, Operand((DTYPE,))), None, "TCVT", ANY, "converts, to the nearest, ties to even"),
+    _vector("full", "fill", (Operand((SCALAR,)),), None, "TEXPANDS", ANY, "every element is value"),
+    _vector("where", "unary", (UB_TILE, COUNT, Operand((NUMBER,))), _where, "TFILLPAD_INPLACE", VECTOR, "x in the first count columns, other behind"),
+    _vector("pad", "unary", (UB_TILE, COUNT, COUNT), _pad, "TFILLPAD_INPLACE", ANY, "x in the first rows and cols, zero outside"),
     # order
-    Op("sync", "sync", "", ("S", "MTE1", "MTE2", "MTE3", "M", "V", "FIX"), meaning="nothing but its wait and set columns"),
-    Op("barrier", "sync", "", ("MTE1", "MTE2", "MTE3", "M", "V", "FIX", "ALL"), meaning="later work of the pipe waits for all earlier work of it"),
-    Op("drain", "sync", "pipe", ("S",), meaning="the scalar unit waits until the pipe has finished all earlier work"),
+    _order("sync", (), PIPES_OF, "nothing but its wait and set columns"),
+    _order("barrier", (), _BARRIERS, "later work of the pipe waits for all earlier work of it"),
+    _order("drain", (Operand((PIPE,)),), _SCALAR, "the scalar unit waits until the pipe has finished all earlier work"),
 )  # fmt: skip
 
 OPS: Mapping[str, Op] = MappingProxyType({op.name: op for op in _ROWS})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pto.errors import ParseError
 from pto.ir import (
+    BUILTINS,
     CORES,
     PIPES,
     Bin,
@@ -37,7 +39,17 @@ from pto.ir import (
     View,
     Word,
 )
-from pto.lexer import COLUMNS, FUNCTIONS, HEADER, MIRRORED, PRECEDENCE, WORDS, Line, logical_lines
+from pto.legality import depth_of
+from pto.lexer import (
+    COLUMNS,
+    FUNCTIONS,
+    HEADER,
+    MIRRORED,
+    PRECEDENCE,
+    WORDS,
+    Line,
+    logical_lines,
+)
 from pto.types import DTYPE_BYTES, LAYOUTS, SPACES, TileType
 
 
@@ -54,8 +66,15 @@ def _defined_tiles(tokens: Sequence[str]) -> Iterator[str]:
             yield tokens[k + 1]
 
 
+STEP = 2
+"""Columns by which a block is indented."""
+
+
 class Parser:
-    """Recursive descent over logical lines; ``tiles`` holds every name that means a tile."""
+    """Recursive descent over logical lines; ``tiles`` holds every name that means a tile.
+
+    ``nesting`` and ``inside``: how deep the loops and branches, the parentheses are that it is in.
+    """
 
     def __init__(self, source: str, file: str) -> None:
         self.lines = logical_lines(source, file)
@@ -63,8 +82,9 @@ class Parser:
         self.at = 0
         self.params: dict[str, Param] = {}
         self.fifos: dict[str, Fifo] = {}
-        self.events: set[str] = set()
-        self.buffers: set[str] = set()
+        self.statics: set[str] = set()
+        self.names: set[str] = set()
+        self.nesting = self.inside = 0
         self.tiles = {name for line in self.lines for name in _defined_tiles(line.tokens)}
 
     @property
@@ -81,60 +101,78 @@ class Parser:
     def expression(self, x: Line, level: int = 1) -> Expr:
         if level == 4:
             return self.atom(x)
-        left = self.expression(x, level + 1)
+        left, length = self.expression(x, level + 1), 0
         while PRECEDENCE.get(MIRRORED.get(x.peek, x.peek)) == level:
-            op = x.next()
+            op, length = x.next(), x.limited(length + 1, "depth")
             right = self.expression(x, level + 1)
             left = Bin(MIRRORED[op], right, left) if op in MIRRORED else Bin(op, left, right)
+        if length:
+            x.limited(depth_of(left), "depth")
         return left
+
+    @contextmanager
+    def deeper(self, x: Line) -> Iterator[None]:
+        """Inside of one more pair of parentheses; Python's own stack has an end."""
+        self.inside = x.limited(self.inside + 1, "depth")
+        yield
+        self.inside -= 1
 
     def atom(self, x: Line) -> Expr:
         token = x.next()
         if token == "-":
-            inner = self.atom(x)
-            if not isinstance(inner, Const):
+            if not (x.peek[:1].isdigit() or x.peek == "inf"):
+                self.atom(x)
                 raise x.fail("a minus sign stands before a number only", "write 0 - x")
-            return Const(-inner.value)
+            return Const(-self.literal(x, x.next(), -1))
         if token == "(":
-            inner = self.expression(x)
+            with self.deeper(x):
+                inner = self.expression(x)
             x.expect(")")
             return inner
         if token in FUNCTIONS:
             x.expect("(")
-            a = self.expression(x)
-            x.expect(",")
-            b = self.expression(x)
+            with self.deeper(x):
+                a = self.expression(x)
+                x.expect(",")
+                b = self.expression(x)
             x.expect(")")
             return Bin(token, a, b)
-        if token == "inf":
-            return Const(math.inf)
-        if token.isdigit():
-            return Const(int(token))
-        if token[0].isdigit():
-            return Const(float(token))
+        if token[0].isdigit() or token == "inf":
+            return Const(self.literal(x, token))
+        if token in BUILTINS:
+            return Var(token)
         if not (token[0].isalpha() or token[0] == "_"):
             raise x.fail(f"expected a value, found '{token}'")
-        return Var(token)
+        x.at -= 1
+        return Var(x.name("value"))
+
+    def literal(self, x: Line, token: str, sign: int = 1) -> int | float:
+        """A number without its sign."""
+        if token.isdigit():
+            return sign * x.limited(sign * x.digits(token), "number")
+        if token != "inf" and math.isinf(float(token)):
+            raise x.fail(f"{token} is larger than any number", "write inf")
+        return float(token)
 
     # operands
 
     def tile_type(self, x: Line) -> TileType:
         dtype = x.word(tuple(DTYPE_BYTES), "dtype")
         x.expect("[")
-        rows = x.integer()
+        rows = x.integer("size")
         x.expect(",")
-        cols = x.integer()
+        cols = x.integer("size")
         x.expect("]")
         return TileType(dtype, rows, cols)
 
     def ref(self, x: Line) -> Ref:
-        name = x.next()
-        transposed = name.endswith(".T")
-        name = name.removesuffix(".T")
+        if x.peek.endswith(".T"):
+            return Ref(x.next().removesuffix(".T"), None, True)
+        name = x.name("tile")
         index = self.bracket(x)
-        if x.peek == "." and x.tokens[x.at + 1 : x.at + 2] == ["T"]:
-            x.at += 2
-            transposed = True
+        transposed = index is not None and x.accept(".")
+        if transposed:
+            x.expect("T")
         return Ref(name, index, transposed)
 
     def bracket(self, x: Line) -> Expr | None:
@@ -152,7 +190,7 @@ class Parser:
         start = self.expression(x, 2)
         if not x.accept(":+"):
             return start
-        size = x.integer()
+        size = x.integer("size")
         valid = self.expression(x, 2) if x.accept("<") else None
         return Span(start, size, valid)
 
@@ -197,16 +235,19 @@ class Parser:
         elif name in self.tiles and x.tokens[x.at + 1 : x.at + 2] != [":"]:
             out = self.ref(x)
         else:
-            x.next()
+            name = x.name("result")
             out = Define(name, self.tile_type(x)) if x.accept(":") else Scalar(name)
         x.expect("=")
         return out
 
     def flag_list(self, x: Line) -> tuple[Flag, ...]:
-        found = []
+        found = [self.flag(x)]
         while x.peek and x.peek != "|":
-            found.append(Flag(x.next(), self.bracket(x)))
+            found.append(self.flag(x))
         return tuple(found)
+
+    def flag(self, x: Line) -> Flag:
+        return Flag(x.name("event", dotted=True), self.bracket(x))
 
     # tree
 
@@ -214,14 +255,15 @@ class Parser:
         core, shift, pipe = "", 0, ""
         if x.peek in CORES:
             core = x.next()
-            sign = -1 if x.accept("-") else 1
-            x.accept("+")
-            shift = sign * x.integer()
+            if x.accept("+") and x.peek == "-":
+                raise x.fail("a shift has one sign")
+            shift = x.integer("shift")
             pipe = x.word((*PIPES, "ALL"), "pipe")
         out = self.output(x)
+        if x.peek in HEADER:
+            x.at += 1
+            raise x.fail(f"'{x.tokens[x.at - 1]}' does not belong among the rows")
         op = x.name("op")
-        if op in HEADER:
-            raise x.fail(f"'{op}' does not belong among the rows")
         args: list[Operand] = []
         while x.peek and x.peek != "|":
             if args:
@@ -240,10 +282,10 @@ class Parser:
 
     def loop(self, x: Line) -> Loop:
         x.expect("for")
-        index = x.next()
-        total = x.next() if x.accept(",") else ""
+        index = x.name("loop index")
+        total = x.name("counter") if x.accept(",") else ""
         x.expect("in")
-        if x.integer() != 0:
+        if x.next("0") != "0":
             raise x.fail("a loop starts at 0", "shift the index inside the body")
         x.expect("..")
         trips = self.expression(x)
@@ -253,13 +295,11 @@ class Parser:
         self.at += 1
         carry: list[Carry] = []
         result: tuple[Ref, ...] = ()
-        while (
-            self.at < len(self.lines) and self.line.indent > x.indent and self.line.peek == "carry"
-        ):
+        while self.follows("carry", x.indent + STEP):
             carry.append(self.carry(self.line))
             self.at += 1
-        body = self.block(x.indent)
-        if self.at < len(self.lines) and self.line.indent > x.indent and self.line.peek == "yield":
+        body = self.block(x)
+        if self.follows("yield", x.indent + STEP):
             y = self.line
             y.next()
             refs = [self.ref(y)]
@@ -276,12 +316,12 @@ class Parser:
 
     def carry(self, x: Line) -> Carry:
         x.expect("carry")
-        name = x.next()
+        name = x.name("carry")
         x.expect(":")
         kind = self.tile_type(x)
         init = self.ref(x) if x.accept("from") else None
         x.expect("last")
-        last = x.next()
+        last = x.name("last value")
         x.end()
         return Carry(name, kind, init, last)
 
@@ -291,20 +331,29 @@ class Parser:
         x.expect(":")
         x.end()
         self.at += 1
-        then = self.block(x.indent)
+        then = self.block(x)
         orelse: Block = ()
-        if self.at < len(self.lines) and self.line.indent == x.indent and self.line.peek == "else":
-            self.line.next()
-            self.line.expect(":")
+        if self.follows("else", x.indent):
+            other = self.line
+            other.next()
+            other.expect(":")
+            other.end()
             self.at += 1
-            orelse = self.block(x.indent)
+            orelse = self.block(other)
         return Branch(test, then, orelse, Loc(x.file, x.number))
 
-    def block(self, parent_indent: int) -> Block:
-        """Nodes indented deeper than ``parent_indent``, all by the same amount."""
+    def follows(self, word: str, indent: int) -> bool:
+        """Whether the next line starts with ``word``, as far inside."""
+        if self.at >= len(self.lines) or self.line.peek != word:
+            return False
+        return self.line.indent == indent
+
+    def block(self, head: Line | None) -> Block:
+        """The nodes below ``head`` (None: of the kernel), of which there is at least one."""
         nodes: list[Node] = []
-        indent = self.line.indent if self.at < len(self.lines) else 0
-        while self.at < len(self.lines) and self.line.indent > parent_indent:
+        indent = 0 if head is None else head.indent + STEP
+        self.nesting = (head or self.lines[0]).limited(self.nesting + 1, "nesting")
+        while self.at < len(self.lines) and self.line.indent > indent - STEP:
             x = self.line
             if x.indent != indent:
                 raise x.fail(f"indented by {x.indent}, expected {indent}")
@@ -317,14 +366,21 @@ class Parser:
             else:
                 nodes.append(self.row(x))
                 self.at += 1
+        if not nodes:
+            what = f"'{head.tokens[0]}'" if head is not None else "the kernel"
+            raise (head or self.lines[-1]).fail(f"{what} has no rows")
+        self.nesting -= 1
         return tuple(nodes)
 
     # header
 
     def static(self, x: Line) -> tuple[str, int | float | str]:
-        name = x.next()
+        name = x.name("static parameter", free=True)
+        if name in self.statics:
+            raise x.fail(f"'{name}' is declared twice")
+        self.statics.add(name)
         x.expect("=")
-        if x.peek.lstrip("-")[:1].isalpha() and x.peek != "inf":
+        if x.peek[:1].isalpha() and x.peek != "inf":
             return name, x.next()
         value = self.expression(x)
         if not isinstance(value, Const):
@@ -332,10 +388,11 @@ class Parser:
         return name, value.value
 
     def declared(self, x: Line, what: str) -> str:
-        """A new name of a parameter, a buffer or a FIFO."""
-        name = x.name(what)
-        if name in self.params or name in self.fifos or name in self.buffers:
+        """A new name of a parameter, a buffer, a FIFO or an event."""
+        name = x.name(what, dotted=what == "event")
+        if name in self.names:
             raise x.fail(f"'{name}' is declared twice")
+        self.names.add(name)
         return name
 
     def param(self, x: Line) -> Param:
@@ -344,98 +401,107 @@ class Parser:
         dtype = x.word(tuple(DTYPE_BYTES), "dtype")
         shape: list[int | str] | None = None
         if x.accept("["):
-            shape = []
-            while not x.accept("]"):
-                if shape:
-                    x.expect(",")
-                token = x.next()
-                shape.append(int(token) if token.isdigit() else token)
+            shape = [self.dimension(x)]
+            while x.accept(","):
+                shape.append(self.dimension(x))
+            x.expect("]")
         if (shape is None) != (direction == "scalar"):
             raise x.fail("a tensor has a shape, a scalar has none")
-        self.params[name] = Param(name, direction, dtype, None if shape is None else tuple(shape))
+        sizes = None if shape is None else tuple(shape)
+        self.params[name] = Param(name, direction, dtype, sizes, Loc(x.file, x.number))
         return self.params[name]
+
+    def dimension(self, x: Line) -> int | str:
+        """One size of a tensor: a number, or a name for what each call tells."""
+        digit = x.peek[:1].isdigit() or x.peek == "-"
+        return x.integer("extent") if digit else x.name("dimension")
 
     def buffer(self, x: Line) -> Buffer:
         core = x.word(CORES, "core")
         space = x.word(SPACES, "space")
         name = self.declared(x, "buffer")
         x.expect("[")
-        depth = x.integer()
+        depth = x.integer("slots")
         x.expect("]")
         kind = self.tile_type(x)
         layout = x.word(LAYOUTS, "layout")
         x.expect("at")
-        at = x.integer()
+        at = x.integer("address")
         x.expect("by")
+        stride = x.integer("address")
         self.tiles.add(name)
-        self.buffers.add(name)
-        return Buffer(core, space, name, depth, kind, layout, at, x.integer())
+        place = Loc(x.file, x.number)
+        return Buffer(core, space, name, depth, kind, layout, at, stride, place)
 
     def fifo(self, x: Line) -> Fifo:
         name = self.declared(x, "FIFO")
         direction = x.word(("c2v", "v2c"), "direction")
         x.expect("[")
-        depth = x.integer()
+        depth = x.integer("slots")
         x.expect("]")
         kind = self.tile_type(x)
         x.expect("flag")
-        flag = x.integer()
+        flag = x.integer("flag")
         credit = not x.accept("no")
         if not credit:
             x.expect("credit")
-        self.fifos[name] = Fifo(name, direction, depth, kind, flag, credit)
+        place = Loc(x.file, x.number)
+        self.fifos[name] = Fifo(name, direction, depth, kind, flag, credit, place)
         return self.fifos[name]
 
     def event(self, x: Line) -> Event:
         core = x.word(CORES, "core")
-        name = x.next()
-        if name in self.events or name in self.buffers or name in self.fifos:
-            raise x.fail(f"'{name}' is declared twice")
-        self.events.add(name)
+        name = self.declared(x, "event")
         src = x.word(PIPES, "pipe")
         x.expect("->")
         dst = x.word(PIPES, "pipe")
         x.expect("id")
-        ids = [x.integer()]
+        ids = [x.integer("id")]
         while x.peek:
-            ids.append(x.integer())
-        return Event(core, name, src, dst, tuple(ids))
+            ids.append(x.integer("id"))
+        return Event(core, name, src, dst, tuple(ids), Loc(x.file, x.number))
+
+    def grid(self, x: Line) -> tuple[Expr, ...]:
+        axes = [self.expression(x)]
+        while x.accept(","):
+            axes.append(self.expression(x))
+        return tuple(axes)
+
+    def note(self, x: Line) -> str:
+        x.at = len(x.tokens)
+        return x.text[5:]
 
     def kernel(self) -> Kernel:
         x = self.line
         x.expect("kernel")
-        name = x.next()
-        target = x.next() if x.accept("on") else ""
+        name = x.name("kernel", free=True)
+        target = x.name("target", free=True) if x.accept("on") else ""
         x.end()
         self.at += 1
-        found: dict[str, list[Any]] = {
-            k: [] for k in ("static", "param", "buffer", "fifo", "event", "note", "grid")
-        }
-        while self.at < len(self.lines):
-            x = self.line
-            kind = x.text.split(" ", 1)[0]
-            if kind not in found:
-                break
-            if kind == "note":
-                found["note"].append(x.text[5:])
-            elif kind == "grid":
-                x.next()
-                found["grid"].append(self.expression(x))
-                while x.accept(","):
-                    found["grid"].append(self.expression(x))
-                x.end()
-            else:
-                x.next()
-                found[kind].append(getattr(self, kind)(x))
-                x.end()
-            self.at += 1
-        body = self.block(-1)
+        found: dict[str, list[Any]] = {kind: [] for kind in HEADER}
+        for kinds in (("static", "param"), ("grid",), ("buffer", "fifo", "event", "note")):
+            while self.at < len(self.lines):
+                line = self.line
+                kind = line.text.split(" ", 1)[0]
+                if kind not in kinds:
+                    break
+                if line.indent:
+                    raise line.fail(f"indented by {line.indent}, expected 0")
+                line.at += kind != "note"
+                found[kind].append(getattr(self, kind)(line))
+                line.end()
+                self.at += 1
+                if kind == "grid":
+                    break
+            if kinds == ("grid",) and not found["grid"]:
+                raise self.line.fail("expected the grid", "grid N, behind the parameters", True)
+        body = self.block(None)
         if self.at < len(self.lines):
             raise self.line.fail(f"'{self.line.peek}' does not belong here")
         return Kernel(
             name,
             tuple(found["param"]),
-            tuple(found["grid"]),
+            found["grid"][0],
             body,
             tuple(found["static"]),
             target,
@@ -443,6 +509,7 @@ class Parser:
             tuple(found["fifo"]),
             tuple(found["event"]),
             tuple(found["note"]),
+            Loc(x.file, x.number),
         )
 
 

@@ -26,7 +26,8 @@ from lowering.simulate import Setup, simulate
 from lowering.unroll import compositions, issued
 from pto.ir import Kernel, Loop, Row
 from pto.kernels import SHIPPED
-from pto.legality import LegalityError, verify_scheduled
+from pto.legality import LegalityError, verify
+from pto.ops import SCHEDULED
 from pto.text import parse, print_kernel
 
 HEAD = """kernel flat on a2a3
@@ -146,7 +147,7 @@ def test_what_is_no_flat_loop_is_told(item: str, message: str) -> None:
     found = check(flat(item))
     assert message in found.violations[0].text
     with pytest.raises(LegalityError, match=message):
-        verify_scheduled(flat(item))
+        verify(flat(item), SCHEDULED)
 
 
 # ------------------------------------------------------------------------------ the scheduler

@@ -48,7 +48,8 @@ from lowering.hazards.state import Need, State, decide, known_count
 from lowering.target import A2A3, Target
 from pto.errors import PtoError
 from pto.ir import Const, Expr, Kernel, Loop, names_in
-from pto.legality import verify_scheduled
+from pto.legality import verify
+from pto.ops import SCHEDULED
 from pto.text import expr
 
 MOST = 12
@@ -145,7 +146,7 @@ def _compiled(
     code = Code(kernel, target, assume, blind)
     if not code.faults:
         try:
-            verify_scheduled(kernel)
+            verify(kernel, SCHEDULED)
         except PtoError as illegal:
             where = f" (at {illegal.loc})" if illegal.loc else ""
             code.faults.append(Fault("illegal", f"{illegal.message}{where}"))

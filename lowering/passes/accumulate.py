@@ -22,6 +22,7 @@ from pto.ir import (
     Var,
     all_rows,
 )
+from pto.legality import straight
 
 
 def accumulate(kernel: Kernel) -> Kernel:
@@ -41,13 +42,13 @@ def accumulate(kernel: Kernel) -> Kernel:
 
     def visit(block: Block, known: Known) -> Block:
         out: list[Node] = []
-        for node in block:
+        for node in straight(block):
             if isinstance(node, Loop):
                 node = replace(node, body=visit(node.body, inside(node, known)))
                 for k in range(len(node.carry) if surely_runs(node, known) else 0):
                     node = _accumulating(node, k, uses, zeros)
                 out.append(node)
-            elif isinstance(node, Row):
+            else:
                 known = noted(node, known)
                 out.extend(_split_accumulator(node, taken, uses))
         return tuple(out)
@@ -96,7 +97,7 @@ def _without_unused_fills(kernel: Kernel) -> Kernel:
     def keep(block: Block) -> Block:
         return tuple(
             replace(n, body=keep(n.body)) if isinstance(n, Loop) else n
-            for n in block
+            for n in straight(block)
             if not (
                 isinstance(n, Row)
                 and n.op == "full"

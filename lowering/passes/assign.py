@@ -38,8 +38,8 @@ from pto.ir import (
     binary,
     names_in,
 )
-from pto.legality import STORE_PIPE
-from pto.ops import OPS
+from pto.legality import straight
+from pto.ops import OPS, STORE_PIPE
 from pto.types import DTYPE_BYTES, TileType
 
 
@@ -73,7 +73,7 @@ class _Assigner:
     # what is needed where
 
     def _survey(self, block: Block) -> None:
-        for node in block:
+        for node in straight(block):
             if isinstance(node, Loop):
                 for c in node.carry:
                     for name in (c.name, c.last):
@@ -85,7 +85,7 @@ class _Assigner:
                 for c, r in zip(node.carry, node.result, strict=True):
                     if c.init:
                         self._need(r.name, "ub", id(node.body))
-            elif isinstance(node, Row):
+            else:
                 self._survey_row(node, id(block))
 
     def _survey_row(self, row: Row, block: int) -> None:
@@ -128,10 +128,10 @@ class _Assigner:
 
     def block(self, block: Block) -> Block:
         outer, self.out = self.out, []
-        for node in block:
+        for node in straight(block):
             if isinstance(node, Loop):
                 self.loop(node, block)
-            elif isinstance(node, Row):
+            else:
                 self.row(node, block)
         done, self.out = tuple(self.out), outer
         return done
@@ -430,19 +430,19 @@ def spread_scalars(block: Block) -> Block:
 
 def _spread(block: Block, wanted: dict[str, set[str]]) -> Block:
     out: list[Node] = []
-    for node in reversed(block):
+    for node in reversed(tuple(straight(block))):
         if isinstance(node, Loop):
             cores = [c for c in CORES if any(r.core == c for r in all_rows(node.body))]
             out.append(replace(node, body=_spread(node.body, wanted)))
             for core in cores:
                 wanted[core].update(names_in(node.trips))
-        elif isinstance(node, Row) and not node.core:
+        elif not node.core:
             assert isinstance(node.out, Scalar)
             for core in reversed(CORES):
                 if node.out.name in wanted[core]:
                     out.append(replace(node, core=core))
                     wanted[core].update(scalars_of(node))
-        elif isinstance(node, Row):
+        else:
             out.append(node)
             wanted[node.core].update(scalars_of(node))
     return tuple(reversed(out))
@@ -450,7 +450,7 @@ def _spread(block: Block, wanted: dict[str, set[str]]) -> Block:
 
 def made_in(block: Block) -> Iterable[str]:
     """Tiles that rows and loops of ``block`` itself give a value to."""
-    for node in block:
+    for node in straight(block):
         if isinstance(node, Row) and isinstance(node.out, Define):
             yield node.out.name
         elif isinstance(node, Loop):

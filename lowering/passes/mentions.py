@@ -25,6 +25,7 @@ from pto.ir import (
     View,
     names_in,
 )
+from pto.legality import straight
 
 
 def names_taken(kernel: Kernel) -> set[str]:
@@ -55,7 +56,7 @@ def fresh(hint: str, taken: set[str]) -> str:
 
 def _blocks(block: Block) -> Iterator[Block]:
     yield block
-    for node in block:
+    for node in straight(block):
         if isinstance(node, Loop):
             yield from _blocks(node.body)
 
@@ -106,10 +107,10 @@ def count_uses(block: Block) -> dict[str, int]:
 
 
 def tile_uses(block: Block) -> Iterator[str]:
-    for node in block:
+    for node in straight(block):
         if isinstance(node, Loop):
             yield from (c.init.name for c in node.carry if c.init)
             yield from tile_uses(node.body)
             yield from (r.name for r in node.result)
-        elif isinstance(node, Row):
+        else:
             yield from (a.name for a in node.args if isinstance(a, Ref))

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from lowering.passes.mentions import fresh, names_taken, rewrite_exprs
 from pto.ir import Bin, Block, Const, Expr, Kernel, Loop, Node, Row, Scalar, Var, binary, substitute
+from pto.legality import straight
 
 
 def persist(kernel: Kernel) -> Kernel:
@@ -44,7 +45,7 @@ def persist(kernel: Kernel) -> Kernel:
 
 def _named_trips(block: Block, values: dict[str, Expr], taken: set[str]) -> Block:
     out: list[Node] = []
-    for node in block:
+    for node in straight(block):
         if isinstance(node, Loop):
             trips = substitute(node.trips, values)
             if isinstance(trips, Bin):
@@ -52,7 +53,7 @@ def _named_trips(block: Block, values: dict[str, Expr], taken: set[str]) -> Bloc
                 out.append(Row("let", Scalar(name), (trips,), loc=node.loc))
                 trips = Var(name)
             out.append(replace(node, trips=trips, body=_named_trips(node.body, values, taken)))
-        elif isinstance(node, Row):
+        else:
             row = rewrite_exprs(node, lambda e: substitute(e, values))
             if (
                 row.op == "let"

@@ -37,6 +37,7 @@ from pto.ir import (
     all_rows,
     binary,
 )
+from pto.legality import straight
 from pto.ops import OPS
 from pto.types import TileType
 
@@ -94,7 +95,7 @@ def walk(
     block: Block, path: tuple[Loop, ...], tick: int = 0
 ) -> Iterator[tuple[int, tuple[Loop, ...], Node]]:
     """(tick, loops around, node) in the order written; a loop has the tick of its head."""
-    for node in block:
+    for node in straight(block):
         tick += 1
         yield tick, path, node
         if isinstance(node, Loop):
@@ -518,12 +519,12 @@ class _Placer:
 
     def _rewrite(self, block: Block, path: tuple[Loop, ...]) -> Block:
         out: list[Node] = []
-        for node in block:
+        for node in straight(block):
             if isinstance(node, Loop):
                 body = self._rewrite(node.body, (*path, node))
                 total = self.totals.get(id(node), "")
                 out.append(replace(node, body=body, total=total, carry=(), result=()))
-            elif isinstance(node, Row):
+            else:
                 out.append(self._row(node))
         return tuple(out)
 

@@ -35,6 +35,7 @@ from pto.ir import (
     all_rows,
     substitute,
 )
+from pto.legality import straight
 from pto.ops import OPS
 
 
@@ -58,10 +59,10 @@ def skew(kernel: Kernel, options: Pipelining) -> Kernel:
     def visit(block: Block, inside: bool) -> Block:
         out: list[Node] = []
         run: list[Row] = []
-        for node in block:
+        for node in straight(block):
             if isinstance(node, Row):
                 run.append(node)
-            elif isinstance(node, Loop):
+            else:
                 if inside and not any(isinstance(n, Loop) for n in node.body):
                     body = skewed(node, options, taken, needed)
                 else:

@@ -38,8 +38,8 @@ from pto.ir import (
     evaluate,
     map_rows,
 )
-from pto.legality import STORE_PIPE
-from pto.ops import OPS
+from pto.legality import straight
+from pto.ops import OPS, STORE_PIPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,12 +354,12 @@ def barrier(edits: Edits, access: Access, core: str) -> None:
 def applied(block: Block, edits: Edits, path: Path) -> Block:
     """The tree with all edits made; neighbouring ``sync`` rows of one pipe become one."""
     out: list[Node] = []
-    for k, node in enumerate(block):
+    for k, node in enumerate(straight(block)):
         here = (*path, k)
         out.extend(merged(edits.before.get(here, [])))
         if isinstance(node, Loop):
             out.append(replace(node, body=applied(node.body, edits, here)))
-        elif isinstance(node, Row):
+        else:
             waits, sets = tuple(edits.waits.get(here, ())), tuple(edits.sets.get(here, ()))
             out.append(replace(node, wait=waits, set=sets))
         out.extend(merged(edits.behind.get(here, [])))
@@ -446,11 +446,11 @@ def _slots(
 
 def _with_barriers(block: Block, marked: set[Path], path: Path) -> Block:
     out: list[Node] = []
-    for k, node in enumerate(block):
+    for k, node in enumerate(straight(block)):
         if isinstance(node, Loop):
             out.append(replace(node, body=_with_barriers(node.body, marked, (*path, k))))
             continue
-        if isinstance(node, Row) and (*path, k) in marked:
+        if (*path, k) in marked:
             out.append(Row("barrier", None, (), node.core, node.pipe, node.shift, loc=node.loc))
         out.append(node)
     return tuple(out)
