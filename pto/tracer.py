@@ -21,15 +21,6 @@ GRAMMAR_WORDS = frozenset(
 )
 """Words of the text form; no parameter and no value has one of them as its name."""
 
-CPP_WORDS = frozenset(
-    """alignas asm auto bool break case catch char class const constexpr continue default delete do
-    double enum explicit export extern false float friend goto half inline int long mutable
-    namespace new noexcept nullptr operator private protected public register return short signed
-    sizeof struct switch template this throw true try typedef typename union unsigned using virtual
-    void volatile while""".split()
-)
-"""A variable so called gets a number behind its name, which keeps the emitted source readable."""
-
 
 class Scope:
     """Rows of one block: the kernel body, or a loop body with its index and trip count."""
@@ -58,7 +49,7 @@ class Trace:
 
     def __init__(self, taken: Sequence[str], grid: Sequence[ir.Expr]) -> None:
         self.scope = self.root = Scope(self, None)
-        self.taken = set(taken) | GRAMMAR_WORDS | CPP_WORDS | {f"pid{k}" for k in range(len(grid))}
+        self.taken = set(taken) | GRAMMAR_WORDS | {f"pid{k}" for k in range(len(grid))}
         self.grid = tuple(grid)
         self.lets: dict[str, ir.Expr] = {}
         self.reads: dict[str, ir.View] = {}

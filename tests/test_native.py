@@ -501,7 +501,7 @@ def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     build.compiler.cache_clear()
     assert str(caught.value) == (
         "executor native needs a C++20 compiler; CXX=no-such-compiler cannot be used\n"
-        "  help: install g++ 11 or clang++ 16, or set CXX"
+        "  help: install g++ 11 or clang++ 14, or set CXX"
     )
 
 

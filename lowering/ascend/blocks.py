@@ -10,6 +10,7 @@ equal shift; a scalar that outlives its block lives in a small ring indexed by t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -21,7 +22,6 @@ from lowering.ascend.text import (
     braced,
     condition,
     event_id,
-    identifier,
     indented,
     modulo,
     scalar,
@@ -41,6 +41,7 @@ from pto.ir import (
     Var,
     View,
     all_rows,
+    map_rows,
     names_in,
 )
 from pto.ops import OPS
@@ -121,7 +122,7 @@ def declared_here(
             if name not in held:
                 floating = scalar_is_float(e.node, ctx, scope)
                 bound = scalar_least(e.node, scope)
-                scope[name] = Place(identifier(name), floating, True, bound)
+                scope[name] = Place(ctx.scalar(name), floating, True, bound)
     return scope
 
 
@@ -144,7 +145,7 @@ def row_lines(row: Row, ctx: Context, env: Env) -> list[str]:
 def flag_line(call: str, flag: Flag, ctx: Context, env: Env) -> str:
     """``set_flag`` or ``wait_flag`` with the event's pipes, its id and, behind, its name."""
     event = ctx.kernel.event(flag.name)
-    number = event_id(event, flag.index, env, ctx.constants)
+    number = event_id(event, flag.index, env, ctx)
     text = f"{call}(PIPE_{event.src}, PIPE_{event.dst}, {number});"
     if not number.startswith("EVENT_ID"):
         return text
@@ -167,18 +168,20 @@ def loop_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
     trips = trip_count(loop.trips, env)
     lines: list[str] = []
     if not isinstance(loop.trips, Const | Var):
-        trips = ctx.names.fresh(f"{identifier(loop.index)}_count")
+        trips = ctx.names.fresh(f"{loop.index}_count")
         lines.append(f"const int64_t {trips} = {trip_count(loop.trips, env)};")
-    index = identifier(loop.index)
+    index = ctx.scalar(loop.index)
     scope = {**env, loop.index: Place(index, least=0)}
     base = ""
     if loop.total and loop.total in names_used(loop.body, ctx.core):
-        base = ctx.names.fresh(f"{identifier(loop.total)}_base")
-        ctx.counters.append(f"int64_t {base} = 0;  // finished iterations of the loop over {index}")
-        scope[loop.total] = Place(identifier(loop.total), least=0)
+        base = ctx.names.fresh(f"{loop.total}_base")
+        ctx.counters.append(
+            f"int64_t {base} = 0;  // finished iterations of the loop over {loop.index}"
+        )
+        scope[loop.total] = Place(ctx.scalar(loop.total), least=0)
     lowest, highest = min(e.shift for e in entries), max(e.shift for e in entries)
     if lowest == highest:
-        count = [total_line(loop, base)] if base else []
+        count = [total_line(loop, base, ctx)] if base else []
         body = [*count, *block_lines(entries, ctx, scope)]
         lines += braced(f"for (int64_t {index} = 0; {index} < {trips}; ++{index})", body)
     else:
@@ -189,8 +192,8 @@ def loop_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
     return lines
 
 
-def total_line(loop: Loop, base: str) -> str:
-    return f"const int64_t {identifier(loop.total)} = {base} + {identifier(loop.index)};"
+def total_line(loop: Loop, base: str, ctx: Context) -> str:
+    return f"const int64_t {ctx.scalar(loop.total)} = {base} + {ctx.scalar(loop.index)};"
 
 
 def pipelined(
@@ -207,8 +210,8 @@ def pipelined(
     for shift, run in runs:
         inner = block_lines(run, ctx, scope, held)
         if base and loop.total in entry_names(run, ctx.core):
-            inner.insert(0, total_line(loop, base))
-        test = guard(identifier(loop.index), step, highest - shift, span, trips)
+            inner.insert(0, total_line(loop, base, ctx))
+        test = guard(ctx.scalar(loop.index), step, highest - shift, span, trips)
         body += braced(f"if ({test})", inner)
     return [*rings, *braced(f"for (int64_t {step} = 0; {step} < {trips} + {span}; ++{step})", body)]
 
@@ -238,15 +241,47 @@ def scalar_rings(
         depth = max(shifts) - min(shifts) + 1
         first = next(r for r in rows if r.out == Scalar(name))
         floating = scalar_is_float(first, ctx, {**env, **places})
-        kind, text = "float" if floating else "int64_t", identifier(name)
+        kind, text = "float" if floating else "int64_t", ctx.scalar(name)
         lines.append(f"{kind} {text}[{depth}];" if depth > 1 else f"{kind} {text} = 0;")
-        inside = {**env, loop.index: Place(identifier(loop.index), least=0)}
+        inside = {**env, loop.index: Place(ctx.scalar(loop.index), least=0)}
         place = f"{text}[{modulo(Var(loop.index), depth, inside)}]" if depth > 1 else text
         places[name] = Place(place, floating, least=scalar_least(first, {**env, **places}))
     return lines, places
 
 
 # -------------------------------------------------------------------------------- name use
+
+
+def live(block: Block, core: str) -> Block:
+    """before --> after: scalars that nothing on ``core`` reads disappear; their flags stay.
+
+    What is used in one loop and computed in another scope is not for this function: a scope asks
+    ``needed``.
+    """
+    while True:
+        used = frozenset(names_used(block, core))
+
+        def without(row: Row, used: frozenset[str] = used) -> Row | tuple[Row, ...]:
+            if row.core != core or not isinstance(row.out, Scalar) or row.out.name in used:
+                return row
+            flagged = row.wait or row.set
+            return replace(row, op="sync", out=None, args=()) if flagged else ()
+
+        kept = map_rows(block, without)
+        if kept == block:
+            return block
+        block = kept
+
+
+def needed(scalars: list[Row], names: Iterable[str]) -> list[Row]:
+    """The rows among ``scalars`` that ``names`` depend on; the others only for their flags."""
+    wanted, kept = set(names), list[Row]()
+    for row in reversed(scalars):
+        assert isinstance(row.out, Scalar), row
+        if row.out.name in wanted or row.wait or row.set:
+            wanted |= set(row_names(row))
+            kept.append(row)
+    return kept[::-1]
 
 
 def entry_names(run: list[Entry], core: str) -> frozenset[str]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from lowering.ascend.blocks import Entry, block_lines, entries_of, entry_names, row_lines
+from lowering.ascend.blocks import Entry, block_lines, entries_of, entry_names, needed, row_lines
 from lowering.ascend.rows import scalar_is_float, scalar_least
 from lowering.ascend.text import (
     Context,
@@ -22,7 +22,6 @@ from lowering.ascend.text import (
     Place,
     at_least,
     braced,
-    identifier,
     indented,
     trip_count,
 )
@@ -56,11 +55,9 @@ class _Nest:
     @property
     def trips(self) -> str:
         """The scalar that holds the trip count of the inner loop."""
-        return (
-            self.inner.trips.name
-            if isinstance(self.inner.trips, Var)
-            else f"{self.inner.index}_count"
-        )
+        if isinstance(self.inner.trips, Var):
+            return self.inner.trips.name
+        return f"{self.inner.index} count"  # a name that no program can have
 
 
 def flat_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
@@ -74,11 +71,11 @@ def flat_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
     parts += [(BEHIND, e) for e in entries_of(loop.body[loop.inner + 1 :], ctx.core)]
     lines, count = [], trip_count(loop.trips, env)
     if not isinstance(loop.trips, Const | Var):
-        count = ctx.names.fresh(f"{identifier(loop.index)}_count")
+        count = ctx.names.fresh(f"{loop.index}_count")
         lines.append(f"const int64_t {count} = {trip_count(loop.trips, env)};")
     nest = _Nest(loop, inner, ctx, env, scalars, parts, count)
-    named = identifier(inner.total) if nest.has_inner and inner.total else ""
-    nest.position = named or ctx.names.fresh("u")
+    named = nest.has_inner and inner.total
+    nest.position = ctx.scalar(inner.total) if named else ctx.names.fresh("u")
     if not nest.has_inner and len({e.shift for _, e in parts}) == 1:
         return [*lines, *_plain(nest)]
     before = _empty_items(nest)
@@ -87,11 +84,11 @@ def flat_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
 
 def _inside(nest: _Nest) -> dict[str, Place]:
     """The scalars of an item where its rows stand in a block of their own."""
-    w = Place(identifier(nest.loop.index), least=0)
+    w = Place(nest.ctx.scalar(nest.loop.index), least=0)
     return {
         **nest.env,
         nest.loop.index: w,
-        nest.loop.total: Place(identifier(nest.loop.total), least=0),
+        nest.loop.total: Place(nest.ctx.scalar(nest.loop.total), least=0),
     }
 
 
@@ -101,7 +98,7 @@ def _rows(nest: _Nest) -> list[Entry]:
 
 def _plain(nest: _Nest) -> list[str]:
     """A core without rows in the inner loop and with one stage: one item after the other."""
-    w = identifier(nest.loop.index)
+    w = nest.ctx.scalar(nest.loop.index)
     scope = {**nest.env, nest.loop.index: Place(w, least=0), nest.loop.total: Place(w, least=0)}
     body = block_lines([*map(Entry, nest.scalars), *_rows(nest)], nest.ctx, scope)
     return braced(f"for (int64_t {w} = 0; {w} < {nest.count}; ++{w})", body)
@@ -113,26 +110,26 @@ def _empty_items(nest: _Nest) -> list[str]:
     for row in nest.scalars:
         assert isinstance(row.out, Scalar)
         floating, bound = scalar_is_float(row, nest.ctx, scope), scalar_least(row, scope)
-        scope[row.out.name] = Place(identifier(row.out.name), floating, True, bound)
+        scope[row.out.name] = Place(nest.ctx.scalar(row.out.name), floating, True, bound)
     if not nest.has_inner or (at_least(nest.inner.trips, scope) or 0) > 0:
         return []
-    w, v, u = (identifier(n) for n in (nest.loop.index, nest.loop.total, nest.inner.total))
+    w, v, u = (nest.ctx.scalar(n) for n in (nest.loop.index, nest.loop.total, nest.inner.total))
     ctx, outside = nest.ctx, [e for part, e in nest.parts if part != INSIDE]
+    counts = nest.loop.total in entry_names(_rows(nest), ctx.core)
     outside.sort(key=lambda e: -e.shift)
-    head = [line for row in nest.scalars for line in row_lines(row, ctx, scope)]
+    wanted = [*entry_names(outside, ctx.core), *names_in(nest.inner.trips)]
+    head = [line for row in needed(nest.scalars, wanted) for line in row_lines(row, ctx, scope)]
     scope[nest.inner.total] = Place(u, least=0)
     rows = [line for e in outside for line in block_lines([e], ctx, scope)]
     if nest.inner.total and nest.inner.total in entry_names(outside, ctx.core):
         rows.insert(0, f"const int64_t {u} = 0;")
     body = [
         *head,
-        *braced(
-            f"if ({trip_count(nest.inner.trips, scope)} <= 0)", [*rows, *([f"++{v};"] if v else [])]
-        ),
+        *braced(f"if ({trip_count(nest.inner.trips, scope)} <= 0)", [*rows, *[f"++{v};"] * counts]),
     ]
     return [
         f"// First the items without an iteration over {nest.inner.index}, each by itself.",
-        *([f"int64_t {v} = 0;  // items so far"] if v else []),
+        *[f"int64_t {v} = 0;  // items so far"] * counts,
         *braced(f"for (int64_t {w} = 0; {w} < {nest.count}; ++{w})", body),
     ]
 
@@ -144,7 +141,8 @@ def _steps(nest: _Nest, some_before: bool) -> list[str]:
     highest = max(s for s, _ in runs)
     span = highest - min(s for s, _ in runs)
     kind, ring, ahead, at, step, found = map(
-        ctx.names.fresh, ("Position", "positions", "next", "at", "t", f"{nest.position}_count")
+        ctx.names.fresh,
+        ("Position", "positions", "next", "at", "t", f"{nest.inner.total or 'u'}_count"),
     )
     _choose_fields(nest, runs)
     depth = span + 1
@@ -170,7 +168,7 @@ def _steps(nest: _Nest, some_before: bool) -> list[str]:
         body += braced(head, inner)
     first = f"// Iteration {nest.inner.index} of item {nest.loop.index}: what the stages need of a position."
     members = _members(nest)
-    total = identifier(nest.loop.total)
+    total = ctx.scalar(nest.loop.total)
     shifted = some_before and nest.loop.total in nest.fields
     return [
         first,
@@ -207,7 +205,7 @@ def _choose_fields(nest: _Nest, runs: list[tuple[int, list[Entry]]]) -> None:
     more than one stage uses."""
     ctx, scope = nest.ctx, _inside(nest)
     for name in (nest.inner.index, nest.inner.total):
-        scope[name] = Place(identifier(name), least=0)
+        scope[name] = Place(ctx.scalar(name), least=0)
     used = [entry_names(run, ctx.core) for _, run in runs]
     wanted = set().union(*used) | {n for row in nest.scalars for n in _mentioned(row)}
     nest.fields[nest.loop.index] = False
@@ -221,7 +219,7 @@ def _choose_fields(nest: _Nest, runs: list[tuple[int, list[Entry]]]) -> None:
     for row in rows:
         assert isinstance(row.out, Scalar)
         name, floating = row.out.name, scalar_is_float(row, ctx, scope)
-        scope[name] = Place(identifier(name), floating)
+        scope[name] = Place(ctx.scalar(name), floating)
         if row in nest.scalars or sum(name in names for names in used) > 1:
             nest.fields[name] = floating
 
@@ -237,12 +235,12 @@ def _scope(nest: _Nest, struct: str) -> dict[str, Place]:
     scope = dict(nest.env)
     counters = {nest.loop.index: 0, nest.loop.total: 0, nest.inner.index: 0}
     for name, floating in nest.fields.items():
-        text = f"{struct}.{identifier(name)}"
+        text = f"{struct}.{nest.ctx.scalar(name)}"
         scope[name] = Place(text, floating, least=counters.get(name))
     for row in nest.scalars:
         assert isinstance(row.out, Scalar)
         scope[row.out.name] = replace(scope[row.out.name], least=scalar_least(row, scope))
-    scope[nest.inner.total] = Place(identifier(nest.inner.total), least=0)
+    scope[nest.inner.total] = Place(nest.ctx.scalar(nest.inner.total), least=0)
     return scope
 
 
@@ -250,7 +248,7 @@ def _members(nest: _Nest) -> dict[str, tuple[str, str]]:
     """The members of ``Position``: type and first value, with which the first position is found."""
     start = {nest.loop.index: "-1", nest.loop.total: "-1"}
     return {
-        identifier(n): ("float" if floating else "int64_t", start.get(n, "0"))
+        nest.ctx.scalar(n): ("float" if floating else "int64_t", start.get(n, "0"))
         for n, floating in nest.fields.items()
     }
 

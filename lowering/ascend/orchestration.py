@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
-from lowering.ascend.text import braced, identifier, indented
+from lowering.ascend.names import Names
+from lowering.ascend.text import braced, comment, indented
 from lowering.target import Target
 from pto.errors import CapacityError
-from pto.ir import Kernel, Param, all_rows
+from pto.ir import Fifo, Kernel, Param, all_rows
 
 DATA_TYPE: Mapping[str, str] = MappingProxyType(
     {"f32": "FLOAT32", "f16": "FLOAT16", "bf16": "BFLOAT16", "i32": "INT32"}
@@ -108,6 +109,27 @@ def manifest(kernel: Kernel, target: Target) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
+ACCEPTS = """
+// Whether a tensor is what the kernel takes: of this type and these sizes, its elements side by side.
+static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_list<int64_t> sizes,
+                    const char *what)
+{
+    bool good = tensor.dtype == dtype && tensor.ndims == sizes.size();
+    int64_t step = 1;
+    for (size_t k = sizes.size(); good && k-- > 0;) {
+        const int64_t size = sizes.begin()[k];
+        good = tensor.shapes[k] == size && (size == 1 || tensor.strides[k] == step);
+        step *= size;
+    }
+    if (!good) {
+        rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "not a contiguous tensor %s", what);
+    }
+    return good;
+}
+"""
+"""What the launch demands of each tensor; anything else the kernel would misread."""
+
+
 def orchestration_source(kernel: Kernel, target: Target) -> str:
     """The whole of ``NAME_orchestration.cpp``."""
     cube, vector = cores_of(kernel)
@@ -116,14 +138,18 @@ def orchestration_source(kernel: Kernel, target: Target) -> str:
     ids += [f"constexpr int32_t VECTOR_KERNEL = {VECTOR_ID};  // built with -D__DAV_VEC__"] * vector
     visible = '__attribute__((visibility("default")))'
     lines = [
-        f"// Submits {kernel.name}, emitted by Tilewright from {kernel.name}.ptoir; do not edit.",
+        comment(
+            f"Submits {kernel.name}, emitted by Tilewright from {kernel.name}.ptoir; do not edit."
+        ),
         "#include <stdint.h>",
+        "",
+        "#include <initializer_list>",
         "",
         '#include "pto_orchestration_api.h"',
         "",
         *ids,
         f"constexpr uint32_t BLOCK_NUM = {target.block_num};",
-        "",
+        *ACCEPTS.split("\n"),
         'extern "C" {',
         "",
         f"{visible} PTO2OrchestrationConfig",
@@ -145,45 +171,70 @@ def orchestration_source(kernel: Kernel, target: Target) -> str:
 
 
 def entry_body(kernel: Kernel, target: Target) -> list[str]:
-    """Host tensors and their dimensions, the rings, the argument list, the submission."""
+    """Host tensors and their dimensions, what is demanded of them, the rings, the submission."""
+    names = Names()
     lines = [
-        f"const ChipTensor &{identifier(p.name)} = orch_args.tensor({k}).ref();"
+        f"const ChipTensor &{names.of('tensor', p.name)} = orch_args.tensor({k}).ref();"
         for k, p in enumerate(tensors_of(kernel))
     ]
-    lines += [f"const int64_t {identifier(d)} = {dim_source(kernel, d)};" for d in kernel.dims]
+    lines += [
+        f"const int64_t {names.of('scalar', d)} = {dim_source(kernel, d, names)};"
+        for d in kernel.dims
+    ]
+    lines += demands(kernel, names)
     if kernel.fifos:
         lines += ["", "// One ring of FIFO slots per hardware block."]
     for f in kernel.fifos:
-        shape = f"BLOCK_NUM, {f.depth}, {f.type.rows}, {f.type.cols}"
-        name, dtype = identifier(f.name), f"DataType::{DATA_TYPE[f.type.dtype]}"
-        lines.append(f"const uint32_t {name}_shape[4] = {{{shape}}};")
-        lines.append(f"TensorCreateInfo {name}_ring({name}_shape, 4, {dtype});")
-    lines += ["", *braced("PTO2_SCOPE()", submission(kernel, target))]
-    return lines
+        sizes = f"BLOCK_NUM, {f.depth}, {f.type.rows}, {f.type.cols}"
+        shape, dtype = names.fresh(f"{f.name}_shape"), f"DataType::{DATA_TYPE[f.type.dtype]}"
+        lines.append(f"const uint32_t {shape}[4] = {{{sizes}}};")
+        lines.append(f"TensorCreateInfo {ring(f, names)}({shape}, 4, {dtype});")
+    lines += ["", *braced("PTO2_SCOPE()", submission(kernel, target, names))]
+    return names.spelled(lines)
 
 
-def dim_source(kernel: Kernel, dim: str) -> str:
+def ring(fifo: Fifo, names: Names) -> str:
+    """The workspace of a FIFO."""
+    return names.of("ring", fifo.name, f"{fifo.name}_ring")
+
+
+def demands(kernel: Kernel, names: Names) -> list[str]:
+    """The launch ends where a tensor is another than the kernel was made for."""
+    lines: list[str] = []
+    for p in tensors_of(kernel):
+        shape = p.shape or ()
+        sizes = ", ".join(names.of("scalar", d) if isinstance(d, str) else str(d) for d in shape)
+        given = f"{names.of('tensor', p.name)}, DataType::{DATA_TYPE[p.dtype]}, {{{sizes}}},"
+        lines += [f"    !accepts({given}", f'             "{shown(p)}") ||']
+    if not lines:
+        return []
+    lines[0], lines[-1] = f"if ({lines[0].strip()}", lines[-1].removesuffix(" ||") + ") {"
+    return ["", *lines, "    return;", "}"]
+
+
+def shown(p: Param) -> str:
+    """A tensor as the program declares it."""
+    return f"{p.name}: {p.dtype}[{', '.join(map(str, p.shape or ()))}]"
+
+
+def dim_source(kernel: Kernel, dim: str, names: Names) -> str:
     """The host tensor and axis that a symbolic dimension is read from: the first that has it."""
     for p in tensors_of(kernel):
         if dim in (p.shape or ()):
-            return f"{identifier(p.name)}.shapes[{(p.shape or ()).index(dim)}]"
+            return f"{names.of('tensor', p.name)}.shapes[{(p.shape or ()).index(dim)}]"
     raise AssertionError(dim)
 
 
-def submission(kernel: Kernel, target: Target) -> list[str]:
+def submission(kernel: Kernel, target: Target, names: Names) -> list[str]:
     """The argument list in the kernel's order, and the task: mixed, both vector cores, or cube."""
     cube, vector = cores_of(kernel)
     lines = ["CoreTaskArgs task_args;"]
-    host = 0
-    for a in arguments(kernel, target):
-        name = identifier(a.name)
-        if a.kind != "scalar":
-            lines.append(f"task_args.{ADD[a.direction]}({name});")
-        elif a.name in kernel.dims:
-            lines.append(f"task_args.add_scalar({name});")
-        else:
-            lines.append(f"task_args.add_scalar(orch_args.scalar({host}));  // {a.name}")
-            host += 1
+    for p in tensors_of(kernel):
+        lines.append(f"task_args.{ADD[p.direction]}({names.of('tensor', p.name)});")
+    lines += [f"task_args.{ADD['out']}({ring(f, names)});" for f in kernel.fifos]
+    for k, p in enumerate(scalars_of(kernel)):
+        lines.append(f"task_args.add_scalar(orch_args.scalar({k}));  // {p.name}")
+    lines += [f"task_args.add_scalar({names.of('scalar', d)});" for d in kernel.dims]
     lines += ["task_args.launch_spec.set_block_num(BLOCK_NUM);", "", "MixedKernels task;"]
     lines += ["task.aic_kernel_id = CUBE_KERNEL;"] * cube
     lines += [f"task.aiv{lane}_kernel_id = VECTOR_KERNEL;" for lane in range(target.lanes)] * vector

@@ -20,9 +20,7 @@ from lowering.ascend.text import (
     Place,
     at_least,
     braced,
-    camel,
     condition,
-    identifier,
     indented,
     is_float,
     literal,
@@ -49,6 +47,7 @@ from pto.ir import (
     binary,
 )
 from pto.ops import OPS, form_of
+from pto.text import expr
 
 Emitter = Callable[[Row, Context, Env], list[str]]
 ONE, ZERO = Const(1), Const(0)
@@ -125,7 +124,7 @@ def region(view: View, tile: tuple[int, int], ctx: Context, env: Env) -> Region:
         kept = [*kept, whole][:2]
     if tuple(span.size for span, _ in kept) != tile:
         raise ShapeError(f"a view of {view.tensor} does not fit a tile of {tile[0]} x {tile[1]}")
-    base = env[view.tensor].text
+    base = ctx.names.of("tensor", view.tensor)
     first = base if offset == ZERO else f"{base} + {scalar(offset, env, 2)}"
     return Region(first, kept[0][0], kept[1][0], kept[0][1], kept[1][1])
 
@@ -155,7 +154,7 @@ def global_tensor(
         shape, counts = shape[::-1], counts[::-1]
     steps = [] if isinstance(step, Const) else [scalar(step, env)]
     sizes = [f"{{{', '.join(counts)}}}"] if counts or steps else []
-    name = ctx.names.fresh(f"{identifier(wish)}_gm")
+    name = ctx.names.fresh(f"{wish}_gm")
     kind = "GmColumns" if layout == "DN" else "GmRows"
     declared = f"{kind}<{', '.join([CPP_TYPE[dtype], *shape, static(step)])}> {name}"
     given = [r.first, *sizes, *(f"{{{s}}}" for s in steps)]
@@ -177,7 +176,7 @@ def part_of(
     ctx: Context, buffer: Buffer, slot: str, valid: tuple[str, str], pad: str = ""
 ) -> tuple[list[str], str]:
     """(declarations, name) of a tile on the bytes of ``slot`` with a valid size of its own."""
-    name = ctx.names.fresh(f"{identifier(buffer.name)}_part")
+    name = ctx.names.fresh(f"{buffer.name}_part")
     types = tuple(v if v.isdigit() else "DYNAMIC" for v in valid)
     order = (1, 0) if (buffer.space, buffer.layout) == ("l1", "zn") else (0, 1)
     counts = ", ".join(valid[k] for k in order if types[k] == "DYNAMIC")
@@ -204,7 +203,7 @@ def moved_parts(ctx: Context, env: Env, ref: Ref, view: View) -> tuple[Buffer, s
     far = isinstance(r.row_stride, Const) and r.row_stride.value > MAX_ROW_STRIDE_ELEMS
     if buffer.space == "l1" and r.rows.size > 1 and far:
         raise ShapeError(
-            f"rows of a view of {view.tensor} are {scalar(r.row_stride, env)} elements apart, "
+            f"rows of a view of {view.tensor} are {expr(r.row_stride)} elements apart, "
             f"a load into L1 takes up to {MAX_ROW_STRIDE_ELEMS}"
         )
     return buffer, slot, r
@@ -213,7 +212,7 @@ def moved_parts(ctx: Context, env: Env, ref: Ref, view: View) -> tuple[Buffer, s
 def transfer(ctx: Context, env: Env, ref: Ref, view: View, call: str) -> list[str]:
     """A load (``call`` = TLOAD) or store (TSTORE), whole or partial."""
     buffer, slot, r = moved_parts(ctx, env, ref, view)
-    name, dtype = identifier(buffer.name), ctx.kernel.param(view.tensor).dtype
+    name, dtype = buffer.name, ctx.kernel.param(view.tensor).dtype
     row_count, rows, less_r, some_r = clipped(ctx, env, f"{name}_rows", r.rows)
     col_count, cols, less_c, some_c = clipped(ctx, env, f"{name}_cols", r.cols)
     layout = "DN" if (buffer.space, buffer.layout) == ("l1", "zn") else "ND"
@@ -253,7 +252,7 @@ def move(row: Row, ctx: Context, env: Env) -> list[str]:
     wanted = "zn" if source.transposed else "nz"
     if stored.layout == wanted:
         return [f"TMOV({out}, {slot});"]
-    name = ctx.names.fresh(f"{identifier(source.name)}_t")
+    name = ctx.names.fresh(f"{source.name}_t")
     alias = f"{tile_text(replace(stored, layout=wanted))} {name};"
     return [alias, f"TRESHAPE({name}, {slot});", f"TMOV({out}, {name});"]
 
@@ -268,13 +267,13 @@ def queue_name(row: Row) -> str:
 def push(row: Row, ctx: Context, env: Env) -> list[str]:
     fifo, ref = queue_name(row), arg_ref(row)
     tile = tile_text(ctx.kernel.buffer(ref.name))
-    call = f"TPUSH<{camel(fifo)}Pipe, {tile}, {SPLIT}>"
-    return [f"{call}({identifier(fifo)}, {ctx.slot(ref, env)});"]
+    call = f"TPUSH<{ctx.pipe_type(fifo)}, {tile}, {SPLIT}>"
+    return [f"{call}({ctx.names.of('fifo', fifo)}, {ctx.slot(ref, env)});"]
 
 
 def push_data(row: Row, ctx: Context, env: Env) -> list[str]:
     """A push that stays silent; the switch goes back, so that a plain push may follow."""
-    fifo = identifier(queue_name(row))
+    fifo = ctx.names.of("fifo", queue_name(row))
     return [
         f"{fifo}.prod.setRecordStatus(false);",
         *push(row, ctx, env),
@@ -287,7 +286,7 @@ def record(row: Row, ctx: Context, env: Env) -> list[str]:
     fifo = queue_name(row)
     pushes = (r for r in all_rows(ctx.kernel.body) if r.op == "push_data" and r.out == Queue(fifo))
     tile = tile_text(ctx.kernel.buffer(arg_ref(next(pushes)).name))
-    return [f"signal<{tile}>({identifier(fifo)}, 0);"]
+    return [f"signal<{tile}>({ctx.names.of('fifo', fifo)}, 0);"]
 
 
 def pop(row: Row, ctx: Context, env: Env) -> list[str]:
@@ -296,8 +295,8 @@ def pop(row: Row, ctx: Context, env: Env) -> list[str]:
     The device's TPOP says so itself and its TFREE does nothing; the CPU simulator needs the call.
     """
     fifo, ref = queue_name(row), out_ref(row)
-    pipe, tile = f"{camel(fifo)}Pipe", tile_text(ctx.kernel.buffer(ref.name))
-    name = identifier(fifo)
+    pipe, tile = ctx.pipe_type(fifo), tile_text(ctx.kernel.buffer(ref.name))
+    name = ctx.names.of("fifo", fifo)
     return [
         f"TPOP<{pipe}, {tile}, {SPLIT}>({name}, {ctx.slot(ref, env)});",
         f"TFREE<{pipe}, {SPLIT}>({name});",
@@ -362,7 +361,7 @@ def reduction(row: Row, ctx: Context, env: Env) -> list[str]:
     stored = stored_shape(ctx.kernel.buffer(out_ref(row).name))[0]
     if stored == source.type.rows:
         return [f"{call}({out}, {x}, {scratch});"]
-    name = ctx.names.fresh(f"{identifier(source.name)}_rows")
+    name = ctx.names.fresh(f"{source.name}_rows")
     t = source.type
     shape = ", ".join(map(str, (stored, t.cols, t.rows, t.cols)))
     return [
@@ -404,7 +403,7 @@ def pad_value(value: Expr, dtype: str, env: Env) -> str:
         ScheduleError: when it is not known at compile time.
     """
     if not isinstance(value, Const):
-        raise ScheduleError(f"where fills with a constant, {scalar(value, env)} is none")
+        raise ScheduleError(f"where fills with a constant, {expr(value)} is none")
     named = PAD_VALUES.get(float(value.value))
     return f"PadValue::{named}" if named else f"PadValueCustom({literal(value, dtype, env)})"
 
@@ -435,7 +434,7 @@ def bounds(
     for count, size, wish in zip(counts, sizes, ("rows", "cols"), strict=True):
         text = scalar(count, env)
         if not isinstance(count, Const | Var):
-            name = ctx.names.fresh(f"{identifier(buffer.name)}_{wish}")
+            name = ctx.names.fresh(f"{buffer.name}_{wish}")
             lines.append(f"const int64_t {name} = {text};")
             text = name
         found.append(Bound(text, size))
@@ -460,7 +459,7 @@ def fill_outside(
         return lines
     rows, cols = (b.clipped if len(partial) > 1 else b.kept for b in both)
     source, inside = part_of(ctx, buffer, slot, (rows, cols))
-    whole = ctx.names.fresh(f"{identifier(buffer.name)}_whole")
+    whole = ctx.names.fresh(f"{buffer.name}_whole")
     padded = tile_text(buffer, pad=pad_value(value, buffer.type.dtype, env))
     fill = [*source, f"{padded} {whole};", f"TRESHAPE({whole}, {slot});"]
     return [
@@ -512,7 +511,7 @@ def read(row: Row, ctx: Context, env: Env) -> list[str]:
         assert not isinstance(item, Span), row
         offset = binary("+", offset, binary("*", item, step))
     place = target_place(row, env)
-    return define(place, f"{env[view.tensor].text}[{scalar(offset, env)}]")
+    return define(place, f"{ctx.names.of('tensor', view.tensor)}[{scalar(offset, env)}]")
 
 
 def scalar_is_float(row: Row, ctx: Context, env: Env) -> bool:

@@ -5,29 +5,32 @@ the scheduler or parsed from text.  Out: file name -> text.  Invariant: the C++ 
 each core in the order written, with the slots, addresses and event ids of the program; equal
 kernels give equal text.  Non-goals: checking the schedule (``lowering/hazards/``), improving it.
 
+What the rows do not need is not declared: which core needs what is read off the lines themselves.
+
 Rules of the library and of its runtime are docs/machine.md 12 to 15; the text suits the device and
-the library's CPU simulator alike.  ``ascend_text`` spells parts, ``ascend_rows`` ops, ``ascend_blocks`` loops.
+the library's CPU simulator alike.  ``text`` spells parts, ``rows`` ops, ``blocks`` loops, ``names`` names.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import groupby
+from types import MappingProxyType
 
-from lowering.ascend.blocks import block_lines, entries_of, names_used
+from lowering.ascend.blocks import block_lines, entries_of, live
 from lowering.ascend.flat import flat_lines
-from lowering.ascend.orchestration import arguments, manifest, orchestration_source
+from lowering.ascend.names import Names, code_of, mentioned, said
+from lowering.ascend.orchestration import arguments, manifest, orchestration_source, scalars_of
 from lowering.ascend.text import (
     CPP_TYPE,
     FLOATS,
     INDENT,
     TILES,
     Context,
-    Names,
     Place,
     camel,
-    identifier,
+    comment,
     indented,
     popped_buffer,
     tile_text,
@@ -36,15 +39,11 @@ from lowering.target import A2A3, Target
 from pto.errors import ScheduleError
 from pto.ir import (
     CORES,
-    Block,
-    Branch,
     Buffer,
     Fifo,
     Kernel,
-    Loop,
     Queue,
     Row,
-    Scalar,
     all_rows,
 )
 from pto.text import WIDTH, print_kernel
@@ -208,27 +207,29 @@ using namespace pto;
 def kernel_source(kernel: Kernel, target: Target) -> str:
     """The whole of ``NAME.cpp``."""
     cores = [core for core in CORES if any(r.core == core for r in all_rows(kernel.body))]
-    functions = {core: core_function(kernel, target, core) for core in cores}
-    pipes = [line for f in kernel.fifos for line in pipe_type(kernel, f)]
-    own = {core: tops_of(function) for core, function in functions.items()}
+    types = Names("type ")
+    entries = {core: types.of("function", core, f"{kernel.name}_{core}") for core in cores}
+    bodies = {core: core_function(kernel, target, core, types) for core in cores}
+    pipes = [line for f in kernel.fifos for line in pipe_type(kernel, f, types)]
+    own = {core: tops_of(body) for core, body in bodies.items()}
     shared = own["cube"] & own["vector"] if len(cores) > 1 else frozenset[str]()
-    head = [f"// {kernel.name}, emitted by Tilewright from {kernel.name}.ptoir; do not edit."]
-    head += [f"// {n}" for n in kernel.notes]
-    lines = [*head, *INCLUDES.split("\n"), *top_lines(shared)]
+    head = [f"{kernel.name}, emitted by Tilewright from {kernel.name}.ptoir; do not edit."]
+    lines = [*map(comment, [*head, *kernel.notes]), *INCLUDES.split("\n"), *top_lines(shared)]
     lines += [*pipes, ""] if pipes else []
-    for core, function in functions.items():
-        section = [*top_lines(own[core] - shared), *function]
+    for core, body in bodies.items():
+        head = [f"static __aicore__ void {entries[core]}(__gm__ int64_t *args)", "{"]
+        section = [*top_lines(own[core] - shared), *head, *indented(body), "}"]
         lines += [f"#ifdef {GUARDS[core]}", *section, f"#endif  // {GUARDS[core]}", ""]
     lines += ['extern "C" __aicore__ void kernel_entry(__gm__ int64_t *args)', "{"]
     lines += [f"{INDENT}(void)args;  // one of the cores has nothing to do"] * (len(cores) < 2)
     for core in cores:
-        lines += [f"#ifdef {GUARDS[core]}", f"{INDENT}{kernel.name}_{core}(args);", "#endif"]
-    return "\n".join(part for line in [*lines, "}"] for part in folded(line)) + "\n"
+        lines += [f"#ifdef {GUARDS[core]}", f"{INDENT}{entries[core]}(args);", "#endif"]
+    return "\n".join(part for line in types.spelled([*lines, "}"]) for part in folded(line)) + "\n"
 
 
 def tops_of(function: list[str]) -> frozenset[str]:
     """Which of ``FUNCTIONS`` the lines of a core need."""
-    words = frozenset(re.findall(r"\w+", "\n".join(function)))
+    words = said(function)
     return frozenset(name for name in FUNCTIONS if name in words)
 
 
@@ -249,7 +250,7 @@ def folded(line: str) -> list[str]:
     return [head + bracket, f"{margin}{INDENT}{rest}"]
 
 
-def pipe_type(kernel: Kernel, fifo: Fifo) -> list[str]:
+def pipe_type(kernel: Kernel, fifo: Fifo, types: Names) -> list[str]:
     """The FIFO's library type: first flag id, direction, slot bytes, slots, local slots."""
     if not fifo.credit:
         message = f"fifo {fifo.name}: the library's pipe waits for its free signals when it ends"
@@ -257,57 +258,33 @@ def pipe_type(kernel: Kernel, fifo: Fifo) -> list[str]:
     depth = popped_buffer(kernel, fifo.name).depth
     direction = f"Direction::DIR_{fifo.direction.upper()}"
     sizes = f"{fifo.slot_bytes}, {fifo.depth}, {depth}"
-    return [f"using {camel(fifo.name)}Pipe = TPipe<{fifo.flag}, {direction}, {sizes}>;"]
+    name = types.of("fifo", fifo.name, f"{camel(fifo.name)}Pipe")
+    return [f"using {name} = TPipe<{fifo.flag}, {direction}, {sizes}>;"]
 
 
-def core_function(kernel: Kernel, target: Target, core: str) -> list[str]:
-    """``NAME_cube`` or ``NAME_vector``: declarations in the order of first need, then the rows."""
-    names = Names(set(program_names(kernel)))
-    ctx = Context(kernel, target, core, names)
+def core_function(kernel: Kernel, target: Target, core: str, types: Names) -> list[str]:
+    """The body of ``NAME_cube`` or ``NAME_vector``: what its rows need, then the rows."""
+    mine = replace(kernel, body=live(kernel.body, core))
+    ctx = Context(mine, target, core, Names(f"{core} "), types)
     launch = {"block_idx": 0, "block_num": 1, "lane": 0}
-    env = {name: Place(identifier(name), least=bound) for name, bound in launch.items()}
-    for p in kernel.params:
-        env[p.name] = Place(identifier(p.name), p.shape is None and p.dtype in FLOATS)
-    env |= {d: Place(identifier(d), least=1) for d in kernel.dims}
+    env = {name: Place(name, least=bound) for name, bound in launch.items()}
+    for p in scalars_of(kernel):
+        env[p.name] = Place(ctx.scalar(p.name), p.dtype in FLOATS)
+    env |= {d: Place(ctx.scalar(d), least=1) for d in kernel.dims}
     body: list[str] = []
-    for flat, run in groupby(entries_of(kernel.body, core), key=lambda e: e.flat):
+    for flat, run in groupby(entries_of(mine.body, core), key=lambda e: e.flat):
         if flat is None:
             body += block_lines(list(run), ctx, env)
         else:
             body += flat_lines(flat, ctx, env)
-    tiles = tile_declarations(ctx)
-    used = frozenset(names_used(kernel.body, core))
-    used |= {str(d) for p in kernel.params if p.name in used for d in (p.shape or ())[1:]}
     pipes = pipe_objects(ctx)
-    scalars = launch_scalars(ctx, used, bool(pipes))
-    parts = [argument_declarations(ctx, used), scalars, pipes, tiles]
-    parts += [list(ctx.constants.values()), ctx.counters]
+    used = mentioned(map(code_of, body))
+    parts = [argument_declarations(ctx, used), launch_scalars(said([*pipes, *body]))]
+    parts += [pipes, tile_declarations(ctx, used), list(ctx.constants.values()), ctx.counters]
     lines: list[str] = []
     for part in parts:
         lines += [*part, ""] if part else []
-    head = f"static __aicore__ void {kernel.name}_{core}(__gm__ int64_t *args)"
-    return [head, "{", *indented([*lines, *body]), "}"]
-
-
-def program_names(kernel: Kernel) -> Iterator[str]:
-    """Every identifier that the program itself brings into a function."""
-    yield from (identifier(p.name) for p in kernel.params)
-    yield from (identifier(d) for d in kernel.dims)
-    yield from (identifier(b.name) for b in kernel.buffers)
-    yield from (identifier(f.name) for f in kernel.fifos)
-    yield from (identifier(r.out.name) for r in all_rows(kernel.body) if isinstance(r.out, Scalar))
-    yield from ("block_idx", "block_num", "lane")
-    yield from (n for n in index_names(kernel.body) if n)
-
-
-def index_names(block: Block) -> Iterator[str]:
-    for node in block:
-        if isinstance(node, Loop):
-            yield from (identifier(node.index), identifier(node.total))
-            yield from index_names(node.body)
-        elif isinstance(node, Branch):
-            yield from index_names(node.then)
-            yield from index_names(node.orelse)
+    return ctx.names.spelled([*lines, *body])
 
 
 # ---------------------------------------------------------------------------- declarations
@@ -317,8 +294,8 @@ def argument_declarations(ctx: Context, used: frozenset[str]) -> list[str]:
     """The arguments that this core uses: tensors as pointers, scalars by value."""
     lines = []
     for k, arg in enumerate(arguments(ctx.kernel, ctx.target)):
-        name = identifier(arg.name)
-        if arg.name not in used:
+        name = ctx.names.of("tensor" if arg.kind == "tensor" else "scalar", arg.name)
+        if arg.kind == "workspace" or name not in used:
             continue
         if arg.kind == "tensor":
             cpp = CPP_TYPE[arg.dtype]
@@ -330,16 +307,17 @@ def argument_declarations(ctx: Context, used: frozenset[str]) -> list[str]:
     return lines
 
 
-def launch_scalars(ctx: Context, used: frozenset[str], has_pipes: bool) -> list[str]:
-    """Block and lane of this run, as far as they are needed."""
-    lines = []
-    if has_pipes or "block_idx" in used:
-        lines.append("const int64_t block_idx = get_block_idx(args);")
-    if "block_num" in used:
-        lines.append("const int64_t block_num = get_block_num(args);")
-    if ctx.core == "vector" and (has_pipes or "lane" in used):
-        lines.append("const int64_t lane = get_sub_block_id(args);")
-    return lines
+LAUNCH: Mapping[str, str] = MappingProxyType(
+    {"block_idx": "get_block_idx", "block_num": "get_block_num", "lane": "get_sub_block_id"}
+)
+"""Scalar that the launch provides -> the function of the runtime that reads it."""
+
+
+def launch_scalars(words: frozenset[str]) -> list[str]:
+    """Block and lane of this run, as far as the function says them."""
+    return [
+        f"const int64_t {name} = {call}(args);" for name, call in LAUNCH.items() if name in words
+    ]
 
 
 def pipe_objects(ctx: Context) -> list[str]:
@@ -347,16 +325,17 @@ def pipe_objects(ctx: Context) -> list[str]:
     found: list[str] = []
     used = [q.name for r in all_rows(ctx.kernel.body) for q in queues(r)]
     places = {a.name: k for k, a in enumerate(arguments(ctx.kernel, ctx.target))}
+    shift = ctx.names.fresh("lane_shift")
     for f in ctx.kernel.fifos:
         if f.name in used:
-            found += pipe_object(ctx, f, places[f"{f.name}_ring"])
+            found += pipe_object(ctx, f, places[f"{f.name}_ring"], shift)
     if found and ctx.core == "vector":
-        comment = [
+        why = [
             "// A pipe finds a lane's half of a slot by the built-in lane number, which reads 0 on",
             "// both lanes under this runtime: the missing difference goes into the entry offset.",
-            "const int64_t lane_shift = lane - static_cast<int64_t>(get_subblockid());",
+            f"const int64_t {shift} = lane - static_cast<int64_t>(get_subblockid());",
         ]
-        return [*comment, *found]
+        return [*why, *found]
     return found
 
 
@@ -364,38 +343,37 @@ def queues(row: Row) -> list[Queue]:
     return [q for q in (row.out, *row.args) if isinstance(q, Queue)]
 
 
-def pipe_object(ctx: Context, fifo: Fifo, place: int) -> list[str]:
+def pipe_object(ctx: Context, fifo: Fifo, place: int, shift: str) -> list[str]:
     """The pipe of one FIFO; the vector side gets the byte offset of its lane."""
     buffer = popped_buffer(ctx.kernel, fifo.name)
     at = buffer.at if buffer.core == ctx.core else 0
     bases = f"{at}, 0" if fifo.direction == "c2v" else f"0, {at}"
-    t, name = fifo.type, identifier(fifo.name)
+    t, name = fifo.type, ctx.names.of("fifo", fifo.name)
     ring = f"data<{CPP_TYPE[t.dtype]}>(args[{place}])"
     elems = fifo.depth * t.rows * t.cols
-    lines = [f"{camel(fifo.name)}Pipe {name}({ring} + block_idx * {elems}, {bases});"]
+    lines = [f"{ctx.pipe_type(fifo.name)} {name}({ring} + block_idx * {elems}, {bases});"]
     if ctx.core == "vector":
         side = "cons" if fifo.direction == "c2v" else "prod"
         half = fifo.slot_bytes // ctx.target.lanes
-        lines.append(f"{name}.{side}.entryOffset = static_cast<int>(lane_shift * {half});")
+        lines.append(f"{name}.{side}.entryOffset = static_cast<int>({shift} * {half});")
     return lines
 
 
-def tile_declarations(ctx: Context) -> list[str]:
-    """Per memory the slots of every buffer, each at its address."""
-    mine = [b for b in ctx.kernel.buffers if b.core == ctx.core]
-    views = list(ctx.rows.values())
+def tile_declarations(ctx: Context, used: frozenset[str]) -> list[str]:
+    """Per memory the slots of every buffer that is used, each at its address."""
+    named = [(ctx.names.of("buffer", b.name), b) for b in ctx.kernel.buffers]
+    named += [(ctx.names.of("row", of), view) for of, view in ctx.rows.items()]
     lines: list[str] = []
     for space in dict.fromkeys(space for space, _ in TILES):
-        here = [b for b in [*mine, *views] if b.space == space]
+        here = [(name, b) for name, b in named if b.space == space and name in used]
         lines += [f"// {space.upper()}"] if here else []
-        for b in here:
-            lines += buffer_lines(b)
+        for name, b in here:
+            lines += buffer_lines(name, b)
     return lines
 
 
-def buffer_lines(b: Buffer) -> list[str]:
+def buffer_lines(name: str, b: Buffer) -> list[str]:
     """``Type name[depth];`` and the address of each slot."""
-    name = identifier(b.name)
     if b.depth == 1:
         return [f"{tile_text(b)} {name};", f"TASSIGN({name}, {b.at});"]
     slots = [f"TASSIGN({name}[{s}], {b.at + s * b.stride});" for s in range(b.depth)]

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from lowering.ascend.names import Names
 from lowering.target import Target
 from pto.errors import ScheduleError, ShapeError
 from pto.ir import (
@@ -55,17 +56,6 @@ TILES: Mapping[tuple[str, str], str] = MappingProxyType(
     }
 )
 
-# Names that the emitted functions use themselves, and the C++ words a user's name could hit.
-RESERVED = frozenset(
-    """args data clipped min_of max_of floor_div floor_mod ceil_div signal lane_shift INF L1Nz L1Zn L0A L0B L0C Ub UbColumn
-    GmRows GmColumns Shape Stride Tile pto std event_t half bfloat16_t int32_t int64_t
-    orch_args task task_args alignas asm auto bool break case catch char class const constexpr
-    continue default delete do double else enum explicit export extern false float for friend goto
-    if inline int long main mutable namespace new noexcept not nullptr operator or and private
-    protected public register return short signed sizeof static struct switch template this throw
-    true try typedef typename union unsigned using virtual void volatile while xor""".split()
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -82,31 +72,15 @@ Env = Mapping[str, Place]
 """Scalar name in the program -> its place in the scope being written."""
 
 
-@dataclass(slots=True)
-class Names:
-    """Identifiers of one C++ function: program names keep theirs, others take the next free one."""
-
-    taken: set[str] = field(default_factory=set)
-
-    def fresh(self, wish: str) -> str:
-        """``wish`` or ``wish_2``, ``wish_3``, ...: an identifier that nothing else has."""
-        name, n = wish, 1
-        while name in self.taken or name in RESERVED:
-            n += 1
-            name = f"{wish}_{n}"
-        self.taken.add(name)
-        return name
-
-
-def identifier(name: str) -> str:
-    """A program name as a C++ identifier: dots become underscores, C++ words get one behind."""
-    name = name.replace(".", "_")
-    return f"{name}_" if name in RESERVED else name
-
-
 def camel(name: str) -> str:
     """``kv_ring`` -> ``KvRing``."""
     return "".join(part[:1].upper() + part[1:] for part in re.split(r"[_.]", name) if part)
+
+
+def comment(text: str) -> str:
+    """A line of comment; what would go on in the next line of C++ is kept from doing so."""
+    shown = text.encode("ascii", "backslashreplace").decode()
+    return f"// {shown}." if shown.endswith("\\") else f"// {shown}"
 
 
 def indented(lines: list[str]) -> list[str]:
@@ -297,18 +271,18 @@ def row_view(buffer: Buffer) -> Buffer:
 # ----------------------------------------------------------------------------------- events
 
 
-def event_id(event: Event, index: Expr | None, env: Env, constants: dict[str, str]) -> str:
+def event_id(event: Event, index: Expr | None, env: Env, ctx: Context) -> str:
     """The id argument of ``set_flag``: ``EVENT_IDn``, or a sum that a running index selects."""
     if index is None or isinstance(index, Const) or len(event.ids) == 1:
         at = int(index.value) if isinstance(index, Const) else 0
         return f"EVENT_ID{event.ids[at % len(event.ids)]}"
     position = modulo(index, len(event.ids), env)
-    name = identifier(event.name).upper()
+    name = ctx.names.of("event", event.name)
     if event.ids == tuple(range(event.ids[0], event.ids[0] + len(event.ids))):
-        constants[name] = f"constexpr int {name} = {event.ids[0]};"
+        ctx.constants[name] = f"constexpr int {name} = {event.ids[0]};"
         return f"static_cast<event_t>({name} + {position})"
     ids = ", ".join(f"EVENT_ID{k}" for k in event.ids)
-    constants[name] = f"const event_t {name}[] = {{{ids}}};"
+    ctx.constants[name] = f"const event_t {name}[] = {{{ids}}};"
     return f"{name}[{position}]"
 
 
@@ -319,7 +293,7 @@ def event_id(event: Event, index: Expr | None, env: Env, constants: dict[str, st
 class Context:
     """What one core's function collects while its rows are written.
 
-    ``rows`` (row views of columns), ``constants`` and ``counters`` become declarations at the top
+    ``names`` are those of the function, ``types`` those in front of it.  ``rows`` (row views of columns), ``constants`` and ``counters`` become declarations at the top
     of the function, in the order of first use.
     """
 
@@ -327,23 +301,32 @@ class Context:
     target: Target
     core: str
     names: Names
+    types: Names
     rows: dict[str, Buffer] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
     counters: list[str] = field(default_factory=list)
 
+    def scalar(self, name: str) -> str:
+        """A scalar of the program as an identifier."""
+        return self.names.of("scalar", name)
+
+    def pipe_type(self, fifo: str) -> str:
+        """The type of a FIFO's pipe."""
+        return self.types.of("fifo", fifo, f"{camel(fifo)}Pipe")
+
     def slot(self, ref: Ref, env: Env) -> str:
         """A buffer slot as C++: ``name`` or ``name[u % 2]``."""
-        return self._slot(self.kernel.buffer(ref.name), identifier(ref.name), ref.index, env)
+        name = self.names.of("buffer", ref.name)
+        return self._slot(self.kernel.buffer(ref.name), name, ref.index, env)
 
     def row_slot(self, ref: Ref, env: Env) -> str:
         """The slot as arithmetic takes it: a column through its row view, others as they are."""
         buffer = self.kernel.buffer(ref.name)
         if buffer.layout != "dn":
             return self.slot(ref, env)
-        if ref.name not in self.rows:
-            self.rows[ref.name] = row_view(buffer)
-            self.names.taken.add(self.rows[ref.name].name)
-        return self._slot(buffer, identifier(self.rows[ref.name].name), ref.index, env)
+        view = self.rows.setdefault(ref.name, row_view(buffer))
+        name = self.names.of("row", ref.name, view.name)
+        return self._slot(buffer, name, ref.index, env)
 
     def address(self, ref: Ref, env: Env) -> str:
         """The byte address of a slot in its memory."""

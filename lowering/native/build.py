@@ -33,7 +33,7 @@ UNITS = {"cube": "__DAV_CUBE__", "vector": "__DAV_VEC__"}
 SAID = 40
 """Lines of a compiler's message that are shown."""
 
-PROBE = "#include <source_location>\nint main() { return std::source_location::current().line() == 0; }\n"
+PROBE = "#include <bit>\nint main() { return std::bit_cast<int>(1.0f) == 0; }\n"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def compiler() -> str:
         wanted = f"CXX={named}" if named else " and ".join(COMPILERS)
         raise InputError(
             f"executor native needs a C++20 compiler; {wanted} cannot be used",
-            hint="install g++ 11 or clang++ 16, or set CXX",
+            hint="install g++ 11 or clang++ 14, or set CXX",
         )
     return found
 

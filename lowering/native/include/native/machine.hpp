@@ -10,13 +10,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <source_location>
 #include <string>
 #include <vector>
 
 namespace native {
 
-using Where = std::source_location;
+// A line of the running source: as a default argument, that of the caller.
+struct Where {
+    unsigned number = 0;
+
+    constexpr unsigned line() const { return number; }
+    static constexpr Where current(unsigned at = __builtin_LINE()) { return {at}; }
+};
 
 enum class Pipe : uint8_t { S, V, MTE1, MTE2, MTE3, M, FIX, ALL };
 constexpr int PIPES = 7;  // without ALL

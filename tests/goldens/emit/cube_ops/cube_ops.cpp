@@ -120,7 +120,7 @@ static __aicore__ void cube_ops_cube(__gm__ int64_t *args)
     TASSIGN(z[0], 0);
     TASSIGN(z[1], 2048);
 
-    const event_t X_FULL[] = {EVENT_ID0, EVENT_ID2};
+    const event_t x_full[] = {EVENT_ID0, EVENT_ID2};
 
     int64_t u_base = 0;  // finished iterations of the loop over i
 
@@ -154,12 +154,12 @@ static __aicore__ void cube_ops_cube(__gm__ int64_t *args)
                         TRESHAPE(x_part, x[u % 2]);
                         TLOAD(x_part, x_gm);
                     }
-                    set_flag(PIPE_MTE2, PIPE_MTE1, X_FULL[u % 2]);
+                    set_flag(PIPE_MTE2, PIPE_MTE1, x_full[u % 2]);
                 }
                 if (const int64_t i = t_2 - 1; i >= 0) {
                     const int64_t u = u_base + i;
                     // y[u] = load b[col:+16<n - col, i * 16:+16<left]
-                    wait_flag(PIPE_MTE2, PIPE_MTE1, X_FULL[u % 2]);
+                    wait_flag(PIPE_MTE2, PIPE_MTE1, x_full[u % 2]);
                     const int64_t y_rows = clipped(n - col, 16);
                     const int64_t y_cols = clipped(left[i % 2], 16);
                     if (y_rows < 16 || y_cols < 16) {

@@ -1,11 +1,30 @@
 // Submits cube_ops, emitted by Tilewright from cube_ops.ptoir; do not edit.
 #include <stdint.h>
 
+#include <initializer_list>
+
 #include "pto_orchestration_api.h"
 
 constexpr int32_t CUBE_KERNEL = 0;  // built with -D__DAV_CUBE__
 constexpr int32_t VECTOR_KERNEL = 1;  // built with -D__DAV_VEC__
 constexpr uint32_t BLOCK_NUM = 24;
+
+// Whether a tensor is what the kernel takes: of this type and these sizes, its elements side by side.
+static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_list<int64_t> sizes,
+                    const char *what)
+{
+    bool good = tensor.dtype == dtype && tensor.ndims == sizes.size();
+    int64_t step = 1;
+    for (size_t k = sizes.size(); good && k-- > 0;) {
+        const int64_t size = sizes.begin()[k];
+        good = tensor.shapes[k] == size && (size == 1 || tensor.strides[k] == step);
+        step *= size;
+    }
+    if (!good) {
+        rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "not a contiguous tensor %s", what);
+    }
+    return good;
+}
 
 extern "C" {
 
@@ -28,6 +47,19 @@ aicpu_orchestration_entry(const ChipTaskArgs &orch_args)
     const int64_t k = a.shapes[1];
     const int64_t n = b.shapes[0];
     const int64_t tiles = which.shapes[0];
+
+    if (!accepts(a, DataType::FLOAT16, {m, k},
+                 "a: f16[m, k]") ||
+        !accepts(b, DataType::FLOAT16, {n, k},
+                 "b: f16[n, k]") ||
+        !accepts(which, DataType::INT32, {tiles},
+                 "which: i32[tiles]") ||
+        !accepts(out, DataType::BFLOAT16, {m, n},
+                 "out: bf16[m, n]") ||
+        !accepts(total, DataType::FLOAT32, {tiles, 32, 16},
+                 "total: f32[tiles, 32, 16]")) {
+        return;
+    }
 
     // One ring of FIFO slots per hardware block.
     const uint32_t made_shape[4] = {BLOCK_NUM, 2, 32, 16};

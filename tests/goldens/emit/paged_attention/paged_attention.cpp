@@ -120,12 +120,12 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     L0C<float, 16, 128> o_c;
     TASSIGN(o_c, 8192);
 
-    constexpr int K_FREE = 1;
-    constexpr int K_FULL = 1;
-    constexpr int V_FREE = 3;
-    constexpr int V_FULL = 3;
-    constexpr int P_FREE = 5;
-    constexpr int P_FULL = 5;
+    constexpr int k_free = 1;
+    constexpr int k_full = 1;
+    constexpr int v_free = 3;
+    constexpr int v_full = 3;
+    constexpr int p_free = 5;
+    constexpr int p_full = 5;
 
     int64_t u_base = 0;  // finished iterations of the loop over i
 
@@ -164,16 +164,16 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
                 const int64_t u = u_base + i;
                 page[i % 2] = block_table[b * width + i];
                 // k[u] = load key_cache[page, :, 0, :]
-                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(K_FREE + u % 2));
+                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(k_free + u % 2));
                 GmColumns<bfloat16_t, 128, 128, 128> k_gm(key_cache + page[i % 2] * 16384);
                 TLOAD(k[u % 2], k_gm);
-                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(K_FULL + u % 2));
+                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(k_full + u % 2));
             }
             if (const int64_t i = t - 1; i >= 0 && i < n) {
                 const int64_t u = u_base + i;
                 const int64_t left = ctx - i * 128;
                 // v[u] = load value_cache[page, 0:+128<left, 0, :]
-                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(V_FREE + u % 2));
+                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(v_free + u % 2));
                 const int64_t v_rows = clipped(left, 128);
                 if (v_rows < 128) {
                     TEXPANDS(v[u % 2], static_cast<bfloat16_t>(0.0f));
@@ -186,12 +186,12 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
                     TRESHAPE(v_part, v[u % 2]);
                     TLOAD(v_part, v_gm);
                 }
-                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(V_FULL + u % 2));
+                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(v_full + u % 2));
                 // k_b = move k[u].T
-                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(K_FULL + u % 2));
+                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(k_full + u % 2));
                 wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
                 TMOV(k_b, k[u % 2]);
-                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(K_FREE + u % 2));
+                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(k_free + u % 2));
                 set_flag(PIPE_MTE1, PIPE_M, EVENT_ID1);  // k_b.full
                 // s_c = matmul q_a, k_b
                 wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID1);  // k_b.full
@@ -207,19 +207,19 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             if (const int64_t i = t - 2; i >= 0) {
                 const int64_t u = u_base + i;
                 // p[u] = pop pij
-                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(P_FREE + u % 2));
+                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(p_free + u % 2));
                 TPOP<PijPipe, L1Nz<bfloat16_t, 16, 128>, TILE_UP_DOWN>(pij, p[u % 2]);
                 TFREE<PijPipe, TILE_UP_DOWN>(pij);
-                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(P_FULL + u % 2));
+                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(p_full + u % 2));
                 // p_a = move p[u]
-                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(P_FULL + u % 2));
+                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(p_full + u % 2));
                 wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
                 TMOV(p_a, p[u % 2]);
-                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(P_FREE + u % 2));
+                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(p_free + u % 2));
                 // v_b = move v[u]
-                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(V_FULL + u % 2));
+                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(v_full + u % 2));
                 TMOV(v_b, v[u % 2]);
-                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(V_FREE + u % 2));
+                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(v_free + u % 2));
                 set_flag(PIPE_MTE1, PIPE_M, EVENT_ID2);  // v_b.full
                 // o_c = matmul p_a, v_b
                 wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID2);  // v_b.full
@@ -328,12 +328,12 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     Ub<float, 1, 8> rs_row;
     TASSIGN(rs_row, 45184);
 
-    constexpr int S_FREE = 0;
-    constexpr int S_FULL = 0;
-    constexpr int PB_FREE = 0;
-    constexpr int PB_FULL = 0;
-    constexpr int O_FREE = 2;
-    constexpr int O_FULL = 2;
+    constexpr int s_free = 0;
+    constexpr int s_full = 0;
+    constexpr int pb_free = 0;
+    constexpr int pb_full = 0;
+    constexpr int o_free = 2;
+    constexpr int o_full = 2;
 
     int64_t u_base = 0;  // finished iterations of the loop over i
 
@@ -358,13 +358,13 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
                 const int64_t u = u_base + i;
                 const int64_t left = ctx - i * 128;
                 // s[u] = pop sij
-                wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(S_FREE + u % 2));
+                wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(s_free + u % 2));
                 TPOP<SijPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(sij, s[u % 2]);
                 TFREE<SijPipe, TILE_UP_DOWN>(sij);
-                set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(S_FULL + u % 2));
+                set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(s_full + u % 2));
                 pipe_barrier(PIPE_V);
                 // s[u] = mul s[u], scale
-                wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(S_FULL + u % 2));
+                wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(s_full + u % 2));
                 TMULS(s[u % 2], s[u % 2], scale);
                 pipe_barrier(PIPE_V);
                 // s[u] = where s[u], left, -inf
@@ -389,34 +389,34 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
                 TEXP(a_row[u % 2], a_row[u % 2]);  // a[u] = exp a[u]
                 pipe_barrier(PIPE_V);
                 // pb[u] = astype s[u], bf16
-                wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(PB_FREE + u % 2));
+                wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(pb_free + u % 2));
                 TCVT(pb[u % 2], s[u % 2], RoundMode::CAST_RINT);
-                set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(PB_FULL + u % 2));
+                set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(pb_full + u % 2));
                 // rs = row_sum s[u], tmp
                 TROWSUM(rs, s[u % 2], tmp);
-                set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(S_FREE + u % 2));
+                set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(s_free + u % 2));
                 TMUL(l_row, l_row, a_row[u % 2]);  // l = mul l, a[u]
                 pipe_barrier(PIPE_V);
                 TADD(l_row, l_row, rs_row);  // l = add l, rs
                 // pij = push pb[u]
-                wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(PB_FULL + u % 2));
+                wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(pb_full + u % 2));
                 TPUSH<PijPipe, Ub<bfloat16_t, 8, 128>, TILE_UP_DOWN>(pij, pb[u % 2]);
-                set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(PB_FREE + u % 2));
+                set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(pb_free + u % 2));
             }
             if (const int64_t i = t - 1; i >= 0) {
                 const int64_t u = u_base + i;
                 // o[u] = pop oi
-                wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_FREE + u % 2));
+                wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(o_free + u % 2));
                 TPOP<OiPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(oi, o[u % 2]);
                 TFREE<OiPipe, TILE_UP_DOWN>(oi);
-                set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_FULL + u % 2));
+                set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(o_full + u % 2));
                 pipe_barrier(PIPE_V);
                 TROWEXPANDMUL(acc, acc, a[u % 2]);  // acc = mul acc, a[u]
                 pipe_barrier(PIPE_V);
                 // acc = add acc, o[u]
-                wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_FULL + u % 2));
+                wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(o_full + u % 2));
                 TADD(acc, acc, o[u % 2]);
-                set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_FREE + u % 2));
+                set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(o_free + u % 2));
             }
         }
         u_base += max_of(n, 0);

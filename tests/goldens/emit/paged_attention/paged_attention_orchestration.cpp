@@ -1,11 +1,30 @@
 // Submits paged_attention, emitted by Tilewright from paged_attention.ptoir; do not edit.
 #include <stdint.h>
 
+#include <initializer_list>
+
 #include "pto_orchestration_api.h"
 
 constexpr int32_t CUBE_KERNEL = 0;  // built with -D__DAV_CUBE__
 constexpr int32_t VECTOR_KERNEL = 1;  // built with -D__DAV_VEC__
 constexpr uint32_t BLOCK_NUM = 24;
+
+// Whether a tensor is what the kernel takes: of this type and these sizes, its elements side by side.
+static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_list<int64_t> sizes,
+                    const char *what)
+{
+    bool good = tensor.dtype == dtype && tensor.ndims == sizes.size();
+    int64_t step = 1;
+    for (size_t k = sizes.size(); good && k-- > 0;) {
+        const int64_t size = sizes.begin()[k];
+        good = tensor.shapes[k] == size && (size == 1 || tensor.strides[k] == step);
+        step *= size;
+    }
+    if (!good) {
+        rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "not a contiguous tensor %s", what);
+    }
+    return good;
+}
 
 extern "C" {
 
@@ -28,6 +47,21 @@ aicpu_orchestration_entry(const ChipTaskArgs &orch_args)
     const int64_t batch = query.shapes[0];
     const int64_t pages = key_cache.shapes[0];
     const int64_t width = block_table.shapes[1];
+
+    if (!accepts(query, DataType::BFLOAT16, {batch, 16, 128},
+                 "query: bf16[batch, 16, 128]") ||
+        !accepts(key_cache, DataType::BFLOAT16, {pages, 128, 1, 128},
+                 "key_cache: bf16[pages, 128, 1, 128]") ||
+        !accepts(value_cache, DataType::BFLOAT16, {pages, 128, 1, 128},
+                 "value_cache: bf16[pages, 128, 1, 128]") ||
+        !accepts(block_table, DataType::INT32, {batch, width},
+                 "block_table: i32[batch, width]") ||
+        !accepts(context_lens, DataType::INT32, {batch},
+                 "context_lens: i32[batch]") ||
+        !accepts(out, DataType::FLOAT32, {batch, 16, 128},
+                 "out: f32[batch, 16, 128]")) {
+        return;
+    }
 
     // One ring of FIFO slots per hardware block.
     const uint32_t sij_shape[4] = {BLOCK_NUM, 2, 16, 128};

@@ -105,10 +105,10 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
     L0C<float, 128, 128> acc;
     TASSIGN(acc, 0);
 
-    constexpr int A_TILE_FREE = 0;
-    constexpr int A_TILE_FULL = 0;
-    constexpr int B_TILE_FREE = 2;
-    constexpr int B_TILE_FULL = 2;
+    constexpr int a_tile_free = 0;
+    constexpr int a_tile_full = 0;
+    constexpr int b_tile_free = 2;
+    constexpr int b_tile_full = 2;
 
     int64_t u_base = 0;  // finished iterations of the loop over i
 
@@ -129,7 +129,7 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
         for (int64_t i = 0; i < n_2; ++i) {
             const int64_t u = u_base + i;
             // a_tile[u] = load a[row:+128<m - row, i * 64:+64<k - i * 64]
-            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(A_TILE_FREE + u % 2));
+            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(a_tile_free + u % 2));
             const int64_t a_tile_rows = clipped(m - row, 128);
             const int64_t a_tile_cols = clipped(k - i * 64, 64);
             if (a_tile_rows < 128 || a_tile_cols < 64) {
@@ -143,14 +143,14 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
                 TRESHAPE(a_tile_part, a_tile[u % 2]);
                 TLOAD(a_tile_part, a_tile_gm);
             }
-            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(A_TILE_FULL + u % 2));
+            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(a_tile_full + u % 2));
             // a_tile_a = move a_tile[u]
-            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(A_TILE_FULL + u % 2));
+            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(a_tile_full + u % 2));
             wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // a_tile_a.free
             TMOV(a_tile_a, a_tile[u % 2]);
-            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(A_TILE_FREE + u % 2));
+            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(a_tile_free + u % 2));
             // b_tile[u] = load b[i * 64:+64<k - i * 64, col:+128<n - col]
-            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(B_TILE_FREE + u % 2));
+            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(b_tile_free + u % 2));
             const int64_t b_tile_rows = clipped(k - i * 64, 64);
             const int64_t b_tile_cols = clipped(n - col, 128);
             if (b_tile_rows < 64 || b_tile_cols < 128) {
@@ -164,11 +164,11 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
                 TRESHAPE(b_tile_part, b_tile[u % 2]);
                 TLOAD(b_tile_part, b_tile_gm);
             }
-            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(B_TILE_FULL + u % 2));
+            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(b_tile_full + u % 2));
             // b_tile_b = move b_tile[u]
-            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(B_TILE_FULL + u % 2));
+            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(b_tile_full + u % 2));
             TMOV(b_tile_b, b_tile[u % 2]);
-            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(B_TILE_FREE + u % 2));
+            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(b_tile_free + u % 2));
             set_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // b_tile_b.full
             pipe_barrier(PIPE_M);
             // acc = matmul a_tile_a, b_tile_b, acc, i
@@ -235,11 +235,11 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
     TASSIGN(total_v[0], 1024);
     TASSIGN(total_v[1], 66560);
 
-    constexpr int BIAS_ROW_FREE = 0;
-    constexpr int BIAS_ROW_FULL = 0;
-    constexpr int TOTAL_V_FREE = 0;
-    constexpr int TOTAL_V_FULL = 2;
-    constexpr int TOTAL_V_FULL2 = 0;
+    constexpr int bias_row_free = 0;
+    constexpr int bias_row_full = 0;
+    constexpr int total_v_free = 0;
+    constexpr int total_v_full = 2;
+    constexpr int total_v_full2 = 0;
 
     set_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // bias_row.free[0]
     set_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // bias_row.free[1]
@@ -252,7 +252,7 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
         const int64_t row = item / ((n + 127) / 128) * 128;
         const int64_t col = item % ((n + 127) / 128) * 128;
         // bias_row[w] = load bias[col:+128<n - col]
-        wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(BIAS_ROW_FREE + w % 2));
+        wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(bias_row_free + w % 2));
         const int64_t bias_row_cols = clipped(n - col, 128);
         if (bias_row_cols > 0) {
             GmRows<float, 1, DYNAMIC, 128> bias_row_gm(bias + col, {bias_row_cols});
@@ -260,9 +260,9 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
             TRESHAPE(bias_row_part, bias_row[w % 2]);
             TLOAD(bias_row_part, bias_row_gm);
         }
-        set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(BIAS_ROW_FULL + w % 2));
+        set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(bias_row_full + w % 2));
         // bias_row[w] = pad bias_row[w], 1, n - col
-        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(BIAS_ROW_FULL + w % 2));
+        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(bias_row_full + w % 2));
         const int64_t bias_row_cols_2 = n - col;
         if (bias_row_cols_2 <= 0) {
             TEXPANDS(bias_row[w % 2], 0.0f);
@@ -274,21 +274,21 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
             TFILLPAD_INPLACE(bias_row_whole, bias_row_part_2);
         }
         // total_v[w] = pop total_fifo
-        wait_flag(PIPE_MTE3, PIPE_MTE2, static_cast<event_t>(TOTAL_V_FREE + w % 2));
+        wait_flag(PIPE_MTE3, PIPE_MTE2, static_cast<event_t>(total_v_free + w % 2));
         TPOP<TotalFifoPipe, Ub<float, 64, 128>, TILE_UP_DOWN>(total_fifo, total_v[w % 2]);
         TFREE<TotalFifoPipe, TILE_UP_DOWN>(total_fifo);
-        set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(TOTAL_V_FULL + w % 2));
+        set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(total_v_full + w % 2));
         pipe_barrier(PIPE_V);
         // total_v[w] = add total_v[w], bias_row[w]
-        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(TOTAL_V_FULL + w % 2));
+        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(total_v_full + w % 2));
         TCOLEXPANDADD(total_v[w % 2], total_v[w % 2], bias_row[w % 2]);
-        set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(BIAS_ROW_FREE + w % 2));
+        set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(bias_row_free + w % 2));
         pipe_barrier(PIPE_V);
         // total_v[w] = maximum total_v[w], 0.0
         TMAXS(total_v[w % 2], total_v[w % 2], 0.0f);
-        set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(TOTAL_V_FULL2 + w % 2));
+        set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(total_v_full2 + w % 2));
         // out[row + lane * 64:+64<m - row - lane * 64, col:+128<n - col] = store total_v[w]
-        wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(TOTAL_V_FULL2 + w % 2));
+        wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(total_v_full2 + w % 2));
         const int64_t total_v_rows = clipped(m - row - lane * 64, 64);
         const int64_t total_v_cols = clipped(n - col, 128);
         if (total_v_rows > 0 && total_v_cols > 0) {
@@ -298,7 +298,7 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
             TRESHAPE(total_v_part, total_v[w % 2]);
             TSTORE(total_v_gm, total_v_part);
         }
-        set_flag(PIPE_MTE3, PIPE_MTE2, static_cast<event_t>(TOTAL_V_FREE + w % 2));
+        set_flag(PIPE_MTE3, PIPE_MTE2, static_cast<event_t>(total_v_free + w % 2));
     }
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // bias_row.free[0]
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // bias_row.free[1]

@@ -123,19 +123,19 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     TASSIGN(o[0], 16384);
     TASSIGN(o[1], 24576);
 
-    constexpr int Q_FREE = 0;
-    constexpr int Q_FULL = 0;
-    constexpr int K_FREE = 2;
-    constexpr int K_FULL = 2;
-    constexpr int V_FREE = 4;
-    constexpr int V_FULL = 4;
-    constexpr int QK_FREE = 0;
-    constexpr int QK_FULL = 0;
-    constexpr int P16_L1_FREE = 6;
-    constexpr int P16_L1_FULL = 6;
-    constexpr int P16_A_FULL = 1;
-    constexpr int O_FREE = 2;
-    constexpr int O_FULL = 2;
+    constexpr int q_free = 0;
+    constexpr int q_full = 0;
+    constexpr int k_free = 2;
+    constexpr int k_full = 2;
+    constexpr int v_free = 4;
+    constexpr int v_full = 4;
+    constexpr int qk_free = 0;
+    constexpr int qk_full = 0;
+    constexpr int p16_l1_free = 6;
+    constexpr int p16_l1_full = 6;
+    constexpr int p16_a_full = 1;
+    constexpr int o_free = 2;
+    constexpr int o_full = 2;
 
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID0);  // q.free[0]
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID1);  // q.free[1]
@@ -161,15 +161,15 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
         const int64_t n = ceil_div(context, 128);
         if (n <= 0) {
             // q[turn] = load query[b, :, :]
-            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + turn % 2));
+            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(q_free + turn % 2));
             GmRows<bfloat16_t, 16, 128, 128> q_gm(query + b * 2048);
             TLOAD(q[turn % 2], q_gm);
-            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + turn % 2));
+            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(q_full + turn % 2));
             // q_a = move q[turn]
-            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + turn % 2));
+            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(q_full + turn % 2));
             wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
             TMOV(q_a, q[turn % 2]);
-            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + turn % 2));
+            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(q_free + turn % 2));
             set_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
             wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
             set_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
@@ -210,15 +210,15 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             Position &at = positions[u % 5];
             if (at.i == 0) {
                 // q[turn] = load query[b, :, :]
-                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + at.turn % 2));
+                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(q_free + at.turn % 2));
                 GmRows<bfloat16_t, 16, 128, 128> q_gm_2(query + at.b * 2048);
                 TLOAD(q[at.turn % 2], q_gm_2);
-                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + at.turn % 2));
+                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(q_full + at.turn % 2));
                 // q_a = move q[turn]
-                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + at.turn % 2));
+                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(q_full + at.turn % 2));
                 wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
                 TMOV(q_a, q[at.turn % 2]);
-                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + at.turn % 2));
+                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(q_free + at.turn % 2));
                 set_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
                 wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
             }
@@ -227,16 +227,16 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             Position &at = positions[u % 5];
             at.page = block_table[at.b * width + at.i];
             // k[u] = load key_cache[page, :, 0, :]
-            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(K_FREE + u % 2));
+            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(k_free + u % 2));
             GmColumns<bfloat16_t, 128, 128, 128> k_gm(key_cache + at.page * 16384);
             TLOAD(k[u % 2], k_gm);
-            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(K_FULL + u % 2));
+            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(k_full + u % 2));
         }
         if (const int64_t u = t - 3; u >= 0 && u < u_count) {
             Position &at = positions[u % 5];
             const int64_t left = at.context - at.i * 128;
             // v[u] = load value_cache[page, 0:+128<left, 0, :]
-            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(V_FREE + u % 2));
+            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(v_free + u % 2));
             const int64_t v_rows = clipped(left, 128);
             if (v_rows < 128) {
                 TEXPANDS(v[u % 2], static_cast<bfloat16_t>(0.0f));
@@ -248,52 +248,52 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
                 TRESHAPE(v_part, v[u % 2]);
                 TLOAD(v_part, v_gm);
             }
-            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(V_FULL + u % 2));
+            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(v_full + u % 2));
         }
         if (const int64_t u = t - 1; u >= 0 && u < u_count) {
             // k_b = move k[u].T
-            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(K_FULL + u % 2));
+            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(k_full + u % 2));
             wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
             TMOV(k_b, k[u % 2]);
-            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(K_FREE + u % 2));
+            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(k_free + u % 2));
             set_flag(PIPE_MTE1, PIPE_M, EVENT_ID3);  // k_b.full
             // qk[u] = matmul q_a, k_b
             wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID3);  // k_b.full
-            wait_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(QK_FREE + u % 2));
+            wait_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(qk_free + u % 2));
             TMATMUL(qk[u % 2], q_a, k_b);
             set_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
-            set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(QK_FULL + u % 2));
+            set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(qk_full + u % 2));
             // qk_fifo = push qk[u]
-            wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(QK_FULL + u % 2));
+            wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(qk_full + u % 2));
             TPUSH<QkFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(qk_fifo, qk[u % 2]);
-            set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(QK_FREE + u % 2));
+            set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(qk_free + u % 2));
         }
         if (const int64_t u = t - 4; u >= 0 && u < u_count) {
             // v_b = move v[u]
-            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(V_FULL + u % 2));
+            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(v_full + u % 2));
             wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
             TMOV(v_b, v[u % 2]);
-            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(V_FREE + u % 2));
+            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(v_free + u % 2));
             // p16_l1[u] = pop p16_fifo
-            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(P16_L1_FREE + u % 2));
+            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(p16_l1_free + u % 2));
             TPOP<P16FifoPipe, L1Nz<bfloat16_t, 16, 128>, TILE_UP_DOWN>(p16_fifo, p16_l1[u % 2]);
             TFREE<P16FifoPipe, TILE_UP_DOWN>(p16_fifo);
-            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(P16_L1_FULL + u % 2));
+            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(p16_l1_full + u % 2));
             // p16_a[u] = move p16_l1[u]
-            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(P16_L1_FULL + u % 2));
+            wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(p16_l1_full + u % 2));
             TMOV(p16_a[u % 2], p16_l1[u % 2]);
-            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(P16_L1_FREE + u % 2));
-            set_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(P16_A_FULL + u % 2));
+            set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(p16_l1_free + u % 2));
+            set_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(p16_a_full + u % 2));
             // o[u] = matmul p16_a[u], v_b
-            wait_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(P16_A_FULL + u % 2));
-            wait_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(O_FREE + u % 2));
+            wait_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(p16_a_full + u % 2));
+            wait_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(o_free + u % 2));
             TMATMUL(o[u % 2], p16_a[u % 2], v_b);
             set_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
-            set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(O_FULL + u % 2));
+            set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(o_full + u % 2));
             // o_fifo = push o[u]
-            wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(O_FULL + u % 2));
+            wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(o_full + u % 2));
             TPUSH<OFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(o_fifo, o[u % 2]);
-            set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(O_FREE + u % 2));
+            set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(o_free + u % 2));
         }
         if (const int64_t u = t - 1; u >= 0 && u < u_count) {
             Position &at = positions[u % 5];
@@ -360,8 +360,6 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     UbColumn<float, 8, 1> m[2];
     TASSIGN(m[0], 0);
     TASSIGN(m[1], 32);
-    UbColumn<float, 8, 1> l;
-    TASSIGN(l, 64);
     Ub<float, 8, 128> acc;
     TASSIGN(acc, 96);
     Ub<float, 8, 128> qk_v[2];
@@ -412,14 +410,14 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     Ub<float, 1, 8> l_new_row_sum_row;
     TASSIGN(l_new_row_sum_row, 16640);
 
-    constexpr int Y_FREE = 2;
-    constexpr int Y_FULL = 2;
-    constexpr int QK_V_FREE = 0;
-    constexpr int QK_V_FULL = 0;
-    constexpr int P16_FREE = 0;
-    constexpr int P16_FULL = 0;
-    constexpr int O_V_FREE = 2;
-    constexpr int O_V_FULL = 2;
+    constexpr int y_free = 2;
+    constexpr int y_full = 2;
+    constexpr int qk_v_free = 0;
+    constexpr int qk_v_full = 0;
+    constexpr int p16_free = 0;
+    constexpr int p16_full = 0;
+    constexpr int o_v_free = 2;
+    constexpr int o_v_full = 2;
 
     set_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // qk_v.free[0]
     set_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // qk_v.free[1]
@@ -445,14 +443,14 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             TEXPANDS(acc, 0.0f);  // acc = full 0.0
             pipe_barrier(PIPE_V);
             // y[turn] = div acc, y_maximum[turn]
-            wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + turn % 2));
+            wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y_free + turn % 2));
             TROWEXPANDDIV(y[turn % 2], acc, y_maximum[turn % 4]);
-            set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + turn % 2));
+            set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + turn % 2));
             // out[b, lane * 8:+8, :] = store y[turn]
-            wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + turn % 2));
+            wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + turn % 2));
             GmRows<float, 8, 128, 128> y_gm(out + b * 2048 + lane * 8 * 128);
             TSTORE(y_gm, y[turn % 2]);
-            set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + turn % 2));
+            set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y_free + turn % 2));
             ++turn;
         }
     }
@@ -501,12 +499,12 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
         if (const int64_t u = t; u < u_count) {
             Position &at = positions[u % 4];
             // qk_v[u] = pop qk_fifo
-            wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(QK_V_FREE + u % 2));
+            wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(qk_v_free + u % 2));
             TPOP<QkFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(qk_fifo, qk_v[u % 2]);
             TFREE<QkFifoPipe, TILE_UP_DOWN>(qk_fifo);
-            set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(QK_V_FULL + u % 2));
+            set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(qk_v_full + u % 2));
             // qk_v[u] = mul qk_v[u], scale
-            wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(QK_V_FULL + u % 2));
+            wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(qk_v_full + u % 2));
             TMULS(qk_v[u % 2], qk_v[u % 2], scale);
             const int64_t left = at.context - at.i * 128;
             pipe_barrier(PIPE_V);
@@ -539,30 +537,30 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             // l_new_row_sum = row_sum qk_v[u], scratch
             TROWSUM(l_new_row_sum, qk_v[u % 2], scratch);
             // p16[u] = astype qk_v[u], bf16
-            wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(P16_FREE + u % 2));
+            wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(p16_free + u % 2));
             TCVT(p16[u % 2], qk_v[u % 2], RoundMode::CAST_RINT);
-            set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(QK_V_FREE + u % 2));
-            set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(P16_FULL + u % 2));
+            set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(qk_v_free + u % 2));
+            set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(p16_full + u % 2));
             pipe_barrier(PIPE_V);
             TADD(l_row, l_row, l_new_row_sum_row);  // l = add l, l_new_row_sum
             // p16_fifo = push p16[u]
-            wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(P16_FULL + u % 2));
+            wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(p16_full + u % 2));
             TPUSH<P16FifoPipe, Ub<bfloat16_t, 8, 128>, TILE_UP_DOWN>(p16_fifo, p16[u % 2]);
-            set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(P16_FREE + u % 2));
+            set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(p16_free + u % 2));
         }
         if (const int64_t u = t - 3; u >= 0 && u < u_count) {
             pipe_barrier(PIPE_V);
             TROWEXPANDMUL(acc, acc, alpha[u % 4]);  // acc = mul acc, alpha[u]
             // o_v[u] = pop o_fifo
-            wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
+            wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(o_v_free + u % 2));
             TPOP<OFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(o_fifo, o_v[u % 2]);
             TFREE<OFifoPipe, TILE_UP_DOWN>(o_fifo);
-            set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
+            set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(o_v_full + u % 2));
             pipe_barrier(PIPE_V);
             // acc = add acc, o_v[u]
-            wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
+            wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(o_v_full + u % 2));
             TADD(acc, acc, o_v[u % 2]);
-            set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
+            set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(o_v_free + u % 2));
         }
         if (const int64_t u = t; u < u_count) {
             Position &at = positions[u % 4];
@@ -577,14 +575,14 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             if (at.i + 1 == at.n) {
                 pipe_barrier(PIPE_V);
                 // y[turn] = div acc, y_maximum[turn]
-                wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + at.turn % 2));
+                wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y_free + at.turn % 2));
                 TROWEXPANDDIV(y[at.turn % 2], acc, y_maximum[at.turn % 4]);
-                set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + at.turn % 2));
+                set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + at.turn % 2));
                 // out[b, lane * 8:+8, :] = store y[turn]
-                wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + at.turn % 2));
+                wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + at.turn % 2));
                 GmRows<float, 8, 128, 128> y_gm_2(out + at.b * 2048 + lane * 8 * 128);
                 TSTORE(y_gm_2, y[at.turn % 2]);
-                set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + at.turn % 2));
+                set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y_free + at.turn % 2));
             }
         }
     }

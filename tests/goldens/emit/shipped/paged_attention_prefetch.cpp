@@ -138,12 +138,12 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     L0C<float, 16, 128> o;
     TASSIGN(o, 8192);
 
-    constexpr int Q_FREE = 0;
-    constexpr int Q_FULL = 0;
-    constexpr int K_FULL = 2;
-    constexpr int K_FREE = 2;
-    constexpr int P16_L1_FULL = 4;
-    constexpr int V_FREE = 4;
+    constexpr int q_free = 0;
+    constexpr int q_full = 0;
+    constexpr int k_full = 2;
+    constexpr int k_free = 2;
+    constexpr int p16_l1_full = 4;
+    constexpr int v_free = 4;
 
     int64_t u_base = 0;  // finished iterations of the loop over i
 
@@ -164,15 +164,15 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
         const int64_t context = context_lens[b];
         const int64_t n = ceil_div(context, 128);
         // q[w] = load query[b, :, :]
-        wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + w % 2));
+        wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(q_free + w % 2));
         GmRows<bfloat16_t, 16, 128, 128> q_gm(query + b * 2048);
         TLOAD(q[w % 2], q_gm);
-        set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + w % 2));
+        set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(q_full + w % 2));
         // q_a = move q[w]
-        wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(Q_FULL + w % 2));
+        wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(q_full + w % 2));
         wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
         TMOV(q_a, q[w % 2]);
-        set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(Q_FREE + w % 2));
+        set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(q_free + w % 2));
         set_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
         wait_flag(PIPE_MTE1, PIPE_M, EVENT_ID0);  // q_a.full
         int64_t page[2];
@@ -180,20 +180,20 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             if (const int64_t i = t - 1; i >= 0 && i < n) {
                 const int64_t u = u_base + i;
                 // k_b = move k[u].T
-                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(K_FULL + u % 2));
+                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(k_full + u % 2));
                 wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // k_b.free
                 TMOV(k_b, k[u % 2]);
-                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(K_FREE + u % 2));
+                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(k_free + u % 2));
                 set_flag(PIPE_MTE1, PIPE_M, EVENT_ID1);  // k_b.full
             }
             if (const int64_t i = t; i < n) {
                 const int64_t u = u_base + i;
                 page[i % 2] = block_table[b * width + i];
                 // k[u] = load key_cache[page, :, 0, :]
-                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(K_FREE + u % 2));
+                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(k_free + u % 2));
                 GmColumns<bfloat16_t, 128, 128, 128> k_gm(key_cache + page[i % 2] * 16384);
                 TLOAD(k[u % 2], k_gm);
-                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(K_FULL + u % 2));
+                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(k_full + u % 2));
             }
             if (const int64_t i = t - 1; i >= 0 && i < n) {
                 // qk = matmul q_a, k_b
@@ -217,21 +217,21 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
                 // p16_l1[u] = pop p16_fifo
                 TPOP<P16FifoPipe, L1Nz<bfloat16_t, 16, 128>, TILE_UP_DOWN>(p16_fifo, p16_l1[u % 2]);
                 TFREE<P16FifoPipe, TILE_UP_DOWN>(p16_fifo);
-                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(P16_L1_FULL + u % 2));
+                set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(p16_l1_full + u % 2));
                 // p16_a = move p16_l1[u]
-                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(P16_L1_FULL + u % 2));
+                wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(p16_l1_full + u % 2));
                 wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // p16_a.free
                 TMOV(p16_a, p16_l1[u % 2]);
                 // v_b = move v[u]
                 TMOV(v_b, v[u % 2]);
-                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(V_FREE + u % 2));
+                set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(v_free + u % 2));
                 set_flag(PIPE_MTE1, PIPE_M, EVENT_ID2);  // v_b.full
             }
             if (const int64_t i = t - 1; i >= 0 && i < n) {
                 const int64_t u = u_base + i;
                 const int64_t left = context - i * 128;
                 // v[u] = load value_cache[page, 0:+128<left, 0, :]
-                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(V_FREE + u % 2));
+                wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(v_free + u % 2));
                 const int64_t v_rows = clipped(left, 128);
                 if (v_rows < 128) {
                     TEXPANDS(v[u % 2], static_cast<bfloat16_t>(0.0f));
@@ -358,14 +358,14 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     Ub<float, 1, 8> l_new_row_sum_row;
     TASSIGN(l_new_row_sum_row, 16576);
 
-    constexpr int QK_V_FREE = 0;
-    constexpr int QK_V_FULL = 0;
-    constexpr int P16_FREE = 0;
-    constexpr int P16_FULL = 0;
-    constexpr int O_V_FREE = 2;
-    constexpr int O_V_FULL = 2;
-    constexpr int Y_FREE = 2;
-    constexpr int Y_FULL = 2;
+    constexpr int qk_v_free = 0;
+    constexpr int qk_v_full = 0;
+    constexpr int p16_free = 0;
+    constexpr int p16_full = 0;
+    constexpr int o_v_free = 2;
+    constexpr int o_v_full = 2;
+    constexpr int y_free = 2;
+    constexpr int y_full = 2;
 
     int64_t u_base = 0;  // finished iterations of the loop over i
 
@@ -389,12 +389,12 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             if (const int64_t i = t; i < n) {
                 const int64_t u = u_base + i;
                 // qk_v[u] = pop qk_fifo
-                wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(QK_V_FREE + u % 2));
+                wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(qk_v_free + u % 2));
                 TPOP<QkFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(qk_fifo, qk_v[u % 2]);
                 TFREE<QkFifoPipe, TILE_UP_DOWN>(qk_fifo);
-                set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(QK_V_FULL + u % 2));
+                set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(qk_v_full + u % 2));
                 // qk_v[u] = mul qk_v[u], scale
-                wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(QK_V_FULL + u % 2));
+                wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(qk_v_full + u % 2));
                 TMULS(qk_v[u % 2], qk_v[u % 2], scale);
                 const int64_t left = context - i * 128;
                 pipe_barrier(PIPE_V);
@@ -427,31 +427,31 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
                 // l_new_row_sum = row_sum qk_v[u], scratch
                 TROWSUM(l_new_row_sum, qk_v[u % 2], scratch);
                 // p16[u] = astype qk_v[u], bf16
-                wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(P16_FREE + u % 2));
+                wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(p16_free + u % 2));
                 TCVT(p16[u % 2], qk_v[u % 2], RoundMode::CAST_RINT);
-                set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(QK_V_FREE + u % 2));
-                set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(P16_FULL + u % 2));
+                set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(qk_v_free + u % 2));
+                set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(p16_full + u % 2));
                 pipe_barrier(PIPE_V);
                 TADD(l_row, l_row, l_new_row_sum_row);  // l = add l, l_new_row_sum
                 // p16_fifo = push p16[u]
-                wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(P16_FULL + u % 2));
+                wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(p16_full + u % 2));
                 TPUSH<P16FifoPipe, Ub<bfloat16_t, 8, 128>, TILE_UP_DOWN>(p16_fifo, p16[u % 2]);
-                set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(P16_FREE + u % 2));
+                set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(p16_free + u % 2));
             }
             if (const int64_t i = t - 1; i >= 0) {
                 const int64_t u = u_base + i;
                 pipe_barrier(PIPE_V);
                 TROWEXPANDMUL(acc, acc, alpha[u % 2]);  // acc = mul acc, alpha[u]
                 // o_v[u] = pop o_fifo
-                wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
+                wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(o_v_free + u % 2));
                 TPOP<OFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(o_fifo, o_v[u % 2]);
                 TFREE<OFifoPipe, TILE_UP_DOWN>(o_fifo);
-                set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
+                set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(o_v_full + u % 2));
                 pipe_barrier(PIPE_V);
                 // acc = add acc, o_v[u]
-                wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(O_V_FULL + u % 2));
+                wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(o_v_full + u % 2));
                 TADD(acc, acc, o_v[u % 2]);
-                set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(O_V_FREE + u % 2));
+                set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(o_v_free + u % 2));
             }
         }
         u_base += max_of(n, 0);
@@ -459,14 +459,14 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
         TMAXS(l_row, l_row, 1e-30f);  // l = maximum l, 1e-30
         pipe_barrier(PIPE_V);
         // y[w] = div acc, l
-        wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + w % 2));
+        wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y_free + w % 2));
         TROWEXPANDDIV(y[w % 2], acc, l);
-        set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + w % 2));
+        set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + w % 2));
         // out[b, lane * 8:+8, :] = store y[w]
-        wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y_FULL + w % 2));
+        wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + w % 2));
         GmRows<float, 8, 128, 128> y_gm(out + b * 2048 + lane * 8 * 128);
         TSTORE(y_gm, y[w % 2]);
-        set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y_FREE + w % 2));
+        set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y_free + w % 2));
     }
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // qk_v.free[0]
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // qk_v.free[1]

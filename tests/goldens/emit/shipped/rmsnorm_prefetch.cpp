@@ -80,12 +80,12 @@ static __aicore__ void rmsnorm_vector(__gm__ int64_t *args)
     Ub<float, 1, 8> norm_row;
     TASSIGN(norm_row, 106496);
 
-    constexpr int X_TILE_FREE = 0;
-    constexpr int X_TILE_FULL = 0;
-    constexpr int WEIGHT_FREE = 2;
-    constexpr int WEIGHT_FULL = 2;
-    constexpr int Y16_FREE = 0;
-    constexpr int Y16_FULL = 0;
+    constexpr int x_tile_free = 0;
+    constexpr int x_tile_full = 0;
+    constexpr int weight_free = 2;
+    constexpr int weight_full = 2;
+    constexpr int y16_free = 0;
+    constexpr int y16_full = 0;
 
     set_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // x_tile.free[0]
     set_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // x_tile.free[1]
@@ -97,7 +97,7 @@ static __aicore__ void rmsnorm_vector(__gm__ int64_t *args)
     for (int64_t w = 0; w < w_count; ++w) {
         const int64_t first = (block_idx + w * block_num) * 16;
         // x_tile[w] = load x[first + lane * 8:+8<rows - first - lane * 8, :]
-        wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(X_TILE_FREE + w % 2));
+        wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(x_tile_free + w % 2));
         const int64_t x_tile_rows = clipped(rows - first - lane * 8, 8);
         if (x_tile_rows > 0) {
             GmRows<bfloat16_t, DYNAMIC, 1024, 1024> x_tile_gm(
@@ -106,14 +106,14 @@ static __aicore__ void rmsnorm_vector(__gm__ int64_t *args)
             TRESHAPE(x_tile_part, x_tile[w % 2]);
             TLOAD(x_tile_part, x_tile_gm);
         }
-        set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(X_TILE_FULL + w % 2));
+        set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(x_tile_full + w % 2));
         // weight[w] = load gamma[:]
-        wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(WEIGHT_FREE + w % 2));
+        wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(weight_free + w % 2));
         GmRows<float, 1, 1024, 1024> weight_gm(gamma);
         TLOAD(weight[w % 2], weight_gm);
-        set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(WEIGHT_FULL + w % 2));
+        set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(weight_full + w % 2));
         // x_tile[w] = pad x_tile[w], rows - first - lane * 8, 1024
-        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(X_TILE_FULL + w % 2));
+        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(x_tile_full + w % 2));
         const int64_t x_tile_rows_2 = rows - first - lane * 8;
         if (x_tile_rows_2 <= 0) {
             TEXPANDS(x_tile[w % 2], static_cast<bfloat16_t>(0.0f));
@@ -127,7 +127,7 @@ static __aicore__ void rmsnorm_vector(__gm__ int64_t *args)
         pipe_barrier(PIPE_V);
         // y = astype x_tile[w], f32
         TCVT(y, x_tile[w % 2], RoundMode::CAST_RINT);
-        set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(X_TILE_FREE + w % 2));
+        set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(x_tile_free + w % 2));
         pipe_barrier(PIPE_V);
         TMUL(square, y, y);  // square = mul y, y
         pipe_barrier(PIPE_V);
@@ -142,16 +142,16 @@ static __aicore__ void rmsnorm_vector(__gm__ int64_t *args)
         TROWEXPANDDIV(y, y, norm);  // y = div y, norm
         pipe_barrier(PIPE_V);
         // y = mul y, weight[w]
-        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(WEIGHT_FULL + w % 2));
+        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(weight_full + w % 2));
         TCOLEXPANDMUL(y, y, weight[w % 2]);
-        set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(WEIGHT_FREE + w % 2));
+        set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(weight_free + w % 2));
         pipe_barrier(PIPE_V);
         // y16[w] = astype y, bf16
-        wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y16_FREE + w % 2));
+        wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y16_free + w % 2));
         TCVT(y16[w % 2], y, RoundMode::CAST_RINT);
-        set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y16_FULL + w % 2));
+        set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y16_full + w % 2));
         // out[first + lane * 8:+8<rows - first - lane * 8, :] = store y16[w]
-        wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(Y16_FULL + w % 2));
+        wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y16_full + w % 2));
         const int64_t y16_rows = clipped(rows - first - lane * 8, 8);
         if (y16_rows > 0) {
             GmRows<bfloat16_t, DYNAMIC, 1024, 1024> y16_gm(
@@ -160,7 +160,7 @@ static __aicore__ void rmsnorm_vector(__gm__ int64_t *args)
             TRESHAPE(y16_part, y16[w % 2]);
             TSTORE(y16_gm, y16_part);
         }
-        set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(Y16_FREE + w % 2));
+        set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y16_free + w % 2));
     }
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // x_tile.free[0]
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // x_tile.free[1]

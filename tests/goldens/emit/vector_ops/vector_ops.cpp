@@ -103,8 +103,8 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
     Ub<float, 1, 8, 1, 4> r_row;
     TASSIGN(r_row, 5472);
 
-    const event_t A_FULL[] = {EVENT_ID0, EVENT_ID3};
-    constexpr int HALF_FREE = 1;
+    const event_t a_full[] = {EVENT_ID0, EVENT_ID3};
+    constexpr int half_free = 1;
 
     const int64_t w_count = ((rows + 7) / 8 - block_idx + (block_num - 1)) / block_num;
     for (int64_t w = 0; w < w_count; ++w) {
@@ -119,17 +119,17 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
             TRESHAPE(a_part, a[w % 2]);
             TLOAD(a_part, a_gm);
         }
-        set_flag(PIPE_MTE2, PIPE_V, A_FULL[w % 2]);
+        set_flag(PIPE_MTE2, PIPE_V, a_full[w % 2]);
         // half[w] = load h[first:+4<left, 0:+64<64]
-        const int64_t half__rows = clipped(left, 4);
-        const int64_t half__cols = clipped(64, 64);
-        if (half__rows > 0 && half__cols > 0) {
-            GmRows<half, DYNAMIC, DYNAMIC, 64> half__gm(h + first * 64, {half__rows, half__cols});
-            Ub<half, 4, 64, DYNAMIC, DYNAMIC> half__part(half__rows, half__cols);
-            TRESHAPE(half__part, half_[w % 2]);
-            TLOAD(half__part, half__gm);
+        const int64_t half_rows = clipped(left, 4);
+        const int64_t half_cols = clipped(64, 64);
+        if (half_rows > 0 && half_cols > 0) {
+            GmRows<half, DYNAMIC, DYNAMIC, 64> half_gm(h + first * 64, {half_rows, half_cols});
+            Ub<half, 4, 64, DYNAMIC, DYNAMIC> half_part(half_rows, half_cols);
+            TRESHAPE(half_part, half_[w % 2]);
+            TLOAD(half_part, half_gm);
         }
-        set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(HALF_FREE + w % 2));
+        set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(half_free + w % 2));
         // row = load bias[3:+64<width - 3]
         const int64_t row_cols = clipped(width - 3, 64);
         if (row_cols > 0) {
@@ -147,7 +147,7 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
             TLOAD(c_row_part, c_row_gm);
         }
         // a[w] = pad a[w], left, 64
-        wait_flag(PIPE_MTE2, PIPE_V, A_FULL[w % 2]);
+        wait_flag(PIPE_MTE2, PIPE_V, a_full[w % 2]);
         if (left <= 0) {
             TEXPANDS(a[w % 2], 0.0f);
         } else if (left < 4) {
@@ -158,16 +158,15 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
             TFILLPAD_INPLACE(a_whole, a_part_2);
         }
         // half[w] = pad half[w], left, 60 + left
-        const int64_t half__cols_2 = 60 + left;
-        if (left <= 0 || half__cols_2 <= 0) {
+        const int64_t half_cols_2 = 60 + left;
+        if (left <= 0 || half_cols_2 <= 0) {
             TEXPANDS(half_[w % 2], static_cast<half>(0.0f));
-        } else if (left < 4 || half__cols_2 < 64) {
-            Ub<half, 4, 64, DYNAMIC, DYNAMIC> half__part_2(
-                min_of(left, 4), min_of(half__cols_2, 64));
-            TRESHAPE(half__part_2, half_[w % 2]);
-            Ub<half, 4, 64, 4, 64, PadValue::Zero> half__whole;
-            TRESHAPE(half__whole, half_[w % 2]);
-            TFILLPAD_INPLACE(half__whole, half__part_2);
+        } else if (left < 4 || half_cols_2 < 64) {
+            Ub<half, 4, 64, DYNAMIC, DYNAMIC> half_part_2(min_of(left, 4), min_of(half_cols_2, 64));
+            TRESHAPE(half_part_2, half_[w % 2]);
+            Ub<half, 4, 64, 4, 64, PadValue::Zero> half_whole;
+            TRESHAPE(half_whole, half_[w % 2]);
+            TFILLPAD_INPLACE(half_whole, half_part_2);
         }
         // row = pad row, 1, width - 3
         const int64_t row_cols_2 = width - 3;
@@ -251,12 +250,12 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
             TSTORE(c_row_gm_2, c_row_part_2);
         }
         // narrow[first:+4<left, :] = store half[w]
-        const int64_t half__rows_2 = clipped(left, 4);
-        if (half__rows_2 > 0) {
-            GmRows<half, DYNAMIC, 64, 64> half__gm_2(narrow + first * 64, {half__rows_2});
-            Ub<half, 4, 64, DYNAMIC, 64> half__part_3(half__rows_2);
-            TRESHAPE(half__part_3, half_[w % 2]);
-            TSTORE(half__gm_2, half__part_3);
+        const int64_t half_rows_2 = clipped(left, 4);
+        if (half_rows_2 > 0) {
+            GmRows<half, DYNAMIC, 64, 64> half_gm_2(narrow + first * 64, {half_rows_2});
+            Ub<half, 4, 64, DYNAMIC, 64> half_part_3(half_rows_2);
+            TRESHAPE(half_part_3, half_[w % 2]);
+            TSTORE(half_gm_2, half_part_3);
         }
     }
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // half.free[0]

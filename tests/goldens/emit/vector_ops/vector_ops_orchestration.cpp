@@ -1,10 +1,29 @@
 // Submits vector_ops, emitted by Tilewright from vector_ops.ptoir; do not edit.
 #include <stdint.h>
 
+#include <initializer_list>
+
 #include "pto_orchestration_api.h"
 
 constexpr int32_t VECTOR_KERNEL = 1;  // built with -D__DAV_VEC__
 constexpr uint32_t BLOCK_NUM = 24;
+
+// Whether a tensor is what the kernel takes: of this type and these sizes, its elements side by side.
+static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_list<int64_t> sizes,
+                    const char *what)
+{
+    bool good = tensor.dtype == dtype && tensor.ndims == sizes.size();
+    int64_t step = 1;
+    for (size_t k = sizes.size(); good && k-- > 0;) {
+        const int64_t size = sizes.begin()[k];
+        good = tensor.shapes[k] == size && (size == 1 || tensor.strides[k] == step);
+        step *= size;
+    }
+    if (!good) {
+        rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "not a contiguous tensor %s", what);
+    }
+    return good;
+}
 
 extern "C" {
 
@@ -28,6 +47,25 @@ aicpu_orchestration_entry(const ChipTaskArgs &orch_args)
     const ChipTensor &last = orch_args.tensor(7).ref();
     const int64_t rows = x.shapes[0];
     const int64_t width = bias.shapes[0];
+
+    if (!accepts(x, DataType::FLOAT32, {rows, 64},
+                 "x: f32[rows, 64]") ||
+        !accepts(h, DataType::FLOAT16, {rows, 64},
+                 "h: f16[rows, 64]") ||
+        !accepts(bias, DataType::FLOAT32, {width},
+                 "bias: f32[width]") ||
+        !accepts(column, DataType::FLOAT32, {rows},
+                 "column: f32[rows]") ||
+        !accepts(out, DataType::FLOAT32, {rows, 64},
+                 "out: f32[rows, 64]") ||
+        !accepts(sums, DataType::FLOAT32, {rows},
+                 "sums: f32[rows]") ||
+        !accepts(narrow, DataType::FLOAT16, {rows, 64},
+                 "narrow: f16[rows, 64]") ||
+        !accepts(last, DataType::INT32, {1},
+                 "last: i32[1]")) {
+        return;
+    }
 
     PTO2_SCOPE() {
         CoreTaskArgs task_args;

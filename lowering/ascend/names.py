@@ -1,0 +1,130 @@
+"""The C++ names of everything that an emitted text declares, chosen when the text is known.
+
+In: wishes (names of the program, names made from them), and lines that were written with the
+placeholder of each.  Out: the lines with the names.  Invariant: two placeholders of a ``Names`` get
+two names, and none of them is a word of C++ or of the device's compiler, looks like a macro, is
+reserved, or is a word that the lines say themselves, as what they call: so nothing can be hidden.
+A name that is none of these stays what it was; the names of the program choose first.
+Non-goals: which text a name stands in (a scope of C++ is one function here).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Set
+from itertools import chain, count
+
+KEYWORDS = frozenset(
+    """alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t
+    char32_t class co_await co_return co_yield compl concept const const_cast consteval constexpr
+    constinit continue contract_assert decltype default delete do double dynamic_cast else enum
+    explicit export extern false float for friend goto if import inline int long module mutable
+    namespace new noexcept not not_eq nullptr operator or or_eq private protected public register
+    reinterpret_cast requires restrict return short signed sizeof static static_assert static_cast
+    struct switch template this thread_local throw true try typedef typeid typename typeof union
+    unsigned using virtual void volatile wchar_t while xor xor_eq""".split()
+)
+"""The words of C++ up to C++26, also those that only the GNU dialect or a line of a module has."""
+
+DEVICE_WORDS = frozenset(("half", "bfloat16_t", "block_idx", "block_num"))
+"""Types and variables that the compiler of the device has built in."""
+
+MACROS = frozenset(
+    """assert errno stdin stdout stderr offsetof setjmp va_arg va_copy va_end va_start fpclassify
+    isfinite isgreater isgreaterequal isinf isless islessequal islessgreater isnan isnormal
+    isunordered signbit math_errhandling complex imaginary noreturn unreachable alloca major minor
+    makedev linux unix i386 arm I""".split()
+)
+"""Macros of the C and POSIX headers and of compilers that do not look like macros."""
+
+PLACEHOLDER = re.compile("«[^»]*»")
+_WORD = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
+_TEXT = re.compile(r'"[^"]*"')
+_COMMENT = re.compile(r"(?:^|\s)//.*$")
+
+
+def code_of(line: str) -> str:
+    """A line without its comment."""
+    return _COMMENT.sub("", line)
+
+
+def said(lines: Iterable[str]) -> frozenset[str]:
+    """The words that lines say themselves, texts and members of objects left out."""
+    text = "\n".join(_TEXT.sub(" ", code_of(line)) for line in lines)
+    return frozenset(_WORD.findall(PLACEHOLDER.sub(" ", text)))
+
+
+def mentioned(lines: Iterable[str]) -> frozenset[str]:
+    """The placeholders in lines."""
+    return frozenset(p for line in lines for p in PLACEHOLDER.findall(line))
+
+
+def is_forbidden(name: str) -> bool:
+    """Whether a name means something to some compiler, or looks like a macro (``BLOCK_NUM``)."""
+    is_macro = name.isupper() and not name.endswith("_") and sum(map(str.isalpha, name)) > 1
+    is_of_library = re.fullmatch("(T[A-Z].*)?Pipe", name) is not None
+    return is_macro or is_of_library or name in KEYWORDS | DEVICE_WORDS | MACROS
+
+
+def plain(wish: str) -> str:
+    """A wish as an identifier that is not reserved: other characters become one underscore, none
+    stands in front, no two side by side."""
+    name = re.sub(r"(?:[^\w]|_)+", "_", wish, flags=re.ASCII).lstrip("_")
+    return name if name and not name[0].isdigit() else f"x{name}"
+
+
+def chosen(wish: str, words: Set[str], taken: Set[str]) -> str:
+    """``wish``, or ``wish_2``, ``wish_3``, ... if it is taken; ``wish_``, ``wish_2_`` for one of
+    ``words`` and for what is forbidden."""
+    first, tail = plain(wish), ""
+    if first in words or is_forbidden(first):
+        first, tail = f"{first.rstrip('_')}_", "_"
+    others = (f"{first.rstrip('_')}_{n}{tail}" for n in count(2))
+    return next(n for n in chain([first], others) if n not in words and n not in taken)
+
+
+class Names:
+    """The names of one text; ``scope`` tells its placeholders from those of another."""
+
+    def __init__(self, scope: str = "") -> None:
+        self.scope = scope
+        self._program: dict[tuple[str, str], str] = {}
+        self._wishes: dict[str, str] = {}
+        self._own: set[str] = set()
+
+    def of(self, kind: str, name: str, wish: str = "") -> str:
+        """The placeholder of what the program calls ``name``; the same each time."""
+        key = kind, name
+        if key not in self._program:
+            self._program[key] = self._placeholder(wish or name)
+        return self._program[key]
+
+    def fresh(self, wish: str) -> str:
+        """The placeholder of something that only the text has."""
+        found = self._placeholder(wish)
+        self._own.add(found)
+        return found
+
+    def _placeholder(self, wish: str) -> str:
+        found = f"«{self.scope}{len(self._wishes)}»"
+        self._wishes[found] = wish
+        return found
+
+    def chosen(self, lines: list[str]) -> dict[str, str]:
+        """Placeholder -> name.  First those of the program that can stay as they are."""
+        used, words = mentioned(lines), said(lines)
+
+        def turn(p: str) -> tuple[bool, bool]:
+            return p in self._own, plain(self._wishes[p]) != self._wishes[p]
+
+        names: dict[str, str] = {}
+        taken: set[str] = set()
+        for p in sorted((p for p in self._wishes if p in used), key=turn):
+            names[p] = chosen(self._wishes[p], words, taken)
+            taken.add(names[p])
+        return names
+
+    def spelled(self, lines: list[str]) -> list[str]:
+        """The lines with a name for each placeholder of this object; those of others stay."""
+        names = self.chosen(lines)
+        return [PLACEHOLDER.sub(lambda m: names.get(m[0], m[0]), line) for line in lines]
