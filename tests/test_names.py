@@ -22,7 +22,7 @@ from pto.kernels.rmsnorm import rmsnorm
 from pto.legality import verify
 from pto.lexer import FUNCTIONS, HEADER
 from pto.ops import OPS
-from pto.tracer import CPP_WORDS, GRAMMAR_WORDS
+from pto.tracer import GRAMMAR_WORDS
 from pto.types import TileType
 
 OWN = """zero w u n item turn scratch flat sync i x full free ALL MTE2 V S drain barrier pid pid9 pidx
@@ -123,7 +123,7 @@ def hostile(kernel: ir.Kernel, rng: random.Random) -> dict[str, str]:
     """New names: those that the compiler makes up, and one of the kernel with an ending of its own."""
     names = variables(kernel)
     pool = [*OWN, *(n + s for n in names for s in SUFFIXES), *OPS]
-    taken = GRAMMAR_WORDS | CPP_WORDS | set(FUNCTIONS) | set(HEADER) | {kernel.name}
+    taken = GRAMMAR_WORDS | set(FUNCTIONS) | set(HEADER) | {kernel.name}
     taken |= {n for n, _ in kernel.statics} | {f"pid{k}" for k in range(len(kernel.grid))}
     pool = [n for n in dict.fromkeys(pool) if n not in taken]
     return dict(zip(names, rng.sample(pool, len(names)), strict=True))
