@@ -30,7 +30,6 @@ INDEPENDENT = {
 
 CHANGING = set(
     """
-    lowering/ascend/flat._Nest lowering/ascend/text.Context lowering/ascend/text.Names
     lowering/hazards/counters.Counter lowering/hazards/instructions.LoopCode
     lowering/hazards/instructions.Step lowering/hazards/instructions.Test
     lowering/passes/place.Group lowering/passes/place.Life lowering/passes/rings.Ring
