@@ -30,6 +30,7 @@ INDEPENDENT = {
 
 CHANGING = set(
     """
+    lowering/ascend/flat._Nest lowering/ascend/text.Context
     lowering/hazards/counters.Counter lowering/hazards/instructions.LoopCode
     lowering/hazards/instructions.Step lowering/hazards/instructions.Test
     lowering/passes/place.Group lowering/passes/place.Life lowering/passes/rings.Ring
