@@ -412,25 +412,28 @@ def main() -> int:
     reader.formatter_class = argparse.RawDescriptionHelpFormatter
     reader.add_argument("--count", type=int, default=10)
     reader.add_argument("--seed", type=int, default=0)
+    reader.add_argument("--skip", type=int, default=0, help="changes of the seed left out in front")
     reader.add_argument("--within", nargs="+", default=PLACES, help="files or folders")
     reader.add_argument("--at", nargs="+", default=(), help="FILE:LINE[:COLUMN]: all changes there")
     reader.add_argument("--map", action="store_true", help="find again which tests meet what")
     reader.add_argument("--budget", type=float, default=1e9, help="seconds of tests per change")
-    reader.add_argument("--first", nargs="+", default=[], help="tests that run before the others")
+    reader.add_argument("--also", nargs="+", default=[], help="tests newer than the map")
     args = reader.parse_args()
     known = the_map(args.map)
-    changes = at(args.at) if args.at else drawn(args.count, args.seed, args.within)
+    changes = at(args.at) if args.at else drawn(args.skip + args.count, args.seed, args.within)
+    changes = changes[args.skip :]
     survivors = 0
     with copied() as tree:
         for n, change in enumerate(changes):
             tests = known.tests(change)
             chosen = within_budget(tests, known.seconds, args.budget)
             limit = 60 + 10 * sum(known.seconds[t] for t in chosen)
+            print(f"{args.skip + n + 1}: {change}: ", end="", flush=True)
             began = perf_counter()
-            by = verdict(change, tree, [*args.first, *chosen], limit)
+            by = verdict(change, tree, [*chosen, *args.also], limit)
             survivors += not by
             word = f"killed by {by}" if by else f"SURVIVED {len(chosen)} of {len(tests)} tests"
-            print(f"{n + 1}: {change}: {word} ({perf_counter() - began:.0f} s)", flush=True)
+            print(f"{word} ({perf_counter() - began:.0f} s)", flush=True)
             if not by:
                 print(
                     "    " + (tree / change.file).read_text().splitlines()[change.line - 1].strip()

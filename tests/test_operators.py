@@ -1,0 +1,151 @@
+"""Every operator and function of tiles and scalars: what a user writes, and the rows it becomes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import pto
+from pto import Scalar, Tensor, Tile
+
+
+def rows_of(text: str) -> list[str]:
+    """The rows that an expression adds to a program: over the tiles ``x`` and ``y``, a column and a
+    row of them, ``whole`` numbers, an integer ``n`` and a float ``s``."""
+
+    @pto.kernel(
+        grid="1",
+        a="f32[16, 32]",
+        b="f32[16, 32]",
+        c="f32[16, 1]",
+        d="f32[1, 32]",
+        e="i32[16, 32]",
+        n="i32",
+        s="f32",
+        out="f32[16, 32]",
+    )
+    def kernel(
+        a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, n: Scalar, s: Scalar, out: Tensor
+    ) -> None:
+        x = pto.load(a[:, :])
+        y = pto.load(b[:, :])
+        column = pto.load(c[:, :])
+        row = pto.load(d[:, :])
+        whole = pto.load(e[:, :])
+        names = dict(pto=pto, x=x, y=y, column=column, row=row, whole=whole, n=n, s=s)
+        found = eval(text, names)
+        pto.store(out[:, :], found if isinstance(found, Tile) else x + found)
+
+    lines = [line.strip() for line in pto.print_kernel(kernel.trace()).splitlines()]
+    rows = [re.sub(r": \w+\[\d+, \d+\]", "", line) for line in lines if " = " in line]
+    return [row for row in rows if " = load " not in row and " = store " not in row]
+
+
+TILES = {
+    "x + y": "add = add x, y",
+    "x + 1": "add = add x, 1",
+    "1 + x": "add = add x, 1",
+    "x - y": "sub = sub x, y",
+    "x - 1": "sub = sub x, 1",
+    "1 - x": "mul = mul x, -1.0; add = add mul, 1",
+    "x * y": "mul = mul x, y",
+    "x * s": "mul = mul x, s",
+    "2.0 * x": "mul = mul x, 2.0",
+    "x / y": "div = div x, y",
+    "x / 2": "div = div x, 2",
+    "1 / x": "reciprocal = reciprocal x",
+    "1.0 / x": "reciprocal = reciprocal x",
+    "3 / x": "reciprocal = reciprocal x; mul = mul reciprocal, 3",
+    "-x": "mul = mul x, -1.0",
+    "+x": "",
+    "x + column": "add = add x, column",
+    "column + x": "add = add x, column",
+    "x - column": "sub = sub x, column",
+    "column - x": "mul = mul x, -1.0; add = add mul, column",
+    "x * column": "mul = mul x, column",
+    "column * x": "mul = mul x, column",
+    "x / column": "div = div x, column",
+    "column / x": "reciprocal = reciprocal x; mul = mul reciprocal, column",
+    "x + row": "add = add x, row",
+    "row + x": "add = add x, row",
+    "row - x": "mul = mul x, -1.0; add = add mul, row",
+    "row / x": "reciprocal = reciprocal x; mul = mul reciprocal, row",
+    "x - row": "sub = sub x, row",
+    "pto.maximum(x, y)": "maximum = maximum x, y",
+    "pto.minimum(x, y)": "minimum = minimum x, y",
+    "pto.maximum(x, 0)": "maximum = maximum x, 0",
+    "pto.minimum(0, x)": "minimum = minimum x, 0",
+    "pto.maximum(column, x)": "maximum = maximum x, column",
+    "pto.minimum(x, row)": "minimum = minimum x, row",
+    "pto.exp(x)": "exp = exp x",
+    "pto.log(x)": "log = log x",
+    "pto.sqrt(x)": "sqrt = sqrt x",
+    "pto.reciprocal(x)": "reciprocal = reciprocal x",
+    "x + pto.row_max(x)": "row_max = row_max x; add = add x, row_max",
+    "x + pto.row_min(x)": "row_min = row_min x; add = add x, row_min",
+    "x + pto.row_sum(x)": "row_sum = row_sum x; add = add x, row_sum",
+    "pto.where(pto.iota(1) < n, x, 1)": "where = where x, n, 1.0",
+    "pto.where(pto.iota(1) <= n, x, 0.5)": "where = where x, n + 1, 0.5",
+    "x.astype('f32')": "",
+    "x.astype('f16').astype('f32')": "astype = astype x, f16; astype_2 = astype astype, f32",
+    "whole.astype('f32')": "astype = astype whole, f32",
+    "(whole + n).astype('f32')": "add = add whole, n; astype = astype add, f32",
+    "(whole * whole).astype('f32')": "mul = mul whole, whole; astype = astype mul, f32",
+    "pto.maximum(whole, 3).astype('f32')": "maximum = maximum whole, 3; astype = astype maximum, f32",
+    "x + pto.full((16, 32), 2)": "full = full 2.0; add = add x, full",
+    "x + pto.zeros((16, 1))": "full = full 0.0; add = add x, full",
+    "x @ x.T @ y": "matmul = matmul x, x.T; matmul_2 = matmul matmul, y",
+    "pto.matmul(x @ y.T, y, acc=x)": "matmul = matmul x, y.T; matmul_2 = matmul matmul, y, x",
+    "pto.matmul(x @ y.T, y)": "matmul = matmul x, y.T; matmul_2 = matmul matmul, y",
+}
+SCALARS = {
+    "n + 1": "n + 1",
+    "1 + n": "1 + n",
+    "n + n": "n + n",
+    "n - 1": "n - 1",
+    "1 - n": "1 - n",
+    "n * 2": "n * 2",
+    "2 * n": "2 * n",
+    "n // 2": "n // 2",
+    "7 // n": "7 // n",
+    "n % 3": "n % 3",
+    "7 % n": "7 % n",
+    "n / 2": "n / 2",
+    "2 / n": "2 / n",
+    "-n": "0 - n",
+    "n < 3": "n < 3",
+    "n <= 3": "n <= 3",
+    "n > 3": "3 < n",
+    "n >= 3": "3 <= n",
+    "3 < n": "3 < n",
+    "3 >= n": "n <= 3",
+    "n == 3": "n == 3",
+    "n != 3": "n != 3",
+    "s * 0.5": "s * 0.5",
+    "s + n": "s + n",
+    "2 - s": "2 - s",
+    "pto.cdiv(n, 16)": "cdiv(n, 16)",
+    "pto.cdiv(16, n)": "cdiv(16, n)",
+    "pto.maximum(n, 3)": "max(n, 3)",
+    "pto.minimum(3, n)": "min(3, n)",
+    "pto.maximum(s, 0.5)": "max(s, 0.5)",
+    "pto.minimum(n, n + 1)": "min(n, n + 1)",
+    "pto.maximum(2, 3)": "3",
+    "pto.minimum(2, 3)": "2",
+    "pto.cdiv(7, 2)": "4",
+    "x.shape[0]": "16",
+    "x.shape[1]": "32",
+    "x.ndim": "2",
+    "x.T.shape[0]": "32",
+}
+
+
+@pytest.mark.parametrize("text", TILES)
+def test_tiles(text: str) -> None:
+    assert "; ".join(rows_of(text)) == TILES[text]
+
+
+@pytest.mark.parametrize("text", SCALARS)
+def test_scalars(text: str) -> None:
+    assert rows_of(text) == [f"add = add x, {SCALARS[text]}"]
