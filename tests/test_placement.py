@@ -47,9 +47,6 @@ DECLARATIONS: dict[str, list[str]] = {
         "alignment: z at 512 by 4096: l0c needs multiples of 1024 bytes"
     ],
     "buffer cube ub z[1] f32[16, 64] nd at 0 by 4096": ["place: z: the cube core has no ub"],
-    "buffer vector ub z[0] f32[8, 64] nd at 20480 by 2048": [
-        "capacity: z ends at byte 20480 of 188416 in ub"
-    ],
     "event vector g V -> MTE2 id 7": [],
     "event vector g V -> MTE2 id 8": ["id: g: id 8 is not in 0..7"],
     "event vector g V -> S id 6": [],
@@ -75,9 +72,6 @@ DECLARATIONS: dict[str, list[str]] = {
     "fifo f c2v [15] f32[16, 64] flag 0 no credit": [],
     "fifo f c2v [16] f32[16, 64] flag 0 no credit": [
         "fifo: fifo f: 16 slots, the counter of a flag ends at 15"
-    ],
-    "fifo f c2v [0] f32[16, 64] flag 0 no credit": [
-        "fifo: fifo f: 0 slots, the counter of a flag ends at 15"
     ],
     "fifo f c2v [2] f32[16, 64] flag 9": [],
     "fifo f c2v [2] f32[16, 64] flag 10": ["id: fifo f: cross-core flag 11 is not in 0..10"],
