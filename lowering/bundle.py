@@ -20,7 +20,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from lowering import cases, sequential
+from lowering import cases, judge
 from lowering.access import Array
 from lowering.ascend import emit
 from lowering.ascend.orchestration import CUBE_ID, VECTOR_ID, cores_of, scalars_of, tensors_of
@@ -84,13 +84,14 @@ def cases_of(
 def archive(kernel: Kernel, traced: ir.Kernel, arrays: Mapping[str, Any]) -> bytes:
     """A case as a file: inputs by name, and per output ``NAME.want`` and ``NAME.limit``."""
     bound = bind(traced, arrays)
-    exact = sequential.run(traced, bound)
-    wide = {n: a.astype(np.float64) for n, a in exact.items()}
-    want = wide if kernel.oracle is None else cases.expected(kernel, traced, arrays)
-    limits = cases.tolerances(traced, bound, want, exact)
+    reference = None if kernel.oracle is None else cases.expected(kernel, traced, bound)
+    masks = judge.unwritten(traced, bound)
+    for left_out in judge.missing(bound, masks, reference):
+        raise InputError(left_out.told(), hint=judge.START)
+    wanted = judge.expected(traced, bound, reference, masks)
     held = {n: plain(np.asarray(a)) for n, a in arrays.items()}
-    held |= {f"{n}.want": a for n, a in want.items()}
-    held |= {f"{n}.limit": limits[n] for n in want}
+    for e in wanted:
+        held |= {f"{e.name}.want": e.want, f"{e.name}.limit": e.limit}
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **held)
     return stream.getvalue()
@@ -141,9 +142,9 @@ def as_tensor(array, dtype):
 
 
 def at_start(name, arrays):
-    """An input; for an output, a value that no kernel leaves by accident."""
-    dtype, direction = TENSORS[name]
-    if direction != D.OUT:
+    """An input, or what an output starts from: a value that no kernel leaves by accident."""
+    dtype, _ = TENSORS[name]
+    if name in arrays:
         return as_tensor(arrays[name], dtype)
     unset = float("nan") if dtype.is_floating_point else -1
     return torch.full(arrays[f"{name}.want"].shape, unset, dtype=dtype)

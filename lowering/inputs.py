@@ -60,6 +60,7 @@ class Bound:
     ``arrays`` holds the tensors by name (bf16 as ``ml_dtypes.bfloat16``), C-contiguous, never to be
     written: ``outputs()`` gives the arrays to write.  ``scalars`` are the scalar parameters,
     ``dims`` the symbolic dimensions, ``grid`` the extents of the launch, ``items`` their product.
+    ``starts`` are the outputs that were given: what they hold is where they start from.
     """
 
     arrays: Mapping[str, Array]
@@ -67,6 +68,7 @@ class Bound:
     dims: Mapping[str, int]
     grid: tuple[int, ...]
     directions: Mapping[str, str]
+    starts: frozenset[str] = frozenset()
 
     @property
     def items(self) -> int:
@@ -78,16 +80,15 @@ class Bound:
         return {**self.dims, **self.scalars}
 
     def outputs(self) -> dict[str, Array]:
-        """Fresh arrays to write: a copy of each ``inout``, and poison (NaN, -1) for each ``out``.
+        """Fresh arrays to write: a copy of each that was given, and poison (NaN, -1) for the others.
 
-        What an ``out`` array held before is never seen, so that what a kernel leaves unwritten
-        shows in the result.
+        Poison, so that what a kernel leaves unwritten shows in the result.
         """
         fresh = {}
         for name, array in self.arrays.items():
-            if self.directions[name] == "inout":
+            if name in self.starts:
                 fresh[name] = array.copy()
-            elif self.directions[name] == "out":
+            elif self.directions[name] != "in":
                 fresh[name] = np.empty_like(array)
                 fresh[name].reshape(-1).view(np.uint8)[:] = 0xFF
         return fresh
@@ -97,7 +98,7 @@ def bind(kernel: Kernel, arrays: Mapping[str, Any]) -> Bound:
     """The arrays of one call, checked against the parameters of ``kernel``.
 
     bf16 is taken as ``ml_dtypes.bfloat16`` or as its bits in ``uint16``.  Scalars are numbers or
-    0-d arrays.  ``out`` arrays may be left out.
+    0-d arrays.  ``out`` arrays may be left out; those given are the start of the output.
 
     Raises:
         InputError: an array that is missing, unknown, of the wrong type or shape; a scalar that is
@@ -129,6 +130,7 @@ def bind(kernel: Kernel, arrays: Mapping[str, Any]) -> Bound:
         MappingProxyType(dims),
         grid,
         MappingProxyType(directions),
+        frozenset(n for n, d in directions.items() if d != "in" and n in arrays),
     )
 
 

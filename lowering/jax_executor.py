@@ -35,7 +35,7 @@ Non-goals: detecting races or bad bounds, timing.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,14 +85,16 @@ class Placed:
         if self.table is None:
             return self.program.call(self.arrays)
         found = self.program.call(self.arrays, self.table)
-        return {name: joined(x) for name, x in found.items()}
+        return {name: joined(x, self.arrays.get(name)) for name, x in found.items()}
 
 
-def joined(x: jax.Array) -> np.ndarray[Any, Any]:
-    """What any of the devices has written; the others have all bits set there."""
+def joined(x: jax.Array, start: Array | None) -> np.ndarray[Any, Any]:
+    """What any of the devices has written; the others still have ``start`` there (None: all bits)."""
     parts = [np.asarray(x.addressable_data(d))[0] for d in range(len(x))]
-    bits = f"u{x.dtype.itemsize}"
-    found: np.ndarray[Any, Any] = functools.reduce(np.bitwise_and, [p.view(bits) for p in parts])
+    bits = np.dtype(f"u{x.dtype.itemsize}")
+    before = np.iinfo(bits).max if start is None else np.asarray(start).view(bits)
+    changes = [p.view(bits) ^ before for p in parts]
+    found: np.ndarray[Any, Any] = functools.reduce(np.bitwise_or, changes) ^ before
     return found.view(x.dtype)
 
 
@@ -115,13 +117,19 @@ class Executable:
         placed = arrays if isinstance(arrays, Placed) else self.place(arrays, devices)
         return placed()
 
-    def place(self, arrays: Mapping[str, Any], devices: int | None = None) -> Placed:
+    def place(
+        self,
+        arrays: Mapping[str, Any],
+        devices: int | None = None,
+        starts: Collection[str] = (),
+    ) -> Placed:
         """The inputs where the program wants them, and the work items dealt to the devices.
 
-        Nothing moves that is there already.  A later call with the result skips all of this.
+        ``starts``: outputs that start from what ``arrays`` holds.  Nothing moves that is there
+        already.  A later call with the result skips all of this.
         """
         program = self.program(arrays, devices)
-        names = [p.name for p in self.kernel.params if p.direction != "out"]
+        names = [p.name for p in self.kernel.params if p.direction != "out" or p.name in starts]
         held = {n: as_held(arrays[n], self.kernel.param(n).dtype) for n in names}
         where = program.where
         found = {n: x if has_place(x, where) else jax.device_put(x, where) for n, x in held.items()}
@@ -262,7 +270,7 @@ def run(
     many devices take part (None: all that are visible).
     """
     bound = given if isinstance(given, Bound) else bind(kernel, given)
-    found = compile(kernel)({**bound.arrays, **bound.scalars}, devices)
+    found = compile(kernel).place({**bound.arrays, **bound.scalars}, devices, bound.starts)()
     out = {}
     for name, x in found.items():
         a, dtype = np.asarray(x), kernel.param(name).dtype

@@ -105,7 +105,15 @@ def apply(row: Row, kind: TileType, args: Sequence[Any]) -> Array:
     Raises:
         ShapeError: when the operands do not give a tile of that shape.
     """
-    result = convert(COMPUTE[row.op](kind, *args), kind.dtype)
+    return shaped(row, kind, convert(COMPUTE[row.op](kind, *args), kind.dtype))
+
+
+def shaped(row: Row, kind: TileType, result: Array) -> Array:
+    """``result`` itself, if it has the shape that ``row`` declares.
+
+    Raises:
+        ShapeError: when it has not.
+    """
     if result.shape != (kind.rows, kind.cols):
         found = f"{row.op} gives [{', '.join(map(str, result.shape))}]"
         raise ShapeError(f"{found}, but its result is declared as {kind}", row.loc)
@@ -119,13 +127,29 @@ Action = Callable[[Tiles, Scope], None]
 
 
 class Interpreter:
-    """The rows of one kernel as functions of (tiles, scalars), bound to the arrays of one call."""
+    """The rows of one kernel as functions of (tiles, scalars), bound to the arrays of one call.
+
+    Another arithmetic (``lowering/roundings.py``) is a subclass: other numbers in the tiles, and
+    its own ``compute`` and ``stored``.
+    """
+
+    held: Mapping[str, np.dtype[Any]] = DTYPES
 
     def __init__(self, kernel: Kernel, bound: Bound) -> None:
         self.kernel, self.bound = kernel, bound
-        self.outputs = bound.outputs()
+        self.outputs = self.starts()
         self.tensors: dict[str, Array] = {**bound.arrays, **self.outputs}
         self.body = self.block(kernel.body)
+
+    def starts(self) -> dict[str, Array]:
+        """The outputs before the first work item."""
+        return self.bound.outputs()
+
+    def compute(self, row: Row, kind: TileType, args: Sequence[Any]) -> Array:
+        return apply(row, kind, args)
+
+    def stored(self, tile: Array, dtype: str) -> Array:
+        return convert(tile, dtype)
 
     def run(self) -> dict[str, Array]:
         """All work items in row-major order of the grid."""
@@ -208,7 +232,7 @@ def _load(at: Interpreter, row: Row) -> Action:
 
     def run(tiles: Tiles, scope: Scope) -> None:
         region = locate(scope)
-        tile = np.zeros(shape, DTYPES[kind.dtype])
+        tile = np.zeros(shape, at.held[kind.dtype])
         if not region.empty:
             tile[region.inside] = tensor[region.where]
         tiles[name] = tile.reshape(kind.rows, kind.cols)
@@ -239,7 +263,7 @@ def _store(at: Interpreter, row: Row) -> Action:
     def run(tiles: Tiles, scope: Scope) -> None:
         region = locate(scope)
         if not region.empty:
-            tile = convert(read(tiles, scope), dtype).reshape(shape)
+            tile = at.stored(read(tiles, scope), dtype).reshape(shape)
             tensor[region.where] = tile[region.inside]
 
     return run
@@ -278,7 +302,7 @@ def _computed(at: Interpreter, row: Row) -> Action:
     name, kind = row.out.name, row.out.type
 
     def run(tiles: Tiles, scope: Scope) -> None:
-        tiles[name] = apply(row, kind, [a(tiles, scope) for a in args])
+        tiles[name] = at.compute(row, kind, [a(tiles, scope) for a in args])
 
     return run
 

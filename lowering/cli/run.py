@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,7 @@ from pto.kernel import Kernel
 if TYPE_CHECKING:
     from lowering.cases import Arrays
     from lowering.inputs import Bound
+    from lowering.judge import Comparison, Missing
 
 Told = dict[str, Any]
 
@@ -76,17 +79,15 @@ def run(args: argparse.Namespace) -> int:
     outputs, told = _execute(args, kernel, bound)
     report: Told = {"kernel": kernel.name, "executor": args.executor} | told
     report["dims"], report["outputs"] = dict(bound.dims), _summaries(outputs)
-    judge = "" if args.inputs else _judge(args, program)
-    found = _judged(args, program, kernel, bound, arrays, outputs) if judge else []
-    report["comparisons"], report["compared_with"] = [_comparison(c) for c in found], judge
+    verdict = _judged(args, program, kernel, bound, outputs)
+    report |= verdict.facts()
     if args.out:
         cases.write_outputs(args.out, outputs)
     if args.json:
         print_json(report)
     else:
-        print("\n".join(_told(args, cases.describe(program, bound), report, found)))
-    good = all(c.ok for c in found) and not report.get("orders", {}).get("differences")
-    return GOOD if good else FAILED
+        print("\n".join(_told(args, cases.describe(program, bound), report, verdict)))
+    return GOOD if verdict.ok and not report.get("orders", {}).get("differences") else FAILED
 
 
 def _arrays(args: argparse.Namespace, program: Program) -> tuple[Arrays, ir.Kernel]:
@@ -137,11 +138,50 @@ def _executor(args: argparse.Namespace) -> Callable[[ir.Kernel, Bound], dict[str
     return sequential.run if args.executor == SEQUENTIAL else strict.run
 
 
-def _judge(args: argparse.Namespace, program: Program) -> str:
-    """What a random case is compared with, or ''."""
+@dataclass(frozen=True)
+class Verdict:
+    """What is known about the outputs of a run; ``by``: what they were compared with, or ''."""
+
+    by: str
+    comparisons: Sequence[Comparison]
+    missing: Sequence[Missing]
+    notes: Sequence[str]
+
+    @property
+    def ok(self) -> bool:
+        return all(c.ok for c in self.comparisons) and not self.missing
+
+    def facts(self) -> Told:
+        """For ``--json``."""
+        return {
+            "comparisons": [_comparison(c) for c in self.comparisons],
+            "compared_with": self.by,
+            "never_written": {m.name: int(m.mask.sum()) for m in self.missing},
+            "notes": list(self.notes),
+        }
+
+    def told(self) -> Iterator[str]:
+        """For a person."""
+        from lowering.judge import START
+
+        for c in self.comparisons:
+            yield c.told(self.by)
+        for m in self.missing:
+            yield m.told()
+        if self.missing:
+            yield f"  help: {START}"
+        if not self.comparisons:
+            yield "not compared: no reference, and sequential judges the others"
+        for note in self.notes:
+            yield f"note: {note}"
+
+
+def _compared_with(args: argparse.Namespace, program: Program, kernel: ir.Kernel) -> str:
+    """What a run is compared with, or ''."""
     if isinstance(program, Kernel) and program.oracle is not None:
         return "its float64 reference"
-    return "" if args.executor == SEQUENTIAL else "the executor sequential"
+    alone = args.executor == SEQUENTIAL or is_scheduled(kernel)
+    return "" if alone else "the executor sequential"
 
 
 def _judged(
@@ -149,19 +189,26 @@ def _judged(
     program: Program,
     kernel: ir.Kernel,
     bound: Bound,
-    arrays: Arrays,
     outputs: Mapping[str, Any],
-) -> list[Any]:
-    """The comparison with the oracle of the kernel, or else with the executor ``sequential``."""
-    from lowering import cases, sequential
+) -> Verdict:
+    """Against the reference of the kernel, or else against the executor ``sequential``."""
+    from lowering import cases, judge
     from lowering.progress import progress
 
-    assert isinstance(program, Kernel)
+    by = _compared_with(args, program, kernel)
     with progress("computing what is expected"):
-        exact = outputs if args.executor == SEQUENTIAL else sequential.run(kernel, bound)
-        want = exact if program.oracle is None else cases.expected(program, kernel, arrays)
-        limits = cases.tolerances(kernel, bound, want, exact)
-    return cases.compare(outputs, want, limits)
+        masks = judge.unwritten(kernel, bound)
+        reference = None
+        if isinstance(program, Kernel) and program.oracle is not None:
+            reference = cases.expected(program, kernel, bound)
+        tolerance = judge.Tolerance.given(args.atol, args.rtol)
+        wanted = judge.expected(kernel, bound, reference, masks, tolerance) if by else []
+    return Verdict(
+        by,
+        judge.compare(outputs, wanted, tolerance),
+        judge.missing(bound, masks, reference),
+        list(judge.notes(bound, wanted)),
+    )
 
 
 def _summaries(outputs: Mapping[str, Any]) -> dict[str, str]:
@@ -175,11 +222,12 @@ def _comparison(c: Any) -> dict[str, Any]:
         "max_abs_error": c.error,
         "tolerance": c.tolerance,
         "index": c.index,
+        "wrong_elements": c.wrong,
     }
 
 
 def _told(
-    args: argparse.Namespace, title: str, report: Mapping[str, Any], found: Sequence[Any]
+    args: argparse.Namespace, title: str, report: Mapping[str, Any], verdict: Verdict
 ) -> Iterator[str]:
     source = f"read from {args.inputs}" if args.inputs else "random case"
     yield f"{title}  ({source}, executor {args.executor})"
@@ -187,11 +235,8 @@ def _told(
         yield f"  {name} {what}"
     if "orders" in report:
         yield from orders.told_orders(report["orders"])
-    for c in found:
-        yield f"  {c.told(report['compared_with'])}"
-    if not found:
-        why = "no random case" if args.inputs else "no reference, and sequential judges the others"
-        yield f"  not compared: {why}"
+    for line in verdict.told():
+        yield f"  {line}"
     if args.out:
         yield f"  wrote {args.out}"
 
@@ -207,8 +252,26 @@ def run_arguments(command: Parser) -> None:
     command.reads("--inputs", metavar="FILE.npz", help=what)
     command.writes("--out", mark=NPZ, metavar="FILE.npz", help="where the outputs go")
     case_arguments(command)
+    tolerance_arguments(command)
     orders.order_arguments(command)
     add("--json", action="store_true", help="for machines")
+
+
+def tolerance_arguments(command: Parser) -> None:
+    add = command.add_argument
+    what = "allowed instead of the derived tolerance: --atol + --rtol * |expected|"
+    add("--rtol", type=_size_of_error, metavar="X", help=what)
+    add("--atol", type=_size_of_error, metavar="X", help="see --rtol; the one not given is 0")
+
+
+def _size_of_error(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError
+    return value
+
+
+_size_of_error.__name__ = "size of an error"  # what argparse calls it
 
 
 def emit(args: argparse.Namespace) -> int:

@@ -52,7 +52,7 @@ inline void add_tensor(Job &job, std::istringstream &words)
     for (uint32_t k = 0; k < t->chip.ndims; ++k) {
         words >> t->chip.shapes[k];
     }
-    t->start = content(t->direction == "out" || t->direction == "workspace" ? "-" : t->file, bytes);
+    t->start = content(t->file, bytes);
     t->bytes = t->start;
     t->chip.buffer.addr = reinterpret_cast<uint64_t>(t->bytes.data());
     t->chip.buffer.size = bytes;
