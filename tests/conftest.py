@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+"""Several workers with several threads each, on small tiles, wait for each other most of the time."""
 
 GOLDENS = Path(__file__).parent / "goldens"
 USED: set[Path] = set()
