@@ -742,9 +742,9 @@ def on_core(row: Row) -> None:
         raise LegalityError(f"a shift: {why}", row.loc)
 
 
-Tests = tuple[tuple[int, bool], ...]
+Tests = tuple[tuple[int, bool] | int, ...]
 """The sides of the branches around a node, from outside; each branch by its place in its block,
-and between them the loops, by their number."""
+and between them the loops, by their identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -793,7 +793,6 @@ class _Slots(_Checker):
         }
         del self.known["cube"]["lane"]
         self.tests: Tests = ()
-        self.loops = 0
         self.buffers = {b.name: b for b in kernel.buffers}
         self.events = {e.name: e for e in kernel.events}
         self.tiles = {b.name: b.type for b in kernel.buffers}
@@ -896,13 +895,12 @@ class _Slots(_Checker):
             raise LegalityError(
                 "a loop inside runs at shift 0, all rows beside it at others", loop.loc
             )
-        self.loops += 1
         if loop.flat:
             inner = loop.body[loop.inner]
             assert isinstance(inner, Loop)
             for core in CORES:
                 self.known[core][inner.total] = (tests,)
-        self.tests = (*tests, (-self.loops, True))  # no branch inside is one of those outside
+        self.tests = (*tests, id(loop))  # no branch inside is one of those outside
         self.counted(loop.index, trips)
         self.ranges.pop(loop.total, None)
         self.guards += never(trips)

@@ -96,6 +96,37 @@ def test_expressions_read_back(e: ir.Expr) -> None:
     line.end()
 
 
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [
+        ("a - (b - c)", "a - (b - c)"),
+        ("(a - b) - c", "a - b - c"),
+        ("a + (b * c)", "a + b * c"),
+        ("(a + b) * c", "(a + b) * c"),
+        ("a * (b // c)", "a * (b // c)"),
+        ("(a * b) // c % d", "a * b // c % d"),
+        ("(a + 1) < (b - 1)", "a + 1 < b - 1"),
+        ("(a < b) == c", "a < b == c"),
+        ("a < (b == c)", "a < (b == c)"),
+        ("a > b", "b < a"),
+        ("a >= b", "b <= a"),
+        ("(-1) < a", "-1 < a"),
+        ("a < -1", "a < (-1)"),
+        ("a * -1", "a * (-1)"),
+        ("-1 + a", "(-1) + a"),
+        ("max((a), (b + c))", "max(a, b + c)"),
+        ("max(-1, a)", "max(-1, a)"),
+        ("a * 2.0", "a * 2.0"),
+        ("a * inf", "a * inf"),
+        ("a * -inf", "a * (-inf)"),
+    ],
+)
+def test_expressions_have_no_more_parentheses_than_they_need(text: str, least: str) -> None:
+    line = pto.text.Line("<text>", 1, 0, text)
+    line.tokens = pto.text.tokens_of(line)
+    assert expr(pto.text.Parser("", "").expression(line)) == least
+
+
 QUICK = settings(
     max_examples=60,
     deadline=None,
