@@ -12,6 +12,7 @@ import inspect
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 
 from lowering.access import DTYPES, Array
 from lowering.files import write_all
-from lowering.inputs import Bound
+from lowering.inputs import OTHER_KINDS, Bound, native
 from lowering.programs import (
     Program,
     assignments,
@@ -32,10 +33,11 @@ from lowering.programs import (
     typed,
     users_code,
 )
-from pto import ir
+from pto import ir, source
 from pto.errors import InputError, PtoError
 from pto.kernel import Kernel
 from pto.signature import Static
+from pto.tracer import noun
 
 Arrays = dict[str, Any]
 
@@ -48,16 +50,33 @@ def read_inputs(path: Path) -> Arrays:
     Raises:
         InputError: when the file is no such archive.
     """
+    hint = "write it with np.savez(path, name=array, ...)"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(
-                    f"{path} holds one array", hint="save with np.savez(path, name=...)"
-                )
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, zipfile.BadZipFile):
-        hint = "write it with np.savez(path, name=array, ...); no objects"
+        archive = np.load(path, allow_pickle=False)
+    except UNREADABLE:
         raise InputError(f"{path} is not a .npz file of plain arrays", hint=hint) from None
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise InputError(f"{path} holds one array without a name", hint=hint)
+    with archive:
+        return {name: _read_array(path, archive, name) for name in archive.files}
+
+
+UNREADABLE = (
+    *(ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError),
+    *(MemoryError, KeyError, UnicodeDecodeError, SyntaxError, TypeError),
+)
+"""What numpy and its libraries raise for a file, or a part of it, that is none of theirs."""
+
+
+def _read_array(path: Path, archive: Any, name: str) -> Array:
+    try:
+        array = archive[name]
+    except UNREADABLE:
+        array = None
+    if not isinstance(array, np.ndarray):
+        hint = "plain arrays of numbers only, no objects"
+        raise InputError(f"{path}: '{name}' cannot be read as an array", hint=hint)
+    return array
 
 
 def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
@@ -119,7 +138,7 @@ def _readings(kernel: Kernel, arrays: Mapping[str, Any]) -> Iterator[Reading]:
         match = TYPE.match(text)
         if match is None or name not in arrays:
             continue
-        a = np.asarray(arrays[name])
+        a = native(arrays[name])
         dims = [d.strip() for d in match[2].split(",")]
         if match[1] in kernel.statics and a.dtype in HELD and _is_element(kernel, match[1], a):
             yield Reading(match[1], HELD[a.dtype], name, f"{name} holds {a.dtype.name}")
@@ -167,12 +186,54 @@ def traced_for(
 # ------------------------------------------------------------------------ drawing, the reference
 
 
-def accepted(function: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of ``values`` that ``function`` takes by name."""
-    parameters = inspect.signature(function).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+def accepted(
+    function: Callable[..., Any], values: Mapping[str, Any], what: str, given: int = 0
+) -> dict[str, Any]:
+    """Those of ``values`` that ``function`` takes by name; its first ``given`` parameters have theirs.
+
+    Raises:
+        InputError: naming ``what`` the function is, when it has a parameter that nothing is for.
+    """
+    parameters = list(inspect.signature(function).parameters.values())[given:]
+    for p in parameters:
+        if p.kind in NAMED and p.default is p.empty and p.name not in values:
+            message = f"{what} has a parameter '{p.name}', which nothing is given for"
+            raise InputError(message, place_of(function), close_to(p.name, values))
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return dict(values)
-    return {n: v for n, v in values.items() if n in parameters}
+    names = [p.name for p in parameters]
+    return {n: v for n, v in values.items() if n in names}
+
+
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def place_of(function: Callable[..., Any]) -> ir.Loc | None:
+    """Where the user's function is defined."""
+    code = getattr(function, "__code__", None)
+    return source.definition(code) if code is not None else None
+
+
+def _mapping(returned: object, function: Callable[..., Any], what: str) -> Mapping[str, Any]:
+    if isinstance(returned, Mapping) and all(isinstance(n, str) for n in returned):
+        return returned
+    found = "a dict whose keys are no names" if isinstance(returned, Mapping) else noun(returned)
+    hint = 'return a dict of arrays by name: {"x": ...}'
+    raise InputError(f"{what} returns {found}", place_of(function), hint)
+
+
+def _as_type(
+    given: object, dtype: Any, name: str, function: Callable[..., Any], what: str
+) -> Array:
+    """What a function of the user's returned under ``name``, as numbers of ``dtype``."""
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind not in OTHER_KINDS:
+            return array.astype(dtype)
+    except (ValueError, TypeError, OverflowError):
+        pass
+    message = f"{what} returns {noun(given)} for '{name}', which is no array of numbers"
+    raise InputError(message, place_of(function))
 
 
 def draw(kernel: Kernel, program: ir.Kernel, texts: Sequence[str]) -> Arrays:
@@ -193,11 +254,14 @@ def draw(kernel: Kernel, program: ir.Kernel, texts: Sequence[str]) -> Arrays:
             raise InputError(message, hint=close_to(name, known))
     values = {n: typed(v, known[n], n) for n, v in options.items()}
     seed = int(values.pop("seed", 0))
-    takes = accepted(kernel.draw_case, dict(program.statics) | values)
+    what, function = f"the case of {kernel.name}", kernel.draw_case
+    takes = accepted(function, dict(program.statics) | values, what, 1)
     with users_code(f"drawing a case of {kernel.name}"):
-        drawn = kernel.draw_case(np.random.default_rng(seed), **takes)
+        drawn = _mapping(function(np.random.default_rng(seed), **takes), function, what)
     types = {p.name: DTYPES[p.dtype] for p in program.params}
-    return {n: np.asarray(a).astype(types[n]) if n in types else a for n, a in drawn.items()}
+    return {
+        n: _as_type(a, types[n], n, function, what) if n in types else a for n, a in drawn.items()
+    }
 
 
 def expected(kernel: Kernel, program: ir.Kernel, bound: Bound) -> dict[str, Array]:
@@ -210,7 +274,8 @@ def expected(kernel: Kernel, program: ir.Kernel, bound: Bound) -> dict[str, Arra
         n: a for n, a in bound.arrays.items() if bound.directions[n] == "in" or n in bound.starts
     }
     wide = {n: _wide(np.asarray(a)) for n, a in {**seen, **bound.scalars}.items()}
-    takes = accepted(kernel.oracle, dict(program.statics) | wide)
+    what = f"the reference of {kernel.name}"
+    takes = accepted(kernel.oracle, dict(program.statics) | wide, what)
     outputs = [p.name for p in program.params if p.direction in ("out", "inout")]
     with users_code(f"running the reference of {kernel.name}"):
         returned: Any = kernel.oracle(**takes)
@@ -221,7 +286,8 @@ def expected(kernel: Kernel, program: ir.Kernel, bound: Bound) -> dict[str, Arra
                     hint=f"return a dict of the outputs: {', '.join(outputs)}",
                 )
             returned = {outputs[0]: returned}
-        results = {n: np.asarray(a, np.float64) for n, a in returned.items()}
+    returned = _mapping(returned, kernel.oracle, what)
+    results = {n: _as_type(a, np.float64, n, kernel.oracle, what) for n, a in returned.items()}
     for name in results:
         if name not in outputs:
             message = f"the reference of {kernel.name} returns '{name}', which is no output"

@@ -51,7 +51,7 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
     except BaseException:
         for left in temporary.values():
             left.unlink(missing_ok=True)
-        for folder in made:
+        for folder in sorted(made, key=lambda f: len(f.parts), reverse=True):
             if not any(folder.iterdir()):
                 folder.rmdir()
         raise
@@ -68,7 +68,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _make_folder(folder: Path) -> list[Path]:
-    """Makes ``folder``; the folders that were new, innermost first."""
+    """Makes ``folder``; the folders that were new."""
     new = [f for f in (folder, *folder.parents) if not f.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return new

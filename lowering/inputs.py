@@ -113,7 +113,7 @@ def bind(kernel: Kernel, arrays: Mapping[str, Any]) -> Bound:
         if p.shape is None:
             scalars[p.name] = _scalar(p, arrays[p.name])
         elif p.name in arrays:
-            tensors[p.name] = _typed(p, np.asarray(arrays[p.name]))
+            tensors[p.name] = _typed(p, _array(p.name, arrays[p.name]))
             _check_shape(p, tensors[p.name].shape, dims, fixed_by)
     for p in kernel.params:
         if p.shape is not None and p.name not in tensors:
@@ -134,6 +134,15 @@ def bind(kernel: Kernel, arrays: Mapping[str, Any]) -> Bound:
     )
 
 
+def _array(name: str, given: Any) -> Array:
+    try:
+        return native(given)
+    except (ValueError, TypeError):
+        kind = type(given).__name__
+        message = f"{name} is a {kind} that makes no array: are its rows of one length?"
+        raise InputError(message) from None
+
+
 def _check_not_empty(dims: Mapping[str, int], fixed_by: Mapping[str, str]) -> None:
     """Where there is work, every dimension has an element: schedules rely on it (a loop over an
     empty inner dimension would leave its accumulator unwritten)."""
@@ -149,9 +158,10 @@ def _check_names(kernel: Kernel, arrays: Mapping[str, Any]) -> None:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"it takes: {', '.join(known)}"
             raise InputError(f"{kernel.name} has no parameter '{name}'", hint=hint)
-    missing = [p for p in kernel.params if p.name not in arrays and p.direction != "out"]
+    missing = [_declared(p) for p in kernel.params if p.name not in arrays and p.direction != "out"]
     if missing:
-        raise InputError(f"{kernel.name} needs {_declared(missing[0])}, which was not given")
+        were = "which was" if len(missing) == 1 else "which were"
+        raise InputError(f"{kernel.name} needs {' and '.join(missing)}, {were} not given")
 
 
 def _declared(p: Param) -> str:
@@ -169,9 +179,34 @@ NUMPY_NAME = {
 """How to ask numpy for an element type, for hints."""
 
 
+OTHER_KINDS = {
+    "O": "Python objects",
+    "U": "text",
+    "S": "text",
+    "T": "text",
+    "c": "complex numbers",
+    "M": "dates",
+    "m": "times",
+}
+"""numpy's kinds of elements that are no numbers of a kernel, in words."""
+
+
+def native(given: Any) -> Array:
+    """``given`` as an array in the byte order of this machine.
+
+    Raises:
+        ValueError, TypeError: when it is no array, as lists of different lengths are.
+    """
+    a = np.asarray(given)
+    return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
+
+
 def _typed(p: Param, a: Array) -> Array:
     """``a`` with our element type, C-contiguous; the bits of bf16 may come as uint16 or void."""
     want = DTYPES[p.dtype]
+    if a.dtype.kind in OTHER_KINDS:
+        held = f"{OTHER_KINDS[a.dtype.kind]} ({a.dtype})"
+        raise InputError(f"{p.name} holds {held}, but {_declared(p)} is expected")
     if p.dtype == "bf16" and (a.dtype == np.uint16 or a.dtype == np.dtype("V2")):
         return np.ascontiguousarray(a).view(want).reshape(a.shape)
     if a.dtype != want:
@@ -187,6 +222,8 @@ def _check_shape(
     """Compares with the declaration; the first array that has a symbolic dimension fixes it."""
     assert p.shape is not None
     found = f"{p.name} has shape {list(shape)}"
+    if not shape and p.shape:
+        raise InputError(f"{p.name} is one number, but {_declared(p)} is expected")
     if len(shape) != len(p.shape):
         want = f"{len(p.shape)} dimensions are expected: {_declared(p)}"
         raise InputError(f"{found}, but {want}")
@@ -211,7 +248,7 @@ def _shape(p: Param, shape: tuple[int | str, ...], dims: Mapping[str, int]) -> t
 
 def _scalar(p: Param, given: Any) -> Number:
     """The number of a scalar parameter, rounded to its type."""
-    a = np.asarray(given)
+    a = _array(p.name, given)
     if a.ndim or (a.dtype.kind not in "iuf" and a.dtype != DTYPES["bf16"]):
         message = f"{p.name} is {a.dtype.name}{list(a.shape) if a.ndim else ''}"
         raise InputError(f"{message}, but one {p.dtype} number is expected")

@@ -59,12 +59,12 @@ class Kernel:
 
     def case(self, function: Callable[..., Arrays]) -> Callable[..., Arrays]:
         """Decorator: ``function(rng, **options)`` draws the inputs of one random case."""
-        self.draw_case = function
+        self.draw_case = _callable(function, "case")
         return function
 
     def reference(self, function: Callable[..., Arrays]) -> Callable[..., Arrays]:
         """Decorator: ``function(**inputs)`` returns the expected outputs, in float64."""
-        self.oracle = function
+        self.oracle = _callable(function, "reference")
         return function
 
     def with_statics(self, given: Mapping[str, Static]) -> dict[str, Static]:
@@ -125,6 +125,13 @@ class Kernel:
                 source.returned(self.function.__code__, None) or self.loc,
                 "results leave a kernel by pto.store(out[...], tile)",
             )
+
+
+def _callable(function: Callable[..., Arrays], what: str) -> Callable[..., Arrays]:
+    if not callable(function):
+        message = f"a {what} must be a function, found {tracer.noun(function)}"
+        raise TraceError(message, source.here())
+    return function
 
 
 def kernel(

@@ -7,7 +7,7 @@ Every mistake is reported at the argument of the decorator, or at the parameter 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 from pto import ir, source
@@ -21,6 +21,18 @@ _ALLOWED_PARAMETERS = ("in", "out", "inout", "on", "last", "from", "min", "max")
 """Words of the grammar that cannot be mistaken where a parameter stands."""
 
 
+def _check_plain(function: object) -> None:
+    """A kernel is traced by its own code, and called by its own name."""
+    if isinstance(function, FunctionType) and function.__name__.isidentifier():
+        return
+    found = "a lambda" if isinstance(function, FunctionType) else noun(function)
+    raise TraceError(
+        f"a kernel must be a function with a name, found {found}",
+        source.here(),
+        "def name(x, out): ...  below  @pto.kernel(...)",
+    )
+
+
 class Signature:
     """Parameters of one kernel function: a type each, or static with a default."""
 
@@ -31,6 +43,7 @@ class Signature:
         grid: str,
         statics: Mapping[str, Static],
     ) -> None:
+        _check_plain(function)
         self.code: CodeType = function.__code__
         self.name = function.__name__
         self.types, self.grid, self.statics = dict(types), grid, dict(statics)

@@ -199,7 +199,9 @@ class Tensor(Traced):
             fail(
                 DTypeError,
                 f"one element of '{self.name}' ({self.dtype}) is read as a scalar; only i32 can be",
-                f"keep a dimension to get a view for pto.load: {self.name}[..., 0:1]",
+                f'one number for the whole launch is a parameter {self.name}="{self.dtype}"; '
+                f"else let '{self.name}' hold it once per column: pto.load({self.name}[..., 0:cols]) "
+                "is a [1, cols] tile, which broadcasts",
             )
         trace = current()
         note_read(trace, self.name)

@@ -254,7 +254,10 @@ def elementwise(op: str, x: Tile, other: object, part: bool = False) -> Tile:
     fail(
         ShapeError,
         f"{symbol}: '{x.name}' is {x.type} but '{y.name}' is {y.type}",
-        "shapes must be equal, or one of them [rows, 1] or [1, cols] of the other",
+        "shapes must be equal, or one of them [rows, 1] or [1, cols] of the other"
+        + (
+            "; a tensor can hold one number once per column" if (1, 1) in (x.shape, y.shape) else ""
+        ),
     )
 
 
@@ -420,7 +423,8 @@ def where(mask: Mask, x: Tile, other: float) -> Tile:
         fail(
             TraceError,
             f"the third operand of where must be a Python number, found {noun(other)}",
-            "to choose between two tiles, mask both: where(mask, x, 0.0) + (y - where(mask, y, 0.0))",
+            "to choose between two tiles: pto.maximum(pto.where(mask, x, -math.inf), pto.minimum("
+            "y, pto.where(mask, pto.full(y.shape, -math.inf), math.inf)))",
             2,
         )
     return record("where", tile.type, tile.ref(), mask._count.expr, ir.Const(float(number)))

@@ -7,6 +7,7 @@ Non-goals: running it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from lowering.progress import progress
 from pto.errors import InputError, ScheduleError
 
 HERE = Path(__file__).parent
@@ -61,25 +63,33 @@ def compiler() -> str:
     found = first_compiler(COMPILERS, STANDARD, PROBE)
     if found is None:
         named = os.environ.get("CXX")
-        wanted = f"CXX={named}" if named else " and ".join(COMPILERS)
+        wanted = f"CXX={named} is none" if named else f"there is none of {', '.join(COMPILERS)}"
         raise InputError(
-            f"executor native needs a C++20 compiler; {wanted} cannot be used",
-            hint="install g++ 11 or clang++ 14, or set CXX",
+            f"executor native needs a C++20 compiler; {wanted}",
+            hint="install g++ 11 or clang++ 14, or set CXX to the name of one, without options",
         )
     return found
 
 
 def first_compiler(names: Sequence[str], standard: str, probe: str) -> str | None:
-    """The first of ``CXX``, or else of ``names``, that accepts the text ``probe``."""
+    """The first of ``CXX``, or else of ``names``, that makes code of the text ``probe``."""
     named = os.environ.get("CXX")
     for name in (named,) if named else names:
         found = shutil.which(name)
         if found is None:
             continue
-        command = [found, standard, "-fsyntax-only", "-x", "c++", "-"]
-        if subprocess.run(command, input=probe, capture_output=True, text=True).returncode == 0:
+        if "main" in _assembly([found, standard], probe).stdout:
             return found
     return None
+
+
+def _assembly(command: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
+    """A program that succeeds, as any may, has not yet made code."""
+    whole = [*command, "-S", "-o", "-", "-x", "c++", "-"]
+    try:
+        return subprocess.run(whole, input=text, capture_output=True, text=True)
+    except OSError:  # no program at all
+        return subprocess.CompletedProcess(whole, 1, "", "")
 
 
 def cache_folder() -> Path:
@@ -107,16 +117,59 @@ def extra_options() -> list[str]:
     return os.environ.get("CXXFLAGS", "").split()
 
 
+ROOM_BYTES = 1 << 20
+"""What the cache and the folder for temporary files must have room for; a program takes a part."""
+
+
+def _check_places(build: Build) -> None:
+    """Finds out before the compiler runs whether it can be told its options, and write.
+
+    Raises:
+        InputError: what is wrong, and the variable that chooses another place.
+    """
+    flags = extra_options()
+    done = _assembly([build.compiler, *flags], "int main() {}\n")
+    if flags and done.returncode != 0:
+        first = next(iter(done.stderr.strip().splitlines()), "it fails")
+        raise InputError(f"CXXFLAGS={' '.join(flags)}: {first}")
+    for variable, folder in (("PTO_CACHE", cache_folder), ("TMPDIR", _temporary_folder)):
+        place = Path()
+        try:
+            place = folder()
+            if place.exists() and not place.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=place) as file:
+                file.write(bytes(ROOM_BYTES))
+                file.flush()
+        except OSError as error:
+            said = f"{place}: {error.strerror}" if place != Path() else str(error)
+            hint = f"{variable} may name another folder"
+            raise InputError(f"no place for compiled kernels: {said}", hint=hint) from None
+
+
+def _temporary_folder() -> Path:
+    return Path(tempfile.gettempdir())
+
+
 def program(source: str, build: Build) -> Path:
     """The executable of a kernel's source, from the cache if it is there.
 
     Raises:
         ScheduleError: the compiler rejects the source; the message is the compiler's.
+        InputError: it cannot be used, or there is no room for what it makes.
     """
-    runtime = [_object(part, build) for part in build.runtime]
-    place = cache_folder() / _key(build, source, *build.links, *(o.name for o in runtime))
+    runtime = (part.read_text(encoding="utf-8") for part in build.runtime)
+    place = cache_folder() / _key(build, source, *build.links, *runtime)
     if place.exists():
         return place
+    _check_places(build)
+    with progress(f"compiling {place.name} with {build.compiler}"):
+        return _made(source, build, place)
+
+
+def _made(source: str, build: Build, place: Path) -> Path:
+    runtime = [_object(part, build) for part in build.runtime]
     with tempfile.TemporaryDirectory(prefix="pto-") as folder:
         objects = _units(source, Path(folder), build)
         made, parts = Path(folder) / "program", map(str, (*objects, *runtime))
@@ -155,9 +208,16 @@ def _compile(build: Build, source: Path, made: Path, defines: Sequence[str] = ()
 
 def _call(command: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        said = "\n".join(done.stderr.strip().splitlines()[:SAID])
-        raise ScheduleError(f"the C++ compiler rejects the emitted source:\n{said}")
+    if done.returncode == 0:
+        return
+    said = "\n".join(done.stderr.strip().splitlines()[:SAID])
+    if done.returncode < 0 or any(fault in said for fault in MACHINE_FAULTS):
+        raise InputError(f"the C++ compiler could not work:\n{said}".strip())
+    raise ScheduleError(f"the C++ compiler rejects the emitted source:\n{said}")
+
+
+MACHINE_FAULTS = (os.strerror(errno.ENOSPC), "Killed signal", "out of memory", "cannot execute")
+"""In what a compiler says when the fault is not in what it compiles."""
 
 
 def _keep(made: Path, place: Path) -> None:

@@ -15,9 +15,10 @@ import numpy as np
 
 from lowering.access import DTYPES, Array
 from lowering.ascend.orchestration import Argument, arguments
+from lowering.files import naming
 from lowering.inputs import Bound
 from lowering.target import TARGETS
-from pto.errors import ScheduleError
+from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel, Number
 
 
@@ -34,13 +35,21 @@ def execute(
     with tempfile.TemporaryDirectory(prefix="pto-") as folder:
         place, outputs = Path(folder), bound.outputs()
         lines = [f"block_num {blocks}", *facts]
-        lines += [_argument(a, bound, outputs, place, blocks) for a in arguments(kernel, target)]
-        (place / "job").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with naming(place):
+            lines += [
+                _argument(a, bound, outputs, place, blocks) for a in arguments(kernel, target)
+            ]
+            (place / "job").write_text("\n".join(lines) + "\n", encoding="utf-8")
         done = subprocess.run([program, str(place / "job")], capture_output=True, text=True)
         if done.returncode != 0:
             raise ScheduleError(f"the compiled kernel ended with {done.returncode}: {done.stderr}")
         for name, array in outputs.items():
-            array[...] = np.fromfile(place / name, array.dtype).reshape(array.shape)
+            made = np.fromfile(place / name, array.dtype)
+            if made.size != array.size:
+                raise InputError(
+                    f"{place} has no room for '{name}'", hint="TMPDIR names another folder"
+                )
+            array[...] = made.reshape(array.shape)
     return done.stdout, outputs
 
 
