@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -493,16 +494,43 @@ def test_the_sanitizers_are_silent_on_every_kernel(case: Case) -> None:
     run_case(replace(case, plans=case.plans[-1:]), 40, 2, sanitize=True)
 
 
-def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "no-such-compiler")
+@pytest.mark.parametrize("name", ["no-such-compiler", "/bin/true", "/bin/echo", __file__])
+def test_a_missing_compiler_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that succeeds at everything is none either."""
+    monkeypatch.setenv("CXX", name)
     build.compiler.cache_clear()
     with pytest.raises(InputError) as caught:
         build.compiler()
     build.compiler.cache_clear()
     assert str(caught.value) == (
-        "executor native needs a C++20 compiler; CXX=no-such-compiler cannot be used\n"
-        "  help: install g++ 11 or clang++ 14, or set CXX"
+        f"executor native needs a C++20 compiler; CXX={name} is none\n"
+        "  help: install g++ 11 or clang++ 14, or set CXX to the name of one, without options"
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("PTO_CACHE", __file__, f"no place for compiled kernels: {__file__}: Not a directory"),
+        ("PTO_CACHE", "/proc/none", "no place for compiled kernels: /proc/none: "),
+        ("CXXFLAGS", "-fno-such-thing", "CXXFLAGS=-fno-such-thing: "),
+    ],
+)
+def test_no_place_is_told_before_anything_is_compiled(
+    variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(build, "_call", None)
+    with pytest.raises(InputError) as caught:
+        build.executable("// nothing\n")
+    assert str(caught.value).startswith(message)
+
+
+def test_a_full_disk_is_not_the_fault_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = "/tmp/x.s: fatal error: error writing to /tmp/x.s: No space left on device"
+    script = f"import sys; sys.exit({full!r})"
+    with pytest.raises(InputError, match="the C\\+\\+ compiler could not work"):
+        build._call([sys.executable, "-c", script])
 
 
 def test_a_kernel_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
