@@ -33,7 +33,6 @@ from pto.tile import (
     exp,
     full,
     iota,
-    load,
     log,
     matmul,
     maximum,
@@ -43,10 +42,10 @@ from pto.tile import (
     row_min,
     row_sum,
     sqrt,
-    store,
     where,
     zeros,
 )
+from pto.transfer import load, store
 
 __version__ = "0.1.0"
 

@@ -59,7 +59,7 @@ Every class is a frozen value; ``Loc`` never takes part in comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from pto.types import TileType
@@ -219,6 +219,29 @@ class View:
     @property
     def spans(self) -> tuple[Span, ...]:
         return tuple(i for i in self.index if isinstance(i, Span))
+
+
+def is_strided(view: View, shape: Sequence[int | str], rows: int, cols: int) -> bool:
+    """Whether the elements of a row of a tile (of a column, if it has one column) lie apart in the
+    tensor: what a transfer moves is runs of neighbours."""
+    kept = [axis for axis, item in enumerate(view.index) if isinstance(item, Span)]
+    run = kept[0] if cols == 1 else kept[-1]
+    return max(rows, cols) > 1 and any(d != 1 for d in shape[run + 1 :])
+
+
+def as_rows(view: View, size: int) -> View:
+    """A column of elements that lie apart, each as the first of a row of ``size`` neighbours of which
+    no other exists."""
+    *kept, axis = (k for k, item in enumerate(view.index) if isinstance(item, Span))
+    column = view.index[axis]
+    assert isinstance(column, Span)
+    assert len(kept) == 1, view
+    items = [*view.index[:axis], column.start, *view.index[axis + 1 :]]
+    last = items[-1]
+    assert not isinstance(last, Span)
+    one = Const(1)
+    exists = one if column.valid is None else binary("min", column.valid, one)
+    return View(view.tensor, (*items[:-1], Span(last, size, exists)))
 
 
 @dataclass(frozen=True, slots=True)

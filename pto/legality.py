@@ -42,6 +42,7 @@ from pto.ir import (
     View,
     Word,
     all_rows,
+    is_strided,
     names_in,
 )
 from pto.ops import (
@@ -564,6 +565,12 @@ class _Checker:
             sizes = ", ".join(str(s.size) for s in view.spans)
             raise LegalityError(
                 f"{row.op}: the view is {param.dtype}[{sizes}], the tile {t}", row.loc
+            )
+        if is_strided(view, param.shape or (), t.rows, t.cols):
+            raise LegalityError(
+                f"{row.op}: the elements of a row of this view of '{view.tensor}' do not lie side by side",
+                row.loc,
+                "a column moves as rows of whole units, of each of which one element exists: 5:+8<1",
             )
 
     def view(self, view: View, row: Row) -> None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from pto import ir, source
-from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError, did_you_mean
-from pto.overlap import Store, clash
+from pto.errors import DTypeError, ShapeError, TraceError, did_you_mean
 from pto.scalar import Scalar, as_index, as_number, as_scalar, extreme
-from pto.tensor import Tensor, TensorView, note_read
+from pto.tensor import Tensor, TensorView
 from pto.tracer import Scope, Trace, Traced, current, fail, noun
 from pto.types import DTYPE_BYTES, TileType
 
@@ -183,7 +182,7 @@ def record(op: str, type: TileType, *args: ir.Operand, part: bool = False, hint:
     return Tile(trace, name, type)
 
 
-def _tile(value: object, what: str, operand: int | None = None) -> Tile:
+def as_tile(value: object, what: str, operand: int | None = None) -> Tile:
     if isinstance(value, Tile):
         return value
     if isinstance(value, TensorView):
@@ -238,7 +237,7 @@ def elementwise(op: str, x: Tile, other: object, part: bool = False) -> Tile:
         value = as_scalar(other, "a tile, a number or a traced scalar")
         _integer_operand(symbol, x, value)
         return record(op, x.type, x.ref(), value.expr, part=part)
-    y = _tile(other, f"the second operand of {symbol}")
+    y = as_tile(other, f"the second operand of {symbol}")
     _vector_dtype(symbol, y)
     if x.dtype != y.dtype:
         fail(
@@ -284,17 +283,18 @@ def _broadcast_first(op: str, x: Tile, y: Tile) -> Tile:
 
 def unary(op: str, x: object, part: bool = False) -> Tile:
     """``op(x)``, element by element."""
-    tile = _tile(x, f"the operand of {op}", 0)
+    tile = as_tile(x, f"the operand of {op}", 0)
     _vector_dtype(op, tile)
     if tile.dtype == "i32":
         fail(DTypeError, f"{op}: '{tile.name}' is i32", f"convert it: {tile.name}.astype('f32')")
     return record(op, tile.type, tile.ref(), part=part)
 
 
-def _reduce(op: str, x: object) -> Tile:
-    tile = _tile(x, f"the operand of {op}", 0)
+def reduce(op: str, x: object, part: bool = False) -> Tile:
+    """``op`` of every row."""
+    tile = as_tile(x, f"the operand of {op}", 0)
     _vector_dtype(op, tile)
-    return record(op, TileType(tile.dtype, tile.type.rows, 1), tile.ref())
+    return record(op, TileType(tile.dtype, tile.type.rows, 1), tile.ref(), part=part)
 
 
 def exp(x: Tile) -> Tile:
@@ -319,17 +319,17 @@ def reciprocal(x: Tile) -> Tile:
 
 def row_max(x: Tile) -> Tile:
     """The largest element of every row, as a [rows, 1] tile."""
-    return _reduce("row_max", x)
+    return reduce("row_max", x)
 
 
 def row_min(x: Tile) -> Tile:
     """The smallest element of every row, as a [rows, 1] tile."""
-    return _reduce("row_min", x)
+    return reduce("row_min", x)
 
 
 def row_sum(x: Tile) -> Tile:
     """The sum of every row, as a [rows, 1] tile."""
-    return _reduce("row_sum", x)
+    return reduce("row_sum", x)
 
 
 def _extreme(op: str, symbol: str, x: Any, y: Any) -> Any:
@@ -337,7 +337,7 @@ def _extreme(op: str, symbol: str, x: Any, y: Any) -> Any:
         if isinstance(a, Tile):
             return elementwise(op, a, b)
         if isinstance(a, TensorView):
-            _tile(a, f"an operand of {op}")
+            as_tile(a, f"an operand of {op}")
     return extreme(symbol, x, y)
 
 
@@ -351,13 +351,13 @@ def minimum(x: Any, y: Any) -> Any:
     return _extreme("minimum", "min", x, y)
 
 
-def astype(x: Tile, dtype: str) -> Tile:
+def astype(x: Tile, dtype: str, part: bool = False) -> Tile:
     """``x`` converted to ``dtype``, rounding to the nearest, ties to even.
 
     Raises:
         DTypeError: for an unknown dtype, and for conversions without f32 on one side.
     """
-    tile = _tile(x, "the operand of astype")
+    tile = as_tile(x, "the operand of astype")
     wanted = _known_dtype("astype", dtype, 1)
     if wanted == tile.dtype:
         return tile
@@ -367,7 +367,8 @@ def astype(x: Tile, dtype: str) -> Tile:
             f"astype: no instruction converts '{tile.name}' from {tile.dtype} to {wanted}",
             f"go through f32: {tile.name}.astype('f32').astype('{wanted}')",
         )
-    return record("astype", TileType(wanted, *tile.shape), tile.ref(), ir.Word(wanted))
+    made = TileType(wanted, *tile.shape)
+    return record("astype", made, tile.ref(), ir.Word(wanted), part=part)
 
 
 def full(shape: tuple[int, int], value: float, dtype: str = "f32") -> Tile:
@@ -416,7 +417,7 @@ def where(mask: Mask, x: Tile, other: float) -> Tile:
             0,
         )
     mask.check_usable()
-    tile = _tile(x, "the second operand of where", 1)
+    tile = as_tile(x, "the second operand of where", 1)
     _vector_dtype("where", tile)
     number = as_number(other)
     if number is None:
@@ -440,7 +441,7 @@ def matmul(a: object, b: object, acc: Tile | None = None) -> Tile:
         ShapeError: when inner sizes differ, or the matmul unit cannot take the shape.
         DTypeError: when dtypes differ, or for i32.
     """
-    x, y = _tile(a, "the left operand of @", 0), _tile(b, "the right operand of @", 1)
+    x, y = as_tile(a, "the left operand of @", 0), as_tile(b, "the right operand of @", 1)
     if x.dtype != y.dtype:
         fail(
             DTypeError,
@@ -459,7 +460,7 @@ def matmul(a: object, b: object, acc: Tile | None = None) -> Tile:
     result = TileType("f32", x.shape[0], y.shape[1])
     if acc is None:
         return record("matmul", result, x.ref(), y.ref(matmul=True))
-    start = _tile(acc, "acc of matmul")
+    start = as_tile(acc, "acc of matmul")
     if start.type != result:
         fail(ShapeError, f"@: acc '{start.name}' is {start.type}, the product is {result}")
     return record("matmul", result, x.ref(), y.ref(matmul=True), start.ref())
@@ -484,66 +485,3 @@ def _check_matmul_shape(x: Tile, y: Tile) -> None:
             "it takes every size in multiples of 16",
             "load a larger tile: pto.ds(start, size, valid=count) fills with zero what does not exist",
         )
-
-
-def load(view: TensorView) -> Tile:
-    """The region of a tensor as a tile; what does not exist (``ds(valid=)``) reads as zero.
-
-    Raises:
-        MemoryAccessError: when the kernel has stored to the tensor before.
-    """
-    name = view.name if isinstance(view, Tensor) else "t"
-    found = _view(view, "load takes", f"pto.load({name}[i, :])")
-    trace = current()
-    note_read(trace, found.tensor.name)
-    return record("load", found.type, found.view, hint=f"{found.tensor.name}_tile")
-
-
-def _view(value: object, what: str, example: str) -> TensorView:
-    if not isinstance(value, TensorView):
-        is_tile = isinstance(value, Tile)
-        hint = (
-            "it is loaded already" if is_tile and "load" in what else f"index a tensor: {example}"
-        )
-        fail(TraceError, f"{what} a view of a tensor, found {noun(value)}", hint, 0)
-    value.check_usable()
-    return value
-
-
-def store(view: TensorView, x: Tile) -> None:
-    """Write ``x`` to a region of a tensor; shapes and dtypes must agree.
-
-    Raises:
-        ShapeError, DTypeError: when tile and view differ.
-        MemoryAccessError: when another work item or iteration writes the same elements, or the
-            kernel also reads the tensor.
-    """
-    target = _view(view, "the first operand of store must be", "pto.store(out[i, :], tile)")
-    tile, name = _tile(x, "what is stored", 1), target.tensor.name
-    if tile.shape != target.shape:
-        fail(
-            ShapeError,
-            f"store: '{tile.name}' is {tile.type} but the view of '{name}' is {target.type}",
-            "",
-            1,
-        )
-    if tile.dtype != target.dtype:
-        fail(
-            DTypeError,
-            f"store: '{tile.name}' is {tile.dtype} but '{name}' is {target.dtype}",
-            f"convert it with .astype('{target.dtype}')",
-            1,
-        )
-    trace = current()
-    if name in trace.loaded:
-        fail(
-            MemoryAccessError,
-            f"the kernel stores to '{name}' here, but reads it at {trace.loaded[name]}",
-            "work items run in any order: make it two parameters, one to read and one to write",
-        )
-    made = Store(target.view, trace, source.here())
-    problem = clash(made, trace.stores.setdefault(name, []))
-    if problem:
-        fail(MemoryAccessError, *problem, operand=0)
-    trace.stores[name].append(made)
-    trace.emit(ir.Row("store", target.view, (tile.ref(),), loc=made.loc))

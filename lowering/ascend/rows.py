@@ -450,8 +450,9 @@ def fill_outside(
     that stays; everything to keep: nothing is done.
     """
     out = out_ref(row)
-    buffer, slot = ctx.kernel.buffer(out.name), ctx.slot(out, env)
-    assert buffer.layout == "nd", row
+    buffer, slot = ctx.kernel.buffer(out.name), ctx.row_slot(out, env)
+    if buffer.layout == "dn":  # a column is filled as one row
+        buffer, counts = row_view(buffer), counts[::-1]
     declared, both = bounds(ctx, env, buffer, counts)
     partial = [b for b in both if not b.is_whole]
     lines = [*in_place(row, ctx, env), *declared]

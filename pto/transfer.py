@@ -1,0 +1,128 @@
+"""Loads and stores: tiles from and to regions of tensors.
+
+In: views of tensors.  Out: rows ``load`` and ``store``, with what makes a region of it that the machine
+can move: runs of neighbours.  A column of a wider tensor moves as the first column of a tile of
+whole units, so it costs a tile eight or sixteen times its size; a zero that is loaded so is positive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pto import ir, source
+from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
+from pto.legality import UNIT_BYTES
+from pto.overlap import Store, clash
+from pto.tensor import Tensor, TensorView, note_read
+from pto.tile import Tile, as_tile, astype, elementwise, record, reduce
+from pto.tracer import current, fail, noun
+from pto.types import DTYPE_BYTES, TileType
+
+
+def load(view: TensorView) -> Tile:
+    """The region of a tensor as a tile; what does not exist (``ds(valid=)``) reads as zero.
+
+    Raises:
+        MemoryAccessError: when the kernel has stored to the tensor before.
+    """
+    name = view.name if isinstance(view, Tensor) else "t"
+    found = _view(view, "load takes", f"pto.load({name}[i, :])")
+    trace = current()
+    note_read(trace, found.tensor.name)
+    hint = f"{found.tensor.name}_tile"
+    if not _lies_apart(found, "load"):
+        return record("load", found.type, found.view, hint=hint)
+    rows = _wide(found)
+    wide = record("load", rows, ir.as_rows(found.view, rows.cols), part=True, hint=hint)
+    if wide.dtype == "bf16":
+        return astype(reduce("row_sum", astype(wide, "f32", part=True), part=True), "bf16")
+    return reduce("row_sum", wide)
+
+
+def store(view: TensorView, x: Tile) -> None:
+    """Write ``x`` to a region of a tensor; shapes and dtypes must agree.
+
+    Raises:
+        ShapeError, DTypeError: when tile and view differ.
+        MemoryAccessError: when another work item or iteration writes the same elements, or the
+            kernel also reads the tensor.
+    """
+    target = _view(view, "the first operand of store must be", "pto.store(out[i, :], tile)")
+    tile, name = as_tile(x, "what is stored", 1), target.tensor.name
+    if tile.shape != target.shape:
+        fail(
+            ShapeError,
+            f"store: '{tile.name}' is {tile.type} but the view of '{name}' is {target.type}",
+            "",
+            1,
+        )
+    if tile.dtype != target.dtype:
+        fail(
+            DTypeError,
+            f"store: '{tile.name}' is {tile.dtype} but '{name}' is {target.dtype}",
+            f"convert it with .astype('{target.dtype}')",
+            1,
+        )
+    trace = current()
+    if name in trace.loaded:
+        fail(
+            MemoryAccessError,
+            f"the kernel stores to '{name}' here, but reads it at {trace.loaded[name]}",
+            "work items run in any order: make it two parameters, one to read and one to write",
+        )
+    made = Store(target.view, trace, source.here())
+    problem = clash(made, trace.stores.setdefault(name, []))
+    if problem:
+        fail(MemoryAccessError, *problem, operand=0)
+    trace.stores[name].append(made)
+    region = target.view
+    if _lies_apart(target, "store"):
+        rows = _wide(target)
+        tile, region = _spread(tile, rows), ir.as_rows(target.view, rows.cols)
+    trace.emit(ir.Row("store", region, (tile.ref(),), loc=made.loc))
+
+
+def _spread(column: Tile, rows: TileType) -> Tile:
+    """A column as every column of a tile."""
+    if column.dtype == "bf16":
+        wide = _spread(astype(column, "f32", part=True), replace(rows, dtype="f32"))
+        return astype(wide, "bf16", part=True)
+    one = ir.Const(1 if column.dtype == "i32" else 1.0)
+    ones = record("full", rows, one, part=True, hint="ones")
+    return elementwise("mul", ones, column, part=True)
+
+
+def _lies_apart(view: TensorView, what: str) -> bool:
+    """Whether a view is a column whose elements have others in between: it moves as the first column
+    of a tile of whole units, by a sum of every row or a product with ones.
+
+    Raises:
+        ShapeError: for other views without runs of neighbours.
+    """
+    if not ir.is_strided(view.view, view.tensor.dims, *view.shape):
+        return False
+    if view.shape[1] == 1:
+        return True
+    kept = [k for k, item in enumerate(view.view.index) if isinstance(item, ir.Span)]
+    fail(
+        ShapeError,
+        f"{what}: the elements of a row of this view of '{view.tensor.name}' do not lie side by side",
+        f"dimension {kept[-1]} is not the last of the tensor; a row of a tile is a run of neighbours",
+        0,
+    )
+
+
+def _wide(view: TensorView) -> TileType:
+    """The tile of whole units that a column of elements that lie apart moves in."""
+    return TileType(view.dtype, view.shape[0], UNIT_BYTES // DTYPE_BYTES[view.dtype])
+
+
+def _view(value: object, what: str, example: str) -> TensorView:
+    if not isinstance(value, TensorView):
+        is_tile = isinstance(value, Tile)
+        hint = (
+            "it is loaded already" if is_tile and "load" in what else f"index a tensor: {example}"
+        )
+        fail(TraceError, f"{what} a view of a tensor, found {noun(value)}", hint, 0)
+    value.check_usable()
+    return value
