@@ -11,7 +11,6 @@ its text need not stand alone, and a recorded case is the same on every machine.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import Template
 from types import MappingProxyType
@@ -24,7 +23,7 @@ from lowering import cases, judge
 from lowering.access import Array
 from lowering.ascend import emit
 from lowering.ascend.orchestration import CUBE_ID, VECTOR_ID, cores_of, scalars_of, tensors_of
-from lowering.ascend.text import INDENT, camel
+from lowering.ascend.text import FLOATS, INDENT, camel
 from lowering.inputs import bind
 from lowering.programs import assignments, typed
 from pto import ir
@@ -37,7 +36,10 @@ SEEDS = 2
 TORCH: Mapping[str, str] = MappingProxyType(
     {"f32": "torch.float32", "f16": "torch.float16", "bf16": "torch.bfloat16", "i32": "torch.int32"}
 )
-CTYPE: Mapping[str, str] = MappingProxyType({"f32": "ctypes.c_float", "i32": "ctypes.c_int64"})
+CTYPE: Mapping[str, str] = MappingProxyType(
+    {**dict.fromkeys(FLOATS, "ctypes.c_float"), "i32": "ctypes.c_int64"}
+)
+"""How a scalar travels: every float as the bits of a float32 (docs/machine.md 13)."""
 KEPT = frozenset(("specs", "clone", "tensor_names", "add_tensor", "add_scalar"))
 """Names that the runtime's list of arguments has for itself."""
 
@@ -92,9 +94,7 @@ def archive(kernel: Kernel, traced: ir.Kernel, arrays: Mapping[str, Any]) -> byt
     held = {n: plain(np.asarray(a)) for n, a in arrays.items()}
     for e in wanted:
         held |= {f"{e.name}.want": e.want, f"{e.name}.limit": e.limit}
-    stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **held)
-    return stream.getvalue()
+    return cases.archive_of(held)
 
 
 def plain(a: Array) -> Array:

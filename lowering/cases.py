@@ -84,9 +84,17 @@ def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
     plain = {
         n: a.view(np.uint16) if a.dtype == ml_dtypes.bfloat16 else a for n, a in outputs.items()
     }
+    write_all({path: archive_of(plain)})
+
+
+def archive_of(arrays: Arrays) -> bytes:
+    """A ``.npz`` file; numpy's own writer keeps names like ``file`` to itself."""
     stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **plain)
-    write_all({path: stream.getvalue()})
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+    return stream.getvalue()
 
 
 # ------------------------------------------------------------- static parameters of the arrays

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from lowering.ascend import emit
 from lowering.equivalence import same_values
 from lowering.hazards import Proof, check
 from lowering.hazards.proof import HazardError
@@ -218,7 +219,10 @@ def less_ahead(options: Options) -> list[Options]:
 def scheduled_with(
     kernel: Kernel, options: Options, target: Target = A2A3, notes: Sequence[str] = ()
 ) -> Schedule:
-    """``schedule`` with these options and no others; ``notes`` go in front of those of the passes."""
+    """``schedule`` with these options and no others; ``notes`` go in front of those of the passes.
+
+    What is proven is emitted, too: what the tile library or the runtime cannot take is told here.
+    """
     made = dict(stages(kernel, options, target))
     done = made["sync"]
     same_values(made["persist"], done)
@@ -228,4 +232,5 @@ def scheduled_with(
     proof = check(done, target)
     if not proof.ok:
         raise HazardError(proof)
+    emit(done, target)
     return Schedule(done, options, proof)

@@ -172,14 +172,16 @@ def test_rows_of_a_vector_tile_must_be_whole_blocks() -> None:
 def test_fills_need_a_constant() -> None:
     with pytest.raises(ScheduleError) as caught:
         emit(changed("left, -inf", "left, scale"))
-    assert str(caught.value) == "where fills with a constant, scale is none"
+    assert caught.value.message == "where fills with a constant, scale is none"
+    assert caught.value.loc is not None
 
 
 def test_more_scalars_than_the_runtime_passes() -> None:
     more = "\n".join(f"param s{k} scalar i32" for k in range(16))
     with pytest.raises(CapacityError) as caught:
         emit(changed("param scale          scalar f32", f"param scale scalar f32\n{more}"))
-    assert str(caught.value) == ("paged_attention passes 20 scalars, the runtime takes 16")
+    assert caught.value.message == "paged_attention passes 20 scalars, the runtime takes 16"
+    assert caught.value.loc is not None
 
 
 def test_constant_index_names_the_event_id() -> None:

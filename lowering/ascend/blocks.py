@@ -27,7 +27,7 @@ from lowering.ascend.text import (
     scalar,
     trip_count,
 )
-from pto.errors import ScheduleError
+from pto.errors import PtoError, ScheduleError
 from pto.ir import (
     Block,
     Const,
@@ -131,8 +131,15 @@ def node_lines(node: Row | Loop, ctx: Context, env: Env) -> list[str]:
 
 
 def row_lines(row: Row, ctx: Context, env: Env) -> list[str]:
-    """Waits, the op, sets; the row itself as a comment in front or, when short, behind."""
-    op = EMITTERS[row.op](row, ctx, env)
+    """Waits, the op, sets; the row itself as a comment in front or, when short, behind.
+
+    Raises:
+        PtoError: what the library cannot take, at the line of the row.
+    """
+    try:
+        op = EMITTERS[row.op](row, ctx, env)
+    except PtoError as error:
+        raise type(error)(error.message, error.loc or row.loc, error.hint) from None
     waits = [flag_line("wait_flag", f, ctx, env) for f in row.wait]
     sets = [flag_line("set_flag", f, ctx, env) for f in row.set]
     lines = [*waits, *op, *sets]

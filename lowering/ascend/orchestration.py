@@ -66,11 +66,13 @@ def arguments(kernel: Kernel, target: Target) -> tuple[Argument, ...]:
     )
     for what, count, limit in limits:
         if count > limit:
-            raise CapacityError(f"{kernel.name} passes {count} {what}, the runtime takes {limit}")
+            message = f"{kernel.name} passes {count} {what}, the runtime takes {limit}"
+            raise CapacityError(message, kernel.loc)
     for a in tensors:
         if len(a.shape or ()) > target.max_rank:
             raise CapacityError(
-                f"{a.name} has {len(a.shape or ())} dimensions, the runtime takes {target.max_rank}"
+                f"{a.name} has {len(a.shape or ())} dimensions, the runtime takes {target.max_rank}",
+                kernel.loc,
             )
     return (*tensors, *rings, *scalars, *dims)
 

@@ -312,7 +312,8 @@ def matmul(row: Row, ctx: Context, env: Env) -> list[str]:
     plain = f"TMATMUL({out}, {a}, {b});"
     if len(row.args) == 2:
         return [plain]
-    assert ctx.slot(arg_ref(row, 2), env) == out, "the device accumulates in place only"
+    if ctx.slot(arg_ref(row, 2), env) != out:
+        raise ScheduleError("matmul: the device accumulates in place only")
     adding = f"TMATMUL_ACC({out}, {out}, {a}, {b});"
     if len(row.args) == 3:
         return [adding]

@@ -324,7 +324,8 @@ def pipe_objects(ctx: Context) -> list[str]:
     """One pipe per FIFO, which has an end on each core, on the ring of its own hardware block."""
     found: list[str] = []
     used = [q.name for r in all_rows(ctx.kernel.body) for q in queues(r)]
-    places = {a.name: k for k, a in enumerate(arguments(ctx.kernel, ctx.target))}
+    passed = enumerate(arguments(ctx.kernel, ctx.target))
+    places = {a.name: k for k, a in passed if a.kind == "workspace"}
     shift = ctx.names.fresh("lane_shift")
     for f in ctx.kernel.fifos:
         if f.name in used:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,24 @@ def prove(
     from lowering.schedule import schedule
 
     if is_scheduled(kernel):
-        return hazards.check(scheduled(args, kernel), assume=assume), kernel.notes
+        program = scheduled(args, kernel)
+        return hazards.check(program, assume=assume), (*kernel.notes, *_not_emitted(program))
     try:
         done = schedule(kernel, options_of(args, kernel))
     except HazardError as error:
         return error.proof, ()
     proof = hazards.check(done.kernel, assume=assume) if assume else done.proof
     return proof, done.kernel.notes
+
+
+def _not_emitted(program: ir.Kernel) -> Iterator[str]:
+    """Why a schedule written by hand, in whatever order it is, cannot become C++."""
+    from lowering.ascend import emit
+
+    try:
+        emit(program)
+    except PtoError as error:
+        yield f"cannot be emitted: {error.message}"
 
 
 def _proof_facts(kernel: ir.Kernel, proof: Proof) -> dict[str, Any]:
