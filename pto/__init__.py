@@ -11,6 +11,8 @@
 This package never imports ``lowering`` and never imports JAX.
 """
 
+from typing import TYPE_CHECKING
+
 from pto.errors import (
     CapacityError,
     DTypeError,
@@ -90,8 +92,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Tell a kernel's author what a missing function is called here."""
-    from pto.unknown import missing
+if not TYPE_CHECKING:  # a checker says itself that there is no such function
 
-    raise missing(name, __all__)
+    def __getattr__(name: str) -> object:
+        """Tell a kernel's author what a missing function is called here."""
+        from pto.unknown import missing
+
+        raise missing(name, __all__)

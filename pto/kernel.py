@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, Concatenate, Never, NoReturn, TypeVar
 
 from pto import ir, source, tracer
 from pto.errors import MemoryAccessError, PtoError, TraceError
@@ -18,7 +18,12 @@ from pto.scalar import Scalar
 from pto.signature import Signature, Static
 from pto.tensor import Tensor
 
-Arrays = dict[str, Any]
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+Arrays = Mapping[str, Any]
+Case = TypeVar("Case", bound="Callable[Concatenate[Generator, ...], Arrays]")
+Reference = TypeVar("Reference", bound=Callable[..., Arrays])
 
 
 class Kernel:
@@ -57,14 +62,16 @@ class Kernel:
             else f"run it with `pto run FILE.py:{self.name}`; {self.name}.trace() shows its program",
         )
 
-    def case(self, function: Callable[..., Arrays]) -> Callable[..., Arrays]:
+    def case(self, function: Case) -> Case:
         """Decorator: ``function(rng, **options)`` draws the inputs of one random case."""
-        self.draw_case = _callable(function, "case")
+        _check_callable(function, "case")
+        self.draw_case = function
         return function
 
-    def reference(self, function: Callable[..., Arrays]) -> Callable[..., Arrays]:
+    def reference(self, function: Reference) -> Reference:
         """Decorator: ``function(**inputs)`` returns the expected outputs, in float64."""
-        self.oracle = _callable(function, "reference")
+        _check_callable(function, "reference")
+        self.oracle = function
         return function
 
     def with_statics(self, given: Mapping[str, Static]) -> dict[str, Static]:
@@ -127,15 +134,14 @@ class Kernel:
             )
 
 
-def _callable(function: Callable[..., Arrays], what: str) -> Callable[..., Arrays]:
+def _check_callable(function: object, what: str) -> None:
     if not callable(function):
         message = f"a {what} must be a function, found {tracer.noun(function)}"
         raise TraceError(message, source.here())
-    return function
 
 
 def kernel(
-    *misplaced: object,
+    *misplaced: Never,
     grid: str = "",
     static: Mapping[str, Static] | None = None,
     **signature: str,

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, overload
 
 from pto import ir, source
 from pto.errors import DTypeError, PtoError, ShapeError, TraceError
-from pto.scalar import Scalar, as_index
+from pto.scalar import Index, Scalar, as_index
 from pto.tile import Tile
 from pto.tracer import Trace, current, fail, innermost, noun
 
 Body = Callable[..., Any]
 
 
-def fori_loop(lo: Any, hi: Any, body: Body, carry: Any = None) -> Any:
+Carried = TypeVar("Carried", bound=Tile | tuple[Tile, ...])
+
+
+@overload
+def fori_loop(lo: Index, hi: Index, body: Callable[[Scalar], None]) -> None: ...
+@overload
+def fori_loop(
+    lo: Index, hi: Index, body: Callable[[Scalar, Carried], Carried], carry: Carried
+) -> Carried: ...
+def fori_loop(lo: Index, hi: Index, body: Body, carry: Any = None) -> Any:
     """``for i in lo .. hi: carry = body(i, carry)``; returns the last carry.
 
     ``lo`` and ``hi`` may be traced; no step is run when ``hi <= lo``.  ``carry`` is a tile or a

@@ -6,7 +6,7 @@ the user assigns to a variable becomes a ``let`` row of that name.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from pto import ir, source
 from pto.errors import DTypeError, ShapeError, TraceError
@@ -35,61 +35,61 @@ class Scalar(Traced):
 
         return f"scalar '{expr(self.expr)}'"
 
-    def _with(self, op: str, other: object, swap: bool = False) -> Any:
+    def _with(self, op: str, other: object, swap: bool = False) -> Scalar:
         if isinstance(other, Traced) and not isinstance(other, Scalar):
-            return NotImplemented
+            return NotImplemented  # type: ignore[no-any-return]
         a, b = self, as_scalar(other)
         return combined(op, b, a) if swap else combined(op, a, b)
 
-    def __add__(self, other: object) -> Any:
+    def __add__(self, other: Number | Scalar) -> Scalar:
         return self._with("+", other)
 
-    def __radd__(self, other: object) -> Any:
+    def __radd__(self, other: Number | Scalar) -> Scalar:
         return self._with("+", other, swap=True)
 
-    def __sub__(self, other: object) -> Any:
+    def __sub__(self, other: Number | Scalar) -> Scalar:
         return self._with("-", other)
 
-    def __rsub__(self, other: object) -> Any:
+    def __rsub__(self, other: Number | Scalar) -> Scalar:
         return self._with("-", other, swap=True)
 
-    def __mul__(self, other: object) -> Any:
+    def __mul__(self, other: Number | Scalar) -> Scalar:
         return self._with("*", other)
 
-    def __rmul__(self, other: object) -> Any:
+    def __rmul__(self, other: Number | Scalar) -> Scalar:
         return self._with("*", other, swap=True)
 
-    def __truediv__(self, other: object) -> Any:
+    def __truediv__(self, other: Number | Scalar) -> Scalar:
         return self._with("/", other)
 
-    def __rtruediv__(self, other: object) -> Any:
+    def __rtruediv__(self, other: Number | Scalar) -> Scalar:
         return self._with("/", other, swap=True)
 
-    def __floordiv__(self, other: object) -> Any:
+    def __floordiv__(self, other: Number | Scalar) -> Scalar:
         return self._with("//", other)
 
-    def __rfloordiv__(self, other: object) -> Any:
+    def __rfloordiv__(self, other: Number | Scalar) -> Scalar:
         return self._with("//", other, swap=True)
 
-    def __mod__(self, other: object) -> Any:
+    def __mod__(self, other: Number | Scalar) -> Scalar:
         return self._with("%", other)
 
-    def __rmod__(self, other: object) -> Any:
+    def __rmod__(self, other: Number | Scalar) -> Scalar:
         return self._with("%", other, swap=True)
 
     def __neg__(self) -> Scalar:
         return combined("-", Scalar(ir.Const(0)), self)
 
-    def __lt__(self, other: object) -> Any:
+    def __lt__(self, other: Number | Scalar) -> Scalar:
         return self._with("<", other)
 
-    def __le__(self, other: object) -> Any:
+    def __le__(self, other: Number | Scalar) -> Scalar:
         return self._with("<=", other)
 
-    def __gt__(self, other: object) -> Any:
+    def __gt__(self, other: Number | Scalar) -> Scalar:
         return self._with("<", other, swap=True)
 
-    def __ge__(self, other: object) -> Any:
+    def __ge__(self, other: Number | Scalar) -> Scalar:
         return self._with("<=", other, swap=True)
 
     def __eq__(self, other: object) -> Any:
@@ -105,6 +105,11 @@ class Scalar(Traced):
 
     def _index_hint(self) -> str:
         return "an integer is read by indexing a tensor in every dimension"
+
+
+Number = int | float
+Index = int | Scalar
+"""A size, an index or a count: static, or traced."""
 
 
 def as_number(value: object) -> int | float | None:
@@ -172,11 +177,17 @@ def named(expr: ir.Expr, scope: Scope | None, is_float: bool = False) -> Scalar:
     return Scalar(expr, scope, is_float)
 
 
-def cdiv(a: Any, b: Any) -> Any:
+@overload
+def cdiv(a: int, b: int) -> int: ...
+@overload
+def cdiv(a: Scalar, b: Index) -> Scalar: ...
+@overload
+def cdiv(a: Index, b: Scalar) -> Scalar: ...
+def cdiv(a: Index, b: Index) -> Index:
     """``a / b`` rounded up, for ints and traced scalars."""
     x, y = as_index(a, "cdiv"), as_index(b, "cdiv")
     found = combined("cdiv", x, y)
-    return found.expr.value if isinstance(found.expr, ir.Const) else found
+    return int(found.expr.value) if isinstance(found.expr, ir.Const) else found
 
 
 def extreme(op: str, a: object, b: object) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import EllipsisType
+from typing import Any, overload
 
 from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
-from pto.scalar import Scalar, as_index, as_number
+from pto.scalar import Index, Scalar, as_index, as_number
 from pto.tracer import Scope, Trace, Traced, current, fail, innermost, noun
 from pto.types import TileType
 
@@ -29,7 +30,11 @@ class Slice(Traced):
         return f"slice '{self!r}'"
 
 
-def ds(start: Any, size: int, valid: Any = None) -> Any:
+Region = Slice | slice | EllipsisType
+"""What keeps a dimension of a tensor."""
+
+
+def ds(start: Index, size: Index, valid: Index | None = None) -> Slice:
     """A region of ``size`` elements from ``start``; only the first ``valid`` exist.
 
     ``size`` is static, ``start`` and ``valid`` may be traced; ``valid`` is clamped to 0 .. size.
@@ -71,7 +76,7 @@ class Tensor(Traced):
         return f"tensor '{self.name}'"
 
     @property
-    def shape(self) -> tuple[Any, ...]:
+    def shape(self) -> tuple[Index, ...]:
         """Elements per dimension: an int, or a Scalar where the size is symbolic."""
         return tuple(d if isinstance(d, int) else Scalar(ir.Var(d), self._scope) for d in self.dims)
 
@@ -83,7 +88,11 @@ class Tensor(Traced):
     def __len__(self) -> int:
         fail(TraceError, f"{self.described()} has no len()", f"use {self.name}.shape[0]")
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: Index | tuple[Index, ...]) -> Any: ...
+    @overload
+    def __getitem__(self, index: Region | tuple[Index | Region, ...]) -> TensorView: ...
+    def __getitem__(self, index: object) -> Any:
         """A view of one or two kept dimensions, or (no dimension kept) one integer, read now.
 
         Raises:

@@ -6,11 +6,11 @@ new tile.  Arithmetic follows numpy where the vector unit can; shapes are [rows,
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from pto import ir, source
 from pto.errors import DTypeError, ShapeError, TraceError, did_you_mean
-from pto.scalar import Scalar, as_index, as_number, as_scalar, extreme
+from pto.scalar import Index, Number, Scalar, as_index, as_number, as_scalar, extreme
 from pto.tensor import Tensor, TensorView
 from pto.tracer import Scope, Trace, Traced, current, fail, noun
 from pto.types import DTYPE_BYTES, TileType
@@ -72,28 +72,28 @@ class Tile(Traced):
         """Converted to ``dtype`` ('f32', 'bf16', 'f16'), to the nearest, ties to even."""
         return astype(self, dtype)
 
-    def __add__(self, other: object) -> Tile:
+    def __add__(self, other: Operand) -> Tile:
         return elementwise("add", self, other)
 
-    def __radd__(self, other: object) -> Tile:
+    def __radd__(self, other: Operand) -> Tile:
         return elementwise("add", self, other)
 
-    def __sub__(self, other: object) -> Tile:
+    def __sub__(self, other: Operand) -> Tile:
         return elementwise("sub", self, other)
 
-    def __rsub__(self, other: object) -> Tile:
+    def __rsub__(self, other: Operand) -> Tile:
         return elementwise("add", elementwise("mul", self, -1.0, part=True), other)
 
-    def __mul__(self, other: object) -> Tile:
+    def __mul__(self, other: Operand) -> Tile:
         return elementwise("mul", self, other)
 
-    def __rmul__(self, other: object) -> Tile:
+    def __rmul__(self, other: Operand) -> Tile:
         return elementwise("mul", self, other)
 
-    def __truediv__(self, other: object) -> Tile:
+    def __truediv__(self, other: Operand) -> Tile:
         return elementwise("div", self, other)
 
-    def __rtruediv__(self, other: object) -> Tile:
+    def __rtruediv__(self, other: Operand) -> Tile:
         if as_number(other) == 1:
             return unary("reciprocal", self)
         return elementwise("mul", unary("reciprocal", self, part=True), other)
@@ -104,10 +104,10 @@ class Tile(Traced):
     def __pos__(self) -> Tile:
         return self
 
-    def __matmul__(self, other: object) -> Tile:
+    def __matmul__(self, other: Tile) -> Tile:
         return matmul(self, other)
 
-    def __rmatmul__(self, other: object) -> Tile:
+    def __rmatmul__(self, other: Tile) -> Tile:
         return matmul(other, self)
 
     def _operator_hint(self, symbol: str) -> str:
@@ -148,15 +148,19 @@ class Mask(Traced):
         return "a mask only serves as the condition of pto.where"
 
 
+Operand = Tile | Scalar | Number
+"""What a tile can be combined with."""
+
+
 class Iota(Traced):
     """Column numbers 0, 1, 2, ... of a tile."""
 
     _noun = "iota"
 
-    def __lt__(self, other: object) -> Mask:
+    def __lt__(self, other: Index) -> Mask:
         return Mask(as_index(other, "the count of columns"))
 
-    def __le__(self, other: object) -> Mask:
+    def __le__(self, other: Index) -> Mask:
         return Mask(as_index(other, "the count of columns") + 1)
 
     def _operator_hint(self, symbol: str) -> str:
@@ -341,11 +345,35 @@ def _extreme(op: str, symbol: str, x: Any, y: Any) -> Any:
     return extreme(symbol, x, y)
 
 
+@overload
+def maximum(x: Tile, y: Operand) -> Tile: ...
+@overload
+def maximum(x: Number | Scalar, y: Tile) -> Tile: ...
+@overload
+def maximum(x: int, y: int) -> int: ...
+@overload
+def maximum(x: Number, y: Number) -> Number: ...
+@overload
+def maximum(x: Scalar, y: Number | Scalar) -> Scalar: ...
+@overload
+def maximum(x: Number, y: Scalar) -> Scalar: ...
 def maximum(x: Any, y: Any) -> Any:
     """The larger of two tiles, element by element (broadcasting), or of two scalars."""
     return _extreme("maximum", "max", x, y)
 
 
+@overload
+def minimum(x: Tile, y: Operand) -> Tile: ...
+@overload
+def minimum(x: Number | Scalar, y: Tile) -> Tile: ...
+@overload
+def minimum(x: int, y: int) -> int: ...
+@overload
+def minimum(x: Number, y: Number) -> Number: ...
+@overload
+def minimum(x: Scalar, y: Number | Scalar) -> Scalar: ...
+@overload
+def minimum(x: Number, y: Scalar) -> Scalar: ...
 def minimum(x: Any, y: Any) -> Any:
     """The smaller of two tiles, element by element (broadcasting), or of two scalars."""
     return _extreme("minimum", "min", x, y)
@@ -371,7 +399,7 @@ def astype(x: Tile, dtype: str, part: bool = False) -> Tile:
     return record("astype", made, tile.ref(), ir.Word(wanted), part=part)
 
 
-def full(shape: tuple[int, int], value: float, dtype: str = "f32") -> Tile:
+def full(shape: tuple[Index, Index], value: float, dtype: str = "f32") -> Tile:
     """A tile of ``shape`` with every element ``value``, a Python number.
 
     Raises:
@@ -399,7 +427,7 @@ def full(shape: tuple[int, int], value: float, dtype: str = "f32") -> Tile:
     )
 
 
-def zeros(shape: tuple[int, int], dtype: str = "f32") -> Tile:
+def zeros(shape: tuple[Index, Index], dtype: str = "f32") -> Tile:
     """A tile of ``shape`` with every element 0."""
     return full(shape, 0.0, dtype)
 

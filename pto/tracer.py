@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pto import ir, source
 from pto.errors import PtoError, TraceError, UnknownNameError, did_you_mean
@@ -270,13 +270,6 @@ class Traced:
     def __len__(self) -> int:
         fail(TraceError, f"{self.described()} has no len()", "use .shape")
 
-    def __iter__(self) -> Iterator[Any]:
-        raise TraceError(
-            f"{self.described()} cannot be iterated or unpacked",
-            source.construct(source.user_frame())[1],
-            self._iter_hint(),
-        )
-
     def _iter_hint(self) -> str:
         return "a loop over a traced count is pto.fori_loop(lo, hi, body, carry)"
 
@@ -289,9 +282,6 @@ class Traced:
             f"{self.described()} cannot be a dict key or a member of a set",
             "its value is not known while tracing; use a list, or a key of your own",
         )
-
-    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
-        fail(TraceError, f"{self.described()} cannot be called")
 
     def __format__(self, spec: str) -> str:
         if spec:
@@ -329,26 +319,38 @@ class Traced:
 
     # attributes and items
 
-    def __getattr__(self, name: str) -> Any:
-        message = f"a {self._noun} has no attribute '{name}'"
-        if name.startswith("_"):
-            raise AttributeError(message)
-        known = [n for n in dir(type(self)) if not n.startswith("_") and n not in _INTERNAL]
-        hint = _METHODS.get(name) or did_you_mean(name, known)
-        raise UnknownNameError(message, source.here(), hint)
+    if not TYPE_CHECKING:  # to a checker a value has none of these
 
-    def __getitem__(self, index: Any) -> Any:
-        fail(TraceError, f"{self.described()} cannot be indexed", self._index_hint())
+        def __iter__(self) -> Iterator[Any]:
+            raise TraceError(
+                f"{self.described()} cannot be iterated or unpacked",
+                source.construct(source.user_frame())[1],
+                self._iter_hint(),
+            )
 
-    def __setitem__(self, index: object, value: object) -> None:
-        fail(
-            TraceError,
-            f"{self.described()} cannot be assigned to",
-            "a value never changes: make a new one",
-        )
+        def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+            fail(TraceError, f"{self.described()} cannot be called")
 
-    def __delitem__(self, index: object) -> None:
-        fail(TraceError, f"elements of {self.described()} cannot be deleted")
+        def __getattr__(self, name: str) -> Any:
+            message = f"a {self._noun} has no attribute '{name}'"
+            if name.startswith("_"):
+                raise AttributeError(message)
+            known = [n for n in dir(type(self)) if not n.startswith("_") and n not in _INTERNAL]
+            hint = _METHODS.get(name) or did_you_mean(name, known)
+            raise UnknownNameError(message, source.here(), hint)
+
+        def __getitem__(self, index: Any) -> Any:
+            fail(TraceError, f"{self.described()} cannot be indexed", self._index_hint())
+
+        def __setitem__(self, index: object, value: object) -> None:
+            fail(
+                TraceError,
+                f"{self.described()} cannot be assigned to",
+                "a value never changes: make a new one",
+            )
+
+        def __delitem__(self, index: object) -> None:
+            fail(TraceError, f"elements of {self.described()} cannot be deleted")
 
     def _index_hint(self) -> str:
         return ""
