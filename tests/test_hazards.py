@@ -37,6 +37,7 @@ from lowering.hazards.instructions import (
     PUSH,
     PUSH_DATA,
     RECORD,
+    ROW,
 )
 from lowering.hazards.log import STILL_SET, Log
 from lowering.hazards.proof import HazardError
@@ -303,6 +304,12 @@ def test_a_row_on_a_pipe_that_the_core_lacks() -> None:
 def test_each_rule(kind: str, declarations: str, body: str) -> None:
     proof = check(small(declarations, body or "vector 0 V a = full 0.0\n"))
     assert not proof.ok and kind in [v.kind for v in proof.violations], proof.report()
+
+
+def test_scalar_rows_order_nothing() -> None:
+    rows = "if go:\n  vector 0 S s = let n\n  vector 0 S t = read src[0, 0]\n"
+    code = Code(small("", rows + "vector 0 V a = full 0.0\n"), A2A3)
+    assert [ins[0] for ins in code.code[1]].count(ROW) == 1 and not code.tests
 
 
 def test_a_barrier_orders_stores_of_one_pipe() -> None:

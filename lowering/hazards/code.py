@@ -355,14 +355,10 @@ class Code(FlatLoops):
         if row.op not in OPS:
             raise Refused(f"'{row.op}' is not in the op table")
         c = CORES.index(row.core)
-        if row.op == "let" and not row.wait and not row.set:
-            return
-        shift_code = self._guard_code(c, loop, row.shift, guards, scalars)
         step = self._step(row, c, loops, scalars[c])
-        if not self._sound(step) or (row.op == "read" and not row.wait and not row.set):
-            for _ in shift_code:
-                self.code[c].pop()
+        if not self._sound(step) or OPS[row.op].kind == "scalar":  # they order nothing
             return
+        guard = self._guard_code(c, loop, row.shift, guards, scalars)
         staged = self.cursor != ABSENT
         offset = self.loops[loop].high - row.shift if loop != ABSENT and not staged else 0
         plain = row.shift == 0 and not staged
@@ -385,7 +381,7 @@ class Code(FlatLoops):
         self.code[c].append(
             (ROW, step.number, loop, offset, variables, step.pipe, kind, ring, cursor)
         )
-        self._patch(c, shift_code)
+        self._patch(c, guard)
 
     def _step(self, row: Row, c: int, loops: tuple[int, ...], scalars: dict[str, Expr]) -> Step:
         pipe = self.scalar[c] if row.pipe == "ALL" else self.pipe_number[row.core, row.pipe]
