@@ -271,7 +271,8 @@ def _text(d: Draft, nested: bool, rng: random.Random, flat: bool) -> str:
         ]
         return "\n".join([*lines, *body, *d.behind]) + "\n"
     trips = "n" if d.prologue else rng.choice(TRIPS)
-    body = [*d.prologue, f"for i, u in 0 .. {trips}:", *(f"  {row}" for row in d.inside)]
+    inside = d.inside or ["vector 0 V barrier"]
+    body = [*d.prologue, f"for i, u in 0 .. {trips}:", *(f"  {row}" for row in inside)]
     if nested:
         body = ["for j in 0 .. k:", *(f"  {line}" for line in body)]
     if rng.random() < 0.15:
