@@ -19,9 +19,9 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from pto.arithmetic import BINARY, Number
 from pto.errors import InputError, MemoryAccessError, PtoError
 from pto.ir import (
-    Bin,
     Block,
     Branch,
     Const,
@@ -29,12 +29,12 @@ from pto.ir import (
     Kernel,
     Loop,
     Node,
-    Number,
     Row,
     Scalar,
     Span,
     Var,
     View,
+    constant,
     names_in,
     own_rows,
     substitute,
@@ -74,32 +74,27 @@ class Scope(dict[str, Number]):
         raise MemoryAccessError(f"scalar '{name}' is used before it has a value")
 
 
-SOURCE: Mapping[str, str] = {
-    **{op: f"({{}} {op} {{}})" for op in ("+", "-", "*", "/", "//", "%")},
-    **{op: f"int({{}} {op} {{}})" for op in ("<", "<=", "==", "!=")},
-    "min": "min({}, {})",
-    "max": "max({}, {})",
-    "cdiv": "-(-{} // {})",
-}
-"""Each scalar operator as Python source: the same meaning as ``pto.ir.BINARY``."""
+OPERATOR = {op: f"op{k}" for k, op in enumerate(BINARY)}
+"""The name of each scalar operator in the source of ``compiled``."""
 
 
 def _source(e: Expr) -> str:
     if isinstance(e, Const):
-        return f"({e.value!r})"
+        return f"({constant(e)!r})"
     if isinstance(e, Var):
         return f"e[{e.name!r}]"
-    return SOURCE[e.op].format(_source(e.a), _source(e.b))
+    return f"{OPERATOR[e.op]}({_source(e.a)}, {_source(e.b)})"
 
 
 @lru_cache(maxsize=4096)
 def _function(source: str) -> Callable[[Env], Number]:
-    names = {"__builtins__": {}, "min": min, "max": max, "int": int, "inf": math.inf}
+    names = {"__builtins__": {}, "inf": math.inf, "nan": math.nan}
+    names |= {name: BINARY[op] for op, name in OPERATOR.items()}
     return eval(f"lambda e: {source}", names)  # type: ignore[no-any-return]
 
 
 def compiled(e: Expr) -> Callable[[Env], Number]:
-    """``e`` as a Python function of its names (cached by source: 1 and 1.0 stay different)."""
+    """``ir.evaluate`` of ``e`` as a Python function of its names (cached by source)."""
     return _function(_source(e))
 
 
@@ -279,30 +274,13 @@ def outside(
     return fail
 
 
-Lengths = tuple[tuple[Expr, Callable[[Env], Number]], ...]
-
-
-def lengths(kernel: Kernel, loop: Loop, core: str) -> Lengths:
-    """What must not be negative: the trip count, and its numerators if they come from a read.
-
-    ``cdiv(-5, 128)`` is 0, so a negative length in the user's data would pass unseen.  Numerators
-    that no read is behind are left alone: the work-item loop of a block without work has one.
-    """
-    known = visible(kernel.body, loop, core) or {}
-    checked = [expanded(loop.trips, known)]
-    while isinstance(last := checked[-1], Bin) and last.op in ("cdiv", "//"):
-        if not any(True for _ in reads_behind(last.a, known, loops=False)):
-            break
-        checked.append(last.a)
-    return tuple((e, compiled(e)) for e in checked)
-
-
-def negative(kernel: Kernel, loop: Loop, core: str, e: Expr, env: Env) -> InputError:
-    """The error for a loop whose trip count (or numerator ``e``) is below 0."""
-    known = visible(kernel.body, loop, core) or {}
-    cause = _cause(e, known, env)
-    runs = f"it runs {expr_text(expanded(loop.trips, known))} times"
-    gives = (
-        f"{cause} gives the loop over {loop.index}" if cause else f"the loop over {loop.index} has"
-    )
-    return InputError(f"{gives} a negative length: {runs}", loop.loc)
+def undefined(kernel: Kernel, node: Node, core: str, e: Expr, why: str, env: Env) -> InputError:
+    """The error for the scalar ``e`` of ``node``, which has no value for these scalars."""
+    known = visible(kernel.body, node, core) or {}
+    exact = expanded(e, known)
+    reads = dict.fromkeys(reads_behind(exact, known, loops=False))
+    causes = [f"{_where_read(n, known, env)} = {env[n]}" for n in reads]
+    params = {p.name for p in kernel.params} | set(kernel.dims)
+    causes += [f"{n} = {env[n]}" for n in dict.fromkeys(names_in(exact)) if n in params]
+    where = f" where {' and '.join(causes)}" if causes else ""
+    return InputError(f"{expr_text(exact)} has no value{where}: {why}", node.loc)

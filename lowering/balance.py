@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from lowering.flow import Choice, Flow, Part, Repeat, Step
-from lowering.inputs import VECTOR
+from lowering.scalars import apply
 from pto.ir import Const, Expr, Span, Var, View, names_in, substitute
 
 Array = np.ndarray[Any, Any]
@@ -123,7 +123,8 @@ class Work:
             if e.name not in self.columns:
                 self.columns[e.name] = self.read(e.name)
             return self.columns[e.name]
-        return VECTOR[e.op](self.value(e.a), self.value(e.b))
+        with np.errstate(all="ignore"):
+            return apply(np, e.op, self.value(e.a), self.value(e.b))
 
     def read(self, name: str) -> Any:
         """A scalar that the kernel gets from a tensor or as a parameter."""

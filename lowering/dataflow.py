@@ -335,9 +335,8 @@ class Builder:
     # operands
 
     def scalar(self, e: Expr, core: str, scope: Scope) -> Expr:
-        names = {
-            n: scope.scalars.get(f"{core} {n}", scope.scalars.get(n, Var(n))) for n in names_in(e)
-        }
+        found = scope.scalars
+        names = {n: x for n in names_in(e) if (x := found.get(f"{core} {n}", found.get(n)))}
         return substitute(e, names)
 
     def key(self, ref: Ref, core: str, scope: Scope) -> Key:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from pto.ir import Bin, Const, Expr, Kernel, Row, Span, Var, View, Word, names_in
+from pto.ir import Bin, Const, Expr, Kernel, Row, Span, Var, View, Word, is_float, names_in
 from pto.ops import OPS
 from pto.types import TileType
 
@@ -112,6 +112,8 @@ class Flow:
 
 def linear(e: Expr) -> tuple[int | float, dict[Expr, int | float]]:
     """``e`` as constant + sum of coefficient * atom; what is not linear is an atom itself."""
+    if is_float(e):
+        return 0, {e: 1}
     if isinstance(e, Const):
         return e.value, {}
     if isinstance(e, Bin) and e.op in "+-":

@@ -2,17 +2,18 @@
 
 In: a kernel (traced or scheduled) and arrays by parameter name.
 Out: a ``Bound``: every array in the right type and shape, the symbolic dimensions, the grid.
-Invariant: after ``validate``, every GM access of every work item lies inside its tensor and no
-loop has a negative length, so an executor that clamps (JAX) or does not look (the hardware) is
-safe.  Every message names the array, what was found and what was expected.
+Invariant: after ``validate``, every GM access of every work item lies inside its tensor and every
+scalar has a value (``docs/scalars.md``), so an executor that clamps or wraps (JAX) or does not look
+(the hardware) is safe.  Every message names the array, what was found and what was expected.
 Non-goals: tile data, time, the order of accesses.
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -22,33 +23,41 @@ import numpy as np
 from lowering.access import (
     DTYPES,
     Array,
-    lengths,
-    negative,
     outside,
     reads_behind,
+    undefined,
     visible,
 )
 from lowering.one_by_one import one_by_one
+from lowering.scalars import apply, is_float
 from lowering.target import TARGETS
+from pto.arithmetic import BINARY, DIVIDING, LEAST, Number, NumberError, rounded
 from pto.errors import InputError
 from pto.ir import (
     CORES,
+    Bin,
     Block,
     Branch,
     Const,
+    Define,
     Expr,
     Kernel,
     Loop,
-    Number,
+    Node,
     Param,
+    Ref,
     Row,
     Scalar,
     Span,
     Var,
     View,
     all_rows,
+    constant,
     evaluate,
+    names_in,
 )
+from pto.ops import OPS
+from pto.text import expr as expr_text
 
 # ------------------------------------------------------------------------------------ binding
 
@@ -119,7 +128,7 @@ def bind(kernel: Kernel, arrays: Mapping[str, Any]) -> Bound:
         if p.shape is not None and p.name not in tensors:
             tensors[p.name] = np.empty(_shape(p, p.shape, dims), DTYPES[p.dtype])
     names: dict[str, Any] = {**dict(kernel.statics), **dims, **scalars}
-    grid = tuple(int(evaluate(g, names.__getitem__)) for g in kernel.grid)
+    grid = tuple(_axis(g, names) for g in kernel.grid)
     if math.prod(grid) > 0:
         _check_not_empty(dims, fixed_by)
     directions = {p.name: p.direction for p in kernel.params if p.shape is not None}
@@ -141,6 +150,18 @@ def _array(name: str, given: Any) -> Array:
         kind = type(given).__name__
         message = f"{name} is a {kind} that makes no array: are its rows of one length?"
         raise InputError(message) from None
+
+
+def _axis(size: Expr, names: Mapping[str, Number]) -> int:
+    """The number of work items along one axis of the grid."""
+    try:
+        found = int(evaluate(size, names.__getitem__))
+    except NumberError as error:
+        raise InputError(f"the grid {expr_text(size)} has no value: {error.message}") from None
+    if found < 0:
+        known = ", ".join(f"{n} = {names[n]}" for n in dict.fromkeys(names_in(size)))
+        raise InputError(f"the grid {expr_text(size)} is {found} where {known}")
+    return found
 
 
 def _check_not_empty(dims: Mapping[str, int], fixed_by: Mapping[str, str]) -> None:
@@ -256,7 +277,10 @@ def _scalar(p: Param, given: Any) -> Number:
     if not math.isfinite(value):
         raise InputError(f"{p.name} = {value}, but a finite number is expected")
     if p.dtype != "i32":
-        return float(np.asarray(value, DTYPES[p.dtype]).astype(np.float64))
+        held = rounded(value)
+        if not math.isfinite(held):
+            raise InputError(f"{p.name} = {value} is more than f32 holds (3.4e38)")
+        return held
     if value != int(value) or not 0 <= value < 1 << 31:
         raise InputError(
             f"{p.name} = {value}, but an integer from 0 to {(1 << 31) - 1} is expected"
@@ -266,24 +290,32 @@ def _scalar(p: Param, given: Any) -> Number:
 
 # ----------------------------------------------------------------------------------- contents
 
-VECTOR: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
-    {
-        "+": lambda a, b: a + b,
-        "-": lambda a, b: a - b,
-        "*": lambda a, b: a * b,
-        "/": lambda a, b: a / b,
-        "//": lambda a, b: a // b,
-        "%": lambda a, b: a % b,
-        "min": np.minimum,
-        "max": np.maximum,
-        "cdiv": lambda a, b: -(-a // b),
-        "<": lambda a, b: np.less(a, b) + 0,
-        "<=": lambda a, b: np.less_equal(a, b) + 0,
-        "==": lambda a, b: np.equal(a, b) + 0,
-        "!=": lambda a, b: np.not_equal(a, b) + 0,
-    }
-)
-"""``pto.ir.BINARY`` for whole arrays of numbers."""
+
+def may_fail(op: str, a: Any, b: Any) -> bool:
+    """Whether ``a op b`` may divide by zero or leave the integers of 64 bits somewhere."""
+    if op in DIVIDING and not np.all(b):
+        return True
+    if op not in ("+", "-", "*", "//", "cdiv") or is_float(a) or is_float(b):
+        return False
+    ends = [(int(np.min(x)), int(np.max(x))) for x in (a, b)]
+    if op in ("//", "cdiv"):
+        return ends[0][0] == LEAST
+    try:
+        for x, y in itertools.product(*ends):
+            BINARY[op](x, y)
+    except NumberError:
+        return True
+    return False
+
+
+@dataclass
+class NoValue(Exception):
+    """The expression ``e`` has no value in a line, and why."""
+
+    e: Bin
+    line: int
+    why: str
+
 
 Columns = dict[str, Any]
 """One column per scalar, one line per iteration of the loops so far; a number holds for all."""
@@ -298,16 +330,27 @@ class Lines:
     parent: Array
 
     def value(self, e: Expr) -> Any:
+        """``e`` in every line: one number for all, or a column.
+
+        Raises:
+            NoValue: when it has none in some line.
+        """
         if isinstance(e, Const):
-            return e.value
+            return constant(e)
         if isinstance(e, Var):
             return self.columns[e.name]
-        return VECTOR[e.op](self.value(e.a), self.value(e.b))
+        a, b = self.value(e.a), self.value(e.b)
+        if self.count and may_fail(e.op, a, b):
+            self.try_each(e, a, b)
+        return apply(np, e.op, a, b) if self.count else np.zeros(0, np.int64)
 
-    def column(self, e: Expr) -> Array:
-        """``e`` as integers, one per line."""
-        values = np.asarray(self.value(e))
-        return np.broadcast_to(values.astype(np.int64), (self.count,))
+    def try_each(self, e: Bin, a: Any, b: Any) -> None:
+        """Raises ``NoValue`` for the first line in which ``e`` has none."""
+        for line in range(self.count):
+            try:
+                BINARY[e.op](*(x[line].item() if isinstance(x, np.ndarray) else x for x in (a, b)))
+            except NumberError as error:
+                raise NoValue(e, line, error.message) from None
 
     def take(self, which: Array) -> Lines:
         """The lines ``which``, in that order, with repetitions."""
@@ -339,19 +382,20 @@ def pid_names(kernel: Kernel) -> tuple[str, ...]:
 
 
 def validate(kernel: Kernel, bound: Bound, *, block_num: int | None = None) -> None:
-    """Checks every GM access and loop length of every work item, without any tile data.
+    """Checks every GM access and every scalar of every work item, without any tile data.
 
     All iterations of a loop are the lines of one table, and every scalar is one column of it, so
     the cost is a few numpy calls per row of the kernel: 256 items x 64 blocks take milliseconds.
     Works on traced and on scheduled kernels (there, for ``block_num`` hardware blocks).
 
     Raises:
-        InputError: the content of an array that makes an access leave its tensor, or a loop
-            length negative.
+        InputError: the content of an array that makes an access leave its tensor, or leaves a
+            scalar without a value.
     """
     kernel = replace(kernel, body=one_by_one(kernel.body))  # the same accesses, in another order
-    for core, lines in _programs(kernel, bound, block_num):
-        _Walk(kernel, bound, core).block(kernel.body, lines)
+    with np.errstate(all="ignore"):
+        for core, lines in _programs(kernel, bound, block_num):
+            _Walk(kernel, bound, core).block(kernel.body, lines)
 
 
 def _programs(kernel: Kernel, bound: Bound, block_num: int | None) -> Iterator[tuple[str, Lines]]:
@@ -381,6 +425,23 @@ class _Walk:
     def __init__(self, kernel: Kernel, bound: Bound, core: str) -> None:
         self.kernel, self.bound, self.core = kernel, bound, core
 
+    def value(self, e: Expr, node: Node, lines: Lines) -> Any:
+        """``e`` in every line.
+
+        Raises:
+            InputError: when it has no value in one of them.
+        """
+        try:
+            return lines.value(e)
+        except NoValue as found:
+            env = lines.numbers(found.line)
+            raise undefined(self.kernel, node, self.core, found.e, found.why, env) from None
+
+    def column(self, e: Expr, node: Node, lines: Lines) -> Array:
+        """``e`` as integers, one per line."""
+        values = np.asarray(self.value(e, node, lines))
+        return np.broadcast_to(values.astype(np.int64), (lines.count,))
+
     def block(self, block: Block, lines: Lines) -> None:
         """Rows that work ahead come first: they define scalars for the others."""
         order = sorted(block, key=lambda n: -n.shift if isinstance(n, Row) else 0)
@@ -399,14 +460,36 @@ class _Walk:
                 self.check(row, operand, lines)
         if row.op == "let":
             assert isinstance(row.out, Scalar)
-            lines.columns[row.out.name] = lines.value(row.args[0])  # type: ignore[arg-type]
+            lines.columns[row.out.name] = self.value(row.args[0], row, lines)  # type: ignore[arg-type]
         elif row.op == "read":
             assert isinstance(row.out, Scalar)
             assert isinstance(row.args[0], View)
             view = row.args[0]
-            at = tuple(lines.column(i) for i in view.index if not isinstance(i, Span))
+            at = tuple(self.column(i, row, lines) for i in view.index if not isinstance(i, Span))
             values = self.bound.arrays[view.tensor][at]
             lines.columns[row.out.name] = values.astype(np.int64)
+        else:
+            for k, operand in enumerate(row.args):
+                if isinstance(operand, Expr):
+                    self.operand(row, k, operand, lines)
+
+    def operand(self, row: Row, k: int, e: Expr, lines: Lines) -> None:
+        """Raises for an integer that an element of the row's tile cannot be."""
+        values = np.broadcast_to(self.value(e, row, lines), (lines.count,))
+        if k not in OPS[row.op].elements or self.dtype_of(row) != "i32":
+            return
+        limits = np.iinfo(np.int32)
+        beyond = np.flatnonzero((values < limits.min) | (values > limits.max))
+        if beyond.size:
+            env = lines.numbers(int(beyond[0]))
+            why = f"{values[beyond[0]]} is beyond the integers of 32 bits of an i32 tile"
+            raise undefined(self.kernel, row, self.core, e, why, env)
+
+    def dtype_of(self, row: Row) -> str:
+        """The element type of the tile that a row makes."""
+        if isinstance(row.out, Define):
+            return row.out.type.dtype
+        return self.kernel.buffer(row.out.name).type.dtype if isinstance(row.out, Ref) else ""
 
     def check(self, row: Row, view: View, lines: Lines) -> None:
         """Raises for the first line whose view leaves its tensor (for the last of its loop)."""
@@ -415,10 +498,10 @@ class _Walk:
         used = np.ones(lines.count, bool)
         for dim, (item, extent) in enumerate(zip(view.index, shape, strict=True)):
             is_span = isinstance(item, Span)
-            at = lines.column(item.start if isinstance(item, Span) else item)
+            at = self.column(item.start if isinstance(item, Span) else item, row, lines)
             count: Any = item.size if isinstance(item, Span) else 1
             if isinstance(item, Span) and item.valid is not None:
-                count = np.clip(lines.column(item.valid), 0, item.size)
+                count = np.clip(self.column(item.valid, row, lines), 0, item.size)
             used &= np.broadcast_to(np.asarray(count) > 0, used.shape) | (not is_span)
             bad[dim] = (at < 0) | (at > extent - np.maximum(count, 1))
         bad &= used
@@ -435,17 +518,12 @@ class _Walk:
         raise outside(self.kernel, row, view, shape, InputError)(dim, env)
 
     def branch(self, branch: Branch, lines: Lines) -> None:
-        test = lines.column(branch.test) != 0
+        test = np.broadcast_to(self.value(branch.test, branch, lines) != 0, (lines.count,))
         for block, which in ((branch.then, test), (branch.orelse, ~test)):
             self.block(block, lines.take(np.flatnonzero(which)))
 
     def loop(self, loop: Loop, lines: Lines) -> None:
-        for e, _ in lengths(self.kernel, loop, self.core):
-            below = np.flatnonzero(lines.column(e) < 0)
-            if below.size:
-                env = lines.numbers(int(below[0]))
-                raise negative(self.kernel, loop, self.core, e, env)
-        trips = lines.column(loop.trips)
+        trips = np.maximum(self.column(loop.trips, loop, lines), 0)
         parent = np.repeat(np.arange(lines.count), trips)
         before = np.cumsum(trips) - trips
         columns = _taken(lines.columns, parent)

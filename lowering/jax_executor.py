@@ -49,7 +49,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lowering.balance import Items, items_of, steps_below
 from lowering.dataflow import dataflow
 from lowering.inputs import Bound, bind
-from lowering.jax_machine import BITS, DTYPES, Array, Machine
+from lowering.jax_machine import BITS, DTYPES, ZERO, Array, Machine
 from pto.errors import InputError
 from pto.ir import Kernel, Span, View
 
@@ -82,9 +82,10 @@ class Placed:
     table: Array
 
     def __call__(self) -> dict[str, Array]:
-        if self.table is None:
-            return self.program.call(self.arrays)
-        found = self.program.call(self.arrays, self.table)
+        with jax.enable_x64(True):
+            if self.table is None:
+                return self.program.call(self.arrays)
+            found = self.program.call(self.arrays, self.table)
         return {name: joined(x, self.arrays.get(name)) for name, x in found.items()}
 
 
@@ -133,6 +134,7 @@ class Executable:
         held = {n: as_held(arrays[n], self.kernel.param(n).dtype) for n in names}
         where = program.where
         found = {n: x if has_place(x, where) else jax.device_put(x, where) for n, x in held.items()}
+        found[ZERO] = jax.device_put(np.int32(0), where)
         table = program.items and program.items.table(held, program.tables.mesh.size)
         return Placed(program, found, jax.device_put(table, program.tables))
 
@@ -152,7 +154,8 @@ class Executable:
         """The program before XLA (a ``jax.stages.Lowered``)."""
         placed = self.place(arrays, devices)
         call: Any = placed.program.call
-        return call.lower(*(x for x in (placed.arrays, placed.table) if x is not None))
+        with jax.enable_x64(True):
+            return call.lower(*(x for x in (placed.arrays, placed.table) if x is not None))
 
     # building
 

@@ -18,8 +18,8 @@ from jax import lax
 
 from lowering.balance import is_item_loop, known_names
 from lowering.flow import Choice, Flow, Part, Repeat, Step, Use, linear
+from lowering.scalars import apply, as_float
 from pto.ir import (
-    BINARY,
     Bin,
     Const,
     Expr,
@@ -28,6 +28,8 @@ from pto.ir import (
     View,
     Word,
     binary,
+    constant,
+    is_float,
     names_in,
     substitute,
 )
@@ -50,32 +52,20 @@ BITS = ("f16", "bf16")
 
 # -------------------------------------------------------------------------------- scalars
 
-SCALAR: dict[str, Callable[[Number, Number], Number]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
-    "//": lambda a, b: a // b,
-    "%": lambda a, b: a % b,
-    "min": jnp.minimum,
-    "max": jnp.maximum,
-    "cdiv": lambda a, b: -(-a // b),
-    "<": lambda a, b: (a < b).astype(jnp.int32),
-    "<=": lambda a, b: (a <= b).astype(jnp.int32),
-    "==": lambda a, b: (a == b).astype(jnp.int32),
-    "!=": lambda a, b: (a != b).astype(jnp.int32),
-}
-"""``pto.ir.BINARY`` for traced numbers."""
-
 
 def is_known(x: Number) -> bool:
     """Whether ``x`` is a number at trace time."""
     return isinstance(x, int | float)
 
 
-def apply(op: str, a: Number, b: Number) -> Number:
-    """A scalar operator, at trace time where possible."""
-    return (BINARY if is_known(a) and is_known(b) else SCALAR)[op](a, b)
+def whole(x: Array) -> Array:
+    """An integer scalar as scalars are computed: in 64 bits (``docs/scalars.md``)."""
+    return x.astype(jnp.int64) if jnp.issubdtype(x.dtype, jnp.integer) else x
+
+
+def counted(x: Number, size: int) -> Number:
+    """How many of ``size`` elements ``x`` counts, in the 32 bits that masks are made in."""
+    return x if is_known(x) else jnp.clip(x, 0, size).astype(jnp.int32)
 
 
 @dataclass
@@ -178,6 +168,12 @@ COMPUTE: Mapping[str, Callable[..., Array]] = {
 }
 """Every op that computes a tile: (type of the result, operands) -> result, any element type."""
 
+ROUNDED = ("mul", "div", "exp", "log", "sqrt", "reciprocal")
+"""Ops whose results are rounded before they are used: XLA may not do their arithmetic otherwise."""
+
+ZERO = "%zero"
+"""The argument that is always 0."""
+
 
 # ------------------------------------------------------------------------------ GM regions
 
@@ -271,15 +267,16 @@ class Machine:
         self.dims = dims
         self.known = known_names(dims)
         self.tensors: dict[str, Array] = {}
+        self.zero: Array = jnp.int32(0)
         self.table: Array = None
 
     def run(
         self, arrays: Mapping[str, Array], outputs: dict[str, Array], table: Array = None
     ) -> dict[str, Array]:
         """The outputs after all work items (of the table)."""
-        scalars = {p.name: arrays[p.name] for p in self.kernel.params if p.shape is None}
+        scalars = {p.name: whole(arrays[p.name]) for p in self.kernel.params if p.shape is None}
         self.tensors = {p.name: arrays[p.name] for p in self.kernel.params if p.direction == "in"}
-        self.table = table
+        self.table, self.zero = table, arrays.get(ZERO, self.zero)
         env = Env({self.flow.first[name]: x for name, x in outputs.items()}, scalars)
         self.parts(self.flow.parts, env)
         return {name: env.values[v] for name, v in self.flow.last.items()}
@@ -295,10 +292,26 @@ class Machine:
 
     def number(self, e: Expr, env: Env) -> Number:
         if isinstance(e, Const):
-            return e.value
+            return constant(e)
         if isinstance(e, Var):
             return env.scalars[e.name]
-        return apply(e.op, self.number(e.a, env), self.number(e.b, env))
+        a, b = self.number(e.a, env), self.number(e.b, env)
+        if not (is_known(a) and is_known(b)) and (e.op == "/" or is_float(e.a) or is_float(e.b)):
+            a, b = (self.opaque(as_float(jnp, x)) for x in (a, b))
+        return apply(jnp, e.op, a, b)
+
+    def opaque(self, x: Array) -> Array:
+        """``x``, of which XLA and LLVM cannot see how it was made (see the module docstring)."""
+        if getattr(x, "dtype", None) != jnp.float32:
+            return x
+        bits = lax.bitcast_convert_type(x, jnp.int32) ^ self.zero
+        return lax.bitcast_convert_type(bits, jnp.float32)
+
+    def element(self, x: Number, dtype: str) -> Array:
+        """A scalar as an element of a tile of ``dtype``, in the precision of the units."""
+        if dtype == "i32":
+            return jnp.int32(x)
+        return self.opaque(wide(as_float(jnp, x).astype(DTYPES[dtype])))
 
     # parts
 
@@ -317,7 +330,7 @@ class Machine:
             assert isinstance(place, View)
             extents = self.extents(place, env)
             value = take(self.tensor(step, place, env), extents).reshape(())
-            env.scalars[f"%{step.out}"] = value
+            env.scalars[f"%{step.out}"] = whole(value)
         elif step.op == "load":
             (place,) = step.args
             assert isinstance(place, View)
@@ -346,13 +359,24 @@ class Machine:
     def computed(self, step: Step, env: Env) -> Array:
         kind = step.type
         assert kind is not None
-        args = [self.operand(a, env) for a in step.args]
+        args = [self.argument(step, k, env) for k in range(len(step.args))]
         if step.op == "where" and isinstance(step.args[1], Const | Var | Bin):
             if (self.fold(step.args[1]), kind.cols) in env.whole:
                 return plain(args[0])
-        result = convert(COMPUTE[step.op](kind, *args), kind.dtype)
+        result = COMPUTE[step.op](kind, *args)
+        result = convert(self.opaque(result) if step.op in ROUNDED else result, kind.dtype)
         assert result.shape == (kind.rows, kind.cols), (step, result.shape)
         return result
+
+    def argument(self, step: Step, k: int, env: Env) -> Any:
+        """Operand ``k``: a tile, an element, or a count of columns (``where``) or of both."""
+        a, kind = step.args[k], step.type
+        x = self.operand(a, env)
+        if kind is None or isinstance(a, Use | Word | View):
+            return x
+        if k in OPS[step.op].elements:
+            return self.element(x, kind.dtype)
+        return counted(x, max(kind.rows, kind.cols)) if step.op in ("where", "pad") else x
 
     def operand(self, a: Use | Expr | View | Word, env: Env) -> Any:
         if isinstance(a, Use):
@@ -391,10 +415,11 @@ class Machine:
     def partial(self, item: Span, dim: int, env: Env) -> Extent:
         """A region that may reach out of the tensor: moved inside, its elements ``off`` later."""
         assert item.valid is not None
-        start, valid = self.scalar(item.start, env), self.scalar(item.valid, env)
+        start = self.scalar(item.start, env)
+        valid = counted(self.scalar(item.valid, env), item.size)
         if stays_inside(self.fold(item.start), item.size, dim):
             return Extent(start, item.size, valid)
-        first = apply("min", start, dim - item.size)
+        first = apply(jnp, "min", start, dim - item.size)
         return Extent(first, item.size, valid, start - first)
 
     # loops and branches
@@ -424,7 +449,7 @@ class Machine:
     ) -> Any:
         def body(i: Array, carry: Any) -> Any:
             env = outside.inner()
-            env.scalars[loop.index] = i if table is None else table[1 + i]
+            env.scalars[loop.index] = whole(i if table is None else table[1 + i])
             env.values.update({p.inner: x for p, x in zip(loop.phis, carry, strict=True)})
             self.parts(loop.body, env)
             return tuple(plain(env.values[p.next]) for p in loop.phis)
@@ -467,10 +492,10 @@ class Machine:
         for (_, size), (rest, fall) in facts.items():
             spare = self.number(rest, outside) - size
             if fall:
-                holds = apply("max", spare // fall + 1, 0)
+                holds = apply(jnp, "max", spare // fall + 1, 0)
             else:
-                holds = apply("*", trips, apply("<=", 0, spare))
-            end = apply("min", end, holds)
+                holds = apply(jnp, "*", trips, apply(jnp, "<=", 0, spare))
+            end = apply(jnp, "min", end, holds)
         return end
 
     def choice(self, choice: Choice, env: Env) -> None:

@@ -293,7 +293,7 @@ def run(kernel: Kernel, bound: Bound, *, block_num: int | None = None) -> dict[s
     Raises:
         MemoryAccessError: an uninitialised read, an access outside a tensor, a store to an input.
         ScheduleError: cores that wait for each other forever, or a FIFO that is not emptied.
-        InputError: a negative loop length (use ``validate`` first for the rest of the contents).
+        NumberError: a scalar without a value (use ``validate`` first for the rest of the contents).
     """
     if not is_scheduled(kernel):
         raise InputError(f"{kernel.name} is not scheduled: no row has a core")

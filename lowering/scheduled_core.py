@@ -17,13 +17,10 @@ import numpy as np
 from lowering.access import (
     Array,
     Env,
-    Lengths,
     Locate,
     Scope,
     compiled,
-    lengths,
     locator,
-    negative,
     outside,
     scalars_in,
 )
@@ -84,7 +81,6 @@ class Round:
     loop: Loop
     core: str
     trips: Callable[[Env], Any]
-    checked: Lengths
     first: int
     last: int
     own: frozenset[str]
@@ -171,10 +167,9 @@ class Core:
         low, high = loop.shifts
         shifts = [low, high] + [0 for e in entries if e.inner is not None]
         names = scalars_in(loop.body, self.name) | {loop.index, loop.total}
-        checked = lengths(self.machine.kernel, loop, self.name)
         trips = compiled(loop.trips)
         last, first = min(shifts), max(shifts)
-        self.rounds.append(Round(loop, self.name, trips, checked, first, last, names, entries))
+        self.rounds.append(Round(loop, self.name, trips, first, last, names, entries))
         if loop.flat:
             self.flatten(self.rounds[-1])
         return self.rounds[-1]
@@ -306,15 +301,8 @@ class Core:
         each.finished += n
 
     def trips(self, each: Round, outer: Scope) -> int:
-        """The trip count of a loop that is entered.
-
-        Raises:
-            InputError: if the inputs make it negative.
-        """
-        for e, value in each.checked:
-            if value(outer) < 0:
-                raise negative(self.machine.kernel, each.loop, self.name, e, outer)
-        return int(each.trips(outer))
+        """The trip count of a loop that is entered."""
+        return max(int(each.trips(outer)), 0)
 
     def flat(self, each: Round, outer: Scope) -> Iterator[tuple[Entry, Scope]]:
         """The steps of a flat loop and of the loop in it (``pto/ir.py``)."""

@@ -28,6 +28,7 @@ from lowering.access import (
     span_shape,
 )
 from lowering.inputs import Bound, pid_names, validate
+from pto.arithmetic import rounded
 from pto.errors import InputError, MemoryAccessError, ShapeError
 from pto.ir import (
     Block,
@@ -99,13 +100,24 @@ COMPUTE: Mapping[str, Compute] = {
 """Every op that computes: (type of the result, operands) -> result, not yet rounded to the type."""
 
 
+def element(x: Any, dtype: str) -> Any:
+    """A scalar as an element of a tile of ``dtype``, in the precision that the units compute in."""
+    if not isinstance(x, int | float):
+        return x
+    if dtype == "i32":
+        return np.int32(x)
+    return np.float32(DTYPES[dtype].type(np.float32(rounded(x))))
+
+
 def apply(row: Row, kind: TileType, args: Sequence[Any]) -> Array:
     """The tile that ``row`` computes from its operands, in the type ``kind``.
 
     Raises:
         ShapeError: when the operands do not give a tile of that shape.
     """
-    return shaped(row, kind, convert(COMPUTE[row.op](kind, *args), kind.dtype))
+    places = OPS[row.op].elements
+    given = [element(a, kind.dtype) if k in places else a for k, a in enumerate(args)]
+    return shaped(row, kind, convert(COMPUTE[row.op](kind, *given), kind.dtype))
 
 
 def shaped(row: Row, kind: TileType, result: Array) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from pto.arithmetic import Number
 from pto.ir import (
     Block,
     Branch,
@@ -18,7 +19,6 @@ from pto.ir import (
     Kernel,
     Loop,
     Node,
-    Number,
     Row,
     Var,
     all_rows,

@@ -17,17 +17,18 @@ from dataclasses import dataclass, field
 from math import lcm
 
 from lowering.flow import linear
+from pto.arithmetic import Number, NumberError
 from pto.ir import (
     Bin,
     Const,
     Expr,
     Kernel,
-    Number,
     Span,
     Var,
     View,
     binary,
     evaluate,
+    is_float,
     names_in,
     substitute,
 )
@@ -108,10 +109,10 @@ class World:
         return bool(self._told(e, (len(self.asked) + self.trips[0]) % 2))
 
     def number(self, e: Expr) -> Number:
-        """The value of ``e``; what divides by zero is 0."""
+        """The value of ``e``; 0 where it has none."""
         try:
             return evaluate(e, self._value)
-        except ZeroDivisionError:
+        except NumberError:
             return 0
 
     def _value(self, name: str) -> Number:
@@ -166,6 +167,8 @@ def normal(e: Expr) -> Expr:
     """``e`` in one of the ways to write it: a sum of products with constants, in a fixed order."""
     if not isinstance(e, Bin):
         return e
+    if is_float(e):
+        return binary(e.op, normal(e.a), normal(e.b))
     constant, terms = linear(binary(e.op, normal(e.a), normal(e.b)))
     out: Expr = Const(0)
     for atom in sorted(terms, key=repr) if len(terms) > 1 else terms:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Protocol
 
-from pto.ir import Bin, Const, Expr, Kernel, Loop, Number, Row, Scalar, Var
+from pto.arithmetic import Number
+from pto.ir import Bin, Const, Expr, Kernel, Loop, Row, Scalar, Var
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pto.ir import Loc
+if TYPE_CHECKING:
+    from pto.ir import Loc
 
 
 class PtoError(Exception):

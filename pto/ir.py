@@ -62,6 +62,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from pto.arithmetic import (
+    BINARY,
+    COMPARING,
+    Number,
+    NumberError,
+    operator_type,
+    rounded,
+    shortest,
+)
 from pto.types import TileType
 
 CORES = ("cube", "vector")
@@ -87,11 +96,21 @@ class Loc:
 # ---------------------------------------------------------------------------------- scalars
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Const:
-    """A literal integer or float."""
+    """A literal integer or float; 1 and 1.0, 0.0 and -0.0 are different ones."""
 
     value: int | float
+
+    @property
+    def _key(self) -> int | str:
+        return self.value.hex() if isinstance(self.value, float) else self.value
+
+    def __eq__(self, other: object) -> bool:
+        return self._key == other._key if isinstance(other, Const) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +118,7 @@ class Var:
     """A named scalar: a symbolic dimension, a scalar parameter, a loop index, a ``let``."""
 
     name: str
+    is_float: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,38 +131,35 @@ class Bin:
 
 
 Expr = Const | Var | Bin
-Number = int | float
 
 
-def _quotient(a: Number, b: Number) -> Number:
-    return a // b
+def is_float(e: Expr) -> bool:
+    """Whether ``e`` is a float of 32 bits; everything else is an integer of 64."""
+    if isinstance(e, Const):
+        return isinstance(e.value, float)
+    if isinstance(e, Var):
+        return e.is_float
+    return operator_type(e.op, is_float(e.a), is_float(e.b))
 
 
-BINARY: dict[str, Callable[[Number, Number], Number]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
-    "//": _quotient,
-    "%": lambda a, b: a % b,
-    "min": min,
-    "max": max,
-    "cdiv": lambda a, b: -(-a // b),
-    "<": lambda a, b: int(a < b),
-    "<=": lambda a, b: int(a <= b),
-    "==": lambda a, b: int(a == b),
-    "!=": lambda a, b: int(a != b),
-}
-"""Scalar operators and their meaning on Python numbers; ``//`` and ``%`` round down."""
-
-DIVIDING = ("/", "//", "%", "cdiv")
-"""Those that have no meaning for 0 on the right."""
+def names_a_float(row: Row) -> bool:
+    """Whether the scalar that a ``read`` or ``let`` defines is a float."""
+    return isinstance(row.args[0], Expr) and is_float(row.args[0])
 
 
 def binary(op: str, a: Expr, b: Expr) -> Expr:
-    """``a op b`` with constants folded and the neutral elements 0 and 1 dropped."""
-    if isinstance(a, Const) and isinstance(b, Const) and (b.value or op not in DIVIDING):
-        return Const(BINARY[op](a.value, b.value))
+    """``a op b`` with constants folded and, of integers, what is known without their values.
+
+    Floats are folded only where both sides are constants: NaN, -0 and rounding obey few laws.
+    What has no value (``1 // 0``) stays as it is.
+    """
+    if isinstance(a, Const) and isinstance(b, Const):
+        try:
+            return Const(shortest(BINARY[op](constant(a), constant(b))))
+        except NumberError:
+            return Bin(op, a, b)
+    if op == "/" or is_float(a) or is_float(b):
+        return Bin(op, a, b)
     zero, one = Const(0), Const(1)
     if op in "+-" and b == zero or op in ("*", "//", "cdiv") and b == one:
         return a
@@ -150,21 +167,40 @@ def binary(op: str, a: Expr, b: Expr) -> Expr:
         return b
     if op == "*" and zero in (a, b) or op == "%" and b == one:
         return zero
-    if (
-        op == "+"
-        and isinstance(b, Const)
-        and isinstance(a, Bin)
-        and a.op == "+"
-        and isinstance(a.b, Const)
-    ):
-        return binary("+", a.a, Const(a.b.value + b.value))
+    if a == b and op in SAME:
+        return SAME[op] or a
+    if op == "+" and isinstance(b, Const) and isinstance(a, Bin) and a.op == "+":
+        sum_of = binary("+", a.b, b) if isinstance(a.b, Const) else None
+        if isinstance(sum_of, Const):
+            return binary("+", a.a, sum_of)
     return Bin(op, a, b)
 
 
+SAME: dict[str, Const | None] = {
+    "-": Const(0),
+    "<": Const(0),
+    "!=": Const(0),
+    "<=": Const(1),
+    "==": Const(1),
+    "min": None,
+    "max": None,
+}
+"""What an operator gives for an integer and itself (None: that integer)."""
+
+
+def constant(e: Const) -> Number:
+    """The number that a literal is: a float as f32 holds it."""
+    return rounded(e.value) if isinstance(e.value, float) else e.value
+
+
 def evaluate(e: Expr, env: Callable[[str], Number]) -> Number:
-    """The number that ``e`` stands for when ``env`` gives the value of each name."""
+    """The number that ``e`` stands for when ``env`` gives the value of each name.
+
+    Raises:
+        NumberError: when it has none.
+    """
     if isinstance(e, Const):
-        return e.value
+        return constant(e)
     if isinstance(e, Var):
         return env(e.name)
     return BINARY[e.op](evaluate(e.a, env), evaluate(e.b, env))
@@ -510,6 +546,8 @@ class Kernel:
 
 def linear(e: Expr) -> dict[str, Number] | None:
     """``e`` as integer coefficients by name ('' for the constant), or None if it is not linear."""
+    if is_float(e):
+        return None
     if isinstance(e, Const):
         return {"": e.value}
     if isinstance(e, Var):
@@ -550,6 +588,8 @@ def least(e: Expr, known: dict[str, Number]) -> Number | None:
         return e.value
     if isinstance(e, Var):
         return known.get(e.name)
+    if e.op in COMPARING:
+        return 0
     a, b = least(e.a, known), least(e.b, known)
     if e.op == "max":
         return max((x for x in (a, b) if x is not None), default=None)

@@ -117,8 +117,7 @@ class Kernel:
     ) -> None:
         arguments: dict[str, Any] = dict(statics)
         for p in params:
-            is_float = p.dtype != "i32"
-            scalar = Scalar(ir.Var(p.name), trace.root, is_float)
+            scalar = Scalar(ir.Var(p.name, p.dtype != "i32"), trace.root)
             arguments[p.name] = scalar if p.shape is None else Tensor(trace, p)
         positional = self._signature.positional
         keywords = {n: arguments[n] for n in self._signature.names if n not in positional}

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from pto.arithmetic import BINARY, DIVIDING, NumberError
 from pto.errors import PtoError
 from pto.ir import (
     BUILTINS,
     CORES,
-    DIVIDING,
     Bin,
     Block,
     Branch,
@@ -42,6 +42,8 @@ from pto.ir import (
     View,
     Word,
     all_rows,
+    constant,
+    is_float,
     is_strided,
     names_in,
 )
@@ -139,12 +141,20 @@ def verify(kernel: Kernel, form: str = "") -> Kernel:
 
 
 def divides(e: Expr, loc: Loc | None) -> None:
-    """Raises LegalityError where ``e`` divides by a literal zero."""
+    """Raises LegalityError where a part of ``e`` never has a value: a literal zero as divisor, a
+    constant beyond the integers of 64 bits, ``cdiv`` of a float."""
     if isinstance(e, Bin):
         divides(e.a, loc)
         divides(e.b, loc)
         if e.op in DIVIDING and isinstance(e.b, Const) and e.b.value == 0:
             raise LegalityError("division by zero", loc)
+        if e.op == "cdiv" and (is_float(e.a) or is_float(e.b)):
+            raise LegalityError("cdiv takes integers", loc)
+        if isinstance(e.a, Const) and isinstance(e.b, Const):
+            try:
+                BINARY[e.op](constant(e.a), constant(e.b))
+            except NumberError as error:
+                raise LegalityError(error.message, loc) from None
 
 
 def overwritten(loop: Loop) -> None:

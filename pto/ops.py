@@ -66,6 +66,11 @@ class Operand:
     start: str = TRACED
     needed: bool = True
 
+    @property
+    def is_element(self) -> bool:
+        """Whether a scalar here is no count."""
+        return not self.whole and not {SCALAR, NUMBER}.isdisjoint(self.kinds)
+
 
 def tile(
     cube: tuple[str, ...] = (),
@@ -129,6 +134,12 @@ class Op:
         """Every pipe that it may run on."""
         return tuple(dict.fromkeys(pipe for pipes in self.on.values() for pipe in pipes))
 
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Places of the operands that are elements of the result where they are scalars."""
+        made = self.kind != "scalar"
+        return tuple(k for k, a in enumerate(self.args) if made and a.is_element)
+
 
 def _instr(**forms: str) -> Mapping[str, str]:
     return MappingProxyType(forms)
@@ -182,12 +193,13 @@ def _order(name: str, args: tuple[Operand, ...], on: On, meaning: str) -> Op:
 
 
 def _where(xp: Any, x: Any, count: Any, other: Any) -> Any:
-    columns = xp.arange(x.shape[1])[None, :]
+    columns = xp.arange(x.shape[1], dtype=xp.int32)[None, :]
     return xp.where(columns < count, x, xp.asarray(other, x.dtype))
 
 
 def _pad(xp: Any, x: Any, rows: Any, cols: Any) -> Any:
-    inside = (xp.arange(x.shape[0])[:, None] < rows) & (xp.arange(x.shape[1])[None, :] < cols)
+    at = (xp.arange(size, dtype=xp.int32) for size in x.shape)
+    inside = (next(at)[:, None] < rows) & (next(at)[None, :] < cols)
     return xp.where(inside, x, xp.zeros((), x.dtype))
 
 

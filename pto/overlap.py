@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pto import ir
+from pto.arithmetic import Number
 from pto.bounds import bounds
 from pto.tracer import Scope, Trace
 
@@ -159,7 +160,7 @@ def _separated(item: ir.Expr | ir.Span, store: Store) -> set[str]:
     counters = sorted(
         (c for c in store.counters if terms.get(c.name)), key=lambda c: abs(terms[c.name])
     )
-    extent: ir.Number | None = item.size if isinstance(item, ir.Span) else 1
+    extent: Number | None = item.size if isinstance(item, ir.Span) else 1
     done: set[str] = set()
     for counter in counters:
         bound = _valid_extent(item, terms, done, store)
@@ -175,8 +176,8 @@ def _separated(item: ir.Expr | ir.Span, store: Store) -> set[str]:
 
 
 def _valid_extent(
-    item: ir.Expr | ir.Span, start: dict[str, ir.Number], done: set[str], store: Store
-) -> ir.Number | None:
+    item: ir.Expr | ir.Span, start: dict[str, Number], done: set[str], store: Store
+) -> Number | None:
     """How far the existing elements reach over all values of ``done``, if that is a number."""
     if not isinstance(item, ir.Span) or item.valid is None:
         return None

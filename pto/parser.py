@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from pto.arithmetic import rounded
 from pto.errors import ParseError
 from pto.ir import (
     BUILTINS,
@@ -38,6 +39,7 @@ from pto.ir import (
     Var,
     View,
     Word,
+    is_float,
 )
 from pto.legality import depth_of
 from pto.lexer import (
@@ -50,7 +52,7 @@ from pto.lexer import (
     Line,
     logical_lines,
 )
-from pto.types import DTYPE_BYTES, LAYOUTS, SPACES, TileType
+from pto.types import DTYPE_BYTES, LAYOUTS, SCALAR_DTYPES, SCALAR_HINT, SPACES, TileType
 
 
 def _defined_tiles(tokens: Sequence[str]) -> Iterator[str]:
@@ -81,6 +83,7 @@ class Parser:
         self.file = file
         self.at = 0
         self.params: dict[str, Param] = {}
+        self.floats: set[str] = set()
         self.fifos: dict[str, Fifo] = {}
         self.statics: set[str] = set()
         self.names: set[str] = set()
@@ -137,21 +140,21 @@ class Parser:
                 b = self.expression(x)
             x.expect(")")
             return Bin(token, a, b)
-        if token[0].isdigit() or token == "inf":
+        if token[0].isdigit() or token in ("inf", "nan"):
             return Const(self.literal(x, token))
         if token in BUILTINS:
             return Var(token)
         if not (token[0].isalpha() or token[0] == "_"):
             raise x.fail(f"expected a value, found '{token}'")
         x.at -= 1
-        return Var(x.name("value"))
+        return Var(x.name("value"), token in self.floats)
 
     def literal(self, x: Line, token: str, sign: int = 1) -> int | float:
         """A number without its sign."""
         if token.isdigit():
             return sign * x.limited(sign * x.digits(token), "number")
-        if token != "inf" and math.isinf(float(token)):
-            raise x.fail(f"{token} is larger than any number", "write inf")
+        if token != "inf" and math.isinf(rounded(float(token))):
+            raise x.fail(f"{token} is more than f32 holds (3.4e38)", "write inf")
         return float(token)
 
     # operands
@@ -372,6 +375,22 @@ class Parser:
         self.nesting -= 1
         return tuple(nodes)
 
+    def float_lets(self) -> None:
+        """Finds the ``let`` rows that name a float, before any row is read: a row that runs behind
+        may stand before the row that it gets its scalars from."""
+        lets = [x for x in self.lines[self.at :] if "let" in x.tokens]
+        found = -1
+        while found != len(self.floats):
+            found = len(self.floats)
+            for x in lets:
+                at = x.tokens.index("let")
+                if at >= 2 and x.tokens[at - 1] == "=":
+                    start, x.at = x.at, at + 1
+                    with suppress(ParseError):  # it is told when the row is read
+                        if is_float(self.expression(x)):
+                            self.floats.add(x.tokens[at - 2])
+                    x.at = start
+
     # header
 
     def static(self, x: Line) -> tuple[str, int | float | str]:
@@ -380,7 +399,7 @@ class Parser:
             raise x.fail(f"'{name}' is declared twice")
         self.statics.add(name)
         x.expect("=")
-        if x.peek[:1].isalpha() and x.peek != "inf":
+        if x.peek[:1].isalpha() and x.peek not in ("inf", "nan"):
             return name, x.next()
         value = self.expression(x)
         if not isinstance(value, Const):
@@ -407,6 +426,10 @@ class Parser:
             x.expect("]")
         if (shape is None) != (direction == "scalar"):
             raise x.fail("a tensor has a shape, a scalar has none")
+        if shape is None and dtype not in SCALAR_DTYPES:
+            raise x.fail(f"a scalar cannot be {dtype}", SCALAR_HINT)
+        if shape is None and dtype != "i32":
+            self.floats.add(name)
         sizes = None if shape is None else tuple(shape)
         self.params[name] = Param(name, direction, dtype, sizes, Loc(x.file, x.number))
         return self.params[name]
@@ -495,6 +518,7 @@ class Parser:
                     break
             if kinds == ("grid",) and not found["grid"]:
                 raise self.line.fail("expected the grid", "grid N, behind the parameters", True)
+        self.float_lets()
         body = self.block(None)
         if self.at < len(self.lines):
             raise self.line.fail(f"'{self.line.peek}' does not belong here")

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 
+from pto.arithmetic import Number
 from pto.ir import (
     Block,
     Buffer,
@@ -21,7 +22,6 @@ from pto.ir import (
     Flag,
     Kernel,
     Loop,
-    Number,
     Operand,
     Output,
     Param,

@@ -6,11 +6,20 @@ the user assigns to a variable becomes a ``let`` row of that name.
 
 from __future__ import annotations
 
+import math
 from typing import Any, overload
 
 from pto import ir, source
+from pto.arithmetic import DIVIDING, GREATEST, LEAST, rounded
 from pto.errors import DTypeError, ShapeError, TraceError
 from pto.tracer import Scope, Traced, current, fail, innermost, is_tracing, noun
+
+
+def ir_text(e: ir.Expr) -> str:
+    """``e`` as the text form has it."""
+    from pto.text import expr
+
+    return expr(e)
 
 
 class Scalar(Traced):
@@ -22,18 +31,19 @@ class Scalar(Traced):
     _noun = "scalar"
     __hash__ = Traced.__hash__
 
-    def __init__(self, expr: ir.Expr, scope: Scope | None = None, is_float: bool = False) -> None:
-        self.expr, self._scope, self.is_float = expr, scope, is_float
+    def __init__(self, expr: ir.Expr, scope: Scope | None = None) -> None:
+        self.expr, self._scope = expr, scope
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it is a float of 32 bits (else an integer of 64)."""
+        return ir.is_float(self.expr)
 
     def __repr__(self) -> str:
-        from pto.text import expr
-
-        return f"Scalar({expr(self.expr)})"
+        return f"Scalar({ir_text(self.expr)})"
 
     def described(self) -> str:
-        from pto.text import expr
-
-        return f"scalar '{expr(self.expr)}'"
+        return f"scalar '{ir_text(self.expr)}'"
 
     def _with(self, op: str, other: object, swap: bool = False) -> Scalar:
         if isinstance(other, Traced) and not isinstance(other, Scalar):
@@ -78,6 +88,8 @@ class Scalar(Traced):
         return self._with("%", other, swap=True)
 
     def __neg__(self) -> Scalar:
+        if self.is_float:  # 0 - x would lose the sign of a zero
+            return combined("*", self, Scalar(ir.Const(-1.0)))
         return combined("-", Scalar(ir.Const(0)), self)
 
     def __lt__(self, other: Number | Scalar) -> Scalar:
@@ -137,7 +149,17 @@ def as_scalar(value: object, what: str = "a number or a traced scalar") -> Scala
         is_array = not isinstance(value, Traced) and getattr(value, "shape", None)
         hint = "give the kernel a tensor parameter for it and pto.load it" if is_array else ""
         fail(TraceError, f"expected {what}, found {noun(value)}", hint)
-    return Scalar(ir.Const(number), None, isinstance(number, float))
+    if isinstance(number, float):
+        _check_held(number)
+    elif not LEAST <= number <= GREATEST:
+        fail(TraceError, f"the number {number} is beyond the integers of 64 bits")
+    return Scalar(ir.Const(number))
+
+
+def _check_held(number: float) -> None:
+    """A finite float must be one for f32, too."""
+    if math.isfinite(number) and math.isinf(rounded(number)):
+        fail(TraceError, f"the number {number!r} is more than f32 holds (3.4e38)", "use math.inf")
 
 
 def as_index(value: object, what: str) -> Scalar:
@@ -159,22 +181,25 @@ def as_index(value: object, what: str) -> Scalar:
 
 def combined(op: str, a: Scalar, b: Scalar) -> Scalar:
     """``a op b``; when the user assigns it to a variable, a ``let`` row keeps that name."""
-    if op in ("/", "//", "%", "cdiv") and b.expr in (ir.Const(0), ir.Const(0.0)):
+    if op in DIVIDING and isinstance(b.expr, ir.Const) and not b.expr.value:
         fail(TraceError, f"{noun(a)} is divided by zero")
     expr = ir.binary(op, a.expr, b.expr)
-    is_float = op == "/" or ((a.is_float or b.is_float) and op not in ("<", "<=", "==", "!="))
-    return named(expr, innermost(a._scope, b._scope), is_float)
+    if isinstance(a.expr, ir.Const) and isinstance(b.expr, ir.Const):
+        if not isinstance(expr, ir.Const):
+            fail(TraceError, f"{ir_text(expr)} is beyond the integers of 64 bits")
+    return named(expr, innermost(a._scope, b._scope))
 
 
-def named(expr: ir.Expr, scope: Scope | None, is_float: bool = False) -> Scalar:
+def named(expr: ir.Expr, scope: Scope | None) -> Scalar:
     """A Scalar that takes the name of the variable it is assigned to, if it is one."""
     if is_tracing() and not isinstance(expr, ir.Const):
         frame = source.user_frame()
         names = source.assigned_names(frame) if frame is not None else ()
         if len(names) == 1 and (isinstance(expr, ir.Bin) or scope is None):
             trace = current()
-            return Scalar(ir.Var(trace.let(names[0], expr, frame)), trace.scope, is_float)
-    return Scalar(expr, scope, is_float)
+            name = trace.let(names[0], expr, frame)
+            return Scalar(ir.Var(name, ir.is_float(expr)), trace.scope)
+    return Scalar(expr, scope)
 
 
 @overload

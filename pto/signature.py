@@ -12,9 +12,9 @@ from typing import Any
 
 from pto import ir, source
 from pto.errors import InputError, ParseError, TraceError, did_you_mean
-from pto.text import Line, Parser, tokens_of
+from pto.text import Line, Parser, expr, tokens_of
 from pto.tracer import GRAMMAR_WORDS, noun
-from pto.types import DTYPE_BYTES
+from pto.types import DTYPE_BYTES, SCALAR_DTYPES, SCALAR_HINT
 
 Static = int | float | str
 _ALLOWED_PARAMETERS = ("in", "out", "inout", "on", "last", "from", "min", "max")
@@ -173,6 +173,8 @@ class Signature:
             if dtype not in DTYPE_BYTES:
                 raise line.fail(f"'{dtype}' is not a dtype", did_you_mean(dtype, DTYPE_BYTES))
             if not line.peek:
+                if dtype not in SCALAR_DTYPES:
+                    raise line.fail(f"a number cannot be {dtype}", SCALAR_HINT)
                 return ir.Param(name, "scalar", dtype)
             shape: list[int | str] = []
             line.expect("[")
@@ -217,6 +219,8 @@ class Signature:
                             f"'{name}' is neither a dimension nor a static parameter",
                             did_you_mean(name, known),
                         )
+                if ir.is_float(size):
+                    raise line.fail(f"'{expr(size)}' is not an integer", "divide with // or cdiv")
                 if isinstance(size, ir.Const) and (
                     not isinstance(size.value, int) or size.value < 1
                 ):

@@ -6,7 +6,7 @@ The grammar stands in ``pto/ir.py``; one printer (``pto/printer.py``) and one pa
 
 from __future__ import annotations
 
-from pto.ir import BINARY
+from pto.arithmetic import BINARY
 from pto.lexer import PRECEDENCE, Line, logical_lines, tokens_of
 from pto.parser import Parser, parse
 from pto.printer import WIDTH, expr, operand, print_kernel, statement

@@ -6,6 +6,7 @@ new tile.  Arithmetic follows numpy where the vector unit can; shapes are [rows,
 
 from __future__ import annotations
 
+import math
 from typing import Any, overload
 
 from pto import ir, source
@@ -13,7 +14,7 @@ from pto.errors import DTypeError, ShapeError, TraceError, did_you_mean
 from pto.scalar import Index, Number, Scalar, as_index, as_number, as_scalar, extreme
 from pto.tensor import Tensor, TensorView
 from pto.tracer import Scope, Trace, Traced, current, fail, noun
-from pto.types import DTYPE_BYTES, TileType
+from pto.types import DTYPE_BYTES, TileType, holds
 
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 """Ops that users write as operators."""
@@ -240,6 +241,8 @@ def elementwise(op: str, x: Tile, other: object, part: bool = False) -> Tile:
     if not isinstance(other, Tile | TensorView):
         value = as_scalar(other, "a tile, a number or a traced scalar")
         _integer_operand(symbol, x, value)
+        if isinstance(value.expr, ir.Const):
+            _element(value.expr.value, x.dtype, symbol)
         return record(op, x.type, x.ref(), value.expr, part=part)
     y = as_tile(other, f"the second operand of {symbol}")
     _vector_dtype(symbol, y)
@@ -262,6 +265,16 @@ def elementwise(op: str, x: Tile, other: object, part: bool = False) -> Tile:
             "; a tensor can hold one number once per column" if (1, 1) in (x.shape, y.shape) else ""
         ),
     )
+
+
+def _element(number: float, dtype: str, op: str, operand: int | None = None) -> ir.Const:
+    """A literal as an element of a tile of ``dtype``."""
+    if dtype == "i32" and math.isfinite(number) and number == int(number):
+        number = int(number)
+    if not holds(dtype, number):
+        hint = "" if dtype == "i32" else "math.inf is a number, too"
+        fail(DTypeError, f"{op}: an element of {dtype} cannot be {number!r}", hint, operand)
+    return ir.Const(number if dtype == "i32" else float(number))
 
 
 def _integer_operand(symbol: str, x: Tile, value: Scalar | None) -> None:
@@ -422,9 +435,8 @@ def full(shape: tuple[Index, Index], value: float, dtype: str = "f32") -> Tile:
     if number is None:
         fail(TraceError, f"the value of a tile must be a Python number, found {noun(value)}")
     kind = _known_dtype("full", dtype, 2)
-    return record(
-        "full", TileType(kind, int(sizes[0] or 0), int(sizes[1] or 0)), ir.Const(float(number))
-    )
+    type = TileType(kind, int(sizes[0] or 0), int(sizes[1] or 0))
+    return record("full", type, _element(number, kind, "full", 1))
 
 
 def zeros(shape: tuple[Index, Index], dtype: str = "f32") -> Tile:
@@ -456,7 +468,8 @@ def where(mask: Mask, x: Tile, other: float) -> Tile:
             "y, pto.where(mask, pto.full(y.shape, -math.inf), math.inf)))",
             2,
         )
-    return record("where", tile.type, tile.ref(), mask._count.expr, ir.Const(float(number)))
+    fill = _element(number, tile.dtype, "where", 2)
+    return record("where", tile.type, tile.ref(), mask._count.expr, fill)
 
 
 # --------------------------------------------------------------------------------- matmul, memory

@@ -5,16 +5,37 @@ Non-goal: sizes and costs of a particular chip; those live in ``lowering/target.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 DTYPE_BYTES: dict[str, int] = {"f32": 4, "i32": 4, "f16": 2, "bf16": 2}
 """Element types by name, with their size in bytes."""
+
+SCALAR_DTYPES = ("f32", "i32")
+"""Types of scalar parameters: a float travels to the kernel as its 32 bits (docs/scalars.md)."""
+
+SCALAR_HINT = "scalars are computed in f32: declare it f32, tiles of any type take it"
+
+GREATEST: dict[str, float] = {
+    "f32": 3.4028234663852886e38,
+    "f16": 65504.0,
+    "bf16": 3.3895313892515355e38,
+}
+"""The largest finite number of each float type."""
 
 SPACES = ("l1", "l0a", "l0b", "l0c", "ub")
 """On-chip memories: L1, the two matmul operands, the accumulator, the vector buffer."""
 
 LAYOUTS = ("nd", "dn", "nz", "zn", "zz")
 """nd row-major, dn column-major, nz / zn / zz boxes of 16 rows by 32 bytes (docs/machine.md 12)."""
+
+
+def holds(dtype: str, value: float) -> bool:
+    """Whether an element of ``dtype`` can be ``value``, rounded: i32 whole numbers of 32 bits, a
+    float type what is not above its largest number, infinities and NaN."""
+    if dtype == "i32":
+        return isinstance(value, int) and -(1 << 31) <= value < 1 << 31
+    return not math.isfinite(value) or abs(value) <= GREATEST[dtype]
 
 
 @dataclass(frozen=True, slots=True)

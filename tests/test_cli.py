@@ -398,7 +398,6 @@ BAD_INPUTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "int64_table": lambda a: a.update(block_table=a["block_table"].astype(np.int64)),
     "block_id_too_large": lambda a: a["block_table"].__setitem__((1, 0), 99),
     "block_id_negative": lambda a: a["block_table"].__setitem__((1, 0), -3),
-    "context_negative": lambda a: a["context_lens"].__setitem__(2, -1),
     "context_too_long": lambda a: a["context_lens"].__setitem__(2, 5000),
     "scale_is_an_array": lambda a: a.update(scale=np.zeros(3, np.float32)),
     "scale_is_nan": lambda a: a.update(scale=np.float32("nan")),

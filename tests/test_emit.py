@@ -19,8 +19,9 @@ from lowering.ascend.orchestration import arguments
 from lowering.ascend.rows import EMITTERS
 from lowering.ascend.text import Place, modulo, scalar
 from lowering.target import A2A3
+from pto.arithmetic import BINARY
 from pto.errors import CapacityError, ScheduleError, ShapeError
-from pto.ir import BINARY, Const, Expr, Kernel, Var
+from pto.ir import Const, Expr, Kernel, Var
 from pto.ops import OPS
 from pto.text import Parser, logical_lines, parse
 
@@ -62,6 +63,7 @@ def test_every_scalar_operator_has_a_spelling() -> None:
 
 def parsed(text: str) -> Expr:
     reader = Parser("", "<test>")
+    reader.floats.add("x")
     (line,) = logical_lines(text, "<test>")
     return reader.expression(line)
 

@@ -172,7 +172,8 @@ def test_a_loop_is_cut_where_its_views_become_partial(rows: int, loops: int, mas
     room = (max(rows, 16), 64)
     case["x"] = np.zeros(room, np.uint16)
     out = {"out": jnp.zeros(room, jnp.uint16)}
-    text = str(jax.make_jaxpr(lambda a: machine.run(a, out))(case))
+    with jax.enable_x64(True):
+        text = str(jax.make_jaxpr(lambda a: machine.run(a, out))(case))
     assert text.count("scan[") == loops
     assert ("iota" in text) == masks
 

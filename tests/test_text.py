@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 import pto
 from lowering.schedule import NAMED, Options, stages
 from pto import ir
+from pto.arithmetic import BINARY
 from pto.errors import ParseError
 from pto.kernels import SHIPPED
 from pto.ops import OPS
 from pto.text import WIDTH, expr, parse, print_kernel
 from pto.tracer import GRAMMAR_WORDS
-from pto.types import DTYPE_BYTES, LAYOUTS, SPACES, TileType
+from pto.types import DTYPE_BYTES, LAYOUTS, SCALAR_DTYPES, SPACES, TileType
 
 HANDWRITTEN = Path(__file__).parent / "handwritten_paged_attention.ptoir"
 STATICS: list[tuple[str, dict[str, Any]]] = [
@@ -74,10 +75,10 @@ def test_traced_text(name: str, golden: Callable[[str, str], None]) -> None:
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,24}", fullmatch=True).filter(
     lambda n: n not in GRAMMAR_WORDS and n not in OPS
 )
-NUMBERS = st.integers(-(10**9), 10**9) | st.floats(allow_nan=False)
+NUMBERS = st.integers(-(2**63) + 1, 2**63 - 1) | st.floats(width=32)
 EXPRESSIONS = st.recursive(
     st.builds(ir.Const, NUMBERS) | st.sampled_from(["n", "i", "batch", "lane"]).map(ir.Var),
-    lambda inner: st.builds(ir.Bin, st.sampled_from(list(ir.BINARY)), inner, inner),
+    lambda inner: st.builds(ir.Bin, st.sampled_from(list(BINARY)), inner, inner),
     max_leaves=8,
 )
 TYPES = st.builds(
@@ -158,7 +159,7 @@ def headers(draw: st.DrawFn, fresh: Callable[[], str]) -> tuple[ir.Param, ...]:
     directions = st.sampled_from(["in", "out", "inout"])
     dtypes = st.sampled_from(list(DTYPE_BYTES))
     tensors = draw(st.lists(st.tuples(directions, dtypes, shapes), min_size=1, max_size=3))
-    scalars = draw(st.lists(dtypes, max_size=2))
+    scalars = draw(st.lists(st.sampled_from(SCALAR_DTYPES), max_size=2))
     found = [ir.Param(fresh(), d, t, s) for d, t, s in tensors]
     return (*found, *(ir.Param(fresh(), "scalar", t) for t in scalars))
 
@@ -256,7 +257,10 @@ def kernels(draw: st.DrawFn, scheduled: bool) -> ir.Kernel:
         params,
         tuple(draw(st.lists(EXPRESSIONS, min_size=1, max_size=3))),
         block(0, []),
-        tuple((fresh(), v) for v in draw(st.lists(NUMBERS | st.just("bf16"), max_size=3))),
+        tuple(
+            (fresh(), v)
+            for v in draw(st.lists(NUMBERS.filter(lambda x: x == x) | st.just("bf16"), max_size=3))
+        ),
         "a2a3" if scheduled else "",
         buffers,
         fifos,

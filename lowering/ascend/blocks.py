@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from lowering.ascend.rows import EMITTERS, scalar_is_float, scalar_least
+from lowering.ascend.rows import EMITTERS, scalar_least
 from lowering.ascend.text import (
     Context,
     Env,
@@ -42,6 +42,7 @@ from pto.ir import (
     View,
     all_rows,
     map_rows,
+    names_a_float,
     names_in,
 )
 from pto.ops import OPS
@@ -120,7 +121,7 @@ def declared_here(
         if isinstance(e.node, Row) and isinstance(e.node.out, Scalar) and not e.tests:
             name = e.node.out.name
             if name not in held:
-                floating = scalar_is_float(e.node, ctx, scope)
+                floating = names_a_float(e.node)
                 bound = scalar_least(e.node, scope)
                 scope[name] = Place(ctx.scalar(name), floating, True, bound)
     return scope
@@ -247,7 +248,7 @@ def scalar_rings(
             continue
         depth = max(shifts) - min(shifts) + 1
         first = next(r for r in rows if r.out == Scalar(name))
-        floating = scalar_is_float(first, ctx, {**env, **places})
+        floating = names_a_float(first)
         kind, text = "float" if floating else "int64_t", ctx.scalar(name)
         lines.append(f"{kind} {text}[{depth}];" if depth > 1 else f"{kind} {text} = 0;")
         inside = {**env, loop.index: Place(ctx.scalar(loop.index), least=0)}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from lowering.ascend.blocks import Entry, block_lines, entries_of, entry_names, needed, row_lines
-from lowering.ascend.rows import scalar_is_float, scalar_least
+from lowering.ascend.rows import scalar_least
 from lowering.ascend.text import (
     Context,
     Env,
@@ -25,7 +25,7 @@ from lowering.ascend.text import (
     indented,
     trip_count,
 )
-from pto.ir import Bin, Const, Expr, Loop, Row, Scalar, Var, binary, names_in
+from pto.ir import Bin, Const, Expr, Loop, Row, Scalar, Var, binary, names_a_float, names_in
 from pto.ops import OPS
 
 FRONT, INSIDE, BEHIND = range(3)
@@ -109,7 +109,7 @@ def _empty_items(nest: _Nest) -> list[str]:
     scope = _inside(nest)
     for row in nest.scalars:
         assert isinstance(row.out, Scalar)
-        floating, bound = scalar_is_float(row, nest.ctx, scope), scalar_least(row, scope)
+        floating, bound = names_a_float(row), scalar_least(row, scope)
         scope[row.out.name] = Place(nest.ctx.scalar(row.out.name), floating, True, bound)
     if not nest.has_inner or (at_least(nest.inner.trips, scope) or 0) > 0:
         return []
@@ -218,7 +218,7 @@ def _choose_fields(nest: _Nest, runs: list[tuple[int, list[Entry]]]) -> None:
     ]
     for row in rows:
         assert isinstance(row.out, Scalar)
-        name, floating = row.out.name, scalar_is_float(row, ctx, scope)
+        name, floating = row.out.name, names_a_float(row)
         scope[name] = Place(ctx.scalar(name), floating)
         if row in nest.scalars or sum(name in names for names in used) > 1:
             nest.fields[name] = floating

@@ -22,19 +22,18 @@ from lowering.ascend.text import (
     braced,
     condition,
     indented,
-    is_float,
     literal,
     row_view,
     scalar,
     stored_shape,
     tile_text,
 )
+from pto.arithmetic import Number
 from pto.errors import ScheduleError, ShapeError
 from pto.ir import (
     Buffer,
     Const,
     Expr,
-    Number,
     Queue,
     Ref,
     Row,
@@ -405,7 +404,8 @@ def pad_value(value: Expr, dtype: str, env: Env) -> str:
     """
     if not isinstance(value, Const):
         raise ScheduleError(f"where fills with a constant, {expr(value)} is none")
-    named = PAD_VALUES.get(float(value.value))
+    is_negative_zero = value == Const(-0.0)
+    named = None if is_negative_zero else PAD_VALUES.get(float(value.value))
     return f"PadValue::{named}" if named else f"PadValueCustom({literal(value, dtype, env)})"
 
 
@@ -514,14 +514,6 @@ def read(row: Row, ctx: Context, env: Env) -> list[str]:
         offset = binary("+", offset, binary("*", item, step))
     place = target_place(row, env)
     return define(place, f"{ctx.names.of('tensor', view.tensor)}[{scalar(offset, env)}]")
-
-
-def scalar_is_float(row: Row, ctx: Context, env: Env) -> bool:
-    """Whether ``read`` or ``let`` yields a fractional value."""
-    first = row.args[0]
-    if isinstance(first, View):
-        return ctx.kernel.param(first.tensor).dtype == "f32"
-    return is_float(arg_expr(row, 0), env)
 
 
 def scalar_least(row: Row, env: Env) -> Number | None:

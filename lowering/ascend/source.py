@@ -118,6 +118,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "    GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, 1, Step>, Layout::DN>;",
     ),
     "INF": ("constexpr float INF = __builtin_inff();",),
+    "NOT_A_NUMBER": ('constexpr float NOT_A_NUMBER = __builtin_nanf("");',),
     "min_of": (
         "static __aicore__ inline int64_t min_of(int64_t a, int64_t b)",
         "{",
@@ -134,21 +135,81 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "// The quotient, rounded down.",
         "static __aicore__ inline int64_t floor_div(int64_t a, int64_t b)",
         "{",
-        "    return a / b - (a % b < 0 ? 1 : 0);",
+        "    return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0);",
         "}",
     ),
     "floor_mod": (
-        "// What floor_div leaves: 0 .. b - 1.",
+        "// What floor_div leaves, with the sign of b.",
         "static __aicore__ inline int64_t floor_mod(int64_t a, int64_t b)",
         "{",
-        "    return a % b + (a % b < 0 ? b : 0);",
+        "    return a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0);",
         "}",
     ),
     "ceil_div": (
         "// The quotient, rounded up.",
         "static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)",
         "{",
-        "    return a / b + (a % b > 0 ? 1 : 0);",
+        "    return a / b + (a % b != 0 && (a < 0) == (b < 0) ? 1 : 0);",
+        "}",
+    ),
+    "float_min": (
+        "static __aicore__ inline float float_min(float a, float b)",
+        "{",
+        "    return b < a ? b : a;",
+        "}",
+    ),
+    "float_max": (
+        "static __aicore__ inline float float_max(float a, float b)",
+        "{",
+        "    return b > a ? b : a;",
+        "}",
+    ),
+    "float_divided": (
+        "// How often b > 0 goes into a >= 0; a becomes what is left, exactly.",
+        "static __aicore__ inline uint64_t float_divided(float &a, float b)",
+        "{",
+        "    uint64_t count = 0;",
+        "    while (a >= b) {",
+        "        float part = b;",
+        "        uint64_t times = 1;",
+        "        while (a - part >= part) {",
+        "            part += part;",
+        "            times += times;",
+        "        }",
+        "        a -= part;",
+        "        count += times;",
+        "    }",
+        "    return count;",
+        "}",
+    ),
+    "float_floor_div": (
+        "// The quotient, rounded down exactly where a float has fractions.",
+        "static __aicore__ inline float float_floor_div(float a, float b)",
+        "{",
+        "    const float quotient = a / b;",
+        "    if (!(quotient > -2147483648.0f && quotient < 2147483648.0f)) {",
+        "        return quotient;",
+        "    }",
+        "    float rest = a < 0 ? -a : a;",
+        "    const int64_t whole = static_cast<int64_t>(float_divided(rest, b < 0 ? -b : b));",
+        "    const bool negative = a < 0 ? b > 0 : b < 0;",
+        "    return static_cast<float>(negative ? -whole - (rest > 0 ? 1 : 0) : whole);",
+        "}",
+    ),
+    "float_floor_mod": (
+        "// What float_floor_div leaves, with the sign of b.",
+        "static __aicore__ inline float float_floor_mod(float a, float b)",
+        "{",
+        "    if (b != b) {",
+        "        return b;",
+        "    }",
+        "    float rest = a < 0 ? -a : a;",
+        "    (void)float_divided(rest, b < 0 ? -b : b);",
+        "    if (rest == 0) {",
+        "        return b < 0 ? -0.0f : 0.0f;",
+        "    }",
+        "    rest = a < 0 ? -rest : rest;",
+        "    return (rest < 0) == (b < 0) ? rest : rest + b;",
         "}",
     ),
     "clipped": (
@@ -230,7 +291,9 @@ def kernel_source(kernel: Kernel, target: Target) -> str:
 def tops_of(function: list[str]) -> frozenset[str]:
     """Which of ``FUNCTIONS`` the lines of a core need."""
     words = said(function)
-    return frozenset(name for name in FUNCTIONS if name in words)
+    found = frozenset(name for name in FUNCTIONS if name in words)
+    inside = [line for name in FUNCTIONS if name in found for line in FUNCTIONS[name]]
+    return found if set(inside) <= set(function) else tops_of([*function, *inside])
 
 
 def top_lines(names: frozenset[str]) -> list[str]:

@@ -1,8 +1,7 @@
 """C++ spellings of the program's parts: types, tiles, scalars, ring slots, event ids.
 
 In: parts of a scheduled kernel.  Out: C++ text.  Invariant: one part, one spelling, whatever the
-kernel; nothing here knows an op.  Integer operands of ``//``, ``%`` and ``cdiv`` are taken as
-non-negative (C++ rounds towards zero), which every index in a legal schedule is.
+kernel; nothing here knows an op.  Scalars have the values of ``docs/scalars.md``.
 Non-goals: choosing anything (slots, addresses, ids and order are the schedule's).
 """
 
@@ -10,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from lowering.ascend.names import Names
 from lowering.target import Target
+from pto.arithmetic import COMPARING, LEAST, Number, rounded, shortest
 from pto.errors import ScheduleError, ShapeError
 from pto.ir import (
     Bin,
@@ -24,12 +24,12 @@ from pto.ir import (
     Event,
     Expr,
     Kernel,
-    Number,
     Queue,
     Ref,
     Var,
     all_rows,
     binary,
+    is_float,
     least,
     names_in,
 )
@@ -102,40 +102,58 @@ def round_up(n: int, multiple: int) -> int:
 
 
 def float_literal(value: Number) -> str:
-    """A ``float`` with the value's shortest decimal form."""
-    if math.isinf(value):
-        return "INF" if value > 0 else "-INF"
-    return f"{float(value)!r}f"
+    """A ``float``: the shortest decimal that is this number in f32."""
+    held = rounded(value)
+    if math.isnan(held):
+        return "NOT_A_NUMBER"
+    if math.isinf(held):
+        return "INF" if held > 0 else "-INF"
+    return f"{shortest(held)!r}f"
 
 
-def is_float(e: Expr, env: Env) -> bool:
-    """Whether ``e`` has a fractional value; everything else is ``int64_t``."""
-    if isinstance(e, Const):
-        return isinstance(e.value, float)
-    if isinstance(e, Var):
-        return env[e.name].is_float
-    return e.op == "/" or is_float(e.a, env) or is_float(e.b, env)
+def int_literal(value: int) -> str:
+    """An ``int64_t``; the least one has no literal."""
+    return f"{value + 1} - 1" if value == LEAST else str(value)
 
 
 def scalar(e: Expr, env: Env, level: int = 0) -> str:
-    """``e`` in C++ with no more parentheses than it needs."""
+    """``e`` in C++ with no more parentheses than it needs (``docs/scalars.md``)."""
     if isinstance(e, Const):
-        text = float_literal(e.value) if isinstance(e.value, float) else str(e.value)
+        text = float_literal(e.value) if is_float(e) else int_literal(int(e.value))
         return f"({text})" if level > 1 and text.startswith("-") else text
     if isinstance(e, Var):
         return env[e.name].text
-    return FUNCTION_TEXT.get(e.op, infix)(e, env, level)
+    in_floats = is_float(e.a) or is_float(e.b)
+    return (FLOAT_TEXT if in_floats else INTEGER_TEXT).get(e.op, infix)(e, env, level)
 
 
 def infix(e: Bin, env: Env, level: int) -> str:
-    """``a op b``; the true quotient goes through ``float``."""
+    """``a op b``; where one side is a float C++ converts the other, a literal is one already."""
     mine = PRECEDENCE[e.op]
-    compares = mine == PRECEDENCE["<"]  # C++ ranks == below <, so operands of either get their own
-    a, b = scalar(e.a, env, mine + compares), scalar(e.b, env, mine + 1)
-    if e.op == "/" and not is_float(e.a, env):
-        a = f"static_cast<float>({scalar(e.a, env)})"
+    compares = e.op in COMPARING  # C++ ranks == below <, so operands of either get their own
+    if e.op == "/" or is_float(e.a) or is_float(e.b):
+        x, y = in_float(e.a), in_float(e.b)
+    else:
+        x, y = e.a, e.b
+    a, b = scalar(x, env, mine + compares), scalar(y, env, mine + 1)
+    if e.op == "/" and not is_float(x):
+        a = f"static_cast<float>({scalar(x, env)})"
+    if compares:  # the truth of a comparison is no number that a compiler likes to compare
+        a, b = (
+            f"int64_t{{{scalar(o, env)}}}" if is_comparison(o) and isinstance(other, Const) else t
+            for o, other, t in ((x, y, a), (y, x, b))
+        )
     text = f"{a} {'/' if e.op == '//' else e.op} {b}"
     return f"({text})" if mine < level else text
+
+
+def is_comparison(e: Expr) -> bool:
+    return isinstance(e, Bin) and e.op in COMPARING
+
+
+def in_float(e: Expr) -> Expr:
+    """An integer literal as the float that it becomes beside one."""
+    return Const(rounded(e.value)) if isinstance(e, Const) else e
 
 
 def at_least(e: Expr, env: Env) -> Number | None:
@@ -144,54 +162,84 @@ def at_least(e: Expr, env: Env) -> Number | None:
     return least(e, {n: bound for n, bound in bounds.items() if bound is not None})
 
 
+def never_negative(e: Expr, env: Env) -> bool:
+    bound = at_least(e, env)
+    return bound is not None and bound >= 0
+
+
 def floored(e: Bin, env: Env, level: int) -> str:
-    """``a // b`` and ``a % b`` round down; C++ does so only where ``a`` cannot be negative."""
-    bound = at_least(e.a, env)
-    if bound is not None and bound >= 0:
+    """``a // b`` and ``a % b`` round down; C++ does so only where neither side is negative."""
+    if never_negative(e.a, env) and never_negative(e.b, env):
         return infix(e, env, level)
-    name = "floor_div" if e.op == "//" else "floor_mod"
-    return f"{name}({scalar(e.a, env)}, {scalar(e.b, env)})"
+    return called("floor_div" if e.op == "//" else "floor_mod", e, env)
 
 
 def ceiling(e: Bin, env: Env, level: int) -> str:
-    """``cdiv(a, b)``: ``(a + b - 1) / b`` where ``a`` cannot be negative."""
-    bound = at_least(e.a, env)
-    if bound is None or bound < 0:
-        return f"ceil_div({scalar(e.a, env)}, {scalar(e.b, env)})"
-    return trip_count(e, env, level)
+    """``cdiv(a, b)``, which C++ has for numbers that are not negative."""
+    if never_negative(e.a, env) and never_negative(e.b, env):
+        return rounded_up(e, env, level)
+    return called("ceil_div", e, env)
 
 
 def trip_count(e: Expr, env: Env, level: int = 0) -> str:
     """``e`` as a number of iterations: whatever is not positive means none."""
-    if isinstance(e, Bin) and e.op == "cdiv":
-        last = binary("-", e.b, Const(1))
-        return infix(Bin("//", binary("+", e.a, last), e.b), env, level)
+    if isinstance(e, Bin) and e.op == "cdiv" and never_negative(e.b, env):
+        return rounded_up(e, env, level)
     return scalar(e, env, level)
 
 
-def call(e: Bin, env: Env, _level: int) -> str:
-    """``min(a, b)`` and ``max(a, b)`` through the two functions at the top of the file."""
-    return f"{e.op}_of({scalar(e.a, env)}, {scalar(e.b, env)})"
+def rounded_up(e: Bin, env: Env, level: int) -> str:
+    """``(a + b - 1) / b``"""
+    last = binary("-", e.b, Const(1))
+    return infix(Bin("//", binary("+", e.a, last), e.b), env, level)
 
 
-FUNCTION_TEXT = MappingProxyType(
-    {"min": call, "max": call, "cdiv": ceiling, "//": floored, "%": floored}
+def called(function: str, e: Bin, env: Env) -> str:
+    """A call of one of the functions at the top of the file."""
+    return f"{function}({scalar(e.a, env)}, {scalar(e.b, env)})"
+
+
+def calling(function: str) -> Spelling:
+    return lambda e, env, level: called(
+        function, Bin(e.op, in_float(e.a), in_float(e.b)) if function in ON_FLOATS else e, env
+    )
+
+
+Spelling = Callable[[Bin, Env, int], str]
+ON_FLOATS = ("float_min", "float_max", "float_floor_div", "float_floor_mod")
+INTEGER_TEXT: Mapping[str, Spelling] = MappingProxyType(
+    {
+        "min": calling("min_of"),
+        "max": calling("max_of"),
+        "cdiv": ceiling,
+        "//": floored,
+        "%": floored,
+    }
 )
+FLOAT_TEXT: Mapping[str, Spelling] = MappingProxyType(
+    {
+        "min": calling("float_min"),
+        "max": calling("float_max"),
+        "//": calling("float_floor_div"),
+        "%": calling("float_floor_mod"),
+    }
+)
+"""Operators that C++ spells otherwise; all others are infix."""
 
 
 def literal(e: Expr, dtype: str, env: Env) -> str:
     """``e`` as an operand of a tile of ``dtype``: a literal of that type, or a conversion."""
     cpp = CPP_TYPE[dtype]
-    if dtype in FLOATS:
-        text = float_literal(e.value) if isinstance(e, Const) else scalar(e, env)
-        plain = cpp == "float" and is_float(e, env) or cpp == "float" and isinstance(e, Const)
-        return text if plain else f"static_cast<{cpp}>({text})"
-    return scalar(e, env) if isinstance(e, Const) else f"static_cast<{cpp}>({scalar(e, env)})"
+    if dtype not in FLOATS:
+        return scalar(e, env) if isinstance(e, Const) else f"static_cast<{cpp}>({scalar(e, env)})"
+    x = in_float(e)
+    text = scalar(x, env)
+    return text if cpp == "float" and is_float(x) else f"static_cast<{cpp}>({text})"
 
 
 def condition(test: Expr, env: Env) -> str:
     """``test`` as the condition of an ``if``."""
-    if isinstance(test, Bin) and test.op in ("<", "<=", "==", "!="):
+    if is_comparison(test):
         return scalar(test, env)
     return f"{scalar(test, env, 2)} != 0"
 

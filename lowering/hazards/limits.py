@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pto.ir import BUILTINS, DIVIDING, Const, Expr, Var
+from pto.arithmetic import DIVIDING
+from pto.ir import BUILTINS, Const, Expr, Var
 
 INFINITE = 1 << 62
 Limits = tuple[int, int]

@@ -18,8 +18,9 @@ from lowering.ascend.orchestration import Argument, arguments
 from lowering.files import naming
 from lowering.inputs import Bound
 from lowering.target import TARGETS
+from pto.arithmetic import Number
 from pto.errors import InputError, ScheduleError
-from pto.ir import Kernel, Number
+from pto.ir import Kernel
 
 
 def execute(

@@ -33,6 +33,7 @@ from pto.ir import (
     Scalar,
     Var,
     all_rows,
+    names_a_float,
     substitute,
 )
 from pto.legality import straight
@@ -357,7 +358,9 @@ def with_scalars(rows: list[Row], scalars: list[Row], taken: set[str]) -> list[R
         for k, shift in enumerate(shifts):
             mine = name if k == 0 else fresh(name, taken)
             users = [j for j, r in enumerate(out) if name in scalars_of(r) and (r.shift == shift)]
-            renamed: dict[str, Expr] = {} if mine == name else {name: Var(mine)}
+            renamed: dict[str, Expr] = (
+                {} if mine == name else {name: Var(mine, names_a_float(scalar))}
+            )
             for j in users if renamed else ():
                 out[j] = rewrite_exprs(out[j], partial(substitute, values=renamed))
             out.insert(users[0], replace(scalar, out=Scalar(mine), shift=shift))

@@ -14,8 +14,9 @@ from math import ceil
 
 from lowering.target import TARGETS, Costs
 from lowering.unroll import Counters
+from pto.arithmetic import Number
 from pto.errors import InputError
-from pto.ir import Block, Kernel, Loop, Number, Row
+from pto.ir import Block, Kernel, Loop, Row
 from pto.text import statement
 
 LANE = "vector0"

@@ -58,13 +58,13 @@ static __aicore__ inline int64_t max_of(int64_t a, int64_t b)
 // The quotient, rounded down.
 static __aicore__ inline int64_t floor_div(int64_t a, int64_t b)
 {
-    return a / b - (a % b < 0 ? 1 : 0);
+    return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0);
 }
 
-// What floor_div leaves: 0 .. b - 1.
+// What floor_div leaves, with the sign of b.
 static __aicore__ inline int64_t floor_mod(int64_t a, int64_t b)
 {
-    return a % b + (a % b < 0 ? b : 0);
+    return a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0);
 }
 
 // How many of size elements are valid.
