@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, TracebackType
 
+from lowering.target import TARGETS
 from pto import ir
 from pto.errors import InputError, TraceError
 from pto.kernel import Kernel
@@ -53,12 +54,26 @@ def load(what: str) -> Program:
     """
     place, colon, function = what.rpartition(":")
     if what.endswith(".ptoir"):
-        return verify(parse(_text(Path(what)), what))
+        return parsed(_text(Path(what)), what)
     if not colon and not what.endswith(".py"):
         return _shipped(what)
     place = place if colon else what
     module = _import_file(place) if place.endswith(".py") else _import_module(place)
     return _kernel_in(module, place, function if colon else "")
+
+
+def parsed(text: str, file: str) -> ir.Kernel:
+    """The legal program that a text is, traced or scheduled for a target that exists.
+
+    Raises:
+        PtoError: at the line that says why not.
+    """
+    kernel = verify(parse(text, file))
+    if kernel.target and kernel.target not in TARGETS:
+        raise InputError(
+            f"no target is called '{kernel.target}'", kernel.loc, close_to(kernel.target, TARGETS)
+        )
+    return kernel
 
 
 def source_of(what: str) -> Path:

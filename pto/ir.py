@@ -19,7 +19,7 @@ buffer slot, which events to wait for and to set.  ``pto/text.py`` prints and pa
                  ['yield' ref {',' ref}]
     carry    ::= 'carry' name ':' tile ['from' ref] 'last' name
     branch   ::= 'if' expr ':' block ['else' ':' block]
-    row      ::= [core shift pipe] statement ['|' 'wait' flag {flag}] ['|' 'set' flag {flag}]
+    row      ::= [core shift pipe] statement {'|' ('wait' | 'set') flag {flag}}
     statement::= [out '='] op [arg {',' arg}]
     out, arg ::= name ':' tile | ref | view | name | expr
     ref      ::= name ['[' expr ']'] ['.T']                         (ring slot: expr modulo depth)
@@ -27,7 +27,8 @@ buffer slot, which events to wait for and to set.  ``pto/text.py`` prints and pa
     flag     ::= name ['[' expr ']']
 
 ``#`` starts a comment.  A line that starts with ``|`` continues the one before; the bar itself
-counts only before ``wait`` and ``set``, which may come several times.
+counts only before ``wait`` and ``set``, which may come several times.  A name has letters, digits and
+underscores, that of an event also dots; what a line can start with is no name.
 
 Meaning of the scheduled form:
 

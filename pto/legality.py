@@ -137,7 +137,17 @@ def verify(kernel: Kernel, form: str = "") -> Kernel:
     check = _Slots(kernel) if form == SCHEDULED else _Values(kernel, form)
     check.declarations()
     check.block(kernel.body)
+    records(kernel)
     return kernel
+
+
+def records(kernel: Kernel) -> None:
+    """Raises LegalityError for a record of a FIFO that no row pushes silently to."""
+    rows = list(all_rows(kernel.body))
+    silent = {r.out for r in rows if r.op == "push_data"}
+    for row in rows:
+        if row.op == "record" and row.args[0] not in silent:
+            raise LegalityError("record: no push_data belongs to it", row.loc)
 
 
 def divides(e: Expr, loc: Loc | None) -> None:
@@ -182,7 +192,9 @@ def flat_nest(loop: Loop) -> None:
     if inner[0].flat:
         raise LegalityError("the loop in a flat loop is not flat itself", inner[0].loc)
     for row in rows:
-        if OPS[row.op].kind == "scalar" and (row.shift or row in loop.body[loop.inner :]):
+        op = OPS.get(row.op)
+        late = row.shift or row in loop.body[loop.inner :]
+        if op is not None and op.kind == "scalar" and late:
             raise LegalityError(
                 "a scalar of a flat loop stands in front of the loop in it, at shift 0", row.loc
             )
@@ -924,6 +936,9 @@ class _Slots(_Checker):
         self.block(loop.body, loop.flat)
         self.guards -= never(trips)
         self.known, self.tests = outside, tests
+        if beside:  # the counter is that of the first position: known in front, not behind
+            for core in CORES:
+                self.known[core].pop(loop.total, None)
 
     def define(self, core: str, name: str, loc: Loc | None) -> None:
         """``name`` is a scalar of ``core`` from here on."""

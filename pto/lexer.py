@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from pto.errors import ParseError
 from pto.ir import BUILTINS, CORES, PIPES, Loc
-from pto.legality import within
+from pto.legality import LIMITS, within
 from pto.types import DTYPE_BYTES
 
 FUNCTIONS = ("min", "max", "cdiv")
@@ -124,7 +124,7 @@ class Line:
 
     def integer(self, what: str = "number") -> int:
         """An integer within the limits of ``what`` (``pto/legality.py``)."""
-        sign = -1 if self.accept("-") else 1
+        sign = -1 if LIMITS[what].low < 0 and self.accept("-") else 1
         token = self.next("an integer")
         if not token.isdigit():
             raise self.fail(f"expected an integer, found '{token}'")

@@ -146,6 +146,8 @@ class Parser:
             return Var(token)
         if not (token[0].isalpha() or token[0] == "_"):
             raise x.fail(f"expected a value, found '{token}'")
+        if token in self.tiles or token in self.fifos or self.is_tensor(token):
+            raise x.fail(f"'{token}' is no scalar")
         x.at -= 1
         return Var(x.name("value"), token in self.floats)
 
@@ -400,7 +402,7 @@ class Parser:
         self.statics.add(name)
         x.expect("=")
         if x.peek[:1].isalpha() and x.peek not in ("inf", "nan"):
-            return name, x.next()
+            return name, x.name("value", free=True)
         value = self.expression(x)
         if not isinstance(value, Const):
             raise x.fail("a static parameter is a number or a word")
@@ -496,6 +498,8 @@ class Parser:
 
     def kernel(self) -> Kernel:
         x = self.line
+        if x.indent:
+            raise x.fail(f"indented by {x.indent}, expected 0")
         x.expect("kernel")
         name = x.name("kernel", free=True)
         target = x.name("target", free=True) if x.accept("on") else ""

@@ -48,8 +48,6 @@ class LoopCode:
     cursors: list[int] = field(default_factory=list)
     guards: tuple[tuple[Expr, bool], ...] = ()
     rounds: int = 1
-    whole: bool = False
-    """Run as often as it says, however long that is."""
 
     @property
     def span(self) -> int:
@@ -58,8 +56,7 @@ class LoopCode:
     @property
     def short(self) -> bool:
         """Simply run: so few constant iterations, those of the loops around it included."""
-        few = self.whole or (self.constant or 0) <= LONG and self.rounds <= MOST_ROUNDS
-        return self.constant is not None and few
+        return self.constant is not None and self.constant <= LONG and self.rounds <= MOST_ROUNDS
 
     @property
     def long(self) -> bool:
