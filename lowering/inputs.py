@@ -128,6 +128,7 @@ def bind(kernel: Kernel, arrays: Mapping[str, Any]) -> Bound:
         if p.shape is not None and p.name not in tensors:
             tensors[p.name] = np.empty(_shape(p, p.shape, dims), DTYPES[p.dtype])
     names: dict[str, Any] = {**dict(kernel.statics), **dims, **scalars}
+    _check_required(kernel, names)
     grid = tuple(_axis(g, names) for g in kernel.grid)
     if math.prod(grid) > 0:
         _check_not_empty(dims, fixed_by)
@@ -154,14 +155,29 @@ def _array(name: str, given: Any) -> Array:
 
 def _axis(size: Expr, names: Mapping[str, Number]) -> int:
     """The number of work items along one axis of the grid."""
-    try:
-        found = int(evaluate(size, names.__getitem__))
-    except NumberError as error:
-        raise InputError(f"the grid {expr_text(size)} has no value: {error.message}") from None
+    found = int(_launched(size, names, f"the grid {expr_text(size)}"))
     if found < 0:
-        known = ", ".join(f"{n} = {names[n]}" for n in dict.fromkeys(names_in(size)))
-        raise InputError(f"the grid {expr_text(size)} is {found} where {known}")
+        raise InputError(f"the grid {expr_text(size)} is {found} where {_known(size, names)}")
     return found
+
+
+def _check_required(kernel: Kernel, names: Mapping[str, Number]) -> None:
+    for r in kernel.requires:
+        if not _launched(r.condition, names, f"the condition {expr_text(r.condition)}"):
+            raise InputError(f"{r.message}: found {_known(r.condition, names)}", r.loc)
+
+
+def _launched(e: Expr, names: Mapping[str, Number], what: str) -> Number:
+    """``e`` over sizes and scalar parameters."""
+    try:
+        return evaluate(e, names.__getitem__)
+    except NumberError as error:
+        raise InputError(f"{what} has no value: {error.message}") from None
+
+
+def _known(e: Expr, names: Mapping[str, Number]) -> str:
+    """``rows = 33, scale = 0.5``."""
+    return ", ".join(f"{n} = {names[n]}" for n in dict.fromkeys(names_in(e)))
 
 
 def _check_not_empty(dims: Mapping[str, int], fixed_by: Mapping[str, str]) -> None:

@@ -24,8 +24,8 @@ roundings of equal numbers do: by one and a half times their bound.
 A rounding is ``u |result|`` times ``UNITS`` of the op.  A sum of n terms has ``sqrt(n) / 2`` units of
 the largest partial sum that any order can meet, and ``n / 3`` to one side; where that partial sum
 overflows float32, the order decides and the error is infinite.  Near a tie a value may round to 16
-bits or to an integer the other way, so it is moved by ``NEAR`` first.  Of an integer any change that
-was seen counts in full.
+bits or to an integer the other way, so it is moved by ``NEAR`` first.  An integer that is stored may
+differ by one where a tie is within the error.
 
 Non-goals: who is right.  The noise has the size of the numbers that *this* kernel makes: a kernel
 that makes huge ones on the way excuses itself, and ``lowering/judge.py`` tells where it does.
@@ -34,7 +34,7 @@ that makes huge ones on the way excuses itself, and ``lowering/judge.py`` tells 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -44,7 +44,7 @@ import numpy as np
 from lowering.access import DTYPES, Array
 from lowering.inputs import Bound
 from lowering.sequential import COMPUTE, Interpreter, convert, shaped
-from pto.ir import Const, Define, Kernel, Ref, Row, Var, all_rows
+from pto.ir import Block, Branch, Const, Define, Kernel, Loop, Ref, Row, Var, all_rows
 from pto.types import TileType
 
 UNIT: Mapping[str, float] = MappingProxyType(
@@ -87,21 +87,26 @@ def roundings(kernel: Kernel, bound: Bound) -> Roundings:
     with np.errstate(all="ignore"):
         value, narrowed = Wide(kernel, bound).run(), Narrowed(kernel, bound).run()
         runs = [Noisy(kernel, bound, Noise(seed)).run() for seed in range(RUNS)]
-        return Roundings(
-            value,
-            {
-                n: _finite(apart(narrowed[n], value[n])) + _spread(a, [run[n] for run in runs])
-                for n, a in narrowed.items()
-            },
-        )
+        error = {}
+        for name, middle in narrowed.items():
+            moved = np.stack([apart(run[name], middle) for run in runs])
+            effect = _finite(apart(middle, value[name]))
+            error[name] = effect + FACTOR * np.sqrt(np.mean(moved**2, axis=0))
+            if kernel.param(name).dtype == "i32":
+                error[name] = _rounded(middle, error[name], moved.max(axis=0))
+                value[name] = np.rint(value[name])
+        return Roundings(value, error)
 
 
-def _spread(middle: Array, runs: Sequence[Array]) -> Array:
-    """What the noise shows of one output."""
-    moved = np.stack([apart(run, middle) for run in runs])
-    if middle.dtype.kind == "i":
-        return np.asarray(moved.max(axis=0))
-    return np.asarray(FACTOR * np.sqrt(np.mean(moved**2, axis=0)))
+def _rounded(value: Array, error: Array, seen: Array) -> Array:
+    """How far the integer may be from that of ``value``: by one, where a tie is within the error.
+
+    What is an integer before it is stored was rounded on the way: any change that was seen counts.
+    """
+    reach = error + NEAR["i32"] * np.abs(value)
+    ends = np.stack([np.rint(value - reach), np.rint(value + reach)])
+    across = np.max(np.abs(ends - np.rint(value)), axis=0)
+    return np.where(value == np.rint(value), seen, across)
 
 
 def apart(a: Array, b: Array) -> Array:
@@ -121,13 +126,21 @@ def _finite(a: Array) -> Array:
 
 
 class Wide(Interpreter):
-    """The program in float64, nothing rounded but to integers."""
+    """The program in float64, nothing rounded but to integers.
+
+    The rounding of a tile that is only stored is that of the output, and left to the judge.
+    """
 
     held = MappingProxyType({t: np.dtype(np.int32 if t == "i32" else np.float64) for t in DTYPES})
 
+    def __init__(self, kernel: Kernel, bound: Bound) -> None:
+        others = (row for row in all_rows(kernel.body) if row.op != "store")
+        self.read = {x.name for row in others for x in row.args if isinstance(x, Ref)}
+        self.read |= {x.name for loop in _loops(kernel.body) for x in _handed_on(loop)}
+        super().__init__(kernel, bound)
+
     def starts(self) -> dict[str, Array]:
-        outputs = self.bound.outputs()
-        return {n: a.astype(self.held[self.kernel.param(n).dtype]) for n, a in outputs.items()}
+        return {n: a.astype(np.float64) for n, a in self.bound.outputs().items()}
 
     def compute(self, row: Row, kind: TileType, args: Sequence[Any]) -> Array:
         if row.op == "full":
@@ -138,22 +151,16 @@ class Wide(Interpreter):
 
     def typed(self, row: Row, kind: TileType, a: Array, args: Sequence[Any]) -> Array:
         """``a`` as a tile of type ``kind`` holds it."""
-        return convert(a, "i32") if kind.dtype == "i32" else a.astype(np.float64, copy=False)
+        if kind.dtype == "i32" and _name(row) in self.read:
+            return convert(a, "i32")
+        return a.astype(np.float64, copy=False)
 
     def stored(self, tile: Array, dtype: str) -> Array:
-        return convert(tile, "i32") if dtype == "i32" else tile
+        return tile
 
 
 class Narrowed(Wide):
-    """With the kernel's own roundings to 16 bits, where another op reads the result.
-
-    The rounding of a tile that is only stored is that of the output.
-    """
-
-    def __init__(self, kernel: Kernel, bound: Bound) -> None:
-        others = (row for row in all_rows(kernel.body) if row.op != "store")
-        self.read = {x.name for row in others for x in row.args if isinstance(x, Ref)}
-        super().__init__(kernel, bound)
+    """With the kernel's own roundings to 16 bits, where another op reads the result."""
 
     def typed(self, row: Row, kind: TileType, a: Array, args: Sequence[Any]) -> Array:
         exact = super().typed(row, kind, a, args)
@@ -178,7 +185,7 @@ class Noisy(Narrowed):
             a = self.summed(row, a, args)
         elif (units := _units(row, args)) and a.dtype.kind == "f":
             a = a * (1 + units * UNIT["f32"] * self.noise.drawn(_name(row), a.shape))
-        if kind.dtype in NEAR and a.dtype.kind == "f":
+        if kind.dtype in NEAR and a.dtype.kind == "f" and _name(row) in self.read:
             a = a * (1 + NEAR[kind.dtype] * self.noise.drawn(_name(row), a.shape))
         return super().typed(row, kind, a, args)
 
@@ -201,6 +208,22 @@ class Noisy(Narrowed):
             return a
         drawn = float(self.noise.drawn(f"{_name(row)} {k}", (1, 1))[0, 0])
         return a * (1 + 2 * UNIT["f32"] * drawn)
+
+
+def _loops(block: Block) -> Iterator[Loop]:
+    for node in block:
+        if isinstance(node, Loop):
+            yield node
+            yield from _loops(node.body)
+        elif isinstance(node, Branch):
+            yield from _loops(node.then)
+            yield from _loops(node.orelse)
+
+
+def _handed_on(loop: Loop) -> Iterator[Ref]:
+    """Tiles that a loop starts from or hands to its next iteration: nobody knows who reads them."""
+    yield from loop.result
+    yield from (c.init for c in loop.carry if c.init is not None)
 
 
 def _name(row: Row) -> str:

@@ -26,7 +26,9 @@ from pto.errors import (
 )
 from pto.kernel import Kernel, kernel
 from pto.loop import fori_loop
+from pto.require import require
 from pto.scalar import Scalar, cdiv, program_id
+from pto.signature import Choice, choice
 from pto.tensor import Tensor, ds
 from pto.text import parse, print_kernel
 from pto.tile import (
@@ -53,6 +55,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CapacityError",
+    "Choice",
     "DTypeError",
     "InputError",
     "Kernel",
@@ -67,6 +70,7 @@ __all__ = [
     "TraceError",
     "astype",
     "cdiv",
+    "choice",
     "ds",
     "exp",
     "fori_loop",
@@ -82,6 +86,7 @@ __all__ = [
     "print_kernel",
     "program_id",
     "reciprocal",
+    "require",
     "row_max",
     "row_min",
     "row_sum",

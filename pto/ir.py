@@ -8,8 +8,9 @@ buffer slot, which events to wait for and to set.  ``pto/text.py`` prints and pa
                  {'static' name '=' value |
                   'param' name ('in' | 'out' | 'inout' | 'scalar') dtype ['[' dim {',' dim} ']']}
                  'grid' expr {',' expr}
-                 {buffer | fifo | event | note}
+                 {require | buffer | fifo | event | note}
                  block
+    require  ::= 'require' expr text       (over dimensions and scalars; text in double quotes)
     buffer   ::= 'buffer' core space name '[' depth ']' tile layout 'at' int 'by' int
     fifo     ::= 'fifo' name direction '[' depth ']' tile 'flag' int ['no' 'credit']
     event    ::= 'event' core name pipe '->' pipe 'id' int {int}
@@ -500,6 +501,15 @@ class Param:
 
 
 @dataclass(frozen=True, slots=True)
+class Require:
+    """What a call must fulfil: ``condition`` over dimensions and scalar parameters is not zero."""
+
+    condition: Expr
+    message: str
+    loc: Loc | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """A whole program: parameters, launch grid, placement, and the tree of rows."""
 
@@ -514,6 +524,7 @@ class Kernel:
     events: tuple[Event, ...] = ()
     notes: tuple[str, ...] = ()
     loc: Loc | None = field(default=None, compare=False, repr=False)
+    requires: tuple[Require, ...] = ()
 
     def param(self, name: str) -> Param:
         return next(p for p in self.params if p.name == name)

@@ -15,7 +15,7 @@ from pto import ir, source, tracer
 from pto.errors import MemoryAccessError, PtoError, TraceError
 from pto.legality import verify
 from pto.scalar import Scalar
-from pto.signature import Signature, Static
+from pto.signature import Choice, Signature, Static
 from pto.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Reference = TypeVar("Reference", bound=Callable[..., Arrays])
 class Kernel:
     """A tile kernel that can be traced for any choice of its static parameters.
 
-    ``statics`` are the defaults; ``draw_case(rng, **options)`` and ``oracle(arrays)`` are set by
+    ``statics`` are the defaults, ``choices`` the values of those that have only a few; ``draw_case(rng, **options)`` and ``oracle(arrays)`` are set by
     the decorators ``case`` and ``reference`` and let ``pto run`` judge the kernel.
     """
 
@@ -38,13 +38,13 @@ class Kernel:
         function: Callable[..., None],
         signature: Mapping[str, str],
         grid: str,
-        statics: Mapping[str, Static],
+        statics: Mapping[str, Static | Choice],
     ) -> None:
         self._signature = Signature(function, signature, grid, statics)
         self.function, self.signature, self.grid = function, dict(signature), grid
         self.name = function.__name__
         self.__doc__ = function.__doc__
-        self.statics: dict[str, Static] = dict(statics)
+        self.statics, self.choices = self._signature.statics, self._signature.choices
         self.draw_case: Callable[..., Arrays] | None = None
         self.oracle: Callable[..., Arrays] | None = None
         self.loc = self._signature.loc
@@ -99,7 +99,8 @@ class Kernel:
         statics = self.with_statics(given)
         params, grid = self.params(statics), self.grid_exprs(statics)
         dims = [d for p in params for d in p.shape or () if isinstance(d, str)]
-        trace = tracer.Trace([*[p.name for p in params], *dims, *statics], grid)
+        scalars = [p.name for p in params if p.shape is None]
+        trace = tracer.Trace([*[p.name for p in params], *dims, *statics], grid, [*scalars, *dims])
         with tracer.tracing(trace):
             self._run(trace, params, statics)
         if not trace.stores:
@@ -110,7 +111,10 @@ class Kernel:
             )
         body = _without_dead_rows(tuple(trace.root.nodes))
         shown = tuple((n, int(v) if isinstance(v, bool) else v) for n, v in statics.items())
-        return verify(ir.Kernel(self.name, _directed(params, body), grid, body, shown))
+        required = tuple(trace.requires)
+        return verify(
+            ir.Kernel(self.name, _directed(params, body), grid, body, shown, requires=required)
+        )
 
     def _run(
         self, trace: tracer.Trace, params: tuple[ir.Param, ...], statics: Mapping[str, Static]
@@ -142,7 +146,7 @@ def _check_callable(function: object, what: str) -> None:
 def kernel(
     *misplaced: Never,
     grid: str = "",
-    static: Mapping[str, Static] | None = None,
+    static: Mapping[str, Static | Choice] | None = None,
     **signature: str,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Make a function a tile kernel; its body is one work item.
@@ -150,7 +154,7 @@ def kernel(
     Args:
         grid: the work items per axis, as text over dimensions and static parameters.
         static: defaults of the static parameters (sizes, dtypes, options); ``-D name=value`` sets
-            them on the command line.
+            them on the command line.  ``pto.choice("relu", "none")``: only these, the first by default.
         signature: one type per parameter: ``"bf16[batch, 16, dim]"`` for a tensor, ``"f32"`` for
             a scalar.  A dimension that is not static is symbolic: it changes from call to call.
 

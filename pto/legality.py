@@ -521,15 +521,21 @@ class _Checker:
                 self.counted(f"pid{axis}", trips)
         if self.form != TRACED:
             self.ranges["lane"] = (0, 1)
+        for required in self.kernel.requires:
+            self.launched(required.condition, "a condition", required.loc)
 
-    def extent(self, e: Expr) -> Known:
-        """One axis of the grid: an integer over parameters and dimensions."""
+    def launched(self, e: Expr, what: str, loc: Loc | None) -> Known:
+        """What is known where a kernel is launched: parameters and dimensions."""
         launch = {p.name for p in self.kernel.params if p.shape is None} | set(self.kernel.dims)
         for name in names_in(e):
             if name not in launch:
-                raise LegalityError(f"'{name}' is not known in the grid", self.kernel.loc)
-        divides(e, self.kernel.loc)
-        found = known_of(e, lambda n: Known(n in self.params and self.params[n].dtype != "i32"))
+                raise LegalityError(f"'{name}' is not known in {what}", loc)
+        divides(e, loc)
+        return known_of(e, lambda n: Known(n in self.params and self.params[n].dtype != "i32"))
+
+    def extent(self, e: Expr) -> Known:
+        """One axis of the grid: an integer over parameters and dimensions."""
+        found = self.launched(e, "the grid", self.kernel.loc)
         if found.is_float:
             raise LegalityError("the grid is an integer, found a fraction", self.kernel.loc)
         if isinstance(e, Const) and (why := within("extent", int(e.value))):

@@ -26,7 +26,7 @@ WORDS = {("astype", 1): tuple(DTYPE_BYTES), ("drain", 0): PIPES}
 """(op, operand) -> the words it may be."""
 
 COLUMNS = ("wait", "set")
-HEADER = ("kernel", "static", "param", "grid", "buffer", "fifo", "event", "note")
+HEADER = ("kernel", "static", "param", "grid", "require", "buffer", "fifo", "event", "note")
 
 RESERVED = frozenset(
     (
@@ -47,7 +47,7 @@ RESERVED = frozenset(
 """What a line or an operand can start with; no name of anything is one of them."""
 
 TOKEN = re.compile(
-    r"\s*(?:(?P<float>\d+\.(?!\.)\d*(?:e[+-]?\d+)?|\d+e[+-]?\d+)|(?P<int>\d+)|"
+    r"\s*(?:(?P<text>\"(?:[^\"\\]|\\.)*\")|(?P<float>\d+\.(?!\.)\d*(?:e[+-]?\d+)?|\d+e[+-]?\d+)|(?P<int>\d+)|"
     r"(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)|(?P<op>\.\.|->|//|<=|>=|==|!=|:\+|[-+*/%<>()\[\],:=|.]))",
     re.ASCII,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -33,6 +34,7 @@ from pto.ir import (
     Param,
     Queue,
     Ref,
+    Require,
     Row,
     Scalar,
     Span,
@@ -492,6 +494,17 @@ class Parser:
             axes.append(self.expression(x))
         return tuple(axes)
 
+    def require(self, x: Line) -> Require:
+        condition = self.expression(x)
+        token = x.next("a message in double quotes")
+        try:
+            message = json.loads(token) if token.startswith('"') else None
+        except ValueError:
+            message = None
+        if message is None:
+            raise x.fail(f"expected a message in double quotes, found '{token}'")
+        return Require(condition, message, Loc(x.file, x.number))
+
     def note(self, x: Line) -> str:
         x.at = len(x.tokens)
         return x.text[5:]
@@ -506,7 +519,11 @@ class Parser:
         x.end()
         self.at += 1
         found: dict[str, list[Any]] = {kind: [] for kind in HEADER}
-        for kinds in (("static", "param"), ("grid",), ("buffer", "fifo", "event", "note")):
+        for kinds in (
+            ("static", "param"),
+            ("grid",),
+            ("require", "buffer", "fifo", "event", "note"),
+        ):
             while self.at < len(self.lines):
                 line = self.line
                 kind = line.text.split(" ", 1)[0]
@@ -538,6 +555,7 @@ class Parser:
             tuple(found["event"]),
             tuple(found["note"]),
             Loc(x.file, x.number),
+            tuple(found["require"]),
         )
 
 

@@ -5,6 +5,7 @@ Lines stay within 100 columns; what is longer goes on behind a bar in the next l
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
@@ -27,6 +28,7 @@ from pto.ir import (
     Param,
     Queue,
     Ref,
+    Require,
     Row,
     Scalar,
     Span,
@@ -217,18 +219,27 @@ def _event_columns(e: Event) -> tuple[str, ...]:
     return "event", e.core, e.name, e.src, "->", e.dst, f"id {' '.join(map(str, e.ids))}"
 
 
+def _require(r: Require) -> str:
+    """Never wrapped: a text is one token; and no # in it, which would start a comment."""
+    return f"require {expr(r.condition)} {json.dumps(r.message)}".replace("#", "\\u0023")
+
+
+def _wrapped(lines: Sequence[str]) -> list[str]:
+    return [part for line in lines for part in wrapped(line.rstrip(), "    ")]
+
+
 def print_kernel(k: Kernel) -> str:
     """The whole kernel as text, ending in a newline."""
     header = [f"kernel {k.name}" + (f" on {k.target}" if k.target else "")]
     header += [f"static {n} = {number(v) if not isinstance(v, str) else v}" for n, v in k.statics]
     header += table(map(_param_columns, k.params))
     header.append("grid " + ", ".join(map(expr, k.grid)))
-    header += used_bytes(k.buffers)
-    header += table(map(_buffer_columns, k.buffers))
-    header += table(map(_fifo_columns, k.fifos))
-    header += table(map(_event_columns, k.events))
-    header += [f"note {n}" for n in k.notes]
-    lines = [part for line in header for part in wrapped(line.rstrip(), "    ")]
+    placement = used_bytes(k.buffers)
+    placement += table(map(_buffer_columns, k.buffers))
+    placement += table(map(_fifo_columns, k.fifos))
+    placement += table(map(_event_columns, k.events))
+    placement += [f"note {n}" for n in k.notes]
+    lines = [*_wrapped(header), *map(_require, k.requires), *_wrapped(placement)]
     lines.append("")
     if any(r.core for r in own_rows(k.body)):
         lines.append("# core it  pipe  statement")

@@ -7,6 +7,7 @@ Every mistake is reported at the argument of the decorator, or at the parameter 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -17,6 +18,20 @@ from pto.tracer import GRAMMAR_WORDS, noun
 from pto.types import DTYPE_BYTES, SCALAR_DTYPES, SCALAR_HINT
 
 Static = int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A static parameter of a few values, the default first."""
+
+    values: tuple[Static, ...]
+
+
+def choice(default: Static, *others: Static) -> Choice:
+    """``static=dict(activation=pto.choice("relu", "none"))``: one of these, else an error."""
+    return Choice((default, *others))
+
+
 _ALLOWED_PARAMETERS = ("in", "out", "inout", "on", "last", "from", "min", "max")
 """Words of the grammar that cannot be mistaken where a parameter stands."""
 
@@ -41,12 +56,16 @@ class Signature:
         function: Callable[..., Any],
         types: Mapping[str, str],
         grid: str,
-        statics: Mapping[str, Static],
+        statics: Mapping[str, Static | Choice],
     ) -> None:
         _check_plain(function)
         self.code: CodeType = function.__code__
         self.name = function.__name__
-        self.types, self.grid, self.statics = dict(types), grid, dict(statics)
+        self.types, self.grid = dict(types), grid
+        self.choices = {n: v.values for n, v in statics.items() if isinstance(v, Choice)}
+        self.statics: dict[str, Static] = {
+            n: v.values[0] if isinstance(v, Choice) else v for n, v in statics.items()
+        }
         self.loc = source.definition(self.code)
         count = self.code.co_argcount + self.code.co_kwonlyargcount
         self.names = self.code.co_varnames[:count]
@@ -100,7 +119,15 @@ class Signature:
                 )
 
     def _check_statics(self) -> None:
-        for name, value in self.statics.items():
+        for name, values in self.choices.items():
+            if len({type(v) for v in values}) > 1:
+                listed = ", ".join(map(repr, values))
+                raise TraceError(
+                    f"the choices of '{name}' are of several types: {listed}",
+                    self.argument("static", name),
+                )
+        listed_all = {n: self.choices.get(n, (v,)) for n, v in self.statics.items()}
+        for name, value in ((n, v) for n, values in listed_all.items() for v in values):
             loc = self.argument("static", name)
             if not isinstance(value, int | float | str):
                 raise TraceError(
@@ -131,8 +158,17 @@ class Signature:
                     self.argument("static"),
                     did_you_mean(name, merged) or "it has none",
                 )
-            merged[name] = self._converted(name, value)
+            merged[name] = self._chosen(name, self._converted(name, value))
         return merged
+
+    def _chosen(self, name: str, value: Static) -> Static:
+        known = self.choices.get(name, (value,))
+        if value in known:
+            return value
+        raise InputError(
+            f"static parameter '{name}' = {value!r} is none of {', '.join(map(repr, known))}",
+            self.argument("static", name),
+        )
 
     def _converted(self, name: str, value: Static) -> Static:
         wanted = type(self.statics[name])

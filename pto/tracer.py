@@ -16,7 +16,7 @@ from pto import ir, source
 from pto.errors import PtoError, TraceError, UnknownNameError, did_you_mean
 
 GRAMMAR_WORDS = frozenset(
-    """kernel static param grid buffer fifo event note for if else carry yield from last on in out
+    """kernel static param grid require buffer fifo event note for if else carry yield from last on in out
     inout scalar cube vector wait set min max cdiv inf nan lane block_idx block_num args T""".split()
 )
 """Words of the text form; no parameter and no value has one of them as its name."""
@@ -45,12 +45,19 @@ def innermost(a: Scope | None, b: Scope | None) -> Scope | None:
 
 
 class Trace:
-    """One run of a kernel function: the rows so far, the names taken."""
+    """One run of a kernel function: the rows so far, the names taken.
 
-    def __init__(self, taken: Sequence[str], grid: Sequence[ir.Expr]) -> None:
+    ``launch``: the sizes and scalar parameters, which are one for all work items.
+    """
+
+    def __init__(
+        self, taken: Sequence[str], grid: Sequence[ir.Expr], launch: Sequence[str] = ()
+    ) -> None:
         self.scope = self.root = Scope(self, None)
         self.taken = set(taken) | GRAMMAR_WORDS | {f"pid{k}" for k in range(len(grid))}
         self.grid = tuple(grid)
+        self.launch = tuple(launch)
+        self.requires: list[ir.Require] = []
         self.lets: dict[str, ir.Expr] = {}
         self.reads: dict[str, ir.View] = {}
         self.loaded: dict[str, ir.Loc | None] = {}

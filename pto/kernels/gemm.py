@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     b="dtype[k, n]",
     bias="f32[n]",
     out="f32[m, n]",
-    static=dict(dtype="bf16", tile_m=128, tile_n=128, tile_k=64, activation="relu"),
+    static=dict(
+        dtype="bf16",
+        tile_m=128,
+        tile_n=128,
+        tile_k=64,
+        activation=pto.choice("relu", "none", "silu"),
+    ),
 )
 def gemm(
     a: Tensor,
@@ -30,7 +36,9 @@ def gemm(
     tile_k: int,
     activation: str,
 ) -> None:
-    """out = activation(a @ b + bias); activation is none, relu or silu."""
+    """out = activation(a @ b + bias)."""
+    fits = tile_m % 16 == tile_n % 16 == tile_k % 16 == 0
+    pto.require(fits, "tile_m, tile_n and tile_k must be multiples of 16")
     (m, k), n = a.shape, b.shape[1]
     row, col = pto.program_id(0) * tile_m, pto.program_id(1) * tile_n
     rows, cols = pto.ds(row, tile_m, valid=m - row), pto.ds(col, tile_n, valid=n - col)
