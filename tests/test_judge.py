@@ -406,7 +406,7 @@ def test_requirements_of_text(line: str) -> None:
 def judge_text(text: str) -> ir.Kernel:
     from pto.legality import verify
 
-    return verify(parse(text))
+    return verify(parse(text, "needy.ptoir"))
 
 
 def test_choices() -> None:
@@ -416,7 +416,9 @@ def test_choices() -> None:
     with pytest.raises(InputError, match="'mode' = 'thrice' is none of 'plain', 'twice'"):
         kernel.trace(mode="thrice")
     with pytest.raises(TraceError, match="of several types"):
-        pto.kernel(grid="1", x="f32[16, 16]", static=dict(n=pto.choice(1, "a")))(lambda x, n: None)
+        pto.kernel(**NEEDY | {"static": dict(tile=16, mode=pto.choice("plain", 1))})(
+            kernel.function
+        )
 
 
 @pytest.mark.parametrize(
@@ -427,7 +429,7 @@ def test_choices() -> None:
             "'activation' = 'gelu' is none of 'relu', 'none', 'silu'",
         ),
         (("gemm", "-D", "tile_m=100"), "must be multiples of 16"),
-        (("paged_attention", "-D", "heads=10,kv_heads=3"), "heads must be a multiple of kv_heads"),
+        (("paged_attention", "-D", "heads=10,kv_heads=3"), "kv_heads must divide heads"),
     ],
 )
 def test_shipped_kernels_say_what_they_need(say: Say, argv: tuple[str, ...], message: str) -> None:

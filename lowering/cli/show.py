@@ -72,6 +72,7 @@ def _facts(kernel: Kernel) -> dict[str, Any]:
         "parameters": kernel.signature,
         "grid": kernel.grid,
         "statics": kernel.statics,
+        "choices": kernel.choices,
         "case": case_options(kernel),
         "oracle": kernel.oracle is not None,
     }
@@ -84,7 +85,8 @@ def _listed(facts: Mapping[str, Any]) -> Iterator[str]:
     for name, kind in facts["parameters"].items():
         yield f"    {name:{width}}  {kind}"
     yield f"  grid {facts['grid']}"
-    yield f"  -D     {settings(facts['statics'])}"
+    shown = {n: "|".join(map(str, v)) for n, v in facts["choices"].items()}
+    yield f"  -D     {settings(facts['statics'] | shown)}"
     if facts["case"]:
         yield f"  --case {settings(facts['case'])}"
 

@@ -33,9 +33,7 @@ def paged_attention(
 ) -> None:  # fmt: skip
     """out[b, h] = softmax(scale * query[b, h] . K) . V over the context of request b."""
     group, dim = query.shape[1] // key_cache.shape[2], query.shape[2]
-    pto.require(
-        query.shape[1] == group * key_cache.shape[2], "heads must be a multiple of kv_heads"
-    )
+    pto.require(query.shape[1] == group * key_cache.shape[2], "kv_heads must divide heads")
     b, kv_head, tile = pto.program_id(0), pto.program_id(1), pto.program_id(2)
     heads = pto.ds(kv_head * group + tile * q_tile, q_tile, valid=group - tile * q_tile)
     q = pto.load(query[b, heads, :])
