@@ -8,7 +8,7 @@ test that failed, or ``survived``), and the share of those killed; the exit code
 survived.  The same seed and tree give the same changes.
 
 Every change is made in a copy of the tree in a temporary folder.  Which tests run a statement is
-found once (``--plugin`` below) and kept in ``build/``: ``python -m tests.token_mutants --map``
+found once and kept in ``build/``: ``python -m tests.token_mutants --map``
 renews it.  Of each change those tests run first, the shortest first, up to the first failure; then
 those that start other processes, whose statements nobody sees; then the type checker.  A statement
 newer than the map is met by the tests of its function, else by all.
@@ -221,28 +221,36 @@ def at(places: Sequence[str]) -> list[Change]:
 
 @dataclass(frozen=True)
 class Map:
-    """Every test with its seconds, those that start processes, and by statement who meets it."""
+    """Tests with their seconds; by file and "function: statement" those that meet it; and those that
+    start processes, or are newer than the map, which may meet everything."""
 
     seconds: dict[str, float]
-    starters: list[str]
-    met: dict[str, dict[str, list[int]]]
-    """File, then "function: statement", to the numbers of tests."""
+    met: dict[str, dict[str, list[str]]]
+    others: list[str]
+
+    @staticmethod
+    def read(today: Sequence[str]) -> Map:
+        """The map as far as its tests are those of today."""
+        told = json.loads(MAP.read_text())
+        names, here = list(told["seconds"]), set(today)
+        met = {
+            file: {key: [names[n] for n in found if names[n] in here] for key, found in of.items()}
+            for file, of in told["met"].items()
+        }
+        seconds = {t: told["seconds"].get(t, 0.5) for t in today}
+        newer = [t for t in today if t not in told["seconds"]]
+        return Map(seconds, met, [*newer, *(t for t in told["starters"] if t in here)])
 
     def tests(self, change: Change) -> list[str]:
-        """The tests that meet the statement of a change, the shortest first, then the starters."""
-        names = list(self.seconds)
+        """The tests that meet the statement of a change, the shortest first, then the others."""
         function, statement = change.statement
         of_file = self.met.get(change.file, {})
-        found = of_file.get(f"{function}: {statement}") if function else None
-        if found is None and function:
-            found = [
-                n
-                for key, tests in of_file.items()
-                if key.startswith(f"{function}: ")
-                for n in tests
-            ]
-        chosen = sorted({names[n] for n in found} if found else names, key=self.seconds.__getitem__)
-        return [*chosen, *(s for s in self.starters if s not in set(chosen))]
+        found = of_file.get(f"{function}: {statement}", [])
+        if not found and function:
+            of_function = (t for key, t in of_file.items() if key.startswith(f"{function}: "))
+            found = [test for tests in of_function for test in tests]
+        chosen = sorted(set(found or self.seconds), key=lambda t: (self.seconds[t], t))
+        return [*chosen, *(t for t in self.others if t not in set(chosen))]
 
 
 class Instrumented(importlib.machinery.SourceFileLoader):
@@ -314,15 +322,19 @@ class Recorder:
         Path(os.environ["TOKEN_MAP"]).write_text(json.dumps(found))
 
 
-def the_map(renew: bool) -> Map:
-    if renew or not MAP.exists():
-        MAP.parent.mkdir(exist_ok=True)
-        with copied() as tree:
-            code = "import sys, pytest; from tests.token_mutants import Recorder; "
-            code += "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *sys.argv[1:]], plugins=[Recorder()]))"
-            command = [sys.executable, "-c", code]
-            subprocess.run(command, cwd=tree, env={**environment(tree), "TOKEN_MAP": str(MAP)})
-    return Map(**json.loads(MAP.read_text()))
+def renew_map(tree: Path) -> None:
+    """Runs all tests once, in a copy, and notes who meets what."""
+    MAP.parent.mkdir(exist_ok=True)
+    code = "import sys, pytest; from tests.token_mutants import Recorder; "
+    code += "sys.exit(pytest.main(sys.argv[1:], plugins=[Recorder()]))"
+    command = [sys.executable, "-c", code, "-q", "-p", "no:cacheprovider"]
+    subprocess.run(command, cwd=tree, env={**environment(tree), "TOKEN_MAP": str(MAP)})
+
+
+def collected(tree: Path) -> list[str]:
+    """The tests of today."""
+    said = finished([sys.executable, "-m", "pytest", "--collect-only", "-q"], tree, 600) or ""
+    return [line for line in said.splitlines() if "::" in line]
 
 
 # ------------------------------------------------------------------------------- trying a change
@@ -417,20 +429,21 @@ def main() -> int:
     reader.add_argument("--at", nargs="+", default=(), help="FILE:LINE[:COLUMN]: all changes there")
     reader.add_argument("--map", action="store_true", help="find again which tests meet what")
     reader.add_argument("--budget", type=float, default=1e9, help="seconds of tests per change")
-    reader.add_argument("--also", nargs="+", default=[], help="tests newer than the map")
     args = reader.parse_args()
-    known = the_map(args.map)
     changes = at(args.at) if args.at else drawn(args.skip + args.count, args.seed, args.within)
     changes = changes[args.skip :]
     survivors = 0
     with copied() as tree:
+        if args.map or not MAP.exists():
+            renew_map(tree)
+        known = Map.read(collected(tree))
         for n, change in enumerate(changes):
             tests = known.tests(change)
             chosen = within_budget(tests, known.seconds, args.budget)
             limit = 60 + 10 * sum(known.seconds[t] for t in chosen)
             print(f"{args.skip + n + 1}: {change}: ", end="", flush=True)
             began = perf_counter()
-            by = verdict(change, tree, [*chosen, *args.also], limit)
+            by = verdict(change, tree, chosen, limit)
             survivors += not by
             word = f"killed by {by}" if by else f"SURVIVED {len(chosen)} of {len(tests)} tests"
             print(f"{word} ({perf_counter() - began:.0f} s)", flush=True)
