@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import io
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,7 +64,7 @@ def read_inputs(path: Path) -> Arrays:
 
 UNREADABLE = (
     *(ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError),
-    *(MemoryError, KeyError, UnicodeDecodeError, SyntaxError, TypeError),
+    *(MemoryError, KeyError, UnicodeDecodeError, SyntaxError, TypeError, tokenize.TokenError),
 )
 """What numpy and its libraries raise for a file, or a part of it, that is none of theirs."""
 
@@ -244,10 +245,8 @@ def _as_type(
     raise InputError(message, place_of(function))
 
 
-def draw(kernel: Kernel, program: ir.Kernel, texts: Sequence[str]) -> Arrays:
-    """The arrays of a random case, rounded to the types of the parameters.
-
-    ``texts`` are ``name=value`` options of the case; ``seed`` is one that every case has.
+def case_values(kernel: Kernel, texts: Sequence[str]) -> dict[str, Static]:
+    """What ``name=value`` texts say of a random case; ``seed`` is an option that every case has.
 
     Raises:
         InputError: when the kernel draws no case, or takes no such option.
@@ -261,8 +260,21 @@ def draw(kernel: Kernel, program: ir.Kernel, texts: Sequence[str]) -> Arrays:
             message = f"the case of {kernel.name} has no option '{name}'"
             raise InputError(message, hint=close_to(name, known))
     values = {n: typed(v, known[n], n) for n, v in options.items()}
-    seed = int(values.pop("seed", 0))
+    if int(values.setdefault("seed", 0)) < 0:
+        raise InputError(f"seed = {values['seed']}: seeds count from 0 up")
+    return values
+
+
+def draw(kernel: Kernel, program: ir.Kernel, texts: Sequence[str]) -> Arrays:
+    """The arrays of a random case, rounded to the types of the parameters.
+
+    Raises:
+        InputError: as ``case_values``; when the case gives no arrays.
+    """
+    values = case_values(kernel, texts)
+    seed = int(values.pop("seed"))
     what, function = f"the case of {kernel.name}", kernel.draw_case
+    assert function is not None
     takes = accepted(function, dict(program.statics) | values, what, 1)
     with users_code(f"drawing a case of {kernel.name}"):
         drawn = _mapping(function(np.random.default_rng(seed), **takes), function, what)

@@ -29,6 +29,7 @@ from pto.text import parse
 Program = Kernel | ir.Kernel
 OURS = tuple(str(Path(__file__).parent.parent / name) for name in ("pto", "lowering"))
 KERNELS = str(Path(__file__).parent.parent / "pto" / "kernels")
+COMPILED = (".pyx", ".pxd", ".pxi")
 LIBRARIES = (str(Path(os.__file__).parent), "<frozen")
 FORMS = "module:function, file.py:function or FILE.ptoir"
 
@@ -103,6 +104,8 @@ def _shipped(name: str) -> Kernel:
 
 
 def _import_module(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise InputError(f"there is no module '{name}'", hint=FORMS)
     _search(Path.cwd())
     try:
         with users_code(f"importing {name}"):
@@ -192,7 +195,8 @@ def _users_line(error: BaseException, own: bool = False) -> ir.Loc | None:
             if own:
                 continue
             return None
-        if not file.startswith(LIBRARIES) and "site-packages" not in file:
+        is_library = file.startswith(LIBRARIES) or "site-packages" in file
+        if not is_library and not file.endswith(COMPILED):
             return ir.Loc(file, frame.tb_lineno, function=frame.tb_frame.f_code.co_name)
     return None
 

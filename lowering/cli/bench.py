@@ -52,6 +52,7 @@ BENCH_IDLE = (
 if TYPE_CHECKING:
     from lowering.bench import Call, Table
     from lowering.bench_schedules import Reference, Report
+    from lowering.cases import Arrays
     from lowering.schedule import Options
 
 
@@ -65,14 +66,16 @@ def bench(args: argparse.Namespace) -> int:
     tables.visible_devices()
     names = args.kernels or list(SHIPPED)
     earlier = _read_times(args.against)
+    for name in names:  # before anything is timed
+        _check_case(args, name)
     found: dict[str, float] = {}
     for name in names:
+        drawn = {} if args.no_jax else _drawn(args, name)
         table = _tool_times(args, name, earlier)
         found |= {line.name: line.after for line in table.lines}
         print(f"{table}\n", flush=True)
-        if not args.no_jax:
-            for table in _jax_times(args, name):
-                print(f"{table}\n", flush=True)
+        for table in _jax_times(args, name, drawn) if drawn else ():
+            print(f"{table}\n", flush=True)
     if args.save:
         import json
 
@@ -80,6 +83,16 @@ def bench(args: argparse.Namespace) -> int:
 
         write_all({args.save: json.dumps({"seconds": found}, indent=2).encode() + b"\n"})
     return GOOD
+
+
+def _check_case(args: argparse.Namespace, name: str) -> None:
+    from lowering import cases
+
+    program = load(name)
+    statics_of(program, args.static)
+    if isinstance(program, Kernel) and program.draw_case is not None:
+        for text in args.case:
+            cases.case_values(program, [text])
 
 
 def _read_times(path: Path | None) -> dict[str, float]:
@@ -155,19 +168,26 @@ def _orders(program: Kernel, kernel: ir.Kernel, done: ir.Kernel) -> Call:
     return lambda: list(Orders(done, bound, 1).differences(range(ORDERS)))
 
 
-def _jax_times(args: argparse.Namespace, name: str) -> list[Table]:
-    from lowering import bench as tables
+def _drawn(args: argparse.Namespace, name: str) -> dict[str, Arrays]:
+    """The cases asked for, by their text; none where the kernel draws none."""
     from lowering import cases
+
+    program = load(name)
+    kernel = traced(program, statics_of(program, args.static))
+    if not isinstance(program, Kernel) or program.draw_case is None:
+        return {}
+    texts = args.case or [""]
+    return {t or "default case": cases.draw(program, kernel, [t] if t else []) for t in texts}
+
+
+def _jax_times(args: argparse.Namespace, name: str, drawn: Mapping[str, Arrays]) -> list[Table]:
+    from lowering import bench as tables
     from lowering.progress import progress
     from pto.kernels.baselines import BASELINES
 
     program = load(name)
     kernel = traced(program, statics_of(program, args.static))
-    if not isinstance(program, Kernel) or program.draw_case is None:
-        return []
-    texts = args.case or [""]
     with progress(f"timing JAX on {name}"):
-        drawn = {t or "default case": cases.draw(program, kernel, [t] if t else []) for t in texts}
         opponents = BASELINES.get(program.name, {})
         return tables.against_hand(scheduled(args, kernel), drawn, opponents, args.rounds)
 

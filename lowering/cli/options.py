@@ -125,7 +125,8 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(USAGE)
 
     def add_argument(self, *names: str, default: Any = None, **kwargs: Any) -> argparse.Action:
-        kwargs.setdefault("action", Once)
+        if kwargs.setdefault("action", Once) in (Once, "append", "extend"):
+            kwargs.setdefault("type", filled)
         absent = default if kwargs["action"] == "help" else argparse.SUPPRESS
         action = super().add_argument(*names, default=absent, **kwargs)
         if action.dest != "help":
@@ -196,6 +197,13 @@ def _check_files(command: Parser, args: argparse.Namespace) -> None:
 def _kernels(args: argparse.Namespace) -> list[str]:
     named = getattr(args, "kernel", None)
     return [named] if named else getattr(args, "kernels", None) or []
+
+
+def filled(text: str) -> str:
+    """The type of what takes any text but none."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("nothing is given for it")
+    return text
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
