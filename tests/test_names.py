@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import random
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 
 import pytest
 from random_kernels import draw
+from renaming import renamed, variables
 
 import pto
 from lowering.hazards.proof import HazardError
@@ -29,64 +30,6 @@ OWN = """zero w u n item turn scratch flat sync i x full free ALL MTE2 V S drain
 i_2 u_2 n_2 w_2 read let empty count more first last_2""".split()
 """Names that the compiler uses itself or once gave a meaning."""
 SUFFIXES = ("_fifo", "_l1", "_a", "_b", "_v", "_copy", "_next", "_first", "_last", "_padded", "_2")
-
-
-def variables(kernel: ir.Kernel) -> list[str]:
-    """Everything that the user named: values, scalars, indices, parameters, dimensions."""
-    found = [p.name for p in kernel.params] + list(kernel.dims)
-
-    def visit(block: ir.Block) -> None:
-        for node in block:
-            if isinstance(node, ir.Loop):
-                found.append(node.index)
-                found.extend(n for c in node.carry for n in (c.name, c.last))
-                visit(node.body)
-            elif isinstance(node, ir.Row) and isinstance(node.out, ir.Define | ir.Scalar):
-                found.append(node.out.name)
-
-    visit(kernel.body)
-    return list(dict.fromkeys(found))
-
-
-def renamed(kernel: ir.Kernel, new: dict[str, str]) -> ir.Kernel:
-    """The kernel with other names."""
-
-    def name(old: str) -> str:
-        return new.get(old, old)
-
-    def operand(x: object) -> object:
-        """Any part of a row: names in it are renamed, whatever it is."""
-        if isinstance(x, tuple):
-            return tuple(map(operand, x))
-        if isinstance(x, ir.Ref | ir.Var | ir.Define | ir.Scalar):
-            x = replace(x, name=name(x.name))
-        elif isinstance(x, ir.View):
-            x = replace(x, tensor=name(x.tensor), index=operand(x.index))
-        elif isinstance(x, ir.Span):
-            x = replace(x, start=operand(x.start), valid=operand(x.valid))
-        elif isinstance(x, ir.Bin):
-            x = replace(x, a=operand(x.a), b=operand(x.b))
-        return x
-
-    def node(n: ir.Node) -> ir.Node:
-        if isinstance(n, ir.Row):
-            return replace(n, out=operand(n.out), args=operand(n.args))
-        assert isinstance(n, ir.Loop)
-        carry = tuple(
-            replace(c, name=name(c.name), last=name(c.last), init=operand(c.init)) for c in n.carry
-        )
-        body = tuple(map(node, n.body))
-        return replace(
-            n, index=name(n.index), trips=operand(n.trips), body=body, carry=carry,
-            result=operand(n.result),
-        )  # fmt: skip
-
-    params = tuple(
-        replace(p, name=name(p.name), shape=p.shape and tuple(new.get(d, d) for d in p.shape))
-        for p in kernel.params
-    )
-    body = tuple(map(node, kernel.body))
-    return replace(kernel, params=params, grid=operand(kernel.grid), body=body)
 
 
 NAMES = {

@@ -11,7 +11,7 @@ Non-goals: which text a name stands in (a scope of C++ is one function here).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Container, Iterable, Set
 from itertools import chain, count
 
 KEYWORDS = frozenset(
@@ -73,7 +73,7 @@ def plain(wish: str) -> str:
     return name if name and not name[0].isdigit() else f"x{name}"
 
 
-def chosen(wish: str, words: Set[str], taken: Set[str]) -> str:
+def chosen(wish: str, words: Set[str], taken: Container[str]) -> str:
     """``wish``, or ``wish_2``, ``wish_3``, ... if it is taken; ``wish_``, ``wish_2_`` for one of
     ``words`` and for what is forbidden."""
     first, tail = plain(wish), ""
@@ -115,7 +115,7 @@ class Names:
         used, words = mentioned(lines), said(lines)
 
         def turn(p: str) -> tuple[bool, bool]:
-            return p in self._own, plain(self._wishes[p]) != self._wishes[p]
+            return p in self._own, chosen(self._wishes[p], words, ()) != self._wishes[p]
 
         names: dict[str, str] = {}
         taken: set[str] = set()
