@@ -272,12 +272,12 @@ def kernel_source(kernel: Kernel, target: Target) -> str:
     entries = {core: types.of("function", core, f"{kernel.name}_{core}") for core in cores}
     bodies = {core: core_function(kernel, target, core, types) for core in cores}
     pipes = [line for f in kernel.fifos for line in pipe_type(kernel, f, types)]
-    own = {core: tops_of(body) for core, body in bodies.items()}
+    own = {core: tops_of(words) for core, (_, words) in bodies.items()}
     shared = own["cube"] & own["vector"] if len(cores) > 1 else frozenset[str]()
     head = [f"{kernel.name}, emitted by Tilewright from {kernel.name}.ptoir; do not edit."]
     lines = [*map(comment, [*head, *kernel.notes]), *INCLUDES.split("\n"), *top_lines(shared)]
     lines += [*pipes, ""] if pipes else []
-    for core, body in bodies.items():
+    for core, (body, _) in bodies.items():
         head = [f"static __aicore__ void {entries[core]}(__gm__ int64_t *args)", "{"]
         section = [*top_lines(own[core] - shared), *head, *indented(body), "}"]
         lines += [f"#ifdef {GUARDS[core]}", *section, f"#endif  // {GUARDS[core]}", ""]
@@ -288,12 +288,11 @@ def kernel_source(kernel: Kernel, target: Target) -> str:
     return "\n".join(part for line in types.spelled([*lines, "}"]) for part in folded(line)) + "\n"
 
 
-def tops_of(function: list[str]) -> frozenset[str]:
-    """Which of ``FUNCTIONS`` the lines of a core need."""
-    words = said(function)
-    found = frozenset(name for name in FUNCTIONS if name in words)
-    inside = [line for name in FUNCTIONS if name in found for line in FUNCTIONS[name]]
-    return found if set(inside) <= set(function) else tops_of([*function, *inside])
+def tops_of(words: frozenset[str]) -> frozenset[str]:
+    """Which of ``FUNCTIONS`` a text that says these words needs, and which of them those need."""
+    found = words.intersection(FUNCTIONS)
+    inside = words | said(line for name in found for line in FUNCTIONS[name])
+    return found if inside == words else tops_of(inside)
 
 
 def top_lines(names: frozenset[str]) -> list[str]:
@@ -325,8 +324,11 @@ def pipe_type(kernel: Kernel, fifo: Fifo, types: Names) -> list[str]:
     return [f"using {name} = TPipe<{fifo.flag}, {direction}, {sizes}>;"]
 
 
-def core_function(kernel: Kernel, target: Target, core: str, types: Names) -> list[str]:
-    """The body of ``NAME_cube`` or ``NAME_vector``: what its rows need, then the rows."""
+def core_function(
+    kernel: Kernel, target: Target, core: str, types: Names
+) -> tuple[list[str], frozenset[str]]:
+    """The body of ``NAME_cube`` or ``NAME_vector``: what its rows need, then the rows; and the words
+    that it says itself."""
     mine = replace(kernel, body=live(kernel.body, core))
     ctx = Context(mine, target, core, Names(f"{core} "), types)
     launch = {"block_idx": 0, "block_num": 1, "lane": 0}
@@ -347,7 +349,8 @@ def core_function(kernel: Kernel, target: Target, core: str, types: Names) -> li
     lines: list[str] = []
     for part in parts:
         lines += [*part, ""] if part else []
-    return ctx.names.spelled([*lines, *body])
+    lines += body
+    return ctx.names.spelled(lines), said(lines)
 
 
 # ---------------------------------------------------------------------------- declarations
