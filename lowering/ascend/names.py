@@ -62,7 +62,7 @@ def mentioned(lines: Iterable[str]) -> frozenset[str]:
 def is_forbidden(name: str) -> bool:
     """Whether a name means something to some compiler, or looks like a macro (``BLOCK_NUM``)."""
     is_macro = name.isupper() and not name.endswith("_") and sum(map(str.isalpha, name)) > 1
-    is_of_library = re.fullmatch("(T[A-Z].*)?Pipe", name) is not None
+    is_of_library = re.fullmatch("(T[A-Z].*)?Pipe|PTO.*", name) is not None  # also in macros
     return is_macro or is_of_library or name in KEYWORDS | DEVICE_WORDS | MACROS
 
 
