@@ -1,0 +1,69 @@
+// Submits flat_beside, emitted by Tilewright from flat_beside.ptoir; do not edit.
+#include <stdint.h>
+
+#include <initializer_list>
+
+#include "pto_orchestration_api.h"
+
+constexpr int32_t CUBE_KERNEL = 0;  // built with -D__DAV_CUBE__
+constexpr int32_t VECTOR_KERNEL = 1;  // built with -D__DAV_VEC__
+constexpr uint32_t BLOCK_NUM = 24;
+
+// Whether a tensor is what the kernel takes: of this type and these sizes, its elements side by side.
+static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_list<int64_t> sizes,
+                    const char *what)
+{
+    bool good = tensor.dtype == dtype && tensor.ndims == sizes.size();
+    int64_t step = 1;
+    for (size_t k = sizes.size(); good && k-- > 0;) {
+        const int64_t size = sizes.begin()[k];
+        good = tensor.shapes[k] == size && (size == 1 || tensor.strides[k] == step);
+        step *= size;
+    }
+    if (!good) {
+        rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "not a contiguous tensor %s", what);
+    }
+    return good;
+}
+
+extern "C" {
+
+__attribute__((visibility("default"))) PTO2OrchestrationConfig
+aicpu_orchestration_config(const ChipTaskArgs &orch_args)
+{
+    (void)orch_args;
+    return PTO2OrchestrationConfig{.expected_arg_count = 2};
+}
+
+__attribute__((visibility("default"))) void
+aicpu_orchestration_entry(const ChipTaskArgs &orch_args)
+{
+    const ChipTensor &src = orch_args.tensor(0).ref();
+    const ChipTensor &out = orch_args.tensor(1).ref();
+    const int64_t rows = src.shapes[0];
+    const int64_t m = out.shapes[0];
+
+    if (!accepts(src, DataType::FLOAT32, {rows, 16},
+                 "src: f32[rows, 16]") ||
+        !accepts(out, DataType::FLOAT32, {m, 16, 16},
+                 "out: f32[m, 16, 16]")) {
+        return;
+    }
+
+    PTO2_SCOPE() {
+        CoreTaskArgs task_args;
+        task_args.add_input(src);
+        task_args.add_output(out);
+        task_args.add_scalar(rows);
+        task_args.add_scalar(m);
+        task_args.launch_spec.set_block_num(BLOCK_NUM);
+
+        MixedKernels task;
+        task.aic_kernel_id = CUBE_KERNEL;
+        task.aiv0_kernel_id = VECTOR_KERNEL;
+        task.aiv1_kernel_id = VECTOR_KERNEL;
+        rt_submit_task(task, task_args);
+    }
+}
+
+}  // extern "C"
