@@ -29,7 +29,7 @@ using GmRows = GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, Step, 1>>;
 // The quotient, rounded up.
 static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)
 {
-    return a / b + (a % b > 0 ? 1 : 0);
+    return a / b + (a % b != 0 && (a < 0) == (b < 0) ? 1 : 0);
 }
 
 // The first element of the tensor that an argument points to.

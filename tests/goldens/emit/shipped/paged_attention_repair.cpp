@@ -34,7 +34,7 @@ static __aicore__ inline int64_t max_of(int64_t a, int64_t b)
 // The quotient, rounded up.
 static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)
 {
-    return a / b + (a % b > 0 ? 1 : 0);
+    return a / b + (a % b != 0 && (a < 0) == (b < 0) ? 1 : 0);
 }
 
 // The first element of the tensor that an argument points to.
