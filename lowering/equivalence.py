@@ -1,6 +1,7 @@
 """Does a schedule compute what was traced?  Checked on every schedule, by running both on symbols.
 
-In: a kernel before and after scheduling.  Out: nothing, or an ``AssertionError``: a bug of ours.
+In: a kernel before and after scheduling.  Out: nothing, or where they differ; for a schedule that was
+made here that is an ``AssertionError``, a bug of ours.
 The proof of ``hazards/`` is about order; it cannot see a value that is well ordered and wrong,
 such as a slot that is overwritten one stage too early.  Here every value is a number that stands
 for the expression that made it, so two values are equal exactly if they were made alike from the
@@ -8,18 +9,33 @@ same inputs, and both programs must store the same values in the same places, fo
 counts that include 0, 1 and more than any ring is deep.
 
 Invariants used: padding, copies, moves and hand-overs keep a value; a product accumulated in L0C is
-the product added; adding a product to zero is the product; addition commutes.
+the product added; adding a product to zero is the product; and what commutes does.
 Non-goals: order between pipes, bounds, rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lowering.tokens import run_schedule
 from lowering.world import TRIPS, UNDEFINED, World, normal, view_text
-from pto.ir import Bin, Block, Const, Define, Expr, Kernel, Loop, Ref, Row, Scalar, Var, View, Word
+from pto.ir import (
+    Bin,
+    Block,
+    Const,
+    Define,
+    Expr,
+    Kernel,
+    Loop,
+    Ref,
+    Row,
+    Scalar,
+    Var,
+    View,
+    Word,
+    names_in,
+)
 from pto.ir import substitute as with_values
 from pto.legality import straight
 
@@ -27,20 +43,29 @@ Place = object
 KEPT = ("pad", "copy")
 """Ops that hand on the value of their first operand."""
 
+COMMUTES = ("mul", "maximum", "minimum")
+"""Ops of which either operand may come first, beside ``add``."""
+
 
 @dataclass
 class Meanings(World):
     """Numbers for expressions, equal for both ways to write the same value."""
 
     products: set[int] = field(default_factory=set)
-    stores: dict[Place, int] = field(default_factory=dict)
+    stores: dict[Place, tuple[Row, int]] = field(default_factory=dict)
+    """What is stored where, and by which row."""
+
+    def result(self, row: Row, args: Iterable[object]) -> int:
+        """The number of what a row makes; a store is noted by its place."""
+        if row.op != "store":
+            return super().result(row, args)
+        place, value, *_ = args
+        self.stores[place] = row, self.value(value)
+        return UNDEFINED
 
     def made(self, op: str, args: Iterable[object]) -> int:
-        """The number of ``op(args)``; a store is noted by its place."""
+        """The number of ``op(args)``."""
         found = list(args)
-        if op == "store":
-            self.stores[found[0]] = self.value(found[1])
-            return UNDEFINED
         if op in KEPT:
             return self.value(found[0])
         if op == "matmul":
@@ -50,6 +75,8 @@ class Meanings(World):
             return self.total(product, self.value(found[2])) if adds else product
         if op == "add" and isinstance(found[1], tuple):
             return self.total(self.value(found[0]), self.value(found[1]))
+        if op in COMMUTES and isinstance(found[1], tuple):
+            return self.token((op, *sorted(map(self.value, found[:2]))))
         return self.token((op, *found))
 
     def value(self, operand: object) -> int:
@@ -98,7 +125,7 @@ class Traced:
             scalars[row.out.name] = value
             return
         where = [view_text(row.out, scalars)] if isinstance(row.out, View) else []
-        number = self.world.made(row.op, [*where, *operands])
+        number = self.world.result(row, [*where, *operands])
         if isinstance(row.out, Scalar):
             scalars[row.out.name] = Var(f"%{number}")
         elif isinstance(row.out, Define):
@@ -115,19 +142,78 @@ class Traced:
         return normal(with_values(a, scalars))
 
 
-def same_values(before: Kernel, after: Kernel) -> None:
-    """``before`` has the work-item loop and no cores yet; ``after`` is scheduled.
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where a schedule stores another value than was traced: the store, and the rows of either program
+    where the values part ways (None: there is none)."""
+
+    store: Row
+    scheduled: Row | None
+    traced: Row | None
+
+
+def difference(before: Kernel, after: Kernel) -> Difference | None:
+    """The first value of ``after``, which is scheduled, that ``before`` does not store there; ``before``
+    has the work-item loop and no cores yet.
 
     Raises:
-        AssertionError: if they do not store the same values, naming a place that differs.
+        ScheduleError: for a schedule that gets stuck.
     """
     for trips in TRIPS:
         world = Meanings(trips, after)
         run_schedule(after, world)
         scheduled, world.stores = world.stores, {}
         Traced(world).block(before.body, {})
-        for place in world.stores:
-            assert scheduled.get(place) == world.stores[place], (
-                f"{after.name}: the schedule stores another value than was traced, at {place}"
-            )
-        assert len(scheduled) == len(world.stores), f"{after.name}: the schedule stores more"
+        for place, (row, want) in world.stores.items():
+            mine, found = scheduled.pop(place, (row, UNDEFINED))
+            if found != want:
+                return Difference(mine, *parting(world, found, want))
+        for row, _ in scheduled.values():
+            return Difference(row, row, None)
+    return None
+
+
+def parting(world: World, a: int, b: int) -> tuple[Row | None, Row | None]:
+    """The rows that make two tokens, followed to the earliest operands that were made alike and still
+    differ."""
+    made = {token: how for how, token in world.numbers.items() if isinstance(how, tuple)}
+    rows = world.rows.get(a), world.rows.get(b)
+    while a and b:
+        here = world.rows.get(a), world.rows.get(b)
+        rows = here if None not in here else rows
+        first, second = (set(tokens_in(made.get(t))) for t in (a, b))
+        mine, others = sorted(first - second), sorted(second - first)
+        alike = ((x, y) for x in mine for y in others if _op(made, x) == _op(made, y) != "")
+        only = (mine[0], others[0]) if len(mine) == len(others) == 1 else None
+        pair = next(alike, only)
+        if pair is None or _op(made, a) != _op(made, b):
+            return rows
+        a, b = pair
+    return world.rows.get(a), world.rows.get(b)
+
+
+def _op(made: Mapping[int, tuple[object, ...]], token: int) -> object:
+    return made[token][0] if token in made else ""
+
+
+def tokens_in(made: object) -> Iterator[int]:
+    """The tokens of the operands from which a value was made."""
+    if isinstance(made, tuple):
+        for x in made:
+            yield from tokens_in(x)
+    elif isinstance(made, Const | Var | Bin):
+        yield from (int(n[1:]) for n in names_in(made) if n.startswith("%"))
+    elif isinstance(made, int) and not isinstance(made, bool):
+        yield made
+
+
+def same_values(before: Kernel, after: Kernel) -> None:
+    """``difference``, of a schedule that was made here.
+
+    Raises:
+        AssertionError: if there is one.
+    """
+    found = difference(before, after)
+    assert found is None, (
+        f"{after.name}: the schedule stores another value than was traced: {found}"
+    )

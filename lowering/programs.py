@@ -272,6 +272,34 @@ def traced(program: Program, statics: Mapping[str, Static]) -> ir.Kernel:
         return program.trace(**statics)
 
 
+def counterpart(what: str, text: ir.Kernel, given: Sequence[str]) -> ir.Kernel:
+    """The traced form of the kernel that ``what`` names, with the static parameters of ``text``; ``given``
+    are those that the text does not state.
+
+    Raises:
+        InputError: for another interface than that of ``text``, or a kernel that is scheduled itself.
+    """
+    program = load(what)
+    stated = dict(text.statics)
+    if isinstance(program, Kernel):
+        chosen = statics_of(program, given)
+        for name in (n for n in chosen if stated.get(n, chosen[n]) != chosen[n]):
+            raise InputError(f"-D {name}={chosen[name]}: the schedule is for {stated[name]}")
+        chosen |= {n: v for n, v in stated.items() if n in program.statics}
+        kernel = traced(program, chosen)
+    else:
+        statics_of(program, given)
+        kernel = program
+    if is_scheduled(kernel):
+        raise InputError(f"{what} is a schedule itself", hint="name a kernel to compare with")
+    mine, other = ({(p.name, p.dtype, p.shape) for p in k.params} for k in (text, kernel))
+    for p in (
+        p for p in (*kernel.params, *text.params) if (p.name, p.dtype, p.shape) in mine ^ other
+    ):
+        raise InputError(f"{what} and the schedule differ in parameter '{p.name}'")
+    return kernel
+
+
 def is_scheduled(kernel: ir.Kernel) -> bool:
     """Whether the rows have been given to cores."""
     return any(row.core for row in ir.all_rows(kernel.body))

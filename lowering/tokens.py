@@ -210,7 +210,7 @@ class Core:
         tensors = [a.tensor for a in (place, *args) if isinstance(a, View)]
         state = [self.shared.tensors[t] for t in tensors if t in self.shared.tensors]
         where = [] if place is None else [view_text(place, frame.values)]
-        return self.world.made(row.op, [*where, *operands, *state])
+        return self.world.result(row, [*where, *operands, *state])
 
     def operand(self, a: object, frame: Frame) -> object:
         if isinstance(a, Ref):

@@ -23,6 +23,7 @@ from pto.ir import (
     Const,
     Expr,
     Kernel,
+    Row,
     Span,
     Var,
     View,
@@ -87,6 +88,8 @@ class World:
     numbers: dict[object, int] = field(default_factory=dict)
     values: dict[str, Number] = field(default_factory=dict)
     asked: dict[Expr, None] = field(default_factory=dict)
+    rows: dict[int, Row] = field(default_factory=dict)
+    """Token -> the first row that made it."""
 
     def __post_init__(self) -> None:
         self.values |= {"block_idx": 0, "block_num": 1, "lane": 0}
@@ -138,6 +141,12 @@ class World:
                 self._suppose(e.a, LEFT[e.op](wanted, self.number(e.b)))
 
     # symbols
+
+    def result(self, row: Row, args: Iterable[object]) -> int:
+        """The token of what a row makes."""
+        token = self.made(row.op, args)
+        self.rows.setdefault(token, row)
+        return token
 
     def made(self, op: str, args: Iterable[object]) -> int:
         """The token of an op; a matmul that overwrites does not depend on what it overwrites."""

@@ -26,9 +26,9 @@ from lowering.files import SVG
 from lowering.hazards import Proof
 from lowering.hazards.assumptions import READINGS
 from lowering.hazards.proof import HazardError
-from lowering.programs import is_scheduled
+from lowering.programs import counterpart, is_scheduled
 from pto import ir
-from pto.errors import InputError, PtoError
+from pto.errors import InputError, PtoError, ScheduleError
 
 EACH = "each"
 LOOKAHEADS = (1, 2, 3)
@@ -56,13 +56,48 @@ def check(args: argparse.Namespace) -> int:
     if EACH in args.assume:
         return _check_each_reading(args, kernel)
     proof, notes = prove(args, kernel, args.assume)
+    same, values = _values(args, kernel)
     if args.json:
-        print_json(_proof_facts(kernel, proof) | {"notes": notes})
+        print_json(_proof_facts(kernel, proof) | {"notes": notes, "values": values})
     else:
-        print("\n".join([proof.report(), *(f"  {note}" for note in notes)]))
+        print("\n".join([proof.report(), *(f"  {note}" for note in notes), *values]))
     if args.svg:
         print(_draw(args.svg, proof), file=sys.stderr if args.json else sys.stdout)
-    return GOOD if proof.ok else FAILED
+    return GOOD if proof.ok and same else FAILED
+
+
+def _values(args: argparse.Namespace, kernel: ir.Kernel) -> tuple[bool, list[str]]:
+    """Whether a schedule read from text computes what it is compared with, and what to say of it;
+    a schedule that was made here computes what was traced."""
+    from lowering.equivalence import difference
+    from lowering.passes.persist import persist
+    from pto.text import statement
+
+    if not is_scheduled(kernel):
+        if args.against:
+            message = f"--against compares a schedule in a .ptoir file; that of {args.kernel} is made here"
+            raise InputError(
+                message, hint="what pto schedules is compared with the kernel each time"
+            )
+        return True, []
+    if not args.against:
+        return True, ["values not checked: --against KERNEL compares them with those of a kernel"]
+    other = counterpart(args.against, kernel, args.static)
+    try:
+        found = difference(persist(other), kernel)
+    except ScheduleError as error:
+        return False, [f"values not shown to be those of {args.against}: {error.message}"]
+    if found is None:
+        return True, [f"values: those of {args.against}"]
+    names = ((found.scheduled, kernel, "here"), (found.traced, other, "there"))
+    lines = [
+        f"values not shown to be those of {args.against}, in '{statement(found.store, kernel)}'"
+    ]
+    for row, program, name in names:
+        text = "nothing that was ever written" if row is None else statement(row, program)
+        lines.append(f"  {name:<12} {text}")
+        lines += [f"               --> {row.loc}"] if row is not None and row.loc else []
+    return False, lines
 
 
 def _draw(path: Path, proof: Proof) -> str:
@@ -202,6 +237,12 @@ def check_arguments(command: Parser) -> None:
         metavar="READING",
         help=f"another reading of the machine, may come several times: {', '.join(READINGS)}; "
         f"{EACH}: one line for every one of them",
+    )
+    command.add_argument(
+        "--against",
+        metavar="KERNEL",
+        default="",
+        help="a kernel whose values a schedule in FILE.ptoir must compute; -D is for this kernel",
     )
     command.writes("--svg", mark=SVG, metavar="FILE.svg", help="a picture of what fails")
     command.add_argument("--json", action="store_true", help="for machines")

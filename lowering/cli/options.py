@@ -58,7 +58,8 @@ def title_of(args: argparse.Namespace) -> str:
 def load_traced(args: argparse.Namespace) -> tuple[Program, ir.Kernel]:
     """The program that the command names, and its traced form (or the text as it is)."""
     program = load(args.kernel)
-    return program, traced(program, statics_of(program, args.static))
+    statics = [] if getattr(args, "against", "") else args.static  # those of the other kernel
+    return program, traced(program, statics_of(program, statics))
 
 
 def scheduled(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:

@@ -1,0 +1,74 @@
+"""``pto check FILE.ptoir --against KERNEL``: a schedule written by hand, and the values it should store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lowering.cli import main
+from lowering.schedule import schedule
+from pto.kernels import SHIPPED
+from pto.text import print_kernel
+
+PA = print_kernel(schedule(SHIPPED["paged_attention"].trace(heads=8), "repair").kernel)
+CHANGES = {
+    "the tensor": ("load value_cache[", "load key_cache[", "here         v", "there        v"),
+    "a page": ("block_table[b, i]", "block_table[b, i + 1]", "[b, i + 1]", "[b, i]"),
+    "an op": ("= sub qk_v", "= add qk_v", "= add qk_v", "= sub qk"),
+    "a constant": ("full 0.0", "full 1.0", "full 1.0", "full 0.0"),
+    "how much is valid": ("<left, 0, :]", "<left - 1, 0, :]", "<left - 1, 0, :]", "<left, 0, :]"),
+    "a trip count": ("let cdiv(context, 128)", "let cdiv(context, 64)", "", ""),
+    "where it is stored": ("out[b, lane", "out[b + 1, lane", "", ""),
+}
+
+
+def checked(text: str, folder: Path, capsys: pytest.CaptureFixture[str], *more: str):  # type: ignore[no-untyped-def]
+    path = folder / "mine.ptoir"
+    path.write_text(text)
+    status = main(["check", str(path), *more])
+    found = capsys.readouterr()
+    return status, found.out, found.err
+
+
+def test_without_a_kernel_values_are_not_checked(tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+    status, out, _ = checked(PA, tmp_path, capsys)
+    assert status == 0 and "values not checked: --against KERNEL" in out
+
+
+def test_the_right_values(tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+    """With the static parameters that the text states."""
+    status, out, _ = checked(PA, tmp_path, capsys, "--against", "paged_attention")
+    assert status == 0 and out.endswith("values: those of paged_attention\n")
+    turned = PA.replace("maximum m[i], m_new_row_max", "maximum m_new_row_max, m[i]")
+    turned = turned.replace("block_idx + w * block_num", "w * block_num + block_idx")
+    assert checked(turned, tmp_path, capsys, "--against", "paged_attention")[0] == 0
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_other_values_are_told(what: str, tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+    old, new, here, there = CHANGES[what]
+    assert old in PA
+    status, out, _ = checked(PA.replace(old, new), tmp_path, capsys, "--against", "paged_attention")
+    assert status == 1 and "values not shown to be those of paged_attention" in out
+    told = out[out.index("values not shown") :].splitlines()
+    assert here in told[1] and there in told[3]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "more", "message"),
+    [
+        ("gemm", (), "error: gemm and the schedule differ in parameter 'a'"),
+        ("nix", (), "error: no shipped kernel is called 'nix'"),
+        ("paged_attention", ("-D", "heads=32"), "error: -D heads=32: the schedule is for 8"),
+        ("paged_attention", ("-D", "nix=1"), "error: paged_attention has no static parameter"),
+    ],
+)
+def test_what_cannot_be_compared(kernel, more, message, tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+    status, _, err = checked(PA, tmp_path, capsys, "--against", kernel, *more)
+    assert status == 2 and message in err
+
+
+def test_only_a_schedule_is_compared(capsys) -> None:  # type: ignore[no-untyped-def]
+    assert main(["check", "gemm", "--against", "gemm"]) == 2
+    assert "is made here" in capsys.readouterr().err
