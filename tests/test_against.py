@@ -15,7 +15,7 @@ PA = print_kernel(schedule(SHIPPED["paged_attention"].trace(heads=8), "repair").
 CHANGES = {
     "the tensor": ("load value_cache[", "load key_cache[", "here         v", "there        v"),
     "a page": ("block_table[b, i]", "block_table[b, i + 1]", "[b, i + 1]", "[b, i]"),
-    "an op": ("= sub qk_v", "= add qk_v", "= add qk_v", "= sub qk"),
+    "an op": ("= sub qk_v", "= add qk_v", "= add qk_v", "= sub s"),
     "a constant": ("full 0.0", "full 1.0", "full 1.0", "full 0.0"),
     "how much is valid": ("<left, 0, :]", "<left - 1, 0, :]", "<left - 1, 0, :]", "<left, 0, :]"),
     "a trip count": ("let cdiv(context, 128)", "let cdiv(context, 64)", "", ""),
