@@ -40,7 +40,8 @@ def _floor_quotient(xp: Any, a: Array, b: Array) -> Array:
     wide, by = a.astype(xp.float64), b.astype(xp.float64)
     rest = xp.fmod(wide, by)
     whole = xp.rint((wide - rest) / by)
-    exact = xp.where((rest != 0) & ((rest < 0) != (by < 0)), whole - 1, whole) + 0.0
+    exact = xp.where((rest != 0) & ((rest < 0) != (by < 0)), whole - 1, whole)
+    exact = xp.where(exact == 0, 0.0, exact)  # a zero has no sign here
     return xp.where(abs(quotient) < EXACT_QUOTIENT, exact.astype(xp.float32), quotient)
 
 

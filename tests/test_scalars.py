@@ -1,0 +1,203 @@
+"""One meaning of scalars (``docs/scalars.md``) in every stage: what the tracer folds, what the
+executors compute row by row, what binding checks for whole columns, JAX, and the emitted C++.
+
+``make test`` takes 200 random expressions with 5 sets of data each, ``make sweep`` 2,000, and some
+of them through whole kernels on every executor: ``pytest -m sweep tests/test_scalars.py``.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from random_scalars import DATA, FLOATS, INTS, Value, defined, meaning, same
+
+from lowering.access import compiled
+from lowering.ascend.source import FUNCTIONS, tops_of
+from lowering.ascend.text import Env as Places
+from lowering.ascend.text import Place, scalar
+from lowering.dataflow import dataflow
+from lowering.inputs import Lines
+from lowering.jax_machine import ZERO, Env, Machine
+from lowering.native import build
+from lowering.schedule import schedule
+from pto.arithmetic import Number
+from pto.ir import Const, Expr, constant, is_float, substitute
+from pto.text import expr as expr_text
+from pto.text import parse
+
+Rows = list[list[Any]]
+"""For each expression its value for each set of ``DATA``."""
+
+NUMBERS: list[dict[str, Number]] = [
+    {n: v if isinstance(v, int) else float(v) for n, v in d.items()} for d in DATA
+]
+
+
+def folding(exprs: Sequence[Expr]) -> Rows:
+    """Every name replaced by a literal."""
+    return [[folded(substitute(e, literals(d))) for d in NUMBERS] for e in exprs]
+
+
+def simplifying(exprs: Sequence[Expr]) -> Rows:
+    """Half of the names replaced by literals, the others later."""
+
+    def value(e: Expr, known: Mapping[str, Number]) -> Number:
+        for part in (("x", "m", "q"), tuple(known)):
+            e = substitute(e, literals({n: known[n] for n in part}))
+        return folded(e)
+
+    return [[value(e, d) for d in NUMBERS] for e in exprs]
+
+
+def literals(known: Mapping[str, Number]) -> dict[str, Expr]:
+    return {n: Const(v) for n, v in known.items()}
+
+
+def folded(e: Expr) -> Number:
+    assert isinstance(e, Const), e
+    return constant(e)
+
+
+def in_rows(exprs: Sequence[Expr]) -> Rows:
+    """As the executors sequential and numpy do."""
+    return [[compiled(e)(d) for d in NUMBERS] for e in exprs]
+
+
+def in_columns(exprs: Sequence[Expr]) -> Rows:
+    """As binding does: all sets of data are the lines of one table."""
+    types = [(n, np.int64 if n in INTS else np.float32) for n in DATA[0]]
+    columns = {n: np.array([d[n] for d in DATA], t) for n, t in types}
+    lines = Lines(columns, len(DATA), np.zeros(len(DATA), np.int64))
+    with np.errstate(all="ignore"):
+        return [list(np.broadcast_to(lines.value(e), len(DATA))) for e in exprs]
+
+
+TINY = """kernel tiny
+param x in f32[m, n]
+param p scalar i32
+param q scalar f32
+param s scalar f32
+param out out f32[m, 16, 64]
+grid m
+v: f32[16, 64] = full s
+out[pid0, :, :] = store v
+"""
+
+
+def in_jax(exprs: Sequence[Expr]) -> Rows:
+    """As the executor jax does, under ``jit``: sizes are known, everything else is an argument."""
+    flow = dataflow(schedule(parse(TINY)).kernel)
+    found: list[list[Any]] = []
+    with jax.enable_x64(True):
+        for d in DATA:
+            machine = Machine(flow, {n: int(d[n]) for n in ("m", "n")})
+
+            def values(scalars: dict[str, Any], machine: Machine = machine) -> list[Any]:
+                machine.zero = scalars[ZERO]
+                return [machine.scalar(e, Env({}, scalars)) for e in exprs]
+
+            given = {n: v for n, v in d.items() if n not in ("m", "n")} | {ZERO: np.int32(0)}
+            found.append([x if isinstance(x, int | float) else np.asarray(x)[()]
+                          for x in program(exprs, d, values)(given)])  # fmt: skip
+    return [list(row) for row in zip(*found, strict=True)]
+
+
+PROGRAMS: dict[Any, Any] = {}
+
+
+def program(exprs: Sequence[Expr], d: Mapping[str, Value], values: Callable[..., Any]) -> Any:
+    """Jitted once for each choice of sizes."""
+    key = (id(exprs), d["m"], d["n"])
+    if key not in PROGRAMS:
+        PROGRAMS[key] = jax.jit(values)
+    return PROGRAMS[key]
+
+
+def in_cpp(exprs: Sequence[Expr]) -> Rows:
+    """The emitted spelling, compiled as the executor native compiles, with every warning an error."""
+    places: Places = {
+        n: Place(n, n in FLOATS, least=1 if n in ("m", "n") else None) for n in DATA[0]
+    }
+    lines = []
+    for k, e in enumerate(exprs):
+        kind = "float" if is_float(e) else "int64_t"
+        lines.append(f"static {kind} e{k}([[maybe_unused]] const Data &d)")
+        lines.append("{")
+        text = scalar(
+            e, {n: Place(f"d.{p.text}", p.is_float, least=p.least) for n, p in places.items()}
+        )
+        lines.append(f"    return {text};")
+        lines.append("}")
+    tops = [line for n, text in FUNCTIONS.items() if n in tops_of(lines) for line in text]
+    fields = [f"    {'float' if n in FLOATS else 'int64_t'} {n};" for n in DATA[0]]
+    rows = [f"    {{{', '.join(literal(v) for v in d.values())}}}," for d in DATA]
+    calls = [f"        show(e{k}(d));" for k in range(len(exprs))]
+    source = ["#include <cstdint>", "#include <cstdio>", "#include <cstring>", "#define __aicore__",
+              *tops, "struct Data {", *fields, "};", *lines,
+              "static void show(int64_t v) { std::printf(\"i %lld\\n\", static_cast<long long>(v)); }",
+              "static void show(float v) { uint32_t u; std::memcpy(&u, &v, 4); std::printf(\"f %u\\n\", u); }",
+              "int main()", "{", "    static volatile Data data[] = {", *rows, "    };",
+              "    for (volatile Data &v : data) {",
+              f"        const Data d = {{{', '.join(f'v.{n}' for n in DATA[0])}}};",
+              *calls, "    }", "}"]  # fmt: skip
+    said = run_cpp("\n".join(source) + "\n").split("\n")[:-1]
+    values = [int(w) if kind == "i" else np.uint32(int(w)).view(np.float32)
+              for kind, w in (line.split() for line in said)]  # fmt: skip
+    return [values[k :: len(exprs)] for k in range(len(exprs))]
+
+
+def literal(v: Value) -> str:
+    return f"{v}" if isinstance(v, int) else f"{float(v)!r}f"
+
+
+def run_cpp(source: str) -> str:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        made = Path(folder) / "made"
+        command = [build.compiler(), *build.OPTIONS, "-x", "c++", "-", "-o", str(made)]
+        done = subprocess.run(command, input=source, capture_output=True, text=True)
+        assert not done.returncode, done.stderr[:3000]
+        return subprocess.run([made], capture_output=True, text=True, check=True).stdout
+
+
+STAGES: dict[str, Callable[[Sequence[Expr]], Rows]] = {
+    "folding": folding,
+    "simplifying": simplifying,
+    "rows": in_rows,
+    "columns": in_columns,
+    "jax": in_jax,
+    "cpp": in_cpp,
+}
+
+
+def disagreements(stage: str, exprs: Sequence[Expr]) -> list[str]:
+    found = STAGES[stage](exprs)
+    return [
+        f"{expr_text(e)} of {d}: {got!r}, means {want!r}"
+        for e, row in zip(exprs, found, strict=True)
+        for d, got in zip(DATA, row, strict=True)
+        if not same(got, want := meaning(e, d))
+    ]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_scalars_mean_the_same(stage: str) -> None:
+    exprs = list(defined(random.Random(11), 60 if stage == "jax" else 200))
+    assert not disagreements(stage, exprs)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("stage", STAGES)
+def test_many_scalars_mean_the_same(stage: str) -> None:
+    exprs = list(defined(random.Random(1), 2000))
+    wrong = [x for k in range(0, 2000, 200) for x in disagreements(stage, exprs[k : k + 200])]
+    print(f"\n{stage}: 2000 expressions x {len(DATA)} sets of data, {len(wrong)} wrong")
+    assert not wrong, wrong[:5]
