@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
-from lowering.ascend.names import Names
-from lowering.ascend.text import braced, comment, indented
+from lowering.ascend.functions import HOST_FUNCTIONS, top_lines, tops_of
+from lowering.ascend.names import Names, said
+from lowering.ascend.text import FLOATS, Place, braced, comment, condition, indented
 from lowering.target import Target
 from pto.errors import CapacityError
-from pto.ir import Fifo, Kernel, Param, all_rows
+from pto.ir import Fifo, Kernel, Param, all_rows, names_in
 
 DATA_TYPE: Mapping[str, str] = MappingProxyType(
     {"f32": "FLOAT32", "f16": "FLOAT16", "bf16": "BFLOAT16", "i32": "INT32"}
@@ -111,33 +112,13 @@ def manifest(kernel: Kernel, target: Target) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-ACCEPTS = """
-// Whether a tensor is what the kernel takes: of this type and these sizes, its elements side by side.
-static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_list<int64_t> sizes,
-                    const char *what)
-{
-    bool good = tensor.dtype == dtype && tensor.ndims == sizes.size();
-    int64_t step = 1;
-    for (size_t k = sizes.size(); good && k-- > 0;) {
-        const int64_t size = sizes.begin()[k];
-        good = tensor.shapes[k] == size && (size == 1 || tensor.strides[k] == step);
-        step *= size;
-    }
-    if (!good) {
-        rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "not a contiguous tensor %s", what);
-    }
-    return good;
-}
-"""
-"""What the launch demands of each tensor; anything else the kernel would misread."""
-
-
 def orchestration_source(kernel: Kernel, target: Target) -> str:
     """The whole of ``NAME_orchestration.cpp``."""
     cube, vector = cores_of(kernel)
     host = len(kernel.params)
     ids = [f"constexpr int32_t CUBE_KERNEL = {CUBE_ID};  // built with -D__DAV_CUBE__"] * cube
     ids += [f"constexpr int32_t VECTOR_KERNEL = {VECTOR_ID};  // built with -D__DAV_VEC__"] * vector
+    body, words = entry_body(kernel, target)
     visible = '__attribute__((visibility("default")))'
     lines = [
         comment(
@@ -151,7 +132,8 @@ def orchestration_source(kernel: Kernel, target: Target) -> str:
         "",
         *ids,
         f"constexpr uint32_t BLOCK_NUM = {target.block_num};",
-        *ACCEPTS.split("\n"),
+        "",
+        *top_lines(tops_of(words, HOST_FUNCTIONS), HOST_FUNCTIONS),
         'extern "C" {',
         "",
         f"{visible} PTO2OrchestrationConfig",
@@ -164,7 +146,7 @@ def orchestration_source(kernel: Kernel, target: Target) -> str:
         f"{visible} void",
         "aicpu_orchestration_entry(const ChipTaskArgs &orch_args)",
         "{",
-        *indented(entry_body(kernel, target)),
+        *indented(body),
         "}",
         "",
         '}  // extern "C"',
@@ -172,8 +154,9 @@ def orchestration_source(kernel: Kernel, target: Target) -> str:
     return "\n".join(lines) + "\n"
 
 
-def entry_body(kernel: Kernel, target: Target) -> list[str]:
-    """Host tensors and their dimensions, what is demanded of them, the rings, the submission."""
+def entry_body(kernel: Kernel, target: Target) -> tuple[list[str], frozenset[str]]:
+    """Host tensors and their dimensions, what is demanded of them, the rings, the submission; and
+    the words that it says itself."""
     names = Names()
     lines = [
         f"const ChipTensor &{names.of('tensor', p.name)} = orch_args.tensor({k}).ref();"
@@ -192,7 +175,7 @@ def entry_body(kernel: Kernel, target: Target) -> list[str]:
         lines.append(f"const uint32_t {shape}[4] = {{{sizes}}};")
         lines.append(f"TensorCreateInfo {ring(f, names)}({shape}, 4, {dtype});")
     lines += ["", *braced("PTO2_SCOPE()", submission(kernel, target, names))]
-    return names.spelled(lines)
+    return names.spelled(lines), said(lines)
 
 
 def ring(fifo: Fifo, names: Names) -> str:
@@ -201,22 +184,56 @@ def ring(fifo: Fifo, names: Names) -> str:
 
 
 def demands(kernel: Kernel, names: Names) -> list[str]:
-    """The launch ends where a tensor is another than the kernel was made for."""
+    """The launch ends where a tensor is another than the kernel was made for, or where a condition of
+    the kernel's does not hold."""
+    wanted = [accepted(p, names) for p in tensors_of(kernel)]
+    read, env = scalars_read(kernel, names)
+    required = [
+        (f"holds({condition(r.condition, env)},", quoted(r.message)) for r in kernel.requires
+    ]
+    return [*refused(wanted), *read, *refused(required)]
+
+
+def accepted(p: Param, names: Names) -> tuple[str, str]:
+    """What a tensor must be: a call without its last argument, the text for who sees that it is not."""
+    sizes = [names.of("scalar", d) if isinstance(d, str) else str(d) for d in p.shape or ()]
+    shown = f"{p.name}: {p.dtype}[{', '.join(map(str, p.shape or ()))}]"
+    call = f"accepts({names.of('tensor', p.name)}, DataType::{DATA_TYPE[p.dtype]}, {{{', '.join(sizes)}}},"
+    return call, quoted(shown)
+
+
+def scalars_read(kernel: Kernel, names: Names) -> tuple[list[str], dict[str, Place]]:
+    """The scalar parameters that conditions speak of, and where all scalars are."""
+    env = {d: Place(names.of("scalar", d), least=1) for d in kernel.dims}
+    spoken = {n for r in kernel.requires for n in names_in(r.condition)}
     lines: list[str] = []
-    for p in tensors_of(kernel):
-        shape = p.shape or ()
-        sizes = ", ".join(names.of("scalar", d) if isinstance(d, str) else str(d) for d in shape)
-        given = f"{names.of('tensor', p.name)}, DataType::{DATA_TYPE[p.dtype]}, {{{sizes}}},"
-        lines += [f"    !accepts({given}", f'             "{shown(p)}") ||']
-    if not lines:
+    for k, p in enumerate(scalars_of(kernel)):
+        env[p.name] = Place(names.of("scalar", p.name))
+        value = f"orch_args.scalar({k})"
+        if p.name in spoken and p.dtype in FLOATS:
+            lines.append(f"const float {env[p.name].text} = float_of({value});")
+        elif p.name in spoken:
+            lines.append(f"const int64_t {env[p.name].text} = static_cast<int64_t>({value});")
+    return lines, env
+
+
+def refused(calls: list[tuple[str, str]]) -> list[str]:
+    """``return`` unless every call is true."""
+    if not calls:
         return []
+    margin = " " * 12
+    parts = [[f"    !{call}", f"{margin} {text}) ||"] for call, text in calls]
+    lines = [line for part in parts for line in part]
     lines[0], lines[-1] = f"if ({lines[0].strip()}", lines[-1].removesuffix(" ||") + ") {"
     return ["", *lines, "    return;", "}"]
 
 
-def shown(p: Param) -> str:
-    """A tensor as the program declares it."""
-    return f"{p.name}: {p.dtype}[{', '.join(map(str, p.shape or ()))}]"
+def quoted(text: str) -> str:
+    """A text of C++; what is not plain ASCII stands as its bytes."""
+    plain = (
+        chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in text.encode()
+    )
+    return f'"{"".join(plain)}"'
 
 
 def dim_source(kernel: Kernel, dim: str, names: Names) -> str:

@@ -20,6 +20,7 @@ from types import MappingProxyType
 
 from lowering.ascend.blocks import block_lines, entries_of, live
 from lowering.ascend.flat import flat_lines
+from lowering.ascend.functions import FUNCTIONS, top_lines, tops_of
 from lowering.ascend.names import Names, code_of, mentioned, said
 from lowering.ascend.orchestration import arguments, manifest, orchestration_source, scalars_of
 from lowering.ascend.text import (
@@ -72,179 +73,6 @@ def emit(kernel: Kernel, target: Target = A2A3) -> dict[str, str]:
 
 # -------------------------------------------------------------------------------- one file
 
-FUNCTIONS: Mapping[str, tuple[str, ...]] = {
-    "L1Nz": (
-        "// A matrix in L1: boxes of 16 rows by 32 bytes.",
-        "template <typename T, int R, int C, int VR = R, int VC = C>",
-        "using L1Nz =",
-        "    Tile<TileType::Mat, T, R, C, BLayout::ColMajor, VR, VC, SLayout::RowMajor, 512>;",
-    ),
-    "L1Zn": (
-        "// The transpose of a matrix in L1, as the right operand of a product takes it.",
-        "template <typename T, int R, int C, int VR = R, int VC = C>",
-        "using L1Zn =",
-        "    Tile<TileType::Mat, T, R, C, BLayout::RowMajor, VR, VC, SLayout::ColMajor, 512>;",
-    ),
-    "L0A": (
-        "// Left operand, right operand and result of a product.",
-        "template <typename T, int R, int C, int VR = R, int VC = C>",
-        "using L0A = TileLeft<T, R, C, VR, VC>;",
-        "template <typename T, int R, int C, int VR = R, int VC = C>",
-        "using L0B = TileRight<T, R, C, VR, VC>;",
-        "template <typename T, int R, int C, int VR = R, int VC = C>",
-        "using L0C = TileAcc<T, R, C, VR, VC>;",
-    ),
-    "Ub": (
-        "// A tile of the vector core, row by row.",
-        "template <typename T, int R, int C, int VR = R, int VC = C,",
-        "          PadValue Pad = PadValue::Null>",
-        "using Ub = Tile<TileType::Vec, T, R, C, BLayout::RowMajor, VR, VC,",
-        "                SLayout::NoneBox, 512, Pad>;",
-    ),
-    "UbColumn": (
-        "// One value per row; arithmetic sees the same bytes as a tile of one row.",
-        "template <typename T, int R, int C, int VR = R, int VC = C>",
-        "using UbColumn = Tile<TileType::Vec, T, R, C, BLayout::ColMajor, VR, VC>;",
-    ),
-    "GmRows": (
-        "// R rows of C elements in GM, Step elements from row to row.",
-        "template <typename T, int64_t R, int64_t C, int64_t Step>",
-        "using GmRows = GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, Step, 1>>;",
-    ),
-    "GmColumns": (
-        "// The same, seen as its transpose: R elements in each of C columns.",
-        "template <typename T, int64_t R, int64_t C, int64_t Step>",
-        "using GmColumns =",
-        "    GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, 1, Step>, Layout::DN>;",
-    ),
-    "INF": ("constexpr float INF = __builtin_inff();",),
-    "NOT_A_NUMBER": ('constexpr float NOT_A_NUMBER = __builtin_nanf("");',),
-    "min_of": (
-        "static __aicore__ inline int64_t min_of(int64_t a, int64_t b)",
-        "{",
-        "    return a < b ? a : b;",
-        "}",
-    ),
-    "max_of": (
-        "static __aicore__ inline int64_t max_of(int64_t a, int64_t b)",
-        "{",
-        "    return a > b ? a : b;",
-        "}",
-    ),
-    "floor_div": (
-        "// The quotient, rounded down.",
-        "static __aicore__ inline int64_t floor_div(int64_t a, int64_t b)",
-        "{",
-        "    return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0);",
-        "}",
-    ),
-    "floor_mod": (
-        "// What floor_div leaves, with the sign of b.",
-        "static __aicore__ inline int64_t floor_mod(int64_t a, int64_t b)",
-        "{",
-        "    return a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0);",
-        "}",
-    ),
-    "ceil_div": (
-        "// The quotient, rounded up.",
-        "static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)",
-        "{",
-        "    return a / b + (a % b != 0 && (a < 0) == (b < 0) ? 1 : 0);",
-        "}",
-    ),
-    "float_min": (
-        "static __aicore__ inline float float_min(float a, float b)",
-        "{",
-        "    return b < a ? b : a;",
-        "}",
-    ),
-    "float_max": (
-        "static __aicore__ inline float float_max(float a, float b)",
-        "{",
-        "    return b > a ? b : a;",
-        "}",
-    ),
-    "float_divided": (
-        "// How often b > 0 goes into a >= 0; a becomes what is left, exactly.",
-        "static __aicore__ inline uint64_t float_divided(float &a, float b)",
-        "{",
-        "    uint64_t count = 0;",
-        "    while (a >= b) {",
-        "        float part = b;",
-        "        uint64_t times = 1;",
-        "        while (a - part >= part) {",
-        "            part += part;",
-        "            times += times;",
-        "        }",
-        "        a -= part;",
-        "        count += times;",
-        "    }",
-        "    return count;",
-        "}",
-    ),
-    "float_floor_div": (
-        "// The quotient, rounded down exactly where a float has fractions.",
-        "static __aicore__ inline float float_floor_div(float a, float b)",
-        "{",
-        "    const float quotient = a / b;",
-        "    if (!(quotient > -2147483648.0f && quotient < 2147483648.0f)) {",
-        "        return quotient;",
-        "    }",
-        "    float rest = a < 0 ? -a : a;",
-        "    const int64_t whole = static_cast<int64_t>(float_divided(rest, b < 0 ? -b : b));",
-        "    const bool negative = a < 0 ? b > 0 : b < 0;",
-        "    return static_cast<float>(negative ? -whole - (rest > 0 ? 1 : 0) : whole);",
-        "}",
-    ),
-    "float_floor_mod": (
-        "// What float_floor_div leaves, with the sign of b.",
-        "static __aicore__ inline float float_floor_mod(float a, float b)",
-        "{",
-        "    if (b != b) {",
-        "        return b;",
-        "    }",
-        "    float rest = a < 0 ? -a : a;",
-        "    (void)float_divided(rest, b < 0 ? -b : b);",
-        "    if (rest == 0) {",
-        "        return b < 0 ? -0.0f : 0.0f;",
-        "    }",
-        "    rest = a < 0 ? -rest : rest;",
-        "    return (rest < 0) == (b < 0) ? rest : rest + b;",
-        "}",
-    ),
-    "clipped": (
-        "// How many of size elements are valid.",
-        "static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)",
-        "{",
-        "    return valid < 0 ? 0 : valid < size ? valid : size;",
-        "}",
-    ),
-    "signal": (
-        "// Tells the consumer that the slot pushed last is full.  The pipe of the device takes no",
-        "// template arguments here; the one of the CPU simulator takes the tile and the split.",
-        "template <typename Tile, typename Pipe>",
-        "static __aicore__ inline auto signal(Pipe &pipe, int) -> decltype(pipe.prod.record())",
-        "{",
-        "    pipe.prod.record();",
-        "}",
-        "template <typename Tile, typename Pipe>",
-        "static __aicore__ inline void signal(Pipe &pipe, long)",
-        "{",
-        "    pipe.prod.template record<Tile, TILE_UP_DOWN>();",
-        "}",
-    ),
-    "data": (
-        "// The first element of the tensor that an argument points to.",
-        "template <typename T>",
-        "static __aicore__ inline __gm__ T *data(int64_t argument)",
-        "{",
-        "    __gm__ ChipTensor *tensor = reinterpret_cast<__gm__ ChipTensor *>(argument);",
-        "    return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;",
-        "}",
-    ),
-}
-"""Constants and small functions, written in front of the core that uses them, or of both."""
-
 INCLUDES = """#include <cstdint>
 
 #include <pto/pto-inst.hpp>
@@ -272,32 +100,24 @@ def kernel_source(kernel: Kernel, target: Target) -> str:
     entries = {core: types.of("function", core, f"{kernel.name}_{core}") for core in cores}
     bodies = {core: core_function(kernel, target, core, types) for core in cores}
     pipes = [line for f in kernel.fifos for line in pipe_type(kernel, f, types)]
-    own = {core: tops_of(words) for core, (_, words) in bodies.items()}
+    own = {core: tops_of(words, FUNCTIONS) for core, (_, words) in bodies.items()}
     shared = own["cube"] & own["vector"] if len(cores) > 1 else frozenset[str]()
     head = [f"{kernel.name}, emitted by Tilewright from {kernel.name}.ptoir; do not edit."]
-    lines = [*map(comment, [*head, *kernel.notes]), *INCLUDES.split("\n"), *top_lines(shared)]
+    lines = [
+        *map(comment, [*head, *kernel.notes]),
+        *INCLUDES.split("\n"),
+        *top_lines(shared, FUNCTIONS),
+    ]
     lines += [*pipes, ""] if pipes else []
     for core, (body, _) in bodies.items():
         head = [f"static __aicore__ void {entries[core]}(__gm__ int64_t *args)", "{"]
-        section = [*top_lines(own[core] - shared), *head, *indented(body), "}"]
+        section = [*top_lines(own[core] - shared, FUNCTIONS), *head, *indented(body), "}"]
         lines += [f"#ifdef {GUARDS[core]}", *section, f"#endif  // {GUARDS[core]}", ""]
     lines += ['extern "C" __aicore__ void kernel_entry(__gm__ int64_t *args)', "{"]
     lines += [f"{INDENT}(void)args;  // one of the cores has nothing to do"] * (len(cores) < 2)
     for core in cores:
         lines += [f"#ifdef {GUARDS[core]}", f"{INDENT}{entries[core]}(args);", "#endif"]
     return "\n".join(part for line in types.spelled([*lines, "}"]) for part in folded(line)) + "\n"
-
-
-def tops_of(words: frozenset[str]) -> frozenset[str]:
-    """Which of ``FUNCTIONS`` a text that says these words needs, and which of them those need."""
-    found = words.intersection(FUNCTIONS)
-    inside = words | said(line for name in found for line in FUNCTIONS[name])
-    return found if inside == words else tops_of(inside)
-
-
-def top_lines(names: frozenset[str]) -> list[str]:
-    """The definitions of ``names``, in the order of the table."""
-    return [line for n, text in FUNCTIONS.items() if n in names for line in (*text, "")]
 
 
 def folded(line: str) -> list[str]:

@@ -1,0 +1,250 @@
+"""The small functions and types that emitted sources bring along.
+
+In: the words that a text says.  Out: the definitions it needs, in one order.  Invariant: nothing is
+defined that nothing says.  Non-goals: functions of the tile library and of the runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from lowering.ascend.names import said
+
+Functions = Mapping[str, tuple[str, ...]]
+
+FUNCTIONS: Functions = {
+    "L1Nz": (
+        "// A matrix in L1: boxes of 16 rows by 32 bytes.",
+        "template <typename T, int R, int C, int VR = R, int VC = C>",
+        "using L1Nz =",
+        "    Tile<TileType::Mat, T, R, C, BLayout::ColMajor, VR, VC, SLayout::RowMajor, 512>;",
+    ),
+    "L1Zn": (
+        "// The transpose of a matrix in L1, as the right operand of a product takes it.",
+        "template <typename T, int R, int C, int VR = R, int VC = C>",
+        "using L1Zn =",
+        "    Tile<TileType::Mat, T, R, C, BLayout::RowMajor, VR, VC, SLayout::ColMajor, 512>;",
+    ),
+    "L0A": (
+        "// Left operand, right operand and result of a product.",
+        "template <typename T, int R, int C, int VR = R, int VC = C>",
+        "using L0A = TileLeft<T, R, C, VR, VC>;",
+        "template <typename T, int R, int C, int VR = R, int VC = C>",
+        "using L0B = TileRight<T, R, C, VR, VC>;",
+        "template <typename T, int R, int C, int VR = R, int VC = C>",
+        "using L0C = TileAcc<T, R, C, VR, VC>;",
+    ),
+    "Ub": (
+        "// A tile of the vector core, row by row.",
+        "template <typename T, int R, int C, int VR = R, int VC = C,",
+        "          PadValue Pad = PadValue::Null>",
+        "using Ub = Tile<TileType::Vec, T, R, C, BLayout::RowMajor, VR, VC,",
+        "                SLayout::NoneBox, 512, Pad>;",
+    ),
+    "UbColumn": (
+        "// One value per row; arithmetic sees the same bytes as a tile of one row.",
+        "template <typename T, int R, int C, int VR = R, int VC = C>",
+        "using UbColumn = Tile<TileType::Vec, T, R, C, BLayout::ColMajor, VR, VC>;",
+    ),
+    "GmRows": (
+        "// R rows of C elements in GM, Step elements from row to row.",
+        "template <typename T, int64_t R, int64_t C, int64_t Step>",
+        "using GmRows = GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, Step, 1>>;",
+    ),
+    "GmColumns": (
+        "// The same, seen as its transpose: R elements in each of C columns.",
+        "template <typename T, int64_t R, int64_t C, int64_t Step>",
+        "using GmColumns =",
+        "    GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, 1, Step>, Layout::DN>;",
+    ),
+    "INF": ("constexpr float INF = __builtin_inff();",),
+    "NOT_A_NUMBER": ('constexpr float NOT_A_NUMBER = __builtin_nanf("");',),
+    "min_of": (
+        "static __aicore__ inline int64_t min_of(int64_t a, int64_t b)",
+        "{",
+        "    return a < b ? a : b;",
+        "}",
+    ),
+    "max_of": (
+        "static __aicore__ inline int64_t max_of(int64_t a, int64_t b)",
+        "{",
+        "    return a > b ? a : b;",
+        "}",
+    ),
+    "floor_div": (
+        "// The quotient, rounded down.",
+        "static __aicore__ inline int64_t floor_div(int64_t a, int64_t b)",
+        "{",
+        "    return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0);",
+        "}",
+    ),
+    "floor_mod": (
+        "// What floor_div leaves, with the sign of b.",
+        "static __aicore__ inline int64_t floor_mod(int64_t a, int64_t b)",
+        "{",
+        "    return a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0);",
+        "}",
+    ),
+    "ceil_div": (
+        "// The quotient, rounded up.",
+        "static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)",
+        "{",
+        "    return a / b + (a % b != 0 && (a < 0) == (b < 0) ? 1 : 0);",
+        "}",
+    ),
+    "float_min": (
+        "static __aicore__ inline float float_min(float a, float b)",
+        "{",
+        "    return b < a ? b : a;",
+        "}",
+    ),
+    "float_max": (
+        "static __aicore__ inline float float_max(float a, float b)",
+        "{",
+        "    return b > a ? b : a;",
+        "}",
+    ),
+    "float_divided": (
+        "// How often b > 0 goes into a >= 0; a becomes what is left, exactly.",
+        "static __aicore__ inline uint64_t float_divided(float &a, float b)",
+        "{",
+        "    uint64_t count = 0;",
+        "    while (a >= b) {",
+        "        float part = b;",
+        "        uint64_t times = 1;",
+        "        while (a - part >= part) {",
+        "            part += part;",
+        "            times += times;",
+        "        }",
+        "        a -= part;",
+        "        count += times;",
+        "    }",
+        "    return count;",
+        "}",
+    ),
+    "float_floor_div": (
+        "// The quotient, rounded down exactly where a float has fractions.",
+        "static __aicore__ inline float float_floor_div(float a, float b)",
+        "{",
+        "    const float quotient = a / b;",
+        "    if (!(quotient > -2147483648.0f && quotient < 2147483648.0f)) {",
+        "        return quotient;",
+        "    }",
+        "    float rest = a < 0 ? -a : a;",
+        "    const int64_t whole = static_cast<int64_t>(float_divided(rest, b < 0 ? -b : b));",
+        "    const bool negative = a < 0 ? b > 0 : b < 0;",
+        "    return static_cast<float>(negative ? -whole - (rest > 0 ? 1 : 0) : whole);",
+        "}",
+    ),
+    "float_floor_mod": (
+        "// What float_floor_div leaves, with the sign of b.",
+        "static __aicore__ inline float float_floor_mod(float a, float b)",
+        "{",
+        "    if (b != b) {",
+        "        return b;",
+        "    }",
+        "    float rest = a < 0 ? -a : a;",
+        "    (void)float_divided(rest, b < 0 ? -b : b);",
+        "    if (rest == 0) {",
+        "        return b < 0 ? -0.0f : 0.0f;",
+        "    }",
+        "    rest = a < 0 ? -rest : rest;",
+        "    return (rest < 0) == (b < 0) ? rest : rest + b;",
+        "}",
+    ),
+    "clipped": (
+        "// How many of size elements are valid.",
+        "static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)",
+        "{",
+        "    return valid < 0 ? 0 : valid < size ? valid : size;",
+        "}",
+    ),
+    "signal": (
+        "// Tells the consumer that the slot pushed last is full.  The pipe of the device takes no",
+        "// template arguments here; the one of the CPU simulator takes the tile and the split.",
+        "template <typename Tile, typename Pipe>",
+        "static __aicore__ inline auto signal(Pipe &pipe, int) -> decltype(pipe.prod.record())",
+        "{",
+        "    pipe.prod.record();",
+        "}",
+        "template <typename Tile, typename Pipe>",
+        "static __aicore__ inline void signal(Pipe &pipe, long)",
+        "{",
+        "    pipe.prod.template record<Tile, TILE_UP_DOWN>();",
+        "}",
+    ),
+    "data": (
+        "// The first element of the tensor that an argument points to.",
+        "template <typename T>",
+        "static __aicore__ inline __gm__ T *data(int64_t argument)",
+        "{",
+        "    __gm__ ChipTensor *tensor = reinterpret_cast<__gm__ ChipTensor *>(argument);",
+        "    return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;",
+        "}",
+    ),
+}
+"""Constants and small functions of a kernel source, in front of the core that uses them, or of both."""
+
+ACCEPTS = """\
+// Whether a tensor is what the kernel takes: of this type and these sizes, its elements side by side.
+static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_list<int64_t> sizes,
+                    const char *what)
+{
+    bool good = tensor.dtype == dtype && tensor.ndims == sizes.size();
+    int64_t step = 1;
+    for (size_t k = sizes.size(); good && k-- > 0;) {
+        const int64_t size = sizes.begin()[k];
+        good = tensor.shapes[k] == size && (size == 1 || tensor.strides[k] == step);
+        step *= size;
+    }
+    if (!good) {
+        rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "not a contiguous tensor %s", what);
+    }
+    return good;
+}"""
+
+HOLDS = """\
+// Whether a condition of the kernel's holds for this launch.
+static bool holds(bool condition, const char *what)
+{
+    if (!condition) {
+        rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "%s", what);
+    }
+    return condition;
+}"""
+
+FLOAT_OF = """\
+// A float travels as its 32 bits.
+static float float_of(uint64_t scalar)
+{
+    const uint32_t bits = static_cast<uint32_t>(scalar);
+    float value;
+    __builtin_memcpy(&value, &bits, sizeof(value));
+    return value;
+}"""
+
+HOST_FUNCTIONS: Functions = MappingProxyType(
+    {
+        **{
+            name: tuple(t.replace("__aicore__ ", "") for t in text)
+            for name, text in FUNCTIONS.items()
+        },
+        "accepts": tuple(ACCEPTS.split("\n")),
+        "holds": tuple(HOLDS.split("\n")),
+        "float_of": tuple(FLOAT_OF.split("\n")),
+    }
+)
+"""The same without a device, and what a launch demands of its arguments: all else would be misread."""
+
+
+def tops_of(words: frozenset[str], functions: Functions) -> frozenset[str]:
+    """Which of ``functions`` a text that says these words needs, and which of them those need."""
+    found = words.intersection(functions)
+    inside = words | said(line for name in found for line in functions[name])
+    return found if inside == words else tops_of(inside, functions)
+
+
+def top_lines(names: frozenset[str], functions: Functions) -> list[str]:
+    """The definitions of ``names``, in the order of the table."""
+    return [line for n, text in functions.items() if n in names for line in (*text, "")]
