@@ -180,6 +180,10 @@ class Core:
         if isinstance(row.out, Scalar):
             frame.values[row.out.name] = Var(f"%{token}")
             return
+        if OPS[row.op].scratch:
+            spoiled = row.args[-1]
+            assert isinstance(spoiled, Ref)
+            self.slots[self.slot(spoiled, frame)] = UNDEFINED
         if row.op not in ALIASES:
             self.shared.log[id(row), frame.at] = token
         if isinstance(row.out, Queue):

@@ -584,7 +584,8 @@ class Code(FlatLoops):
         row, op = step.row, OPS[step.row.op]
         refs = [a for a in row.args if isinstance(a, Ref)]
         out = [row.out] if isinstance(row.out, Ref) else []
-        if op.scratch and len(refs) > 1:
+        spoils = op.scratch and len(refs) > 1
+        if spoils:
             out.append(refs.pop())
         if row.op == "matmul" and len(row.args) > 3 and isinstance(row.args[3], Const | Var | Bin):
             if not at(row.args[3]):
@@ -597,7 +598,12 @@ class Code(FlatLoops):
             for column in (row.wait, row.set)
         ]
         reads = tuple((a, s) for s in dict.fromkeys(map(slot, refs)) for a in self.slot_atoms[s])
-        writes = tuple((a, s) for s in dict.fromkeys(map(slot, out)) for a in self.slot_atoms[s])
+        made = dict.fromkeys(map(slot, out))
+        if spoils:
+            s = slot(out[-1])
+            del made[s]  # a row that writes its own scratch is a fault
+            made[self.spoiled.get(s, s)] = None
+        writes = tuple((a, s) for s in made for a in self.slot_atoms[s])
         return flags[0], reads, writes, flags[1]
 
     def effect_of(self, ins: Instruction, classes: Classes) -> Effect:

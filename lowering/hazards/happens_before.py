@@ -65,7 +65,7 @@ from lowering.hazards.instructions import (
     Instruction,
     Variable,
 )
-from lowering.hazards.log import STILL_SET, At, Found, Log
+from lowering.hazards.log import SPOILED, STILL_SET, At, Found, Log
 from lowering.hazards.state import Clock, Need, State, join, known_count
 from pto.ir import evaluate
 
@@ -334,7 +334,9 @@ class Run(Walk):
             elif clock[w] < written[a] and not w == p == self.adder:
                 self._hazard(Found("RAW", "", (w, written[a]), (p, row), a, slot=s))
             elif slots[a] != s:
-                self._hazard(Found("overwritten", "", (w, written[a]), (p, row), a, slot=s))
+                spoiled = slots[a] == self.code.spoiled.get(s)
+                kind, why = ("uninitialised", SPOILED) if spoiled else ("overwritten", "")
+                self._hazard(Found(kind, why, (w, written[a]), (p, row), a, slot=s))
         for a, s in writes:
             if reader[a]:
                 for q, r in reader[a]:

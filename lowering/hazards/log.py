@@ -19,6 +19,7 @@ At = tuple[int, int]
 """A row that ran: (pipe, how many rows of the pipe ran up to it)."""
 
 STILL_SET = "the flag is still set"
+SPOILED = "a row has used it as scratch since"
 ON_RING = (PUSH, PUSH_DATA, RECORD, POP)
 
 

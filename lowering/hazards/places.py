@@ -138,9 +138,11 @@ class Places:
         self.atoms: list[Atom] = []
         self.slots: dict[tuple[str, int], int] = {}
         self.slot_atoms: list[tuple[int, ...]] = []
+        self.spoiled: dict[int, int] = {}
         self.slot_name: list[str] = []
         self.slot_buffer: list[str] = []
         places: dict[tuple[str, str], list[tuple[int, int, str, int]]] = {}
+        spoiled = self._spoiled_buffers()
         for b in self.kernel.buffers:
             for s in range(b.depth):
                 low = b.at + s * b.stride
@@ -160,6 +162,24 @@ class Places:
                 self.slot_atoms.append(tuple(numbers[c] for c in inside))
                 self.slot_buffer.append(name)
                 self.slot_name.append(f"{name}[{s}]" if self.buffers[name].depth > 1 else name)
+        for (name, _), slot in list(self.slots.items()):
+            if name in spoiled:
+                self.spoiled[slot] = len(self.slot_atoms)
+                self.slot_atoms.append(self.slot_atoms[slot])
+                self.slot_buffer.append(name)
+                self.slot_name.append(self.slot_name[slot])
+
+    def _spoiled_buffers(self) -> set[str]:
+        """Buffers that are scratch of one row and read by another: each of their slots has a twin,
+        which holds what scratch leaves behind, no value (``spoiled``: slot -> twin)."""
+        scratch: set[str] = set()
+        read: set[str] = set()
+        for row in all_rows(self.kernel.body):
+            refs = [a for a in row.args if isinstance(a, Ref)]
+            if row.op in OPS and OPS[row.op].scratch and len(refs) > 1:
+                scratch.add(refs.pop().name)
+            read.update(a.name for a in refs)
+        return scratch & read
 
     def _number_rings(self) -> None:
         self.rings: list[Ring] = []
