@@ -366,6 +366,16 @@ def check_operands(row: Row, form: str) -> None:
         raise LegalityError(f"{row.op} gives {op.out.kinds[0]}, which '{name}' is not", row.loc)
 
 
+def check_rows(kernel: Kernel, form: str) -> None:
+    """``check_operands`` of every row: whoever reads operands by their place may rely on it.
+
+    Raises:
+        LegalityError: for the first row that does not fit its op.
+    """
+    for row in all_rows(kernel.body):
+        check_operands(row, form)
+
+
 def view_types(view: View, param: Param, form: str) -> list[TileType]:
     """The types of tile that a view can be: one kept dimension is a row, or on a core a column."""
     sizes = [s.size for s in view.spans]
@@ -554,8 +564,12 @@ class _Checker:
         out = row.out.type if isinstance(row.out, Define) else None
         if isinstance(row.out, Ref):
             out = self.tile(row.out, row)
+        self.memories(row)
         check_types(row, out, args)
         self.moved(row, out, args)
+
+    def memories(self, row: Row) -> None:
+        """Values are nowhere yet."""
 
     def operand(self, x: Operand | Output | None, row: Row, what: str = "") -> Known | None:
         if isinstance(x, Const | Var | Bin):
@@ -961,7 +975,6 @@ class _Slots(_Checker):
     def row(self, row: Row) -> None:
         on_core(row)
         self.statement(row)
-        self.memories(row)
         self.flags(row)
         if row.op == "matmul" and len(row.args) > 2 and row.args[2] != row.out:
             raise LegalityError("matmul adds in place only: acc is the result", row.loc)

@@ -29,7 +29,7 @@ from __future__ import annotations
 import gc
 import random
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
@@ -48,7 +48,7 @@ from lowering.hazards.state import Need, State, decide, known_count
 from lowering.target import A2A3, Target
 from pto.errors import PtoError
 from pto.ir import Const, Expr, Kernel, Loop, names_in
-from pto.legality import verify
+from pto.legality import check_rows, verify
 from pto.ops import SCHEDULED
 from pto.text import expr
 
@@ -139,18 +139,26 @@ def smallest_failing(
 def _compiled(
     kernel: Kernel, target: Target, assume: frozenset[str] = frozenset(), blind: bool = True
 ) -> Code:
-    """The flat code; a program that is not legal has a fault that says so.
+    """The flat code; a program that is not legal has a fault that says so, and one with a row that
+    does not fit its op has no code but that.
 
     ``blind``: stages may not know which item they are in, which a report needs to.
     """
-    code = Code(kernel, target, assume, blind)
+    malformed = _illegal(lambda: check_rows(kernel, SCHEDULED))
+    code = Code(replace(kernel, body=()) if malformed else kernel, target, assume, blind)
     if not code.faults:
-        try:
-            verify(kernel, SCHEDULED)
-        except PtoError as illegal:
-            where = f" (at {illegal.loc})" if illegal.loc else ""
-            code.faults.append(Fault("illegal", f"{illegal.message}{where}"))
+        code.faults += malformed or _illegal(lambda: verify(kernel, SCHEDULED))
     return code
+
+
+def _illegal(check: Callable[[], object]) -> list[Fault]:
+    """What is not legal, as a fault."""
+    try:
+        check()
+    except PtoError as illegal:
+        where = f" (at {illegal.loc})" if illegal.loc else ""
+        return [Fault("illegal", f"{illegal.message}{where}")]
+    return []
 
 
 # ------------------------------------------------------------------------- concrete execution
