@@ -74,6 +74,8 @@ def parsed(text: str, file: str) -> ir.Kernel:
         raise InputError(
             f"no target is called '{kernel.target}'", kernel.loc, close_to(kernel.target, TARGETS)
         )
+    for fifo in kernel.fifos:
+        TARGETS[kernel.target].period(fifo)
     return kernel
 
 

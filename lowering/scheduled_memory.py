@@ -78,7 +78,7 @@ class Ring:
 
     def __init__(self, fifo: Fifo, target: Target) -> None:
         self.fifo = fifo
-        self.period = target.ring_period.get(fifo.depth, max(fifo.depth // 2, 1))
+        self.period = target.period(fifo)
         self.values = np.empty(
             (fifo.depth, fifo.type.rows, fifo.type.cols), DTYPES[fifo.type.dtype]
         )

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from pto.errors import ScheduleError
+from pto.ir import Fifo
+
 Line = tuple[float, float]
 """(cycles before the first unit, cycles per unit)."""
 
@@ -61,6 +64,18 @@ class Target:
     """Slots of a FIFO ring -> pops between two free signals."""
     costs: Mapping[str, Costs]
     """Cost tables by name; the first is the default."""
+
+    def period(self, fifo: Fifo) -> int:
+        """Pops between two free signals of a FIFO.
+
+        Raises:
+            ScheduleError: for a number of slots that no ring can have.
+        """
+        if fifo.depth not in self.ring_period:
+            slots = ", ".join(map(str, self.ring_period))
+            message = f"fifo {fifo.name} has {fifo.depth} slots, a ring has one of {slots}"
+            raise ScheduleError(message, fifo.loc)
+        return self.ring_period[fifo.depth]
 
 
 CLOCK_HZ = 1.85e9  # docs/machine.md 11

@@ -9,21 +9,24 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import random_kernels
 import random_programs
-from small_programs import CUBE, HEADER
+from small_programs import CUBE, ENDS, HEADER, OPERANDS, PRODUCE
 
+from lowering import inputs, scheduled
 from lowering.equivalence import same_values
 from lowering.hazards import check
 from lowering.passes.persist import persist
 from lowering.programs import parsed
 from lowering.schedule import options_for as options
 from lowering.schedule import schedule, stages
+from lowering.simulate import simulate
 from lowering.tokens import run_schedule
 from lowering.world import TRIPS, World
 from pto import ir
-from pto.errors import PtoError
+from pto.errors import PtoError, ScheduleError
 from pto.legality import LegalityError, verify
 from pto.ops import FORMS, OPS, SCHEDULED
 from pto.text import parse
@@ -343,3 +346,18 @@ def test_the_value_check_sees_that_scratch_destroys() -> None:
     wrong = replace(done, body=ir.map_rows(done.body, lambda r: spoiled if r is row else r))
     with pytest.raises(AssertionError, match="stores another value"):
         same_values(made["persist"], wrong)
+
+
+@pytest.mark.parametrize("credit", ["", " no credit"])
+def test_a_ring_has_a_number_of_slots_that_rings_have(credit: str) -> None:
+    """In every stage: the text, the proof, the executors, the simulator."""
+    text = HEADER + CUBE.replace("f c2v [2]", "f c2v [5]").replace("flag 0", f"flag 0{credit}")
+    text += OPERANDS + PRODUCE + "vector 0 MTE2 a = pop f\n" + ENDS
+    with pytest.raises(ScheduleError, match="has 5 slots, a ring has one of 1, 2, 3, 4, 6"):
+        parsed(text, "ring.ptoir")
+    kernel = parse(text)
+    assert [v.kind for v in check(kernel).violations] == ["fifo"]
+    bound = inputs.bind(kernel, {"src": np.ones((64, 64), np.float32), "n": 1, "k": 1, "go": 1})
+    for run in (lambda: scheduled.run(kernel, bound), lambda: simulate(kernel, [1])):
+        with pytest.raises(ScheduleError, match="has 5 slots"):
+            run()

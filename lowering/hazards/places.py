@@ -269,7 +269,7 @@ class Places:
                 self.fault(
                     "fifo", f"fifo {f.name}: {f.depth} slots, the counter of a flag ends at 15"
                 )
-            elif f.credit and f.depth not in t.ring_period:
+            elif f.depth not in t.ring_period:
                 text = f"fifo {f.name}: the free signals of the library do not fit {f.depth} slots"
                 self.fault("fifo", text)
 

@@ -355,9 +355,7 @@ class Machine:
         self.depth = setup.queue_depth or self.costs.queue_depth
         self.names = ("cube", *(f"vector{lane}" for lane in range(target.lanes)))
         self.events = {e.name: e for e in kernel.events}
-        self.fifos = {
-            f.name: (f.depth, target.ring_period[f.depth], f.credit) for f in kernel.fifos
-        }
+        self.fifos = {f.name: (f.depth, target.period(f), f.credit) for f in kernel.fifos}
         self.flags: defaultdict[tuple[int, str, str, int], Box] = defaultdict(deque)
         self.signals: defaultdict[tuple[str, bool, int, int], Box] = defaultdict(deque)
         self.bandwidth, self.horizon, self.refused = setup.bandwidth, inf, inf
