@@ -46,13 +46,14 @@ BOXED = ("nz", "zn", "zz")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong that no execution is needed to see."""
+    """Something wrong that no execution is needed to see; ``open``: or only not shown to be right."""
 
     kind: str
     text: str
     row: Row | None = None
     other: Row | None = None
     buffer: str = ""
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

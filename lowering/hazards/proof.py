@@ -6,6 +6,7 @@ Plain records without a part in finding them (``lowering/hazards/prover.py``); `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
@@ -44,6 +45,7 @@ class Violation:
     undrained, a fault of the placement (id, event, pipe, place, capacity, alignment, overlap, input,
     tensor), or illegal: no machine can run the program as written (``pto/legality.py``).
     ``trips``: the trip counts, in the order in which they are decided, of a run that shows it.
+    ``open``: it is not shown to be right, and not known to go wrong.
     ``shared``: buffers on the same bytes that the first row names instead of ``buffer``.
     ``window``: the rows around it in that run; ``marks``: where the missing edge would have to go.
     """
@@ -60,6 +62,7 @@ class Violation:
     window: tuple[Moment, ...] = ()
     marks: tuple[Mark, ...] = ()
     shared: tuple[str, ...] = ()
+    open: bool = False
 
     def name_of(self, role: str) -> str:
         """What report and picture call the access with that role."""
@@ -117,6 +120,11 @@ class Proof:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """What a notebook that shows no HTML shows, and IPython in a terminal."""
         printer.text(self.report())
+
+
+def verdict(violations: Sequence[Violation]) -> str:
+    """What a proof with these violations says: a run goes wrong, or none is known to."""
+    return "not proven" if all(v.open for v in violations) else "failed"
 
 
 class HazardError(Exception):

@@ -42,7 +42,7 @@ from lowering.hazards.instructions import LoopCode, Refused
 from lowering.hazards.log import Log
 from lowering.hazards.normal_form import NormalForm, Seen
 from lowering.hazards.places import Fault
-from lowering.hazards.proof import Proof, Violation
+from lowering.hazards.proof import Proof, Violation, verdict
 from lowering.hazards.report import described, faulty
 from lowering.hazards.state import Need, State, decide, known_count
 from lowering.target import A2A3, Target
@@ -411,15 +411,16 @@ class Exploration:
         told = _compiled(code.kernel, code.target, code.assume, blind=False)
         confirmed = _logged(told, failing)
         if not confirmed.found:
-            message = f"{name}: failed, if these decisions can go together: {trips}"
             violations = described(code, log, ())
+            message = f"{name}: failed, if these decisions can go together: {trips}"
             return Proof(False, violations, self.states, self.longest, None, "", message)
         run = tuple(t if isinstance(t, int) else max(t.values(), default=0) for t in failing)
-        message = f"{name}: failed" + ("" if code.tests else ", in every run of it")
+        violations = described(told, confirmed, run)
+        what = f"{name}: {verdict(violations)}"
+        message = what + ("" if code.tests else ", in every run of it")
         if any(x.constant is None for x in code.loops):
             counts_text = f"smallest failing trip counts, one per work item: {_short(failing)}"
-            message = f"{name}: failed; {counts_text}"
-        violations = described(told, confirmed, run)
+            message = f"{what}; {counts_text}"
         exact = run if _fails(code, run) else None
         more = len(confirmed.found) >= confirmed.limit
         return Proof(False, violations, self.states, self.longest, exact, "", message, more)

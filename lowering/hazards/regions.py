@@ -14,7 +14,7 @@ Non-goals: values of tables (two pages read from a block table may be one page),
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lowering.hazards.limits import Facts
@@ -31,8 +31,19 @@ class Extent:
     start: tuple[tuple[Expr | None, int], ...]
     ends: tuple[tuple[tuple[Expr | None, int], ...], ...]
 
+    @property
+    def terms(self) -> tuple[tuple[tuple[Expr | None, int], ...], ...]:
+        return self.start, *self.ends
+
 
 Region = tuple[Extent, ...]
+
+
+def atom_names(terms: Iterable[tuple[Expr | None, int]]) -> Iterator[str]:
+    """The names in a linear form."""
+    for atom, _ in terms:
+        if atom is not None:
+            yield from names_in(atom)
 
 
 def normalise(e: Expr) -> Expr:

@@ -10,7 +10,8 @@ from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.log import STILL_SET, Found, Log
 from lowering.hazards.places import Fault
-from lowering.hazards.proof import Access, Proof, Violation
+from lowering.hazards.proof import Access, Proof, Violation, verdict
+from lowering.hazards.tensor_conflicts import surely_meet
 from lowering.hazards.window import marks, window
 from pto.ir import Ref, Row
 from pto.text import statement
@@ -26,12 +27,14 @@ MEANING = {
 
 def faulty(code: Code) -> Proof:
     violations = tuple(_fault(code, f) for f in code.faults)
-    return Proof(False, violations, message=f"{code.kernel.name}: failed; no run of it is valid")
+    what = verdict(violations)
+    more = "no run of it is valid" if what == "failed" else "nothing is known to go wrong"
+    return Proof(False, violations, message=f"{code.kernel.name}: {what}; {more}")
 
 
 def _fault(code: Code, f: Fault) -> Violation:
     rows = [_static_access(code, r) if r is not None else None for r in (f.row, f.other)]
-    return Violation(f.kind, f.text, rows[0], rows[1], f.buffer)
+    return Violation(f.kind, f.text, rows[0], rows[1], f.buffer, open=f.open)
 
 
 def _static_access(code: Code, row: Row) -> Access:
@@ -68,12 +71,32 @@ def _violation(code: Code, log: Log, f: Found, trips: tuple[int, ...]) -> Violat
         )
     elif f.detail and f.detail != "tensor":
         text = f"{text}: {f.detail}" if text else f.detail
+    is_open = f.detail == "tensor" and not _surely_meet(code, log, f)
+    if is_open:
+        text += ", if both touch the same elements: that they do not was not shown"
     missing, moments = _missing(code, f), window(code, log, f)
     places = marks(code, f, moments)
     shared = _shared(code, log, f)
     return Violation(
-        f.kind, text, first, second, buffer, space, span, trips, missing, moments, places, shared
+        f.kind,
+        text,
+        first,
+        second,
+        buffer,
+        space,
+        span,
+        trips,
+        missing,
+        moments,
+        places,
+        shared,
+        is_open,
     )
+
+
+def _surely_meet(code: Code, log: Log, f: Found) -> bool:
+    steps = [code.steps[log.rows[at].step] for at in (f.first, f.second) if at in log.rows]
+    return len(steps) == 2 and surely_meet(code, steps[0], steps[1])
 
 
 def _shared(code: Code, log: Log, f: Found) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lowering.hazards.places import Fault
-from lowering.hazards.regions import disjoint
-from pto.ir import View
+from lowering.hazards.regions import atom_names, disjoint
+from pto.ir import Const, Span, View, names_in, substitute
+from pto.text import expr
 
 if TYPE_CHECKING:
     from lowering.hazards.code import Code
@@ -100,5 +101,37 @@ def _unordered(code: Code, tensor: str, a: Step, b: Step) -> None:
         who = "the two vector lanes"
     else:
         return
-    text = f"{who} may access the same elements of {tensor}, and nothing orders them"
-    code.faults.append(Fault("tensor", text, a.row, b.row, tensor))
+    sure = surely_meet(code, a, b, set() if who.endswith("lanes") else {"block_idx"})
+    text = f"{who} {'' if sure else 'may '}access the same elements of {tensor}, and nothing orders them"
+    if not sure:
+        text += f"; not shown: {_wanted(code, tensor, a)}"
+    code.faults.append(Fault("tensor", text, a.row, b.row, tensor, not sure))
+
+
+def surely_meet(code: Code, a: Step, b: Step, differ: Iterable[str] = ()) -> bool:
+    """Two accesses have the same elements whatever the counters are; of two lanes in one iteration, or
+    of two work items where ``differ`` says so."""
+    assert a.region is not None
+    names = {n for extent in a.region for terms in extent.terms for n in atom_names(terms)}
+    fixed = _launch_scalars(code) if differ else {n for n in names if n != "lane"}
+    return a.region == b.region and names <= fixed
+
+
+def _wanted(code: Code, tensor: str, step: Step) -> str:
+    """What would keep the accesses of a row to ``tensor`` apart, in the names of the user."""
+    row = step.row
+    view = next(o for o in (row.out, *row.args) if isinstance(o, View) and o.tensor == tensor)
+    tables = {name: tensor for (tensor, _), name in code.opaque_of.items()}
+    wanted = []
+    for item in view.index:
+        start, size = (item.start, item.size) if isinstance(item, Span) else (item, 1)
+        if "lane" in names_in(start):  # both lanes together
+            start, size = substitute(start, {"lane": Const(0)}), 2 * size
+        full = code.resolve(start, step.scalars)
+        if isinstance(full, Const):
+            continue
+        apart = "differs" if size == 1 else f"moves by {size} or more"
+        read = list(dict.fromkeys(tables[n] for n in names_in(full) if n in tables))
+        known = f" (it comes from {', '.join(read)}, whose entries can be anything)" if read else ""
+        wanted.append(f"that '{expr(start)}' {apart}{known}")
+    return ", or ".join(wanted) or "that the elements differ"
