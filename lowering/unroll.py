@@ -46,31 +46,47 @@ Counters = dict[str, Number]
 Issue = tuple[Path, Row, Counters]
 
 
-def issued(kernel: Kernel, core: str, lengths: Sequence[int] | None = None) -> Iterator[Issue]:
+def issued(
+    kernel: Kernel, core: str, lengths: Sequence[int] | None = None, period: int = 0
+) -> Iterator[Issue]:
     """The rows of ``core`` in the order it issues them; both cores see the same lengths.
 
     ``lengths``: the trip count of the inner loops in every work item, constant trip counts aside;
-    without it ``LENGTHS``, for the constant ones too.
+    without it ``LENGTHS``, for the constant ones too.  ``period``: after how many steps every ring
+    is at the same slot again; a longer constant loop is cut by whole periods.
     """
-    yield from _Unrolled(kernel, core, lengths).block(kernel.body, (), {}, ())
+    yield from _Unrolled(kernel, core, lengths, period).block(kernel.body, (), {}, ())
+
+
+def in_flight(kernel: Kernel) -> int:
+    """Steps that are in flight together."""
+    shifts = [r.shift for r in all_rows(kernel.body)]
+    return 1 + max(shifts) - min(shifts)
+
+
+def shortened(trips: int, enough: int, period: int) -> int:
+    """A constant trip count, or one that ends like it, of at least ``enough`` steps."""
+    return trips if not period or trips <= enough else enough + (trips - enough) % period
 
 
 def launches(kernel: Kernel) -> Iterator[Sequence[int] | None]:
     """Sequences of trip counts, one per work item, with which rows of a core meet as they may.
 
     A flat loop ends differently behind every sequence of short items that is in flight together, so
-    all of them are run; the last is one item that is long.  None: ``LENGTHS``, for constant trip
-    counts too.
+    all of them are run; the last is one item that is long.  If the inner loops are constant, runs
+    differ in the number of items only.  None: ``LENGTHS``, for constant trip counts too.
     """
-    shifts = [r.shift for r in all_rows(kernel.body)]
-    in_flight = 1 + max(shifts) - min(shifts)
-    if any(isinstance(n, Loop) and n.flat for n in kernel.body):
+    flat = [n for n in kernel.body if isinstance(n, Loop) and n.flat]
+    most = min(in_flight(kernel), LONGEST)
+    if flat and all(isinstance(x.trips, Const) for n in flat for x in loops_of(n.body)):
+        yield from ((1,) * items for items in (*range(1, most + 1), 2 * LONGEST))
+    elif flat:
         yield from RUNS
-        for total in range(1, min(in_flight, LONGEST) + 1):
+        for total in range(1, most + 1):
             yield from compositions(total)
     else:
         yield None
-    yield (4 * in_flight,)
+    yield (4 * in_flight(kernel),)
 
 
 def loops_of(block: Block) -> Iterator[Loop]:
@@ -96,8 +112,11 @@ class _Unrolled:
     """``turn`` holds the iterations of the loops around a node, which pick its length; loops with
     different trip counts take neighbours, so that each is empty beside a full one."""
 
-    def __init__(self, kernel: Kernel, core: str, lengths: Sequence[int] | None) -> None:
+    def __init__(
+        self, kernel: Kernel, core: str, lengths: Sequence[int] | None, period: int
+    ) -> None:
         self.core, self.lengths = core, LENGTHS if lengths is None else tuple(lengths)
+        self.period, self.enough = period, 4 * in_flight(kernel) if period else 0
         self.exact = lengths is not None
         self.done: dict[Path, int] = {}
         inside = (x.trips for n in kernel.body if isinstance(n, Loop) for x in loops_of(n.body))
@@ -200,7 +219,7 @@ class _Unrolled:
         if not turn:
             return len(self.lengths)
         if self.exact and isinstance(loop.trips, Const):
-            return int(loop.trips.value)
+            return shortened(int(loop.trips.value), self.enough, self.period)
         return self.lengths[(sum(turn) + self.number.get(loop.trips, 0)) % len(self.lengths)]
 
 

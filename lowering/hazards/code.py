@@ -104,8 +104,10 @@ class Code(FlatLoops):
         target: Target,
         assume: frozenset[str] = frozenset(),
         blind: bool = True,
+        whole: bool = False,
     ) -> None:
         super().__init__(kernel, target, assume)
+        self.whole = whole
         self.may_be_blind = blind
         self.loops: list[LoopCode] = []
         self.steps: list[Step] = []
@@ -238,6 +240,7 @@ class Code(FlatLoops):
         self.loops[number].guards = guards
         around = self.loops[parent].rounds if parent != ABSENT else 1
         self.loops[number].rounds = around * max(constant or 1, 1)
+        self.loops[number].whole = self.whole
         return number
 
     def _bound(self, number: int, trips: Expr, most: int) -> None:
@@ -473,7 +476,30 @@ class Code(FlatLoops):
     def told_apart(self, loop: LoopCode) -> int:
         """Steps of a loop up to which the ways to go on may differ (``Exploration``)."""
         cap = self.caps[loop.group] if loop.reused else 0
-        return max(loop.least, cap, self.run_exactly(loop) if loop.long else 0)
+        return max(self.run_exactly(loop) if loop.long else loop.least, cap)
+
+    def shown(self, loop: LoopCode) -> int:
+        """The smallest number of iterations that looks like the constant one of a loop."""
+        assert loop.constant is not None
+        few = self.run_exactly(loop)
+        return few + (loop.constant - few) % self.residue if loop.long else loop.constant
+
+    def ends(self, loop: LoopCode, i: int) -> bool | None:
+        """Whether a loop is over after ``i`` iterations; None: it may be.
+
+        A long constant loop may be over after any number of them that looks like the constant from
+        inside: what holds for all of those holds for the constant.
+        """
+        if not loop.long:
+            return (
+                i == loop.constant
+                if loop.constant is not None
+                else None
+                if i >= loop.least
+                else False
+            )
+        apart = i - (loop.constant or 0)
+        return None if i >= self.run_exactly(loop) and apart % self.residue == 0 else False
 
     def run_exactly(self, loop: LoopCode) -> int:
         """Steps that a long constant loop takes before it may leave early: whatever tests and

@@ -158,25 +158,25 @@ class Walk:
         course = self.state.course[outer]
         if p < course.promised or course.closed:
             return p < course.promised
-        inside = (
-            not blind and p > 0 and self.state.step[k][inner] + 1 < self.code.loops[inner].least
-        )
+        inside = not blind and p > 0 and self._ends(k, inner) is False
         if inside or (not blind and self.state.step[k][outer] + 1 < course.items):
             self.state.course[outer] = replace(course, promised=p + 1)
             return True
         self.needs[c] = (MORE, outer, p, 0, 0)
         return None
 
+    def _ends(self, k: int, inner: int) -> bool | None:
+        """Whether stage ``k`` is at the last position of its item, as far as the trip count tells."""
+        return self.code.ends(self.code.loops[inner], self.state.step[k][inner] + 1)
+
     def _is_first(self, c: int, k: int, outer: int, inner: int, p: int) -> bool | None:
         """Whether position ``p``, which exists, is the first of its item; ``k`` is right before it."""
-        state, course, loop = self.state, self.state.course[outer], self.code.loops[inner]
+        state, course = self.state, self.state.course[outer]
         if p < course.known:
             return p in course.firsts
-        i, w = state.step[k][inner] + 1, state.step[k][outer] + 1
-        forced = None
-        if p == 0 or i == loop.constant:
-            forced = True
-        elif i < loop.least or (w >= course.items and course.items_closed):
+        w = state.step[k][outer] + 1
+        forced = True if p == 0 else self._ends(k, inner)
+        if forced is None and w >= course.items and course.items_closed:
             forced = False
         if forced is None:
             self.needs[c] = (FIRST, outer, p, 0, w)

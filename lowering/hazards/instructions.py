@@ -48,6 +48,8 @@ class LoopCode:
     cursors: list[int] = field(default_factory=list)
     guards: tuple[tuple[Expr, bool], ...] = ()
     rounds: int = 1
+    whole: bool = False
+    """Run as often as it says, however long that is."""
 
     @property
     def span(self) -> int:
@@ -56,7 +58,8 @@ class LoopCode:
     @property
     def short(self) -> bool:
         """Simply run: so few constant iterations, those of the loops around it included."""
-        return self.constant is not None and self.constant <= LONG and self.rounds <= MOST_ROUNDS
+        few = self.whole or (self.constant or 0) <= LONG and self.rounds <= MOST_ROUNDS
+        return self.constant is not None and few
 
     @property
     def long(self) -> bool:

@@ -402,8 +402,11 @@ class NormalForm:
             if inner != ABSENT:
                 index, loop = self.counters.get(f"i#{inner}", _NONE), code.loops[inner]
                 head = code.code[code.cursors[k]][s.pc[code.cursors[k]]][0] == FLAT
-                near = max(index.exact, loop.least, 1) - head  # at a head it is left first
-                yield at if at < near else near + (at - near) % index.modulus
+                near = (
+                    max(index.exact, code.told_apart(loop), 1) - head
+                )  # at a head it is left first
+                modulus = lcm(index.modulus, code.residue if loop.long else 1)
+                yield at if at < near else near + (at - near) % modulus
 
     @staticmethod
     def _ahead(s: State, k: int, loop: int, entry: int, n: int) -> int | tuple[int, ...]:

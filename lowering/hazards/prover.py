@@ -58,6 +58,9 @@ MOST = 12
 MAX_STATES = 4000
 """Normal forms after which ``check`` refuses instead of going on."""
 
+MOST_WHOLE = 1 << 14
+"""Steps that a constant loop is run for, where it fails as one of several trip counts that look alike."""
+
 FAR = 24
 """Steps of one loop after which an exploration turns to shorter runs first."""
 
@@ -81,9 +84,19 @@ def check(
         code = _compiled(kernel, target, readings(assume))
         if code.faults:
             return faulty(code)
-        return Exploration(code, max_states, order).proof()
+        proof = Exploration(code, max_states, order).proof()
+        if proof.ok or not 0 < _constant_rounds(code) <= MOST_WHOLE:
+            return proof
+        whole = _compiled(kernel, target, readings(assume), whole=True)
+        return Exploration(whole, max_states, order).proof()
     except Refused as reason:
         return Proof(False, refused=str(reason), message=f"{kernel.name}: refused: {reason}")
+
+
+def _constant_rounds(code: Code) -> int:
+    """How often the longest of the constant loops runs that were decided as if their trip counts
+    were not known; 0 without such loops."""
+    return max((x.rounds for x in code.loops if x.long), default=0)
 
 
 Trips = int | Mapping[str, int]
@@ -137,15 +150,23 @@ def smallest_failing(
 
 
 def _compiled(
-    kernel: Kernel, target: Target, assume: frozenset[str] = frozenset(), blind: bool = True
+    kernel: Kernel,
+    target: Target,
+    assume: frozenset[str] = frozenset(),
+    blind: bool = True,
+    whole: bool = False,
 ) -> Code:
     """The flat code; a program that is not legal has a fault that says so, and one with a row that
     does not fit its op has no code but that.
 
     ``blind``: stages may not know which item they are in, which a report needs to.
     """
+<<<<<<< HEAD
     malformed = _illegal(lambda: check_rows(kernel, SCHEDULED))
     code = Code(replace(kernel, body=()) if malformed else kernel, target, assume, blind)
+=======
+    code = Code(kernel, target, assume, blind, whole)
+>>>>>>> 6b734cd (Constant loops: time and states do not grow with the trip count)
     if not code.faults:
         code.faults += malformed or _illegal(lambda: verify(kernel, SCHEDULED))
     return code
@@ -200,7 +221,7 @@ class Oracle:
         if loop.node.flat:
             return step < self.counts.count(0)  # items whose inner loop is empty
         if loop.constant is not None:
-            return step < loop.constant
+            return step < self.code.shown(loop)
         given = self._given(state, 0, loop.node.index, expr(loop.node.trips))
         return step < max(given, loop.least)
 
@@ -210,7 +231,7 @@ class Oracle:
         inner = outer.body[outer.inner]
         assert isinstance(inner, Loop)
         if isinstance(inner.trips, Const):
-            return int(inner.trips.value)
+            return self.code.shown(next(x for x in self.code.loops if x.node is inner))
         names = (inner.index, expr(inner.trips))
         if isinstance(entry, int):
             return entry
@@ -363,18 +384,16 @@ class Exploration:
             return (True,) if step < sure and sure > 0 else (False, True)
         loop = self.code.loops[number]
         self.longest = max(self.longest, step)
-        if loop.constant is not None:  # exact for some steps, then any count that looks alike
-            exact = self.code.run_exactly(loop)
-            if loop.constant <= exact or step < exact:
-                return (step < loop.constant,)
-            return (False, True) if (step - loop.constant) % self.code.residue == 0 else (True,)
-        if loop.reused:
+        over = self.code.ends(loop, step)
+        if over is not None:
+            return (not over,)
+        if loop.reused and not loop.long:
             known, exact = known_count(self.code, state, loop.group, instance)
             if step < known:
                 return (True,)
             if exact and known < self.code.caps[loop.group]:
                 return (False,)
-        return (False, True) if step >= loop.least else (True,)
+        return (False, True)
 
     def _forget(self, s: State) -> None:
         """Drops decisions that no core can ask for again."""
@@ -418,6 +437,10 @@ class Exploration:
         violations = described(told, confirmed, run)
         what = f"{name}: {verdict(violations)}"
         message = what + ("" if code.tests else ", in every run of it")
+        for x in (x for x in code.loops if x.long):
+            message += (
+                f"; shown with {code.shown(x)} instead of {x.constant} steps of {x.node.index}"
+            )
         if any(x.constant is None for x in code.loops):
             counts_text = f"smallest failing trip counts, one per work item: {_short(failing)}"
             message = f"{what}; {counts_text}"

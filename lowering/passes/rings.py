@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import lcm
 
 from lowering.target import Target
 from lowering.unroll import issued, launches
@@ -87,7 +88,8 @@ def full_rings(
 ) -> list[str]:
     """The FIFOs whose full rings stop everything, none if both cores reach the end."""
     rings = {name: Ring(n, target.ring_period[n]) for name, n in depths.items()}
-    cores = [actions(kernel, core, lengths) for core in CORES]
+    period = lcm(*depths.values())
+    cores = [actions(kernel, core, lengths, period) for core in CORES]
     waiting: list[Action | None] = [next(c, None) for c in cores]
     moved = True
     while moved:
@@ -113,9 +115,11 @@ def attempt(ring: Ring, kind: str) -> bool:
     return ring.try_push() if kind == "push" else ring.try_pop()
 
 
-def actions(kernel: Kernel, core: str, lengths: Sequence[int] | None) -> Iterator[Action]:
+def actions(
+    kernel: Kernel, core: str, lengths: Sequence[int] | None, period: int
+) -> Iterator[Action]:
     """Pushes and pops of one core in the order it issues them."""
-    for _, row, _ in issued(kernel, core, lengths):
+    for _, row, _ in issued(kernel, core, lengths, period):
         if isinstance(row.out, Queue):
             yield "push", row.out.name
         elif row.op == "pop" and isinstance(row.args[0], Queue):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from math import lcm
 
 from lowering.passes.moments import Moment
 from lowering.target import Target
@@ -411,10 +412,10 @@ def needed_barriers(kernel: Kernel, core: str, pipe: str, reads_own_writes: bool
     """
     depths = {b.name: b.depth for b in kernel.buffers}
     marked: set[Path] = set()
+    period = lcm(*depths.values())
     for lengths in launches(kernel):
-        issues = [
-            x for x in issued(kernel, core, lengths) if x[1].pipe == pipe and x[1].op != "sync"
-        ]
+        rows = issued(kernel, core, lengths, period)
+        issues = [x for x in rows if x[1].pipe == pipe and x[1].op != "sync"]
         steps = [(p, *_slots(r, c, depths)) for p, r, c in issues]
         known = -1
         while len(marked) > known:
