@@ -22,7 +22,7 @@ from pto.kernels.paged_attention import paged_attention
 from pto.kernels.rmsnorm import rmsnorm
 from pto.legality import verify
 from pto.lexer import FUNCTIONS, HEADER
-from pto.ops import OPS
+from pto.ops import OPS, PERSISTENT
 from pto.tracer import GRAMMAR_WORDS
 from pto.types import TileType
 
@@ -117,4 +117,6 @@ def test_a_carry_from_nothing_is_overwritten() -> None:
     text = pto.print_kernel(accumulate(persist(gemm.trace())))
     assert "from" not in text and pto.print_kernel(pto.parse(text)) == text
     with pytest.raises(PtoError, match="carry 'acc' starts from nothing, and no matmul"):
-        verify(pto.parse(text.replace("acc, i", "acc")))
+        verify(pto.parse(text.replace("acc, i", "acc")), PERSISTENT)
+    with pytest.raises(PtoError, match="does not start from a f32"):
+        verify(accumulate(gemm.trace()))
