@@ -161,12 +161,8 @@ def _compiled(
 
     ``blind``: stages may not know which item they are in, which a report needs to.
     """
-<<<<<<< HEAD
     malformed = _illegal(lambda: check_rows(kernel, SCHEDULED))
-    code = Code(replace(kernel, body=()) if malformed else kernel, target, assume, blind)
-=======
-    code = Code(kernel, target, assume, blind, whole)
->>>>>>> 6b734cd (Constant loops: time and states do not grow with the trip count)
+    code = Code(replace(kernel, body=()) if malformed else kernel, target, assume, blind, whole)
     if not code.faults:
         code.faults += malformed or _illegal(lambda: verify(kernel, SCHEDULED))
     return code
