@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from compilers import STRICT, complaints, installed
 
 import pto
 from lowering import cases, judge, sequential
-from lowering.ascend import emit
 from lowering.cli import FAILED, GOOD, USAGE, main
 from lowering.inputs import Bound, bind
 from lowering.roundings import roundings
@@ -437,59 +434,3 @@ def test_choices() -> None:
 def test_shipped_kernels_say_what_they_need(say: Say, argv: tuple[str, ...], message: str) -> None:
     status, _, err = say("check", *argv)
     assert status == USAGE and message in err
-
-
-CALL = """
-#include "needy_orchestration.cpp"
-int main()
-{
-    struct Call { uint32_t rows; float scale; int64_t count; } calls[] = {CALLS};
-    for (const Call &call : calls) {
-        ChipTensor tensors[2] = {};
-        for (ChipTensor &t : tensors) {
-            t.dtype = static_cast<uint8_t>(DataType::FLOAT32);
-            t.ndims = 2;
-            t.shapes[0] = call.rows;
-            t.shapes[1] = 64;
-            t.strides[0] = 64;
-            t.strides[1] = 1;
-        }
-        uint32_t bits;
-        std::memcpy(&bits, &call.scale, sizeof(bits));
-        const uint64_t scalars[] = {bits, static_cast<uint64_t>(call.count)};
-        aicpu_orchestration_entry(ChipTaskArgs{tensors, scalars});
-    }
-}
-"""
-
-
-@pytest.mark.skipif("g++" not in installed(), reason="g++ is not installed")
-def test_the_launch_checks_requirements(tmp_path: Path) -> None:
-    """Compiled without a warning, with the functions that the conditions call."""
-
-    @pto.kernel(
-        grid="cdiv(rows, 16)", x="f32[rows, 64]", scale="f32", count="i32", out="f32[rows, 64]"
-    )
-    def needy(x: Any, scale: Any, count: Any, out: Any) -> None:
-        rows = x.shape[0]
-        pto.require(rows % 16 == 0, 'whole "tiles" é? %s')
-        pto.require(scale > 0.25, "scale")
-        pto.require((count - 5) % 3 == 1, "count")
-        pto.require(pto.minimum(count, rows) < 100, "less")
-        here = pto.ds(pto.program_id(0) * 16, 16)
-        pto.store(out[here, :], pto.load(x[here, :]) * scale)
-
-    files = emit(schedule(needy.trace()).kernel)
-    assert not list(complaints(files, ("g++",)))
-    (tmp_path / "needy_orchestration.cpp").write_text(files["needy_orchestration.cpp"])
-    calls = ("32, 1, 3", "33, 1, 3", "32, 0.25f, 3", "32, 1, 4", "160, 1, 150")
-    (tmp_path / "main.cpp").write_text(CALL.replace("CALLS", ", ".join(f"{{{c}}}" for c in calls)))
-    program = tmp_path / "call"
-    command = ["g++", *STRICT, "-I", str(tmp_path), str(tmp_path / "main.cpp"), "-o", str(program)]
-    subprocess.run(command, check=True)
-    told = subprocess.run([program], check=True, capture_output=True, text=True).stdout
-    fatal = [line for line in told.splitlines() if line.startswith("fatal")]
-    assert fatal == [
-        f"fatal 5: {message}" for message in ('whole "tiles" é? %s', "scale", "count", "less")
-    ]
-    assert told.count("submitted") == 1
