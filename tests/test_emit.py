@@ -10,20 +10,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lowering.ascend import emit
+from lowering.ascend.blocks import live
 from lowering.ascend.orchestration import arguments
 from lowering.ascend.rows import EMITTERS
 from lowering.ascend.text import Place, modulo, scalar
 from lowering.target import A2A3
 from pto.arithmetic import BINARY
 from pto.errors import CapacityError, ScheduleError, ShapeError
-from pto.ir import Const, Expr, Kernel, Var
+from pto.ir import Const, Expr, Flag, Kernel, Scalar, Var, all_rows
 from pto.ops import OPS
-from pto.text import Parser, logical_lines, parse
+from pto.text import Parser, logical_lines, parse, print_kernel
 
 HERE = Path(__file__).parent
 HANDWRITTEN = HERE / "handwritten_paged_attention.ptoir"
@@ -189,3 +191,46 @@ def test_more_scalars_than_the_runtime_passes() -> None:
 def test_constant_index_names_the_event_id() -> None:
     assert modulo(Const(3), 2, {}) == "1"
     assert modulo(Var("u"), 2, {"u": Place("u", least=0)}) == "u % 2"
+
+
+def test_what_nothing_reads_is_not_declared() -> None:
+    """Scalars, arguments and tiles that a core does not need: in front of a loop, in it, behind it."""
+    row = "  vector  0  S     b = let block_idx + w * block_num\n"
+    dead = (
+        "  vector  0  S     dead = let b + 1\n"
+        "  vector  0  S     dead2 = read block_table[dead, 0]\n"
+        "  vector  0  S     dead3 = let dead2 * width\n"
+    )
+    unused = "buffer vector ub  unused[1] f32[8, 128] nd at 49152 by 4096\nfifo "
+    kernel = changed(row, row + dead)
+    text = print_kernel(kernel).replace("fifo ", unused, 1)
+    source = emit(parse(text))["paged_attention.cpp"]
+    assert source == emit(program("paged_attention"))["paged_attention.cpp"]
+
+
+def test_the_flags_of_a_scalar_stay() -> None:
+    kernel = program("paged_attention")
+    row = next(r for r in all_rows(kernel.body) if r.op == "let" and r.core == "vector")
+    flagged = replace(row, out=Scalar("dead"), set=(Flag("s.full"),))
+    (kept,) = live((flagged,), "vector")
+    assert kept == replace(flagged, op="sync", out=None, args=())
+    assert live((replace(flagged, set=()),), "vector") == ()
+    assert live((flagged,), "cube") == (flagged,)
+
+
+@pytest.mark.parametrize(
+    ("count", "cpp"),
+    [
+        ("128", "// s[u] = where s[u], 128, -inf\n                pipe_barrier(PIPE_V);"),
+        ("300", "// s[u] = where s[u], 300, -inf\n                pipe_barrier(PIPE_V);"),
+        ("0", "TEXPANDS(s[u % 2], -INF);  // s[u] = where s[u], 0, -inf"),
+        ("-3", "TEXPANDS(s[u % 2], -INF);  // s[u] = where s[u], -3, -inf"),
+        ("5", "where s[u], 5, -inf\n                Ub<float, 8, 128, 8, 5> s_part;"),
+        ("left", "if (left <= 0) {"),
+    ],
+)
+def test_a_fill_of_a_constant_count_asks_nothing(count: str, cpp: str) -> None:
+    source = emit(changed("where s[u], left, -inf", f"where s[u], {count}, -inf"))
+    text = source["paged_attention.cpp"]
+    assert cpp in text
+    assert ("TFILLPAD_INPLACE(s_whole, s_part);" in text) == (count in ("5", "left"))

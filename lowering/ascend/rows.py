@@ -411,35 +411,36 @@ def pad_value(value: Expr, dtype: str, env: Env) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """One dimension of a fill: how many elements stay (a number, or a name), of how many."""
+    """One dimension of a fill: how many elements stay, of how many; a number is at most all of them."""
 
     kept: str
     size: int
-
-    @property
-    def is_whole(self) -> bool:
-        return self.kept == str(self.size)
+    number: int | None = None
 
     @property
     def clipped(self) -> str:
-        return self.kept if self.kept.isdigit() else f"min_of({self.kept}, {self.size})"
+        return self.kept if self.number is not None else f"min_of({self.kept}, {self.size})"
 
 
 def bounds(
     ctx: Context, env: Env, buffer: Buffer, counts: tuple[Expr, Expr]
-) -> tuple[list[str], tuple[Bound, Bound]]:
+) -> tuple[list[str], list[Bound]]:
     """(declarations, rows and columns to keep); a bound that is no plain name becomes one."""
     lines: list[str] = []
     found = []
     sizes = (buffer.type.rows, buffer.type.cols)
     for count, size, wish in zip(counts, sizes, ("rows", "cols"), strict=True):
+        if isinstance(count, Const):
+            number = min(int(count.value), size)
+            found.append(Bound(str(number), size, number))
+            continue
         text = scalar(count, env)
-        if not isinstance(count, Const | Var):
+        if not isinstance(count, Var):
             name = ctx.names.fresh(f"{buffer.name}_{wish}")
             lines.append(f"const int64_t {name} = {text};")
             text = name
         found.append(Bound(text, size))
-    return lines, (found[0], found[1])
+    return lines, found
 
 
 def fill_outside(
@@ -455,21 +456,29 @@ def fill_outside(
     if buffer.layout == "dn":  # a column is filled as one row
         buffer, counts = row_view(buffer), counts[::-1]
     declared, both = bounds(ctx, env, buffer, counts)
-    partial = [b for b in both if not b.is_whole]
-    lines = [*in_place(row, ctx, env), *declared]
+    partial = [b for b in both if b.number != b.size]
+    open_ones = [b for b in partial if b.number is None]
+    lines, everything = in_place(row, ctx, env), [expand(ctx, env, out, value)]
     if not partial:
         return lines
+    if any(b.number is not None and b.number <= 0 for b in both):
+        return [*lines, *everything]
     rows, cols = (b.clipped if len(partial) > 1 else b.kept for b in both)
     source, inside = part_of(ctx, buffer, slot, (rows, cols))
     whole = ctx.names.fresh(f"{buffer.name}_whole")
     padded = tile_text(buffer, pad=pad_value(value, buffer.type.dtype, env))
     fill = [*source, f"{padded} {whole};", f"TRESHAPE({whole}, {slot});"]
+    fill.append(f"TFILLPAD_INPLACE({whole}, {inside});")
+    if not open_ones:
+        return [*lines, *fill]
+    less = f" if ({' || '.join(f'{b.kept} < {b.size}' for b in open_ones)})"
     return [
         *lines,
-        f"if ({' || '.join(f'{b.kept} <= 0' for b in partial)}) {{",
-        *indented([expand(ctx, env, out, value)]),
-        f"}} else if ({' || '.join(f'{b.kept} < {b.size}' for b in partial)}) {{",
-        *indented([*fill, f"TFILLPAD_INPLACE({whole}, {inside});"]),
+        *declared,
+        f"if ({' || '.join(f'{b.kept} <= 0' for b in open_ones)}) {{",
+        *indented(everything),
+        f"}} else{less if partial == open_ones else ''} {{",
+        *indented(fill),
         "}",
     ]
 
