@@ -31,6 +31,9 @@ from pto.ops import ASSIGNED, PERSISTENT, SCHEDULED
 LOAD_AT = ("first", "after_move", "after_push")
 MOVES = ("early", "late")
 
+MOST_SLOTS = max(size // A2A3.align_bytes[space] for space, size in A2A3.capacity_bytes.items())
+"""Slots of the smallest size that fit into a memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -65,6 +68,8 @@ class Options:
             raise ScheduleError("lookahead and prefetch count steps, from 0 up")
         if min(self.local_depth, self.l0_depth) < 1 or self.fifo_depth < 0:
             raise ScheduleError("a ring has at least one slot")
+        if max(self.local_depth, self.l0_depth) > MOST_SLOTS:
+            raise ScheduleError(f"no memory has room for a ring of more than {MOST_SLOTS:,} slots")
         if self.load_at not in LOAD_AT:
             raise ScheduleError(f"load_at '{self.load_at}'", None, f"one of: {', '.join(LOAD_AT)}")
         if self.moves not in MOVES:

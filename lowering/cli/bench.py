@@ -67,7 +67,7 @@ def bench(args: argparse.Namespace) -> int:
     names = args.kernels or list(SHIPPED)
     earlier = _read_times(args.against)
     for name in names:  # before anything is timed
-        _check_case(args, name)
+        _check_program(args, name)
     found: dict[str, float] = {}
     for name in names:
         drawn = {} if args.no_jax else _drawn(args, name)
@@ -85,11 +85,12 @@ def bench(args: argparse.Namespace) -> int:
     return GOOD
 
 
-def _check_case(args: argparse.Namespace, name: str) -> None:
+def _check_program(args: argparse.Namespace, name: str) -> None:
     from lowering import cases
 
     program = load(name)
-    statics_of(program, args.static)
+    if is_scheduled(traced(program, statics_of(program, args.static))):
+        raise InputError(f"{name} is scheduled already; there is nothing to time")
     if isinstance(program, Kernel) and program.draw_case is not None:
         for text in args.case:
             cases.case_values(program, [text])

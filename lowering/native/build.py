@@ -164,7 +164,7 @@ def program(source: str, build: Build) -> Path:
     if place.exists():
         return place
     _check_places(build)
-    with progress(f"compiling {place.name} with {build.compiler}"):
+    with progress(f"compiling the emitted source with {build.compiler}"):
         return _made(source, build, place)
 
 
