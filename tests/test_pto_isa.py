@@ -71,11 +71,11 @@ def test_the_environment_names_a_checkout(monkeypatch: pytest.MonkeyPatch) -> No
 def fake_compiler(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str], None]]:
-    """``CXX`` becomes a program that rejects every text with a given word in it."""
+    """``CXX`` becomes a program that rejects every text with a given word in it, and makes code of others."""
 
     def rejecting(word: str) -> None:
         script = tmp_path / "cxx"
-        script.write_text(f"#!/bin/sh\n! grep -q '{word}'\n")
+        script.write_text(f"#!/bin/sh\nif grep -q '{word}'; then exit 1; fi\necho main:\n")
         script.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
         monkeypatch.setenv("CXX", "cxx")

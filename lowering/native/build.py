@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -182,12 +181,11 @@ def _units(source: str, folder: Path, build: Build) -> list[Path]:
     """The object files of both compilations."""
     kernel = folder / "kernel.cpp"
     kernel.write_text(source, encoding="utf-8")
-    with ThreadPoolExecutor() as pool:
-        jobs = {
-            folder / f"{unit}.o": (f"-D{define}", "-D__aicore__=", f"-Dkernel_entry={unit}_entry")
-            for unit, define in UNITS.items()
-        }
-        list(pool.map(lambda made: _compile(build, kernel, made, jobs[made]), jobs))
+    jobs = {
+        folder / f"{unit}.o": (f"-D{define}", "-D__aicore__=", f"-Dkernel_entry={unit}_entry")
+        for unit, define in UNITS.items()
+    }
+    _call(*(_compilation(build, kernel, made, defines) for made, defines in jobs.items()))
     return list(jobs)
 
 
@@ -197,23 +195,36 @@ def _object(source: Path, build: Build) -> Path:
     if not kept.exists():
         with tempfile.TemporaryDirectory(prefix="pto-") as folder:
             made = Path(folder) / "made.o"
-            _compile(build, source, made)
+            _call(_compilation(build, source, made))
             _keep(made, kept)
     return kept
 
 
-def _compile(build: Build, source: Path, made: Path, defines: Sequence[str] = ()) -> None:
-    _call([build.compiler, *build.options, *defines, "-c", str(source), "-o", str(made)])
+def _compilation(build: Build, source: Path, made: Path, defines: Sequence[str] = ()) -> list[str]:
+    return [build.compiler, *build.options, *defines, "-c", str(source), "-o", str(made)]
 
 
-def _call(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode == 0:
-        return
-    said = "\n".join(done.stderr.strip().splitlines()[:SAID])
-    if done.returncode < 0 or any(fault in said for fault in MACHINE_FAULTS):
+def _call(*commands: Sequence[str]) -> None:
+    """Runs all of them at once; when this is interrupted, they end, too."""
+    running = [
+        subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for c in commands
+    ]
+    try:
+        said = [process.communicate()[1] for process in running]
+    except BaseException:
+        for process in running:
+            process.kill()
+        raise
+    for process, text in zip(running, said, strict=True):
+        _check_done(process.returncode, "\n".join(text.strip().splitlines()[:SAID]))
+
+
+def _check_done(status: int, said: str) -> None:
+    if status < 0 or (status and any(fault in said for fault in MACHINE_FAULTS)):
         raise InputError(f"the C++ compiler could not work:\n{said}".strip())
-    raise ScheduleError(f"the C++ compiler rejects the emitted source:\n{said}")
+    if status:
+        raise ScheduleError(f"the C++ compiler rejects the emitted source:\n{said}")
 
 
 MACHINE_FAULTS = (os.strerror(errno.ENOSPC), "Killed signal", "out of memory", "cannot execute")
