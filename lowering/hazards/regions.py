@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lowering.hazards.limits import Facts
-from pto.ir import Bin, Const, Expr, Span, Var, View, names_in
+from pto.ir import Bin, Const, Expr, Span, Var, View, binary, names_in
 
 Terms = dict[Expr | None, int]
 """Integer coefficients by atom; ``None`` is the constant."""
@@ -108,7 +108,8 @@ class Overlap:
         opaque: Mapping[str, frozenset[str]],
         facts: Facts,
     ) -> None:
-        self.names, self.differ, self.opaque = set(same), frozenset(differ), opaque
+        self.same, self.differ, self.opaque = frozenset(same), frozenset(differ), opaque
+        self.names = set(self.same)
         self.facts = facts
         self.atoms: set[Expr] = set()
 
@@ -116,6 +117,8 @@ class Overlap:
         """True if ``atom`` has one value in both accesses."""
         if atom in self.atoms:
             return True
+        if isinstance(atom, Bin):
+            return self.equal(atom.a) and self.equal(atom.b)
         return all(n in self.names or self._read_equal(n) for n in names_in(atom))
 
     def _read_equal(self, name: str) -> bool:
@@ -181,7 +184,7 @@ def _forces(a: Extent, b: Extent, top: Expr, known: Overlap) -> bool:
     """An overlap in this dimension forces ``top`` to be equal in both accesses."""
     c = dict(a.start).get(top, 0)
     starts = [_rest(e.start, top, c, known) for e in (a, b)]
-    if c <= 0 or None in starts:
+    if not c or None in starts:
         return False
     (first, low_a, high_a), (second, low_b, high_b) = (s for s in starts if s is not None)
     if first != second:
@@ -192,7 +195,7 @@ def _forces(a: Extent, b: Extent, top: Expr, known: Overlap) -> bool:
         direct = [end[2] for end in ends if end is not None and end[0] == first]
         return min([*direct, high + _greatest_size(e, known.facts)])
 
-    return max(greatest_end(a, high_a), greatest_end(b, high_b)) - min(low_a, low_b) <= c
+    return max(greatest_end(a, high_a), greatest_end(b, high_b)) - min(low_a, low_b) <= abs(c)
 
 
 def _greatest_size(e: Extent, facts: Facts) -> int:
@@ -242,18 +245,77 @@ def disjoint(
     """True if ``a`` and ``b`` share no element, when the scalars ``same`` are equal in both
     accesses, every name of ``differ`` is known to differ, and ``facts`` bounds them."""
     known = Overlap(same, differ, opaque, facts)
-    todo = [
-        (x, y, atom) for x, y in zip(a, b, strict=True) for atom, c in x.start if atom is not None
-    ]
+    dimensions = list(zip(a, b, strict=True))
     changed = True
     while changed:
         changed = False
         if any(_apart(x, y, known) for x, y in zip(a, b, strict=True)):
             return True
-        for x, y, atom in todo:
-            if not known.equal(atom) and _forces(x, y, atom, known):
-                known.learn(atom)
-                changed = True
+        for x, y in dimensions:
+            for atom, _ in x.start:
+                if atom is not None and not known.equal(atom) and _forces(x, y, atom, known):
+                    known.learn(atom)
+                    changed = True
+        sums = [_point(e) for e in known.atoms if isinstance(e, Bin) and e.op in "+-*"]
+        new = [(x, x) for x in sums if (x, x) not in dimensions]
+        dimensions += new
+        changed |= bool(new)
         if known.contradicts:
             return True
+    return _apart_in_each_case(a, b, known)
+
+
+def _point(e: Expr) -> Extent:
+    """A sum that is equal in both accesses, as a dimension with one element: its parts may be equal."""
+    end = binary("+", e, Const(1))
+    return Extent(_frozen(terms_of(normalise(e))), (_frozen(terms_of(normalise(end))),))
+
+
+MOST_CASES = 8
+"""A remainder of at most so many values is looked at for each of them."""
+
+
+def _apart_in_each_case(a: Region, b: Region, known: Overlap) -> bool:
+    """True if a remainder ``x % n`` that is equal in both accesses, and a factor in one of them, keeps
+    them apart whatever value it has (every second row of blocks runs backwards, say)."""
+    factors = (e for region in (a, b) for extent in region for e in _remainders(extent))
+    for atom in (e for e in dict.fromkeys(factors) if known.equal(e)):
+        cases = ([_in_case(x, atom, v) for x in (a, b)] for v in range(int(atom.b.value)))  # type: ignore[union-attr]
+        if all(
+            disjoint(x, y, known.same, known.differ, known.opaque, known.facts) for x, y in cases
+        ):
+            return True
     return False
+
+
+def _remainders(extent: Extent) -> Iterator[Bin]:
+    """The remainders of few values in the products of an extent."""
+    todo = [atom for terms in extent.terms for atom, _ in terms if isinstance(atom, Bin)]
+    while todo:
+        e = todo.pop()
+        few = isinstance(e.b, Const) and 0 < e.b.value <= MOST_CASES
+        if e.op == "%" and few:
+            yield e
+        elif e.op in ("+", "-", "*"):
+            todo += [x for x in (e.a, e.b) if isinstance(x, Bin)]
+
+
+def _in_case(region: Region, atom: Bin, value: int) -> Region:
+    """``region`` where ``atom`` has that value."""
+
+    def terms(found: tuple[tuple[Expr | None, int], ...]) -> tuple[tuple[Expr | None, int], ...]:
+        out: Terms = {}
+        for e, c in found:
+            for k, x in ({None: 1} if e is None else terms_of(_replaced(e, atom, value))).items():
+                out[k] = out.get(k, 0) + c * x
+        return _frozen(out)
+
+    return tuple(Extent(terms(x.start), tuple(map(terms, x.ends))) for x in region)
+
+
+def _replaced(e: Expr, atom: Bin, value: int) -> Expr:
+    if e == atom:
+        return Const(value)
+    if isinstance(e, Bin):
+        return binary(e.op, _replaced(e.a, atom, value), _replaced(e.b, atom, value))
+    return e

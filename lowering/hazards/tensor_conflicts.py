@@ -113,7 +113,7 @@ def surely_meet(code: Code, a: Step, b: Step, differ: Iterable[str] = ()) -> boo
     of two work items where ``differ`` says so."""
     assert a.region is not None
     names = {n for extent in a.region for terms in extent.terms for n in atom_names(terms)}
-    fixed = _launch_scalars(code) if differ else {n for n in names if n != "lane"}
+    fixed = _launch_scalars(code) | {"lane"} if differ else names - {"lane"}
     return a.region == b.region and names <= fixed
 
 
