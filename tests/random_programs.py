@@ -129,6 +129,39 @@ def fill_and_store(d: Draft, index: str) -> None:
     d.behind.append("vector 0 S drain MTE3")
 
 
+def by_way_of_scalar(d: Draft, index: str) -> None:
+    """MTE2 to V through the scalar unit, which waits for one and sets for the other."""
+    depth = d.rng.choice([1, 2])
+    b = d.buffer("vector", "ub", "b", depth, LANE, "nd")
+    c = d.buffer("vector", "ub", "c", 1, LANE, "nd")
+    d.event("vector", f"{b}.full", "MTE2", "S", depth)
+    d.event("vector", f"{b}.go", "S", "V", depth)
+    d.event("vector", f"{b}.free", "V", "MTE2", depth)
+    flags = " ".join(flag(f"{b}.free", depth, str(k)) for k in range(depth))
+    d.before.append(f"vector 0 V sync | set {flags}")
+    d.behind.append(f"vector 0 MTE2 sync | wait {flags}")
+    full, go, free = (flag(f"{b}.{end}", depth, index) for end in ("full", "go", "free"))
+    slot = f"{b}[{index}]" if depth > 1 else b
+    d.inside.append(f"vector 0 MTE2 {slot} = load src[0:+8, :] | wait {free} | set {full}")
+    d.inside.append(f"vector 0 S sync | wait {full} | set {go}")
+    d.inside += [f"vector 0 V {c} = copy {slot} | wait {go} | set {free}", "vector 0 V barrier"]
+
+
+def reduced(d: Draft, index: str) -> None:
+    """A row reduction whose scratch is a tile of its own, or one that is written again before it
+    is read, or not."""
+    a = d.buffer("vector", "ub", "a", 1, LANE, "nd")
+    s = d.buffer("vector", "ub", "t", 1, LANE, "nd")
+    m = d.buffer("vector", "ub", "m", 1, "f32[8, 1]", "dn")
+    rows = [f"vector 0 V {s} = full 2.0", f"vector 0 V {a} = add {s}, 1.0"]
+    rows.insert(d.rng.choice([0, 2]), f"vector 0 V {a} = full 1.0")
+    rows.append(f"vector 0 V {m} = row_max {a}, {s}")
+    if d.rng.random() < 0.3:
+        rows.append(f"vector 0 V {a} = copy {s}")
+    for row in rows:
+        d.inside += [row, "vector 0 V barrier"]
+
+
 def loaded_before(d: Draft, index: str) -> None:
     """A tile loaded once in front of the loop, used inside or behind it."""
     a = d.buffer("vector", "ub", "a", 1, LANE, "nd")
@@ -209,7 +242,16 @@ def per_item(d: Draft, index: str) -> None:
     use.append(f"vector {late} V barrier")
 
 
-FLAT_PARTS = (per_item, per_item, per_item, load_and_use, fill_and_store, product)
+FLAT_PARTS = (
+    per_item,
+    per_item,
+    per_item,
+    load_and_use,
+    fill_and_store,
+    product,
+    by_way_of_scalar,
+    reduced,
+)
 
 PARTS = (
     load_and_use,
@@ -219,6 +261,8 @@ PARTS = (
     loaded_before,
     written_behind,
     product,
+    by_way_of_scalar,
+    reduced,
 )
 TRIPS = ("n", "n", "n", "n", "max(n, 2)", "min(n, 2)")
 """Trip counts of the inner loop; a prefetch by hand tests ``n`` and needs the first."""
