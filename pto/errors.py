@@ -59,6 +59,10 @@ class MemoryAccessError(PtoError):
     """A read of what was never written, an access outside a tensor, an overlapping store."""
 
 
+class LegalityError(PtoError):
+    """A program that no machine of this family can run as written."""
+
+
 class ParseError(PtoError):
     """A ``.ptoir`` text that does not follow the grammar."""
 

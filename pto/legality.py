@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pto.arithmetic import BINARY, DIVIDING, NumberError
-from pto.errors import PtoError
+from pto.errors import LegalityError
 from pto.ir import (
     BUILTINS,
     CORES,
@@ -32,7 +32,6 @@ from pto.ir import (
     Node,
     Operand,
     Output,
-    Param,
     Queue,
     Ref,
     Row,
@@ -40,66 +39,17 @@ from pto.ir import (
     Span,
     Var,
     View,
-    Word,
     all_rows,
     constant,
     is_float,
     is_strided,
     names_in,
 )
-from pto.ops import (
-    ASSIGNED,
-    DTYPE,
-    ELEMENT,
-    FORMS,
-    NUMBER,
-    OPS,
-    PERSISTENT,
-    PIPE,
-    PIPES_OF,
-    QUEUE,
-    SCALAR,
-    SCHEDULED,
-    TILE,
-    TRACED,
-    VIEW,
-    Op,
-)
-from pto.ops import Operand as Wanted
+from pto.limits import LIMITS, within
+from pto.ops import ASSIGNED, OPS, PERSISTENT, PIPES_OF, SCHEDULED, TRACED
+from pto.reach import Terms, constant_of, depth_of, reach_of, terms_of
+from pto.row_rules import Types, check_operands, check_types, on_core, places_of, seen, view_types
 from pto.types import DTYPE_BYTES, LAYOUTS, SPACES, TileType
-
-
-class LegalityError(PtoError):
-    """A program that no machine of this family can run as written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """The range of a number in a program, and why it ends there."""
-
-    low: int
-    high: int
-    why: str
-
-
-LIMITS: Mapping[str, Limit] = MappingProxyType(
-    {
-        "size": Limit(1, 1 << 20, "no memory of a core holds a longer row or column"),
-        "extent": Limit(1, (1 << 31) - 1, "a dimension counts in 32 bits"),
-        "rank": Limit(
-            1, 5, "the runtime describes a tensor by at most five dimensions (docs/machine.md 13)"
-        ),
-        "slots": Limit(1, 256, "hand-overs have 8 flags or 15 signals; deeper rings gain nothing"),
-        "address": Limit(0, 1 << 20, "no memory of a core is larger"),
-        "flag": Limit(0, 15, "cross-core flags are numbered 0 to 15 (docs/machine.md 5.1)"),
-        "id": Limit(0, 15, "flags are numbered 0 to 15 (docs/machine.md 4.2)"),
-        "shift": Limit(-1024, 1024, "a loop takes that many steps more than it has iterations"),
-        "number": Limit(-(1 << 63), (1 << 63) - 1, "integers have 64 bits"),
-        "depth": Limit(0, 64, "longer expressions want a name for their parts: let"),
-        "nesting": Limit(0, 16, "no kernel nests loops and branches deeper"),
-    }
-)
-"""What a number in a program can be, whatever the chip: the parser and ``verify`` refuse all else."""
 
 MEMORY: Mapping[str, tuple[str, tuple[str, ...], int]] = MappingProxyType(
     {
@@ -115,15 +65,6 @@ the cube works on boxes of 16 (docs/machine.md 2.3, 12)."""
 
 UNIT_BYTES = 32
 """What a row of a tile in UB is a multiple of (docs/machine.md 12)."""
-
-
-def within(name: str, value: int) -> str:
-    """What is wrong with ``value`` as a number of this kind, '' if nothing is."""
-    limit = LIMITS[name]
-    if limit.low <= value <= limit.high:
-        return ""
-    shown = value if abs(value) < 1 << 64 else f"{'-' * (value < 0)}2^{abs(value).bit_length()}"
-    return f"{shown} is not in {limit.low} .. {limit.high}: {limit.why}"
 
 
 def verify(kernel: Kernel, form: str = "") -> Kernel:
@@ -221,226 +162,6 @@ def in_own_order(body: Block) -> Block:
     return tuple(sorted(body, key=lambda n: -n.shift if isinstance(n, Row) else 0))
 
 
-# ------------------------------------------------------------------------------- types of a row
-
-
-def _seen(x: Ref, t: TileType) -> TileType:
-    return TileType(t.dtype, t.cols, t.rows) if x.transposed else t
-
-
-Types = list[TileType]
-
-
-def _product(row: Row, out: TileType, args: Types) -> str:
-    a, b, *acc = args
-    want = TileType("f32", a.rows, b.cols)
-    sizes = (a.rows, a.cols, b.cols)
-    if a.cols != b.rows or a.dtype != b.dtype or out != want or acc not in ([], [want]):
-        return f"[m, k] @ [k, n] of one dtype gives {want}"
-    return (
-        "the matmul unit takes every size in multiples of 16" if any(n % 16 for n in sizes) else ""
-    )
-
-
-def _column(row: Row, out: TileType, args: Types) -> str:
-    x, *scratch = args
-    if (out.dtype, out.rows, out.cols) != (x.dtype, x.rows, 1):
-        return "the result has one column"
-    return "" if scratch in ([], [x]) else "the scratch tile is like the operand"
-
-
-def _converted(row: Row, out: TileType, args: Types) -> str:
-    (x,) = args
-    if (out.rows, out.cols) != (x.rows, x.cols) or row.args[1] != Word(out.dtype):
-        return "shape and dtype must follow the operands"
-    one = x.dtype != out.dtype and "f32" in (x.dtype, out.dtype)
-    return "" if one else f"no instruction converts {x.dtype} to {out.dtype}"
-
-
-def _elementwise(row: Row, out: TileType, args: Types) -> str:
-    x, *rest = args
-    forms = (x, TileType(x.dtype, x.rows, 1), TileType(x.dtype, 1, x.cols))
-    if out != x or any(y not in forms for y in rest):
-        return "the second operand must be a tile of that shape, [rows, 1], [1, cols] or a scalar"
-    return ""
-
-
-def _same(row: Row, out: TileType, args: Types) -> str:
-    return "" if args == [out] else "the result is the operand in another place"
-
-
-TypeRule = Callable[[Row, TileType, Types], str]
-TYPES: Mapping[str, TypeRule] = MappingProxyType(
-    {
-        "matmul": _product,
-        "reduce": _column,
-        "astype": _converted,
-        "unary": _elementwise,
-        "binary": _elementwise,
-        "move": _same,
-    }
-)
-"""Op, or kind of op -> what is wrong with the types of a row that makes a tile of tiles."""
-
-
-def check_types(row: Row, out: TileType | None, args: Types) -> None:
-    """Types of the tiles of a row: of its result, and of its operands from left to right.
-
-    Raises:
-        LegalityError: when they do not fit the op.
-    """
-    op = OPS[row.op]
-    why = ""
-    for t in (*args, *([] if out is None else [out])):
-        if t.dtype not in op.dtypes and not (row.op == "matmul" and t is not args[0]):
-            why = f"it takes {', '.join(op.dtypes)}"
-    rule = TYPES.get(row.op) or TYPES.get(op.kind)
-    if not why and out is not None and args and rule is not None:
-        why = rule(row, out, args)
-    if why:
-        found = ", ".join(map(str, args))
-        raise LegalityError(f"{row.op}: {why}; operands {found}, result {out}", row.loc)
-
-
-# ------------------------------------------------------------------------------------ operands
-
-
-def kind_of(x: Operand | Output) -> str:
-    """What an operand or a result is, in the words of ``pto/ops.py``."""
-    if isinstance(x, View):
-        return VIEW if x.spans else ELEMENT
-    if isinstance(x, Word):
-        return DTYPE if x.name in DTYPE_BYTES else PIPE
-    if isinstance(x, Ref | Define):
-        return TILE
-    if isinstance(x, Queue):
-        return QUEUE
-    return NUMBER if isinstance(x, Const) else SCALAR
-
-
-def fits(kind: str, wanted: Wanted) -> bool:
-    """A number is a scalar."""
-    return kind in wanted.kinds or (kind == NUMBER and SCALAR in wanted.kinds)
-
-
-def places_of(op: Op, form: str) -> tuple[list[Wanted], int]:
-    """The operands that a row of ``form`` can have, and how many of them it must."""
-    known = [a for a in op.args if FORMS.index(a.start) <= FORMS.index(form)]
-    return known, sum(a.needed for a in known)
-
-
-def check_operands(row: Row, form: str) -> None:
-    """Arity and kinds of the operands and of the result.
-
-    Raises:
-        LegalityError: when the row does not fit its op.
-    """
-    op = OPS.get(row.op)
-    if op is None:
-        raise LegalityError(f"'{row.op}' is not an op", row.loc)
-    if FORMS.index(op.start) > FORMS.index(form):
-        raise LegalityError(f"{row.op} belongs to a scheduled program", row.loc)
-    wanted, least = places_of(op, form)
-    if not least <= len(row.args) <= len(wanted):
-        names = [" or ".join(w.kinds) for w in wanted]
-        takes = ", ".join(names[:least]) or "no operand"
-        takes += f" and at most {', '.join(names[least:])}" if names[least:] else ""
-        raise LegalityError(f"{row.op} takes {takes}, found {len(row.args)} operands", row.loc)
-    for k, (x, w) in enumerate(zip(row.args, wanted, strict=False)):
-        if not fits(kind_of(x), w):
-            message = f"operand {k + 1} is {' or '.join(w.kinds)}, found {kind_of(x)}"
-            raise LegalityError(f"{row.op}: {message}", row.loc)
-        if isinstance(x, Ref) and x.transposed and form not in w.turned:
-            raise LegalityError(f"{row.op}: operand {k + 1} cannot be transposed", row.loc)
-    if op.out is None or row.out is None:
-        if op.out is not None or row.out is not None:
-            wants = op.out.kinds[0] if op.out else "nothing"
-            raise LegalityError(f"{row.op} gives {wants}", row.loc)
-        return
-    if isinstance(row.out, Ref) and (form != SCHEDULED or row.out.transposed):
-        raise LegalityError(f"'{row.out.name}' cannot be written like that", row.loc)
-    if kind_of(row.out) not in op.out.kinds or (form == SCHEDULED and isinstance(row.out, Define)):
-        name = getattr(row.out, "name", "")
-        if TILE in op.out.kinds and form == SCHEDULED:
-            raise LegalityError(f"'{name}' is not a buffer", row.loc)
-        raise LegalityError(f"{row.op} gives {op.out.kinds[0]}, which '{name}' is not", row.loc)
-
-
-def check_rows(kernel: Kernel, form: str) -> None:
-    """``check_operands`` of every row: whoever reads operands by their place may rely on it.
-
-    Raises:
-        LegalityError: for the first row that does not fit its op.
-    """
-    for row in all_rows(kernel.body):
-        check_operands(row, form)
-
-
-def view_types(view: View, param: Param, form: str) -> list[TileType]:
-    """The types of tile that a view can be: one kept dimension is a row, or on a core a column."""
-    sizes = [s.size for s in view.spans]
-    if len(sizes) == 1:
-        found = [TileType(param.dtype, 1, sizes[0])]
-        return found + [TileType(param.dtype, sizes[0], 1)] * (form == SCHEDULED)
-    return [TileType(param.dtype, *sizes)] if len(sizes) == 2 else []
-
-
-# ------------------------------------------------------------------------------------- scalars
-
-Terms = Mapping[str, int]
-"""A linear expression: integer coefficients by name, '' for the constant."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of a scalar: whether it is fractional, and its value over what counts steps."""
-
-    is_float: bool = False
-    terms: Terms | None = None
-
-
-def _added(a: Terms, b: Terms, sign: int) -> Terms:
-    return {n: a.get(n, 0) + sign * b.get(n, 0) for n in dict.fromkeys((*a, *b))}
-
-
-def _scaled(a: Terms, b: Terms) -> Terms | None:
-    for x, y in ((a, b), (b, a)):
-        if set(x) <= {""}:
-            return {n: c * x.get("", 0) for n, c in y.items()}
-    return None
-
-
-def known_of(e: Expr, scalars: Callable[[str], Known]) -> Known:
-    """What is known of an expression over scalars of which that is known."""
-    if isinstance(e, Const):
-        whole = isinstance(e.value, int)
-        return Known(not whole, {"": int(e.value)} if whole else None)
-    if isinstance(e, Var):
-        return scalars(e.name)
-    a, b = known_of(e.a, scalars), known_of(e.b, scalars)
-    compares = e.op in ("<", "<=", "==", "!=")
-    is_float = not compares and (e.op == "/" or a.is_float or b.is_float)
-    if is_float or a.terms is None or b.terms is None:
-        return Known(is_float)
-    if e.op in ("+", "-"):
-        return Known(False, _added(a.terms, b.terms, 1 if e.op == "+" else -1))
-    return Known(False, _scaled(a.terms, b.terms) if e.op == "*" else None)
-
-
-def depth_of(e: Expr) -> int:
-    """How deep an expression nests; without recursion, it may be deeper than Python can go."""
-    deepest, todo = 0, [(e, 0)]
-    while todo:
-        x, depth = todo.pop()
-        deepest = max(deepest, depth)
-        if isinstance(x, Bin):
-            todo += [(x.a, depth + 1), (x.b, depth + 1)]
-    return deepest
-
-
-# -------------------------------------------------------------------------------------- walks
-
-
 class _Checker:
     """Walks the tree with the names known so far; the forms differ in what a scope is."""
 
@@ -449,7 +170,7 @@ class _Checker:
         self.params = {p.name: p for p in kernel.params}
         self.fifos = {f.name: f for f in kernel.fifos}
         self.tiles: dict[str, TileType] = {}
-        self.facts: dict[tuple[str, str], Known] = {}
+        self.facts: dict[tuple[str, str], Terms | None] = {}
         self.ranges: dict[str, tuple[int, int]] = {}
         self.guards = 0
         self.core = ""
@@ -468,13 +189,10 @@ class _Checker:
     def is_known(self, name: str) -> bool:
         raise NotImplementedError
 
-    def fact(self, name: str) -> Known:
-        param = self.params.get(name)
-        if param is not None:
-            return Known(param.dtype != "i32")
-        return self.facts.get((self.core, name), Known(False, {name: 1}))
+    def fact(self, name: str) -> Terms | None:
+        return self.facts.get((self.core, name), {name: 1})
 
-    def number(self, e: Expr, loc: Loc | None, what: str = "") -> Known:
+    def number(self, e: Expr, loc: Loc | None, what: str = "") -> Terms | None:
         """A scalar expression, and what is known of it; ``what`` it is if it must be an integer."""
         if depth_of(e) > LIMITS["depth"].high:
             raise LegalityError(f"an expression {within('depth', depth_of(e))}", loc)
@@ -483,29 +201,20 @@ class _Checker:
             if not self.is_known(name):
                 where = f" on the {self.core} core" if self.core else ""
                 raise LegalityError(f"'{name}' is not a scalar known here{where}", loc)
-        found = known_of(e, self.fact)
-        if what and found.is_float:
+        if what and is_float(e):
             raise LegalityError(f"{what} is an integer, found a fraction", loc)
-        return found
+        return terms_of(e, self.fact)
 
-    def counted(self, name: str, trips: Known) -> None:
+    def counted(self, name: str, trips: Terms | None) -> None:
         """``name`` takes every value below ``trips``, if that is a constant."""
         self.ranges.pop(name, None)
-        if trips.terms is not None and set(trips.terms) <= {""} and trips.terms.get("", 0) > 0:
-            self.ranges[name] = (0, trips.terms[""] - 1)
+        count = constant_of(trips)
+        if count is not None and count > 0:
+            self.ranges[name] = (0, count - 1)
 
-    def reach(self, known: Known) -> tuple[int, int] | None:
-        """(least, greatest) value that some step has, if all that counts is of known length."""
-        if known.terms is None:
-            return None
-        low = high = known.terms.get("", 0)
-        for name, factor in known.terms.items():
-            if name and factor:
-                if name not in self.ranges or self.guards:
-                    return None
-                ends = [factor * x for x in self.ranges[name]]
-                low, high = low + min(ends), high + max(ends)
-        return low, high
+    def reach(self, terms: Terms | None) -> tuple[int, int] | None:
+        """The values of some step; inside of a branch only those of constants are sure."""
+        return reach_of(terms, {} if self.guards else self.ranges)
 
     # declarations
 
@@ -534,23 +243,22 @@ class _Checker:
         for required in self.kernel.requires:
             self.launched(required.condition, "a condition", required.loc)
 
-    def launched(self, e: Expr, what: str, loc: Loc | None) -> Known:
-        """What is known where a kernel is launched: parameters and dimensions."""
+    def launched(self, e: Expr, what: str, loc: Loc | None) -> None:
+        """An expression over what is known where a kernel is launched: parameters and dimensions."""
         launch = {p.name for p in self.kernel.params if p.shape is None} | set(self.kernel.dims)
         for name in names_in(e):
             if name not in launch:
                 raise LegalityError(f"'{name}' is not known in {what}", loc)
         divides(e, loc)
-        return known_of(e, lambda n: Known(n in self.params and self.params[n].dtype != "i32"))
 
-    def extent(self, e: Expr) -> Known:
+    def extent(self, e: Expr) -> Terms | None:
         """One axis of the grid: an integer over parameters and dimensions."""
-        found = self.launched(e, "the grid", self.kernel.loc)
-        if found.is_float:
+        self.launched(e, "the grid", self.kernel.loc)
+        if is_float(e):
             raise LegalityError("the grid is an integer, found a fraction", self.kernel.loc)
         if isinstance(e, Const) and (why := within("extent", int(e.value))):
             raise LegalityError(f"the grid: {why}", self.kernel.loc)
-        return found
+        return terms_of(e, lambda name: {name: 1})
 
     # rows
 
@@ -560,7 +268,7 @@ class _Checker:
         wanted, _ = places_of(OPS[row.op], self.form)
         for x, w in zip(row.args, wanted, strict=False):
             self.operand(x, row, f"{row.op}: an operand" if w.whole else "")
-        args = [_seen(x, self.tile(x, row)) for x in row.args if isinstance(x, Ref)]
+        args = [seen(x, self.tile(x, row)) for x in row.args if isinstance(x, Ref)]
         out = row.out.type if isinstance(row.out, Define) else None
         if isinstance(row.out, Ref):
             out = self.tile(row.out, row)
@@ -571,7 +279,7 @@ class _Checker:
     def memories(self, row: Row) -> None:
         """Values are nowhere yet."""
 
-    def operand(self, x: Operand | Output | None, row: Row, what: str = "") -> Known | None:
+    def operand(self, x: Operand | Output | None, row: Row, what: str = "") -> Terms | None:
         if isinstance(x, Const | Var | Bin):
             return self.number(x, row.loc, what)
         if isinstance(x, View):
@@ -711,7 +419,7 @@ class _Values(_Checker):
             self.define(row.out.name, row.loc)
             (x,) = row.args
             let = isinstance(x, Const | Var | Bin)
-            self.facts["", row.out.name] = known_of(x, self.fact) if let else Known()  # type: ignore[arg-type]
+            self.facts["", row.out.name] = terms_of(x, self.fact) if let else None  # type: ignore[arg-type]
             self.scalars.add(row.out.name)
 
     def sized(self, x: Define, loc: Loc | None) -> TileType:
@@ -764,31 +472,10 @@ class _Values(_Checker):
             self.tiles[c.last] = c.type
 
 
-def never(trips: Known) -> bool:
+def never(trips: Terms | None) -> bool:
     """A loop that does not run: nothing in it is out of bounds."""
-    return trips.terms is not None and set(trips.terms) <= {""} and trips.terms.get("", 0) < 1
-
-
-def on_core(row: Row) -> None:
-    """Raises LegalityError unless the row's core and pipe can run it."""
-    op = OPS.get(row.op)
-    if op is None:
-        raise LegalityError(f"'{row.op}' is not an op", row.loc)
-    if row.core not in CORES:
-        raise LegalityError(f"{row.op} has no core, but other rows have one", row.loc)
-    if row.pipe not in (*PIPES_OF[row.core], "ALL"):
-        raise LegalityError(f"{row.op}: the {row.core} core has no pipe {row.pipe}", row.loc)
-    if row.pipe not in op.on.get(row.core, ()):
-        known = " or ".join(op.on.get(row.core, ()))
-        where = f"it runs on {known}" if known else "that core has nothing to run it"
-        raise LegalityError(
-            f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}': {where}", row.loc
-        )
-    for x in row.args:
-        if isinstance(x, Word) and kind_of(x) == PIPE and x.name not in PIPES_OF[row.core][1:]:
-            raise LegalityError(f"{row.op}: the {row.core} core has no pipe {x.name}", row.loc)
-    if why := within("shift", row.shift):
-        raise LegalityError(f"a shift: {why}", row.loc)
+    count = constant_of(trips)
+    return count is not None and count < 1
 
 
 Tests = tuple[tuple[int, bool] | int, ...]
@@ -928,7 +615,7 @@ class _Slots(_Checker):
         outside, tests = {c: dict(self.known[c]) for c in CORES}, self.tests
         if loop.carry or loop.result:
             raise LegalityError("a loop of a scheduled program carries no tiles", loop.loc)
-        trips = Known()
+        trips: Terms | None = None
         for core in _cores(loop):
             self.core = core
             trips = self.number(loop.trips, loop.loc, "a trip count")
@@ -981,18 +668,16 @@ class _Slots(_Checker):
         if isinstance(row.out, Scalar):
             (x,) = row.args
             let = isinstance(x, Const | Var | Bin)
-            known = known_of(x, self.fact) if let else Known()  # type: ignore[arg-type]
+            known = terms_of(x, self.fact) if let else None  # type: ignore[arg-type]
             self.define(row.core, row.out.name, row.loc)
             self.learn(row.core, row.out.name, known)
 
-    def learn(self, core: str, name: str, known: Known) -> None:
-        """What is known of a scalar: of all its definitions, on the sides of branches."""
-        before = self.facts.get((core, name))
-        several = len(self.known[core][name]) > 1 and before is not None
-        is_float = known.is_float or (several and before is not None and before.is_float)
-        self.facts[core, name] = Known(is_float, None if several or self.guards else known.terms)
+    def learn(self, core: str, name: str, terms: Terms | None) -> None:
+        """What a scalar is, unless it depends on the side of a branch."""
+        several = len(self.known[core][name]) > 1
+        self.facts[core, name] = None if several or self.guards else terms
 
-    def operand(self, x: Operand | Output | None, row: Row, what: str = "") -> Known | None:
+    def operand(self, x: Operand | Output | None, row: Row, what: str = "") -> Terms | None:
         if isinstance(x, Queue) and x.name in self.fifos:
             self.side(self.fifos[x.name], row)
         return super().operand(x, row, what)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from pto.errors import ParseError
 from pto.ir import BUILTINS, CORES, PIPES, Loc
-from pto.legality import LIMITS, within
+from pto.limits import LIMITS, within
 from pto.types import DTYPE_BYTES
 
 FUNCTIONS = ("min", "max", "cdiv")

@@ -43,7 +43,6 @@ from pto.ir import (
     Word,
     is_float,
 )
-from pto.legality import depth_of
 from pto.lexer import (
     COLUMNS,
     FUNCTIONS,
@@ -54,6 +53,7 @@ from pto.lexer import (
     Line,
     logical_lines,
 )
+from pto.reach import depth_of
 from pto.types import DTYPE_BYTES, LAYOUTS, SCALAR_DTYPES, SCALAR_HINT, SPACES, TileType
 
 

@@ -24,9 +24,10 @@ from lowering.passes.moments import Moment
 from lowering.schedule import Options, options_for, schedule, stages
 from lowering.simulate import Setup, simulate
 from lowering.unroll import compositions, issued
+from pto.errors import LegalityError
 from pto.ir import Kernel, Loop, Row
 from pto.kernels import SHIPPED
-from pto.legality import LegalityError, verify
+from pto.legality import verify
 from pto.ops import SCHEDULED
 from pto.text import parse, print_kernel
 

@@ -26,8 +26,8 @@ from lowering.simulate import simulate
 from lowering.tokens import run_schedule
 from lowering.world import TRIPS, World
 from pto import ir
-from pto.errors import PtoError, ScheduleError
-from pto.legality import LegalityError, verify
+from pto.errors import LegalityError, PtoError, ScheduleError
+from pto.legality import verify
 from pto.ops import FORMS, OPS, SCHEDULED
 from pto.text import parse
 

@@ -48,8 +48,9 @@ from lowering.hazards.state import Need, State, decide, known_count
 from lowering.target import A2A3, Target
 from pto.errors import PtoError
 from pto.ir import Const, Expr, Kernel, Loop, names_in
-from pto.legality import check_rows, verify
+from pto.legality import verify
 from pto.ops import SCHEDULED
+from pto.row_rules import check_rows
 from pto.text import expr
 
 MOST = 12
@@ -161,7 +162,7 @@ def _compiled(
 
     ``blind``: stages may not know which item they are in, which a report needs to.
     """
-    malformed = _illegal(lambda: check_rows(kernel, SCHEDULED))
+    malformed = _illegal(lambda: check_rows(kernel))
     code = Code(replace(kernel, body=()) if malformed else kernel, target, assume, blind, whole)
     if not code.faults:
         code.faults += malformed or _illegal(lambda: verify(kernel, SCHEDULED))

@@ -1,0 +1,231 @@
+"""One row against its row of ``pto/ops.py``: arity and kinds of its operands, its place, its types.
+
+In: a row, and the types of its tiles.  Out: nothing, or a ``LegalityError`` at its line.  Invariant: what
+no table accepts is refused.  Non-goals: names, and whatever more than one row is needed to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from pto.errors import LegalityError
+from pto.ir import (
+    CORES,
+    Const,
+    Define,
+    Kernel,
+    Operand,
+    Output,
+    Param,
+    Queue,
+    Ref,
+    Row,
+    View,
+    Word,
+    all_rows,
+)
+from pto.limits import within
+from pto.ops import (
+    DTYPE,
+    ELEMENT,
+    FORMS,
+    NUMBER,
+    OPS,
+    PIPE,
+    PIPES_OF,
+    QUEUE,
+    SCALAR,
+    SCHEDULED,
+    TILE,
+    VIEW,
+    Op,
+)
+from pto.ops import Operand as Wanted
+from pto.types import DTYPE_BYTES, TileType
+
+# ------------------------------------------------------------------------------------ operands
+
+
+def kind_of(x: Operand | Output) -> str:
+    """What an operand or a result is, in the words of ``pto/ops.py``."""
+    if isinstance(x, View):
+        return VIEW if x.spans else ELEMENT
+    if isinstance(x, Word):
+        return DTYPE if x.name in DTYPE_BYTES else PIPE
+    if isinstance(x, Ref | Define):
+        return TILE
+    if isinstance(x, Queue):
+        return QUEUE
+    return NUMBER if isinstance(x, Const) else SCALAR
+
+
+def fits(kind: str, wanted: Wanted) -> bool:
+    """A number is a scalar."""
+    return kind in wanted.kinds or (kind == NUMBER and SCALAR in wanted.kinds)
+
+
+def places_of(op: Op, form: str) -> tuple[list[Wanted], int]:
+    """The operands that a row of ``form`` can have, and how many of them it must."""
+    known = [a for a in op.args if FORMS.index(a.start) <= FORMS.index(form)]
+    return known, sum(a.needed for a in known)
+
+
+def check_operands(row: Row, form: str) -> None:
+    """Arity and kinds of the operands and of the result.
+
+    Raises:
+        LegalityError: when the row does not fit its op.
+    """
+    op = OPS.get(row.op)
+    if op is None:
+        raise LegalityError(f"'{row.op}' is not an op", row.loc)
+    if FORMS.index(op.start) > FORMS.index(form):
+        raise LegalityError(f"{row.op} belongs to a scheduled program", row.loc)
+    wanted, least = places_of(op, form)
+    if not least <= len(row.args) <= len(wanted):
+        names = [" or ".join(w.kinds) for w in wanted]
+        takes = ", ".join(names[:least]) or "no operand"
+        takes += f" and at most {', '.join(names[least:])}" if names[least:] else ""
+        raise LegalityError(f"{row.op} takes {takes}, found {len(row.args)} operands", row.loc)
+    for k, (x, w) in enumerate(zip(row.args, wanted, strict=False)):
+        if not fits(kind_of(x), w):
+            message = f"operand {k + 1} is {' or '.join(w.kinds)}, found {kind_of(x)}"
+            raise LegalityError(f"{row.op}: {message}", row.loc)
+        if isinstance(x, Ref) and x.transposed and form not in w.turned:
+            raise LegalityError(f"{row.op}: operand {k + 1} cannot be transposed", row.loc)
+    if op.out is None or row.out is None:
+        if op.out is not None or row.out is not None:
+            wants = op.out.kinds[0] if op.out else "nothing"
+            raise LegalityError(f"{row.op} gives {wants}", row.loc)
+        return
+    if isinstance(row.out, Ref) and (form != SCHEDULED or row.out.transposed):
+        raise LegalityError(f"'{row.out.name}' cannot be written like that", row.loc)
+    if kind_of(row.out) not in op.out.kinds or (form == SCHEDULED and isinstance(row.out, Define)):
+        name = getattr(row.out, "name", "")
+        if TILE in op.out.kinds and form == SCHEDULED:
+            raise LegalityError(f"'{name}' is not a buffer", row.loc)
+        raise LegalityError(f"{row.op} gives {op.out.kinds[0]}, which '{name}' is not", row.loc)
+
+
+def check_rows(kernel: Kernel) -> None:
+    """``check_operands`` of every row on a core: who reads operands by their place may rely on it.
+
+    Raises:
+        LegalityError: for the first row that does not fit its op.
+    """
+    for row in all_rows(kernel.body):
+        if row.core:
+            check_operands(row, SCHEDULED)
+
+
+def view_types(view: View, param: Param, form: str) -> list[TileType]:
+    """The types of tile that a view can be: one kept dimension is a row, or on a core a column."""
+    sizes = [s.size for s in view.spans]
+    if len(sizes) == 1:
+        found = [TileType(param.dtype, 1, sizes[0])]
+        return found + [TileType(param.dtype, sizes[0], 1)] * (form == SCHEDULED)
+    return [TileType(param.dtype, *sizes)] if len(sizes) == 2 else []
+
+
+def on_core(row: Row) -> None:
+    """Raises LegalityError unless the row's core and pipe can run it."""
+    op = OPS.get(row.op)
+    if op is None:
+        raise LegalityError(f"'{row.op}' is not an op", row.loc)
+    if row.core not in CORES:
+        raise LegalityError(f"{row.op} has no core, but other rows have one", row.loc)
+    if row.pipe not in (*PIPES_OF[row.core], "ALL"):
+        raise LegalityError(f"{row.op}: the {row.core} core has no pipe {row.pipe}", row.loc)
+    if row.pipe not in op.on.get(row.core, ()):
+        known = " or ".join(op.on.get(row.core, ()))
+        where = f"it runs on {known}" if known else "that core has nothing to run it"
+        raise LegalityError(
+            f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}': {where}", row.loc
+        )
+    for x in row.args:
+        if isinstance(x, Word) and kind_of(x) == PIPE and x.name not in PIPES_OF[row.core][1:]:
+            raise LegalityError(f"{row.op}: the {row.core} core has no pipe {x.name}", row.loc)
+    if why := within("shift", row.shift):
+        raise LegalityError(f"a shift: {why}", row.loc)
+
+
+# --------------------------------------------------------------------------------------- types
+
+
+def seen(x: Ref, t: TileType) -> TileType:
+    return TileType(t.dtype, t.cols, t.rows) if x.transposed else t
+
+
+Types = list[TileType]
+
+
+def _product(row: Row, out: TileType, args: Types) -> str:
+    a, b, *acc = args
+    want = TileType("f32", a.rows, b.cols)
+    sizes = (a.rows, a.cols, b.cols)
+    if a.cols != b.rows or a.dtype != b.dtype or out != want or acc not in ([], [want]):
+        return f"[m, k] @ [k, n] of one dtype gives {want}"
+    return (
+        "the matmul unit takes every size in multiples of 16" if any(n % 16 for n in sizes) else ""
+    )
+
+
+def _column(row: Row, out: TileType, args: Types) -> str:
+    x, *scratch = args
+    if (out.dtype, out.rows, out.cols) != (x.dtype, x.rows, 1):
+        return "the result has one column"
+    return "" if scratch in ([], [x]) else "the scratch tile is like the operand"
+
+
+def _converted(row: Row, out: TileType, args: Types) -> str:
+    (x,) = args
+    if (out.rows, out.cols) != (x.rows, x.cols) or row.args[1] != Word(out.dtype):
+        return "shape and dtype must follow the operands"
+    one = x.dtype != out.dtype and "f32" in (x.dtype, out.dtype)
+    return "" if one else f"no instruction converts {x.dtype} to {out.dtype}"
+
+
+def _elementwise(row: Row, out: TileType, args: Types) -> str:
+    x, *rest = args
+    forms = (x, TileType(x.dtype, x.rows, 1), TileType(x.dtype, 1, x.cols))
+    if out != x or any(y not in forms for y in rest):
+        return "the second operand must be a tile of that shape, [rows, 1], [1, cols] or a scalar"
+    return ""
+
+
+def _same(row: Row, out: TileType, args: Types) -> str:
+    return "" if args == [out] else "the result is the operand in another place"
+
+
+TypeRule = Callable[[Row, TileType, Types], str]
+TYPES: Mapping[str, TypeRule] = MappingProxyType(
+    {
+        "matmul": _product,
+        "reduce": _column,
+        "astype": _converted,
+        "unary": _elementwise,
+        "binary": _elementwise,
+        "move": _same,
+    }
+)
+"""Op, or kind of op -> what is wrong with the types of a row that makes a tile of tiles."""
+
+
+def check_types(row: Row, out: TileType | None, args: Types) -> None:
+    """Types of the tiles of a row: of its result, and of its operands from left to right.
+
+    Raises:
+        LegalityError: when they do not fit the op.
+    """
+    op = OPS[row.op]
+    why = ""
+    for t in (*args, *([] if out is None else [out])):
+        if t.dtype not in op.dtypes and not (row.op == "matmul" and t is not args[0]):
+            why = f"it takes {', '.join(op.dtypes)}"
+    rule = TYPES.get(row.op) or TYPES.get(op.kind)
+    if not why and out is not None and args and rule is not None:
+        why = rule(row, out, args)
+    if why:
+        found = ", ".join(map(str, args))
+        raise LegalityError(f"{row.op}: {why}; operands {found}, result {out}", row.loc)
