@@ -52,7 +52,10 @@ def test_a_launch() -> None:
     """A case small enough: 26 work items on 24 clusters."""
     case = Reference(WIDE_PAGES.statics, 8, 26, {"serial": (1, 2), "repair": (3, 3)}, 4)
     made = programs("paged_attention", case)
-    found = report("title", {n: made[n] for n in ("serial", "repair", "best")}, case, workers=1)
+    told: list[str] = []
+    few = {n: made[n] for n in ("serial", "repair", "best")}
+    found = report("title", few, case, workers=1, tell=told.append)
+    assert told == list(found.lines())
     even, uneven = found.sections[2:]
     for latency in LATENCIES:
         want = launch(made["best"], [8] * 26, Setup(latency=latency))

@@ -15,7 +15,7 @@ from lowering import inputs, scheduled, sequential
 from lowering.equivalence import same_values
 from lowering.hazards import check, check_unrolled
 from lowering.hazards.proof import HazardError
-from lowering.schedule import NAMED, PASSES, Options, options_for, schedule, stages
+from lowering.schedule import NAMED, PASSES, READS, Options, options_for, schedule, stages
 from pto import Scalar, Tensor, Tile
 from pto.ir import Const, Kernel, Ref, Row, all_rows, binary, map_rows
 from pto.kernels import SHIPPED
@@ -424,3 +424,27 @@ def test_shapes_are_proven(statics: dict[str, int], dtype: str) -> None:
         made = schedule(traced, plan)
         assert made.proof.ok
         few_ids(made.kernel)
+
+
+OTHER_CHOICES = {
+    "lookahead": 1,
+    "prefetch": 0,
+    "load_at": "after_push",
+    "moves": "late",
+    "drain": True,
+    "local_depth": 1,
+    "l0_depth": 1,
+    "fifo_depth": 8,
+    "flat": False,
+}
+
+
+@pytest.mark.parametrize("option", OTHER_CHOICES)
+def test_a_pass_reads_the_options_that_it_says(option: str) -> None:
+    """The first pass that says so is the first whose result another choice changes."""
+    traced = SHIPPED["paged_attention"].trace()
+    usual = dict(stages(traced, Options()))
+    changed = dict(stages(traced, replace(Options(), **{option: OTHER_CHOICES[option]})))
+    first = next(name for name, _ in PASSES if changed[name] != usual[name])
+    assert first == next(name for name, _ in PASSES if option in READS[name])
+    assert set(OTHER_CHOICES) == set(Options().choices)
