@@ -29,7 +29,7 @@ import numpy as np
 from lowering import scheduled, sequential
 from lowering.access import Array
 from lowering.inputs import Bound, is_scheduled
-from lowering.roundings import LARGEST, UNIT, apart, roundings
+from lowering.roundings import LARGEST, UNIT, apart, in_range, roundings
 from pto.errors import InputError
 from pto.ir import Kernel
 
@@ -210,15 +210,6 @@ def half_step(want: Array, dtype: str) -> Array:
     """One rounding to the type of the output; nothing where there is no number to round."""
     size = np.maximum(UNIT[dtype] * np.abs(want), SMALLEST[dtype])
     return np.where(np.isfinite(want), size, 0.0)
-
-
-def in_range(a: Array, dtype: str) -> Array:
-    """``a`` as far as the type reaches: infinite behind its last float, its last integer behind."""
-    if dtype == "i32":
-        clipped: Array = np.clip(np.nan_to_num(a), -(2.0**31), LARGEST["i32"])
-        return clipped
-    beyond = np.abs(a) > LARGEST[dtype] * (1 + UNIT[dtype])
-    return np.where(beyond, np.copysign(np.inf, a), a)
 
 
 # ----------------------------------------------------------------------------------- comparison

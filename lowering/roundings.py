@@ -117,6 +117,15 @@ def apart(a: Array, b: Array) -> Array:
         return np.where(same, 0.0, np.nan_to_num(np.abs(x - y), nan=math.inf, posinf=math.inf))
 
 
+def in_range(a: Array, dtype: str) -> Array:
+    """``a`` as far as the type reaches: infinite behind its last float, its last integer behind."""
+    if dtype == "i32":
+        clipped: Array = np.clip(np.nan_to_num(a), -(2.0**31), LARGEST["i32"])
+        return clipped
+    beyond = np.abs(a) > LARGEST[dtype] * (1 + UNIT[dtype])
+    return np.where(beyond, np.copysign(np.inf, a), a) if beyond.any() else a
+
+
 def _finite(a: Array) -> Array:
     """A conversion that overflows is a mistake of the kernel, not an error that it may have."""
     return np.where(np.isfinite(a), a, 0.0)
@@ -126,7 +135,7 @@ def _finite(a: Array) -> Array:
 
 
 class Wide(Interpreter):
-    """The program in float64, nothing rounded but to integers.
+    """The program in float64, nothing rounded but to integers; what a type cannot hold is infinite.
 
     The rounding of a tile that is only stored is that of the output, and left to the judge.
     """
@@ -153,7 +162,8 @@ class Wide(Interpreter):
         """``a`` as a tile of type ``kind`` holds it."""
         if kind.dtype == "i32" and _name(row) in self.read:
             return convert(a, "i32")
-        return a.astype(np.float64, copy=False)
+        wide = a.astype(np.float64, copy=False)
+        return wide if kind.dtype == "i32" else in_range(wide, kind.dtype)
 
     def stored(self, tile: Array, dtype: str) -> Array:
         return tile
