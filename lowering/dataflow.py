@@ -417,6 +417,17 @@ class Builder:
         else:
             scope.local[self.key(row.out, row.core, scope)] = value
 
+    def kept_rows(self, count: Expr, row: Row) -> Expr:
+        """How many rows of both lanes a padding keeps: as many as lane 0 would if it had them all."""
+        assert isinstance(row.out, Ref)
+        whole = self.tile_type(row.out.name).rows
+        sure = isinstance(count, Const) and count.value >= whole
+        if self.split[row.out.name] and not sure and "lane" not in names_in(count):
+            raise ScheduleError(
+                "the rows that a padding keeps are not the first of both lanes", row.loc
+            )
+        return substitute(count, {"lane": Const(0)})
+
     def step(self, row: Row, scope: Scope) -> None:
         args = row.args[:-1] if OPS[row.op].scratch else row.args
         if row.op == "matmul" and len(args) == 4:
@@ -431,7 +442,7 @@ class Builder:
                 found.append(a)
             else:
                 assert isinstance(a, Const | Var | Bin)
-                e = substitute(a, {"lane": Const(0)}) if row.op == "pad" else a
+                e = self.kept_rows(a, row) if row.op == "pad" and len(found) == 1 else a
                 found.append(self.scalar(e, row.core, scope))
         if isinstance(row.out, View):
             place = self.view(row.out, row, scope)

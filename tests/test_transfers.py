@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 import pto
-from lowering import inputs, native, scheduled, sequential
+from lowering import inputs, jax_executor, native, scheduled, sequential
 from lowering.ascend import emit
 from lowering.native import build
 from lowering.schedule import schedule
-from pto.errors import InputError, PtoError
+from pto.errors import InputError, PtoError, ScheduleError
 
 ITEMS = 3
 DTYPES = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16, "i32": np.int32}
@@ -224,6 +224,37 @@ def test_columns_of_every_type_as_cpp() -> None:
         for n, cols in shapes.items()
     }
     same_in_cpp(columns, arrays)
+
+
+def same_in_jax(kernel: pto.Kernel, arrays: dict[str, Any]) -> None:
+    traced = kernel.trace()
+    program = schedule(traced).kernel
+    want = sequential.run(traced, inputs.bind(traced, arrays))["out"].astype(np.float64)
+    got = jax_executor.run(program, inputs.bind(program, arrays))["out"].astype(np.float64)
+    error = 1e-5 if kernel.signature["out"].startswith("f32") else 1e-2
+    assert np.allclose(got, want, error, error, equal_nan=True)
+
+
+@pytest.mark.parametrize("case", ["some columns, f32", "column of a wider, bf16"])
+def test_views_in_jax(case: str) -> None:
+    kernel, form, dtype = CASES[case]
+    same_in_jax(kernel, arrays_of(kernel, form, dtype))
+
+
+def test_rows_that_a_padding_keeps_of_each_lane_are_refused_in_jax() -> None:
+    kernel, form, dtype = CASES["some columns, f32"]
+    program = schedule(kernel.trace()).kernel
+    text = pto.print_kernel(program).replace(", 32, count_item", ", 7, count_item")
+    assert text != pto.print_kernel(program)
+    with pytest.raises(ScheduleError, match="are not the first of both lanes"):
+        jax_executor.run(pto.parse(text), arrays_of(kernel, form, dtype))
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("case", CASES)
+def test_every_view_in_jax(case: str) -> None:
+    kernel, form, dtype = CASES[case]
+    same_in_jax(kernel, arrays_of(kernel, form, dtype))
 
 
 @pytest.mark.sweep

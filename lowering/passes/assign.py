@@ -221,7 +221,8 @@ class _Assigner:
             self.emit("load", "vector", "MTE2", lane, [mine], row.loc)
             if any(s.valid is not None for s in mine.spans):
                 value = fresh(f"{name}_padded", self.taken)
-                sizes = [Const(s.size) if s.valid is None else s.valid for s in mine.spans]
+                both = zip(view.spans, mine.spans, strict=True)  # all rows: more than a lane has
+                sizes = [Const(s.size) if m.valid is None else m.valid for s, m in both]
                 rows, cols = [Const(1), *sizes] if len(sizes) == 1 else sizes
                 self.emit(
                     "pad", "vector", "V", Define(value, lane.type), [Ref(name), rows, cols], row.loc
