@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from pto.arithmetic import Number
+from pto.bounds import decided, of_launch
+from pto.errors import ScheduleError
 from pto.ir import (
     Block,
     Branch,
     Const,
-    Expr,
     Kernel,
     Loop,
     Node,
@@ -23,8 +24,10 @@ from pto.ir import (
     Var,
     all_rows,
     evaluate,
+    names_in,
 )
 from pto.ops import OPS
+from pto.text import expr
 
 LENGTHS = (0, 1, 2, 5, 2, 1, 0, 2, 0, 5, 0, 0, 1, 1, 5, 5, 0)
 """Trip counts of the inner loops from one work item to the next: every pair of empty, short and
@@ -116,6 +119,7 @@ class _Unrolled:
         self, kernel: Kernel, core: str, lengths: Sequence[int] | None, period: int
     ) -> None:
         self.core, self.lengths = core, LENGTHS if lengths is None else tuple(lengths)
+        self.known = of_launch(kernel)
         self.period, self.enough = period, 4 * in_flight(kernel) if period else 0
         self.exact = lengths is not None
         self.done: dict[Path, int] = {}
@@ -140,9 +144,10 @@ class _Unrolled:
                 run = self._flat if node.flat else self._loop
                 yield from run(node, path, scope, turn)
         else:
+            always = decided(node.test, self.known)
             for test, side in ((True, node.then), (False, node.orelse)):
-                for k, inner in enumerate(side):
-                    within = partial(_taken, node.test, test, scope_at)
+                for k, inner in enumerate(side if always in (None, test) else ()):
+                    within = partial(_taken, node, test, scope_at) if always is None else scope_at
                     yield from self._node(inner, (*path, int(test), k), within, turn)
 
     def _loop(self, loop: Loop, path: Path, counters: Counters, turn: Path) -> Iterator[Issue]:
@@ -224,10 +229,18 @@ class _Unrolled:
 
 
 def _taken(
-    test: Expr, wanted: bool, scope_at: Callable[[int], Counters | None], shift: int
+    branch: Branch, wanted: bool, scope_at: Callable[[int], Counters | None], shift: int
 ) -> Counters | None:
-    """The counters of a row behind a branch, if the branch goes its way for them."""
+    """The counters of a row behind a branch, if the branch goes its way for them.
+
+    Raises:
+        ScheduleError: for a test of more than counters.
+    """
     scope = scope_at(shift)
-    if scope is None or bool(evaluate(test, scope.__getitem__)) != wanted:
+    if scope is None:
         return None
-    return scope
+    unknown = [n for n in names_in(branch.test) if n not in scope]
+    if unknown:
+        message = f"which way 'if {expr(branch.test)}' goes depends on '{unknown[0]}', which only a call has"
+        raise ScheduleError(message, branch.loc)
+    return scope if bool(evaluate(branch.test, scope.__getitem__)) == wanted else None

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import pto
+from lowering.hazards import check
 from lowering.hazards.limits import INFINITE, Facts
 from lowering.schedule import schedule
+from lowering.unroll import issued
 from lowering.world import MOST, TRIPS, World, normal
 from pto.arithmetic import BINARY, Number, NumberError
 from pto.bounds import ANY, BIT, COUNTER, INTEGER, SIZE, Range, bounds, decided, surely_runs
@@ -210,3 +212,37 @@ def test_a_loop_of_at_most_one_step_stores() -> None:
         pto.fori_loop(0, pto.minimum(flag[b], 1), step)
 
     schedule(at_most_once.trace())
+
+
+@pytest.mark.parametrize(
+    ("test", "rows"), [("0 < rows", 1), ("rows == 0", 0), ("lane < 2", 1), ("n == n + 0", None)]
+)
+def test_a_walk_goes_the_way_that_is_sure(test: str, rows: int | None) -> None:
+    kernel = parse(
+        "kernel t on a2a3\nparam src in f32[rows, 64]\nparam n scalar i32\ngrid rows\n"
+        "buffer vector ub a[1] f32[8, 64] nd at 0 by 2048\n"
+        f"if {test}:\n  vector 0 MTE2 a = load src[0:+8, :]\n"
+    )
+    if rows is None:
+        with pytest.raises(pto.ScheduleError, match="depends on 'n', which only a call has"):
+            list(issued(kernel, "vector"))
+    else:
+        assert len(list(issued(kernel, "vector"))) == rows
+
+
+@pytest.mark.parametrize("again", ["go", "go != 0", "0 != go", "(go == 0) == 0"])
+def test_a_test_written_another_way_decides_alike(again: str) -> None:
+    def program(test: str, waits: str = "", otherwise: str = "") -> Kernel:
+        return parse(
+            "kernel t on a2a3\nparam src in f32[rows, 64]\nparam go scalar i32\ngrid rows\n"
+            "buffer vector ub a[1] f32[8, 64] nd at 0 by 2048\n"
+            "buffer vector ub d[1] f32[8, 64] nd at 2048 by 2048\n"
+            "event vector l.v MTE2 -> V id 0\n"
+            "if go != 0:\n  vector 0 MTE2 a = load src[0:+8, :] | set l.v\n"
+            f"if {test}:\n  vector 0 V {waits}\nelse:\n  vector 0 V {otherwise}\n"
+        )
+
+    copy, other = "d = copy a | wait l.v", "d = full 0.0"
+    assert check(program(again, copy, other)).ok
+    assert not check(program(again, other, copy)).ok
+    assert check(program(f"({again}) == 0", other, copy)).ok
