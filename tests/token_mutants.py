@@ -222,7 +222,8 @@ def at(places: Sequence[str]) -> list[Change]:
 @dataclass(frozen=True)
 class Map:
     """Tests with their seconds; by file and "function: statement" those that meet it; and those that
-    start processes, or are newer than the map, which may meet everything."""
+    start processes, or are newer than the map, which may meet everything.  Tests that fail without
+    any change, or so instrumented, say nothing and are left out."""
 
     seconds: dict[str, float]
     met: dict[str, dict[str, list[str]]]
@@ -232,6 +233,7 @@ class Map:
     def read(today: Sequence[str]) -> Map:
         """The map as far as its tests are those of today."""
         told = json.loads(MAP.read_text())
+        today = [t for t in today if t not in told["failed"]]
         names, here = list(told["seconds"]), set(today)
         met = {
             file: {key: [names[n] for n in found if names[n] in here] for key, found in of.items()}
@@ -290,6 +292,7 @@ class Recorder:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.starters: set[str] = set()
+        self.failed: set[str] = set()
         self.met: dict[tuple[str, str], list[int]] = {}
         self.current = ""
         builtins.token_hits = self.hits  # type: ignore[attr-defined]
@@ -313,12 +316,16 @@ class Recorder:
             if hit and number not in (tests := self.met.setdefault(self.keys[k], []))[-1:]:
                 tests.append(number)
 
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            self.failed.add(report.nodeid)
+
     def pytest_sessionfinish(self) -> None:
         met: dict[str, dict[str, list[int]]] = {}
         for (file, key), tests in self.met.items():
             met.setdefault(file, {})[key] = tests
-        starters = [t for t in self.seconds if t in self.starters]
-        found = {"seconds": self.seconds, "starters": starters, "met": met}
+        starters, failed = sorted(self.starters), sorted(self.failed)
+        found = {"seconds": self.seconds, "starters": starters, "failed": failed, "met": met}
         Path(os.environ["TOKEN_MAP"]).write_text(json.dumps(found))
 
 
@@ -418,8 +425,8 @@ def within_budget(tests: Sequence[str], seconds: dict[str, float], budget: float
     return chosen
 
 
-def main() -> int:
-    """Draws changes, tries each, prints a line for each."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draws changes, tries each, prints a line for each; 1 if one survived."""
     reader = argparse.ArgumentParser(prog="python -m tests.token_mutants", description=__doc__)
     reader.formatter_class = argparse.RawDescriptionHelpFormatter
     reader.add_argument("--count", type=int, default=10)
@@ -429,7 +436,7 @@ def main() -> int:
     reader.add_argument("--at", nargs="+", default=(), help="FILE:LINE[:COLUMN]: all changes there")
     reader.add_argument("--map", action="store_true", help="find again which tests meet what")
     reader.add_argument("--budget", type=float, default=1e9, help="seconds of tests per change")
-    args = reader.parse_args()
+    args = reader.parse_args(argv)
     changes = at(args.at) if args.at else drawn(args.skip + args.count, args.seed, args.within)
     changes = changes[args.skip :]
     survivors = 0
