@@ -223,6 +223,17 @@ def place_of(function: Callable[..., Any]) -> ir.Loc | None:
     return source.definition(code) if code is not None else None
 
 
+def _called(function: Callable[..., Any], what: str, *given: object, **named: object) -> Any:
+    """What the user's function returns; a call that its parameters do not take is his mistake."""
+    try:
+        inspect.signature(function).bind(*given, **named)
+    except TypeError as error:
+        arguments = ", ".join([*("rng" for _ in given), *(f"{n}=..." for n in named)])
+        message = f"{what} is called with ({arguments}): {error}"
+        raise InputError(message, place_of(function)) from None
+    return function(*given, **named)
+
+
 def _mapping(returned: object, function: Callable[..., Any], what: str) -> Mapping[str, Any]:
     if isinstance(returned, Mapping) and all(isinstance(n, str) for n in returned):
         return returned
@@ -277,7 +288,8 @@ def draw(kernel: Kernel, program: ir.Kernel, texts: Sequence[str]) -> Arrays:
     assert function is not None
     takes = accepted(function, dict(program.statics) | values, what, 1)
     with users_code(f"drawing a case of {kernel.name}"):
-        drawn = _mapping(function(np.random.default_rng(seed), **takes), function, what)
+        rng = np.random.default_rng(seed)
+        drawn = _mapping(_called(function, what, rng, **takes), function, what)
     types = {p.name: DTYPES[p.dtype] for p in program.params}
     return {
         n: _as_type(a, types[n], n, function, what) if n in types else a for n, a in drawn.items()
@@ -298,7 +310,7 @@ def expected(kernel: Kernel, program: ir.Kernel, bound: Bound) -> dict[str, Arra
     takes = accepted(kernel.oracle, dict(program.statics) | wide, what)
     outputs = [p.name for p in program.params if p.direction in ("out", "inout")]
     with users_code(f"running the reference of {kernel.name}"):
-        returned: Any = kernel.oracle(**takes)
+        returned: Any = _called(kernel.oracle, what, **takes)
         if not isinstance(returned, Mapping):
             if len(outputs) != 1:
                 raise InputError(
@@ -308,6 +320,9 @@ def expected(kernel: Kernel, program: ir.Kernel, bound: Bound) -> dict[str, Arra
             returned = {outputs[0]: returned}
     returned = _mapping(returned, kernel.oracle, what)
     results = {n: _as_type(a, np.float64, n, kernel.oracle, what) for n, a in returned.items()}
+    if not results:
+        message, hint = f"{what} returns no output", f"it computes: {', '.join(outputs)}"
+        raise InputError(message, place_of(kernel.oracle), hint)
     for name in results:
         if name not in outputs:
             message = f"the reference of {kernel.name} returns '{name}', which is no output"

@@ -138,6 +138,10 @@ class Kernel:
 
 
 def _check_callable(function: object, what: str) -> None:
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_flags & 0x2A0:
+        kind = "a generator or coroutine, which returns nothing when it is called"
+        raise TraceError(f"the {what} is {kind}", source.definition(code))
     if not callable(function):
         message = f"a {what} must be a function, found {tracer.noun(function)}"
         raise TraceError(message, source.here())

@@ -315,6 +315,8 @@ KERNELS: dict[str, tuple[str, str]] = {
     ),
     "bad_type": (mine().replace('"f32[rows, dim]"', '"f99[rows, dim]"'), "f99"),
     "bad_grid": (mine().replace("cdiv(rows, 32)", "cdiv(rows"), "grid"),
+    "case_waits": (mine(case="@double.case\nasync def draw(rng): ...\n"), "coroutine"),
+    "case_yields": (mine(case="@double.case\ndef draw(rng):\n    yield 1\n"), "generator"),
     "case_is_none": (mine(case="double.case(3)\n"), "a case must be a function"),
     "where_of_two": (
         mine("t = pto.where(pto.iota(1) < 3, pto.load(x[here, :]), pto.load(x[here, :]))"),
@@ -401,6 +403,8 @@ REFERENCES = {
     "def oracle(x):\n    return {'ot': x}": "returns 'ot', which is no output",
     "def oracle(x):\n    return {'out': 'text'}": "no array of numbers",
     "def oracle(x):\n    return {'out': x[0]}": "shape",
+    "def oracle(x):\n    return {}": "the reference of double returns no output",
+    "def oracle(x, /):\n    return {'out': x}": "is called with (x=...)",
     "def oracle(x):\n    return {3: x}": "a dict whose keys are no names",
     "def oracle(x):\n    return 1 / 0": "ZeroDivisionError",
 }
@@ -435,6 +439,12 @@ def test_arrays_that_do_not_fit(say: Say, name: str) -> None:
         assert say(*argv)[0] in (0, 1)
         return
     assert told in refused(say, *argv)
+
+
+def test_a_case_without_a_generator_of_numbers(say: Say) -> None:
+    Path("wrong.py").write_text(mine(case="@double.case\ndef draw():\n    return {}\n"))
+    message = refused(say, "run", "wrong.py", "--executor", "numpy")
+    assert "the case of double is called with (rng): too many positional arguments" in message
 
 
 def test_arrays_of_the_other_byte_order_are_taken(say: Say) -> None:
