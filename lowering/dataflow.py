@@ -280,8 +280,8 @@ class LoopScope:
             del outside.local[key]  # which of the slots were overwritten depends on the trips
         for key in self.inside.local:
             top = self.later(key, -1)
-            behind = top.at({self.loop.index: self.loop.trips})
-            outside.local[behind] = self.result(top)
+            for trips in (self.loop.trips, binary("max", self.loop.trips, Const(0))):
+                outside.local[top.at({self.loop.index: trips})] = self.result(top)
 
     def result(self, top: Key) -> Callable[[], int | None]:
         def ask() -> int:

@@ -116,7 +116,8 @@ class Code(FlatLoops):
         self.opaque: dict[str, frozenset[str]] = {}
         self.opaque_of: dict[tuple[str, tuple[Expr | Span, ...]], str] = {}
         floats = {p.name for p in kernel.params if p.shape is None and p.dtype != "i32"}
-        self.facts = Facts(frozenset(kernel.dims), frozenset(floats))
+        counts = frozenset(p.name for p in kernel.params if p.shape is None and p.dtype == "i32")
+        self.facts = Facts(frozenset(kernel.dims), frozenset(floats), counts=counts)
         self.code: list[list[Instruction]] = [[], []]
         self.cursor = ABSENT
         self.shuffled = set()
@@ -548,10 +549,11 @@ class Code(FlatLoops):
             return full
         whole = terms_of(full)
         for number in step.finished:
-            trips = terms_of(self.loops[number].trips)
-            apart = constant(whole, trips, 1)
-            if apart is not None:
-                return binary("+", Var(f"n#{number}"), Const(apart))
+            trips = self.loops[number].trips
+            for count in (trips, Bin("max", trips, Const(0))):
+                apart = constant(whole, terms_of(count), 1)
+                if apart is not None:
+                    return binary("+", Var(f"n#{number}"), Const(apart))
         return full
 
     def _variables(self, e: Expr, loop: int, offset: int) -> tuple[Variable, ...]:
@@ -669,8 +671,7 @@ class Code(FlatLoops):
         """Tests that a trip count decides; all loops with that count agree with them, so trip
         counts are told apart up to where no test does any more (``caps``, by group).
 
-        A trip count that is negative is a mistake in the inputs, but only where its loop is
-        reached: a loop inside a branch may be kept from it by the test itself (``floors``: -1
+        A loop of a negative count runs no step, but a test sees the number itself (``floors``: -1
         stands for any negative count).
         """
         self.caps = dict.fromkeys((x.group for x in self.loops), 1)
@@ -694,26 +695,12 @@ class Code(FlatLoops):
             if shift is not None:
                 return Relation(loop.number, sign, shift, e.op)
             shift = constant(apart, trips, sign)
-            if shift is not None and self._reached(loop, t):
+            if shift is not None and self.facts.never_negative(loop.trips):
                 return Threshold(loop.group, sign, shift, e.op)
             if shift is not None and settled(e.op, shift - sign, -sign):
                 self.floors[loop.group] = -1
                 return Threshold(loop.group, sign, shift, e.op)
         return None
-
-    def _reached(self, loop: LoopCode, t: Test) -> bool:
-        """Wherever ``t`` is asked, ``loop`` runs in the same iteration, before or after."""
-        return not loop.guards and all(
-            loop.parent == ABSENT or loop.parent in self._around(at) for at in t.at
-        )
-
-    def _around(self, loop: int) -> list[int]:
-        """``loop`` and the loops that it lies in."""
-        found = []
-        while loop != ABSENT:
-            found.append(loop)
-            loop = self.loops[loop].parent
-        return found
 
     def _finish_variables(self) -> None:
         """Counters are known only now: write them into the variables of every row."""

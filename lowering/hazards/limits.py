@@ -2,8 +2,8 @@
 
 In: an expression over loop counters (``i#L``, ``u#L``, ``item#...``), sizes, values read and what the
 launch provides.  Out: the least and the greatest value, ``INFINITE`` where there is none.
-Counters, lanes and blocks are never negative, sizes and the number of blocks at least 1; values read
-and scalar parameters can be anything.  Shares nothing with the bounds of the scheduler.
+Counters, lanes, blocks and integer parameters (``docs/scalars.md``) are never negative, sizes and the
+number of blocks at least 1; values read can be anything.  Shares nothing with the bounds of the scheduler.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ def _cut(x: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """``sizes``: names that are at least 1; ``floats``: names that are no integers; ``greatest``: the
-    largest values of counters."""
+    """``sizes``: names that are at least 1; ``counts``: at least 0; ``floats``: names that are no
+    integers; ``greatest``: the largest values of counters."""
 
     sizes: frozenset[str] = frozenset()
     floats: frozenset[str] = frozenset()
     greatest: dict[str, int] = field(default_factory=dict)
+    counts: frozenset[str] = frozenset()
 
     def limits(self, e: Expr) -> Limits:
         """(least, greatest) value of ``e``."""
@@ -68,7 +69,7 @@ class Facts:
     def _name(self, name: str) -> Limits:
         if name in self.sizes or name == "block_num":
             return 1, INFINITE
-        if "#" in name or name in BUILTINS:
+        if "#" in name or name in BUILTINS or name in self.counts:
             return 0, 1 if name == "lane" else self.greatest.get(name, INFINITE)
         return NONE
 

@@ -36,6 +36,7 @@ from pto.ir import (
     Var,
     all_rows,
     binary,
+    steps_of,
 )
 from pto.legality import straight
 from pto.ops import OPS
@@ -513,7 +514,7 @@ class _Placer:
                 return binary("+", i, Const(1))
             if name == group.first:
                 return i if flat else Const(0)
-            return group.rotates.trips if name == group.last else i
+            return steps_of(group.rotates) if name == group.last else i
         assert group.loop is not None, group.name
         return Var(self._total(group.loop))
 
