@@ -18,17 +18,21 @@ import numpy as np
 import pytest
 from random_scalars import DATA, FLOATS, INTS, Value, defined, meaning, same
 
+from lowering import jax_executor, native, scheduled, sequential
 from lowering.access import compiled
-from lowering.ascend.source import FUNCTIONS, tops_of
+from lowering.ascend.functions import FUNCTIONS, tops_of
+from lowering.ascend.names import said
 from lowering.ascend.text import Env as Places
 from lowering.ascend.text import Place, scalar
 from lowering.dataflow import dataflow
-from lowering.inputs import Lines
+from lowering.inputs import Lines, bind, validate
 from lowering.jax_machine import ZERO, Env, Machine
 from lowering.native import build
 from lowering.schedule import schedule
 from pto.arithmetic import Number
-from pto.ir import Const, Expr, constant, is_float, substitute
+from pto.errors import InputError, PtoError
+from pto.ir import Const, Expr, Kernel, constant, is_float, names_in, substitute
+from pto.legality import verify
 from pto.text import expr as expr_text
 from pto.text import parse
 
@@ -135,7 +139,12 @@ def in_cpp(exprs: Sequence[Expr]) -> Rows:
         )
         lines.append(f"    return {text};")
         lines.append("}")
-    tops = [line for n, text in FUNCTIONS.items() if n in tops_of(lines) for line in text]
+    tops = [
+        line
+        for n, text in FUNCTIONS.items()
+        if n in tops_of(said(lines), FUNCTIONS)
+        for line in text
+    ]
     fields = [f"    {'float' if n in FLOATS else 'int64_t'} {n};" for n in DATA[0]]
     rows = [f"    {{{', '.join(literal(v) for v in d.values())}}}," for d in DATA]
     calls = [f"        show(e{k}(d));" for k in range(len(exprs))]
@@ -201,3 +210,156 @@ def test_many_scalars_mean_the_same(stage: str) -> None:
     wrong = [x for k in range(0, 2000, 200) for x in disagreements(stage, exprs[k : k + 200])]
     print(f"\n{stage}: 2000 expressions x {len(DATA)} sets of data, {len(wrong)} wrong")
     assert not wrong, wrong[:5]
+
+
+# ------------------------------------------------------------------------------- whole kernels
+
+
+TENSOR = {"f32": "floats", "i32": "ints"}
+
+
+def kernel_of(exprs: Sequence[Expr]) -> Kernel:
+    """A traced kernel that stores what each expression gives; of an integer three parts."""
+    rows = [
+        ("f32" if is_float(e) else "i32", part)
+        for e in exprs
+        for part in ([expr_text(e)] if is_float(e) else [f"({expr_text(e)}) {cut}" for cut in CUTS])
+    ]
+    outs = [f"param {name} out {t}[items, {len(rows)}, 2, 8]" for t, name in TENSOR.items()]
+    head = ["kernel scalars", "param t in i32[items, 2]", "param a in f32[m, n]",
+            "param p scalar i32", "param s scalar f32", "param q scalar f32", *outs, "grid items",
+            "x = read t[pid0, 0]", "y = read t[pid0, 1]"]  # fmt: skip
+    body = [
+        f"v{k}: {t}[2, 8] = full {text}\n{TENSOR[t]}[pid0, {k}, :, :] = store v{k}"
+        for k, (t, text) in enumerate(rows)
+    ]
+    return parse("\n".join([*head, *body]) + "\n")
+
+
+CUTS = ("% 1073741824", "// 1073741824 % 1073741824", "// 1152921504606846976")
+"""An integer of 64 bits as three of 32."""
+
+
+def of_kernel(exprs: Sequence[Expr], outputs: Mapping[str, Any]) -> list[Any]:
+    """The values again, of work item 0."""
+    found: list[Any] = []
+    k = 0
+    for e in exprs:
+        if is_float(e):
+            found.append(np.float32(outputs["floats"][0, k, 0, 0]))
+            k += 1
+        else:
+            low, middle, high = (int(outputs["ints"][0, k + j, 0, 0]) for j in range(3))
+            found.append(low + (middle << 30) + (high << 60))
+            k += 3
+    return found
+
+
+def arrays_of(d: Mapping[str, Value]) -> dict[str, Any]:
+    table = np.array([[d["x"], d["y"]]], np.int32)
+    a = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (int(d["m"]), 3), (0, 0))
+    return {"t": table, "a": a, "p": d["p"], "s": d["s"], "q": d["q"]}
+
+
+def small() -> list[Expr]:
+    """Expressions whose sizes fit into the memory of a test."""
+    exprs = list(defined(random.Random(5), 60))
+    return [e for e in exprs if "n" not in names_in(e)][:8]
+
+
+EXECUTORS: dict[str, Callable[[Kernel, Any], Any]] = {
+    "sequential": sequential.run,
+    "numpy": lambda k, b: scheduled.run(k, b, block_num=2),
+    "jax": jax_executor.run,
+    "native": lambda k, b: native.run(k, b, block_num=2).outputs,
+}
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [pytest.param(n, marks=pytest.mark.sweep) if n == "native" else n for n in EXECUTORS],
+)
+def test_kernels_store_what_scalars_mean(executor: str) -> None:
+    exprs = small()
+    kernel = kernel_of(exprs)
+    if executor != "sequential":
+        kernel = schedule(kernel).kernel
+    for d in DATA:
+        outputs = EXECUTORS[executor](kernel, bind(kernel, arrays_of(d)))
+        for e, got in zip(exprs, of_kernel(exprs, outputs), strict=True):
+            assert same(got, meaning(e, d)), (expr_text(e), d, got)
+
+
+# ------------------------------------------------------------------------- what has no value
+
+
+WITHOUT = (
+    ("7 // x", dict(x=0), "7 // x has no value where t[0, 0] = 0: 7 // 0 divides by zero"),
+    ("y % (x - 5)", dict(x=5), "y % (x - 5) has no value where t[0, 1] = -5 and t[0, 0] = 5: "),
+    ("1.0 / s", dict(s=0.0), "1.0 / s has no value where s = 0.0: 1.0 / 0.0 divides by zero"),
+    ("x * x * x", dict(x=-(2**31)), "x * x * x has no value where t[0, 0] = -2147483648: "),
+    ("p * p * 4", dict(p=2**31 - 1), "p * p * 4 has no value where p = 2147483647: "),
+    ("cdiv(m, x)", dict(x=0), "cdiv(m, x) has no value where t[0, 0] = 0 and m = 4: "),
+)
+
+
+@pytest.mark.parametrize(("text", "change", "message"), WITHOUT)
+def test_what_has_no_value_is_told_with_the_data(
+    text: str, change: dict[str, Any], message: str
+) -> None:
+    source = "x = read t[pid0, 0]\ny = read t[pid0, 1]\nv: f32[2, 8] = full " + text
+    kernel = parse(HEAD + source + "\nfloats[pid0, 0, :, :] = store v\n")
+    arrays = arrays_of({**DATA[0], **change})
+    for run in (EXECUTORS["sequential"], lambda k, b: validate(schedule(k).kernel, b)):
+        with pytest.raises(InputError) as caught:
+            run(kernel, bind(kernel, arrays))
+        assert str(caught.value).startswith(message) and caught.value.loc is not None
+
+
+HEAD = """kernel small
+param t in i32[items, 2]
+param a in f32[m, n]
+param p scalar i32
+param s scalar f32
+param q scalar f32
+param floats out f32[items, 1, 2, 8]
+grid items
+"""
+
+
+@pytest.mark.parametrize(
+    "text", ["9223372036854775808", "1 // 0", "4611686018427387904 * 2", "1e40"]
+)
+def test_literals_without_a_value_are_refused(text: str) -> None:
+    with pytest.raises(PtoError) as caught:
+        verify(parse(HEAD + f"v: f32[2, 8] = full {text}\nfloats[pid0, 0, :, :] = store v\n"))
+    assert caught.value.loc is not None and caught.value.loc.line == 9
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_a_scalar_parameter_has_32_bits(dtype: str) -> None:
+    with pytest.raises(PtoError, match=f"a scalar cannot be {dtype}"):
+        parse(HEAD.replace("param s scalar f32", f"param s scalar {dtype}") + "x = let 1\n")
+
+
+def test_softmax_of_large_logits_in_jax() -> None:
+    """``x * s - max(x * s)`` is never positive, and 0 somewhere."""
+    kernel = parse(LOGITS)
+    x = np.random.default_rng(0).standard_normal((1, 16, 64)).astype(np.float32) * 1e5
+    given = bind(kernel, {"x": x, "s": 0.088388346})
+    found = jax_executor.run(schedule(kernel).kernel, given)["out"]
+    assert found.max() == 0
+    assert found.tobytes() == sequential.run(kernel, given)["out"].tobytes()
+
+
+LOGITS = """kernel logits
+param x in f32[n, 16, 64]
+param s scalar f32
+param out out f32[n, 16, 64]
+grid n
+a: f32[16, 64] = load x[pid0, :, :]
+b: f32[16, 64] = mul a, s
+m: f32[16, 1] = row_max b
+d: f32[16, 64] = sub b, m
+out[pid0, :, :] = store d
+"""

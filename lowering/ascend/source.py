@@ -13,7 +13,7 @@ the library's CPU simulator alike.  ``text`` spells parts, ``rows`` ops, ``block
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from types import MappingProxyType
@@ -40,12 +40,15 @@ from lowering.target import A2A3, Target
 from pto.errors import ScheduleError
 from pto.ir import (
     CORES,
+    Bin,
     Buffer,
+    Expr,
     Fifo,
     Kernel,
     Queue,
     Row,
     all_rows,
+    is_float,
 )
 from pto.text import WIDTH, print_kernel
 
@@ -103,11 +106,8 @@ def kernel_source(kernel: Kernel, target: Target) -> str:
     own = {core: tops_of(words, FUNCTIONS) for core, (_, words) in bodies.items()}
     shared = own["cube"] & own["vector"] if len(cores) > 1 else frozenset[str]()
     head = [f"{kernel.name}, emitted by Tilewright from {kernel.name}.ptoir; do not edit."]
-    lines = [
-        *map(comment, [*head, *kernel.notes]),
-        *INCLUDES.split("\n"),
-        *top_lines(shared, FUNCTIONS),
-    ]
+    lines = [*map(comment, [*head, *kernel.notes]), *INCLUDES.split("\n")]
+    lines += [*ROUNDING * sums_products(kernel), *top_lines(shared, FUNCTIONS)]
     lines += [*pipes, ""] if pipes else []
     for core, (body, _) in bodies.items():
         head = [f"static __aicore__ void {entries[core]}(__gm__ int64_t *args)", "{"]
@@ -118,6 +118,30 @@ def kernel_source(kernel: Kernel, target: Target) -> str:
     for core in cores:
         lines += [f"#ifdef {GUARDS[core]}", f"{INDENT}{entries[core]}(args);", "#endif"]
     return "\n".join(part for line in types.spelled([*lines, "}"]) for part in folded(line)) + "\n"
+
+
+ROUNDING = (
+    "// A product and a sum of floats are two roundings.",
+    "#ifdef __clang__",
+    "#pragma STDC FP_CONTRACT OFF",
+    "#endif",
+    "",
+)
+
+
+def sums_products(kernel: Kernel) -> bool:
+    """Whether scalars of a kernel are products and sums of floats."""
+    exprs = [a for r in all_rows(kernel.body) for a in r.args if isinstance(a, Expr)]
+    ops = {b.op for e in exprs for b in operators(e) if is_float(b)}
+    return "*" in ops and not ops.isdisjoint("+-")
+
+
+def operators(e: Expr) -> Iterator[Bin]:
+    """Every operator in ``e``."""
+    if isinstance(e, Bin):
+        yield e
+        yield from operators(e.a)
+        yield from operators(e.b)
 
 
 def folded(line: str) -> list[str]:
