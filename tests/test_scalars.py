@@ -156,9 +156,9 @@ def in_cpp(exprs: Sequence[Expr]) -> Rows:
               "    for (volatile Data &v : data) {",
               f"        const Data d = {{{', '.join(f'v.{n}' for n in DATA[0])}}};",
               *calls, "    }", "}"]  # fmt: skip
-    said = run_cpp("\n".join(source) + "\n").split("\n")[:-1]
+    shown = run_cpp("\n".join(source) + "\n").split("\n")[:-1]
     values = [int(w) if kind == "i" else np.uint32(int(w)).view(np.float32)
-              for kind, w in (line.split() for line in said)]  # fmt: skip
+              for kind, w in (line.split() for line in shown)]  # fmt: skip
     return [values[k :: len(exprs)] for k in range(len(exprs))]
 
 
