@@ -4,7 +4,8 @@ The way of a kernel (``python -m lowering`` is the command ``pto``, in ``cli/``)
 
 1. ``programs`` finds and traces it.  What it means is ``sequential``.
 2. ``schedule`` runs the ``passes``, for the chip in ``target``; ``tune`` searches their options.
-3. ``equivalence`` runs traced and scheduled program on symbols (``tokens``), ``hazards`` proves the order.
+3. ``equivalence`` runs traced and scheduled program on symbols (``tokens``, in a made-up ``world``),
+   ``hazards`` proves the order.
 4. It runs: ``scheduled`` (numpy, strict), ``adversarial`` and ``exhaustive`` (any order of the pipes),
    ``jax_executor`` (real sizes; ``flow`` and ``dataflow`` are the program without its schedule),
    on what ``inputs`` binds and ``cases`` draws, reads and judges.
