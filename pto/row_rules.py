@@ -14,6 +14,7 @@ from pto.ir import (
     CORES,
     Const,
     Define,
+    Expr,
     Kernel,
     Operand,
     Output,
@@ -24,6 +25,7 @@ from pto.ir import (
     View,
     Word,
     all_rows,
+    is_float,
 )
 from pto.limits import within
 from pto.ops import (
@@ -198,6 +200,17 @@ def _same(row: Row, out: TileType, args: Types) -> str:
     return "" if args == [out] else "the result is the operand in another place"
 
 
+def _of_integers(place: tuple[Operand, Wanted]) -> str:
+    """A number that becomes an element of an i32 tile is one."""
+    x, wanted = place
+    if not isinstance(x, Expr) or wanted.whole:
+        return ""
+    if is_float(x):
+        return "the elements of an i32 tile are integers"
+    fits = not isinstance(x, Const) or -(1 << 31) <= x.value < 1 << 31
+    return "" if fits else "the elements of an i32 tile have 32 bits"
+
+
 TypeRule = Callable[[Row, TileType, Types], str]
 TYPES: Mapping[str, TypeRule] = MappingProxyType(
     {
@@ -223,6 +236,8 @@ def check_types(row: Row, out: TileType | None, args: Types) -> None:
     for t in (*args, *([] if out is None else [out])):
         if t.dtype not in op.dtypes and not (row.op == "matmul" and t is not args[0]):
             why = f"it takes {', '.join(op.dtypes)}"
+    if not why and out is not None and out.dtype == "i32":
+        why = next(filter(None, map(_of_integers, zip(row.args, op.args, strict=False))), "")
     rule = TYPES.get(row.op) or TYPES.get(op.kind)
     if not why and out is not None and args and rule is not None:
         why = rule(row, out, args)
