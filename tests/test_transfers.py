@@ -42,6 +42,8 @@ VECTOR = {
     "some rows": Form((40, 64), lambda t, i, n: t[i, pto.ds(4, 32, valid=n), :]),
     "some columns": Form((32, 70), lambda t, i, n: t[i, :, pto.ds(6, 64, valid=n)]),
     "some of both": Form((40, 70), lambda t, i, n: t[i, pto.ds(0, 32, valid=n), pto.ds(6, 64, valid=n)]),
+    "few of both": Form((32, 70), lambda t, i, n: t[i, pto.ds(0, 32, valid=9), pto.ds(6, 64, valid=n)]),
+    "few columns": Form((32, 70), lambda t, i, n: t[i, :, pto.ds(6, 64, valid=40)]),
     "no neighbours of rows": Form((32, 5, 64), lambda t, i, n: t[i, :, 2, :]),
     "rows of a symbolic size": Form((32, "m"), lambda t, i, n: t[i, :, 16:48], (("m", 50),)),
     "column": Form((64, 1), lambda t, i, n: t[i, :, :]),
@@ -63,6 +65,8 @@ CUBE = {
     "some rows": Form((40, 64), lambda t, i, n: t[i, pto.ds(4, 32, valid=n), :]),
     "some columns": Form((32, 70), lambda t, i, n: t[i, :, pto.ds(6, 64, valid=n)]),
     "some of both": Form((40, 70), lambda t, i, n: t[i, pto.ds(0, 32, valid=n), pto.ds(6, 64, valid=n)]),
+    "few of both": Form((32, 70), lambda t, i, n: t[i, pto.ds(0, 32, valid=9), pto.ds(6, 64, valid=n)]),
+    "few columns": Form((32, 70), lambda t, i, n: t[i, :, pto.ds(6, 64, valid=40)]),
     "no neighbours of rows": Form((32, 5, 64), lambda t, i, n: t[i, :, 2, :]),
     "rows of a symbolic size": Form((32, "m"), lambda t, i, n: t[i, :, 16:48], (("m", 50),)),
 }  # fmt: skip

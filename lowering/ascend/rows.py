@@ -164,8 +164,9 @@ def clipped(
     ctx: Context, env: Env, wish: str, span: Span
 ) -> tuple[list[str], str, list[str], list[str]]:
     """(declaration, valid count, "is less than whole", "is not empty") of one dimension."""
-    if span.valid is None:
-        return [], str(span.size), [], []
+    if span.valid is None or isinstance(span.valid, Const):
+        most = span.size if span.valid is None else int(span.valid.value)
+        return [], str(max(min(most, span.size), 0)), [], []
     name = ctx.names.fresh(wish)
     line = f"const int64_t {name} = clipped({scalar(span.valid, env)}, {span.size});"
     return [line], name, [f"{name} < {span.size}"], [f"{name} > 0"]
@@ -216,15 +217,22 @@ def transfer(ctx: Context, env: Env, ref: Ref, view: View, call: str) -> list[st
     col_count, cols, less_c, some_c = clipped(ctx, env, f"{name}_cols", r.cols)
     layout = "DN" if (buffer.space, buffer.layout) == ("l1", "zn") else "ND"
     gm_lines, gm = global_tensor(ctx, env, buffer.name, dtype, r, (rows, cols), layout)
-    if not some_r and not some_c:
+    fewer = [v.isdigit() and v != str(s.size) for v, s in ((rows, r.rows), (cols, r.cols))]
+    if not (any(fewer) or some_r or some_c):
         return [*gm_lines, in_order(call, slot, gm)]
     part_lines, part = part_of(ctx, buffer, slot, (rows, cols))
     lines = [*row_count, *col_count]
     if call == "TLOAD" and buffer.space == "l1":  # the device leaves the rest of the tile as it was
         zero = f"TEXPANDS({slot}, {literal(ZERO, buffer.type.dtype, env)});"
-        lines += braced(f"if ({' || '.join(less_r + less_c)})", [zero, "pipe_barrier(PIPE_MTE2);"])
+        tests = [] if any(fewer) else less_r + less_c
+        lines += where_so(tests, [zero, "pipe_barrier(PIPE_MTE2);"], " || ")
     body = [*gm_lines, *part_lines, in_order(call, part, gm)]
-    return lines + braced(f"if ({' && '.join(some_r + some_c)})", body)
+    return lines if "0" in (rows, cols) else lines + where_so(some_r + some_c, body, " && ")
+
+
+def where_so(tests: list[str], body: list[str], joint: str) -> list[str]:
+    """``body`` under its tests; without any it always runs."""
+    return braced(f"if ({joint.join(tests)})", body) if tests else body
 
 
 def in_order(call: str, tile: str, gm: str) -> str:

@@ -122,10 +122,9 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
         set_flag(PIPE_MTE2, PIPE_V, a_full[w % 2]);
         // half[w] = load h[first:+4<left, 0:+64<64]
         const int64_t half_rows = clipped(left, 4);
-        const int64_t half_cols = clipped(64, 64);
-        if (half_rows > 0 && half_cols > 0) {
-            GmRows<half, DYNAMIC, DYNAMIC, 64> half_gm(h + first * 64, {half_rows, half_cols});
-            Ub<half, 4, 64, DYNAMIC, DYNAMIC> half_part(half_rows, half_cols);
+        if (half_rows > 0) {
+            GmRows<half, DYNAMIC, 64, 64> half_gm(h + first * 64, {half_rows});
+            Ub<half, 4, 64, DYNAMIC, 64> half_part(half_rows);
             TRESHAPE(half_part, half_[w % 2]);
             TLOAD(half_part, half_gm);
         }
@@ -158,11 +157,11 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
             TFILLPAD_INPLACE(a_whole, a_part_2);
         }
         // half[w] = pad half[w], left, 60 + left
-        const int64_t half_cols_2 = 60 + left;
-        if (left <= 0 || half_cols_2 <= 0) {
+        const int64_t half_cols = 60 + left;
+        if (left <= 0 || half_cols <= 0) {
             TEXPANDS(half_[w % 2], static_cast<half>(0.0f));
-        } else if (left < 4 || half_cols_2 < 64) {
-            Ub<half, 4, 64, DYNAMIC, DYNAMIC> half_part_2(min_of(left, 4), min_of(half_cols_2, 64));
+        } else if (left < 4 || half_cols < 64) {
+            Ub<half, 4, 64, DYNAMIC, DYNAMIC> half_part_2(min_of(left, 4), min_of(half_cols, 64));
             TRESHAPE(half_part_2, half_[w % 2]);
             Ub<half, 4, 64, 4, 64, PadValue::Zero> half_whole;
             TRESHAPE(half_whole, half_[w % 2]);
