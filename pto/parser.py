@@ -565,4 +565,8 @@ def parse(source: str, file: str = "<text>") -> Kernel:
     Raises:
         ParseError: with the line of the text, when it does not follow the grammar.
     """
+    if file.startswith("<"):  # errors show its lines, and not those of a text before it
+        import linecache
+
+        linecache.cache[file] = (1, None, source.splitlines(keepends=True), file)
     return Parser(source, file).kernel()

@@ -362,6 +362,14 @@ BAD = {
 }
 
 
+def test_errors_show_no_line_of_a_text_before() -> None:
+    with pytest.raises(ParseError):
+        parse("kernel first\nnonsense\n")
+    with pytest.raises(ParseError) as caught:
+        parse("")
+    assert "kernel first" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_parse_error(name: str, golden: Callable[[str, str], None]) -> None:
     with pytest.raises(ParseError) as caught:
