@@ -118,7 +118,7 @@ PROGRAMS: dict[Any, Any] = {}
 
 def program(exprs: Sequence[Expr], d: Mapping[str, Value], values: Callable[..., Any]) -> Any:
     """Jitted once for each choice of sizes."""
-    key = (id(exprs), d["m"], d["n"])
+    key = (tuple(exprs), d["m"], d["n"])
     if key not in PROGRAMS:
         PROGRAMS[key] = jax.jit(values)
     return PROGRAMS[key]
@@ -207,7 +207,7 @@ def test_scalars_mean_the_same(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_many_scalars_mean_the_same(stage: str) -> None:
     exprs = list(defined(random.Random(1), 2000))
-    wrong = [x for k in range(0, 2000, 200) for x in disagreements(stage, exprs[k : k + 200])]
+    wrong = [x for k in range(0, 2000, 50) for x in disagreements(stage, exprs[k : k + 50])]
     print(f"\n{stage}: 2000 expressions x {len(DATA)} sets of data, {len(wrong)} wrong")
     assert not wrong, wrong[:5]
 
