@@ -82,6 +82,8 @@ def parsed(text: str) -> Expr:
         ("(a + b) * c // 2 % m", "(a + b) * c / 2 % m"),
         ("min(a, max(b, c)) + 1", "min_of(a, max_of(b, c)) + 1"),
         ("(a < b) == c", "(a < b) == c"),
+        ("(a == a) + (b < b)", "1"),
+        ("(64 + 1) * 33554432 + a", "2181038080 + a"),
         ("x * 0.5", "x * 0.5f"),
         ("a / b", "static_cast<float>(a) / b"),
     ],

@@ -32,6 +32,7 @@ from pto.ir import (
     is_float,
     least,
     names_in,
+    substitute,
 )
 from pto.text import PRECEDENCE
 from pto.types import DTYPE_BYTES
@@ -117,7 +118,9 @@ def int_literal(value: int) -> str:
 
 
 def scalar(e: Expr, env: Env, level: int = 0) -> str:
-    """``e`` in C++ with no more parentheses than it needs (``docs/scalars.md``)."""
+    """``e`` in C++ with no more parentheses than it needs (``docs/scalars.md``), folded: compilers
+    compute literals in 32 bits, and warn of ``i == i``."""
+    e = substitute(e, {})
     if isinstance(e, Const):
         text = float_literal(e.value) if is_float(e) else int_literal(int(e.value))
         return f"({text})" if level > 1 and text.startswith("-") else text

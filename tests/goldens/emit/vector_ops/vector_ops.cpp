@@ -182,7 +182,7 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
         TADD(a[w % 2], a[w % 2], b);  // a[w] = add a[w], b
         TCOLEXPANDMUL(a[w % 2], a[w % 2], row);  // a[w] = mul a[w], row
         TSUBS(a[w % 2], a[w % 2], factor);  // a[w] = sub a[w], factor
-        TMAXS(a[w % 2], a[w % 2], 0.0f - 2.0f);  // a[w] = maximum a[w], 0.0 - 2.0
+        TMAXS(a[w % 2], a[w % 2], -2.0f);  // a[w] = maximum a[w], 0.0 - 2.0
         TMINS(a[w % 2], a[w % 2], 2.0f);  // a[w] = minimum a[w], 2
         // r = row_min a[w], tmp
         Ub<float, 8, 64, 4, 64> a_rows_2;
