@@ -16,8 +16,8 @@ buffer slot, which events to wait for and to set.  ``pto/text.py`` prints and pa
     event    ::= 'event' core name pipe '->' pipe 'id' int {int}
     note     ::= 'note' text
     block    ::= (row | loop | branch) {row | loop | branch}        (indented by two)
-    loop     ::= 'for' name [',' name] 'in' '0' '..' expr ['flat'] ':' {carry} block
-                 ['yield' ref {',' ref}]
+    loop     ::= 'for' name [',' name] 'in' '0' '..' expr ['flat'] ':' steps
+    steps    ::= block | carry {carry} [block] 'yield' ref {',' ref}
     carry    ::= 'carry' name ':' tile ['from' ref] 'last' name
     branch   ::= 'if' expr ':' block ['else' ':' block]
     row      ::= [core shift pipe] statement {'|' ('wait' | 'set') flag {flag}}
@@ -49,7 +49,8 @@ Meaning of the scheduled form:
   loop for its iteration there, a row in front of it if the position is the first of its item, a row
   behind it if it is the last.  In each step the rows run in the order written; scalar rows run when
   their item is first met.  ``for w, turn in .. flat``: ``turn`` counts the items in the order in which
-  they run; ``u`` of the inner loop is known in front of it, as that of the first position.
+  they run; on a core with rows in the inner loop its ``u`` is known beside it, too: in front as that
+  of the first position, behind as that of the last, and 0 for an item whose inner loop is empty.
 * ``b[e]`` is slot ``e mod depth`` of buffer ``b``; event ``x.full[e]`` is id number ``e mod count``.
 * A carry without ``from`` starts as nothing: the first iteration, which surely runs, overwrites it
   (``x = matmul a, b, carry, i`` adds to the carry where ``i`` is not 0).

@@ -634,7 +634,7 @@ class _Slots(_Checker):
         if loop.flat:
             inner = loop.body[loop.inner]
             assert isinstance(inner, Loop)
-            for core in CORES:
+            for core in _cores(inner):  # known beside it, too
                 self.known[core][inner.total] = (tests,)
         self.tests = (*tests, id(loop))  # no branch inside is one of those outside
         self.counted(loop.index, trips)
@@ -643,9 +643,6 @@ class _Slots(_Checker):
         self.block(loop.body, loop.flat)
         self.guards -= never(trips)
         self.known, self.tests = outside, tests
-        if beside:  # the counter is that of the first position: known in front, not behind
-            for core in CORES:
-                self.known[core].pop(loop.total, None)
 
     def define(self, core: str, name: str, loc: Loc | None) -> None:
         """``name`` is a scalar of ``core`` from here on."""

@@ -305,7 +305,7 @@ class Parser:
         while self.follows("carry", x.indent + STEP):
             carry.append(self.carry(self.line))
             self.at += 1
-        body = self.block(x)
+        body = () if carry and self.follows("yield", x.indent + STEP) else self.block(x)
         if self.follows("yield", x.indent + STEP):
             y = self.line
             y.next()

@@ -36,7 +36,7 @@ WORDS = {
     "int": INT,
     "direction": "c2v|v2c",
     "pipe": one_of((*PIPES, "ALL")),
-    "op": NAME,
+    "op": rf"(?!(?:for|if|else|carry|yield)\b){NAME}",
     "number": rf"{FLOAT}|inf",
 }
 """Words that are one token; a number may have a sign in front."""
@@ -163,8 +163,7 @@ def by_lines(text: str) -> str:
     for line in LINES:
         assert line in text, line
         text = text.replace(line, f"{line} '{END}'")
-    inner = r"':' '<end>' (\{carry\} )?block(\s+\['yield'.*\])?"
-    return re.sub(inner, rf"':' '{END}' '{IN}' \1block\2 '{OUT}'", text)
+    return re.sub(r"':' '<end>' (block|steps)", rf"':' '{END}' '{IN}' \1 '{OUT}'", text)
 
 
 LINES = (

@@ -93,7 +93,6 @@ class Stages:
             ready.append(f"0 {self.rng.choice(self.pipes)} barrier")
         flat = self.rng.random() < 0.8
         front, last = (self.rows(2, inside=False), self.rows(4, inside=False)) if flat else ([], [])
-        last = [row.replace("u + ", "turn + ") for row in last]  # behind the loop, no u is known
         lines = [
             "for w, turn in 0 .. cdiv(m - block_idx, block_num)" + " flat" * flat + ":",
             "  vector 0 S n = read length[w]",

@@ -353,6 +353,24 @@ def test_the_value_check_sees_that_scratch_destroys() -> None:
         same_values(made["persist"], wrong)
 
 
+FLAT = """buffer vector ub r[2] f32[8, 64] nd at 16384 by 2048
+for w, turn in 0 .. cdiv(rows - block_idx, block_num) flat:
+  vector 0 V r[{front}] = full 0.0
+  for i, u in 0 .. n:
+    vector 0 V c = copy a
+  vector 0 V r[{behind}] = full 0.0
+"""
+
+
+@pytest.mark.parametrize("place", ["front", "behind"])
+def test_the_counter_of_the_inner_loop_is_known_beside_it_where_that_has_rows(place: str) -> None:
+    text = SCHEDULED_HEAD + FLAT.format(**{"front": "turn", "behind": "turn", place: "u"})
+    assert isinstance(parsed(text, "a"), ir.Kernel)
+    elsewhere = text.replace("vector 0 V c = copy a", "cube 0 S k2 = let i")
+    with pytest.raises(LegalityError, match="'u' is not a scalar known here"):
+        parsed(elsewhere, "b")
+
+
 @pytest.mark.parametrize("credit", ["", " no credit"])
 def test_a_ring_has_a_number_of_slots_that_rings_have(credit: str) -> None:
     """In every stage: the text, the proof, the executors, the simulator."""

@@ -400,15 +400,18 @@ def test_check_with_nothing_to_draw(say: Say, name: str, status: int, message: s
     assert not Path("none.svg").exists()
 
 
+SEVERAL = "--svg has no effect where several proofs are asked for: it draws the failure of one"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--all",), "--svg draws the failure of one proof; this asks for several"),
-        (("--assume", "each"), "--svg draws the failure of one proof; this asks for several"),
+        (("--svg", "x.svg", "--all"), SEVERAL),
+        (("--svg", "x.svg", "--assume", "each"), SEVERAL),
         (("--svg", "nowhere/x.svg"), "nowhere/x.svg: there is no folder nowhere"),
     ],
 )
 def test_check_that_cannot_draw(say: Say, options: tuple[str, ...], message: str) -> None:
-    status, out, err = say("check", "racy.ptoir", "--svg", "x.svg", *options)
+    status, out, err = say("check", "racy.ptoir", *options)
     assert (status, out, err) == (USAGE, "", f"error: {message}\n")
     assert not Path("x.svg").exists()

@@ -298,6 +298,26 @@ def _placement(draw: st.DrawFn, fresh: Callable[[], str]) -> tuple[Any, Any, Any
     return buffers, fifos, events
 
 
+HANDS_ON = """kernel hands_on
+param x   in     f32[16, 64]
+param n   scalar i32
+param out out    f32[16, 64]
+grid 1
+
+a: f32[16, 64] = load x[:, :]
+zero: f32[16, 64] = full 0.0
+for i in 0 .. n:
+  carry acc: f32[16, 64] from zero last y
+  yield a
+out[:, :] = store y
+"""
+
+
+def test_a_loop_that_only_hands_on_reads_back() -> None:
+    """It has no rows, and yet a meaning: one tile if it runs, the other if not."""
+    assert reads_back(parse(HANDS_ON)) == HANDS_ON
+
+
 @QUICK
 @given(kernels(scheduled=False))
 def test_any_traced_program_reads_back(kernel: ir.Kernel) -> None:
