@@ -18,8 +18,6 @@ from types import MappingProxyType
 from typing import Any
 
 Rule = Callable[..., Any]
-FORMS = ("tile", "rows", "cols", "scalar")
-
 
 UB, L1, L0A, L0B, L0C = "ub", "l1", "l0a", "l0b", "l0c"
 
