@@ -8,18 +8,21 @@ for the expression that made it, so two values are equal exactly if they were ma
 same inputs, and both programs must store the same values in the same places, for made-up trip
 counts that include 0, 1 and more than any ring is deep.
 
-Invariants used: padding, copies, moves and hand-overs keep a value; a product accumulated in L0C is
-the product added; adding a product to zero is the product; and what commutes does.
+Invariants used: copies, moves and hand-overs keep a value; a product accumulated in L0C is the
+product added; adding a product to zero is the product; and what commutes does.  A tile of several rows
+is split: each lane has its half, so a place is what every lane has of it.  What was loaded in part is
+what was traced once it is padded by what is valid of it.
 Non-goals: order between pipes, bounds, rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lowering.target import TARGETS
 from lowering.tokens import run_schedule
-from lowering.world import TRIPS, UNDEFINED, World, normal, view_text
+from lowering.world import TRIPS, UNDEFINED, World, normal
 from pto.ir import (
     Bin,
     Block,
@@ -31,18 +34,20 @@ from pto.ir import (
     Ref,
     Row,
     Scalar,
+    Span,
     Var,
     View,
     Word,
+    binary,
     names_in,
 )
 from pto.ir import substitute as with_values
 from pto.legality import straight
 
 Place = object
-KEPT = ("pad", "copy")
-"""Ops that hand on the value of their first operand."""
-
+Index = tuple[Expr, int, Expr | None]
+"""Start, size (0: it is no span) and how much is valid."""
+ONE_ROW: Index = (Const(0), 1, None)
 COMMUTES = ("mul", "maximum", "minimum")
 """Ops of which either operand may come first, beside ``add``."""
 
@@ -54,20 +59,69 @@ class Meanings(World):
     products: set[int] = field(default_factory=set)
     stores: dict[Place, tuple[Row, int]] = field(default_factory=dict)
     """What is stored where, and by which row."""
+    parts: dict[int, tuple[int, Sequence[Sequence[Index]]]] = field(default_factory=dict)
+    """What was loaded in part: its number once it is padded, and the spans that every lane has of it."""
+
+    @property
+    def lanes(self) -> int:
+        return TARGETS[self.kernel.target].lanes
+
+    def scalar(self, e: Expr, values: Mapping[str, Expr]) -> Expr:
+        return normal(with_values(e, values))
+
+    def place(self, view: View, values: Mapping[str, Expr], core: str = "") -> tuple[object, ...]:
+        """What every lane has of a view; only rows of the vector core say that themselves."""
+        views = [view] * self.lanes if core == "vector" else shares(view, self.lanes)
+        return view.tensor, *(self._indices(v, values, lane) for lane, v in enumerate(views))
+
+    def _indices(self, view: View, values: Mapping[str, Expr], lane: int) -> tuple[Index, ...]:
+        found: list[Index] = []
+        for item in view.index:
+            span = item if isinstance(item, Span) else Span(item, 0)
+            valid = None if span.valid is None else self.on(lane, self.scalar(span.valid, values))
+            found.append((self.on(lane, self.scalar(span.start, values)), span.size, valid))
+        return tuple(found)
+
+    def on(self, lane: int, e: Expr) -> Expr:
+        """``e`` on one lane."""
+        return self.scalar(e, {"lane": Const(lane)})
 
     def result(self, row: Row, args: Iterable[object]) -> int:
         """The number of what a row makes; a store is noted by its place."""
-        if row.op != "store":
-            return super().result(row, args)
-        place, value, *_ = args
-        self.stores[place] = row, self.value(value)
-        return UNDEFINED
+        found = list(args)
+        if row.op == "store":
+            place, value, *_ = found
+            self.stores[place] = row, self.value(value)
+            return UNDEFINED
+        token = super().result(row, found)
+        (view, *_) = row.args
+        if row.core != "vector" or not isinstance(view, View):
+            return token
+        if all(span.valid is None for span in view.spans):
+            return token
+        part = self.token(("a part of", token))
+        self.rows.setdefault(part, row)
+        self.parts[part] = token, [[x for x in each if x[1]] for each in found[0][1:]]  # type: ignore[index]
+        return part
+
+    def padded(self, x: int, counts: Sequence[Expr]) -> int:
+        """The number of ``x`` with zeros behind the first rows and columns: that of what was traced,
+        if they are those that were loaded."""
+        whole, everywhere = self.parts.get(x, (x, ()))
+        right = [
+            keeps(self.on(lane, count), span)
+            for lane, spans in enumerate(everywhere)
+            for count, span in zip(counts, [ONE_ROW, *spans][-2:], strict=True)
+        ]
+        return whole if right and all(right) else self.token(("pad", x, *counts))
 
     def made(self, op: str, args: Iterable[object]) -> int:
         """The number of ``op(args)``."""
         found = list(args)
-        if op in KEPT:
+        if op == "copy":
             return self.value(found[0])
+        if op == "pad":
+            return self.padded(self.value(found[0]), found[1:])  # type: ignore[arg-type]
         if op == "matmul":
             product = self.token((op, self.value(found[0]), self.value(found[1])))
             self.products.add(product)
@@ -93,6 +147,27 @@ class Meanings(World):
         if y == zero and x in self.products:
             return x
         return self.token(("add", *sorted((x, y))))
+
+
+def shares(view: View, lanes: int) -> Iterator[View]:
+    """What each lane has of a view of whole tiles: its part of the rows, if there are several."""
+    first = next(iter(view.spans), None)
+    split = first is not None and len(view.spans) > 1 and first.size > 1
+    for lane in range(lanes):
+        if first is None or not split:
+            yield view
+            continue
+        at, rows = view.index.index(first), first.size // lanes
+        before = Const(lane * rows)
+        valid = None if first.valid is None else binary("-", first.valid, before)
+        mine = Span(binary("+", first.start, before), rows, valid)
+        yield View(view.tensor, (*view.index[:at], mine, *view.index[at + 1 :]))
+
+
+def keeps(count: Expr, of: Index) -> bool:
+    """Whether the first ``count`` are just what is valid."""
+    _, size, valid = of
+    return count == valid or (valid is None and isinstance(count, Const) and count.value >= size)
 
 
 class Traced:
@@ -124,7 +199,7 @@ class Traced:
             assert isinstance(value, Const | Var | Bin)
             scalars[row.out.name] = value
             return
-        where = [view_text(row.out, scalars)] if isinstance(row.out, View) else []
+        where = [self.world.place(row.out, scalars)] if isinstance(row.out, View) else []
         number = self.world.result(row, [*where, *operands])
         if isinstance(row.out, Scalar):
             scalars[row.out.name] = Var(f"%{number}")
@@ -135,11 +210,11 @@ class Traced:
         if isinstance(a, Ref):
             return self.tiles[a.name], a.transposed
         if isinstance(a, View):
-            return view_text(a, scalars)
+            return self.world.place(a, scalars)
         if isinstance(a, Word):
             return a.name
         assert isinstance(a, Const | Var | Bin)
-        return normal(with_values(a, scalars))
+        return self.world.scalar(a, scalars)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from lowering.flow import ALIASES, SILENT, Choice, Flow, Part, Repeat, Step, Use
-from lowering.world import TRIPS, UNDEFINED, World, normal, view_text
+from lowering.world import TRIPS, UNDEFINED, World
 from pto.errors import ScheduleError
 from pto.ir import (
     CORES,
@@ -213,18 +213,18 @@ class Core:
         place = row.out if isinstance(row.out, View) else None
         tensors = [a.tensor for a in (place, *args) if isinstance(a, View)]
         state = [self.shared.tensors[t] for t in tensors if t in self.shared.tensors]
-        where = [] if place is None else [view_text(place, frame.values)]
+        where = [] if place is None else [self.world.place(place, frame.values, self.name)]
         return self.world.result(row, [*where, *operands, *state])
 
     def operand(self, a: object, frame: Frame) -> object:
         if isinstance(a, Ref):
             return self.slots.get(self.slot(a, frame), UNDEFINED), a.transposed
         if isinstance(a, View):
-            return view_text(a, frame.values)
+            return self.world.place(a, frame.values, self.name)
         if isinstance(a, Word):
             return a.name
         assert isinstance(a, Const | Var | Bin)
-        return normal(substitute(a, {**frame.values, "lane": Const(0)}))
+        return self.world.scalar(a, frame.values)
 
 
 @dataclass
@@ -296,11 +296,11 @@ class Tokens:
         if isinstance(a, Use):
             return self.get(a.value), a.transposed
         if isinstance(a, View):
-            return view_text(a, self.scalars)
+            return self.world.place(a, self.scalars)
         if isinstance(a, Word):
             return a.name
         assert isinstance(a, Const | Var | Bin)
-        return normal(substitute(a, self.scalars))
+        return self.world.scalar(a, self.scalars)
 
     def repeat(self, loop: Repeat, at: tuple[int, ...]) -> None:
         now = [self.get(p.init) for p in loop.phis]

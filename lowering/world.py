@@ -142,6 +142,19 @@ class World:
 
     # symbols
 
+    def scalar(self, e: Expr, values: Mapping[str, Expr]) -> Expr:
+        """``e`` with its names replaced; which lane it is does not matter here."""
+        return normal(substitute(e, {**values, "lane": Const(0)}))
+
+    def place(self, view: View, values: Mapping[str, Expr], core: str = "") -> tuple[object, ...]:
+        """The view of a row of ``core``, its names replaced; halves do not matter here."""
+        out: list[object] = [view.tensor]
+        for item in view.index:
+            span = item if isinstance(item, Span) else Span(item, 1)
+            valid = None if span.valid is None else self.scalar(span.valid, values)
+            out.append((self.scalar(span.start, values), valid))
+        return tuple(out)
+
     def result(self, row: Row, args: Iterable[object]) -> int:
         """The token of what a row makes."""
         token = self.made(row.op, args)
@@ -157,19 +170,6 @@ class World:
             keep = found[2] != (UNDEFINED, False) and (not isinstance(test, Const) or test.value)
             found = found[:3] if keep else found[:2]
         return self.token((op, *found))
-
-
-def view_text(view: View, values: dict[str, Expr]) -> tuple[object, ...]:
-    """A view with its names replaced; ``lane`` and halves do not matter here."""
-    values = {**values, "lane": Const(0)}
-    out: list[object] = [view.tensor]
-    for item in view.index:
-        if isinstance(item, Span):
-            valid = None if item.valid is None else normal(substitute(item.valid, values))
-            out.append((normal(substitute(item.start, values)), valid))
-        else:
-            out.append((normal(substitute(item, values)), None))
-    return tuple(out)
 
 
 def normal(e: Expr) -> Expr:

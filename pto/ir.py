@@ -62,7 +62,7 @@ Every class is a frozen value; ``Loc`` never takes part in comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pto.arithmetic import (
@@ -218,7 +218,7 @@ def names_in(e: Expr) -> Iterator[str]:
         yield from names_in(e.b)
 
 
-def substitute(e: Expr, values: dict[str, Expr]) -> Expr:
+def substitute(e: Expr, values: Mapping[str, Expr]) -> Expr:
     """``e`` with every name in ``values`` replaced, folded again."""
     if isinstance(e, Var):
         return values.get(e.name, e)

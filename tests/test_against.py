@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from lowering.cli import main
+from lowering.equivalence import difference
+from lowering.passes.persist import persist
 from lowering.schedule import schedule
 from pto.kernels import SHIPPED
-from pto.text import print_kernel
+from pto.text import parse, print_kernel
 
 PA = print_kernel(schedule(SHIPPED["paged_attention"].trace(heads=8), "repair").kernel)
 CHANGES = {
@@ -21,6 +23,19 @@ CHANGES = {
     "a trip count": ("let cdiv(context, 128)", "let cdiv(context, 64)", "", ""),
     "where it is stored": ("out[b, lane", "out[b + 1, lane", "", ""),
 }
+
+
+ROWS = print_kernel(schedule(SHIPPED["rmsnorm"].trace()).kernel)
+OF_LANES = {
+    "the lane of a load": ("x[first + lane * 8:", "x[first:"),
+    "a stride of lanes": ("x[first + lane * 8:", "x[first + lane * 16:"),
+    "what is valid": ("first - lane * 8, :]\n                     | wait x_", "first, :]\n | wait x_"),
+    "what is stored": ("out[first + lane * 8:+8<rows - first - lane * 8", "out[first + lane * 8:+8<rows - first"),
+    "the rows of a padding": ("lane * 8, 1024", "lane * 8 - 1, 1024"),
+    "the columns of a padding": ("lane * 8, 1024", "lane * 8, 1000"),
+    "a number of a lane": ("norm, 0.0009765625", "norm, 0.0009765625 + lane"),
+}  # fmt: skip
+"""What is the same on lane 0, or once what is not valid is left out."""
 
 
 def checked(text: str, folder: Path, capsys: pytest.CaptureFixture[str], *more: str):  # type: ignore[no-untyped-def]
@@ -53,6 +68,26 @@ def test_other_values_are_told(what: str, tmp_path, capsys) -> None:  # type: ig
     assert status == 1 and "values not shown to be those of paged_attention" in out
     told = out[out.index("values not shown") :].splitlines()
     assert here in told[1] and there in told[3]
+
+
+@pytest.mark.parametrize("what", OF_LANES)
+def test_values_of_every_lane_are_compared(what: str) -> None:
+    traced = persist(SHIPPED["rmsnorm"].trace())
+    old, new = OF_LANES[what]
+    assert old in ROWS
+    assert difference(traced, parse(ROWS)) is None
+    assert difference(traced, parse(ROWS.replace(old, new))) is not None
+
+
+def test_a_lane_may_be_named() -> None:
+    traced = persist(SHIPPED["rmsnorm"].trace())
+    named = ROWS.replace("first + lane * 8", "mine").replace(
+        "  vector  0  MTE2  x_tile",
+        "  vector  0  S     mine = let first + lane * 8\n  vector  0  MTE2  x_tile",
+    )
+    assert difference(traced, parse(named)) is None
+    wrong = named.replace("let first + lane * 8", "let first + lane * 4")
+    assert difference(traced, parse(wrong)) is not None
 
 
 @pytest.mark.parametrize(
