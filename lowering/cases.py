@@ -24,7 +24,7 @@ import numpy as np
 
 from lowering.access import DTYPES, Array
 from lowering.files import write_all
-from lowering.inputs import OTHER_KINDS, Bound, native
+from lowering.inputs import Bound, native, no_number
 from lowering.programs import (
     Program,
     assignments,
@@ -245,15 +245,23 @@ def _mapping(returned: object, function: Callable[..., Any], what: str) -> Mappi
 def _as_type(
     given: object, dtype: Any, name: str, function: Callable[..., Any], what: str
 ) -> Array:
-    """What a function of the user's returned under ``name``, as numbers of ``dtype``."""
+    """What a function of the user's returned under ``name``, as numbers of ``dtype``: floats are
+    rounded to it, integers must be held as they are."""
     try:
         array = np.asarray(given)
-        if array.dtype.kind not in OTHER_KINDS:
-            return array.astype(dtype)
+        is_number = not no_number(array.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            held = array.astype(dtype) if is_number else array
     except (ValueError, TypeError, OverflowError):
-        pass
-    message = f"{what} returns {noun(given)} for '{name}', which is no array of numbers"
-    raise InputError(message, place_of(function))
+        is_number = False
+    if not is_number:
+        message = f"{what} returns {noun(given)} for '{name}', which is no array of numbers"
+        raise InputError(message, place_of(function))
+    if held.dtype.kind in "iu" and (held != array).any():
+        first = array[held != array][0]
+        message = f"{what} returns {first} in '{name}', which {held.dtype.name} does not hold"
+        raise InputError(message, place_of(function))
+    return held
 
 
 def case_values(kernel: Kernel, texts: Sequence[str]) -> dict[str, Static]:
@@ -331,7 +339,8 @@ def expected(kernel: Kernel, program: ir.Kernel, bound: Bound) -> dict[str, Arra
 
 
 def _wide(a: Array) -> Array:
-    return a if a.dtype.kind in "iub" else a.astype(np.float64)
+    """A copy, which the reference may write to."""
+    return a.copy() if a.dtype.kind in "iub" else a.astype(np.float64)
 
 
 def describe(program: Program, bound: Bound) -> str:

@@ -128,6 +128,8 @@ def check_output(path: Path, mark: bytes, read: Iterable[Path]) -> None:
         raise InputError(f"{path}: there is no folder {path.parent}")
     if not path.exists() or path.is_file():
         _check_access(path.resolve().parent, path)
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(13, "Permission denied", str(path))
     if path.exists() and any(r.exists() and r.samefile(path) for r in read):
         raise InputError(f"{path} is read by this command; it is not replaced", hint=ELSEWHERE)
     if path.is_file():

@@ -228,6 +228,11 @@ OTHER_KINDS = {
 """numpy's kinds of elements that are no numbers of a kernel, in words."""
 
 
+def no_number(dtype: np.dtype[Any]) -> str:
+    """What elements of ``dtype`` are, in words, if they are no numbers; bf16 is of kind V, too."""
+    return "records or bytes" if dtype.type is np.void else OTHER_KINDS.get(dtype.kind, "")
+
+
 def native(given: Any) -> Array:
     """``given`` as an array in the byte order of this machine.
 
@@ -241,11 +246,11 @@ def native(given: Any) -> Array:
 def _typed(p: Param, a: Array) -> Array:
     """``a`` with our element type, C-contiguous; the bits of bf16 may come as uint16 or void."""
     want = DTYPES[p.dtype]
-    if a.dtype.kind in OTHER_KINDS:
-        held = f"{OTHER_KINDS[a.dtype.kind]} ({a.dtype})"
-        raise InputError(f"{p.name} holds {held}, but {_declared(p)} is expected")
     if p.dtype == "bf16" and (a.dtype == np.uint16 or a.dtype == np.dtype("V2")):
         return np.ascontiguousarray(a).view(want).reshape(a.shape)
+    if no_number(a.dtype):
+        held = f"{no_number(a.dtype)} ({a.dtype})"
+        raise InputError(f"{p.name} holds {held}, but {_declared(p)} is expected")
     if a.dtype != want:
         expected = "bfloat16, or its bits as uint16" if p.dtype == "bf16" else want.name
         message = f"{p.name} holds {a.dtype.name}, but {p.dtype} ({expected}) is expected"

@@ -119,15 +119,25 @@ def _import_module(name: str) -> ModuleType:
 
 
 def _import_file(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    folder, name = _package(Path(path).resolve())
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not Path(path).is_file():
         raise InputError(f"there is no file '{path}'")
-    _search(Path(path).resolve().parent)
+    for place in dict.fromkeys((folder, Path(path).resolve().parent)):
+        _search(place)
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(spec.name, module)
     with users_code(f"importing {path}"):
         spec.loader.exec_module(module)
     return module
+
+
+def _package(path: Path) -> tuple[Path, str]:
+    """The folder that the outermost package of a file lies in, and the file's name from there."""
+    folder, name = path.parent, path.stem
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        folder, name = folder.parent, f"{folder.name}.{name}"
+    return folder, name
 
 
 def _search(folder: Path) -> None:
@@ -166,7 +176,7 @@ def users_code(doing: str) -> Iterator[None]:
     try:
         yield
     except SyntaxError as error:
-        loc = ir.Loc(error.filename or "?", error.lineno or 0)
+        loc = ir.Loc(error.filename, error.lineno or 0) if error.filename else None
         raise TraceError(f"{doing}: {error.msg}", loc) from error
     except RecursionError as error:
         at = _users_line(error, own=True)
@@ -174,7 +184,9 @@ def users_code(doing: str) -> Iterator[None]:
     except SystemExit as error:
         at = _users_line(error, own=True)
         raise TraceError(f"{doing}: it ends the program by itself", at) from None
-    except Exception as error:  # whatever the user's code may raise
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the user's code may raise
         at = None if isinstance(error, InputError | TraceError) else _users_line(error)
         if at is None:
             raise
@@ -239,8 +251,9 @@ def typed(text: str, like: Static, what: str) -> Static:
     """
     if isinstance(like, bool) and text.lower() in WORDS:
         return WORDS[text.lower()]
+    is_plain = isinstance(like, str) or (text.isascii() and not {*text} & {"_", " "})
     try:
-        if not isinstance(like, bool):
+        if is_plain and not isinstance(like, bool):
             return type(like)(text)
     except ValueError:
         pass

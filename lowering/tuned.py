@@ -68,7 +68,7 @@ def read(path: Path) -> Tuned:
     """
     try:
         found = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{path} holds no tuned schedule: it is no JSON", hint=HINT) from None
     parts = {"kernel": str, "target": str, "statics": dict, "options": dict}
     for name, kind in parts.items():

@@ -138,6 +138,7 @@ def test_what_the_text_says_is_no_name() -> None:
 def test_two_names_stay_two() -> None:
     assert spelled("a__b", "a_b", "a.b") == ["a_b_2", "a_b", "a_b_3"]
     assert spelled("do", "do_") == ["do_2_", "do_"]
+    assert spelled("M_PI_", "M_PI__", "M_PI___") == ["M_PI_", "M_PI_2_", "M_PI_3_"]
     names = Names()
     lines = [names.fresh("x_gm"), names.of("buffer", "x_gm"), names.fresh("x_gm")]
     assert names.spelled(lines) == ["x_gm_2", "x_gm", "x_gm_3"]

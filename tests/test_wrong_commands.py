@@ -3,6 +3,8 @@ none, options without effect.  Each gives one message and status 2, and changes 
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import pickle
 import sys
@@ -67,6 +69,7 @@ def say(
     Path("notes.txt").write_text("notes")
     Path("package.json").write_text('{\n  "name": "another"\n}\n')
     Path("empty").touch()
+    Path("deep.json").write_text("[" * 100_000)
     Path("bytes.ptoir").write_bytes(b"\xff\xfe\x00")
     np.savez("case.npz", x=x)
     np.save("one.npy", x)
@@ -111,9 +114,12 @@ def refused(say: Say, *argv: str) -> str:
 NUMBER = ("-1", "1.5", "x", "", "99999999999999999999", "0x10", "²")
 WORD = ("", "nonsense", "BEST", " ")
 OUTPUT = (".", "nowhere/file", "mine.py/file", "mine.py", "./link.py", "notes.txt", "package.json")
-TABLE = ("nowhere.json", ".", "mine.py", "empty", "case.npz", "package.json")
+TABLE = ("nowhere.json", "deep.json", ".", "mine.py", "empty", "case.npz", "package.json")
 WRONG: dict[str, tuple[str, ...]] = {
-    "-D": ("factor", "=3", "", "factor=wide", "no=1", "factor=2,factor=3", "dim=0", "dim=1.5"),
+    "-D": (
+        *("factor", "=3", "", "factor=wide", "no=1", "factor=2,factor=3", "dim=0", "dim=1.5"),
+        *("dim=6_4", "dim= 64", "dim=6\uff14", "factor=1_0"),
+    ),
     "--schedule": WORD,
     "--tuned": TABLE,
     "--lookahead": NUMBER,
@@ -127,10 +133,10 @@ WRONG: dict[str, tuple[str, ...]] = {
     "--assume": (*WORD, "each,each"),
     "--svg": OUTPUT,
     "--trace": OUTPUT,
-    "--out": (*OUTPUT, "case.npz"),
+    "--out": (*OUTPUT, "", "case.npz"),
     "--output": OUTPUT,
     "--save": OUTPUT,
-    "-o": ("mine.py", "mine.py/x", "empty"),
+    "-o": ("", "mine.py", "mine.py/x", "empty"),
     "--executor": WORD,
     "--pto-isa": ("nowhere", "mine.py", "."),
     "--inputs": (
@@ -326,6 +332,44 @@ KERNELS: dict[str, tuple[str, str]] = {
 }
 
 
+ENDINGS = {
+    "class End(BaseException): pass\nraise End('now')\n": "End: now",
+    "raise GeneratorExit\n": "GeneratorExit",
+    "x = 1\0\n": "source code string cannot contain null bytes",
+}
+
+
+@pytest.mark.parametrize("text", ENDINGS)
+def test_a_file_that_ends_in_an_unusual_way(say: Say, text: str) -> None:
+    Path("wrong.py").write_text(text)
+    message = refused(say, "check", "wrong.py")
+    assert ENDINGS[text] in message and "?" not in message
+
+
+def test_a_file_that_closes_the_output(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    Path("wrong.py").write_text("import sys\nsys.stdout.close()\n" + mine())
+    assert refused(say, "check", "wrong.py").startswith("standard output was closed")
+
+
+def test_a_file_of_a_package(say: Say) -> None:
+    """By its path, too, it may import what lies beside it and above it."""
+    for place in ("wrong_package", "wrong_package/deep"):
+        Path(place).mkdir()
+        Path(place, "__init__.py").touch()
+    Path("wrong_package/above.py").touch()
+    Path("wrong_package/deep/beside.py").touch()
+    both = "from .. import above\nfrom . import beside\n"
+    Path("wrong_package/deep/mine.py").write_text(both + mine())
+    assert say("check", "wrong_package/deep/mine.py")[0] == 0
+    assert say("check", "wrong_package.deep.mine:double")[0] == 0
+
+
+def test_a_verb_tells_of_its_own_options(say: Say) -> None:
+    assert "pto check --help" in refused(say, "check", "mine.py", "--frobnicate")
+    assert "pto list --help" in refused(say, "list", "mine.py")
+
+
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_that_is_none(say: Say, name: str) -> None:
     text, told = KERNELS[name]
@@ -397,6 +441,40 @@ def test_a_case_that_is_none(say: Say, body: str) -> None:
     assert err.count("error: ") == 1 and told in err
 
 
+def test_integers_of_a_case_are_held_as_they_are(say: Say) -> None:
+    counted = mine().replace('x="f32[rows, dim]"', 'x="f32[rows, dim]", n="i32[rows]"')
+    counted = counted.replace("double(x, out", "double(x, n, out").replace("pass", "n[r]")
+    for value, told in ((2.5, "2.5"), (math.nan, "nan"), (3e9, "3000000000.0")):
+        case = 'return {"n": np.full(rows, float("VALUE")), "x"'.replace("VALUE", repr(value))
+        Path("wrong.py").write_text(counted.replace('return {"x"', case, 1))
+        message = refused(say, "run", "wrong.py", "--executor", "numpy")
+        assert f"the case of double returns {told} in 'n', which int32 does not hold" in message
+
+
+def test_a_reference_may_write_to_what_it_is_given(say: Say) -> None:
+    Path("mine.py").write_text(
+        HEAD
+        + """
+@pto.kernel(grid="b", x="f32[b, 32, 64]", n="i32[b]", out="f32[b, 32, 64]")
+def times(x, n, out):
+    p = pto.program_id(0)
+    t = pto.load(x[p, :, :])
+    pto.store(out[p, :, :], pto.fori_loop(0, n[p], lambda i, a: a + t, pto.zeros((32, 64))))
+
+@times.case
+def draw(rng):
+    return {"x": rng.standard_normal((3, 32, 64)), "n": [0, 1, 2]}
+
+@times.reference
+def oracle(x, n):
+    y = x * n[:, None, None]
+    n[:] = 0
+    return {"out": y}
+"""
+    )
+    assert say("run", "mine.py", "--executor", "numpy")[0] == 0
+
+
 REFERENCES = {
     "def oracle(y):\n    return {}": "the reference of double has a parameter 'y', which nothing",
     "def oracle(x, factors):\n    return {}": "did you mean 'factor'?",
@@ -423,6 +501,8 @@ ARRAYS = {
     "complex": (np.ones((4, 64), complex), "x holds complex numbers (complex128)"),
     "dates": (np.zeros((4, 64), "datetime64[s]"), "x holds dates"),
     "f64": (np.ones((4, 64)), "x holds float64, but f32 (float32) is expected"),
+    "records": (np.ones((4, 64), [("a", "f4")]), "x holds records or bytes"),
+    "raw": (np.zeros((4, 64), "V4"), "x holds records or bytes"),
     "bool": (np.ones((4, 64), bool), "x holds bool"),
     "one_number": (np.float32(3), "x is one number, but array x f32[rows, 64] is expected"),
     "rank": (np.ones((4, 64, 1), np.float32), "2 dimensions are expected"),
@@ -507,6 +587,14 @@ def test_a_link_stays_one(say: Say) -> None:
     argv = ("run", "mine.py", "--executor", "numpy", "--out", "link.npz")
     assert say(*argv)[0] == 0 and Path("link.npz").is_symlink()
     assert np.load("real.npz")["out"].shape == (40, 64)
+
+
+def test_a_file_that_may_not_be_written_stays(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("old.npz").write_bytes(NPZ)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda p, m: access(p, m) and str(p) != "old.npz")
+    argv = ("run", "mine.py", "--executor", "numpy", "--out", "old.npz")
+    assert refused(say, *argv) == "old.npz: Permission denied"
 
 
 def test_an_error_of_the_disk_names_the_file_of_the_user(

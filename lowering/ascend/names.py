@@ -75,11 +75,13 @@ def plain(wish: str) -> str:
 
 def chosen(wish: str, words: Set[str], taken: Container[str]) -> str:
     """``wish``, or ``wish_2``, ``wish_3``, ... if it is taken; ``wish_``, ``wish_2_`` for one of
-    ``words`` and for what is forbidden."""
-    first, tail = plain(wish), ""
+    ``words`` and for what is forbidden (``M_PI_`` is not, ``M_PI_2`` is)."""
+    first = plain(wish)
+    stem = first.rstrip("_")
     if first in words or is_forbidden(first):
-        first, tail = f"{first.rstrip('_')}_", "_"
-    others = (f"{first.rstrip('_')}_{n}{tail}" for n in count(2))
+        first = f"{stem}_"
+    tail = "_" if first == f"{stem}_" else ""
+    others = (f"{stem}_{n}{tail}" for n in count(2))
     return next(n for n in chain([first], others) if n not in words and n not in taken)
 
 

@@ -79,6 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only disturb the end
         return _fail("interrupted", INTERRUPTED)
+    except ValueError:
+        if sys.stdout is None or not sys.stdout.closed:
+            raise
+        return _fail("standard output was closed, by the kernel's file", USAGE)
     except HazardError as error:
         if debug:
             raise

@@ -104,7 +104,7 @@ def _read_times(path: Path | None) -> dict[str, float]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["seconds"]
         return {str(n): float(t) for n, t in found.items()}
-    except (ValueError, LookupError, AttributeError, TypeError):
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
         raise InputError(f"{path} holds no times", hint="write it with --save") from None
 
 

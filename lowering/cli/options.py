@@ -125,6 +125,13 @@ class Parser(argparse.ArgumentParser):
         print(f"error: {message}\n  help: {self.prog} --help", file=sys.stderr)
         raise SystemExit(USAGE)
 
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As everywhere, but a verb speaks for itself of what it does not know."""
+        found, unknown = super().parse_known_args(*args, **kwargs)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def add_argument(self, *names: str, default: Any = None, **kwargs: Any) -> argparse.Action:
         if kwargs.setdefault("action", Once) in (Once, "append", "extend"):
             kwargs.setdefault("type", filled)
@@ -136,15 +143,15 @@ class Parser(argparse.ArgumentParser):
 
     def reads(self, *names: str, **kwargs: Any) -> None:
         """An argument that names a file to read."""
-        self.inputs.append(self.add_argument(*names, type=Path, **kwargs).dest)
+        self.inputs.append(self.add_argument(*names, type=named, **kwargs).dest)
 
     def writes(self, *names: str, mark: bytes, **kwargs: Any) -> None:
         """An argument that names a file to write, which will have ``mark`` at its head."""
-        self.outputs[self.add_argument(*names, type=Path, **kwargs).dest] = mark
+        self.outputs[self.add_argument(*names, type=named, **kwargs).dest] = mark
 
     def fills(self, *names: str, **kwargs: Any) -> None:
         """An argument that names a folder to write files into."""
-        self.folders.append(self.add_argument(*names, type=Path, **kwargs).dest)
+        self.folders.append(self.add_argument(*names, type=named, **kwargs).dest)
 
 
 class Once(argparse.Action):
@@ -205,6 +212,11 @@ def filled(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("nothing is given for it")
     return text
+
+
+def named(text: str) -> Path:
+    """The type of what names a file or folder: no text at all would be the current folder."""
+    return Path(filled(text))
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
