@@ -130,10 +130,18 @@ def check_output(path: Path, mark: bytes, read: Iterable[Path]) -> None:
         _check_access(path.resolve().parent, path)
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(13, "Permission denied", str(path))
-    if path.exists() and any(r.exists() and r.samefile(path) for r in read):
-        raise InputError(f"{path} is read by this command; it is not replaced", hint=ELSEWHERE)
+    check_unread(path, read)
     if path.is_file():
         _check_kind(path, mark)
+
+
+def check_unread(path: Path, read: Iterable[Path]) -> None:
+    """
+    Raises:
+        InputError: when ``path`` is one of the files that the command reads.
+    """
+    if path.exists() and any(r.exists() and r.samefile(path) for r in read):
+        raise InputError(f"{path} is read by this command; it is not replaced", hint=ELSEWHERE)
 
 
 def _check_access(folder: Path, path: Path | None = None) -> None:

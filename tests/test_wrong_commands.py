@@ -557,9 +557,12 @@ def test_a_file_that_is_read_is_not_written(say: Say) -> None:
     status, text, _ = say("show", "mine.py")
     assert status == 0
     Path("k.ptoir").write_text(text)
+    assert say("emit", "mine.py", "-o", "made")[0] == 0
+    Path("made/double.ptoir").write_text(f"# changed by hand\n{text}")
     for argv in (
         ("simulate", "k.ptoir", "--svg", "k.ptoir"),
         ("check", "k.ptoir", "--svg", "k.ptoir"),
+        ("emit", "made/double.ptoir", "-o", "made"),
     ):
         assert "is read by this command" in refused(say, *argv)
 

@@ -28,7 +28,7 @@ from lowering.cli.options import (
 )
 from lowering.files import NPZ
 from lowering.hazards.proof import HazardError
-from lowering.programs import Program, is_scheduled, load, statics_of, traced
+from lowering.programs import Program, is_scheduled, load, source_of, statics_of, traced
 from pto import ir
 from pto.errors import InputError
 from pto.kernel import Kernel
@@ -276,7 +276,7 @@ _size_of_error.__name__ = "size of an error"  # what argparse calls it
 
 def emit(args: argparse.Namespace) -> int:
     """``pto emit``: the Ascend sources of the proven schedule, all files or none."""
-    from lowering.files import write_all
+    from lowering.files import check_unread, write_all
 
     program, kernel = load_traced(args)
     if is_scheduled(kernel):
@@ -284,6 +284,8 @@ def emit(args: argparse.Namespace) -> int:
         if not proof.ok:
             raise HazardError(proof)
     files = _bundle(args, program, kernel) if args.bundle else _sources(args, kernel)
+    for name in files:
+        check_unread(args.output / name, [source_of(args.kernel)])
     write_all({args.output / name: data for name, data in files.items()})
     for name, data in files.items():
         print(f"{args.output / name}  {_size(name, data)}")
