@@ -19,7 +19,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.arithmetic import BINARY, Number
+from pto.arithmetic import BINARY, Number, shortest
 from pto.errors import InputError, MemoryAccessError, PtoError
 from pto.ir import (
     Block,
@@ -281,6 +281,7 @@ def undefined(kernel: Kernel, node: Node, core: str, e: Expr, why: str, env: Env
     reads = dict.fromkeys(reads_behind(exact, known, loops=False))
     causes = [f"{_where_read(n, known, env)} = {env[n]}" for n in reads]
     params = {p.name for p in kernel.params} | set(kernel.dims)
-    causes += [f"{n} = {env[n]}" for n in dict.fromkeys(names_in(exact)) if n in params]
+    given = dict.fromkeys(n for n in names_in(exact) if n in params)
+    causes += [f"{n} = {shortest(env[n])}" for n in given]
     where = f" where {' and '.join(causes)}" if causes else ""
     return InputError(f"{expr_text(exact)} has no value{where}: {why}", node.loc)

@@ -242,25 +242,31 @@ def _mapping(returned: object, function: Callable[..., Any], what: str) -> Mappi
     raise InputError(f"{what} returns {found}", place_of(function), hint)
 
 
-def _as_type(
-    given: object, dtype: Any, name: str, function: Callable[..., Any], what: str
-) -> Array:
-    """What a function of the user's returned under ``name``, as numbers of ``dtype``: floats are
-    rounded to it, integers must be held as they are."""
+def _numbers(given: object, name: str, function: Callable[..., Any], what: str) -> Array:
+    """What a function of the user's returned under ``name``."""
     try:
         array = np.asarray(given)
-        is_number = not no_number(array.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):
-            held = array.astype(dtype) if is_number else array
     except (ValueError, TypeError, OverflowError):
-        is_number = False
-    if not is_number:
-        message = f"{what} returns {noun(given)} for '{name}', which is no array of numbers"
-        raise InputError(message, place_of(function))
-    if held.dtype.kind in "iu" and (held != array).any():
-        first = array[held != array][0]
-        message = f"{what} returns {first} in '{name}', which {held.dtype.name} does not hold"
-        raise InputError(message, place_of(function))
+        array = np.array(None)
+    held = no_number(array.dtype)
+    if not held:
+        return array
+    is_array = isinstance(given, np.ndarray | np.generic)
+    found = f"{held} ({array.dtype})" if is_array else noun(given)
+    message = f"{what} returns {found} for '{name}', which is no array of numbers"
+    raise InputError(message, place_of(function))
+
+
+def _drawn(given: object, p: ir.Param, function: Callable[..., Any], what: str) -> Array:
+    """A tensor in its type: floats are rounded, i32 must hold the rest; scalars as they are."""
+    array = _numbers(given, p.name, function, what)
+    if p.shape is None or HELD.get(array.dtype) == p.dtype:  # the bits of bf16 stay, too
+        return array
+    with np.errstate(invalid="ignore", over="ignore"):
+        held = array.astype(DTYPES[p.dtype])
+    if p.dtype == "i32" and (held != array).any():
+        lost = f"{array[held != array][0]} in '{p.name}', which {held.dtype.name} does not hold"
+        raise InputError(f"{what} returns {lost}", place_of(function))
     return held
 
 
@@ -285,10 +291,10 @@ def case_values(kernel: Kernel, texts: Sequence[str]) -> dict[str, Static]:
 
 
 def draw(kernel: Kernel, program: ir.Kernel, texts: Sequence[str]) -> Arrays:
-    """The arrays of a random case, rounded to the types of the parameters.
+    """The arrays of a random case, rounded to the types of the parameters; scalars are not arrays.
 
     Raises:
-        InputError: as ``case_values``; when the case gives no arrays.
+        InputError: as ``case_values``; when the case gives no arrays, or fractions for integers.
     """
     values = case_values(kernel, texts)
     seed = int(values.pop("seed"))
@@ -298,10 +304,8 @@ def draw(kernel: Kernel, program: ir.Kernel, texts: Sequence[str]) -> Arrays:
     with users_code(f"drawing a case of {kernel.name}"):
         rng = np.random.default_rng(seed)
         drawn = _mapping(_called(function, what, rng, **takes), function, what)
-    types = {p.name: DTYPES[p.dtype] for p in program.params}
-    return {
-        n: _as_type(a, types[n], n, function, what) if n in types else a for n, a in drawn.items()
-    }
+    params = {p.name: p for p in program.params}
+    return {n: _drawn(a, params[n], function, what) if n in params else a for n, a in drawn.items()}
 
 
 def expected(kernel: Kernel, program: ir.Kernel, bound: Bound) -> dict[str, Array]:
@@ -322,19 +326,26 @@ def expected(kernel: Kernel, program: ir.Kernel, bound: Bound) -> dict[str, Arra
         if not isinstance(returned, Mapping):
             if len(outputs) != 1:
                 raise InputError(
-                    f"the reference of {kernel.name} returns {type(returned).__name__}",
-                    hint=f"return a dict of the outputs: {', '.join(outputs)}",
+                    f"{what} returns {noun(returned)}",
+                    place_of(kernel.oracle),
+                    f"return a dict of the outputs: {', '.join(outputs)}",
                 )
             returned = {outputs[0]: returned}
     returned = _mapping(returned, kernel.oracle, what)
-    results = {n: _as_type(a, np.float64, n, kernel.oracle, what) for n, a in returned.items()}
+    results = {
+        n: _numbers(a, n, kernel.oracle, what).astype(np.float64) for n, a in returned.items()
+    }
+    place = place_of(kernel.oracle)
     if not results:
-        message, hint = f"{what} returns no output", f"it computes: {', '.join(outputs)}"
-        raise InputError(message, place_of(kernel.oracle), hint)
-    for name in results:
+        raise InputError(f"{what} returns no output", place, f"it computes: {', '.join(outputs)}")
+    for name, array in results.items():
         if name not in outputs:
-            message = f"the reference of {kernel.name} returns '{name}', which is no output"
-            raise InputError(message, hint=close_to(name, outputs))
+            message = f"{what} returns '{name}', which is no output"
+            raise InputError(message, place, close_to(name, outputs))
+        shape = bound.arrays[name].shape
+        if array.shape != shape:
+            message = f"{what} returns shape {list(array.shape)} for '{name}'"
+            raise InputError(f"{message}, which has {list(shape)}", place)
     return results
 
 

@@ -31,7 +31,7 @@ from lowering.access import (
 from lowering.one_by_one import one_by_one
 from lowering.scalars import apply, is_float
 from lowering.target import TARGETS
-from pto.arithmetic import BINARY, DIVIDING, LEAST, Number, NumberError, rounded
+from pto.arithmetic import BINARY, DIVIDING, LEAST, Number, NumberError, rounded, shortest
 from pto.errors import InputError
 from pto.ir import (
     CORES,
@@ -42,6 +42,7 @@ from pto.ir import (
     Define,
     Expr,
     Kernel,
+    Loc,
     Loop,
     Node,
     Param,
@@ -163,21 +164,22 @@ def _axis(size: Expr, names: Mapping[str, Number]) -> int:
 
 def _check_required(kernel: Kernel, names: Mapping[str, Number]) -> None:
     for r in kernel.requires:
-        if not _launched(r.condition, names, f"the condition {expr_text(r.condition)}"):
+        if not _launched(r.condition, names, f"the condition {expr_text(r.condition)}", r.loc):
             raise InputError(f"{r.message}: found {_known(r.condition, names)}", r.loc)
 
 
-def _launched(e: Expr, names: Mapping[str, Number], what: str) -> Number:
+def _launched(e: Expr, names: Mapping[str, Number], what: str, loc: Loc | None = None) -> Number:
     """``e`` over sizes and scalar parameters."""
     try:
         return evaluate(e, names.__getitem__)
     except NumberError as error:
-        raise InputError(f"{what} has no value: {error.message}") from None
+        message = f"{what} has no value where {_known(e, names)}: {error.message}"
+        raise InputError(message, loc) from None
 
 
 def _known(e: Expr, names: Mapping[str, Number]) -> str:
     """``rows = 33, scale = 0.5``."""
-    return ", ".join(f"{n} = {names[n]}" for n in dict.fromkeys(names_in(e)))
+    return ", ".join(f"{n} = {shortest(names[n])}" for n in dict.fromkeys(names_in(e)))
 
 
 def _check_not_empty(dims: Mapping[str, int], fixed_by: Mapping[str, str]) -> None:
@@ -422,6 +424,8 @@ def validate(kernel: Kernel, bound: Bound, *, block_num: int | None = None) -> N
 def _programs(kernel: Kernel, bound: Bound, block_num: int | None) -> Iterator[tuple[str, Lines]]:
     names: Columns = dict(bound.names)
     if not is_scheduled(kernel):
+        grid = ", ".join(map(expr_text, kernel.grid))
+        _check_steps(bound.items, f"the grid {grid} has {bound.items} work items")
         pids = np.unravel_index(np.arange(bound.items), bound.grid)
         names |= dict(zip(pid_names(kernel), pids, strict=True))
         yield "", _lines(names, bound.items)
@@ -433,6 +437,15 @@ def _programs(kernel: Kernel, bound: Bound, block_num: int | None) -> Iterator[t
         block, lane = np.unravel_index(np.arange(blocks * lanes), (blocks, lanes))
         own = {"block_idx": block, "lane": lane, "block_num": blocks}
         yield core, _lines(names | own, blocks * lanes)
+
+
+MOST_STEPS = 1 << 26
+"""Lines of a table: no call needs more, and one of them takes 8 bytes per scalar."""
+
+
+def _check_steps(count: int, what: str, loc: Loc | None = None) -> None:
+    if count > MOST_STEPS:
+        raise InputError(f"{what}; {MOST_STEPS} can be checked", loc)
 
 
 def _lines(names: Columns, count: int) -> Lines:
@@ -545,6 +558,8 @@ class _Walk:
 
     def loop(self, loop: Loop, lines: Lines) -> None:
         trips = np.maximum(self.column(loop.trips, loop, lines), 0)
+        steps = int(trips.sum(dtype=np.float64))
+        _check_steps(steps, f"loop '{loop.index}' has {steps} steps in all", loop.loc)
         parent = np.repeat(np.arange(lines.count), trips)
         before = np.cumsum(trips) - trips
         columns = _taken(lines.columns, parent)

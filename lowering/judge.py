@@ -30,7 +30,6 @@ from lowering import scheduled, sequential
 from lowering.access import Array
 from lowering.inputs import Bound, is_scheduled
 from lowering.roundings import LARGEST, UNIT, apart, in_range, roundings
-from pto.errors import InputError
 from pto.ir import Kernel
 
 # -------------------------------------------------------------------------------- never written
@@ -89,16 +88,22 @@ def missing(
     found = []
     for name, mask in masks.items():
         bad = mask
-        start = bound.arrays[name].astype(np.float64) if name in bound.starts else None
+        has_start = name in bound.starts
         if reference is not None and name in reference:
             bad = bad & ~np.isnan(reference[name])
-            if start is not None:
-                bad = bad & (reference[name] != start)
-        elif start is not None:
+            if has_start:
+                bad = bad & (_held(reference[name], bound.arrays[name]) != bound.arrays[name])
+        elif has_start:
             continue
         if bad.any():
             found.append(Missing(name, bad))
     return found
+
+
+def _held(a: Array, like: Array) -> Array:
+    """``a`` rounded as what is given in the inputs was."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return a.astype(like.dtype)
 
 
 Box = tuple[tuple[int, int], ...]
@@ -187,12 +192,10 @@ def expected(
     found = []
     for name, outcome in judge.items():
         dtype, want = kernel.param(name).dtype, outcome.astype(np.float64)
-        if want.shape != starts[name].shape:
-            message = f"{name} has shape {list(starts[name].shape)}, the reference"
-            raise InputError(f"{message} {list(want.shape)}")
         limit = sides * (half_step(want, dtype) + stated.error[name])
         if tolerance is not None:
-            limit = np.where(np.isfinite(want), tolerance.limit(want), 0.0)
+            finite = np.isfinite(want)
+            limit = np.where(finite, tolerance.limit(np.where(finite, want, 0.0)), 0.0)
         mask = masks.get(name, np.zeros(want.shape, bool))
         want = np.where(mask, starts[name].astype(np.float64), in_range(want, dtype))
         value = None if reference is None else np.where(mask, want, stated.value[name])
@@ -307,6 +310,8 @@ def notes(bound: Bound, wanted: Sequence[Expected]) -> Iterator[str]:
     for name, a in bound.arrays.items():
         if bound.directions[name] == "in" and a.dtype != np.int32 and _constant(a):
             yield f"every element of {name} is {float(a.flat[0]):g}; many a wrong kernel agrees then"
+    for name in unjudged(bound, wanted):
+        yield f"{name} is not compared: the reference does not return it"
     for e in wanted:
         if _constant(e.want[~e.unwritten]):
             value = e.want[~e.unwritten].flat[0]
@@ -315,6 +320,12 @@ def notes(bound: Bound, wanted: Sequence[Expected]) -> Iterator[str]:
         if loose.any():
             where = f"{int(loose.sum())} of {loose.size} elements of {e.name}"
             yield f"the tolerance is an eighth of the value or more at {where}{_in_float64(e, loose)}"
+
+
+def unjudged(bound: Bound, wanted: Sequence[Expected]) -> list[str]:
+    """Outputs that nothing says anything about, where something is said about others."""
+    judged = {e.name for e in wanted}
+    return [n for n, d in bound.directions.items() if d != "in" and judged and n not in judged]
 
 
 def _in_float64(e: Expected, loose: Array) -> str:

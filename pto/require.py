@@ -7,10 +7,12 @@ emitted launch.  Non-goals: conditions on the contents of tensors.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from pto import ir, source
 from pto.errors import InputError, TraceError
 from pto.scalar import Scalar
-from pto.tracer import current, fail, noun
+from pto.tracer import Traced, current, fail, noun
 
 COMPARISONS = ("<", "<=", "==", "!=")
 
@@ -31,15 +33,12 @@ def require(condition: bool | Scalar, message: str) -> None:
         )
     trace = current()
     if not isinstance(condition, Scalar):
-        known = getattr(condition, "item", lambda: condition)()  # numpy has a bool of its own
-        if not isinstance(known, bool):
-            _no_condition(condition)
-        if not known:
+        if not _known(condition):
             fail(InputError, message)
         return
     condition.check_usable()
     e = trace.resolved(condition.expr)
-    if isinstance(e, ir.Bin) and e.op not in COMPARISONS:
+    if not (isinstance(e, ir.Const) or isinstance(e, ir.Bin) and e.op in COMPARISONS):
         _no_condition(condition)
     for name in dict.fromkeys(ir.names_in(e)):
         if name not in trace.launch:
@@ -56,7 +55,14 @@ def require(condition: bool | Scalar, message: str) -> None:
         trace.requires.append(ir.Require(e, message, source.here()))
 
 
-def _no_condition(found: object) -> None:
+def _known(condition: object) -> bool:
+    """A condition that Python has evaluated; numpy has a bool of its own."""
+    is_array = not isinstance(condition, Traced) and getattr(condition, "shape", None) == ()
+    value = condition.item() if is_array else condition  # type: ignore[attr-defined]
+    return value if isinstance(value, bool) else _no_condition(condition)
+
+
+def _no_condition(found: object) -> NoReturn:
     fail(
         TraceError,
         f"the condition of require is a comparison, found {noun(found)}",

@@ -171,12 +171,18 @@ def as_index(value: object, what: str) -> Scalar:
     """
     found = as_scalar(value, f"an integer for {what}")
     if found.is_float:
-        fail(
-            DTypeError,
-            f"{what} must be an integer, found the float {noun(value)}",
-            "divide with //",
-        )
+        is_known = isinstance(found.expr, ir.Const)
+        named = noun(as_number(value)) if is_known else f"the float {noun(value)}"
+        fail(DTypeError, f"{what} must be an integer, found {named}", _integer_hint(found.expr))
     return found
+
+
+def _integer_hint(e: ir.Expr) -> str:
+    """How a float becomes an integer, or which scalars are integers."""
+    made = current().resolved(e) if is_tracing() else e
+    if isinstance(made, ir.Bin) and made.op == "/":
+        return "divide with //"
+    return "integers are sizes, loop indices, i32 parameters, elements of i32 tensors"
 
 
 def combined(op: str, a: Scalar, b: Scalar) -> Scalar:
@@ -210,7 +216,7 @@ def cdiv(a: Scalar, b: Index) -> Scalar: ...
 def cdiv(a: Index, b: Scalar) -> Scalar: ...
 def cdiv(a: Index, b: Index) -> Index:
     """``a / b`` rounded up, for ints and traced scalars."""
-    x, y = as_index(a, "cdiv"), as_index(b, "cdiv")
+    x, y = (as_index(x, "an operand of cdiv") for x in (a, b))
     found = combined("cdiv", x, y)
     return int(found.expr.value) if isinstance(found.expr, ir.Const) else found
 

@@ -12,7 +12,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from pto import ir, source
-from pto.errors import InputError, ParseError, TraceError, did_you_mean
+from pto.arithmetic import GREATEST, LEAST
+from pto.errors import InputError, ParseError, PtoError, TraceError, did_you_mean
 from pto.text import Line, Parser, expr, tokens_of
 from pto.tracer import GRAMMAR_WORDS, noun
 from pto.types import DTYPE_BYTES, SCALAR_DTYPES, SCALAR_HINT
@@ -128,17 +129,24 @@ class Signature:
                 )
         listed_all = {n: self.choices.get(n, (v,)) for n, v in self.statics.items()}
         for name, value in ((n, v) for n, values in listed_all.items() for v in values):
-            loc = self.argument("static", name)
             if not isinstance(value, int | float | str):
                 raise TraceError(
                     f"static parameter '{name}' is {noun(value)}; it must be a number or a word",
-                    loc,
+                    self.argument("static", name),
                 )
-            is_word = isinstance(value, str) and value.isidentifier() and value.isascii()
-            if isinstance(value, str) and (not is_word or value in ("inf", "nan")):
-                raise TraceError(
-                    f"static parameter '{name}' = {value!r} is not one plain word", loc
-                )
+            self._check_writable(name, value, TraceError)
+
+    def _check_writable(self, name: str, value: Static, error: type[PtoError]) -> None:
+        """The text form can hold the value."""
+        why = ""
+        if isinstance(value, str):
+            is_word = value.isidentifier() and value.isascii() and value not in ("inf", "nan")
+            why = "" if is_word else "not one plain word"
+        elif isinstance(value, int):
+            why = "" if LEAST <= value <= GREATEST else "beyond the integers of 64 bits"
+        if why:
+            message = f"static parameter '{name}' = {value!r} is {why}"
+            raise error(message, self.argument("static", name))
 
     def argument(self, name: str, key: str = "") -> ir.Loc:
         """Where ``name=`` stands in the decorator."""
@@ -159,6 +167,7 @@ class Signature:
                     did_you_mean(name, merged) or "it has none",
                 )
             merged[name] = self._chosen(name, self._converted(name, value))
+            self._check_writable(name, merged[name], InputError)
         return merged
 
     def _chosen(self, name: str, value: Static) -> Static:

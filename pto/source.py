@@ -292,8 +292,8 @@ def _target_names(target: ast.expr) -> tuple[str, ...]:
 def construct(frame: FrameType | None, number: bool = False) -> tuple[str, Loc | None]:
     """What Python is about to do with the value that ``frame`` is looking at, and where.
 
-    One of: if, while, if expression, assert, and / or, not, chained comparison, for, condition of
-    a comprehension, ``NAME()`` for a call of NAME, ``[]`` for an index, '' if it cannot be told.
+    One of: if, while, if expression, assert, and / or, not, chained comparison, in, comparison
+    of tuples, for, condition of a comprehension, ``NAME()`` for a call of NAME, ``[]`` for an index, '' if it cannot be told.
     ``number``: it wants an int or a float, so only the last two are meant.
     """
     import ast
@@ -360,6 +360,10 @@ def _uses(node: ast.expr | ast.stmt | ast.comprehension) -> list[tuple[str, ast.
         return [("not", node)]
     if isinstance(node, ast.Compare) and len(node.ops) > 1:
         return [("chained comparison", node)]
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
+        return [("in", node)]
+    if isinstance(node, ast.Compare) and isinstance(node.comparators[0], ast.Tuple | ast.List):
+        return [("comparison of tuples", node)]
     if isinstance(node, ast.comprehension):
         return [("condition of a comprehension", test) for test in node.ifs]
     if isinstance(node, ast.Call):

@@ -240,6 +240,8 @@ class Traced:
             return f"use pto.{where[:3]}imum(a, b)"
         if where in ("and / or", "not", "chained comparison"):
             return "Python evaluates this itself; combine bounds with pto.minimum and pto.maximum"
+        if where in ("in", "comparison of tuples"):
+            return "Python evaluates this itself; compare one scalar with one number at a time"
         return (
             "a branch may only depend on static parameters; choose values with "
             "pto.where (columns of a tile), pto.minimum or pto.maximum"

@@ -253,6 +253,79 @@ def test_what_must_be_written(given: bool, want: float, count: int) -> None:
     assert not judge.compare(result, wanted)[0].ok
 
 
+def test_a_start_is_expected_as_it_was_rounded() -> None:
+    kernel, bound = partly(100, True)
+    bound.arrays["out"][96:] = np.float32(0.1)
+    reference = np.full((100, 64), 0.1)
+    masks = judge.unwritten(kernel, bound)
+    assert not judge.missing(bound, masks, {"out": reference})
+    reference[96:] += 1e-6
+    assert judge.missing(bound, masks, {"out": reference})
+
+
+def test_an_output_that_the_reference_leaves_out_is_told() -> None:
+    @pto.kernel(grid="1", x="f32[32, 64]", out="f32[32, 64]", other="f32[32, 64]")
+    def kernel(x: Any, out: Any, other: Any) -> None:
+        pto.store(out[0:32, :], pto.load(x[0:32, :]))
+        pto.store(other[0:32, :], pto.load(x[0:32, :]) * 2.0)
+
+    program = kernel.trace()
+    bound = bind(program, {"x": drawn()})
+    wanted = judge.expected(program, bound, {"out": drawn().astype(np.float64)}, {})
+    assert list(judge.notes(bound, wanted)) == [
+        "other is not compared: the reference does not return it"
+    ]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_tolerance_meets_infinities() -> None:
+    x = drawn()
+    x[3, 4] = np.inf
+    kernel = traced(lambda t: t * 2.0)
+    bound, want = bind(kernel, {"x": x}), {"out": x.astype(np.float64) * 2}
+    tolerance = judge.Tolerance.given(1e30, None)
+    (e,) = judge.expected(kernel, bound, want, {}, tolerance)
+    assert e.limit[3, 4] == 0 and e.limit[3, 5] == 1e30
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("values", "lost"),
+    [
+        ([0.5], "0.5"),
+        ([3, 2**31], "2147483648"),
+        ([np.nan], "nan"),
+        (np.array([2**32 - 1], np.uint32), "4294967295"),
+        ([True], ""),
+        ([-(2.0**31)], ""),
+    ],
+)
+def test_a_case_gives_integers_that_are_held(values: Any, lost: str) -> None:
+    @pto.kernel(grid="1", x="i32[n]", count="i32", out="i32[n]")
+    def kernel(x: Any, count: Any, out: Any) -> None:
+        here = pto.ds(0, 16, valid=count)
+        pto.store(out[here], pto.load(x[here]))
+
+    kernel.case(lambda rng: {"x": values, "count": 1.5})
+    if lost:
+        with pytest.raises(InputError, match=f"returns {lost} in 'x', which int32 does not hold"):
+            cases.draw(kernel, kernel.trace(), [])
+        return
+    arrays = cases.draw(kernel, kernel.trace(), [])
+    assert arrays["x"].dtype == np.int32 and (arrays["x"] == values).all()
+    with pytest.raises(InputError, match=r"count = 1\.5, but an integer"):
+        bind(kernel.trace(), arrays)
+
+
+def test_a_case_may_give_the_bits_of_bf16() -> None:
+    @pto.kernel(grid="1", x="bf16[16, 64]", out="bf16[16, 64]")
+    def kernel(x: Any, out: Any) -> None:
+        pto.store(out[:, :], pto.load(x[:, :]))
+
+    kernel.case(lambda rng: {"x": np.full((16, 64), 0x3F80, np.uint16)})
+    assert (bind(kernel.trace(), cases.draw(kernel, kernel.trace(), [])).arrays["x"] == 1).all()
+
+
 @pytest.mark.parametrize(
     ("slices", "told"),
     [
@@ -384,6 +457,11 @@ def test_requirements_of_a_call() -> None:
         (lambda x, s, t, n: pto.require(pto.program_id(0) == 1, "m"), "changes within a launch"),
         (lambda x, s, t, n: pto.require(x.shape[0] % 2, "m"), "is a comparison"),
         (lambda x, s, t, n: pto.require(n % 2, "m"), "is a comparison"),
+        (lambda x, s, t, n: pto.require(x.shape[0], "m"), "is a comparison"),
+        (lambda x, s, t, n: pto.require(s, "m"), "is a comparison"),
+        (lambda x, s, t, n: pto.require(np.array([True, False]), "m"), "is a comparison"),  # type: ignore[arg-type]
+        (lambda x, s, t, n: pto.require(x.shape[0] in (16, 32), "m"), "^'in' needs to know"),
+        (lambda x, s, t, n: pto.require(x.shape == (n, 64), "m"), "^'comparison of tuples' needs"),
         (lambda x, s, t, n: pto.require(None, "m"), "is a comparison"),  # type: ignore[arg-type]
         (lambda x, s, t, n: pto.require(True, "two\nlines"), "text of one line"),
     ],
@@ -391,6 +469,14 @@ def test_requirements_of_a_call() -> None:
 def test_what_no_condition_is(state: Any, message: str) -> None:
     with pytest.raises(TraceError, match=message):
         needy(state).trace()
+
+
+def test_a_requirement_without_a_value_is_told_at_its_line() -> None:
+    kernel = needy(lambda x, s, t, n: pto.require(x.shape[0] * 2**62 < 5, "m")).trace()
+    arrays = {"x": np.ones((32, 64), np.float32), "table": np.ones(4, np.int32), "scale": 1.0}
+    with pytest.raises(InputError, match="has no value: 32") as caught:
+        bind(kernel, arrays)
+    assert caught.value.loc is not None and "test_judge.py" in caught.value.loc.file
 
 
 @pytest.mark.parametrize(
@@ -406,6 +492,19 @@ def judge_text(text: str) -> ir.Kernel:
     from pto.legality import verify
 
     return verify(parse(text, "needy.ptoir"))
+
+
+@pytest.mark.parametrize("value", ["a b", "b.c", "nan", "3"])
+def test_a_word_that_the_text_cannot_hold(value: str) -> None:
+    @pto.kernel(grid="1", out="f32[16, 64]", static=dict(word="plain", count=1))
+    def kernel(out: Any, *, word: str, count: int) -> None:
+        pto.store(out[:, :], pto.zeros((16, 64)))
+
+    assert parse(print_kernel(kernel.trace(word="other"))) == kernel.trace(word="other")
+    with pytest.raises(InputError, match=f"'word' = '{value}' is not one plain word"):
+        kernel.trace(word=value)
+    with pytest.raises(InputError, match="'count' = 9223372036854775808 is beyond the integers"):
+        kernel.trace(count=2**63)
 
 
 def test_choices() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from random_scalars import DATA, FLOATS, INTS, Value, defined, meaning, same
 
+import pto
 from lowering import jax_executor, native, scheduled, sequential
 from lowering.access import compiled
 from lowering.ascend.functions import FUNCTIONS, tops_of
@@ -25,12 +26,12 @@ from lowering.ascend.names import said
 from lowering.ascend.text import Env as Places
 from lowering.ascend.text import Place, scalar
 from lowering.dataflow import dataflow
-from lowering.inputs import Lines, bind, validate
+from lowering.inputs import Bound, Lines, bind, validate
 from lowering.jax_machine import ZERO, Env, Machine
 from lowering.native import build
 from lowering.schedule import schedule
 from pto.arithmetic import Number
-from pto.errors import InputError, PtoError
+from pto.errors import DTypeError, InputError, PtoError
 from pto.ir import Const, Expr, Kernel, constant, is_float, names_in, substitute
 from pto.legality import verify
 from pto.text import expr as expr_text
@@ -340,6 +341,50 @@ def test_literals_without_a_value_are_refused(text: str) -> None:
 def test_a_scalar_parameter_has_32_bits(dtype: str) -> None:
     with pytest.raises(PtoError, match=f"a scalar cannot be {dtype}"):
         parse(HEAD.replace("param s scalar f32", f"param s scalar {dtype}") + "x = let 1\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "message", "hint"),
+    [
+        (lambda n, s: 2.0, "found the number 2.0", "integers are sizes"),
+        (lambda n, s: np.float32(2), "found the number 2.0", "integers are sizes"),
+        (lambda n, s: s, "found the float scalar 's'", "integers are sizes"),
+        (lambda n, s: n / 2 + s, "found the float scalar 'n / 2 .* s'", "integers are sizes"),
+        (lambda n, s: n / 2, "found the float scalar 'n / 2'", "divide with //"),
+    ],
+)
+def test_a_float_where_an_integer_is_meant(value: Any, message: str, hint: str) -> None:
+    @pto.kernel(grid="n", x="f32[n, 16, 64]", s="f32", out="f32[n, 16, 64]")
+    def kernel(x: Any, s: Any, out: Any) -> None:
+        end = pto.cdiv(value(x.shape[0], s), 2)
+        tile = pto.load(x[pto.program_id(0), :, :])
+        pto.store(out[pto.program_id(0), :, :], tile * end)
+
+    with pytest.raises(DTypeError, match=f"^an operand of cdiv must be an integer, {message}") as e:
+        kernel.trace()
+    assert e.value.hint.startswith(hint)
+
+
+ENDLESS = """c = read t[pid0, 0]
+v: f32[2, 8] = full 0
+for i in 0 .. c * c:
+  carry w: f32[2, 8] from v last u
+  x: f32[2, 8] = add w, 1
+  yield x
+floats[pid0, 0, :, :] = store u
+"""
+
+
+def test_more_steps_than_can_be_checked() -> None:
+    """Told at its line, before a table of them is made."""
+    kernel = parse(HEAD + ENDLESS)
+    arrays = arrays_of({**DATA[0], "x": 100000})
+    with pytest.raises(InputError, match="loop 'i' has 10000000000 steps in all; ") as caught:
+        validate(kernel, bind(kernel, arrays))
+    assert caught.value.loc is not None and caught.value.loc.line == 11
+    many = kernel_of([Const(1)])
+    with pytest.raises(InputError, match="the grid items has 1099511627776 work items; "):
+        validate(many, Bound({}, {}, {"items": 1 << 40}, (1 << 40,), {}))
 
 
 def test_softmax_of_large_logits_in_jax() -> None:
