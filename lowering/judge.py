@@ -211,8 +211,9 @@ SMALLEST: Mapping[str, float] = MappingProxyType(
 
 def half_step(want: Array, dtype: str) -> Array:
     """One rounding to the type of the output; nothing where there is no number to round."""
-    size = np.maximum(UNIT[dtype] * np.abs(want), SMALLEST[dtype])
-    return np.where(np.isfinite(want), size, 0.0)
+    finite = np.isfinite(want)
+    size = np.maximum(UNIT[dtype] * np.abs(np.where(finite, want, 0.0)), SMALLEST[dtype])
+    return np.where(finite, size, 0.0)
 
 
 # ----------------------------------------------------------------------------------- comparison
@@ -296,7 +297,7 @@ def excess(got: Array, e: Expected) -> Array:
         edge = np.where(np.isfinite(e.want), np.abs(e.want) + e.limit, 0.0) > LARGEST[e.dtype]
         overflow = edge & np.isinf(got) & (np.sign(got) == np.sign(e.want))
         right = (error <= e.limit) | overflow
-        return np.where(right, -1.0, np.nan_to_num(error - e.limit, posinf=np.inf))
+        return np.where(right, -1.0, np.nan_to_num(error - e.limit, nan=np.inf, posinf=np.inf))
 
 
 # ---------------------------------------------------------------------------------------- notes

@@ -89,7 +89,7 @@ def roundings(kernel: Kernel, bound: Bound) -> Roundings:
         runs = [Noisy(kernel, bound, Noise(seed)).run() for seed in range(RUNS)]
         error = {}
         for name, middle in narrowed.items():
-            moved = np.stack([apart(run[name], middle) for run in runs])
+            moved = _finite(np.stack([apart(run[name], middle) for run in runs]))
             effect = _finite(apart(middle, value[name]))
             error[name] = effect + FACTOR * np.sqrt(np.mean(moved**2, axis=0))
             if kernel.param(name).dtype == "i32":
@@ -106,7 +106,7 @@ def _rounded(value: Array, error: Array, seen: Array) -> Array:
     reach = error + NEAR["i32"] * np.abs(value)
     ends = np.stack([np.rint(value - reach), np.rint(value + reach)])
     across = np.max(np.abs(ends - np.rint(value)), axis=0)
-    return np.where(value == np.rint(value), seen, across)
+    return np.where(value == np.rint(value), seen, _finite(across))
 
 
 def apart(a: Array, b: Array) -> Array:

@@ -278,6 +278,26 @@ def test_an_output_that_the_reference_leaves_out_is_told() -> None:
 
 
 @pytest.mark.filterwarnings("error")
+def test_what_is_no_number_allows_no_integer() -> None:
+    """A NaN becomes 0 and an infinity the last integer: no other is right."""
+    kernel, x = traced(lambda t: (t * 5.0).astype("i32"), out="i32"), drawn()
+    x[2, :3] = np.nan, np.inf, -np.inf
+    want = np.rint(x * 5.0)
+    assert verdict(kernel, x, want).ok
+    for k in range(3):
+        wrong = want.copy()
+        wrong[2, k] = 7
+        assert verdict(kernel, x, wrong).wrong == 1
+
+
+def test_a_chance_of_nan_is_no_tolerance() -> None:
+    """Where roundings decide whether a root exists, NaN is still no number."""
+    kernel, x = traced(lambda t: pto.sqrt(t * 3.0 - t / (1.0 / 3.0))), drawn()
+    assert not verdict(kernel, x, np.zeros(x.shape)).ok
+    assert verdict(kernel, x, np.zeros(x.shape), np.full(x.shape, 1e6)).wrong == x.size
+
+
+@pytest.mark.filterwarnings("error")
 def test_a_tolerance_meets_infinities() -> None:
     x = drawn()
     x[3, 4] = np.inf
@@ -474,7 +494,7 @@ def test_what_no_condition_is(state: Any, message: str) -> None:
 def test_a_requirement_without_a_value_is_told_at_its_line() -> None:
     kernel = needy(lambda x, s, t, n: pto.require(x.shape[0] * 2**62 < 5, "m")).trace()
     arrays = {"x": np.ones((32, 64), np.float32), "table": np.ones(4, np.int32), "scale": 1.0}
-    with pytest.raises(InputError, match="has no value: 32") as caught:
+    with pytest.raises(InputError, match="has no value where rows = 32: 32") as caught:
         bind(kernel, arrays)
     assert caught.value.loc is not None and "test_judge.py" in caught.value.loc.file
 
