@@ -47,7 +47,7 @@ from pto.ir import (
 )
 from pto.limits import LIMITS, within
 from pto.ops import ASSIGNED, OPS, PERSISTENT, PIPES_OF, SCHEDULED, TRACED
-from pto.reach import Terms, constant_of, depth_of, reach_of, terms_of
+from pto.reach import Terms, added, constant_of, depth_of, reach_of, spread_of, terms_of
 from pto.row_rules import Types, check_operands, check_types, on_core, places_of, seen, view_types
 from pto.types import DTYPE_BYTES, LAYOUTS, SPACES, TileType
 
@@ -206,11 +206,14 @@ class _Checker:
         return terms_of(e, self.fact)
 
     def counted(self, name: str, trips: Terms | None) -> None:
-        """``name`` takes every value below ``trips``, if that is a constant."""
-        self.ranges.pop(name, None)
+        """``name`` takes every value below ``trips``: surely 0, and all of them if that is a constant."""
+        self.ranges[name] = (0, max((constant_of(trips) or 1) - 1, 0))
+
+    def may_skip(self, loop: Loop, trips: Terms | None) -> bool:
+        """Whether a loop may not run in some of the steps around it: what is in it is in a branch."""
         count = constant_of(trips)
-        if count is not None and count > 0:
-            self.ranges[name] = (0, count - 1)
+        launch = {p.name for p in self.kernel.params} | set(self.kernel.dims)
+        return any(n not in launch for n in names_in(loop.trips)) if count is None else count < 1
 
     def reach(self, terms: Terms | None) -> tuple[int, int] | None:
         """The values of some step; inside of a branch only those of constants are sure."""
@@ -239,7 +242,7 @@ class _Checker:
             if self.form == TRACED:
                 self.counted(f"pid{axis}", trips)
         if self.form != TRACED:
-            self.ranges["lane"] = (0, 1)
+            self.ranges |= {"lane": (0, 1), "block_idx": (0, 0)}
         for required in self.kernel.requires:
             self.launched(required.condition, "a condition", required.loc)
 
@@ -339,19 +342,29 @@ class _Checker:
     def region(self, item: Expr | Span, dim: int | str, what: str, loc: Loc | None) -> None:
         """One dimension of a view: whatever is known of it lies inside."""
         span = item if isinstance(item, Span) else Span(item, 1)
-        start = self.reach(self.number(span.start, loc, f"an index of {what}"))
+        terms = self.number(span.start, loc, f"an index of {what}")
         size: int | None = span.size
         if why := within("size", span.size):
             raise LegalityError(f"a view: {why}", loc)
         if span.valid is not None:
             ends = self.reach(self.number(span.valid, loc, f"a count of {what}"))
             size = min(max(ends[0], 0), span.size) if ends and ends[0] == ends[1] else None
-        if start is None or size == 0:
+        if not size:  # nothing, or nobody knows how much
             return
-        first, last = start[0], start[1] + (size or 1) - 1
-        if first < 0 or (size is not None and isinstance(dim, int) and last >= dim):
-            found = f"element {first} is" if first == last else f"elements {first} to {last} are"
-            raise LegalityError(f"{found} outside of {what}, which has {dim}", loc)
+        first, behind = self.reach(terms), None
+        if terms is None:
+            first = spread_of(span.start, {} if self.guards else self.ranges)
+        elif isinstance(dim, str):
+            behind = self.reach(added(terms, {dim: 1}, -1))
+        if first and (first[0] < 0 or (isinstance(dim, int) and first[1] + size > dim)):
+            low, high = first[0], first[1] + size - 1
+            found = f"element {low} is" if low == high else f"elements {low} to {high} are"
+        elif behind and behind[1] + size > 0:
+            last = behind[1] + size - 1
+            found = f"element {dim}{f' + {last}' if last else ''} is"
+        else:
+            return
+        raise LegalityError(f"{found} outside of {what}, which has {dim}", loc)
 
     # tree
 
@@ -455,9 +468,10 @@ class _Values(_Checker):
         self.define(loop.index, loop.loc)
         self.scalars.add(loop.index)
         self.counted(loop.index, trips)
-        self.guards += never(trips)
+        skipped = self.may_skip(loop, trips)
+        self.guards += skipped
         self.block(loop.body if loop.flat else in_own_order(loop.body))
-        self.guards -= never(trips)
+        self.guards -= skipped
         if len(loop.carry) != len(loop.result):
             raise LegalityError(
                 f"the loop carries {len(loop.carry)}, but yields {len(loop.result)}", loop.loc
@@ -470,12 +484,6 @@ class _Values(_Checker):
         for c in loop.carry:
             self.define(c.last, loop.loc)
             self.tiles[c.last] = c.type
-
-
-def never(trips: Terms | None) -> bool:
-    """A loop that does not run: nothing in it is out of bounds."""
-    count = constant_of(trips)
-    return count is not None and count < 1
 
 
 Tests = tuple[tuple[int, bool] | int, ...]
@@ -639,9 +647,10 @@ class _Slots(_Checker):
         self.tests = (*tests, id(loop))  # no branch inside is one of those outside
         self.counted(loop.index, trips)
         self.ranges.pop(loop.total, None)
-        self.guards += never(trips)
+        skipped = self.may_skip(loop, trips)
+        self.guards += skipped
         self.block(loop.body, loop.flat)
-        self.guards -= never(trips)
+        self.guards -= skipped
         self.known, self.tests = outside, tests
 
     def define(self, core: str, name: str, loc: Loc | None) -> None:

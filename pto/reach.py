@@ -7,14 +7,21 @@ greatest value that some step has.  Non-goals: bounds of what is not linear (``p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import product
+from math import prod
 
-from pto.ir import Bin, Const, Expr, Var
+from pto.arithmetic import NumberError
+from pto.ir import Bin, Const, Expr, Var, evaluate, names_in
+
+MOST_TRIED = 4096
+"""Steps of which the values of an index are simply computed."""
 
 Terms = Mapping[str, int]
 """A linear expression: integer coefficients by name, '' for the constant."""
 
 
-def _added(a: Terms, b: Terms, sign: int) -> Terms:
+def added(a: Terms, b: Terms, sign: int) -> Terms:
+    """``a + sign * b``."""
     return {n: a.get(n, 0) + sign * b.get(n, 0) for n in dict.fromkeys((*a, *b))}
 
 
@@ -35,13 +42,13 @@ def terms_of(e: Expr, known: Callable[[str], Terms | None]) -> Terms | None:
     if a is None or b is None:
         return None
     if e.op in ("+", "-"):
-        return _added(a, b, 1 if e.op == "+" else -1)
+        return added(a, b, 1 if e.op == "+" else -1)
     return _scaled(a, b) if e.op == "*" else None
 
 
 def reach_of(terms: Terms | None, ranges: Mapping[str, tuple[int, int]]) -> tuple[int, int] | None:
-    """(least, greatest) value that some step has, if ``ranges`` tells those of all that counts:
-    each of them takes every value on its own."""
+    """(least, greatest) value that some step has, if ``ranges`` tells values of all that counts: each
+    of them surely takes every one on its own."""
     if terms is None:
         return None
     low = high = terms.get("", 0)
@@ -52,6 +59,21 @@ def reach_of(terms: Terms | None, ranges: Mapping[str, tuple[int, int]]) -> tupl
             ends = [factor * x for x in ranges[name]]
             low, high = low + min(ends), high + max(ends)
     return low, high
+
+
+def spread_of(e: Expr, ranges: Mapping[str, tuple[int, int]]) -> tuple[int, int] | None:
+    """``reach_of`` of what is not linear, by trying: None if that is too much."""
+    names = list(dict.fromkeys(names_in(e)))
+    if not all(n in ranges for n in names):
+        return None
+    each = [range(ranges[n][0], ranges[n][1] + 1) for n in names]
+    if prod(map(len, each)) > MOST_TRIED:
+        return None
+    try:
+        found = [evaluate(e, dict(zip(names, x, strict=True)).__getitem__) for x in product(*each)]
+    except NumberError:
+        return None
+    return int(min(found)), int(max(found))
 
 
 def constant_of(terms: Terms | None) -> int | None:

@@ -88,6 +88,12 @@ ROWS = {
     "elements 32 to 95 are outside of dimension 1 of 'src'": "vector 0 MTE2 a = load src[0:+8, 32:+64]\n",
     "elements -1 to 6 are outside of dimension 0": "vector 0 MTE2 a = load src[-1:+8, :]\n",
     "elements 0 to 64 are outside of dimension 1": "for i in 0 .. 2:\n  vector 0 MTE2 a = load src[0:+8, i:+64]\n",
+    "elements 0 to 71 are": "vector 0 MTE2 a = load src[0:+8, max(lane, 0) * 8:+64]\n",
+    "elements 0 to 79 are": "for i in 0 .. 3:\n  vector 0 MTE2 a = load src[0:+8, i % 2 * 16:+64]\n",
+    "elements 8 to 71 are": "vector 0 MTE2 a = load src[0:+8, (block_idx + 1) * 8:+64]\n",
+    "elements -8 to 55 are": "for i in 0 .. n:\n  vector 0 MTE2 a = load src[0:+8, (i - 1) * 8:+64]\n",
+    "element rows + 3 is outside of dimension 0": "vector 0 MTE2 a = load src[rows - 4:+8, :]\n",
+    "element rows is outside of dimension 0": "vector 0 MTE2 a = load src[rows - 8 + lane:+8, :]\n",
     "elements 1 to 64 are": "vector 0 S k2 = let 1\nvector 0 MTE2 a = load src[0:+8, k2:+64]\n",
     # types
     "the result has one column": "vector 0 V c = row_max a, d\n",
@@ -192,6 +198,19 @@ def cases() -> Iterator[tuple[str, str]]:
     yield from ((m, HEADER + line + "vector 0 V a = full 1.0\n") for m, line in DECLARED.items())
     yield from TEXTS.items()
     yield from ((m, CUBE_HEAD + body) for m, body in CUBES.items())
+
+
+@pytest.mark.parametrize("trips", ["i", "min(i, 1)", "q", "t"])
+def test_a_loop_that_may_not_run_is_no_step_of_those_around_it(trips: str) -> None:
+    """Where ``i`` is 0, nothing is loaded."""
+    body = (
+        "for i in 0 .. 2:\n  vector 0 S q = let i\n  vector 0 S t = read tab[i]\n"
+        f"  for j in 0 .. {trips}:\n    vector 0 MTE2 a = load src[0:+8, (i - 1) * 64:+64]\n"
+    )
+    head = SCHEDULED_HEAD.replace("param n ", "param tab in i32[rows]\nparam n ")
+    parsed(head + body, "good.ptoir")
+    with pytest.raises(PtoError, match="elements -64 to 63"):
+        parsed(head + body.replace(f".. {trips}:", ".. n:"), "bad.ptoir")
 
 
 @pytest.mark.parametrize(("message", "text"), list(cases()))
