@@ -227,11 +227,6 @@ def substitute(e: Expr, values: Mapping[str, Expr]) -> Expr:
     return e
 
 
-def steps_of(loop: Loop) -> Expr:
-    """How many steps a loop runs: none where its trip count is negative."""
-    return loop.trips if isinstance(loop.trips, Const) else binary("max", loop.trips, Const(0))
-
-
 # --------------------------------------------------------------------------------- operands
 
 

@@ -131,6 +131,8 @@ VALUES = {
     "is scheduled and names no target": "vector 0 V b = exp a\n",
     "x is an input and is written": "x[0:+16, :] = store a\n",
     "'block_idx' is not a scalar known here": "r = let block_idx\n",
+    "exp: the second operand must be": "b: f32[16, 32] = exp a\n",
+    "add: the second operand must be": "b: f32[16, 32] = full 1.0\nc: f32[16, 64] = add a, b\n",
     "cdiv takes integers": "for i in 0 .. cdiv(rows, 1.5):\n  b: f32[16, 64] = exp a\n",
 }
 DECLARED = {

@@ -36,7 +36,6 @@ from pto.ir import (
     Var,
     all_rows,
     binary,
-    steps_of,
 )
 from pto.legality import straight
 from pto.ops import OPS
@@ -512,9 +511,8 @@ class _Placer:
             i = Var(self._total(group.rotates) if flat else group.rotates.index)
             if name == group.result:
                 return binary("+", i, Const(1))
-            if name == group.first:
-                return i if flat else Const(0)
-            return steps_of(group.rotates) if name == group.last else i
+            assert name != group.last, "what is read behind the loop is a copy in place"
+            return Const(0) if name == group.first and not flat else i
         assert group.loop is not None, group.name
         return Var(self._total(group.loop))
 
