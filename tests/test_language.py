@@ -20,7 +20,7 @@ import pytest
 
 import pto
 from lowering.schedule import schedule
-from pto import ir
+from pto import ir, tracer
 from pto.errors import PtoError, TraceError
 
 TESTS = Path(__file__).parent
@@ -336,3 +336,18 @@ def test_import_is_lean() -> None:
         [sys.executable, "-c", code], cwd=TESTS.parent, capture_output=True, check=False
     )
     assert result.returncode == 0, result.stdout
+
+
+METHODS = "sum max min dot matmul transpose reshape exp at".split()
+"""What arrays of numpy can and tiles cannot."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_to_write_instead_of_a_method(name: str) -> None:
+    @pto.kernel(grid="1", x="f32[16, 64]", out="f32[16, 64]")
+    def used(x: pto.Tensor, out: pto.Tensor) -> None:
+        getattr(pto.load(x[:, :]), name)
+
+    with pytest.raises(TraceError) as caught:
+        used.trace()
+    assert caught.value.hint == tracer._METHODS[name]

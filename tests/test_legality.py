@@ -30,6 +30,7 @@ from pto.errors import LegalityError, PtoError, ScheduleError
 from pto.legality import verify
 from pto.ops import FORMS, OPS, SCHEDULED
 from pto.text import parse
+from pto.types import TileType
 
 TRACED = (
     "kernel t\nparam x in f32[rows, 64]\nparam h in i32[rows, 8]\nparam y out f32[rows, 64]\n"
@@ -390,6 +391,19 @@ def test_the_counter_of_the_inner_loop_is_known_beside_it_where_that_has_rows(pl
     elsewhere = text.replace("vector 0 V c = copy a", "cube 0 S k2 = let i")
     with pytest.raises(LegalityError, match="'u' is not a scalar known here"):
         parsed(elsewhere, "b")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"depth": 0}, "0 is not in 1 .. 256"), ({"flag": 16}, "16 is not in 0 .. 15")],
+)
+def test_what_is_declared_in_python_has_the_limits_of_text(
+    change: dict[str, int], message: str
+) -> None:
+    k = parse(SCHEDULED_HEAD + "vector 0 V a = full 1.0\n")
+    fifo = replace(ir.Fifo("f", "c2v", 2, TileType("f32", 16, 64), 0), **change)  # type: ignore[arg-type]
+    with pytest.raises(LegalityError, match=message):
+        verify(replace(k, fifos=(*k.fifos, fifo)), SCHEDULED)
 
 
 @pytest.mark.parametrize("credit", ["", " no credit"])

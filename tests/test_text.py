@@ -330,6 +330,16 @@ def test_any_scheduled_program_reads_back(kernel: ir.Kernel) -> None:
     reads_back(kernel)
 
 
+@pytest.mark.parametrize(("length", "lines"), [(WIDTH, 2), (WIDTH + 1, 3)])
+def test_flags_share_a_line_as_long_as_they_fit(length: int, lines: int) -> None:
+    margin = " " * len("vector  0  V       ")
+    name = "x" * (length - len(margin) - len("| wait w | set "))
+    row = ir.Row("barrier", core="vector", pipe="V", wait=(ir.Flag("w"),), set=(ir.Flag(name),))
+    program = ir.Kernel("k", (), (ir.Const(1),), (row,))
+    printed = print_kernel(program).splitlines()
+    assert len(printed[printed.index("# core it  pipe  statement") + 1 :]) == lines
+
+
 def test_long_statements_wrap() -> None:
     """Continuation lines start with a bar; all stay within the width."""
     index = ir.Bin(
