@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -27,6 +28,10 @@ sys.exit(run())
 """
 
 
+MOST_S = 60
+"""Seconds of work after which a command ends by itself, where the test was killed before it."""
+
+
 def until(true: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
@@ -46,7 +51,12 @@ def test_ctrl_c_ends_a_command_and_its_workers(argv: str, children: int) -> None
     """As from a terminal: every process of the group gets it."""
     command = [sys.executable, "-u", "-m", "lowering", *argv.split()]
     started = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (MOST_S, MOST_S)),
     )
     of = Path(f"/proc/{started.pid}/task/{started.pid}/children")
     loaded = Path(f"/proc/{started.pid}/maps")
