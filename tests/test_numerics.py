@@ -139,3 +139,11 @@ def test_every_shape_of_paged_attention(name: str, lookahead: int) -> None:
                         bound = inputs.bind(program, arrays)
                         got = scheduled.run(program, bound, block_num=block_num)["out"]
                         assert got.tobytes() == want.tobytes(), (statics, block_num)
+
+
+@pytest.mark.parametrize(("context", "width"), [(0, 1), (1, 1), (128, 1), (129, 2)])
+def test_a_case_has_a_table_for_its_longest_context(context: int, width: int) -> None:
+    kernel = SHIPPED["paged_attention"]
+    assert kernel.draw_case is not None
+    drawn = kernel.draw_case(np.random.default_rng(0), batch=2, context=context, **kernel.statics)
+    assert drawn["block_table"].shape == (2, width)
