@@ -32,6 +32,12 @@ MOST_S = 60
 """Seconds of work after which a command ends by itself, where the test was killed before it."""
 
 
+def as_from_a_terminal() -> None:
+    """What runs in the background ignores Ctrl-C, and so does all that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    resource.setrlimit(resource.RLIMIT_CPU, (MOST_S, MOST_S))
+
+
 def until(true: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
@@ -56,7 +62,7 @@ def test_ctrl_c_ends_a_command_and_its_workers(argv: str, children: int) -> None
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (MOST_S, MOST_S)),
+        preexec_fn=as_from_a_terminal,
     )
     of = Path(f"/proc/{started.pid}/task/{started.pid}/children")
     loaded = Path(f"/proc/{started.pid}/maps")
