@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from lowering.target import TARGETS
 from lowering.tokens import run_schedule
@@ -101,7 +102,9 @@ class Meanings(World):
             return token
         part = self.token(("a part of", token))
         self.rows.setdefault(part, row)
-        self.parts[part] = token, [[x for x in each if x[1]] for each in found[0][1:]]  # type: ignore[index]
+        place = found[0]
+        assert isinstance(place, tuple)
+        self.parts[part] = token, [[x for x in each if x[1]] for each in place[1:]]
         return part
 
     def padded(self, x: int, counts: Sequence[Expr]) -> int:
@@ -121,7 +124,7 @@ class Meanings(World):
         if op == "copy":
             return self.value(found[0])
         if op == "pad":
-            return self.padded(self.value(found[0]), found[1:])  # type: ignore[arg-type]
+            return self.padded(self.value(found[0]), cast("list[Expr]", found[1:]))
         if op == "matmul":
             product = self.token((op, self.value(found[0]), self.value(found[1])))
             self.products.add(product)

@@ -493,8 +493,10 @@ class _Walk:
             if isinstance(operand, View):
                 self.check(row, operand, lines)
         if row.op == "let":
+            (value,) = row.args
             assert isinstance(row.out, Scalar)
-            lines.columns[row.out.name] = self.value(row.args[0], row, lines)  # type: ignore[arg-type]
+            assert isinstance(value, Expr)
+            lines.columns[row.out.name] = self.value(value, row, lines)
         elif row.op == "read":
             assert isinstance(row.out, Scalar)
             assert isinstance(row.args[0], View)

@@ -431,8 +431,8 @@ class _Values(_Checker):
         elif isinstance(row.out, Scalar):
             self.define(row.out.name, row.loc)
             (x,) = row.args
-            let = isinstance(x, Const | Var | Bin)
-            self.facts["", row.out.name] = terms_of(x, self.fact) if let else None  # type: ignore[arg-type]
+            known = terms_of(x, self.fact) if isinstance(x, Expr) else None
+            self.facts["", row.out.name] = known
             self.scalars.add(row.out.name)
 
     def sized(self, x: Define, loc: Loc | None) -> TileType:
@@ -673,8 +673,7 @@ class _Slots(_Checker):
             raise LegalityError("matmul adds in place only: acc is the result", row.loc)
         if isinstance(row.out, Scalar):
             (x,) = row.args
-            let = isinstance(x, Const | Var | Bin)
-            known = terms_of(x, self.fact) if let else None  # type: ignore[arg-type]
+            known = terms_of(x, self.fact) if isinstance(x, Expr) else None
             self.define(row.core, row.out.name, row.loc)
             self.learn(row.core, row.out.name, known)
 

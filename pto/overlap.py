@@ -170,8 +170,8 @@ def _separated(item: ir.Expr | ir.Span, store: Store) -> set[str]:
         if extent is None or step < extent:
             return set()
         done.add(counter.name)
-        is_known = isinstance(counter.trips, ir.Const)
-        extent = extent + step * (counter.trips.value - 1) if is_known else None  # type: ignore[union-attr]
+        trips = counter.trips
+        extent = extent + step * (trips.value - 1) if isinstance(trips, ir.Const) else None
     return done
 
 

@@ -58,7 +58,8 @@ def require(condition: bool | Scalar, message: str) -> None:
 def _known(condition: object) -> bool:
     """A condition that Python has evaluated; numpy has a bool of its own."""
     is_array = not isinstance(condition, Traced) and getattr(condition, "shape", None) == ()
-    value = condition.item() if is_array else condition  # type: ignore[attr-defined]
+    value = getattr(condition, "item", None) if is_array else None
+    value = condition if value is None else value()
     return value if isinstance(value, bool) else _no_condition(condition)
 
 

@@ -38,7 +38,9 @@ OF_LANES = {
 """What is the same on lane 0, or once what is not valid is left out."""
 
 
-def checked(text: str, folder: Path, capsys: pytest.CaptureFixture[str], *more: str):  # type: ignore[no-untyped-def]
+def checked(
+    text: str, folder: Path, capsys: pytest.CaptureFixture[str], *more: str
+) -> tuple[int, str, str]:
     path = folder / "mine.ptoir"
     path.write_text(text)
     status = main(["check", str(path), *more])
@@ -46,12 +48,14 @@ def checked(text: str, folder: Path, capsys: pytest.CaptureFixture[str], *more: 
     return status, found.out, found.err
 
 
-def test_without_a_kernel_values_are_not_checked(tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_without_a_kernel_values_are_not_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     status, out, _ = checked(PA, tmp_path, capsys)
     assert status == 0 and "values not checked: --against KERNEL" in out
 
 
-def test_the_right_values(tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_the_right_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With the static parameters that the text states."""
     status, out, _ = checked(PA, tmp_path, capsys, "--against", "paged_attention")
     assert status == 0 and out.endswith("values: those of paged_attention\n")
@@ -61,7 +65,9 @@ def test_the_right_values(tmp_path, capsys) -> None:  # type: ignore[no-untyped-
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_other_values_are_told(what: str, tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_other_values_are_told(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     old, new, here, there = CHANGES[what]
     assert old in PA
     status, out, _ = checked(PA.replace(old, new), tmp_path, capsys, "--against", "paged_attention")
@@ -99,11 +105,17 @@ def test_a_lane_may_be_named() -> None:
         ("paged_attention", ("-D", "nix=1"), "error: paged_attention has no static parameter"),
     ],
 )
-def test_what_cannot_be_compared(kernel, more, message, tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_what_cannot_be_compared(
+    kernel: str,
+    more: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     status, _, err = checked(PA, tmp_path, capsys, "--against", kernel, *more)
     assert status == 2 and message in err
 
 
-def test_only_a_schedule_is_compared(capsys) -> None:  # type: ignore[no-untyped-def]
+def test_only_a_schedule_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "gemm", "--against", "gemm"]) == 2
     assert "is made here" in capsys.readouterr().err

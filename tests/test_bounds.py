@@ -4,6 +4,7 @@ that the value check makes up.  Each must hold for every value that the names ca
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -150,15 +151,18 @@ def test_tests_of_sizes_are_decided(test: str, want: bool | None) -> None:
 # ------------------------------------------------------------------------ whole kernels
 
 
-def summed(trips):  # type: ignore[no-untyped-def]
+Trips = Callable[[pto.Scalar, pto.Tensor, pto.Tensor], pto.Scalar]
+
+
+def summed(trips: Trips) -> pto.Kernel:
     @pto.kernel(
         grid="tiles", a="bf16[tiles, steps, 32, 64]", b="bf16[steps, 64, 64]", n="i32[tiles]",
         out="f32[tiles, 32, 64]",
     )  # fmt: skip
-    def causal(a, b, n, out):  # type: ignore[no-untyped-def]
+    def causal(a: pto.Tensor, b: pto.Tensor, n: pto.Tensor, out: pto.Tensor) -> None:
         i = pto.program_id(0)
 
-        def step(j, acc):  # type: ignore[no-untyped-def]
+        def step(j: pto.Scalar, acc: pto.Tile) -> pto.Tile:
             return acc + pto.load(a[i, j, :, :]) @ pto.load(b[j, :, :])
 
         pto.store(out[i, :, :], pto.fori_loop(0, trips(i, n, a), step, pto.zeros((32, 64))))
@@ -176,7 +180,7 @@ def summed(trips):  # type: ignore[no-untyped-def]
         lambda i, n, a: pto.minimum(a.shape[1], i + 2),
     ],
 )
-def test_a_loop_that_surely_runs_sums_in_l0c(trips) -> None:  # type: ignore[no-untyped-def]
+def test_a_loop_that_surely_runs_sums_in_l0c(trips: Trips) -> None:
     kernel = schedule(summed(trips).trace()).kernel
     assert not kernel.fifos and any(b.space == "l0c" for b in kernel.buffers)
 
@@ -186,11 +190,11 @@ def test_two_sums_over_different_sizes() -> None:
         grid="cdiv(m, 64)", a="bf16[m, k]", b="bf16[k, 64]", c="bf16[m, q]", d="bf16[q, 64]",
         out="f32[m, 64]",
     )  # fmt: skip
-    def two(a, b, c, d, out):  # type: ignore[no-untyped-def]
+    def two(a: pto.Tensor, b: pto.Tensor, c: pto.Tensor, d: pto.Tensor, out: pto.Tensor) -> None:
         rows = pto.ds(pto.program_id(0) * 64, 64, valid=a.shape[0] - pto.program_id(0) * 64)
 
-        def product(x, y):  # type: ignore[no-untyped-def]
-            def step(i, acc):  # type: ignore[no-untyped-def]
+        def product(x: pto.Tensor, y: pto.Tensor) -> pto.Tile:
+            def step(i: pto.Scalar, acc: pto.Tile) -> pto.Tile:
                 inner = pto.ds(i * 64, 64, valid=x.shape[1] - i * 64)
                 return acc + pto.load(x[rows, inner]) @ pto.load(y[inner, :])
 
@@ -203,10 +207,10 @@ def test_two_sums_over_different_sizes() -> None:
 
 def test_a_loop_of_at_most_one_step_stores() -> None:
     @pto.kernel(grid="items", x="f32[items, 16, 128]", flag="i32[items]", out="f32[items, 16, 128]")
-    def at_most_once(x, flag, out):  # type: ignore[no-untyped-def]
+    def at_most_once(x: pto.Tensor, flag: pto.Tensor, out: pto.Tensor) -> None:
         b = pto.program_id(0)
 
-        def step(i):  # type: ignore[no-untyped-def]
+        def step(i: pto.Scalar) -> None:
             pto.store(out[b, :, :], pto.load(x[b + i, :, :]) * 2.0)
 
         pto.fori_loop(0, pto.minimum(flag[b], 1), step)

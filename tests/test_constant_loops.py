@@ -91,10 +91,10 @@ def test_a_loop_that_is_right_for_its_own_count_only(test: str, ok: bool) -> Non
 
 def summing(steps: int) -> Kernel:
     @pto.kernel(grid="tiles", x="bf16[tiles, 32, 64]", b="bf16[64, 64]", out="f32[tiles, 32, 64]")
-    def summed(x, b, out):  # type: ignore[no-untyped-def]
+    def summed(x: pto.Tensor, b: pto.Tensor, out: pto.Tensor) -> None:
         i = pto.program_id(0)
 
-        def step(j, acc):  # type: ignore[no-untyped-def]
+        def step(j: pto.Scalar, acc: pto.Tile) -> pto.Tile:
             return pto.exp(acc - pto.row_max(acc)) + pto.load(x[i, :, :]) @ pto.load(b[:, :])
 
         pto.store(out[i, :, :], pto.fori_loop(0, steps, step, pto.zeros((32, 64))))

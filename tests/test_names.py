@@ -98,11 +98,11 @@ def test_random_kernels_renamed(seed: int) -> None:
 @pytest.mark.parametrize("start", [0.0, 5.0])
 def test_a_start_may_be_called_zero(start: float) -> None:
     @pto.kernel(grid="4", x="bf16[64, 128]", b="bf16[128, 128]", out="f32[64, 128]")
-    def summed(x, b, out):  # type: ignore[no-untyped-def]
+    def summed(x: pto.Tensor, b: pto.Tensor, out: pto.Tensor) -> None:
         r = pto.ds(pto.program_id(0) * 16, 16)
         zero = pto.full((16, 128), start)
 
-        def step(i, acc):  # type: ignore[no-untyped-def]
+        def step(i: pto.Scalar, acc: pto.Tile) -> pto.Tile:
             return acc + pto.load(x[r, :]) @ pto.load(b[:, :])
 
         pto.store(out[r, :], pto.fori_loop(0, 4, step, zero))

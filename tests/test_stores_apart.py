@@ -3,25 +3,32 @@ would have to be known, and what surely goes wrong has "failed"."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 import pto
 from lowering.hazards import check
 from lowering.hazards.proof import HazardError, Proof
 from lowering.schedule import schedule
+from pto.ir import Kernel
 from pto.text import parse
 
 TYPES = {"a": "f32[1024, 1024]", "table": "i32[tiles]", "out": "f32[1024, 1024]"}
 
 
-def kernel(grid, where, trips=1):  # type: ignore[no-untyped-def]
+Where = Callable[..., tuple[pto.Scalar, pto.Scalar]]
+"""(pids.., i, table) -> which block: row and column."""
+
+
+def kernel(grid: str, where: Where, trips: int = 1) -> Kernel:
     """A kernel that stores a block of 16 by 64 at ``where(pids.., i, table)``, in blocks."""
 
     @pto.kernel(grid=grid, **TYPES)
-    def blocks(a, table, out):  # type: ignore[no-untyped-def]
+    def blocks(a: pto.Tensor, table: pto.Tensor, out: pto.Tensor) -> None:
         ids = [pto.program_id(k) for k in range(len(grid.split(",")))]
 
-        def one(i):  # type: ignore[no-untyped-def]
+        def one(i: pto.Scalar) -> None:
             row, col = where(*ids, i, table)
             view = pto.ds(row * 16, 16), pto.ds(col * 64, 64)
             pto.store(out[view], pto.load(a[view]) * 2.0)
@@ -48,7 +55,7 @@ def test_blocks_that_lie_apart(what: str) -> None:
     assert schedule(kernel(grid, where, *trips)).proof.ok
 
 
-def failed(traced) -> Proof:  # type: ignore[no-untyped-def]
+def failed(traced: Kernel) -> Proof:
     with pytest.raises(HazardError) as caught:
         schedule(traced)
     return caught.value.proof

@@ -279,8 +279,8 @@ def _apart_in_each_case(a: Region, b: Region, known: Overlap) -> bool:
     """True if a remainder ``x % n`` that is equal in both accesses, and a factor in one of them, keeps
     them apart whatever value it has (every second row of blocks runs backwards, say)."""
     factors = (e for region in (a, b) for extent in region for e in _remainders(extent))
-    for atom in (e for e in dict.fromkeys(factors) if known.equal(e)):
-        cases = ([_in_case(x, atom, v) for x in (a, b)] for v in range(int(atom.b.value)))  # type: ignore[union-attr]
+    for atom, count in ((e, n) for e, n in dict.fromkeys(factors) if known.equal(e)):
+        cases = ([_in_case(x, atom, v) for x in (a, b)] for v in range(count))
         if all(
             disjoint(x, y, known.same, known.differ, known.opaque, known.facts) for x, y in cases
         ):
@@ -288,14 +288,13 @@ def _apart_in_each_case(a: Region, b: Region, known: Overlap) -> bool:
     return False
 
 
-def _remainders(extent: Extent) -> Iterator[Bin]:
-    """The remainders of few values in the products of an extent."""
+def _remainders(extent: Extent) -> Iterator[tuple[Bin, int]]:
+    """The remainders of few values in the products of an extent, each with how many it has."""
     todo = [atom for terms in extent.terms for atom, _ in terms if isinstance(atom, Bin)]
     while todo:
         e = todo.pop()
-        few = isinstance(e.b, Const) and 0 < e.b.value <= MOST_CASES
-        if e.op == "%" and few:
-            yield e
+        if e.op == "%" and isinstance(e.b, Const) and 0 < e.b.value <= MOST_CASES:
+            yield e, int(e.b.value)
         elif e.op in ("+", "-", "*"):
             todo += [x for x in (e.a, e.b) if isinstance(x, Bin)]
 
