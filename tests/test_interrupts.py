@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -28,14 +27,15 @@ sys.exit(run())
 """
 
 
-MOST_S = 60
-"""Seconds of work after which a command ends by itself, where the test was killed before it."""
-
-
-def as_from_a_terminal() -> None:
-    """What runs in the background ignores Ctrl-C, and so does all that it starts."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    resource.setrlimit(resource.RLIMIT_CPU, (MOST_S, MOST_S))
+FROM_A_TERMINAL = """
+import resource, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+from lowering.__main__ import run
+sys.exit(run())
+"""
+"""The command as a terminal starts it: what runs in the background ignores Ctrl-C, and so does all that
+it starts.  After a minute of work it ends by itself, where the test was killed before it."""
 
 
 def until(true: Callable[[], bool], seconds: float = 60) -> None:
@@ -55,14 +55,9 @@ def until(true: Callable[[], bool], seconds: float = 60) -> None:
 )
 def test_ctrl_c_ends_a_command_and_its_workers(argv: str, children: int) -> None:
     """As from a terminal: every process of the group gets it."""
-    command = [sys.executable, "-u", "-m", "lowering", *argv.split()]
+    command = [sys.executable, "-u", "-c", FROM_A_TERMINAL, *argv.split()]
     started = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=as_from_a_terminal,
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     of = Path(f"/proc/{started.pid}/task/{started.pid}/children")
     loaded = Path(f"/proc/{started.pid}/maps")
