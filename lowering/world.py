@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import lcm
 
 from lowering.flow import linear
@@ -172,8 +173,12 @@ class World:
         return self.token((op, *found))
 
 
+@lru_cache(1 << 14)
 def normal(e: Expr) -> Expr:
-    """``e`` in one of the ways to write it: a sum of products with constants, in a fixed order."""
+    """``e`` in one of the ways to write it: a sum of products with constants, in a fixed order.
+
+    Remembered, because one index is asked for by every lane, iteration and made-up world.
+    """
     if not isinstance(e, Bin):
         return e
     if is_float(e):

@@ -131,6 +131,12 @@ class Bin:
     op: str
     a: Expr
     b: Expr
+    is_float: bool = field(init=False, compare=False, repr=False)
+    """What ``is_float`` says, found once: it is asked at every step of a simplification."""
+
+    def __post_init__(self) -> None:
+        floating = operator_type(self.op, is_float(self.a), is_float(self.b))
+        object.__setattr__(self, "is_float", floating)
 
 
 Expr = Const | Var | Bin
@@ -138,11 +144,7 @@ Expr = Const | Var | Bin
 
 def is_float(e: Expr) -> bool:
     """Whether ``e`` is a float of 32 bits; everything else is an integer of 64."""
-    if isinstance(e, Const):
-        return isinstance(e.value, float)
-    if isinstance(e, Var):
-        return e.is_float
-    return operator_type(e.op, is_float(e.a), is_float(e.b))
+    return isinstance(e.value, float) if isinstance(e, Const) else e.is_float
 
 
 def names_a_float(row: Row) -> bool:
@@ -163,13 +165,12 @@ def binary(op: str, a: Expr, b: Expr) -> Expr:
             return Bin(op, a, b)
     if op == "/" or is_float(a) or is_float(b):
         return Bin(op, a, b)
-    zero, one = Const(0), Const(1)
-    if op in "+-" and b == zero or op in ("*", "//", "cdiv") and b == one:
+    if op in "+-" and b == ZERO or op in ("*", "//", "cdiv") and b == ONE:
         return a
-    if op == "+" and a == zero or op == "*" and a == one:
+    if op == "+" and a == ZERO or op == "*" and a == ONE:
         return b
-    if op == "*" and zero in (a, b) or op == "%" and b == one:
-        return zero
+    if op == "*" and ZERO in (a, b) or op == "%" and b == ONE:
+        return ZERO
     if a == b and op in SAME:
         return SAME[op] or a
     if op == "+" and isinstance(b, Const) and isinstance(a, Bin) and a.op == "+":
@@ -179,12 +180,14 @@ def binary(op: str, a: Expr, b: Expr) -> Expr:
     return Bin(op, a, b)
 
 
+ZERO, ONE = Const(0), Const(1)
+
 SAME: dict[str, Const | None] = {
-    "-": Const(0),
-    "<": Const(0),
-    "!=": Const(0),
-    "<=": Const(1),
-    "==": Const(1),
+    "-": ZERO,
+    "<": ZERO,
+    "!=": ZERO,
+    "<=": ONE,
+    "==": ONE,
     "min": None,
     "max": None,
 }
