@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -33,7 +34,7 @@ def rows_of(text: str) -> list[str]:
         column = pto.load(c[:, :])
         row = pto.load(d[:, :])
         whole = pto.load(e[:, :])
-        names = dict(pto=pto, x=x, y=y, column=column, row=row, whole=whole, n=n, s=s)
+        names = dict(pto=pto, math=math, x=x, y=y, column=column, row=row, whole=whole, n=n, s=s)
         found = eval(text, names)
         pto.store(out[:, :], found if isinstance(found, Tile) else x + found)
 
@@ -149,3 +150,22 @@ def test_tiles(text: str) -> None:
 @pytest.mark.parametrize("text", SCALARS)
 def test_scalars(text: str) -> None:
     assert rows_of(text) == [f"add = add x, {SCALARS[text]}"]
+
+
+REFUSED = {
+    "x & y": "&", "x | y": "|", "x ^ y": "^", "x << 1": "<<", "x >> 1": ">>", "x ** 2": "**",
+    "x // 2": "//", "x % 2": "%", "divmod(x, 2)": "divmod", "~x": "~", "abs(x)": "abs",
+    "2 & x": "&", "2 | x": "|", "2 ^ x": "^", "2 << x": "<<", "2 >> x": ">>", "2 ** x": "**",
+    "2 // x": "//", "2 % x": "%", "divmod(2, x)": "divmod",
+    "math.trunc(x)": "trunc", "math.floor(x)": "floor", "math.ceil(x)": "ceil",
+    "x < y": "<", "x <= 1": "<=", "x > 1": ">", "x >= 1": ">=", "x == y": "==", "x != y": "!=",
+    "n & 1": "&", "n | 1": "|", "n ^ 1": "^", "n << 1": "<<", "n >> 1": ">>", "n ** 2": "**",
+    "divmod(n, 2)": "divmod", "~n": "~", "abs(n)": "abs", "math.floor(n)": "floor",
+}  # fmt: skip
+"""Operators that tiles or scalars have not, and what the message calls them."""
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_no_such_operator(text: str) -> None:
+    with pytest.raises(pto.TraceError, match=re.escape(f"'{REFUSED[text]}' does not work on ")):
+        rows_of(text)
