@@ -118,12 +118,13 @@ def int_literal(value: int) -> str:
 
 
 def scalar(e: Expr, env: Env, level: int = 0) -> str:
-    """``e`` in C++ with no more parentheses than it needs (``docs/scalars.md``), folded: compilers
-    compute literals in 32 bits, and warn of ``i == i``."""
+    """``e`` in C++ (``docs/scalars.md``), folded: compilers compute literals in 32 bits, and warn of
+    ``i == i``.  Parentheses stand where the operator around, of precedence ``level`` (0: none),
+    needs them, and around negative literals beside an operator."""
     e = substitute(e, {})
     if isinstance(e, Const):
         text = float_literal(e.value) if is_float(e) else int_literal(int(e.value))
-        return f"({text})" if level > 1 and text.startswith("-") else text
+        return f"({text})" if level and text.startswith("-") else text
     if isinstance(e, Var):
         return env[e.name].text
     in_floats = is_float(e.a) or is_float(e.b)
