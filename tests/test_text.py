@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 import pto
 from lowering.schedule import NAMED, Options, stages
-from pto import ir
+from pto import ir, types
 from pto.arithmetic import BINARY
 from pto.errors import ParseError
 from pto.kernels import SHIPPED
@@ -59,6 +60,28 @@ def test_every_stage_of_the_shipped_kernels_reads_back(
 def test_deeper_schedules_read_back(lookahead: int) -> None:
     for _, stage in stages(SHIPPED["paged_attention"].trace(), Options(lookahead=lookahead)):
         reads_back(stage)
+
+
+DEMANDING = """
+kernel demanding
+param x   in  f32[n, 32]
+param out out f32[n, 32]
+grid 1
+require n % 16 == 0 "whole tiles"
+
+x_tile: f32[16, 32] = load x[0:+16, :]
+out[0:+16, :] = store x_tile
+"""
+
+
+def test_the_place_in_a_file_is_no_part_of_a_program() -> None:
+    """Neither programs nor what is printed of them in a debugger differ by it."""
+    traced = [print_kernel(SHIPPED["paged_attention"].trace()), DEMANDING]
+    for text in (*traced, *(p.read_text() for p in sorted(HANDWRITTEN.parent.rglob("*.ptoir")))):
+        once, below = parse(text, "once"), parse(f"\n\n{text}", "below")
+        assert once == below
+        assert repr(once) == repr(below)
+        assert eval(repr(once), {**vars(ir), **vars(types), "inf": math.inf}) == once
 
 
 def test_the_handwritten_schedule_reads_back() -> None:
