@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from lowering.schedule import schedule
 from lowering.unroll import issued
 from lowering.world import MOST, TRIPS, World, normal
 from pto.arithmetic import BINARY, Number, NumberError
-from pto.bounds import ANY, BIT, COUNTER, INTEGER, SIZE, Range, bounds, decided, surely_runs
+from pto.bounds import ANY, BIT, COUNTER, INTEGER, RULES, SIZE, Range, bounds, decided, surely_runs
 from pto.ir import Bin, Const, Expr, Kernel, Loop, Var, binary, evaluate
 from pto.text import parse
 
@@ -72,6 +73,30 @@ def test_both_analyses_hold_every_value(seed: int) -> None:
             assert low <= value or low == -INFINITE, (e, low, value)
             assert value <= high or high == INFINITE, (e, high, value)
     assert told > 30
+
+
+SHORT = [(low, high) for low in range(-3, 4) for high in range(low, 4)]
+
+
+@pytest.mark.parametrize("op", [op for op in RULES if op not in ("/", "%")])
+def test_bounds_are_tight(op: str) -> None:
+    """The least and the greatest that integers of two ranges give; of quotients by what is positive."""
+    for a, b in product(SHORT, SHORT):
+        if op in ("//", "cdiv") and b[0] <= 0:
+            continue
+        found = RULES[op](Range(*a, True), Range(*b, True))
+        all_of = [BINARY[op](x, y) for x in range(a[0], a[1] + 1) for y in range(b[0], b[1] + 1)]
+        assert (found.low, found.high, found.whole) == (min(all_of), max(all_of), True), (a, b)
+
+
+def test_bounds_of_remainders_are_tight_by_constants() -> None:
+    """Unless the dividend is of few values that are not the least ones."""
+    for a, n in product(SHORT, range(1, 5)):
+        found = RULES["%"](Range(*a, True), Range(n, n, True))
+        all_of = [x % n for x in range(a[0], a[1] + 1)]
+        assert found.low <= min(all_of) and max(all_of) <= found.high
+        if a[0] == 0 or a[1] - a[0] + 1 >= n:
+            assert (found.low, found.high) == (min(all_of), max(all_of)), (a, n)
 
 
 SURE = ("max(n, 1)", "cdiv(rows, 64)", "rows", "i + 1", "cdiv(i + 1, 8)", "max(t, 2) - 1", "pid0 + 1",

@@ -23,7 +23,7 @@ from lowering.ascend.text import Place, modulo, scalar
 from lowering.target import A2A3
 from pto.arithmetic import BINARY
 from pto.errors import CapacityError, ScheduleError, ShapeError
-from pto.ir import Const, Expr, Flag, Kernel, Scalar, Var, all_rows
+from pto.ir import Const, Expr, Flag, Kernel, Scalar, Var, all_rows, least
 from pto.ops import OPS
 from pto.text import Parser, logical_lines, parse, print_kernel
 
@@ -100,6 +100,45 @@ def parsed(text: str) -> Expr:
 def test_scalars(source: str, cpp: str) -> None:
     env = {name: Place(name, name == "x", least=1) for name in "abcinmx"}
     assert scalar(parsed(source), env) == cpp
+
+
+@pytest.mark.parametrize(
+    ("source", "bound"),
+    [
+        ("a", 1),
+        ("z", None),
+        ("7", 7),
+        ("z < a", 0),
+        ("max(z, 3)", 3),
+        ("max(3, z)", 3),
+        ("max(a, 3)", 3),
+        ("max(z, z)", None),
+        ("min(a, 3)", 1),
+        ("min(z, 3)", None),
+        ("(a + 9) // 4", 2),
+        ("cdiv(a + 9, 4)", 3),
+        ("(a - 9) // 4", -2),
+        ("z // 4", None),
+        ("a // b", 0),
+        ("a // (b - 1)", None),
+        ("(a - 2) // b", None),
+        ("cdiv(a, b)", 0),
+        ("z % 4", 0),
+        ("z % a", 0),
+        ("z % z", None),
+        ("z % (a - 1)", None),
+        ("a - 3", -2),
+        ("a - b", None),
+        ("a + b", 2),
+        ("a + z", None),
+        ("(a + 1) * (b + 2)", 6),
+        ("(a - 1) * b", 0),
+        ("(a - 2) * b", None),
+        ("a * (b - 2)", None),
+    ],
+)
+def test_least(source: str, bound: int | None) -> None:
+    assert least(parsed(source), {"a": 1, "b": 1}) == bound
 
 
 @pytest.mark.parametrize(
