@@ -78,15 +78,24 @@ def test_both_analyses_hold_every_value(seed: int) -> None:
 SHORT = [(low, high) for low in range(-3, 4) for high in range(low, 4)]
 
 
+def limits_of(op: str, a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    """What the proof knows of ``op`` of counters that go from ``a[0]`` to ``a[1]``, and of ``b``."""
+    facts = Facts(greatest={"i#0": a[1] - a[0], "j#0": b[1] - b[0]})
+    names = (Bin("+", Var("i#0"), Const(a[0])), Bin("+", Const(b[0]), Var("j#0")))
+    return facts.limits(Bin(op, *names))
+
+
 @pytest.mark.parametrize("op", [op for op in RULES if op not in ("/", "%")])
 def test_bounds_are_tight(op: str) -> None:
-    """The least and the greatest that integers of two ranges give; of quotients by what is positive."""
+    """The least and the greatest that integers of two ranges give, in both analyses; of quotients by
+    what is positive."""
     for a, b in product(SHORT, SHORT):
         if op in ("//", "cdiv") and b[0] <= 0:
             continue
         found = RULES[op](Range(*a, True), Range(*b, True))
         all_of = [BINARY[op](x, y) for x in range(a[0], a[1] + 1) for y in range(b[0], b[1] + 1)]
         assert (found.low, found.high, found.whole) == (min(all_of), max(all_of), True), (a, b)
+        assert limits_of(op, a, b) == (min(all_of), max(all_of)), (a, b)
 
 
 def test_bounds_of_remainders_are_tight_by_constants() -> None:
@@ -97,6 +106,7 @@ def test_bounds_of_remainders_are_tight_by_constants() -> None:
         assert found.low <= min(all_of) and max(all_of) <= found.high
         if a[0] == 0 or a[1] - a[0] + 1 >= n:
             assert (found.low, found.high) == (min(all_of), max(all_of)), (a, n)
+        assert limits_of("%", a, (n, n)) == (0, found.high)
 
 
 SURE = ("max(n, 1)", "cdiv(rows, 64)", "rows", "i + 1", "cdiv(i + 1, 8)", "max(t, 2) - 1", "pid0 + 1",
