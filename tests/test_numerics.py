@@ -147,3 +147,12 @@ def test_a_case_has_a_table_for_its_longest_context(context: int, width: int) ->
     assert kernel.draw_case is not None
     drawn = kernel.draw_case(np.random.default_rng(0), batch=2, context=context, **kernel.statics)
     assert drawn["block_table"].shape == (2, width)
+
+
+@pytest.mark.parametrize("context", [0, 1, 3, 200])
+def test_a_case_has_contexts_up_to_its_longest(context: int) -> None:
+    kernel = SHIPPED["paged_attention"]
+    assert kernel.draw_case is not None
+    rng = np.random.default_rng(0)
+    lens = kernel.draw_case(rng, batch=2000, context=context, **kernel.statics)["context_lens"]
+    assert set(lens) == set(range(context + 1))

@@ -74,14 +74,13 @@ def draw(
     import numpy as np
 
     heads, kv_heads, dim, block = (statics[n] for n in ("heads", "kv_heads", "dim", "block"))
-    edges = np.array([0, 1, block - 1, block, block + 1, context])
+    edges = np.minimum([0, 1, block - 1, block, block + 1, context], context)
     lens = np.full(batch, context)
     if ragged:
         drawn = rng.integers(0, context + 1, batch)
         lens = np.where(
             np.arange(batch) < len(edges), np.resize(rng.permutation(edges), batch), drawn
         )
-        lens = np.minimum(lens, context)
     width = max(1, -(-context // block))
     counts = -(-lens // block)
     pages = int(counts.sum()) + 3
