@@ -140,6 +140,20 @@ def test_the_same_program_with_its_wait(name: str) -> None:
     assert check(k).ok, check(k).report()
 
 
+ONE_OTHER = "buffer vector ub r[3] f32[8, 64] nd at 16384 by {stride}\n"
+FRESH = "vector 0 V r[u] = full 0.0\n" + DRAINED
+BESIDE = "vector 0 MTE2 r[u + 2] = load src[0:+8, :]\nvector 0 V c = copy r[u]\n" + DRAINED
+
+
+@pytest.mark.parametrize(("stride", "failing"), [(1024, 2), (2048, None), (4096, None)])
+def test_a_ring_of_slots_that_overlap_is_not_turned(stride: int, failing: int | None) -> None:
+    """Slots 0 and 2 share nothing, 1 and 0 do: the second iteration is not like the first."""
+    k = small(ONE_OTHER.format(stride=stride), BEFORE + loop(FRESH, BESIDE))
+    assert first_failing(k) == failing
+    proof = check(k)
+    assert proof.failing == (None if failing is None else (failing,)), proof.report()
+
+
 RING = "[2] f32[16, 64] flag"
 WHOLE = (
     OPERANDS
