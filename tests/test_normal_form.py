@@ -8,6 +8,7 @@ that somebody does not know to be complete.  To forget that access would hide th
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from small_programs import CUBE, ENDS, OPERANDS, loop, small
@@ -15,9 +16,10 @@ from small_programs import CUBE, ENDS, OPERANDS, loop, small
 from lowering.hazards import check, check_unrolled
 from lowering.hazards.awaited import Awaited
 from lowering.hazards.code import Code
+from lowering.hazards.counters import Counters, decidable
 from lowering.hazards.normal_form import NormalForm
 from lowering.target import A2A3
-from pto.ir import Kernel
+from pto.ir import Bin, Const, Kernel, Var, evaluate
 from pto.text import parse
 
 EVENTS = "event vector full MTE2 -> V id 0\nevent vector free V -> MTE2 id 0\n"
@@ -152,6 +154,23 @@ def test_a_ring_of_slots_that_overlap_is_not_turned(stride: int, failing: int | 
     assert first_failing(k) == failing
     proof = check(k)
     assert proof.failing == (None if failing is None else (failing,)), proof.report()
+
+
+@pytest.mark.parametrize("op", ["<", "<=", "==", "!="])
+def test_how_far_a_counter_is_known_exactly(op: str) -> None:
+    """Up to the last value where the outcome of a comparison changes, and no further."""
+    i = Var("i#0")
+    for one, two, limit, turned in product((-2, 0, 3), (0, 1), range(-4, 8), (False, True)):
+        shifted = Bin("-", Bin("+", i, Const(one)), Const(two))
+        sides = (Const(limit), shifted) if turned else (shifted, Const(limit))
+        counters: Counters = {}
+        test = Bin(op, *sides)
+        assert decidable(test, 0, counters)
+        exact = counters["i#0"].exact
+        outcome = [evaluate(test, {"i#0": n}.__getitem__) for n in range(40)]
+        assert len(set(outcome[exact:])) == 1
+        changes = [n for n in range(20) if outcome[n] != outcome[n + 1]]
+        assert exact <= max(changes, default=-1) + 2
 
 
 RING = "[2] f32[16, 64] flag"
