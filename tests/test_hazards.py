@@ -959,3 +959,17 @@ def test_work_items_without_a_row() -> None:
     body = "for w in 0 .. cdiv(rows - block_idx, block_num):\n  vector 0 S t = let w\n"
     assert not check(small("", body + loop("vector 0 V a = full 0.0\n", index="i"))).ok
     assert check(small("", body + loop(STEP_A, index="i"))).ok
+
+
+@pytest.mark.parametrize("trips", [None, [1]])
+def test_a_report_tells_twelve_hazards_of_a_run_and_that_there_are_more(
+    trips: list[int] | None,
+) -> None:
+    ring = "buffer vector ub r[16] f32[8, 64] nd at 16384 by 2048\n"
+    load = "vector 0 MTE2 r[{s}] = load src[0:+8, :]\nvector 0 V c = copy r[{s}]\n"
+    rows = "".join(load.format(s=s) + "vector 0 V barrier\n" for s in range(14))
+    for body in (rows, loop(rows, index="i")):
+        k = small(ring, body)
+        proof = check(k) if trips is None else check_unrolled(k, trips)
+        assert len(proof.violations) == 12
+        assert proof.report().endswith("\n\nthis run has more hazards; mend these first")

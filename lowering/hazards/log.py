@@ -52,10 +52,14 @@ class Entry:
     ring: int
 
 
+MOST = 12
+"""Hazards of one run that a report looks for."""
+
+
 class Log:
     """What a described execution remembers: its rows by (pipe, count), in an order of issue."""
 
-    def __init__(self, limit: int = 12) -> None:
+    def __init__(self, limit: int = MOST) -> None:
         self.rows: dict[At, Entry] = {}
         self.senders: dict[tuple[str, int], list[At]] = {}
         self.found: list[Found] = []

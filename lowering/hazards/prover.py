@@ -39,7 +39,7 @@ from lowering.hazards.counters import ABSENT, Threshold
 from lowering.hazards.course import ENDED, FIRST, ITEM, MORE
 from lowering.hazards.happens_before import Hit, Run
 from lowering.hazards.instructions import LoopCode, Refused
-from lowering.hazards.log import Log
+from lowering.hazards.log import MOST, Log
 from lowering.hazards.normal_form import NormalForm, Seen
 from lowering.hazards.places import Fault
 from lowering.hazards.proof import Proof, Violation, verdict
@@ -52,9 +52,6 @@ from pto.legality import verify
 from pto.ops import SCHEDULED
 from pto.row_rules import check_rows
 from pto.text import expr
-
-MOST = 12
-"""Hazards of one run that a report looks for."""
 
 MAX_STATES = 4000
 """Normal forms after which ``check`` refuses instead of going on."""
