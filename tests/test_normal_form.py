@@ -279,6 +279,15 @@ def test_what_is_read_before_it_is_written_is_remembered(name: str) -> None:
     assert {v.kind for v in proof.violations} == {"uninitialised"}, proof.report()
 
 
+@pytest.mark.parametrize(
+    ("written", "read", "unwritten"),
+    [("a", "a", 0), ("a", "a[0]", 0), ("a[0]", "a", 0), ("b", "b[0]", 0), ("b", "b[1]", 2), ("b[1]", "b", 2)],
+)  # fmt: skip
+def test_a_slot_without_index_is_the_first(written: str, read: str, unwritten: int) -> None:
+    k = small("", f"vector 0 V {written} = full 0.0\nvector 0 V barrier\nvector 0 V c = copy {read}\n")  # fmt: skip
+    assert sum(NormalForm(Code(k, A2A3)).may_be_unwritten) == unwritten
+
+
 def test_what_is_written_before_in_the_same_item_need_not_be_remembered() -> None:
     body = items(-1, "c = copy b[turn]", front=FILL.format(slot="turn"))
     k = parse(LENGTHS + SOMETIMES.format(slot=1) + body)
