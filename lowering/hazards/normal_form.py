@@ -413,8 +413,7 @@ class NormalForm:
         """What a decided trip count still is to cursor ``k``: steps to go, or all of them, or none."""
         if s.entry[k][loop] > entry:
             return ()
-        inside = s.entry[k][loop] == entry and s.step[k][loop] >= 0
-        return n - s.step[k][loop] if inside else (n,)
+        return n - s.step[k][loop] if s.entry[k][loop] == entry else (n,)
 
     def _groups(self, s: State) -> list[tuple[int, int, int, tuple[int, bool]]]:
         scope = {x.group: x.scope for x in self.code.loops}
