@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from itertools import product
+from math import inf
 
 import numpy as np
 import pytest
@@ -96,6 +97,29 @@ def test_bounds_are_tight(op: str) -> None:
         all_of = [BINARY[op](x, y) for x in range(a[0], a[1] + 1) for y in range(b[0], b[1] + 1)]
         assert (found.low, found.high, found.whole) == (min(all_of), max(all_of), True), (a, b)
         assert limits_of(op, a, b) == (min(all_of), max(all_of)), (a, b)
+
+
+@pytest.mark.parametrize(
+    ("op", "a", "b", "ends"),
+    [
+        ("//", (-5, -1), (1, inf), (-5, -1)),
+        ("//", (-5, 7), (2, inf), (-3, 3)),
+        ("//", (3, inf), (2, 4), (0, inf)),
+        ("//", (-inf, inf), (1, inf), (-inf, inf)),
+        ("cdiv", (1, 5), (1, inf), (1, 5)),
+        ("cdiv", (-5, 7), (2, inf), (-2, 4)),
+        ("cdiv", (-inf, 3), (2, 4), (-inf, 2)),
+        ("*", (0, inf), (0, inf), (0, inf)),
+        ("*", (-inf, -1), (1, 2), (-inf, -1)),
+        ("%", (-inf, inf), (1, 4), (0, 3)),
+        ("%", (0, inf), (1, inf), (0, inf)),
+    ],
+)
+def test_bounds_without_end(
+    op: str, a: tuple[float, float], b: tuple[float, float], ends: tuple[float, float]
+) -> None:
+    found = RULES[op](Range(*a, True), Range(*b, True))
+    assert (found.low, found.high) == ends
 
 
 def test_bounds_of_remainders_are_tight_by_constants() -> None:

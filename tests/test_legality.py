@@ -216,6 +216,18 @@ def test_a_loop_that_may_not_run_is_no_step_of_those_around_it(trips: str) -> No
         parsed(head + body.replace(f".. {trips}:", ".. n:"), "bad.ptoir")
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "i32"])
+def test_a_product_is_rounded_to_floats_where_it_is_stored_from_l0c(dtype: str) -> None:
+    head = CUBE_HEAD.replace("out    f32[", f"out    {dtype}[")
+    rows = {"cube": "cube 0 FIX out[0:+16, :] = store acc\n", "vector": "vector 0 MTE3 out[0:+8, :] = store c\n"}  # fmt: skip
+    for core, row in rows.items():
+        if dtype == "f32" or (core == "cube" and dtype != "i32"):
+            parsed(head + row, "good.ptoir")
+        else:
+            with pytest.raises(PtoError, match=rf"store: the view is {dtype}\["):
+                parsed(head + row, "bad.ptoir")
+
+
 @pytest.mark.parametrize(("message", "text"), list(cases()))
 def test_refused(message: str, text: str) -> None:
     with pytest.raises(PtoError) as caught:
