@@ -1,16 +1,15 @@
 """From a traced kernel to a proven schedule, its values, its time and its source.
 
-The way of a kernel (``python -m lowering`` is the command ``pto``, in ``cli/``):
+The way of a kernel through the rooms (``python -m lowering`` is the command ``pto``, in ``cli/``):
 
-1. ``programs`` finds and traces it.  What it means is ``sequential``.
-2. ``schedule`` runs the ``passes``, for the chip in ``target``; ``tune`` searches their options.
-3. ``equivalence`` runs traced and scheduled program on symbols (``tokens``, in a made-up ``world``),
-   ``hazards`` proves the order.
-4. It runs: ``scheduled`` (numpy, strict), ``adversarial`` and ``exhaustive`` (any order of the pipes),
-   ``jax_executor`` (real sizes; ``flow`` and ``dataflow`` are the program without its schedule),
-   on what ``inputs`` binds and ``cases`` draws, reads and judges.
-5. ``simulate`` says how long it takes.
-6. ``ascend`` emits it; ``native`` and ``pto_isa`` execute what was emitted, ``bundle`` packs it.
+1. ``programs`` finds and traces it.  What it means is ``execute.sequential``.
+2. ``schedule`` runs its passes, for the chip in ``target``, and asks the judges:
+3. ``values`` compares what is stored with what was traced, ``hazards`` proves the order.
+4. It runs: in numpy, in program order or in any order of the pipes (``execute``), in JAX at real sizes
+   (``jax_executor``), and as what ``ascend`` emits, on the host machine (``native``).
+5. ``simulate`` says how long it takes; ``bench`` compares.
 
+The ground: ``unroll`` runs schedules on counters only, ``one_by_one`` takes the overlap out of them;
+``files``, ``parallel``, ``progress`` and ``svg`` serve everybody.
 Nothing is imported here: ``pto emit`` needs neither numpy nor JAX.
 """

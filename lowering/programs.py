@@ -4,7 +4,7 @@ In: a shipped name, ``module:function``, ``file.py:function`` or ``FILE.ptoir``,
 Out: a ``Program``: a kernel of the language, to be traced for some static parameters, or a program
 read from text, traced or scheduled.  Every mistake in the user's own Python is one ``PtoError`` at
 the user's line; a mistake in this package passes as it is.
-Non-goals: arrays (``lowering/cases.py``).
+Non-goals: arrays (``lowering/execute/cases.py``).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 In: integers of 64 bits as ``int``, floats of 32 bits as ``float`` (always a value that f32 holds).
 Out: such a number.  Invariant: the tracer's folding and every executor that runs row by row get
-their numbers here; ``lowering/scalars.py`` says the same for whole arrays, and
+their numbers here; ``lowering/execute/scalars.py`` says the same for whole arrays, and
 ``lowering/ascend/text.py`` in C++.
 Non-goals: names, expressions (``pto/ir.py``), elements of tiles.
 """

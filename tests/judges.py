@@ -18,8 +18,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from lowering import inputs, scheduled, sequential
-from lowering.adversarial import Orders
+from lowering.execute import inputs, scheduled, sequential
+from lowering.execute.adversarial import Orders
 from lowering.hazards import check, check_unrolled
 from lowering.schedule import options_for, schedule
 from pto.errors import PtoError

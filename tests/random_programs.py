@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from mutants import mutants
 
-from lowering import inputs
+from lowering.execute import inputs
 from pto.ir import Kernel, Loop
 from pto.text import parse
 

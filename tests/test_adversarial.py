@@ -12,11 +12,11 @@ from small_programs import small
 from sync_bugs import PATTERNS, Pattern
 from test_exhaustive import bound
 
-from lowering import adversarial, inputs, sequential
-from lowering.adversarial import Orders
-from lowering.cluster import Cluster, InterleavingError, Move, queues_of
+from lowering.execute import adversarial, inputs, sequential
+from lowering.execute.adversarial import Orders
+from lowering.execute.cluster import Cluster, InterleavingError, Move, queues_of
+from lowering.execute.instructions import Blocks
 from lowering.hazards import check
-from lowering.instructions import Blocks
 from pto.errors import InputError
 from pto.ir import Kernel, map_rows
 from pto.kernels import SHIPPED

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lowering.cli import main
-from lowering.equivalence import difference
-from lowering.passes.persist import persist
 from lowering.schedule import schedule
+from lowering.schedule.passes.persist import persist
+from lowering.values.equivalence import difference
 from pto.kernels import SHIPPED
 from pto.text import parse, print_kernel
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lowering.bench_schedules import (
+from lowering.bench.schedules import (
     REFERENCES,
     WIDE_PAGES,
     WIDE_QUERIES,
@@ -16,10 +16,10 @@ from lowering.bench_schedules import (
 )
 from lowering.cli import GOOD, USAGE, main
 from lowering.schedule import NAMED, schedule
+from lowering.schedule.tune import LATENCIES, SHORT
 from lowering.simulate import Setup
 from lowering.simulate.launch import launch
 from lowering.target import A2A3
-from lowering.tune import LATENCIES, SHORT
 from pto.ir import Kernel
 from pto.kernels import SHIPPED
 

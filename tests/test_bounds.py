@@ -16,7 +16,7 @@ from lowering.hazards import check
 from lowering.hazards.limits import INFINITE, Facts
 from lowering.schedule import schedule
 from lowering.unroll import issued
-from lowering.world import MOST, TRIPS, World, normal
+from lowering.values.world import MOST, TRIPS, World, normal
 from pto.arithmetic import BINARY, Number, NumberError
 from pto.bounds import ANY, BIT, COUNTER, INTEGER, RULES, SIZE, Range, bounds, decided, surely_runs
 from pto.ir import Bin, Const, Expr, Kernel, Loop, Var, binary, evaluate

@@ -19,11 +19,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from lowering import cases
 from lowering.ascend import emit
-from lowering.bundle import bundle
 from lowering.cli import GOOD, USAGE, main
-from lowering.inputs import bind
+from lowering.execute import cases
+from lowering.execute.inputs import bind
+from lowering.native.bundle import bundle
 from lowering.schedule import schedule
 from pto.kernels import SHIPPED
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pto
-from lowering import inputs, scheduled, sequential
+from lowering.execute import inputs, scheduled, sequential
 from lowering.schedule import NAMED, options_for, schedule
 from pto import Scalar, Tensor, Tile
 

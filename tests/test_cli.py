@@ -14,8 +14,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from lowering import cases, files
+from lowering import files
 from lowering.cli import FAILED, GOOD, USAGE, main
+from lowering.execute import cases
 from lowering.schedule import NAMED, PASSES
 from pto.kernels import SHIPPED
 from pto.text import parse, print_kernel

@@ -19,8 +19,8 @@ import numpy as np
 import oracles
 import pytest
 
-from lowering import access, inputs, scalars, scheduled, sequential
-from lowering.inputs import Bound, bind, validate
+from lowering.execute import access, inputs, scalars, scheduled, sequential
+from lowering.execute.inputs import Bound, bind, validate
 from lowering.target import A2A3
 from pto.arithmetic import BINARY, DIVIDING
 from pto.errors import InputError, MemoryAccessError, PtoError, ScheduleError, ShapeError

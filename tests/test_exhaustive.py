@@ -17,10 +17,10 @@ from random_programs import arguments, draw, runs
 from small_programs import HEADER, loop, small
 from sync_bugs import PATTERNS, Pattern
 
-from lowering import inputs
-from lowering.exhaustive import TooLarge, Verdict, explore
+from lowering.execute import inputs
+from lowering.execute.exhaustive import TooLarge, Verdict, explore
+from lowering.execute.instructions import Blocks
 from lowering.hazards import check, check_unrolled
-from lowering.instructions import Blocks
 from pto.errors import PtoError
 from pto.ir import Kernel
 

@@ -14,14 +14,15 @@ from random_kernels import draw
 from test_random_kernels import NARROW
 
 import pto
-from lowering import inputs, native, scheduled, sequential
+from lowering import native
 from lowering.ascend import emit
+from lowering.execute import inputs, scheduled, sequential
+from lowering.execute.judge import compare, expected
 from lowering.hazards import check, check_unrolled
 from lowering.hazards.proof import HazardError
-from lowering.judge import compare, expected
 from lowering.one_by_one import one_by_one
-from lowering.passes.moments import Moment
 from lowering.schedule import Options, options_for, schedule, stages
+from lowering.schedule.passes.moments import Moment
 from lowering.simulate import Setup, simulate
 from lowering.unroll import compositions, issued
 from pto.errors import LegalityError
@@ -172,7 +173,7 @@ def test_one_after_the_other_gives_the_same_bits(name: str, lookahead: int) -> N
 
 
 def _as_declared(k: Kernel, name: str, array: np.ndarray) -> np.ndarray:
-    from lowering.access import DTYPES
+    from lowering.execute.access import DTYPES
 
     return np.asarray(array).astype(DTYPES[k.param(name).dtype])
 
@@ -333,7 +334,7 @@ def test_best_looks_less_far_ahead_where_it_does_not_fit() -> None:
 def test_best_looks_less_far_ahead_where_the_proof_would_take_too_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lowering.schedule.check", partial(check, max_states=60))
+    monkeypatch.setattr("lowering.schedule.scheduler.check", partial(check, max_states=60))
     k = schedule(early_and_late.trace())
     assert k.kernel.notes[:3] == (
         "lookahead 1, prefetch 1",

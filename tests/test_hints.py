@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pto
-from lowering import cases, inputs, scheduled, sequential
+from lowering.execute import cases, inputs, scheduled, sequential
 from lowering.schedule import schedule
 from pto import Kernel, Tensor
 

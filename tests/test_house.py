@@ -21,9 +21,9 @@ MODULES = {
 
 INDEPENDENT = {
     "lowering/hazards": {"lowering.hazards", "lowering.target", "lowering.svg"},
-    "lowering/passes": {"lowering.passes", "lowering.target", "lowering.unroll"},
+    "lowering/schedule/passes": {"lowering.schedule.passes", "lowering.target", "lowering.unroll"},
     "lowering/ascend": {"lowering.ascend", "lowering.target"},
-    "lowering/sequential": {"lowering.access", "lowering.inputs"},
+    "lowering/execute/sequential": {"lowering.execute.access", "lowering.execute.inputs"},
     "pto": set(),
 }
 """Who judges or is judged shares no code with the other: what each may import from ``lowering``."""
@@ -33,8 +33,8 @@ CHANGING = set(
     lowering/ascend/flat._Nest lowering/ascend/text.Context
     lowering/hazards/counters.Counter lowering/hazards/instructions.LoopCode
     lowering/hazards/instructions.Step lowering/hazards/instructions.Test
-    lowering/passes/place.Group lowering/passes/place.Life lowering/passes/rings.Ring
-    lowering/passes/sync.Edits pto/lexer.Line
+    lowering/schedule/passes/place.Group lowering/schedule/passes/place.Life lowering/schedule/passes/rings.Ring
+    lowering/schedule/passes/sync.Edits pto/lexer.Line
     """.split()
 )
 """Records of the compiler that are built up step by step; all others are values."""
@@ -74,7 +74,7 @@ def dataclasses() -> Iterator[tuple[str, set[str]]]:
         for node in (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)):
             made = [ast.unparse(d) for d in node.decorator_list if "dataclass" in ast.unparse(d)]
             if made and name.startswith(
-                ("lowering/passes", "lowering/hazards", "lowering/ascend", "pto")
+                ("lowering/schedule/passes", "lowering/hazards", "lowering/ascend", "pto")
             ):
                 yield f"{name}.{node.name}", set(re.findall(r"\w+=\w+", made[0]))
 

@@ -15,11 +15,15 @@ import numpy as np
 import pytest
 
 import pto
-from lowering import balance, bench, jax_executor, jax_machine, sequential
-from lowering.dataflow import dataflow
-from lowering.flow import ALIASES, SILENT, Choice, Repeat, Step
-from lowering.inputs import bind
+from lowering import jax_executor
+from lowering.bench import executors as bench
+from lowering.execute import sequential
+from lowering.execute.inputs import bind
+from lowering.jax_executor import balance
+from lowering.jax_executor import machine as jax_machine
 from lowering.schedule import options_for, stages
+from lowering.values.dataflow import dataflow
+from lowering.values.flow import ALIASES, SILENT, Choice, Repeat, Step
 from pto.errors import ScheduleError
 from pto.ir import Kernel
 from pto.kernels import paged_attention as paged_attention_kernel

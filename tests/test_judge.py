@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import pto
-from lowering import cases, judge, sequential
 from lowering.cli import FAILED, GOOD, USAGE, main
-from lowering.inputs import Bound, bind
-from lowering.roundings import roundings
+from lowering.execute import cases, judge, sequential
+from lowering.execute.inputs import Bound, bind
+from lowering.execute.roundings import roundings
 from lowering.schedule import schedule
 from pto import ir
 from pto.errors import InputError, ParseError, TraceError

@@ -18,10 +18,11 @@ import pytest
 import random_kernels
 from value_mutants import mutants
 
-from lowering import cases, judge, native, scheduled, sequential
-from lowering.access import DTYPES
-from lowering.inputs import Bound, bind
-from lowering.roundings import LARGEST, Wide
+from lowering import native
+from lowering.execute import cases, judge, scheduled, sequential
+from lowering.execute.access import DTYPES
+from lowering.execute.inputs import Bound, bind
+from lowering.execute.roundings import LARGEST, Wide
 from lowering.schedule import schedule
 from pto import ir
 from pto.errors import CapacityError, PtoError

@@ -15,16 +15,16 @@ import random_kernels
 import random_programs
 from small_programs import CUBE, ENDS, HEADER, OPERANDS, PRODUCE
 
-from lowering import inputs, scheduled
-from lowering.equivalence import same_values
+from lowering.execute import inputs, scheduled
 from lowering.hazards import check
-from lowering.passes.persist import persist
 from lowering.programs import parsed
 from lowering.schedule import options_for as options
 from lowering.schedule import schedule, stages
+from lowering.schedule.passes.persist import persist
 from lowering.simulate import simulate
-from lowering.tokens import run_schedule
-from lowering.world import TRIPS, World
+from lowering.values.equivalence import same_values
+from lowering.values.tokens import run_schedule
+from lowering.values.world import TRIPS, World
 from pto import ir
 from pto.errors import LegalityError, PtoError, ScheduleError
 from pto.legality import verify

@@ -12,9 +12,9 @@ from renaming import renamed, variables
 
 import pto
 from lowering.hazards.proof import HazardError
-from lowering.passes.accumulate import accumulate
-from lowering.passes.persist import persist
 from lowering.schedule import schedule
+from lowering.schedule.passes.accumulate import accumulate
+from lowering.schedule.passes.persist import persist
 from pto import ir
 from pto.errors import PtoError
 from pto.kernels.gemm import gemm

@@ -22,8 +22,9 @@ from compilers import complaints, installed
 from mutants import with_row, without
 from test_numerics import HALF_STEP, draw, oracle
 
-from lowering import inputs, native, sequential
+from lowering import native
 from lowering.ascend import emit
+from lowering.execute import inputs, sequential
 from lowering.hazards import check
 from lowering.native import build
 from lowering.schedule import NAMED, schedule

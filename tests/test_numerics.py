@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from lowering import inputs, scheduled, sequential
+from lowering.execute import inputs, scheduled, sequential
 from lowering.schedule import NAMED, options_for, schedule, stages
 from pto.ir import Kernel as Program
 from pto.kernel import Kernel

@@ -20,10 +20,10 @@ import numpy as np
 import oracles
 import pytest
 
-from lowering import scheduled
+from lowering.execute import scheduled
+from lowering.execute.inputs import bind
 from lowering.hazards import check, check_unrolled
 from lowering.hazards.proof import Access, Violation
-from lowering.inputs import bind
 from pto.ir import Block, Branch, Const, Expr, Flag, Kernel, Loop, Queue, Ref, Row, evaluate
 from pto.text import parse
 

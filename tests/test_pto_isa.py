@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lowering import cases, inputs, judge, native, pto_isa
+from lowering import native
 from lowering.ascend import emit
 from lowering.cli import USAGE, main
+from lowering.execute import cases, inputs, judge
+from lowering.native import pto_isa
 from lowering.native.build import program
 from lowering.native.job import execute
 from lowering.schedule import NAMED, schedule
@@ -163,7 +165,9 @@ def compared(
     assert found.ok and other.ok, (found.told("the oracle"), other.told("the oracle"))
     a, b = (x["out"].astype(np.float64) for x in (got, ours))
     may_differ = "TEXP(" in source or ("TROWSUM(" in source and sums_in_vectors(source))
-    assert may_differ or np.array_equal(a, b), "only exp and clang's sums: see lowering/pto_isa.py"
+    assert may_differ or np.array_equal(a, b), (
+        "only exp and clang's sums: see lowering/native/pto_isa.py"
+    )
     words = " ".join(f"{k}={v}" for k, v in statics.items())
     return (
         f"{name} {words} {plan}: error {found.error:.2e} (native {other.error:.2e}), tolerance "

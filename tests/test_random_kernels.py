@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from random_kernels import draw
 
 import pto
-from lowering import inputs, scheduled, sequential
-from lowering.adversarial import Orders
+from lowering.execute import inputs, scheduled, sequential
+from lowering.execute.adversarial import Orders
 from lowering.hazards.proof import HazardError
 from lowering.schedule import LOAD_AT, MOVES, Options, options_for, schedule
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lowering.bench_schedules import WIDE_PAGES, report
+from lowering.bench.schedules import WIDE_PAGES, report
 from lowering.schedule import NAMED, schedule
 from lowering.simulate import gantt, simulate
 from pto.kernels import SHIPPED

@@ -19,17 +19,18 @@ import pytest
 from random_scalars import DATA, FLOATS, INTS, Value, defined, meaning, same
 
 import pto
-from lowering import jax_executor, native, scheduled, sequential
-from lowering.access import compiled
+from lowering import jax_executor, native
 from lowering.ascend.functions import FUNCTIONS, tops_of
 from lowering.ascend.names import said
 from lowering.ascend.text import Env as Places
 from lowering.ascend.text import Place, scalar
-from lowering.dataflow import dataflow
-from lowering.inputs import Bound, Lines, bind, validate
-from lowering.jax_machine import ZERO, Env, Machine
+from lowering.execute import scheduled, sequential
+from lowering.execute.access import compiled
+from lowering.execute.inputs import Bound, Lines, bind, validate
+from lowering.jax_executor.machine import ZERO, Env, Machine
 from lowering.native import build
 from lowering.schedule import schedule
+from lowering.values.dataflow import dataflow
 from pto.arithmetic import Number
 from pto.errors import DTypeError, InputError, PtoError
 from pto.ir import Const, Expr, Kernel, constant, is_float, names_in, substitute

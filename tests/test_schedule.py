@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import pto
-from lowering import inputs, scheduled, sequential
-from lowering.equivalence import same_values
+from lowering.execute import inputs, scheduled, sequential
 from lowering.hazards import check, check_unrolled
 from lowering.hazards.proof import HazardError
 from lowering.schedule import NAMED, PASSES, READS, Options, options_for, schedule, stages
+from lowering.values.equivalence import same_values
 from pto import Scalar, Tensor, Tile
 from pto.ir import Const, Kernel, Ref, Row, all_rows, binary, map_rows
 from pto.kernels import SHIPPED
@@ -198,14 +198,14 @@ def test_unknown_schedule() -> None:
 def test_an_unproven_schedule_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass that forgets every event ends in the proof, never in a result."""
     passes = tuple((n, (lambda k, o, t: k) if n == "sync" else run) for n, run in PASSES)
-    monkeypatch.setattr("lowering.schedule.PASSES", passes)
+    monkeypatch.setattr("lowering.schedule.scheduler.PASSES", passes)
     with pytest.raises(HazardError):
         schedule(SHIPPED["paged_attention"].trace())
 
 
 def test_a_lost_value_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slots shared by values of two stages: well ordered, and wrong."""
-    from lowering.passes.place import _Placer
+    from lowering.schedule.passes.place import _Placer
 
     monkeypatch.setattr(_Placer, "_fits", lambda *_: True)
     with pytest.raises(AssertionError, match="stores another value than was traced"):

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 import pto
-from lowering import inputs, jax_executor, native, scheduled, sequential
+from lowering import jax_executor, native
 from lowering.ascend import emit
+from lowering.execute import inputs, scheduled, sequential
 from lowering.native import build
 from lowering.schedule import schedule
 from pto.errors import InputError, PtoError, ScheduleError

@@ -14,13 +14,10 @@ from typing import Any
 
 import pytest
 
-from lowering import tuned
 from lowering.cli import FAILED, GOOD, USAGE, main
 from lowering.hazards import check
-from lowering.schedule import NAMED, PASSES, Options, options_for, schedule
-from lowering.simulate import Setup, Timing
-from lowering.target import A2A3, Target
-from lowering.tune import (
+from lowering.schedule import NAMED, PASSES, Options, options_for, schedule, tuned
+from lowering.schedule.tune import (
     AXES,
     EQUAL,
     MARGIN,
@@ -37,6 +34,8 @@ from lowering.tune import (
     simplicity,
     tune,
 )
+from lowering.simulate import Setup, Timing
+from lowering.target import A2A3, Target
 from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel
 from pto.kernels import SHIPPED
@@ -80,7 +79,7 @@ def test_every_candidate_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
 
     sync = dict(PASSES)["sync"]
     passes = tuple((name, forgetful if name == "sync" else run) for name, run in PASSES)
-    monkeypatch.setattr("lowering.schedule.PASSES", passes)
+    monkeypatch.setattr("lowering.schedule.scheduler.PASSES", passes)
     found = tune(GEMM, axes=SMALL, workers=1)
     for c in found.proven:
         assert check(schedule(GEMM, c.options).kernel).ok and len(c.runs) == len(SCENARIOS)
@@ -96,7 +95,7 @@ def test_a_program_that_stands_still_is_refused(monkeypatch: pytest.MonkeyPatch)
     def simulate(kernel: Kernel, blocks: Sequence[int], setup: Setup) -> Timing:
         raise InputError("the program stands still")
 
-    monkeypatch.setattr("lowering.tune.simulate", simulate)
+    monkeypatch.setattr("lowering.schedule.tune.simulate", simulate)
     assert judged(GEMM, "flat", Options()).refused == "the program stands still"
 
 
@@ -288,7 +287,7 @@ def test_the_packaged_result_for_the_same_static_parameters_is_first(
 @pytest.mark.sweep
 @pytest.mark.parametrize(("path", "kernel"), packaged(), ids=lambda x: getattr(x, "stem", ""))
 def test_the_packaged_results_are_what_the_search_finds(path: Path, kernel: Kernel) -> None:
-    """After a change of the scheduler or the costs: pto tune KERNEL -D ... -o lowering/tuned/..."""
+    """After a change of the scheduler or the costs: pto tune KERNEL -D ... -o lowering/schedule/tuned/..."""
     assert written(tune(kernel)) + "\n" == path.read_text()
 
 
@@ -301,7 +300,7 @@ def say(
 ) -> Callable[..., tuple[int, str, str]]:
     """Runs a command line in an empty folder; the search tries the named schedules only."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lowering.tune.tune", partial(tune, axes={}, workers=1))
+    monkeypatch.setattr("lowering.schedule.tune.tune", partial(tune, axes={}, workers=1))
 
     def run(*argv: str) -> tuple[int, str, str]:
         try:
@@ -317,7 +316,7 @@ Say = Callable[..., tuple[int, str, str]]
 
 
 def test_the_table(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lowering.tune.tune", lambda *_, **__: small())
+    monkeypatch.setattr("lowering.schedule.tune.tune", lambda *_, **__: small())
     status, out, err = say("tune", "gemm", "--top", "all")
     assert (status, err) == (GOOD, "")
     assert max(map(len, out.splitlines())) <= 100
@@ -332,7 +331,7 @@ def test_how_much_of_the_table_is_shown(say: Say, monkeypatch: pytest.MonkeyPatc
     found = search(
         candidate(1000, lookahead=4), *others, candidate(1100, lookahead=2), candidate(1005)
     )
-    monkeypatch.setattr("lowering.tune.tune", lambda *_, **__: found)
+    monkeypatch.setattr("lowering.schedule.tune.tune", lambda *_, **__: found)
     out = say("tune", "gemm", "--top", "2")[1]
     numbers = [x.split()[0] for x in out.splitlines() if x[:4].strip().isdecimal()]
     assert numbers == ["1", "2", "8"] and "of 8 different ones; all: --top all" in out
@@ -388,7 +387,7 @@ def test_a_file_whose_schedule_cannot_be_proven(say: Say, monkeypatch: pytest.Mo
     """A file holds no proof: what it says is proven, or refused, like anything else."""
     save("gemm.json", options={"lookahead": 2})
     passes = tuple((n, (lambda k, o, t: k) if n == "sync" else run) for n, run in PASSES)
-    monkeypatch.setattr("lowering.schedule.PASSES", passes)
+    monkeypatch.setattr("lowering.schedule.scheduler.PASSES", passes)
     status, out, _ = say("check", "gemm", "--tuned", "gemm.json")
     assert status == FAILED and "gemm: failed" in out
 

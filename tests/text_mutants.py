@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from grammar import recognised
 
-from lowering import inputs, scheduled, sequential
 from lowering.ascend.source import emit
+from lowering.execute import inputs, scheduled, sequential
 from lowering.hazards import check
 from lowering.hazards.proof import HazardError
 from lowering.programs import parsed

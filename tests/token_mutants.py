@@ -1,7 +1,7 @@
 """Single tokens of this project's own code changed at random: does a test notice?
 
     python -m tests.token_mutants --count 40 --seed 1
-    python -m tests.token_mutants --at lowering/passes/place.py:178
+    python -m tests.token_mutants --at lowering/schedule/passes/place.py:178
 
 In: a seed, and the working tree, which is only read.  Out: one line per change (``killed`` with the
 test that failed, or ``survived``), and the share of those killed; the exit code is 1 if one

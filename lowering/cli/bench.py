@@ -50,9 +50,9 @@ BENCH_IDLE = (
 )
 
 if TYPE_CHECKING:
-    from lowering.bench import Call, Table
-    from lowering.bench_schedules import Reference, Report
-    from lowering.cases import Arrays
+    from lowering.bench.executors import Call, Table
+    from lowering.bench.schedules import Reference, Report
+    from lowering.execute.cases import Arrays
     from lowering.schedule import Options
 
 
@@ -60,7 +60,7 @@ def bench(args: argparse.Namespace) -> int:
     """``pto bench``: times of the tool itself, and of the JAX executor against hand-written JAX."""
     if args.schedules:
         return _schedules(args)
-    from lowering import bench as tables
+    from lowering.bench import executors as tables
     from pto.kernels import SHIPPED
 
     tables.visible_devices()
@@ -86,7 +86,7 @@ def bench(args: argparse.Namespace) -> int:
 
 
 def _check_program(args: argparse.Namespace, name: str) -> None:
-    from lowering import cases
+    from lowering.execute import cases
 
     program = load(name)
     if is_scheduled(traced(program, statics_of(program, args.static))):
@@ -110,7 +110,7 @@ def _read_times(path: Path | None) -> dict[str, float]:
 
 def _tool_times(args: argparse.Namespace, name: str, earlier: Mapping[str, float]) -> Table:
     """trace, schedule, check and emit; before: what ``--against`` holds, or the plainest schedule."""
-    from lowering import bench as tables
+    from lowering.bench import executors as tables
     from lowering.progress import progress
 
     after = _stages(args, name)
@@ -130,9 +130,9 @@ def _tool_times(args: argparse.Namespace, name: str, earlier: Mapping[str, float
 def _stages(args: argparse.Namespace, name: str, options: Options | None = None) -> dict[str, Call]:
     """The stages of one kernel as calls that can be timed; None: with the options asked for."""
     from lowering.ascend import source as ascend
-    from lowering.equivalence import same_values
     from lowering.hazards import prover as hazards
     from lowering.schedule import schedule, stages
+    from lowering.values.equivalence import same_values
 
     program = load(name)
     kernel = traced(program, statics_of(program, args.static))
@@ -161,9 +161,9 @@ def _stages(args: argparse.Namespace, name: str, options: Options | None = None)
 
 def _orders(program: Kernel, kernel: ir.Kernel, done: ir.Kernel) -> Call:
     """The default case on one block, in program order and in random orders of the pipes."""
-    from lowering import cases
-    from lowering.adversarial import Orders
-    from lowering.inputs import bind
+    from lowering.execute import cases
+    from lowering.execute.adversarial import Orders
+    from lowering.execute.inputs import bind
 
     bound = bind(done, cases.draw(program, kernel, []))
     return lambda: list(Orders(done, bound, 1).differences(range(ORDERS)))
@@ -171,7 +171,7 @@ def _orders(program: Kernel, kernel: ir.Kernel, done: ir.Kernel) -> Call:
 
 def _drawn(args: argparse.Namespace, name: str) -> dict[str, Arrays]:
     """The cases asked for, by their text; none where the kernel draws none."""
-    from lowering import cases
+    from lowering.execute import cases
 
     program = load(name)
     kernel = traced(program, statics_of(program, args.static))
@@ -182,7 +182,7 @@ def _drawn(args: argparse.Namespace, name: str) -> dict[str, Arrays]:
 
 
 def _jax_times(args: argparse.Namespace, name: str, drawn: Mapping[str, Arrays]) -> list[Table]:
-    from lowering import bench as tables
+    from lowering.bench import executors as tables
     from lowering.progress import progress
     from pto.kernels.baselines import BASELINES
 
@@ -198,7 +198,7 @@ def _jax_times(args: argparse.Namespace, name: str, drawn: Mapping[str, Arrays])
 
 def _schedules(args: argparse.Namespace) -> int:
     """All named schedules of each kernel, in each of its reference cases."""
-    from lowering.bench_schedules import BLIND, REFERENCES, Reference
+    from lowering.bench.schedules import BLIND, REFERENCES, Reference
 
     found = []
     for name in args.kernels or ["paged_attention"]:
@@ -215,11 +215,11 @@ def _schedules(args: argparse.Namespace) -> int:
 
 
 def _simulated(args: argparse.Namespace, name: str, case: Reference) -> Report:
-    from lowering import bench_schedules as schedules
+    from lowering.bench import schedules
     from lowering.progress import progress
     from lowering.schedule import NAMED, schedule
+    from lowering.schedule.tuned import changes
     from lowering.simulate.timing import costs_named
-    from lowering.tuned import changes
 
     program = load(name)
     kernel = traced(program, {**statics_of(program, args.static), **case.statics})

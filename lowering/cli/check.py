@@ -69,8 +69,8 @@ def check(args: argparse.Namespace) -> int:
 def _values(args: argparse.Namespace, kernel: ir.Kernel) -> tuple[bool, list[str]]:
     """Whether a schedule read from text computes what it is compared with, and what to say of it;
     a schedule that was made here computes what was traced."""
-    from lowering.equivalence import difference
-    from lowering.passes.persist import persist
+    from lowering.schedule.passes.persist import persist
+    from lowering.values.equivalence import difference
     from pto.text import statement
 
     if not is_scheduled(kernel):

@@ -17,7 +17,7 @@ from lowering.progress import progress
 from pto import ir
 
 if TYPE_CHECKING:
-    from lowering.inputs import Bound
+    from lowering.execute.inputs import Bound
     from lowering.native import Result
 
 SEEDS = 20
@@ -62,8 +62,8 @@ def adversarial(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> Ra
     from itertools import islice
     from time import perf_counter
 
-    from lowering.adversarial import Difference, Orders, blocks_for
-    from lowering.cluster import InterleavingError
+    from lowering.execute.adversarial import Difference, Orders, blocks_for
+    from lowering.execute.cluster import InterleavingError
 
     seeds, blocks = seeds_of(args), blocks_for(kernel, bound)
     orders, start = Orders(kernel, bound, blocks), perf_counter()

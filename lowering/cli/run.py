@@ -34,9 +34,9 @@ from pto.errors import InputError
 from pto.kernel import Kernel
 
 if TYPE_CHECKING:
-    from lowering.cases import Arrays
-    from lowering.inputs import Bound
-    from lowering.judge import Comparison, Missing
+    from lowering.execute.cases import Arrays
+    from lowering.execute.inputs import Bound
+    from lowering.execute.judge import Comparison, Missing
 
 Told = dict[str, Any]
 
@@ -69,8 +69,8 @@ EMIT_IDLE = (
 
 def run(args: argparse.Namespace) -> int:
     """``pto run``: the kernel on given arrays, or on a random case that is judged."""
-    from lowering import cases
-    from lowering.inputs import bind, validate
+    from lowering.execute import cases
+    from lowering.execute.inputs import bind, validate
 
     program = load(args.kernel)
     arrays, kernel = _arrays(args, program)
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _arrays(args: argparse.Namespace, program: Program) -> tuple[Arrays, ir.Kernel]:
     """The inputs, and the kernel traced for them."""
-    from lowering import cases
+    from lowering.execute import cases
 
     statics = statics_of(program, args.static)
     if args.inputs:
@@ -128,12 +128,12 @@ def _executor(args: argparse.Namespace) -> Callable[[ir.Kernel, Bound], dict[str
 
         return jax_executor.run
     if args.executor == PTO_ISA:
-        from lowering import pto_isa
+        from lowering.native import pto_isa
 
         checkout = pto_isa.checkout_of(args.pto_isa)
         return lambda kernel, bound: pto_isa.run(kernel, bound, checkout)
-    from lowering import scheduled as strict
-    from lowering import sequential
+    from lowering.execute import scheduled as strict
+    from lowering.execute import sequential
 
     return sequential.run if args.executor == SEQUENTIAL else strict.run
 
@@ -162,7 +162,7 @@ class Verdict:
 
     def told(self) -> Iterator[str]:
         """For a person."""
-        from lowering.judge import START
+        from lowering.execute.judge import START
 
         for c in self.comparisons:
             yield c.told(self.by)
@@ -192,7 +192,7 @@ def _judged(
     outputs: Mapping[str, Any],
 ) -> Verdict:
     """Against the reference of the kernel, or else against the executor ``sequential``."""
-    from lowering import cases, judge
+    from lowering.execute import cases, judge
     from lowering.progress import progress
 
     by = _compared_with(args, program, kernel)
@@ -299,7 +299,7 @@ def _sources(args: argparse.Namespace, kernel: ir.Kernel) -> dict[str, bytes]:
 
 
 def _bundle(args: argparse.Namespace, program: Program, kernel: ir.Kernel) -> dict[str, bytes]:
-    from lowering.bundle import bundle
+    from lowering.native.bundle import bundle
 
     if isinstance(program, ir.Kernel):
         raise InputError("a .ptoir program draws no random case, which a bundle needs")

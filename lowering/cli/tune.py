@@ -24,7 +24,7 @@ from pto.errors import InputError
 
 if TYPE_CHECKING:
     from lowering.schedule import Options
-    from lowering.tune import Candidate, Search
+    from lowering.schedule.tune import Candidate, Search
 
 TOP, WIDTH = 10, 100
 """Candidates that are shown; columns."""
@@ -36,9 +36,9 @@ def tune(args: argparse.Namespace) -> int:
     """``pto tune``: search the schedule options, proven and simulated; the result is what best is."""
     import json
 
-    from lowering import tune as search
     from lowering.files import write_all
     from lowering.progress import progress
+    from lowering.schedule import tune as search
 
     _, kernel = load_traced(args)
     if is_scheduled(kernel):
@@ -61,7 +61,7 @@ def tune(args: argparse.Namespace) -> int:
 def _facts(found: Search, candidate: Candidate) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from lowering.tune import SCENARIOS
+    from lowering.schedule.tune import SCENARIOS
 
     facts = {"options": candidate.options.choices, "why": found.why(candidate)}
     if candidate.refused:
@@ -72,8 +72,8 @@ def _facts(found: Search, candidate: Candidate) -> dict[str, Any]:
 
 
 def _told(found: Search, top: int | None) -> Iterator[str]:
-    from lowering.tune import SCENARIOS, SHALLOW
-    from lowering.tuned import changes
+    from lowering.schedule.tune import SCENARIOS, SHALLOW
+    from lowering.schedule.tuned import changes
 
     refused = found.candidates[len(found.proven) :]
     yield f"{found.kernel.name} {settings(dict(found.kernel.statics))}"
@@ -117,7 +117,7 @@ def _told_candidate(found: Search, candidate: Candidate, number: int) -> Iterato
 
 def _label(options: Options) -> str:
     """The name of a schedule that has one, or all that is not the default."""
-    from lowering.tuned import changes
+    from lowering.schedule.tuned import changes
 
     name = _name(options)
     return f"schedule {name}" if name else changes(options)

@@ -4,11 +4,11 @@ In: a scheduled kernel and the bound arrays.  Out: ``Result``: the outputs of pr
 every seed whether another legal order of the pipes gave the same bits; what went wrong is a
 ``Report`` with the line of the emitted source and the row of the schedule behind it.
 
-``include/`` offers the part of the tile library that emitted kernels call (docs/machine.md 12),
-with the
-rules of the device; ``machine.cpp`` schedules pipes, ``driver.cpp`` reads arrays and compares.
+``include/`` offers the part of the tile library that emitted kernels call (docs/machine.md 12), with
+the rules of the device; ``machine.cpp`` schedules pipes, ``driver.cpp`` reads arrays and compares.
+``pto_isa`` compiles the same text with the library's own simulator, ``bundle`` packs it for the runtime.
 Nothing here knows how a kernel is emitted, beyond the order of its arguments.
-Non-goals: time on the device; the library's own simulator (``lowering/pto_isa.py``).
+Non-goals: time on the device.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lowering.access import Array
 from lowering.ascend import emit
-from lowering.inputs import Bound
+from lowering.execute.access import Array
+from lowering.execute.inputs import Bound
 from lowering.native.build import executable
 from lowering.native.job import execute
 from pto.ir import Kernel

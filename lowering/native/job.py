@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lowering.access import DTYPES, Array
 from lowering.ascend.orchestration import Argument, arguments
+from lowering.execute.access import DTYPES, Array
+from lowering.execute.inputs import Bound
 from lowering.files import naming
-from lowering.inputs import Bound
 from lowering.target import TARGETS
 from pto.arithmetic import Number
 from pto.errors import InputError, ScheduleError

@@ -1,0 +1,102 @@
+"""Every interleaving of a small program, without data: is there one in which it goes wrong?
+
+In: the streams of one hardware block (``lowering/execute/instructions.py``).  Out: the first order found in
+which two conflicting rows are in flight at once, or another rule is broken; else how many states
+there are.  A race by this definition is exactly a pair without an order in docs/machine.md 9: if
+neither must end before the other starts, some order has both in flight.
+
+Up to partial order: issuing and starting are done at once, since they never prevent anything; only
+the end of work and the taking of a flag come in all orders.  States met before are not entered again.
+This judges ``lowering/hazards/`` and shares no code with it.  Non-goals: large programs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lowering.execute.cluster import ISSUE, START, WORK, Cluster, InterleavingError, Move, queues_of
+from lowering.execute.instructions import Instruction, Program, conflict
+
+MAX_STATES = 200_000
+
+
+class TooLarge(Exception):
+    """More states than were allowed."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``kind`` '' : nothing goes wrong in any order.  ``states``: distinct states entered."""
+
+    kind: str
+    message: str
+    states: int
+
+    @property
+    def ok(self) -> bool:
+        return not self.kind
+
+
+def explore(program: Program, max_states: int = MAX_STATES) -> Verdict:
+    """Follows every order of ``program``.
+
+    Raises:
+        TooLarge: after ``max_states`` states.
+    """
+    seen: set[tuple[object, ...]] = set()
+    try:
+        start = Cluster(queues_of(program))
+        stack = [(start, _settled(start))]
+        while stack:
+            cluster, choices = stack.pop()
+            if cluster.key in seen:
+                continue
+            seen.add(cluster.key)
+            if len(seen) > max_states:
+                raise TooLarge(f"more than {max_states} states")
+            if not choices:
+                cluster.finish()
+            for move in choices:
+                after = cluster.copy()
+                after.make(move)
+                stack.append((after, _settled(after)))
+    except InterleavingError as error:
+        return Verdict(error.kind, error.message, len(seen))
+    return Verdict("", "", len(seen))
+
+
+def _settled(cluster: Cluster) -> list[Move]:
+    """Issues and starts all that can be; the moves left, each of which is a choice.
+
+    Raises:
+        InterleavingError: two conflicting rows are in flight.
+    """
+    while True:
+        moves = cluster.moves()
+        free = next((m for m in moves if _commutes(cluster, m)), None)
+        if free is None:
+            return moves
+        begun = cluster.make(free)
+        if begun is not None:
+            _check(cluster, begun)
+
+
+def _commutes(cluster: Cluster, move: Move) -> bool:
+    """Making ``move`` now prevents nothing; a row of the scalar unit that takes a flag might."""
+    if move.kind == ISSUE:
+        ins = cluster.queues.program.streams[move.where][cluster.pc[move.where]]
+        return ins.pipe[1] != "S" or not ins.waits
+    return move.kind == START
+
+
+def _check(cluster: Cluster, new: Instruction) -> None:
+    """The row that has just started, against all others in flight."""
+    for parts, waiting in zip(cluster.queues.parts, cluster.waiting, strict=True):
+        for n in waiting:
+            old = parts[n].of
+            if parts[n].kind == WORK and old is not new and conflict(old, new):
+                raise InterleavingError("race", _told(cluster.queues.program, old, new), new)
+
+
+def _told(program: Program, a: Instruction, b: Instruction) -> str:
+    return f"{a.told(program)}\n  may still run when this starts:\n  {b.told(program)}"

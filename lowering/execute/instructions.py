@@ -1,0 +1,259 @@
+"""A scheduled program as the instructions that its scalar units issue, for given inputs.
+
+In: a scheduled kernel and the bound arrays.  Out: for each hardware block one ``Stream`` per core
+(the cube, and each vector lane): every row of every iteration in issue order, its ring slots, event
+flags, FIFO places and tensor regions fixed.  What follows from the data alone (trip counts,
+branches, indices) is settled here, because nothing that a scalar unit reads is ever written.
+
+Two machines run these streams: ``adversarial.py`` with data in random orders, ``exhaustive.py``
+without data in all orders.  Neither knows the scheduler or the proof (``hazards/``).
+Invariant: a stream does not depend on how the pipes interleave.  Non-goals: order, time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lowering.execute.access import Region, Scope, compiled
+from lowering.execute.core import Action, Entry, indices
+from lowering.execute.inputs import Bound
+from lowering.execute.scheduled import block_of
+from lowering.target import TARGETS, Target
+from pto.ir import Fifo, Flag, Kernel, Queue, Ref, Row, View, Word
+from pto.ops import OPS
+from pto.text import statement
+
+Pipe = tuple[int, str]
+"""(stream number, pipe)."""
+
+FlagKey = tuple[int, str, str, int]
+"""(stream number, source pipe, destination pipe, id): what the hardware calls one flag."""
+
+Extent = tuple[str, tuple[tuple[int, int], ...]]
+"""Where, and per dimension from .. to: a memory of one core in bytes, a FIFO slot in rows, a tensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One row of one iteration.
+
+    ``waits`` and ``sets`` are flags.  ``acquires`` is a (FIFO, number of signals) that the scalar
+    unit waits for before it issues the row; ``signals`` the FIFO signal behind it; ``pops`` says
+    whether they are those of a consumer.  ``reads`` and ``writes`` are what ``action`` touches.
+    """
+
+    row: Row
+    scope: Scope
+    pipe: Pipe
+    waits: tuple[FlagKey, ...]
+    sets: tuple[FlagKey, ...]
+    action: Action | None
+    reads: tuple[Extent, ...] = ()
+    writes: tuple[Extent, ...] = ()
+    acquires: str = ""
+    signals: str = ""
+    pops: bool = False
+    drains: str = ""
+
+    @property
+    def leaves_the_core(self) -> bool:
+        """Whether it writes to GM."""
+        return bool(self.writes) and not isinstance(self.row.out, Ref)
+
+    def told(self, program: Program) -> str:
+        """The row, where it runs and in which iteration, for a person."""
+        values = ", ".join(f"{n} = {v}" for n, v in indices(self.scope).items())
+        where = f"{program.names[self.pipe[0]]} {self.pipe[1]}"
+        return f"{where}: {statement(self.row, program.kernel)}" + (
+            f"   ({values})" if values else ""
+        )
+
+
+Stream = tuple[Instruction, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """The streams of one hardware block, and what they share."""
+
+    kernel: Kernel
+    target: Target
+    streams: tuple[Stream, ...]
+    names: tuple[str, ...]
+
+    def one_lane(self) -> Program:
+        """The same program as if the vector core had one lane; both lanes run the same rows."""
+        return replace(self, target=replace(self.target, lanes=1), streams=self.streams[:2])
+
+    def receivers(self, fifo: Fifo, free: bool) -> tuple[int, ...]:
+        """The streams that receive the data signals of a FIFO, or its free signals."""
+        lanes = tuple(range(1, 1 + self.target.lanes))
+        return lanes if (fifo.direction == "c2v") != free else (0,)
+
+    def tiles(self, fifo: Fifo, pops: bool) -> int:
+        """Tiles that one end of a FIFO pushes or pops."""
+        (k, *_) = self.senders(fifo, pops)
+        return sum(
+            any(x == Queue(fifo.name) for x in (i.row.out, *i.row.args))
+            and i.row.op in ("push", "push_data", "pop")
+            for i in self.streams[k]
+        )
+
+    def senders(self, fifo: Fifo, free: bool) -> tuple[int, ...]:
+        """The streams that send them; a receiver waits for all of these."""
+        return self.receivers(fifo, not free)
+
+
+class Blocks:
+    """The hardware blocks of one launch, one after the other, on the same outputs."""
+
+    def __init__(self, kernel: Kernel, bound: Bound, block_num: int) -> None:
+        self.kernel, self.target = kernel, TARGETS[kernel.target]
+        self.outputs = bound.outputs()
+        self.machine, self.cores = block_of(kernel, {**bound.arrays, **self.outputs})
+        self.bound, self.block_num = bound, block_num
+        self.ids = {e.name: (e.src, e.dst, e.ids) for e in kernel.events}
+
+    def __iter__(self) -> Iterator[Program]:
+        """Each block as a program; memories are poisoned and rings emptied before it."""
+        names = tuple(map(str, self.cores))
+        for block_idx in range(self.block_num):
+            self.poison()
+            launch = {"block_idx": block_idx, "block_num": self.block_num}
+            streams = tuple(
+                tuple(self._stream(k, {**self.bound.names, **launch}))
+                for k in range(len(self.cores))
+            )
+            yield Program(self.kernel, self.target, streams, names)
+
+    def poison(self) -> None:
+        """On-chip memories and rings as they are before a block starts."""
+        for core in self.cores:
+            for memory in core.memories.values():
+                memory.reset()
+        for ring in self.machine.rings.values():
+            ring.reset()
+
+    def _stream(self, k: int, names: Mapping[str, Any]) -> Iterator[Instruction]:
+        core = self.cores[k]
+        counts = dict.fromkeys(self.machine.rings, 0)
+        for entry, scope in core.rows(names):
+            row = entry.row
+            assert row is not None
+            if OPS[row.op].kind == "scalar" and entry.step.issue is not None:
+                fetch, commit = entry.step.issue(scope)
+                commit(fetch())
+                if not row.wait and not row.set:
+                    continue
+            yield self._instruction(k, entry, scope, counts)
+
+    def _instruction(
+        self, k: int, entry: Entry, scope: Scope, counts: dict[str, int]
+    ) -> Instruction:
+        row = entry.row
+        assert row is not None
+        scalar = OPS[row.op].kind == "scalar"
+        reads, writes = self._touched(k, row, scope, counts)
+        acquires, signals = self._fifo(row, counts)
+        action = None if scalar or entry.step.issue is None else entry.step.issue(scope)
+        drains = next((a.name for a in row.args if isinstance(a, Word)), "")
+        return Instruction(
+            row,
+            scope,
+            (k, row.pipe),
+            tuple(self._flag(k, f, scope) for f in row.wait),
+            tuple(self._flag(k, f, scope) for f in row.set),
+            action,
+            reads,
+            writes,
+            acquires,
+            signals,
+            row.op == "pop",
+            drains if row.op == "drain" else "",
+        )
+
+    def _flag(self, k: int, flag: Flag, scope: Scope) -> FlagKey:
+        src, dst, ids = self.ids[flag.name]
+        at = 0 if flag.index is None else int(compiled(flag.index)(scope))
+        return k, src, dst, ids[at % len(ids)]
+
+    def _fifo(self, row: Row, counts: dict[str, int]) -> tuple[str, str]:
+        """(FIFO whose signal it waits for, FIFO that it signals), or '' (docs/machine.md 5.3)."""
+        name = next((x.name for x in (row.out, *row.args) if isinstance(x, Queue)), "")
+        if not name:
+            return "", ""
+        ring = self.machine.rings[name]
+        number, credit = counts[name], ring.fifo.credit
+        if row.op == "record":
+            return "", name
+        counts[name] += 1
+        if row.op == "pop":
+            return name, name if credit and (number + 1) % ring.period == 0 else ""
+        full = credit and number >= ring.fifo.depth and number % ring.period == 0
+        return name if full else "", name if row.op == "push" else ""
+
+    def _touched(
+        self, k: int, row: Row, scope: Scope, counts: Mapping[str, int]
+    ) -> tuple[tuple[Extent, ...], tuple[Extent, ...]]:
+        """(what the row reads, what it writes); a scalar row touches nothing here."""
+        op = OPS[row.op]
+        if op.kind in ("scalar", "sync") or row.op == "record":
+            return (), ()
+        refs: list[object] = list(row.args)
+        written: list[object] = [row.out]
+        if op.scratch and isinstance(refs[-1], Ref) and len(refs) > 1:
+            written.append(refs.pop())
+        if row.op == "matmul" and len(refs) > 3 and not compiled(refs[3])(scope):  # type: ignore[arg-type]
+            del refs[2:]
+        found = [[self._extent(k, row, x, scope, counts) for x in side] for side in (refs, written)]
+        reads, writes = (tuple(e for e in side if e is not None) for side in found)
+        return reads, writes
+
+    def _extent(
+        self, k: int, row: Row, x: object, scope: Scope, counts: Mapping[str, int]
+    ) -> Extent | None:
+        core = self.cores[k]
+        if isinstance(x, Ref):
+            b = self.kernel.buffer(x.name)
+            slot = 0 if x.index is None else int(compiled(x.index)(scope)) % b.depth
+            at = b.at + slot * b.stride
+            return f"{core} {b.space}", ((at, at + b.type.size_bytes),)
+        if isinstance(x, Queue):
+            ring = self.machine.rings[x.name]
+            tile = row.out if row.op == "pop" else row.args[0]
+            assert isinstance(tile, Ref)
+            rows = self.kernel.buffer(tile.name).type.rows
+            first = core.lane * rows if rows < ring.fifo.type.rows else 0
+            slot_number = counts[x.name] % ring.fifo.depth
+            return f"fifo {x.name}", ((slot_number, slot_number + 1), (first, first + rows))
+        if isinstance(x, View):
+            return _region(x.tensor, core.locate(row, x)(scope))
+        return None
+
+
+def _region(tensor: str, region: Region) -> Extent | None:
+    if region.empty:
+        return None
+    spans = ((w.start, w.stop) if isinstance(w, slice) else (w, w + 1) for w in region.where)
+    return f"tensor {tensor}", tuple(spans)
+
+
+def overlap(a: Extent, b: Extent) -> bool:
+    """Whether two extents share a byte or an element."""
+    return a[0] == b[0] and all(
+        x[0] < y[1] and y[0] < x[1] for x, y in zip(a[1], b[1], strict=True)
+    )
+
+
+def conflict(a: Instruction, b: Instruction) -> bool:
+    """Whether ``a``, issued first if they are of one pipe, and ``b`` must not overlap in time.
+
+    A vector row reads its operands before a later row of the pipe writes (docs/machine.md 6.3).
+    """
+    if any(overlap(x, y) for x in a.writes for y in (*b.reads, *b.writes)):
+        return True
+    if a.pipe == b.pipe and a.pipe[1] == "V":
+        return False
+    return any(overlap(x, y) for x in a.reads for y in b.writes)

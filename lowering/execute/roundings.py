@@ -1,0 +1,288 @@
+"""How far the roundings of a kernel may take each element of its outputs: stochastic arithmetic.
+
+In: a traced kernel and the bound arrays.  Out: ``Roundings``: per output the value of the program in
+float64, without any rounding, and for every element the *stated error*.
+Invariant: an executor that computes what the kernel says, in any order of its sums and with any
+sound library of elementary functions, ends within the stated error of the value (before the one
+rounding to the type of the output, which is the judge's to add).  Numbers reach an element only
+along the operations that made it, so no infinity, NaN or huge value elsewhere has any influence.
+
+The program runs ``RUNS + 2`` times in float64.  Once as it is: the value.  Once with the kernel's own
+conversions to 16 bits: their effect, which every executor shares, counts as it is.  The other runs
+disturb the result of every op by noise of the size of its rounding, and what that does to an
+element is measured, not bounded: what cancels in the program (the maximum that a softmax subtracts
+and divides out again) cancels here, too.  The worst case of every op, added up, forgets that, and
+for attention over 64 pages states an error a hundred times as large.
+
+The noise has two parts (``Noise``).  One is independent for each element and each execution, as the
+roundings of unlike numbers are: these have a standard deviation of at most 0.41 units, the noise
+has one, and ``FACTOR`` deviations are allowed: 14 of the real ones, because the deviation of an
+element is itself an estimate from 8 runs (Student's t: less than one element in 10^6).  The other
+errs to one side for each row of the program, at every element and in every iteration, as the
+roundings of equal numbers do: by one and a half times their bound.
+
+A rounding is ``u |result|`` times ``UNITS`` of the op.  A sum of n terms has ``sqrt(n) / 2`` units of
+the largest partial sum that any order can meet, and ``n / 3`` to one side; where that partial sum
+overflows float32, the order decides and the error is infinite.  Near a tie a value may round to 16
+bits or to an integer the other way, so it is moved by ``NEAR`` first.  An integer that is stored may
+differ by one where a tie is within the error.
+
+Non-goals: who is right.  The noise has the size of the numbers that *this* kernel makes: a kernel
+that makes huge ones on the way excuses itself, and ``lowering/execute/judge.py`` tells where it does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from lowering.execute.access import DTYPES, Array
+from lowering.execute.inputs import Bound
+from lowering.execute.sequential import COMPUTE, Interpreter, convert, shaped
+from pto.ir import Block, Branch, Const, Define, Kernel, Loop, Ref, Row, Var, all_rows
+from pto.types import TileType
+
+UNIT: Mapping[str, float] = MappingProxyType(
+    {"f32": 2.0**-24, "bf16": 2.0**-8, "f16": 2.0**-11, "i32": 0.0}
+)
+"""Largest relative error of one rounding to the nearest: 2^-p for p significant bits."""
+
+LARGEST: Mapping[str, float] = MappingProxyType(
+    {
+        "f32": (2 - 2.0**-23) * 2.0**127,
+        "bf16": (2 - 2.0**-7) * 2.0**127,
+        "f16": 65504.0,
+        "i32": 2.0**31 - 1,
+    }
+)
+"""The largest number of each type."""
+
+NARROW = ("f16", "bf16")
+UNITS: Mapping[str, float] = MappingProxyType(
+    {"add": 1, "sub": 1, "mul": 1, "div": 2, "reciprocal": 2, "sqrt": 2, "exp": 4, "log": 4}
+)
+"""Roundings in one result; what is neither here nor in ``SUMS`` nor a conversion is exact."""
+
+RUNS, FACTOR = 8, 6.0
+NEAR: Mapping[str, float] = MappingProxyType({"bf16": 2.0**-14, "f16": 2.0**-17, "i32": 2.0**-40})
+"""How near a tie, relative to the value, a rounding may go either way.  For 16 bits that is a
+64th of their unit, far more than float32 moves; what moves an integer is noise already."""
+
+
+@dataclass(frozen=True)
+class Roundings:
+    """Per output: the float64 ``value`` of every element, and the stated ``error`` around it."""
+
+    value: Mapping[str, Array]
+    error: Mapping[str, Array]
+
+
+def roundings(kernel: Kernel, bound: Bound) -> Roundings:
+    """The value and the stated error of every element of the outputs."""
+    with np.errstate(all="ignore"):
+        value, narrowed = Wide(kernel, bound).run(), Narrowed(kernel, bound).run()
+        runs = [Noisy(kernel, bound, Noise(seed)).run() for seed in range(RUNS)]
+        error = {}
+        for name, middle in narrowed.items():
+            moved = _finite(np.stack([apart(run[name], middle) for run in runs]))
+            effect = _finite(apart(middle, value[name]))
+            error[name] = effect + FACTOR * np.sqrt(np.mean(moved**2, axis=0))
+            if kernel.param(name).dtype == "i32":
+                error[name] = _rounded(middle, error[name], moved.max(axis=0))
+                value[name] = np.rint(value[name])
+        return Roundings(value, error)
+
+
+def _rounded(value: Array, error: Array, seen: Array) -> Array:
+    """How far the integer may be from that of ``value``: by one, where a tie is within the error.
+
+    What is an integer before it is stored was rounded on the way: any change that was seen counts.
+    """
+    reach = error + NEAR["i32"] * np.abs(value)
+    ends = np.stack([np.rint(value - reach), np.rint(value + reach)])
+    across = np.max(np.abs(ends - np.rint(value)), axis=0)
+    return np.where(value == np.rint(value), seen, _finite(across))
+
+
+def apart(a: Array, b: Array) -> Array:
+    """``|a - b|``; 0 for equal infinities and two NaN, infinite where only one is a number."""
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    same = (x == y) | (np.isnan(x) & np.isnan(y))
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(same, 0.0, np.nan_to_num(np.abs(x - y), nan=math.inf, posinf=math.inf))
+
+
+def in_range(a: Array, dtype: str) -> Array:
+    """``a`` as far as the type reaches: infinite behind its last float, its last integer behind."""
+    if dtype == "i32":
+        clipped: Array = np.clip(np.nan_to_num(a), -(2.0**31), LARGEST["i32"])
+        return clipped
+    beyond = np.abs(a) > LARGEST[dtype] * (1 + UNIT[dtype])
+    return np.where(beyond, np.copysign(np.inf, a), a) if beyond.any() else a
+
+
+def _finite(a: Array) -> Array:
+    """A conversion that overflows is a mistake of the kernel, not an error that it may have."""
+    return np.where(np.isfinite(a), a, 0.0)
+
+
+# -------------------------------------------------------------------------------- the programs
+
+
+class Wide(Interpreter):
+    """The program in float64, nothing rounded but to integers; what a type cannot hold is infinite.
+
+    The rounding of a tile that is only stored is that of the output, and left to the judge.
+    """
+
+    held = MappingProxyType({t: np.dtype(np.int32 if t == "i32" else np.float64) for t in DTYPES})
+
+    def __init__(self, kernel: Kernel, bound: Bound) -> None:
+        others = (row for row in all_rows(kernel.body) if row.op != "store")
+        self.read = {x.name for row in others for x in row.args if isinstance(x, Ref)}
+        self.read |= {x.name for loop in _loops(kernel.body) for x in _handed_on(loop)}
+        super().__init__(kernel, bound)
+
+    def starts(self) -> dict[str, Array]:
+        return {n: a.astype(np.float64) for n, a in self.bound.outputs().items()}
+
+    def compute(self, row: Row, kind: TileType, args: Sequence[Any]) -> Array:
+        if row.op == "full":
+            result = np.full((kind.rows, kind.cols), args[0], self.held[kind.dtype])
+        else:
+            result = COMPUTE[row.op](kind, *args)
+        return self.typed(row, kind, shaped(row, kind, result), args)
+
+    def typed(self, row: Row, kind: TileType, a: Array, args: Sequence[Any]) -> Array:
+        """``a`` as a tile of type ``kind`` holds it."""
+        if kind.dtype == "i32" and _name(row) in self.read:
+            return convert(a, "i32")
+        wide = a.astype(np.float64, copy=False)
+        return wide if kind.dtype == "i32" else in_range(wide, kind.dtype)
+
+    def stored(self, tile: Array, dtype: str) -> Array:
+        return tile
+
+
+class Narrowed(Wide):
+    """With the kernel's own roundings to 16 bits, where another op reads the result."""
+
+    def typed(self, row: Row, kind: TileType, a: Array, args: Sequence[Any]) -> Array:
+        exact = super().typed(row, kind, a, args)
+        if kind.dtype in NARROW and _name(row) in self.read:
+            return exact.astype(DTYPES[kind.dtype]).astype(np.float64)
+        return exact
+
+
+class Noisy(Narrowed):
+    """Every result is disturbed by noise of the size of its rounding."""
+
+    def __init__(self, kernel: Kernel, bound: Bound, noise: Noise) -> None:
+        self.noise = noise
+        self.given = {p.name for p in kernel.params if p.shape is None}
+        super().__init__(kernel, bound)
+
+    def compute(self, row: Row, kind: TileType, args: Sequence[Any]) -> Array:
+        return super().compute(row, kind, [self.scalar(row, k, a) for k, a in enumerate(args)])
+
+    def typed(self, row: Row, kind: TileType, a: Array, args: Sequence[Any]) -> Array:
+        if row.op in SUMS:
+            a = self.summed(row, a, args)
+        elif (units := _units(row, args)) and a.dtype.kind == "f":
+            a = a * (1 + units * UNIT["f32"] * self.noise.drawn(_name(row), a.shape))
+        if kind.dtype in NEAR and a.dtype.kind == "f" and _name(row) in self.read:
+            a = a * (1 + NEAR[kind.dtype] * self.noise.drawn(_name(row), a.shape))
+        return super().typed(row, kind, a, args)
+
+    def summed(self, row: Row, a: Array, args: Sequence[Any]) -> Array:
+        """Half of all magnitudes and of the result: the positive terms, or the negative ones."""
+        count, terms = SUMS[row.op](*args)
+        partial = (terms + np.abs(a)) / 2
+        size = np.where(partial > LARGEST["f32"], math.inf, UNIT["f32"] * partial)
+        moved = a + size * self.noise.drawn(_name(row), a.shape, count)
+        return np.where(np.isfinite(a), moved, a)
+
+    def scalar(self, row: Row, k: int, a: Any) -> Any:
+        """A number that the kernel computes, or one that float32 does not hold, is rounded, too."""
+        if not isinstance(a, float) or not math.isfinite(a):
+            return a
+        e = row.args[k]
+        if isinstance(e, Var) and e.name in self.given:
+            return a
+        if isinstance(e, Const) and float(np.float32(a)) == a:
+            return a
+        drawn = float(self.noise.drawn(f"{_name(row)} {k}", (1, 1))[0, 0])
+        return a * (1 + 2 * UNIT["f32"] * drawn)
+
+
+def _loops(block: Block) -> Iterator[Loop]:
+    for node in block:
+        if isinstance(node, Loop):
+            yield node
+            yield from _loops(node.body)
+        elif isinstance(node, Branch):
+            yield from _loops(node.then)
+            yield from _loops(node.orelse)
+
+
+def _handed_on(loop: Loop) -> Iterator[Ref]:
+    """Tiles that a loop starts from or hands to its next iteration: nobody knows who reads them."""
+    yield from loop.result
+    yield from (c.init for c in loop.carry if c.init is not None)
+
+
+def _name(row: Row) -> str:
+    assert isinstance(row.out, Define)
+    return row.out.name
+
+
+def _units(row: Row, args: Sequence[Any]) -> float:
+    """How often one element is rounded to float32."""
+    if row.op == "astype":
+        return 1.0 if args[0].dtype.kind == "i" else 0.0
+    return UNITS.get(row.op, 0.0)
+
+
+def _of_row_sum(x: Array) -> tuple[int, Array]:
+    return x.shape[1], np.sum(np.abs(x), axis=1, keepdims=True)
+
+
+def _of_matmul(a: Array, b: Array, acc: Array | None = None) -> tuple[int, Array]:
+    terms = np.matmul(np.abs(a), np.abs(np.ascontiguousarray(b)))
+    return a.shape[1], terms if acc is None else terms + np.abs(acc)
+
+
+SUMS: Mapping[str, Callable[..., tuple[int, Array]]] = MappingProxyType(
+    {"row_sum": _of_row_sum, "matmul": _of_matmul}
+)
+"""Ops that add many terms: how many, and the sum of their magnitudes for every element."""
+
+
+class Noise:
+    """Normal numbers, and one side for each row of the program; both change from run to run."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.pool = self.rng.standard_normal(1 << 16)
+        self.sides: dict[str, float] = {}
+
+    def drawn(self, name: str, shape: tuple[int, ...], terms: int = 1) -> Array:
+        """Noise for one result of row ``name``, in roundings of what is a sum of ``terms``."""
+        if name not in self.sides:
+            self.sides[name] = float(self.rng.choice((-0.25, 0.25)))
+        independent = self.normal(math.prod(shape)).reshape(shape)
+        if terms > 1:
+            independent = independent * max(1.0, math.sqrt(terms) / 2)
+        return independent + self.sides[name] * max(1.0, terms / 3)
+
+    def normal(self, count: int) -> Array:
+        """A piece of the pool: drawing each number anew would take most of the time."""
+        while count >= len(self.pool):
+            self.pool = np.concatenate([self.pool, self.rng.standard_normal(len(self.pool))])
+        first = int(self.rng.integers(len(self.pool) - count))
+        return self.pool[first : first + count]

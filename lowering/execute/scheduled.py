@@ -1,0 +1,343 @@
+"""The scheduled program in numpy: both cores, slots and FIFOs included, and strict.
+
+In: a scheduled kernel and the bound arrays.  Out: the output arrays by name.
+Invariant: each core runs its rows in the order written, for the iterations that their shifts say;
+on-chip memories are real bytes, poisoned at the start, so buffers that overlap destroy each other;
+a read of a byte that was never written, an access outside a tensor, a store to an input, a FIFO
+that blocks forever or is left with tiles in it: each is an error.  A good schedule gives the bits
+of ``sequential.py``.
+Non-goals: time and the overlap of pipes; ``wait``, ``set``, ``barrier`` and ``drain`` order pipes
+and mean nothing here (``hazards/`` proves them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from lowering.execute.access import Array, Scope, compiled, span_shape
+from lowering.execute.core import NOTHING, Action, Core, Machine, Step
+from lowering.execute.inputs import Bound, is_scheduled
+from lowering.execute.memory import Ring
+from lowering.execute.sequential import COMPUTE, apply, convert, scalar_read, unknown_rows, writable
+from lowering.target import TARGETS
+from pto.errors import InputError, ScheduleError, ShapeError
+from pto.ir import Kernel, Ref, Row, Scalar, View
+from pto.ops import OPS
+from pto.text import statement
+
+FINISHED = object()
+
+# ------------------------------------------------------------------------------------- rules
+
+
+def _computed(core: Core, row: Row) -> Step:
+    """Vector arithmetic: the same ``apply`` as in the traced program, on slots."""
+    op = OPS[row.op]
+    assert isinstance(row.out, Ref)
+    args, scratch = row.args, None
+    if op.scratch and len(args) > 1:
+        assert isinstance(args[-1], Ref)
+        scratch, args = core.pick(args[-1]), args[:-1]
+    pick, read = core.pick(row.out), [core.operand(row, a) for a in args]
+
+    def issue(scope: Scope) -> Action:
+        out, spare = pick(scope), None if scratch is None else scratch(scope)
+
+        def commit(result: Array) -> None:
+            if spare is not None:
+                spare.poison()
+            out.put(result)
+
+        return Action(lambda: apply(row, out.buffer.type, [r(scope) for r in read]), commit)
+
+    return Step(issue)
+
+
+def _pad(core: Core, row: Row) -> Step:
+    """The one op that may read a partly written slot: only its inside counts."""
+    source, out = row.args[0], row.out
+    assert isinstance(source, Ref)
+    assert isinstance(out, Ref)
+    pick, pick_out = core.pick(source), core.pick(out)
+    rows, cols = (core.operand(row, a) for a in row.args[1:])
+
+    def issue(scope: Scope) -> Action:
+        slot, target = pick(scope), pick_out(scope)
+        r, c = int(rows(scope)), int(cols(scope))
+
+        def fetch() -> Array:
+            seen = slot.written[: max(r, 0), : max(c, 0) * slot.values.itemsize]
+            if not seen.all():
+                raise core.uninitialised(row, slot, seen, scope)
+            return apply(row, target.buffer.type, [slot.values, r, c])
+
+        return Action(fetch, target.put)
+
+    return Step(issue)
+
+
+def _matmul(core: Core, row: Row) -> Step:
+    """``out = [acc +] a @ b``; the accumulator is read only when it is added."""
+    assert isinstance(row.out, Ref)
+    pick, read = core.pick(row.out), [core.operand(row, a) for a in row.args]
+    a, b, *more = read
+    acc = more[0] if more else None
+    test = more[1] if len(more) > 1 else None
+
+    def issue(scope: Scope) -> Action:
+        out = pick(scope)
+
+        def fetch() -> Array:
+            args = [a(scope), b(scope)]
+            if acc is not None and (test is None or test(scope)):
+                args.append(acc(scope))
+            return apply(row, out.buffer.type, args)
+
+        return Action(fetch, out.put)
+
+    return Step(issue)
+
+
+def _load(core: Core, row: Row) -> Step:
+    """A partial load fills L1 with zero, and leaves the rest of a vector slot unwritten."""
+    out, view = row.out, row.args[0]
+    assert isinstance(out, Ref)
+    assert isinstance(view, View)
+    pick, locate, shape = core.pick(out), core.locate(row, view), span_shape(view)
+    tensor = core.machine.tensors[view.tensor]
+    fill_zero = core.name == "cube"
+
+    def issue(scope: Scope) -> Action:
+        slot, region = pick(scope), locate(scope)
+
+        def commit(tile: Array) -> None:
+            if not region.whole:
+                slot.poison()
+                if fill_zero:
+                    slot.put(np.zeros((), slot.values.dtype))
+            if not region.empty:
+                slot.values.reshape(shape)[region.inside] = tile
+                slot.written.reshape(*shape, -1)[region.inside] = True
+
+        return Action(lambda: None if region.empty else tensor[region.where], commit)
+
+    _check_elements(core, row, out, shape)
+    return Step(issue)
+
+
+def _check_elements(core: Core, row: Row, ref: Ref, shape: tuple[int, ...]) -> None:
+    kind = core.machine.kernel.buffer(ref.name).type
+    if int(np.prod(shape)) != kind.rows * kind.cols:
+        message = f"{statement(row, core.machine.kernel)}: the view has {list(shape)} elements"
+        raise ShapeError(f"{message}, but {ref.name} holds {kind}", row.loc)
+
+
+def _store(core: Core, row: Row) -> Step:
+    view, source = writable(core.machine.kernel, row), row.args[0]
+    assert isinstance(source, Ref)
+    tensor, dtype = core.machine.tensors[view.tensor], core.machine.kernel.param(view.tensor).dtype
+    locate, shape, pick = core.locate(row, view), span_shape(view), core.pick(source)
+    _check_elements(core, row, source, shape)
+
+    def issue(scope: Scope) -> Action:
+        region, slot = locate(scope), pick(scope)
+
+        def fetch() -> Array | None:
+            if region.empty:
+                return None
+            seen = slot.written.reshape(*shape, -1)[region.inside]
+            if not seen.all():
+                raise core.uninitialised(row, slot, slot.written, scope)
+            return convert(slot.values, dtype).reshape(shape)[region.inside]
+
+        def commit(tile: Array | None) -> None:
+            if tile is not None:
+                tensor[region.where] = tile
+
+        return Action(fetch, commit)
+
+    return Step(issue)
+
+
+def _move(core: Core, row: Row) -> Step:
+    assert isinstance(row.out, Ref)
+    assert isinstance(row.args[0], Ref)
+    pick, read = core.pick(row.out), core.reader(row, row.args[0])
+
+    def issue(scope: Scope) -> Action:
+        out = pick(scope)
+
+        def fetch() -> Array:
+            tile = read(scope)
+            if tile.shape != out.values.shape or tile.dtype != out.values.dtype:
+                message = f"{statement(row, core.machine.kernel)}: {list(tile.shape)} {tile.dtype}"
+                raise ShapeError(f"{message} does not fit {out.buffer.type}", row.loc)
+            return tile
+
+        return Action(fetch, out.put)
+
+    return Step(issue)
+
+
+def _push(core: Core, row: Row) -> Step:
+    """Writes a FIFO slot; ``push`` also records it, ``push_data`` leaves that to a later row."""
+    ring, source = core.ring(row.out), row.args[0]
+    assert isinstance(source, Ref)
+    read, end, records = core.reader(row, source), core.lane, row.op == "push"
+    rows = _rows_of_end(core, row, source, ring)
+
+    def issue(scope: Scope) -> Action:
+        part = ring.part(ring.pushed[end], end, rows)
+        ring.pushed[end] += 1
+        if records:
+            ring.recorded[end] = ring.pushed[end]
+
+        def commit(tile: Array) -> None:
+            part[...] = tile
+
+        return Action(lambda: convert(read(scope), ring.fifo.type.dtype), commit)
+
+    return Step(issue, lambda: ring.may_push(end))
+
+
+def _record(core: Core, row: Row) -> Step:
+    ring, end = core.ring(row.args[0] if row.args else row.out), core.lane
+
+    def issue(scope: Scope) -> Action:
+        if ring.recorded[end] >= ring.pushed[end]:
+            message = f"{core}: record {ring.fifo.name} without a push before it"
+            raise ScheduleError(message, row.loc)
+        ring.recorded[end] += 1
+        return Action(lambda: None, lambda nothing: None)
+
+    return Step(issue, lambda: True)
+
+
+def _pop(core: Core, row: Row) -> Step:
+    ring, out = core.ring(row.args[0]), row.out
+    assert isinstance(out, Ref)
+    pick, end = core.pick(out), core.lane
+    rows = _rows_of_end(core, row, out, ring)
+
+    def issue(scope: Scope) -> Action:
+        part = ring.part(ring.popped[end], end, rows)
+        ring.popped[end] += 1
+        return Action(lambda: part, pick(scope).put)
+
+    return Step(issue, lambda: ring.may_pop(end))
+
+
+def _rows_of_end(core: Core, row: Row, ref: Ref, ring: Ring) -> int:
+    """Rows of a tile on this side of the FIFO: all of them, or on the vector core its lane's."""
+    kind, whole = core.machine.kernel.buffer(ref.name).type, ring.fifo.type
+    parts = core.machine.target.lanes if core.name == "vector" else 1
+    if kind.cols != whole.cols or kind.rows not in (whole.rows, whole.rows / parts):
+        message = f"{statement(row, core.machine.kernel)}: {ref.name} holds {kind}"
+        raise ShapeError(f"{message}, but {ring.fifo.name} holds {whole}", row.loc)
+    return kind.rows
+
+
+def _read(core: Core, row: Row) -> Step:
+    out, view = row.out, row.args[0]
+    assert isinstance(out, Scalar)
+    assert isinstance(view, View)
+    value = scalar_read(core.locate(row, view), core.machine.tensors[view.tensor])
+    return _scalar(value, out.name)
+
+
+def _let(core: Core, row: Row) -> Step:
+    assert isinstance(row.out, Scalar)
+    return _scalar(compiled(row.args[0]), row.out.name)  # type: ignore[arg-type]
+
+
+def _scalar(value: Callable[[Scope], Any], name: str) -> Step:
+    def issue(scope: Scope) -> Action:
+        return Action(lambda: value(scope), lambda number: scope.__setitem__(name, number))
+
+    return Step(issue)
+
+
+def _order(core: Core, row: Row) -> Step:
+    """Orders pipes: nothing to do where rows run one after the other."""
+    return NOTHING
+
+
+RULES: Mapping[str, Callable[[Core, Row], Step]] = {
+    **dict.fromkeys(COMPUTE, _computed),
+    "pad": _pad,
+    "matmul": _matmul,
+    "load": _load,
+    "store": _store,
+    "move": _move,
+    "push": _push,
+    "push_data": _push,
+    "record": _record,
+    "pop": _pop,
+    "read": _read,
+    "let": _let,
+    **dict.fromkeys(("sync", "barrier", "drain"), _order),
+}
+"""What each op does on a core."""
+
+# --------------------------------------------------------------------------------------- run
+
+
+def run(kernel: Kernel, bound: Bound, *, block_num: int | None = None) -> dict[str, Array]:
+    """The outputs of a scheduled kernel on ``block_num`` hardware blocks (default: the target's).
+
+    Blocks run one after the other, the cores of a block in turns, each until it has to wait.
+
+    Raises:
+        MemoryAccessError: an uninitialised read, an access outside a tensor, a store to an input.
+        ScheduleError: cores that wait for each other forever, or a FIFO that is not emptied.
+        NumberError: a scalar without a value (use ``validate`` first for the rest of the contents).
+    """
+    if not is_scheduled(kernel):
+        raise InputError(f"{kernel.name} is not scheduled: no row has a core")
+    for row in unknown_rows(kernel, RULES):
+        raise InputError(f"unknown op '{row.op}'", row.loc)
+    outputs = bound.outputs()
+    machine, cores = block_of(kernel, {**bound.arrays, **outputs})
+    blocks = machine.target.block_num if block_num is None else block_num
+    with np.errstate(all="ignore"):
+        for block_idx in range(blocks):
+            _run_block(machine, cores, {**bound.names, "block_idx": block_idx, "block_num": blocks})
+    return outputs
+
+
+def block_of(kernel: Kernel, tensors: Mapping[str, Array]) -> tuple[Machine, list[Core]]:
+    """What the cores of a hardware block share, and the cores: the cube and every vector lane."""
+    target = TARGETS[kernel.target]
+    rings = {f.name: Ring(f, target) for f in kernel.fifos}
+    machine = Machine(kernel, target, tensors, rings, RULES)
+    lanes = [Core(machine, "vector", lane) for lane in range(target.lanes)]
+    return machine, [Core(machine, "cube", 0), *lanes]
+
+
+def _run_block(machine: Machine, cores: list[Core], names: Mapping[str, Any]) -> None:
+    """Runs the cores of one block until all have finished."""
+    for ring in machine.rings.values():
+        ring.reset()
+    running = [(core, core.start(names)) for core in cores]
+    while running:
+        before = machine.progress
+        still = [(core, it) for core, it in running if next(it, FINISHED) is not FINISHED]
+        if len(still) == len(running) and machine.progress == before:
+            raise _deadlock(machine, [core for core, _ in still])
+        running = still
+    for ring in machine.rings.values():
+        if min(ring.popped) != max(ring.pushed) or min(ring.pushed) != max(ring.pushed):
+            raise ScheduleError(f"the program ends with tiles left in a FIFO: {ring}")
+
+
+def _deadlock(machine: Machine, cores: list[Core]) -> ScheduleError:
+    lines = [
+        f"  {core} waits at: {statement(core.blocked, machine.kernel)}"
+        for core in cores
+        if core.blocked is not None
+    ]
+    rings = [f"  {ring}" for ring in machine.rings.values()]
+    return ScheduleError("\n".join(["the cores wait for each other forever", *lines, *rings]))

@@ -1,0 +1,348 @@
+"""The traced program in numpy: what a kernel means.
+
+In: a traced kernel and the bound arrays.  Out: the output arrays by name.
+Invariant: one work item after the other, one row after the other; matmul and vector arithmetic in
+float32, rounded to the type of the result to the nearest, ties to even.  A load of a partial view
+fills with zero, a store skips what does not exist.  ``apply`` is the meaning of every op that
+computes; ``scheduled.py`` uses the same one, so a good schedule gives the same bits.
+Non-goals: cores, slots, time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lowering.execute.access import (
+    DTYPES,
+    Array,
+    Env,
+    Locate,
+    Scope,
+    compiled,
+    locator,
+    outside,
+    scalars_in,
+    span_shape,
+)
+from lowering.execute.inputs import Bound, pid_names, validate
+from pto.arithmetic import rounded
+from pto.errors import InputError, MemoryAccessError, ShapeError
+from pto.ir import (
+    Block,
+    Branch,
+    Define,
+    Kernel,
+    Loop,
+    Node,
+    Operand,
+    Ref,
+    Row,
+    Scalar,
+    View,
+    Word,
+    all_rows,
+)
+from pto.ops import OPS, Rule
+from pto.text import statement
+from pto.types import TileType
+
+# ---------------------------------------------------------------------- what an op computes
+
+Compute = Callable[..., Array]
+
+
+def wide(a: Any) -> Any:
+    """A tile in the precision that the units compute in: 16-bit floats as float32, row-major.
+
+    Row-major because the matmul of a transposed *view* may round differently from that of the
+    same numbers in order.
+    """
+    if isinstance(a, np.ndarray) and a.dtype.itemsize == 2:
+        return a.astype(np.float32, order="C")
+    return np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a
+
+
+def convert(a: Array, dtype: str) -> Array:
+    """``a`` in ``dtype``: to the nearest, ties to even; integers saturate."""
+    want = DTYPES[dtype]
+    if a.dtype == want:
+        return a
+    if dtype == "i32" and a.dtype.kind != "i":
+        limits = np.iinfo(np.int32)
+        a = np.clip(np.nan_to_num(np.rint(a.astype(np.float64))), limits.min, limits.max)
+    result: Array = a.astype(want)
+    return result
+
+
+def matmul(kind: TileType, a: Array, b: Array, acc: Array | None = None, test: Any = 1) -> Array:
+    """``acc + a @ b`` in float32; without ``acc``, or if ``test`` is 0, only the product."""
+    product: Array = np.matmul(wide(a), wide(b))
+    return product if acc is None or not test else acc + product
+
+
+def _ruled(rule: Rule) -> Compute:
+    return lambda kind, *args: rule(np, *map(wide, args))
+
+
+def _full(kind: TileType, value: Any) -> Array:
+    return np.full((kind.rows, kind.cols), value, DTYPES[kind.dtype])
+
+
+COMPUTE: Mapping[str, Compute] = {
+    **{op.name: _ruled(op.rule) for op in OPS.values() if op.rule is not None},
+    "matmul": matmul,
+    "astype": lambda kind, x, dtype: x,
+    "full": _full,
+}
+"""Every op that computes: (type of the result, operands) -> result, not yet rounded to the type."""
+
+
+def element(x: Any, dtype: str) -> Any:
+    """A scalar as an element of a tile of ``dtype``, in the precision that the units compute in."""
+    if not isinstance(x, int | float):
+        return x
+    if dtype == "i32":
+        return np.int32(x)
+    return np.float32(DTYPES[dtype].type(np.float32(rounded(x))))
+
+
+def apply(row: Row, kind: TileType, args: Sequence[Any]) -> Array:
+    """The tile that ``row`` computes from its operands, in the type ``kind``.
+
+    Raises:
+        ShapeError: when the operands do not give a tile of that shape.
+    """
+    places = OPS[row.op].elements
+    given = [element(a, kind.dtype) if k in places else a for k, a in enumerate(args)]
+    return shaped(row, kind, convert(COMPUTE[row.op](kind, *given), kind.dtype))
+
+
+def shaped(row: Row, kind: TileType, result: Array) -> Array:
+    """``result`` itself, if it has the shape that ``row`` declares.
+
+    Raises:
+        ShapeError: when it has not.
+    """
+    if result.shape != (kind.rows, kind.cols):
+        found = f"{row.op} gives [{', '.join(map(str, result.shape))}]"
+        raise ShapeError(f"{found}, but its result is declared as {kind}", row.loc)
+    return result
+
+
+# ------------------------------------------------------------------------------ interpreter
+
+Tiles = dict[str, Array]
+Action = Callable[[Tiles, Scope], None]
+
+
+class Interpreter:
+    """The rows of one kernel as functions of (tiles, scalars), bound to the arrays of one call.
+
+    Another arithmetic (``lowering/execute/roundings.py``) is a subclass: other numbers in the tiles, and
+    its own ``compute`` and ``stored``.
+    """
+
+    held: Mapping[str, np.dtype[Any]] = DTYPES
+
+    def __init__(self, kernel: Kernel, bound: Bound) -> None:
+        self.kernel, self.bound = kernel, bound
+        self.outputs = self.starts()
+        self.tensors: dict[str, Array] = {**bound.arrays, **self.outputs}
+        self.body = self.block(kernel.body)
+
+    def starts(self) -> dict[str, Array]:
+        """The outputs before the first work item."""
+        return self.bound.outputs()
+
+    def compute(self, row: Row, kind: TileType, args: Sequence[Any]) -> Array:
+        return apply(row, kind, args)
+
+    def stored(self, tile: Array, dtype: str) -> Array:
+        return convert(tile, dtype)
+
+    def run(self) -> dict[str, Array]:
+        """All work items in row-major order of the grid."""
+        names = pid_names(self.kernel)
+        outer = Scope()
+        outer.update(self.bound.names)
+        for item in np.ndindex(self.bound.grid):
+            scope = Scope(outer)
+            scope.update(zip(names, item, strict=True))
+            self.body({}, scope)
+        return self.outputs
+
+    def block(self, block: Block) -> Action:
+        actions = [self.node(node) for node in block]
+
+        def run(tiles: Tiles, scope: Scope) -> None:
+            for action in actions:
+                action(tiles, scope)
+
+        return run
+
+    def node(self, node: Node) -> Action:
+        if isinstance(node, Loop):
+            return self.loop(node)
+        if isinstance(node, Branch):
+            return self.branch(node)
+        return RULES[node.op](self, node)
+
+    def branch(self, branch: Branch) -> Action:
+        test = compiled(branch.test)
+        then, orelse = self.block(branch.then), self.block(branch.orelse)
+        return lambda tiles, scope: (then if test(scope) else orelse)(tiles, scope)
+
+    def loop(self, loop: Loop) -> Action:
+        trips, body = compiled(loop.trips), self.block(loop.body)
+        own = scalars_in(loop.body) | {loop.index}
+        results = [self.tile(r) for r in loop.result]
+
+        def run(tiles: Tiles, scope: Scope) -> None:
+            for c in loop.carry:
+                tiles[c.name] = tiles[c.init.name] if c.init else _full(c.type, np.nan)
+            for i in range(int(trips(scope))):
+                here = Scope(scope, own)
+                here[loop.index] = i
+                body(tiles, here)
+                for c, value in zip(loop.carry, [r(tiles, here) for r in results], strict=True):
+                    tiles[c.name] = value
+            for c in loop.carry:
+                tiles[c.last] = tiles[c.name]
+
+        return run
+
+    # operands
+
+    def tile(self, ref: Ref) -> Callable[[Tiles, Scope], Array]:
+        if ref.transposed:
+            return lambda tiles, scope: tiles[ref.name].T
+        return lambda tiles, scope: tiles[ref.name]
+
+    def operand(self, o: Operand) -> Callable[[Tiles, Scope], Any]:
+        if isinstance(o, Ref):
+            return self.tile(o)
+        if isinstance(o, Word):
+            return lambda tiles, scope: o.name
+        assert not isinstance(o, View)
+        value = compiled(o)  # type: ignore[arg-type]
+        return lambda tiles, scope: value(scope)
+
+    def locate(self, row: Row, view: View) -> Locate:
+        shape = self.tensors[view.tensor].shape
+        return locator(view, shape, outside(self.kernel, row, view, shape, InputError))
+
+
+def _load(at: Interpreter, row: Row) -> Action:
+    out, view = row.out, row.args[0]
+    assert isinstance(out, Define)
+    assert isinstance(view, View)
+    locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], span_shape(view)
+    name, kind = out.name, out.type
+
+    def run(tiles: Tiles, scope: Scope) -> None:
+        region = locate(scope)
+        tile = np.zeros(shape, at.held[kind.dtype])
+        if not region.empty:
+            tile[region.inside] = tensor[region.where]
+        tiles[name] = tile.reshape(kind.rows, kind.cols)
+
+    return run
+
+
+def writable(kernel: Kernel, row: Row) -> View:
+    """The view that ``row`` stores to.
+
+    Raises:
+        MemoryAccessError: when it belongs to an input.
+    """
+    view = row.out
+    assert isinstance(view, View)
+    if kernel.param(view.tensor).direction == "in":
+        raise MemoryAccessError(f"{statement(row, kernel)}: {view.tensor} is an input", row.loc)
+    return view
+
+
+def _store(at: Interpreter, row: Row) -> Action:
+    view, source = writable(at.kernel, row), row.args[0]
+    assert isinstance(source, Ref)
+    dtype = at.kernel.param(view.tensor).dtype
+    locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], span_shape(view)
+    read = at.tile(source)
+
+    def run(tiles: Tiles, scope: Scope) -> None:
+        region = locate(scope)
+        if not region.empty:
+            tile = at.stored(read(tiles, scope), dtype).reshape(shape)
+            tensor[region.where] = tile[region.inside]
+
+    return run
+
+
+def scalar_read(locate: Locate, tensor: Array) -> Callable[[Env], int]:
+    """A function from scalars to the one integer at the place that ``locate`` gives."""
+    return lambda env: int(tensor[locate(env).where])
+
+
+def _read(at: Interpreter, row: Row) -> Action:
+    out, view = row.out, row.args[0]
+    assert isinstance(out, Scalar)
+    assert isinstance(view, View)
+    value, name = scalar_read(at.locate(row, view), at.tensors[view.tensor]), out.name
+
+    def run(tiles: Tiles, scope: Scope) -> None:
+        scope[name] = value(scope)
+
+    return run
+
+
+def _let(at: Interpreter, row: Row) -> Action:
+    assert isinstance(row.out, Scalar)
+    value, name = compiled(row.args[0]), row.out.name  # type: ignore[arg-type]
+
+    def run(tiles: Tiles, scope: Scope) -> None:
+        scope[name] = value(scope)
+
+    return run
+
+
+def _computed(at: Interpreter, row: Row) -> Action:
+    assert isinstance(row.out, Define)
+    args = [at.operand(a) for a in row.args]
+    name, kind = row.out.name, row.out.type
+
+    def run(tiles: Tiles, scope: Scope) -> None:
+        tiles[name] = at.compute(row, kind, [a(tiles, scope) for a in args])
+
+    return run
+
+
+RULES: Mapping[str, Callable[[Interpreter, Row], Action]] = {
+    **dict.fromkeys(COMPUTE, _computed),
+    "load": _load,
+    "store": _store,
+    "read": _read,
+    "let": _let,
+}
+"""What each op of a traced program does; the ops that only a schedule has are not here."""
+
+
+def unknown_rows(kernel: Kernel, known: Mapping[str, Any]) -> Iterator[Row]:
+    """Rows whose op is not in ``known``."""
+    return (row for row in all_rows(kernel.body) if row.op not in known)
+
+
+def run(kernel: Kernel, bound: Bound) -> dict[str, Array]:
+    """The outputs of a traced kernel, by name; ``bound`` is left as it is.
+
+    Raises:
+        InputError: the content of an array makes an access leave its tensor (see ``validate``).
+    """
+    for row in unknown_rows(kernel, RULES):
+        message = f"{row.op} belongs to a scheduled program, not to a traced one"
+        raise InputError(f"{statement(row, kernel)}: {message}", row.loc)
+    validate(kernel, bound)
+    with np.errstate(all="ignore"):
+        return Interpreter(kernel, bound).run()

@@ -1,0 +1,10 @@
+"""A schedule run in JAX, at real sizes.
+
+In: a scheduled kernel and arrays.  Out: its outputs, from a jitted program per kernel and shapes.
+``executor`` binds and compiles, ``machine`` turns a flow (``lowering/values``) into JAX operations,
+``balance`` deals work items to devices.  Non-goals: order, bounds, time.
+"""
+
+from lowering.jax_executor.executor import compile, run
+
+__all__ = ["compile", "run"]

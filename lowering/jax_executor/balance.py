@@ -1,0 +1,150 @@
+"""Which device runs which work items: the one with the most work first, to whom has least.
+
+In: a flow (``lowering/values/flow.py``), the sizes of a call, its arrays on the host.  Out: ``Items``, or
+the reason why one device has to run all; for each call a ``table`` of items per device.
+
+How long an item takes is estimated from what is known before the call: the elements that each of
+its steps makes, times the trip counts of the loops around it.  Trip counts are evaluated for all
+items at once, with the scalars that the kernel reads from tensors.  A wrong estimate costs time,
+never a result.
+
+Invariant: every item is on exactly one device, in ascending order; the same arrays give the same
+table.  Non-goals: splitting an item, where tensors live.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lowering.execute.scalars import apply
+from lowering.values.flow import Choice, Flow, Part, Repeat, Step
+from pto.ir import Const, Expr, Span, Var, View, names_in, substitute
+
+Array = np.ndarray[Any, Any]
+NO_ITEM = np.iinfo(np.int32).max
+"""Fills the lines of a table, behind every item."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """The loop over work items of a flow, its scalars read one after the other."""
+
+    loop: Repeat
+    count: int
+    known: dict[str, Expr]
+    reads: Mapping[str, View]
+
+    def table(self, arrays: Mapping[str, Any], devices: int) -> Array:
+        """One line per device: how many items it runs, then these items, ascending."""
+        work = Work(self, arrays).cost(self.loop.body)
+        return dealt(np.broadcast_to(np.asarray(work, np.float64), (self.count,)), devices)
+
+
+def items_of(flow: Flow, dims: Mapping[str, int]) -> Items | str:
+    """The work items of a flow, if they may run in any order and apart; else what prevents it."""
+    steps = list(steps_below(flow.parts))
+    loops = [p for p in flow.parts if isinstance(p, Repeat) and is_item_loop(p)]
+    outside = [p for p in flow.parts if p not in loops]
+    if len(loops) != 1 or any(not isinstance(p, Step) or p.op == "store" for p in outside):
+        return "the kernel is not one loop over work items"
+    known = known_names(dims)
+    trips = substitute(loops[0].trips, known)
+    if not isinstance(trips, Const):
+        return "the number of work items is not known before the run"
+    if any(s.op in ("load", "read") and s.state is not None for s in steps):
+        return "the kernel reads what it writes"
+    if any(not isinstance(p.type, str) for p in loops[0].phis):
+        return "a work item hands a tile to the next one"
+    if any(p.direction == "inout" for p in flow.kernel.params):
+        return "an output keeps what it held before"
+    places = ((f"%{s.out}", s.args[0]) for s in steps if s.op == "read")
+    reads = {name: place for name, place in places if isinstance(place, View)}
+    return Items(loops[0], int(trips.value), known, reads)
+
+
+def known_names(dims: Mapping[str, int]) -> dict[str, Expr]:
+    """Names that are numbers before the run, on a device that stands for all blocks."""
+    numbers = {**dims, "block_idx": 0, "block_num": 1}
+    return {name: Const(x) for name, x in numbers.items()}
+
+
+def is_item_loop(loop: Repeat) -> bool:
+    """Whether this is the persistent loop over work items."""
+    return "block_num" in names_in(loop.trips)
+
+
+def steps_below(parts: list[Part]) -> Iterator[Step]:
+    for part in parts:
+        if isinstance(part, Step):
+            yield part
+        elif isinstance(part, Repeat):
+            yield from steps_below(part.body)
+        else:
+            yield from steps_below(part.then)
+            yield from steps_below(part.orelse)
+
+
+class Work:
+    """The work of all items of one call: scalars are columns with one line per item.
+
+    Inner loops are looked at in their first iteration only.
+    """
+
+    def __init__(self, items: Items, arrays: Mapping[str, Any]) -> None:
+        self.items, self.arrays = items, arrays
+        self.columns: dict[str, Any] = {items.loop.index: np.arange(items.count)}
+
+    def cost(self, parts: list[Part]) -> Any:
+        """The elements that ``parts`` make."""
+        total: Any = 0
+        for part in parts:
+            if isinstance(part, Step):
+                total = total + (part.type.rows * part.type.cols if part.type else 1)
+            elif isinstance(part, Repeat):
+                self.columns[part.index] = 0
+                total = total + np.maximum(self.value(part.trips), 0) * self.cost(part.body)
+            else:
+                total = total + self.either(part)
+        return total
+
+    def either(self, choice: Choice) -> Any:
+        return np.where(self.value(choice.test), self.cost(choice.then), self.cost(choice.orelse))
+
+    def value(self, e: Expr) -> Any:
+        e = substitute(e, self.items.known)
+        if isinstance(e, Const):
+            return e.value
+        if isinstance(e, Var):
+            if e.name not in self.columns:
+                self.columns[e.name] = self.read(e.name)
+            return self.columns[e.name]
+        with np.errstate(all="ignore"):
+            return apply(np, e.op, self.value(e.a), self.value(e.b))
+
+    def read(self, name: str) -> Any:
+        """A scalar that the kernel gets from a tensor or as a parameter."""
+        if name not in self.items.reads:
+            return np.asarray(self.arrays[name])
+        view = self.items.reads[name]
+        index = [self.value(i.start if isinstance(i, Span) else i) for i in view.index]
+        tensor = np.asarray(self.arrays[view.tensor])
+        return tensor[tuple(np.clip(i, 0, n - 1) for i, n in zip(index, tensor.shape, strict=True))]
+
+
+def dealt(work: Array, devices: int) -> Array:
+    """The table of items for ``devices`` devices: the largest first, to whom has least."""
+    loads = [(0.0, d) for d in range(devices)]
+    mine: list[list[int]] = [[] for _ in range(devices)]
+    for item in np.argsort(-work, kind="stable").tolist():
+        load, d = loads[0]
+        mine[d].append(item)
+        heapq.heapreplace(loads, (load + float(work[item]), d))
+    table = np.full((devices, 1 + len(work)), NO_ITEM, np.int32)
+    for d, items in enumerate(mine):
+        table[d, : len(items) + 1] = [len(items), *sorted(items)]
+    return table

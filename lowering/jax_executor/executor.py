@@ -1,0 +1,290 @@
+"""Runs a scheduled program in JAX, under ``jit``, at real sizes.
+
+In: a scheduled kernel and arrays (``lowering/execute/inputs.py`` binds and validates them: JAX clamps what
+is out of bounds).  Out: the output arrays by name.
+
+The way from one to the other, each module with one job:
+
+===================  =============================================================================
+``values/dataflow``  schedule -> *flow*: each operand bound to the row and iteration that wrote it
+``values/flow``      what a flow is: steps, loops and branches on numbered values
+``values/tokens``    the proof that a flow stores what its schedule stores
+``balance``          which device runs which work items, by the work they hold
+``machine``          flow -> JAX operations: one environment loop, one rule table
+``executor``         programs by shape, devices, numpy in and out (here)
+===================  =============================================================================
+
+Slots, FIFOs and the skew between rows move data in time only; a jitted program has no pipes to
+overlap, so a flow runs all rows of one iteration together.  Nothing is guarded, peeled or carried
+for the sake of the schedule: a loop carries only values that change in it and are read later.
+
+How it is fast, for every kernel alike:
+
+* one ``fori_loop`` over work items: ragged work is skipped, not masked;
+* a loop is cut where its partial views begin: the first part runs while every view is whole (and
+  every ``where`` keeps all columns) and has no masks at all, the second part has them;
+* 16-bit floats are passed as their bits: otherwise XLA converts whole tensors outside the loop;
+* with several devices, work items are dealt whenever inputs are placed.  Every device holds all
+  inputs and writes to outputs of its own, which the host joins, so there are no collectives.
+
+Elements that no store reaches have all bits set (NaN, -1 in integers), as in the other executors.
+That is also how outputs are joined: the bits of all devices, and-ed.
+Non-goals: detecting races or bad bounds, timing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lowering.execute.inputs import Bound, bind
+from lowering.jax_executor.balance import Items, items_of, steps_below
+from lowering.jax_executor.machine import BITS, DTYPES, ZERO, Array, Machine
+from lowering.values.dataflow import dataflow
+from pto.errors import InputError
+from pto.ir import Kernel, Span, View
+
+Shape = tuple[int, ...]
+AXIS = "devices"
+"""The mesh axis that work items are spread over."""
+
+
+@dataclass
+class Program:
+    """One jitted program: for fixed shapes and devices.
+
+    ``where`` is the place of its inputs, ``tables`` that of the table of work items, one line on
+    each device.  Where ``items`` is None one device runs all of them; ``reason`` says why.
+    """
+
+    call: Callable[..., dict[str, Array]]
+    where: Any
+    items: Items | None = None
+    tables: Any = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The arguments of a program, where it wants them."""
+
+    program: Program
+    arrays: dict[str, Array]
+    table: Array
+
+    def __call__(self) -> dict[str, Array]:
+        with jax.enable_x64(True):
+            if self.table is None:
+                return self.program.call(self.arrays)
+            found = self.program.call(self.arrays, self.table)
+        return {name: joined(x, self.arrays.get(name)) for name, x in found.items()}
+
+
+def joined(x: jax.Array, start: Array | None) -> np.ndarray[Any, Any]:
+    """What any of the devices has written; the others still have ``start`` there (None: all bits)."""
+    parts = [np.asarray(x.addressable_data(d))[0] for d in range(len(x))]
+    bits = np.dtype(f"u{x.dtype.itemsize}")
+    before = np.iinfo(bits).max if start is None else np.asarray(start).view(bits)
+    changes = [p.view(bits) ^ before for p in parts]
+    found: np.ndarray[Any, Any] = functools.reduce(np.bitwise_or, changes) ^ before
+    return found.view(x.dtype)
+
+
+class Executable:
+    """A compiled kernel: call it with arrays by parameter name (16-bit floats as uint16 bits).
+
+    Programs are kept by shapes; ``traces`` counts how often one was traced.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.flow = dataflow(kernel)
+        self.programs: dict[Any, Program] = {}
+        self.traces = 0
+
+    def __call__(
+        self, arrays: Placed | Mapping[str, Any], devices: int | None = None
+    ) -> dict[str, Array]:
+        """The outputs: on the device, or on the host if there are several devices."""
+        placed = arrays if isinstance(arrays, Placed) else self.place(arrays, devices)
+        return placed()
+
+    def place(
+        self,
+        arrays: Mapping[str, Any],
+        devices: int | None = None,
+        starts: Collection[str] = (),
+    ) -> Placed:
+        """The inputs where the program wants them, and the work items dealt to the devices.
+
+        ``starts``: outputs that start from what ``arrays`` holds.  Nothing moves that is there
+        already.  A later call with the result skips all of this.
+        """
+        program = self.program(arrays, devices)
+        names = [p.name for p in self.kernel.params if p.direction != "out" or p.name in starts]
+        held = {n: as_held(arrays[n], self.kernel.param(n).dtype) for n in names}
+        where = program.where
+        found = {n: x if has_place(x, where) else jax.device_put(x, where) for n, x in held.items()}
+        found[ZERO] = jax.device_put(np.int32(0), where)
+        table = program.items and program.items.table(held, program.tables.mesh.size)
+        return Placed(program, found, jax.device_put(table, program.tables))
+
+    def program(self, arrays: Mapping[str, Any], devices: int | None = None) -> Program:
+        count = min(devices or len(jax.devices()), len(jax.devices()))
+        dims = self.dims(arrays)
+        key = (tuple(dims.items()), count)
+        if key not in self.programs:
+            self.programs[key] = self.build(dims, count)
+        return self.programs[key]
+
+    def text(self, arrays: Mapping[str, Any], devices: int | None = None) -> str:
+        """The optimised HLO."""
+        return str(self.lowered(arrays, devices).compile().as_text())
+
+    def lowered(self, arrays: Mapping[str, Any], devices: int | None = None) -> Any:
+        """The program before XLA (a ``jax.stages.Lowered``)."""
+        placed = self.place(arrays, devices)
+        call: Any = placed.program.call
+        with jax.enable_x64(True):
+            return call.lower(*(x for x in (placed.arrays, placed.table) if x is not None))
+
+    # building
+
+    def dims(self, arrays: Mapping[str, Any]) -> dict[str, int]:
+        """The symbolic dimensions, from the shapes."""
+        dims: dict[str, int] = {}
+        for p in self.kernel.params:
+            if p.name in arrays and p.shape is not None:
+                for size, name in zip(np.shape(arrays[p.name]), p.shape, strict=True):
+                    if isinstance(name, str):
+                        dims.setdefault(name, size)
+        missing = [d for d in self.kernel.dims if d not in dims]
+        if missing:
+            raise InputError(f"no array has the dimension '{missing[0]}'")
+        return dims
+
+    def shape(self, name: str, dims: Mapping[str, int]) -> Shape:
+        shape = self.kernel.param(name).shape or ()
+        return tuple(dims[s] if isinstance(s, str) else s for s in shape)
+
+    def build(self, dims: Mapping[str, int], devices: int) -> Program:
+        outs = [p.name for p in self.kernel.params if p.direction in ("out", "inout")]
+        rooms = {name: self.room(name, dims) for name in outs}
+
+        def call(arrays: dict[str, Array], table: Array = None) -> dict[str, Array]:
+            """Of all work items, or on one device of several those in its line of the table."""
+            self.traces += 1
+            arrays = self.padded(arrays, dims)
+            outputs = {n: arrays[n] if n in arrays else self.unwritten(n, rooms[n]) for n in outs}
+            found = Machine(self.flow, dims).run(
+                arrays, outputs, None if table is None else table[0]
+            )
+            found = {n: trimmed(x, self.shape(n, dims)) for n, x in found.items()}
+            return found if table is None else {n: x[None] for n, x in found.items()}
+
+        items = items_of(self.flow, dims) if devices > 1 else "there is only one"
+        if isinstance(items, str):
+            return Program(jax.jit(call), jax.devices()[0], reason=f"one device: {items}")
+        mesh = Mesh(np.array(jax.devices()[:devices]), (AXIS,))
+        spread, everywhere = PartitionSpec(AXIS), PartitionSpec()  # type: ignore[no-untyped-call]
+        mapped = jax.shard_map(
+            call, mesh=mesh, in_specs=(everywhere, spread), out_specs=spread, check_vma=False
+        )
+        where, tables = NamedSharding(mesh, everywhere), NamedSharding(mesh, spread)
+        return Program(jax.jit(mapped), where, items, tables)
+
+    def room(self, name: str, dims: Mapping[str, int]) -> Shape:
+        """The shape of a tensor, no dimension smaller than any view of it."""
+        shape = list(self.shape(name, dims))
+        for step in steps_below(self.flow.parts):
+            for a in step.args:
+                if isinstance(a, View) and a.tensor == name:
+                    for axis, item in enumerate(a.index):
+                        size = item.size if isinstance(item, Span) else 1
+                        shape[axis] = max(shape[axis], size)
+        return tuple(shape)
+
+    def padded(self, arrays: Mapping[str, Array], dims: Mapping[str, int]) -> dict[str, Array]:
+        """The arrays with zeros behind them where a view is larger than its tensor."""
+        out = dict(arrays)
+        for name, x in arrays.items():
+            room = self.room(name, dims) if x.ndim else ()
+            if room != x.shape:
+                out[name] = jnp.pad(x, [(0, r - s) for r, s in zip(room, x.shape, strict=True)])
+        return out
+
+    def unwritten(self, name: str, shape: Shape) -> Array:
+        """All bits set."""
+        dtype = self.kernel.param(name).dtype
+        if dtype in BITS:
+            return jnp.full(shape, 0xFFFF, jnp.uint16)
+        ones = jnp.full(shape, 0xFFFFFFFF, jnp.uint32)
+        return lax.bitcast_convert_type(ones, DTYPES[dtype])
+
+
+def trimmed(x: Array, shape: Shape) -> Array:
+    """Without the padding."""
+    return x if x.shape == shape else x[tuple(slice(0, n) for n in shape)]
+
+
+def has_place(x: Any, where: Any) -> bool:
+    if not isinstance(x, jax.Array):
+        return False
+    if isinstance(where, NamedSharding):
+        return bool(x.sharding == where)
+    return bool(x.devices() == {where})
+
+
+def as_held(x: Any, dtype: str) -> Any:
+    """As the program takes it: 16-bit floats as uint16 bits, everything else in its own type."""
+    if isinstance(x, jax.Array) and x.dtype == (jnp.uint16 if dtype in BITS else DTYPES[dtype]):
+        return x
+    a = np.asarray(x)
+    if a.ndim == 0:
+        return a.astype(np.int32 if dtype == "i32" else np.float32)
+    return a.view(np.uint16) if dtype in BITS else a.astype(DTYPES[dtype], copy=False)
+
+
+@functools.lru_cache(maxsize=64)
+def compile(kernel: Kernel) -> Executable:
+    """The callable of a scheduled kernel; the same one for an equal kernel.
+
+    Raises:
+        ScheduleError: when the schedule does not hand every row the values of its own iteration.
+    """
+    return Executable(kernel)
+
+
+def run(
+    kernel: Kernel, given: Bound | Mapping[str, Any], devices: int | None = None
+) -> dict[str, Any]:
+    """The outputs of one call as numpy arrays (bf16 as ``ml_dtypes.bfloat16``).
+
+    ``given`` is what ``lowering.inputs.bind`` returns, or arrays to bind.  ``devices`` bounds how
+    many devices take part (None: all that are visible).
+    """
+    bound = given if isinstance(given, Bound) else bind(kernel, given)
+    found = compile(kernel).place({**bound.arrays, **bound.scalars}, devices, bound.starts)()
+    out = {}
+    for name, x in found.items():
+        a, dtype = np.asarray(x), kernel.param(name).dtype
+        as_float = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
+        out[name] = a.view(as_float[dtype]) if dtype in BITS else a
+    return out
+
+
+def reason(kernel: Kernel, arrays: Mapping[str, Any], devices: int | None = None) -> str:
+    """Why the work is not spread over the devices, or ''."""
+    return compile(kernel).program(arrays, devices).reason
+
+
+__all__ = ["Executable", "compile", "reason", "run"]

@@ -1,0 +1,564 @@
+"""One flow on JAX tracers: one environment loop, one rule table.
+
+In: a flow (``lowering/values/flow.py``), the sizes of a call, tracers of its arrays (16-bit floats as
+their bits).  Out: tracers of the outputs.
+Invariant: nothing here knows a kernel; a masked and an unmasked part of a loop come from the same
+rules, with other facts in the environment.
+
+XLA and LLVM do float arithmetic otherwise than it is written: they contract ``x * s - m`` into one
+rounding, so that it exceeds 0 where ``m`` is the largest rounded ``x * s``; they turn ``(x + c) - c``
+into ``x``, a division by a constant into a product, ``exp(a) * exp(b)`` into ``exp(a + b)``.  Then no
+derived tolerance holds: the softmax of large logits drifts and ends in NaN.  So every result that is
+rounded (``ROUNDED``) and every scalar that meets a float is made *opaque*: its bits are xored with an
+argument of the program that is always 0, which no compiler can know, on any platform.  That is one
+vector instruction inside of a fusion; an optimization barrier would end the fusion, and XLA drops a
+``reduce_precision`` to the type itself.  The time of ``paged_attention`` does not change measurably.
+Non-goals: devices, caching, numpy (``lowering/jax_executor/executor.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from lowering.execute.scalars import apply, as_float
+from lowering.jax_executor.balance import is_item_loop, known_names
+from lowering.values.flow import Choice, Flow, Part, Repeat, Step, Use, linear
+from pto.ir import (
+    Bin,
+    Const,
+    Expr,
+    Span,
+    Var,
+    View,
+    Word,
+    binary,
+    constant,
+    is_float,
+    names_in,
+    substitute,
+)
+from pto.ops import OPS
+from pto.types import TileType
+
+Array = Any
+"""A jax array or a tracer of one."""
+Number = Any
+"""A Python number where it is known at trace time, else a traced scalar."""
+
+DTYPES: dict[str, Any] = {
+    "f32": jnp.float32,
+    "i32": jnp.int32,
+    "f16": jnp.float16,
+    "bf16": jnp.bfloat16,
+}
+BITS = ("f16", "bf16")
+"""Element types whose tensors are passed as bits (uint16)."""
+
+# -------------------------------------------------------------------------------- scalars
+
+
+def is_known(x: Number) -> bool:
+    """Whether ``x`` is a number at trace time."""
+    return isinstance(x, int | float)
+
+
+def whole(x: Array) -> Array:
+    """An integer scalar as scalars are computed: in 64 bits (``docs/scalars.md``)."""
+    return x.astype(jnp.int64) if jnp.issubdtype(x.dtype, jnp.integer) else x
+
+
+def counted(x: Number, size: int) -> Number:
+    """How many of ``size`` elements ``x`` counts, in the 32 bits that masks are made in."""
+    return x if is_known(x) else jnp.clip(x, 0, size).astype(jnp.int32)
+
+
+@dataclass
+class Env:
+    """Values by number, scalars by name, and what is known to be true here.
+
+    ``whole`` holds (expression, size) pairs: the expression is at least ``size`` in this part of
+    the loop, so a view or a ``where`` with it keeps everything.
+    """
+
+    values: dict[int, Array]
+    scalars: dict[str, Number]
+    whole: frozenset[tuple[Expr, int]] = frozenset()
+
+    def inner(self, whole: frozenset[tuple[Expr, int]] = frozenset()) -> Env:
+        """For a loop body or an arm: sees everything, changes nothing outside."""
+        return Env(dict(self.values), dict(self.scalars), self.whole | whole)
+
+
+# ---------------------------------------------------------------------------------- rules
+
+
+def wide(a: Array) -> Array:
+    """A tile in the precision that the units compute in."""
+    is_half = getattr(a, "dtype", None) in (jnp.float16, jnp.bfloat16)
+    return a.astype(jnp.float32) if is_half else a
+
+
+def convert(a: Array, dtype: str) -> Array:
+    """``a`` in ``dtype``: to the nearest, ties to even; integers saturate."""
+    if dtype == "i32" and jnp.issubdtype(a.dtype, jnp.floating):
+        return jnp.rint(a.astype(jnp.float32)).astype(jnp.int32)
+    return a.astype(DTYPES[dtype])
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """``x.T``, not yet made: XLA turns a 16-bit matmul of a real transpose into one in float32."""
+
+    x: Array
+
+
+def plain(a: Any) -> Any:
+    return a.x.T if isinstance(a, Transposed) else a
+
+
+def matmul(kind: TileType, a: Any, b: Any, acc: Array = None, test: Number = 1) -> Array:
+    """``acc + a @ b`` accumulated in float32; where ``test`` is 0 only the product."""
+    a_dim, b_dim = (0 if isinstance(a, Transposed) else 1), (1 if isinstance(b, Transposed) else 0)
+    a, b = (t.x if isinstance(t, Transposed) else t for t in (a, b))
+    product = lax.dot_general(
+        a,
+        b,
+        (((a_dim,), (b_dim,)), ((), ())),
+        precision=lax.Precision.HIGHEST if a.dtype == jnp.float32 else None,
+        preferred_element_type=jnp.float32,
+    )
+    if acc is None or (is_known(test) and not test):
+        return product
+    return product + (acc if is_known(test) else jnp.where(test != 0, acc, 0))
+
+
+def ruled(rule: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda kind, *args: rule(jnp, *(wide(plain(a)) for a in args))
+
+
+FOLD: Mapping[str, Callable[[Array, Array], Array]] = {
+    "row_max": jnp.maximum,
+    "row_min": jnp.minimum,
+    "row_sum": jnp.add,
+}
+"""What combines two halves of a row before a row reduction reduces the rest."""
+LANES = 32
+"""Columns down to which rows are folded: two AVX-512 registers of float32."""
+
+
+def folded(name: str, rule: Callable[..., Array]) -> Callable[..., Array]:
+    """A row reduction that first folds the row in halves.
+
+    XLA reduces the last axis one element after the other (1.7 us for the maximum of [16, 128]),
+    but works on halves with whole vectors (0.2 us).
+    """
+
+    def reduced(kind: TileType, x: Any) -> Array:
+        x = wide(plain(x))
+        while x.shape[1] > LANES and x.shape[1] % 2 == 0:
+            half = x.shape[1] // 2
+            x = FOLD[name](x[:, :half], x[:, half:])
+        return rule(jnp, x)
+
+    return reduced
+
+
+COMPUTE: Mapping[str, Callable[..., Array]] = {
+    **{op.name: ruled(op.rule) for op in OPS.values() if op.rule is not None},
+    **{op.name: folded(op.name, op.rule) for op in OPS.values() if op.rule and op.name in FOLD},
+    "matmul": matmul,
+    "astype": lambda kind, x, dtype: plain(x),
+    "full": lambda kind, value: jnp.full((kind.rows, kind.cols), value, DTYPES[kind.dtype]),
+}
+"""Every op that computes a tile: (type of the result, operands) -> result, any element type."""
+
+ROUNDED = ("mul", "div", "exp", "log", "sqrt", "reciprocal")
+"""Ops whose results are rounded before they are used: XLA may not do their arithmetic otherwise."""
+
+ZERO = "%zero"
+"""The argument that is always 0."""
+
+
+# ------------------------------------------------------------------------------ GM regions
+
+
+@dataclass
+class Extent:
+    """One dimension of a region: ``size`` elements from ``start`` (never outside the tensor).
+
+    Where the view is partial, its first ``valid`` elements lie ``off`` behind ``start``.
+    """
+
+    start: Number
+    size: int
+    valid: Number = None
+    off: Number = 0
+
+
+def shifted(x: Array, axis: int, by: Number, forward: bool) -> Array:
+    """``x`` moved by ``by`` elements along ``axis``, filled with zeros."""
+    if is_known(by) and by == 0:
+        return x
+    zeros, size = jnp.zeros_like(x), x.shape[axis]
+    parts, start = ([zeros, x], size - by) if forward else ([x, zeros], by)
+    return lax.dynamic_slice_in_dim(jnp.concatenate(parts, axis), start, size, axis)
+
+
+def inside(extents: list[Extent], behind: bool) -> Array:
+    """The mask of existing elements of a partial region, or None when it is whole.
+
+    ``behind``: counted in the tensor (elements lie ``off`` behind ``start``), else in the tile.
+    """
+    shape = tuple(e.size for e in extents)
+    mask = None
+    for axis, e in enumerate(extents):
+        if e.valid is not None:
+            at = lax.broadcasted_iota(jnp.int32, shape, axis)
+            first = e.off if behind else 0
+            here = (at >= first) & (at < first + e.valid)
+            mask = here if mask is None else mask & here
+    return mask
+
+
+def take(tensor: Array, extents: list[Extent]) -> Array:
+    """The elements of a region; what does not exist is zero."""
+    starts = [e.start for e in extents]
+    x = slice_at(tensor, starts, [e.size for e in extents])
+    for axis, e in enumerate(extents):
+        x = shifted(x, axis, e.off, forward=False)
+    mask = inside(extents, behind=False)
+    return x if mask is None else jnp.where(mask, x, jnp.zeros((), x.dtype))
+
+
+def put(tensor: Array, extents: list[Extent], x: Array) -> Array:
+    """The tensor with a region replaced by ``x``; what does not exist is left alone."""
+    starts = [e.start for e in extents]
+    x = x.reshape(tuple(e.size for e in extents))
+    mask = inside(extents, behind=True)
+    if mask is not None:
+        for axis, e in enumerate(extents):
+            x = shifted(x, axis, e.off, forward=True)
+        x = jnp.where(mask, x, slice_at(tensor, starts, list(x.shape)))
+    return lax.dynamic_update_slice(tensor, x, starts, allow_negative_indices=False)
+
+
+def slice_at(tensor: Array, starts: list[Number], sizes: list[int]) -> Array:
+    return lax.dynamic_slice(tensor, starts, sizes, allow_negative_indices=False)
+
+
+def to_bits(x: Array, dtype: str) -> Array:
+    """As a tensor holds it."""
+    x = convert(x, dtype)
+    return lax.bitcast_convert_type(x, jnp.uint16) if dtype in BITS else x
+
+
+def from_bits(x: Array, dtype: str) -> Array:
+    return lax.bitcast_convert_type(x, DTYPES[dtype]) if dtype in BITS else x
+
+
+# ---------------------------------------------------------------------------- interpreter
+
+
+class Machine:
+    """Runs a flow on tracers: one environment loop, one rule table.
+
+    ``dims`` are the symbolic sizes of this call.  With a ``table`` only the work items in it run:
+    how many, then which (``lowering/jax_executor/balance.py``).
+    """
+
+    def __init__(self, flow: Flow, dims: Mapping[str, int]) -> None:
+        self.flow, self.kernel = flow, flow.kernel
+        self.dims = dims
+        self.known = known_names(dims)
+        self.tensors: dict[str, Array] = {}
+        self.zero: Array = jnp.int32(0)
+        self.table: Array = None
+
+    def run(
+        self, arrays: Mapping[str, Array], outputs: dict[str, Array], table: Array = None
+    ) -> dict[str, Array]:
+        """The outputs after all work items (of the table)."""
+        scalars = {p.name: whole(arrays[p.name]) for p in self.kernel.params if p.shape is None}
+        self.tensors = {p.name: arrays[p.name] for p in self.kernel.params if p.direction == "in"}
+        self.table, self.zero = table, arrays.get(ZERO, self.zero)
+        env = Env({self.flow.first[name]: x for name, x in outputs.items()}, scalars)
+        self.parts(self.flow.parts, env)
+        return {name: env.values[v] for name, v in self.flow.last.items()}
+
+    # scalars
+
+    def fold(self, e: Expr) -> Expr:
+        """``e`` with the sizes of this call filled in."""
+        return substitute(e, self.known)
+
+    def scalar(self, e: Expr, env: Env) -> Number:
+        return self.number(self.fold(e), env)
+
+    def number(self, e: Expr, env: Env) -> Number:
+        if isinstance(e, Const):
+            return constant(e)
+        if isinstance(e, Var):
+            return env.scalars[e.name]
+        a, b = self.number(e.a, env), self.number(e.b, env)
+        if not (is_known(a) and is_known(b)) and (e.op == "/" or is_float(e.a) or is_float(e.b)):
+            a, b = (self.opaque(as_float(jnp, x)) for x in (a, b))
+        return apply(jnp, e.op, a, b)
+
+    def opaque(self, x: Array) -> Array:
+        """``x``, of which XLA and LLVM cannot see how it was made (see the module docstring)."""
+        if getattr(x, "dtype", None) != jnp.float32:
+            return x
+        bits = lax.bitcast_convert_type(x, jnp.int32) ^ self.zero
+        return lax.bitcast_convert_type(bits, jnp.float32)
+
+    def element(self, x: Number, dtype: str) -> Array:
+        """A scalar as an element of a tile of ``dtype``, in the precision of the units."""
+        if dtype == "i32":
+            return jnp.int32(x)
+        return self.opaque(wide(as_float(jnp, x).astype(DTYPES[dtype])))
+
+    # parts
+
+    def parts(self, parts: list[Part], env: Env) -> None:
+        for part in parts:
+            if isinstance(part, Step):
+                self.step(part, env)
+            elif isinstance(part, Repeat):
+                self.repeat(part, env)
+            else:
+                self.choice(part, env)
+
+    def step(self, step: Step, env: Env) -> None:
+        if step.op == "read":
+            (place,) = step.args
+            assert isinstance(place, View)
+            extents = self.extents(place, env)
+            value = take(self.tensor(step, place, env), extents).reshape(())
+            env.scalars[f"%{step.out}"] = whole(value)
+        elif step.op == "load":
+            (place,) = step.args
+            assert isinstance(place, View)
+            assert step.type is not None
+            dtype = self.kernel.param(place.tensor).dtype
+            x = from_bits(take(self.tensor(step, place, env), self.extents(place, env)), dtype)
+            env.values[step.out] = convert(x, step.type.dtype).reshape(
+                step.type.rows, step.type.cols
+            )
+        elif step.op == "store":
+            place, source = step.args
+            assert isinstance(place, View)
+            assert isinstance(source, Use)
+            assert step.state is not None
+            x = to_bits(plain(self.operand(source, env)), self.kernel.param(place.tensor).dtype)
+            extents = self.extents(place, env)
+            env.values[step.out] = put(env.values[step.state], extents, x)
+        elif step.op == "move":
+            assert step.type is not None
+            x = self.operand(step.args[0], env)
+            same = isinstance(x, Transposed) and x.x.dtype == DTYPES[step.type.dtype]
+            env.values[step.out] = x if same else convert(plain(x), step.type.dtype)
+        else:
+            env.values[step.out] = self.computed(step, env)
+
+    def computed(self, step: Step, env: Env) -> Array:
+        kind = step.type
+        assert kind is not None
+        args = [self.argument(step, k, env) for k in range(len(step.args))]
+        if step.op == "where" and isinstance(step.args[1], Const | Var | Bin):
+            if (self.fold(step.args[1]), kind.cols) in env.whole:
+                return plain(args[0])
+        result = COMPUTE[step.op](kind, *args)
+        result = convert(self.opaque(result) if step.op in ROUNDED else result, kind.dtype)
+        assert result.shape == (kind.rows, kind.cols), (step, result.shape)
+        return result
+
+    def argument(self, step: Step, k: int, env: Env) -> Any:
+        """Operand ``k``: a tile, an element, or a count of columns (``where``) or of both."""
+        a, kind = step.args[k], step.type
+        x = self.operand(a, env)
+        if kind is None or isinstance(a, Use | Word | View):
+            return x
+        if k in OPS[step.op].elements:
+            return self.element(x, kind.dtype)
+        return counted(x, max(kind.rows, kind.cols)) if step.op in ("where", "pad") else x
+
+    def operand(self, a: Use | Expr | View | Word, env: Env) -> Any:
+        if isinstance(a, Use):
+            x = env.values[a.value]
+            if a.transposed:
+                return x.x if isinstance(x, Transposed) else Transposed(x)
+            return x
+        if isinstance(a, Word):
+            return a.name
+        assert not isinstance(a, View)
+        return self.scalar(a, env)
+
+    def tensor(self, step: Step, place: View, env: Env) -> Array:
+        return self.tensors[place.tensor] if step.state is None else env.values[step.state]
+
+    def extents(self, view: View, env: Env) -> list[Extent]:
+        """The region of a view."""
+        shape = self.kernel.param(view.tensor).shape or ()
+        found = []
+        for item, size in zip(view.index, shape, strict=True):
+            if not isinstance(item, Span):
+                found.append(Extent(self.scalar(item, env), 1))
+            elif item.valid is None or self.is_whole(item, env):
+                found.append(Extent(self.scalar(item.start, env), item.size))
+            else:
+                dim = self.dims[size] if isinstance(size, str) else size
+                found.append(self.partial(item, max(dim, item.size), env))
+        return found
+
+    def is_whole(self, item: Span, env: Env) -> bool:
+        assert item.valid is not None
+        valid = self.fold(item.valid)
+        enough = isinstance(valid, Const) and valid.value >= item.size
+        return enough or (valid, item.size) in env.whole
+
+    def partial(self, item: Span, dim: int, env: Env) -> Extent:
+        """A region that may reach out of the tensor: moved inside, its elements ``off`` later."""
+        assert item.valid is not None
+        start = self.scalar(item.start, env)
+        valid = counted(self.scalar(item.valid, env), item.size)
+        if stays_inside(self.fold(item.start), item.size, dim):
+            return Extent(start, item.size, valid)
+        first = apply(jnp, "min", start, dim - item.size)
+        return Extent(first, item.size, valid, start - first)
+
+    # loops and branches
+
+    def repeat(self, loop: Repeat, env: Env) -> None:
+        """The loop, in two parts where its partial views begin."""
+        trips = self.scalar(loop.trips, env)
+        facts = self.facts(loop)
+        cut = self.cut(loop, facts, trips, env) if facts else 0
+        table = self.table if is_item_loop(loop) else None
+        if table is not None:
+            cut, trips = self.of_table(cut, trips)
+        carry = tuple(self.initial(p.init, p.type, env) for p in loop.phis)
+        for start, end, inner in ((0, cut, env.inner(frozenset(facts))), (cut, trips, env.inner())):
+            carry = self.iterate(loop, start, end, carry, inner, table)
+        env.values.update({p.last: x for p, x in zip(loop.phis, carry, strict=True)})
+
+    def of_table(self, cut: Number, trips: Number) -> tuple[Number, Number]:
+        """The same places among the items of the table (which are in ascending order)."""
+        count, items = self.table[0], self.table[1:]
+        if is_known(cut) and cut in (0, trips):
+            return (count if cut else 0), count
+        return (items < cut).sum(dtype=jnp.int32), count
+
+    def iterate(
+        self, loop: Repeat, start: Number, end: Number, carry: Any, outside: Env, table: Array
+    ) -> Any:
+        def body(i: Array, carry: Any) -> Any:
+            env = outside.inner()
+            env.scalars[loop.index] = whole(i if table is None else table[1 + i])
+            env.values.update({p.inner: x for p, x in zip(loop.phis, carry, strict=True)})
+            self.parts(loop.body, env)
+            return tuple(plain(env.values[p.next]) for p in loop.phis)
+
+        if start is end or (is_known(start) and is_known(end) and end <= start):
+            return carry
+        return lax.fori_loop(start, end, body, carry)
+
+    def initial(self, value: int | None, kind: TileType | str, env: Env) -> Array:
+        """A value, or zeros where nothing has been written."""
+        if value is not None:
+            return plain(env.values[value])
+        assert isinstance(kind, TileType)
+        return jnp.zeros((kind.rows, kind.cols), DTYPES[kind.dtype])
+
+    def facts(self, loop: Repeat) -> dict[tuple[Expr, int], tuple[Expr, int]]:
+        """(valid, size) of the partial views that are whole up to some iteration.
+
+        The value says from where: ``valid = rest - fall * index``.
+        """
+        found: dict[tuple[Expr, int], tuple[Expr, int]] = {}
+        for partial, size in partials(loop.body):
+            valid = self.fold(partial)
+            _, terms = linear(valid)
+            fall = -int(terms.pop(Var(loop.index), 0))
+            own = any(v in made_in(loop.body) for v in names_in(valid))
+            opaque = any(loop.index in names_in(atom) for atom in terms)
+            if fall >= 0 and not own and not opaque and not isinstance(valid, Const):
+                rest = binary("+", valid, binary("*", Var(loop.index), Const(fall)))
+                found[valid, size] = (rest, fall)
+        return found
+
+    def cut(
+        self, loop: Repeat, facts: dict[Any, tuple[Expr, int]], trips: Number, env: Env
+    ) -> Number:
+        """The number of leading iterations in which every fact holds."""
+        outside = env.inner()
+        outside.scalars[loop.index] = 0  # the rest does not depend on it
+        end = trips
+        for (_, size), (rest, fall) in facts.items():
+            spare = self.number(rest, outside) - size
+            if fall:
+                holds = apply(jnp, "max", spare // fall + 1, 0)
+            else:
+                holds = apply(jnp, "*", trips, apply(jnp, "<=", 0, spare))
+            end = apply(jnp, "min", end, holds)
+        return end
+
+    def choice(self, choice: Choice, env: Env) -> None:
+        test = self.scalar(choice.test, env)
+
+        def arm(parts: list[Part], results: list[int | None]) -> Callable[[], tuple[Array, ...]]:
+            def run() -> tuple[Array, ...]:
+                inner = env.inner()
+                self.parts(parts, inner)
+                kinds = [m.type for m in choice.merges]
+                return tuple(self.initial(v, k, inner) for v, k in zip(results, kinds, strict=True))
+
+            return run
+
+        then = arm(choice.then, [m.then for m in choice.merges])
+        orelse = arm(choice.orelse, [m.orelse for m in choice.merges])
+        found = (
+            (then if test else orelse)() if is_known(test) else lax.cond(test != 0, then, orelse)
+        )
+        env.values.update({m.out: x for m, x in zip(choice.merges, found, strict=True)})
+
+
+def stays_inside(start: Expr, size: int, dim: int) -> bool:
+    """Whether ``size`` elements from a valid ``start`` can never reach behind ``dim``."""
+    const, terms = linear(start)
+    if not terms:
+        return const + size <= dim
+    return dim % size == 0 and all(k % size == 0 for k in (const, *terms.values()))
+
+
+def partials(parts: list[Part]) -> Iterator[tuple[Expr, int]]:
+    """(valid, size) of every partial view and every ``where`` of a body, inner loops left out."""
+    for part in parts:
+        if isinstance(part, Choice):
+            yield from partials(part.then)
+            yield from partials(part.orelse)
+        elif isinstance(part, Step):
+            for a in part.args:
+                if isinstance(a, View):
+                    yield from ((s.valid, s.size) for s in a.spans if s.valid is not None)
+            if (
+                part.op == "where"
+                and part.type is not None
+                and isinstance(part.args[1], Const | Var | Bin)
+            ):
+                yield part.args[1], part.type.cols
+
+
+def made_in(parts: list[Part]) -> set[str]:
+    """The scalars that a body reads from tensors."""
+    found: set[str] = set()
+    for part in parts:
+        if isinstance(part, Step) and part.op == "read":
+            found.add(f"%{part.out}")
+        elif isinstance(part, Choice):
+            found |= made_in(part.then) | made_in(part.orelse)
+    return found

@@ -1,0 +1,26 @@
+"""From a traced kernel to a proven schedule.
+
+In: a traced kernel and ``Options``.  Out: a ``Schedule``: the scheduled kernel and its proof.
+Invariant: it computes what was traced (``lowering/values``), in an order proven for every trip count
+and every interleaving (``lowering/hazards``), and it can be emitted (``lowering/ascend``).
+Non-goals: numbers, time.
+
+``options`` names the choices, ``scheduler`` runs the ``passes`` and asks the judges, ``tune`` searches
+the options that take the least simulated time, ``tuned`` reads and writes what was found.
+"""
+
+from lowering.schedule.options import LOAD_AT, MOVES, NAMED, Options
+from lowering.schedule.scheduler import (
+    PASSES,
+    READS,
+    Schedule,
+    options_for,
+    schedule,
+    scheduled_with,
+    stages,
+)
+
+__all__ = [
+    "LOAD_AT", "MOVES", "NAMED", "PASSES", "READS", "Options", "Schedule", "options_for", "schedule",
+    "scheduled_with", "stages",
+]  # fmt: skip

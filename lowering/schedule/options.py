@@ -1,0 +1,85 @@
+"""The choices of the scheduler, and what the named schedules choose.
+
+In: nothing.  Out: ``Options``, a value; ``NAMED``, the history of the reference kernel and the default.
+Non-goals: what a choice does (``lowering/schedule/passes``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+
+from lowering.target import A2A3
+from pto.errors import ScheduleError
+
+LOAD_AT = ("first", "after_move", "after_push")
+MOVES = ("early", "late")
+
+MOST_SLOTS = max(size // A2A3.align_bytes[space] for space, size in A2A3.capacity_bytes.items())
+"""Slots of the smallest size that fit into a memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the passes may choose.
+
+    ``lookahead``: steps that the first stage of a core runs ahead of the second.
+    ``prefetch``: steps that a load runs ahead of its use.
+    ``load_at``: where in the step a prefetch is issued: first, after_move, after_push.
+    ``moves``: L1 to L0 as soon as the tile is there (early), or the left operand first, right
+    before the matmul (late).
+    ``drain``: drain FIX into S before every record of a push.
+    ``local_depth``, ``l0_depth``, ``fifo_depth``: ring slots in L1 and UB, in L0, in GM.
+    ``flat``: a work item starts while the one before it ends.
+    ``origin``: the tuned result that they come from, for the notes of the schedule.
+    ``exact``: no smaller lookahead where these do not fit.
+    """
+
+    lookahead: int = 3
+    prefetch: int = 1
+    load_at: str = "first"
+    moves: str = "early"
+    drain: bool = False
+    local_depth: int = 2
+    l0_depth: int = 2
+    fifo_depth: int = 0
+    flat: bool = True
+    origin: str = field(default="", compare=False)
+    exact: bool = field(default=True, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.lookahead < 0 or self.prefetch < 0:
+            raise ScheduleError("lookahead and prefetch count steps, from 0 up")
+        if min(self.local_depth, self.l0_depth) < 1 or self.fifo_depth < 0:
+            raise ScheduleError("a ring has at least one slot")
+        if max(self.local_depth, self.l0_depth) > MOST_SLOTS:
+            raise ScheduleError(f"no memory has room for a ring of more than {MOST_SLOTS:,} slots")
+        if self.load_at not in LOAD_AT:
+            raise ScheduleError(f"load_at '{self.load_at}'", None, f"one of: {', '.join(LOAD_AT)}")
+        if self.moves not in MOVES:
+            raise ScheduleError(f"moves '{self.moves}'", None, f"one of: {', '.join(MOVES)}")
+
+    @property
+    def choices(self) -> dict[str, int | str | bool]:
+        """By name all that is chosen."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
+
+    @property
+    def fifo_slots(self) -> int:
+        """Slots of a FIFO ring: one per step of lookahead, and a number that a ring can have; the most
+        there are if none has so many."""
+        rings = A2A3.ring_period
+        enough = (n for n in rings if n >= max(self.lookahead, 2))
+        return self.fifo_depth or min(enough, default=max(rings))
+
+
+HAND = Options(1, 1, "after_move", drain=True, moves="late", l0_depth=1, flat=False)
+"""How the reference kernel was written by hand, with its prefetch (docs/machine.md 16.2)."""
+
+NAMED: dict[str, Options] = {
+    "serial": replace(HAND, prefetch=0),
+    "prefetch": HAND,
+    "repair": replace(HAND, load_at="after_push"),
+    "best": Options(),
+}
+"""The history of the reference kernel (docs/machine.md 16.1 to 16.3), and the default, which a tuned
+result replaces (``options_for``)."""

@@ -1,0 +1,458 @@
+"""Who does what: cores, pipes, moves and FIFOs.
+
+In: the persistent form.  Out: the same tree where every row has a core and a pipe, values are still
+named once, tiles of the vector core are what one lane holds, and values that cross cores go
+through a push and a pop.  Invariant: each core's rows, in the order written, compute the traced
+values.  Non-goals: iterations (skew), memory (place), order between pipes (sync).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from lowering.schedule.passes.mentions import count_uses, fresh, names_taken, scalars_of
+from lowering.target import Target
+from pto.errors import CapacityError, ShapeError
+from pto.ir import (
+    CORES,
+    Block,
+    Carry,
+    Const,
+    Define,
+    Expr,
+    Fifo,
+    Kernel,
+    Loc,
+    Loop,
+    Node,
+    Operand,
+    Queue,
+    Ref,
+    Row,
+    Scalar,
+    Span,
+    Var,
+    View,
+    all_rows,
+    binary,
+    names_in,
+)
+from pto.legality import straight
+from pto.ops import OPS, STORE_PIPE
+from pto.types import DTYPE_BYTES, TileType
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One use of a traced tile: in which memory form, in which block."""
+
+    form: str  # ub, left, right, right.T, store
+    block: int
+
+
+def assign(kernel: Kernel, target: Target) -> Kernel:
+    """Rows to cores and pipes; moves, pushes and pops inserted; vector rows split over the lanes."""
+    return _Assigner(kernel, target).run()
+
+
+class _Assigner:
+    def __init__(self, kernel: Kernel, target: Target) -> None:
+        self.kernel, self.target = kernel, target
+        self.taken = names_taken(kernel)
+        self.uses = count_uses(kernel.body)
+        self.needs: dict[str, list[Need]] = {}
+        self.types: dict[str, TileType] = {}
+        self.producer: dict[str, str] = {}
+        self.fifos: list[Fifo] = []
+        self.home: dict[tuple[str, str], str] = {}
+        """(traced tile, ub | l0c | nz | zn | left | right) -> name of the value there"""
+        self.out: list[Node] = []
+        self._survey(kernel.body)
+
+    # what is needed where
+
+    def _survey(self, block: Block) -> None:
+        for node in straight(block):
+            if isinstance(node, Loop):
+                for c in node.carry:
+                    for name in (c.name, c.last):
+                        self.types[name] = c.type
+                        self.producer[name] = "carry" if c.init else "matmul"
+                    if c.init:
+                        self._need(c.init.name, "ub", id(block))
+                self._survey(node.body)
+                for c, r in zip(node.carry, node.result, strict=True):
+                    if c.init:
+                        self._need(r.name, "ub", id(node.body))
+            else:
+                self._survey_row(node, id(block))
+
+    def _survey_row(self, row: Row, block: int) -> None:
+        if isinstance(row.out, Define):
+            self.types[row.out.name] = row.out.type
+            self.producer[row.out.name] = row.op
+        refs = [a for a in row.args if isinstance(a, Ref)]
+        if row.op == "matmul":
+            self._need(refs[0].name, "left", block)
+            self._need(refs[1].name, "right.T" if refs[1].transposed else "right", block)
+            return
+        direct = row.op == "store" and self.producer[refs[0].name] == "matmul"
+        for ref in refs:
+            self._need(ref.name, "store" if direct else "ub", block)
+
+    def _need(self, name: str, form: str, block: int) -> None:
+        need = Need(form, block)
+        found = self.needs.setdefault(name, [])
+        if need not in found:
+            found.append(need)
+
+    def forms(self, name: str) -> list[str]:
+        return [n.form for n in self.needs.get(name, [])]
+
+    # rows
+
+    def run(self) -> Kernel:
+        body = self.block(self.kernel.body)
+        if len(self.fifos) * 2 > self.target.fifo_flags:
+            most = self.target.fifo_flags // 2
+            pushes = [r for r in all_rows(body) if isinstance(r.out, Queue)]
+            raise CapacityError(
+                f"kernel '{self.kernel.name}' hands {len(self.fifos)} tiles from core to core, "
+                f"the cross-core flags serve {most}; this is number {most + 1}",
+                pushes[most].loc,
+                "a fori_loop hands over one tile again and again; unrolled Python loops hand over many",
+            )
+        fifos = tuple(replace(f, flag=2 * k) for k, f in enumerate(self.fifos))
+        return replace(self.kernel, body=spread_scalars(body), fifos=fifos, target=self.target.name)
+
+    def block(self, block: Block) -> Block:
+        outer, self.out = self.out, []
+        for node in straight(block):
+            if isinstance(node, Loop):
+                self.loop(node, block)
+            else:
+                self.row(node, block)
+        done, self.out = tuple(self.out), outer
+        return done
+
+    def emit(
+        self, op: str, core: str, pipe: str, out: object, args: Iterable[Operand], loc: Loc | None
+    ) -> None:
+        self.out.append(Row(op, out, tuple(args), core, pipe, loc=loc))  # type: ignore[arg-type]
+
+    def row(self, row: Row, block: Block) -> None:
+        if OPS[row.op].kind == "scalar":
+            self.out.append(replace(row, pipe="S"))
+        elif row.op == "load":
+            self.load(row, block)
+        elif row.op == "store":
+            self.store(row)
+        elif row.op == "matmul":
+            self.matmul(row, block)
+        else:
+            self.vector(row, block)
+
+    def vector(self, row: Row, block: Block) -> None:
+        assert isinstance(row.out, Define)
+        args = [Ref(self.at(a.name, "ub")) if isinstance(a, Ref) else a for a in row.args]
+        self.emit(
+            row.op,
+            "vector",
+            "V",
+            Define(row.out.name, self.lane_type(row.out.type, row.loc)),
+            args,
+            row.loc,
+        )
+        self.home[row.out.name, "ub"] = row.out.name
+        self.to_cube(row.out.name, block, row.loc)
+
+    def at(self, name: str, form: str) -> str:
+        return self.home[name, form]
+
+    def lane_type(self, t: TileType, loc: Loc | None) -> TileType:
+        """What one lane holds of a tile: half of the rows; one-row tiles are held twice.
+
+        Raises:
+            ShapeError: if a lane's part does not fill whole 32-byte units (docs/machine.md 12).
+        """
+        lanes, unit = self.target.lanes, self.target.box_bytes
+        rows = t.rows if t.rows == 1 else t.rows // lanes
+        run = rows if t.cols == 1 and t.rows > 1 else t.cols
+        if (t.rows > 1 and t.rows % lanes) or run * DTYPE_BYTES[t.dtype] % unit:
+            step = unit // DTYPE_BYTES[t.dtype]
+            why = f"half of the rows go to each of {lanes} lanes, a row takes units of"
+            how = f"an even number of rows, columns in multiples of {step}"
+            if t.cols == 1:
+                why = f"rows go to {lanes} lanes in units of"
+                how = f"rows in multiples of {lanes * step}"
+            raise ShapeError(f"{t} does not fit the vector cores: {why} {unit} bytes", loc, how)
+        return TileType(t.dtype, rows, t.cols)
+
+    def lane_view(self, view: View, type: TileType) -> View:
+        """The rows of ``view`` that belong to this lane."""
+        spans = view.spans
+        if type.rows == 1 or len(spans) < 2:
+            return view
+        half = type.rows // self.target.lanes
+        offset = binary("*", Var("lane"), Const(half))
+        first = spans[0]
+        valid = None if first.valid is None else binary("-", first.valid, offset)
+        mine = Span(binary("+", first.start, offset), half, valid)
+        seen = False
+        items: list[Expr | Span] = []
+        for item in view.index:
+            if item is first and not seen:
+                items.append(mine)
+                seen = True
+            else:
+                items.append(item)
+        return View(view.tensor, tuple(items))
+
+    def load(self, row: Row, block: Block) -> None:
+        assert isinstance(row.out, Define)
+        assert isinstance(row.args[0], View)
+        name, type, view = row.out.name, row.out.type, row.args[0]
+        forms = self.forms(name)
+        if "ub" in forms:
+            mine = self.lane_view(view, type)
+            value = name
+            lane = Define(value, self.lane_type(type, row.loc))
+            self.emit("load", "vector", "MTE2", lane, [mine], row.loc)
+            if any(s.valid is not None for s in mine.spans):
+                value = fresh(f"{name}_padded", self.taken)
+                both = zip(view.spans, mine.spans, strict=True)  # all rows: more than a lane has
+                sizes = [Const(s.size) if m.valid is None else m.valid for s, m in both]
+                rows, cols = [Const(1), *sizes] if len(sizes) == 1 else sizes
+                self.emit(
+                    "pad", "vector", "V", Define(value, lane.type), [Ref(name), rows, cols], row.loc
+                )
+            self.home[name, "ub"] = value
+        for layout, sides in (("nz", ("left", "right")), ("zn", ("right.T",))):
+            if any(f in sides for f in forms):
+                first = (name, "ub") not in self.home and (name, "nz") not in self.home
+                suffix = "t" if layout == "zn" else "l1"
+                value = name if first else fresh(f"{name}_{suffix}", self.taken)
+                self.emit("load", "cube", "MTE2", Define(value, type), [view], row.loc)
+                self.home[name, layout] = value
+        self.early_moves(name, block, row.loc)
+
+    def store(self, row: Row) -> None:
+        assert isinstance(row.out, View)
+        assert isinstance(row.args[0], Ref)
+        name = row.args[0].name
+        if (name, "l0c") in self.home and "store" in self.forms(name):
+            self.emit("store", "cube", "FIX", row.out, [Ref(self.at(name, "l0c"))], row.loc)
+            return
+        type = self.types[name]
+        if type.rows == 1:
+            raise ShapeError(
+                "a one-row tile is held by both lanes and cannot be stored", row.loc, "use 16 rows"
+            )
+        source = self.at(name, "ub")
+        if self.producer[name] == "carry":
+            source = self.copy(source, type, f"{name}_copy", row.loc)
+        self.emit("store", "vector", "MTE3", self.lane_view(row.out, type), [Ref(source)], row.loc)
+
+    # matmul operands and results
+
+    def matmul(self, row: Row, block: Block) -> None:
+        assert isinstance(row.out, Define)
+        left, right, *rest = row.args
+        assert isinstance(left, Ref)
+        assert isinstance(right, Ref)
+        side = "right.T" if right.transposed else "right"
+        a = self.moved(left.name, "left", row.loc)
+        b = self.moved(right.name, side, row.loc)
+        out = row.out.name
+        self.emit("matmul", "cube", "M", row.out, [Ref(a), Ref(b), *rest], row.loc)
+        self.home[out, "l0c"] = out
+        if not rest:
+            self.from_cube(out, block, row.loc)
+
+    def early_moves(self, name: str, block: Block, loc: Loc | None) -> None:
+        """L1 to L0 right here for the uses inside loops below: once, not once per iteration."""
+        for need in self.needs.get(name, []):
+            if need.form in ("left", "right", "right.T") and need.block != id(block):
+                self.moved(name, need.form, loc)
+
+    def moved(self, name: str, form: str, loc: Loc | None) -> str:
+        """The name of ``name`` in L0A or L0B, moved there now unless it is there already."""
+        if (name, form) not in self.home:
+            source = self.at(name, "zn" if form == "right.T" else "nz")
+            t = self.types[name]
+            type = TileType(t.dtype, t.cols, t.rows) if form == "right.T" else t
+            value = fresh(f"{name}_{'a' if form == 'left' else 'b'}", self.taken)
+            self.emit(
+                "move",
+                "cube",
+                "MTE1",
+                Define(value, type),
+                [Ref(source, None, form == "right.T")],
+                loc,
+            )
+            self.home[name, form] = value
+        return self.home[name, form]
+
+    def cross(self, name: str, source: str, to: str, loc: Loc | None) -> str:
+        """A push on the core that has ``name`` and a pop on the core that wants it."""
+        type = self.types[name]
+        producer, consumer = ("cube", "vector") if to == "ub" else ("vector", "cube")
+        if type.rows == 1:
+            raise ShapeError(f"'{name}' has one row; a tile that changes cores needs 16", loc)
+        fifo = fresh(f"{name}_fifo", self.taken)
+        self.fifos.append(Fifo(fifo, "c2v" if to == "ub" else "v2c", 2, type, 0))
+        value = fresh(f"{name}_{'v' if to == 'ub' else 'l1'}", self.taken)
+        local = self.lane_type(type, loc) if to == "ub" else type
+        self.emit("push", producer, STORE_PIPE[producer], Queue(fifo), [Ref(source)], loc)
+        self.emit("pop", consumer, "MTE2", Define(value, local), [Queue(fifo)], loc)
+        return value
+
+    def from_cube(self, name: str, block: Block, loc: Loc | None) -> None:
+        """A matmul result that the vector core (or another matmul) needs."""
+        forms = [f for f in self.forms(name) if f != "store"]
+        if forms:
+            self.home[name, "ub"] = self.cross(name, self.at(name, "l0c"), "ub", loc)
+            self.to_cube(name, block, loc)
+
+    def to_cube(self, name: str, block: Block, loc: Loc | None) -> None:
+        """A vector value that a matmul needs."""
+        forms = self.forms(name)
+        if "right.T" in forms:
+            raise ShapeError(
+                f"'{name}' is computed on the vector core and cannot be a transposed operand of @",
+                loc,
+            )
+        if "left" in forms or "right" in forms:
+            source = self.at(name, "ub")
+            if self.producer[name] in ("carry", "load"):
+                source = self.copy(source, self.types[name], f"{name}_copy", loc)
+            self.home[name, "nz"] = self.cross(name, source, "l1", loc)
+            self.early_moves(name, block, loc)
+
+    # loops
+
+    def loop(self, loop: Loop, block: Block) -> None:
+        vector = [c for c in loop.carry if c.init]
+        here = set(made_in(block))
+        inits = {c.name: self.own_copy(c, here, loop.loc) for c in vector}
+        for c in loop.carry:
+            self.home[c.name, "ub" if c in vector else "l0c"] = c.name
+        outer, self.out = self.out, []
+        for c in vector:
+            self.to_cube(c.name, loop.body, loop.loc)
+        head = self.out
+        self.out = outer
+        local = dict(self.home)
+        body = (*head, *self.block(loop.body))
+        results, tail = self.results(loop, body)
+        self.home = {k: v for k, v in self.home.items() if k in local}
+        carries = tuple(
+            replace(
+                c,
+                init=Ref(inits[c.name]) if c in vector else None,
+                type=self.lane_type(c.type, loop.loc) if c in vector else c.type,
+            )
+            for c in loop.carry
+        )
+        self.out.append(replace(loop, body=(*body, *tail), carry=carries, result=results))
+        for c in loop.carry:
+            self.last(c, loop, block)
+
+    def own_copy(self, c: Carry, here: set[str], loc: Loc | None) -> str:
+        """The initial value, copied if something else needs it, an earlier iteration of a loop around
+        included, or it is not made by V.  ``here``: what is made next to the loop."""
+        assert c.init is not None
+        name = c.init.name
+        source = self.at(name, "ub")
+        users = self.uses.get(name, 0)
+        if (
+            users == 1
+            and name in here
+            and OPS.get(self.producer[name], OPS["load"]).kind != "move"
+            and self.producer[name] != "carry"
+        ):
+            return source
+        return self.copy(source, c.type, f"{c.name}_first", loc)
+
+    def copy(self, source: str, type: TileType, hint: str, loc: Loc | None) -> str:
+        value = fresh(hint, self.taken)
+        self.emit(
+            "copy", "vector", "V", Define(value, self.lane_type(type, loc)), [Ref(source)], loc
+        )
+        return value
+
+    def results(self, loop: Loop, body: Block) -> tuple[tuple[Ref, ...], list[Node]]:
+        """What the loop yields; values that V did not make for this purpose alone are copied."""
+        outer, self.out = self.out, []
+        made = {
+            r.out.name
+            for r in body
+            if isinstance(r, Row) and isinstance(r.out, Define) and r.pipe == "V"
+        }
+        leaving = {
+            a.name
+            for r in body
+            if isinstance(r, Row) and r.op in ("store", "push")
+            for a in r.args
+            if isinstance(a, Ref)
+        }
+        refs: list[Ref] = []
+        taken: set[str] = set()
+        for c, r in zip(loop.carry, loop.result, strict=True):
+            if c.init is None:
+                refs.append(r)
+                continue
+            source = self.at(r.name, "ub")
+            if source not in made or source in taken or source in leaving:
+                source = self.copy(source, c.type, f"{c.name}_next", loop.loc)
+            taken.add(source)
+            refs.append(Ref(source))
+        tail, self.out = self.out, outer
+        return tuple(refs), tail
+
+    def last(self, c: Carry, loop: Loop, block: Block) -> None:
+        """The value after the loop, where it is needed."""
+        if c.init:
+            self.home[c.last, "ub"] = c.last
+            self.to_cube(c.last, block, loop.loc)
+            return
+        self.home[c.last, "l0c"] = c.last
+        self.from_cube(c.last, block, loop.loc)
+
+
+# ------------------------------------------------------------------------------ scalar rows
+
+
+def spread_scalars(block: Block) -> Block:
+    """Scalar rows without a core --> one copy on every core that needs the value."""
+    return _spread(block, {core: set() for core in CORES})
+
+
+def _spread(block: Block, wanted: dict[str, set[str]]) -> Block:
+    out: list[Node] = []
+    for node in reversed(tuple(straight(block))):
+        if isinstance(node, Loop):
+            cores = [c for c in CORES if any(r.core == c for r in all_rows(node.body))]
+            out.append(replace(node, body=_spread(node.body, wanted)))
+            for core in cores:
+                wanted[core].update(names_in(node.trips))
+        elif not node.core:
+            assert isinstance(node.out, Scalar)
+            for core in reversed(CORES):
+                if node.out.name in wanted[core]:
+                    out.append(replace(node, core=core))
+                    wanted[core].update(scalars_of(node))
+        else:
+            out.append(node)
+            wanted[node.core].update(scalars_of(node))
+    return tuple(reversed(out))
+
+
+def made_in(block: Block) -> Iterable[str]:
+    """Tiles that rows and loops of ``block`` itself give a value to."""
+    for node in straight(block):
+        if isinstance(node, Row) and isinstance(node.out, Define):
+            yield node.out.name
+        elif isinstance(node, Loop):
+            yield from (c.last for c in node.carry)

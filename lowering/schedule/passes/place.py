@@ -1,0 +1,535 @@
+"""Where: buffers, ring slots, addresses.
+
+In: rows with shifts on named values.  Out: rows on buffers with slot indices, every buffer at an
+address; carries are gone, FIFOs have their depth.  Invariant: byte ranges of different buffers are
+disjoint, and a ring has at least as many slots as iterations alive at once.
+Non-goals: order between pipes (sync).
+
+Values share a buffer where one dies as the other is born: a chain of vector ops runs in place, and
+a carried tile is updated in place, or rotates through a ring when old and new are alive together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from lowering.schedule.passes.mentions import fresh, names_taken
+from lowering.schedule.passes.moments import Moment
+from lowering.schedule.passes.rings import deep_enough
+from lowering.target import Target
+from pto.errors import CapacityError
+from pto.ir import (
+    Block,
+    Buffer,
+    Const,
+    Define,
+    Expr,
+    Fifo,
+    Kernel,
+    Loc,
+    Loop,
+    Node,
+    Queue,
+    Ref,
+    Row,
+    Var,
+    all_rows,
+    binary,
+)
+from pto.legality import straight
+from pto.ops import OPS
+from pto.types import TileType
+
+LAYOUT_OF_SPACE = {"l0a": "zz", "l0b": "zn", "l0c": "nz"}
+
+
+@dataclass(frozen=True, slots=True)
+class Depths:
+    """The options of this pass; see ``lowering.schedule.Options``."""
+
+    local: int  # ring slots of what MTE2 writes and of what MTE3 reads
+    l0: int  # slots of every L0A, L0B and L0C buffer, where they fit
+    fifo: int  # GM ring slots of a FIFO inside a loop
+
+
+@dataclass(slots=True)
+class Group:
+    """Values that live in one buffer.
+
+    ``loop`` is the innermost loop around all of them (None: outside of every loop); ``rotates``
+    says that version k of a carried tile is in slot k.
+    """
+
+    name: str
+    core: str
+    space: str
+    type: TileType
+    layout: str
+    loop: Loop | None
+    members: list[str]
+    depth: int = 1
+    rotates: Loop | None = None
+    first: str = ""
+    result: str = ""
+    last: str = ""
+    popped: int = 0
+    loc: Loc | None = None
+    touched: set[str] = field(default_factory=set)
+    named: bool = False
+    """Keeps its name (carries, loads, pops); others are named after the last value they hold."""
+
+
+@dataclass(slots=True)
+class Life:
+    """Where a value is made and read: loops around it, position and shift, pipes."""
+
+    row: Row | None
+    path: tuple[Loop, ...]
+    made: int
+    shift: int
+    reads: list[tuple[tuple[Loop, ...], int, int, Row]] = field(default_factory=list)
+
+
+def walk(
+    block: Block, path: tuple[Loop, ...], tick: int = 0
+) -> Iterator[tuple[int, tuple[Loop, ...], Node]]:
+    """(tick, loops around, node) in the order written; a loop has the tick of its head."""
+    for node in straight(block):
+        tick += 1
+        yield tick, path, node
+        if isinstance(node, Loop):
+            for inner in walk(node.body, (*path, node), tick):
+                tick = inner[0]
+                yield inner
+            tick += 1
+
+
+def place(kernel: Kernel, depths: Depths, target: Target) -> Kernel:
+    """Buffers for every value; see the module docstring."""
+    return _Placer(kernel, depths, target).run()
+
+
+class _Placer:
+    def __init__(self, kernel: Kernel, depths: Depths, target: Target) -> None:
+        self.kernel, self.depths, self.target = kernel, depths, target
+        self.taken = names_taken(kernel) | {f.name for f in kernel.fifos}
+        self.lives: dict[str, Life] = {}
+        self.groups: dict[str, Group] = {}
+        self.scratch: dict[TileType, Group] = {}
+        self.notes: list[str] = []
+        self.totals: dict[int, str] = {}
+        self.ticks: dict[int, int] = {}
+
+    def run(self) -> Kernel:
+        self._survey()
+        self._copy_back()
+        self._carried(self.kernel.body, ())
+        self._others()
+        self._depths()
+        buffers = self._addresses()
+        body = self._rewrite(self.kernel.body, ())
+        fifos = self._fifos()
+        return replace(
+            self.kernel,
+            body=body,
+            buffers=buffers,
+            fifos=fifos,
+            notes=(*self.kernel.notes, *self.notes),
+        )
+
+    # lives
+
+    def _survey(self) -> None:
+        """Definitions first: in step order a row may stand before the load that feeds it."""
+        for tick, path, node in walk(self.kernel.body, ()):
+            if isinstance(node, Row) and isinstance(node.out, Define):
+                self.lives[node.out.name] = Life(node, path, tick, node.shift)
+            elif isinstance(node, Loop):
+                self.ticks[id(node)] = tick
+                for c in node.carry:
+                    self.lives[c.name] = Life(None, (*path, node), tick, 0)
+                    self.lives[c.last] = Life(None, path, tick + len(node.body) + 1, 0)
+        for tick, path, node in walk(self.kernel.body, ()):
+            if isinstance(node, Row):
+                for a in node.args:
+                    if isinstance(a, Ref):
+                        self.lives[a.name].reads.append((path, tick, node.shift, node))
+
+    def _copy_back(self) -> None:
+        """carry c .. yield x --> c_next = copy x .. yield c_next, where c cannot be updated in place
+        and is needed behind the loop, or x in a later stage: a ring would leave its last value in a
+        slot that depends on the trip count, and where the next item starts."""
+
+        def visit(block: Block) -> Block:
+            return tuple(self._copied(n, visit) if isinstance(n, Loop) else n for n in block)
+
+        body = visit(self.kernel.body)
+        if body != self.kernel.body:
+            self.kernel = replace(self.kernel, body=body)
+            self.lives = {}
+            self._survey()
+
+    def _copied(self, loop: Loop, visit: Callable[[Block], Block]) -> Loop:
+        copies: list[Row] = []
+        results = list(loop.result)
+        for k, (c, r) in enumerate(zip(loop.carry, loop.result, strict=True)):
+            life = self.lives[r.name]
+            needed = self.lives[c.last].reads or self._lag(r.name, life.path, life.shift)
+            if needed and c.init and not self._in_place(c.name, r.name):
+                made = life.row
+                assert made is not None
+                assert isinstance(made.out, Define)
+                results[k] = Ref(fresh(f"{c.name}_next", self.taken))
+                out = Define(results[k].name, made.out.type)
+                copies.append(Row("copy", out, (r,), "vector", "V", made.shift, loc=loop.loc))
+        return replace(loop, body=(*visit(loop.body), *copies), result=tuple(results))
+
+    def born(self, name: str) -> Moment:
+        """When a value is made, as its own iteration sees it."""
+        life = self.lives[name]
+        return self._moment(life.path, life, life.shift, life.made)
+
+    def ends(self, name: str) -> list[Moment]:
+        """When a value is read, as its own iteration sees it; in a loop inside, the last time."""
+        life = self.lives[name]
+        reads = [self._moment(path, life, shift, tick) for path, tick, shift, _ in life.reads]
+        return reads or [self.born(name)]
+
+    def dead(self, name: str, when: Moment) -> bool:
+        """All reads of a value are surely not behind ``when``."""
+        return all(end.surely_before(when) for end in self.ends(name))
+
+    def _moment(self, path: tuple[Loop, ...], life: Life, shift: int, tick: int) -> Moment:
+        """A row at ``tick`` in ``path`` as an iteration of the innermost loop around ``life`` sees
+        it."""
+        home = life.path[-1] if life.path else None
+        if home is None or not home.flat:
+            return Moment(-shift if path == life.path else 0, (tick,))
+        inside = home.body[home.inner]
+        return Moment(-shift, (tick,), tick > self.ticks[id(inside)], True)
+
+    # groups
+
+    def _carried(self, block: Block, path: tuple[Loop, ...]) -> None:
+        """One group per carried tile: its initial, carried, next and last value."""
+        for node in block:
+            if not isinstance(node, Loop):
+                continue
+            self._carried(node.body, (*path, node))
+            for c, r in zip(node.carry, node.result, strict=True):
+                result = self.lives[r.name].row
+                assert result is not None
+                assert isinstance(result.out, Define)
+                space = "ub" if c.init else "l0c"
+                first = [c.init.name] if c.init else []
+                members = [*first, c.name, r.name, c.last]
+                group = Group(
+                    c.name, result.core, space, c.type, self._layout(space, c.type), path[-1] if path else None,
+                    members, loc=result.loc, named=True,
+                )  # fmt: skip
+                group.result, group.last = r.name, c.last
+                group.first = c.init.name if c.init else ""
+                if space == "ub" and not self._in_place(c.name, r.name):
+                    made = self.lives[r.name]
+                    group.rotates = node
+                    group.depth = 2 + self._lag(c.name, made.path, made.shift)
+                for m in members:
+                    self.groups[m] = group
+
+    def _in_place(self, carry: str, result: str) -> bool:
+        """The old value is dead when the new one is written, in every stage; what reads it in a loop
+        inside does so in its own iteration.  No later stage reads the new one, which the next
+        iteration overwrites."""
+        made = self.lives[result]
+        old = all(
+            tick <= made.made and (len(path) > len(made.path) or shift == made.shift)
+            for path, tick, shift, _ in self.lives[carry].reads
+        )
+        return old and self._lag(result, made.path, made.shift) == 0
+
+    def _lag(self, name: str, path: tuple[Loop, ...], shift: int) -> int:
+        """Steps from ``shift`` to the last stage of this loop that reads a value."""
+        return max([0, *(shift - s for where, _, s, _ in self.lives[name].reads if where == path)])
+
+    def _others(self) -> None:
+        for name, life in self.lives.items():
+            row = life.row
+            if name in self.groups or row is None or not isinstance(row.out, Define):
+                continue
+            host = self._host(name, row, life)
+            if host is not None:
+                host.members.append(name)
+                self.groups[name] = host
+                if not host.named:
+                    host.name = name
+                continue
+            space, layout = self._space(row)
+            loop = life.path[-1] if life.path else None
+            self.groups[name] = Group(
+                name, row.core, space, row.out.type, layout, loop, [name], loc=row.loc,
+                named=OPS[row.op].kind == "move",
+            )  # fmt: skip
+        for name, group in self.groups.items():
+            life = self.lives[name]
+            group.touched.update(r.pipe for _, _, _, r in life.reads)
+            if life.row is not None:
+                group.touched.add(life.row.pipe)
+
+    def _host(self, name: str, row: Row, life: Life) -> Group | None:
+        """The buffer of an operand that dies here and can hold the result as well."""
+        if OPS[row.op].kind not in ("unary", "binary") or row.op == "copy":
+            return None
+        assert isinstance(row.out, Define)
+        for a in row.args:
+            if not isinstance(a, Ref):
+                continue
+            group, source = self.groups[a.name], self.lives[a.name]
+            if group.type != row.out.type or group.space != "ub" or group.rotates is not None:
+                continue
+            if source.path != life.path or not self.dead(a.name, self.born(name)):
+                continue
+            if self._fits(group, name, a.name):
+                return group
+        return None
+
+    def _fits(self, group: Group, name: str, dying: str) -> bool:
+        """No member of the group other than ``dying`` is alive while ``name`` is; the result of an
+        iteration is alive until the next one, whoever reads it last.
+
+        Slots keep iterations apart, except in the buffer of a carry, which lives on from one
+        iteration to the next: there everything must happen in one stage, on V alone.
+        """
+        life = self.lives[name]
+        here = [m for m in group.members if m != dying and self.lives[m].path == life.path]
+        born = self.born(name)
+        if not all(self.dead(m, born) or self.dead(name, self.born(m)) for m in here):
+            return False
+        members = [*here, dying]
+        if group.result in members and not self.dead(name, self.born(group.result)):
+            return False
+        if all(self.lives[m].row is not None or self.lives[m].path != life.path for m in members):
+            return True
+        reads = [(shift, row.pipe) for _, _, shift, row in life.reads]
+        if any(read != (life.shift, "V") for read in reads):
+            return False
+        return all(
+            self.born(m).surely_before(born) or self.dead(name, self.born(m))
+            for m in here
+            if self.lives[m].row is not None
+        )
+
+    def _space(self, row: Row) -> tuple[str, str]:
+        assert isinstance(row.out, Define)
+        if row.core == "vector":
+            return "ub", self._layout("ub", row.out.type)
+        if row.op in ("load", "pop"):
+            turned = any(
+                isinstance(a, Ref) and a.transposed
+                for _, _, _, r in self.lives[row.out.name].reads
+                for a in r.args
+            )
+            return "l1", "zn" if turned else "nz"
+        if row.op == "move":
+            reader = self.lives[row.out.name].reads[0][3]
+            left = isinstance(reader.args[0], Ref) and reader.args[0].name == row.out.name
+            return ("l0a", "zz") if left else ("l0b", "zn")
+        return "l0c", "nz"
+
+    def _layout(self, space: str, t: TileType) -> str:
+        if space == "ub":
+            return "dn" if t.cols == 1 and t.rows > 1 else "nd"
+        return LAYOUT_OF_SPACE[space]
+
+    # depths
+
+    def unique(self) -> Iterator[Group]:
+        seen: set[int] = set()
+        for g in [*self.groups.values(), *self.scratch.values()]:
+            if id(g) not in seen:
+                seen.add(id(g))
+                yield g
+
+    def _depths(self) -> None:
+        """As many slots as iterations alive at once; more where pipes hand over, while they fit."""
+        for group in self.unique():
+            if group.rotates is not None:
+                continue
+            group.depth = 1 + self._span(group)
+            pops = [self.lives[m].row for m in group.members]
+            fifo = next((r for r in pops if r is not None and r.op == "pop"), None)
+            if fifo is not None and isinstance(fifo.args[0], Queue):
+                group.popped = self.kernel.fifo(fifo.args[0].name).slot_bytes
+        for space, wanted in (
+            *(("l1", self.depths.local), ("ub", self.depths.local)),
+            *((space, self.depths.l0) for space in LAYOUT_OF_SPACE),
+        ):
+            inner = [g for g in self._in(space) if self._is_inner(g.loop) and g.rotates is None]
+            handed = [g for g in inner if space not in ("l1", "ub") or g.touched - {"V"}]
+            self._deepen(handed, wanted, space, "inside loops")
+        for space in ("l1", "l0c", "ub"):
+            outer = [g for g in self._in(space) if self._is_outer(g)]
+            wanted = self.depths.l0 if space == "l0c" else self.depths.local
+            self._deepen(outer, wanted, space, "from one work item to the next")
+
+    def _in(self, space: str) -> list[Group]:
+        return [g for g in self.unique() if g.space == space]
+
+    def _is_inner(self, loop: Loop | None) -> bool:
+        return loop is not None and loop not in self.kernel.body
+
+    def _is_outer(self, g: Group) -> bool:
+        """Made once per work item and handed from pipe to pipe."""
+        return (
+            g.loop is not None
+            and not self._is_inner(g.loop)
+            and g.rotates is None
+            and len(g.touched) > 1
+        )
+
+    def _deepen(self, groups: list[Group], depth: int, space: str, where: str) -> None:
+        """Give each of ``groups`` up to ``depth`` slots while that fits in ``space``; say where it
+        does not."""
+        capacity = self.target.capacity_bytes[space]
+        for g in groups:
+            need = g.depth
+            g.depth = max(need, depth)
+            wanted = self._size(space)
+            while g.depth > need and self._size(space) > capacity:
+                g.depth -= 1
+            if g.depth < depth:
+                slots = "1 slot" if g.depth == 1 else f"{g.depth} slots"
+                self.notes.append(
+                    f"{g.name}: {slots} {where}, {space} would need {wanted} of {capacity} bytes with {depth}"
+                )
+
+    def _size(self, space: str) -> int:
+        """Bytes of all slots and of the scratch tiles."""
+        scratch = sum(t.size_bytes for t in self._scratch_types()) if space == "ub" else 0
+        return scratch + sum(map(self._bytes, self._in(space)))
+
+    def _span(self, group: Group) -> int:
+        """Steps of one loop from the first write of a slot to its last read."""
+        made: dict[tuple[int, ...], list[int]] = {}
+        read: dict[tuple[int, ...], list[int]] = {}
+        for life in map(self.lives.__getitem__, group.members):
+            if life.row is None:
+                continue
+            flat = bool(life.path) and life.path[-1].flat  # the loop inside runs on with it
+            steps = life.path[:1] if life.path and life.path[0].flat else life.path
+            loops = tuple(map(id, steps))
+            made.setdefault(loops, []).append(life.shift)
+            mine = [s for path, _, s, _ in life.reads if path == life.path or flat]
+            read.setdefault(loops, []).extend(mine)
+        return max([0, *(max(s) - min(read[k], default=max(s)) for k, s in made.items())])
+
+    def _fifos(self) -> tuple[Fifo, ...]:
+        """GM rings: the wanted slots inside loops and where work items overlap, else two; more where
+        the cores would block."""
+        inner = {
+            r.out.name
+            for loop in self.kernel.body
+            if isinstance(loop, Loop)
+            for r in all_rows(tuple(n for n in loop.body if isinstance(n, Loop) or loop.flat))
+            if isinstance(r.out, Queue)
+        }
+        wanted = {f.name: self.depths.fifo if f.name in inner else 2 for f in self.kernel.fifos}
+        depths = deep_enough(self.kernel, wanted, self.target)
+        for name, depth in depths.items():
+            if depth != wanted[name]:
+                self.notes.append(
+                    f"{name}: {depth} slots, with {wanted[name]} the cores would block"
+                )
+        return tuple(replace(f, depth=depths[f.name]) for f in self.kernel.fifos)
+
+    # addresses
+
+    def _slot(self, g: Group) -> int:
+        """Bytes of the tile, aligned."""
+        align = self.target.align_bytes[g.space]
+        return -(-g.type.size_bytes // align) * align
+
+    def _stride(self, g: Group) -> int:
+        """Bytes from slot to slot: popped ones lie FIFO slots apart (docs/machine.md 12, TPOP)."""
+        return max(self._slot(g), g.popped)
+
+    def _bytes(self, g: Group) -> int:
+        """Bytes of all slots; the last one needs only its tile."""
+        return self._stride(g) * (g.depth - 1) + self._slot(g)
+
+    def _addresses(self) -> tuple[Buffer, ...]:
+        for t in self._scratch_types():
+            self.scratch[t] = Group(fresh("scratch", self.taken), "vector", "ub", t, "nd", None, [])
+        order = {"l1": 0, "l0a": 1, "l0b": 2, "l0c": 3, "ub": 4}
+        buffers: list[Buffer] = []
+        used: dict[str, int] = {}
+        for g in sorted(self.unique(), key=lambda g: order[g.space]):
+            at, stride = used.get(g.space, 0), self._stride(g)
+            used[g.space] = at + self._bytes(g)
+            buffers.append(Buffer(g.core, g.space, g.name, g.depth, g.type, g.layout, at, stride))
+        for space, size in used.items():
+            if size > self.target.capacity_bytes[space]:
+                raise self._overflow(space, size, buffers)
+        return tuple(buffers)
+
+    def _overflow(self, space: str, size: int, buffers: list[Buffer]) -> CapacityError:
+        mine = sorted((b for b in buffers if b.space == space), key=lambda b: -b.stride * b.depth)
+        live = ", ".join(f"{b.name} {b.type} x {b.depth} = {b.stride * b.depth}" for b in mine[:8])
+        group = next(g for g in self.unique() if g.name == mine[0].name)
+        return CapacityError(
+            f"{space} needs {size} bytes and has {self.target.capacity_bytes[space]}; live tiles: {live}",
+            group.loc,
+            "use smaller tiles, fewer slots, or less lookahead",
+        )
+
+    def _scratch_types(self) -> list[TileType]:
+        """One scratch tile per type that a row reduction reads."""
+        if not self.target.reduce_scratch:
+            return []
+        rows = [life.row for life in self.lives.values() if life.row is not None]
+        refs = [r.args[0] for r in rows if OPS[r.op].scratch]
+        return list(dict.fromkeys(self.groups[a.name].type for a in refs if isinstance(a, Ref)))
+
+    # rewriting
+
+    def _total(self, loop: Loop) -> str:
+        """The running iteration counter of an inner loop, the items so far of a flat one; any other
+        work-item loop counts by itself."""
+        if loop in self.kernel.body and not loop.flat:
+            return loop.index
+        if id(loop) not in self.totals:
+            self.totals[id(loop)] = fresh("turn" if loop.flat else "u", self.taken)
+        return self.totals[id(loop)]
+
+    def _ref(self, name: str, transposed: bool = False) -> Ref:
+        group = self.groups[name]
+        return Ref(group.name, self._index(group, name) if group.depth > 1 else None, transposed)
+
+    def _index(self, group: Group, name: str) -> Expr:
+        if group.rotates is not None:
+            flat = group.loop is not None and group.loop.flat
+            i = Var(self._total(group.rotates) if flat else group.rotates.index)
+            if name == group.result:
+                return binary("+", i, Const(1))
+            assert name != group.last, "what is read behind the loop is a copy in place"
+            return Const(0) if name == group.first and not flat else i
+        assert group.loop is not None, group.name
+        return Var(self._total(group.loop))
+
+    def _rewrite(self, block: Block, path: tuple[Loop, ...]) -> Block:
+        out: list[Node] = []
+        for node in straight(block):
+            if isinstance(node, Loop):
+                body = self._rewrite(node.body, (*path, node))
+                total = self.totals.get(id(node), "")
+                out.append(replace(node, body=body, total=total, carry=(), result=()))
+            else:
+                out.append(self._row(node))
+        return tuple(out)
+
+    def _row(self, row: Row) -> Row:
+        args = [self._ref(a.name, a.transposed) if isinstance(a, Ref) else a for a in row.args]
+        out = self._ref(row.out.name) if isinstance(row.out, Define) else row.out
+        if OPS[row.op].scratch and self.scratch and isinstance(row.args[0], Ref):
+            args.append(Ref(self.scratch[self.groups[row.args[0].name].type].name))
+        return replace(row, args=tuple(args), out=out)

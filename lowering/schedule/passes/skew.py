@@ -1,0 +1,373 @@
+"""When: iteration shifts, so that producers run ahead of their consumers.
+
+In: rows with cores.  Out: the same rows with shifts, in step order; block-table reads happen once
+each, at the earliest step that needs them.  Invariant: on each core, a row comes after the rows it
+takes values from, counted in steps.  Non-goals: slots (place) and events (sync).
+
+Stages.  Every crossing from one core to the other starts a new phase; the cube of paged attention
+has phases 0 (QK) and 2 (PV), the vector core 1 (softmax) and 3 (update).  A row of phase p runs
+``lookahead * (p // 2)`` steps behind, so that the round trip through the other core has that many
+steps to come back.  Loads run ``prefetch`` steps before the row that needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from graphlib import TopologicalSorter
+
+from lowering.schedule.passes.mentions import (
+    fresh,
+    names_taken,
+    rewrite_exprs,
+    scalars_of,
+    tile_uses,
+)
+from pto.bounds import Known, inside, noted, of_launch, surely_runs
+from pto.ir import (
+    CORES,
+    Block,
+    Define,
+    Expr,
+    Kernel,
+    Loop,
+    Node,
+    Queue,
+    Ref,
+    Row,
+    Scalar,
+    Var,
+    all_rows,
+    names_a_float,
+    substitute,
+)
+from pto.legality import straight
+from pto.ops import OPS
+
+
+@dataclass(frozen=True, slots=True)
+class Pipelining:
+    """The options of this pass; see ``lowering.schedule.Options``."""
+
+    lookahead: int
+    prefetch: int
+    load_at: str  # first | after_move | after_push
+    moves: str = "early"  # early | late
+    flat: bool = False
+
+
+def skew(kernel: Kernel, options: Pipelining) -> Kernel:
+    """Shift the rows of every innermost loop; the loops that hold them keep all shifts at 0, or
+    become flat."""
+    taken, needed = names_taken(kernel), set(tile_uses(kernel.body))
+    notes = list(kernel.notes)
+
+    def visit(block: Block, inside: bool) -> Block:
+        out: list[Node] = []
+        run: list[Row] = []
+        for node in straight(block):
+            if isinstance(node, Row):
+                run.append(node)
+            else:
+                if inside and not any(isinstance(n, Loop) for n in node.body):
+                    body = skewed(node, options, taken, needed)
+                else:
+                    body = visit(node.body, True)
+                out.extend(levelled(run))
+                done = replace(node, body=body)
+                if options.flat and not inside and any(isinstance(n, Loop) for n in body):
+                    reason = keeps_apart(done, of_launch(kernel))
+                    if reason:
+                        notes.append(f"work items do not overlap: {reason}")
+                    else:
+                        done = flattened(done, taken)
+                out.append(done)
+                run = []
+        return (*out, *levelled(run))
+
+    return replace(kernel, body=visit(kernel.body, False), notes=tuple(notes))
+
+
+def levelled(rows: list[Row]) -> list[Row]:
+    """Rows outside of pipelined loops: scalars first, then by depth in the data flow."""
+    work = [r for r in rows if OPS[r.op].kind != "scalar"]
+    work = by_level(work, loads_later=False, pops_last=True)
+    out: list[Row] = []
+    for core in CORES:
+        out.extend(r for r in rows if r.core == core and OPS[r.op].kind == "scalar")
+        out.extend(r for r in work if r.core == core)
+    return out
+
+
+def skewed(loop: Loop, options: Pipelining, taken: set[str], needed: set[str]) -> Block:
+    """The body of ``loop`` in step order."""
+    rows = [n for n in loop.body if isinstance(n, Row)]
+    work = [r for r in rows if OPS[r.op].kind != "scalar"]
+    scalars = [r for r in rows if OPS[r.op].kind == "scalar"]
+    lags = [options.lookahead * (p // 2) for p in phases_of(work, loop, needed)]
+    shifted = [replace(r, shift=-lag) for r, lag in zip(work, lags, strict=True)]
+    ordered = by_level(shifted, loads_later=True, pops_last=options.load_at == "first")
+    if options.moves == "late":
+        ordered = before_matmul(ordered)
+    out: list[Row] = []
+    for core in CORES:
+        mine = ahead([r for r in ordered if r.core == core], options)
+        out.extend(with_scalars(mine, [r for r in scalars if r.core == core], taken))
+    return tuple(out)
+
+
+# ---------------------------------------------------------------------------------- work items
+
+
+def keeps_apart(loop: Loop, known: Known) -> str:
+    """Why a loop over work items that holds a loop cannot be flat, '' if it can."""
+    loops = [n for n in loop.body if isinstance(n, Loop)]
+    if len(loops) > 1 or any(isinstance(n, Loop) for n in loops[0].body):
+        return "an item has more than one loop"
+    cores = {r.core for r in all_rows(loop.body) if OPS[r.op].kind != "scalar"}
+    idle = [c for c in CORES if c in cores - {r.core for r in all_rows(loops[0].body)}]
+    if "cube" in idle:
+        return f"the cube core is not in the loop over {loops[0].index}"
+    known = inside(loop, known)
+    for row in loop.body[: loop.inner]:
+        known = noted(row, known) if isinstance(row, Row) else known
+    if idle and not surely_runs(loops[0], known):
+        return f"the loop over {loops[0].index} may be empty, and the {idle[0]} core is not in it"
+    return ""
+
+
+def flattened(loop: Loop, taken: set[str]) -> Loop:
+    """A loop over work items whose inner loop runs on from one item to the next.
+
+    What is made in front runs with the first stage that reads it, loads too: the queue of their pipe
+    is ahead.  What is made behind runs with the last stage that it needs.  A carried tile has its
+    last value only until the next item starts in its stage, so a later stage reads a copy.  Scalars
+    that are read behind come from tensors that nothing writes, and are read in front.
+    """
+    inner = loop.body[loop.inner]
+    assert isinstance(inner, Loop)
+    made = {result_of(r): r.shift for r in inner.body if isinstance(r, Row)}
+    rest = [n for n in loop.body[loop.inner + 1 :] if isinstance(n, Row)]
+    scalars = [r for r in rest if OPS[r.op].kind == "scalar"]
+    behind = _behind([r for r in rest if r not in scalars], inner, made, taken)
+    readers: dict[str, int] = {}
+    for c, r in zip(inner.carry, inner.result, strict=True):
+        if c.init:
+            readers[c.init.name] = made[r.name]
+    for row in (*inner.body, *behind):
+        assert isinstance(row, Row)
+        for name in reads_of(row):
+            readers[name] = max(readers.get(name, row.shift), row.shift)
+    front = [*(n for n in loop.body[: loop.inner] if isinstance(n, Row)), *scalars]
+    for k in reversed(producers_first(front)):
+        if OPS[front[k].op].kind != "scalar":
+            row = front[k] = replace(front[k], shift=readers.get(result_of(front[k]) or "", 0))
+            for name in reads_of(row):
+                readers[name] = max(readers.get(name, row.shift), row.shift)
+    return replace(loop, body=(*front, inner, *behind), flat=True)
+
+
+def _behind(
+    rows: list[Row], inner: Loop, made: dict[str | None, int], taken: set[str]
+) -> list[Row]:
+    """The rows behind the inner loop with their shifts, in front of them the copies of carries."""
+    stage = {c.last: made[r.name] for c, r in zip(inner.carry, inner.result, strict=True)}
+    shifts: dict[str, int] = dict(stage)
+    copies: list[Row] = []
+    copied: dict[str, str] = {}
+    for k in producers_first(rows):
+        row = rows[k]
+        shift = min((shifts[n] for n in reads_of(row) if n in shifts), default=0)
+        args = []
+        for a in row.args:
+            if isinstance(a, Ref) and stage.get(a.name, shift) > shift:
+                if a.name not in copied:
+                    copied[a.name] = fresh(f"{a.name}_last", taken)
+                    kind = next(c.type for c in inner.carry if c.last == a.name)
+                    out = Define(copied[a.name], kind)
+                    copies.append(Row("copy", out, (a,), "vector", "V", stage[a.name], loc=row.loc))
+                a = replace(a, name=copied[a.name])
+            args.append(a)
+        rows[k] = replace(row, shift=shift, args=tuple(args))
+        shifts[result_of(row) or ""] = shift
+    return [*copies, *rows]
+
+
+def producers_first(rows: list[Row]) -> list[int]:
+    """Positions of ``rows`` of both cores, those that make a value before those that take it."""
+    made = {result_of(r): k for k, r in enumerate(rows)}
+    takes = {k: [made[n] for n in reads_of(r) if n in made] for k, r in enumerate(rows)}
+    return list(TopologicalSorter(takes).static_order())
+
+
+# -------------------------------------------------------------------------------------- phases
+
+
+def reads_of(row: Row) -> Iterator[str]:
+    """Tiles and FIFOs that a row takes values from."""
+    for a in row.args:
+        if isinstance(a, Ref | Queue):
+            yield a.name
+
+
+def result_of(row: Row) -> str | None:
+    """The tile or FIFO that a row gives a value to."""
+    return row.out.name if isinstance(row.out, Define | Queue) else None
+
+
+def phases_of(rows: list[Row], loop: Loop, needed: set[str]) -> list[int]:
+    """The phase of every row: the crossings from core to core before it.
+
+    Rows of one recurrence (a carry depends on itself through them) share a phase, whatever cores
+    they are on: they cannot overlap with their own next iteration.
+    """
+    edges = flow_edges(rows, loop, needed)
+    knot = recurrences(len(rows), edges)
+    phase = [0] * len(rows)
+    changed = True
+    while changed:
+        changed = False
+        for source, target, crossing in edges:
+            a, b = knot[source], knot[target]
+            if a != b and phase[b] < phase[a] + crossing:
+                phase[b], changed = phase[a] + crossing, True
+    return late_moves(rows, [phase[k] for k in knot])
+
+
+def flow_edges(rows: list[Row], loop: Loop, needed: set[str]) -> list[tuple[int, int, int]]:
+    """(producer, reader, 1 if a value changes cores there), the loop's carries included.
+
+    A carry that is needed behind the loop is overwritten in place, so its readers come before its
+    next value, in the same stage.
+    """
+    made = {result_of(r): k for k, r in enumerate(rows)}
+    in_place: dict[str, int] = {}
+    for c, r in zip(loop.carry, loop.result, strict=True):
+        if r.name in made:
+            made[c.name] = made[r.name]
+            if c.last in needed:
+                in_place[c.name] = made[r.name]
+    edges = []
+    for k, row in enumerate(rows):
+        for name in reads_of(row):
+            if name in made:
+                edges.append((made[name], k, int(row.op == "pop")))
+            if name in in_place:
+                edges.append((k, in_place[name], 0))
+    return edges
+
+
+def recurrences(count: int, edges: list[tuple[int, int, int]]) -> list[int]:
+    """For every row the first row that it reaches and that reaches it (itself, mostly)."""
+    reach = [1 << k for k in range(count)]
+    for source, target, _ in edges:
+        reach[source] |= 1 << target
+    for middle in range(count):
+        for k in range(count):
+            if reach[k] >> middle & 1:
+                reach[k] |= reach[middle]
+    return [
+        next(j for j in range(count) if reach[k] >> j & 1 and reach[j] >> k & 1)
+        for k in range(count)
+    ]
+
+
+def late_moves(rows: list[Row], phase: list[int]) -> list[int]:
+    """L1 to L0 in the phase of the matmul that needs it: L0 is small."""
+    readers: dict[str, int] = {}
+    for row, p in zip(rows, phase, strict=True):
+        for name in reads_of(row):
+            readers[name] = min(readers.get(name, p), p)
+    return [
+        readers.get(result_of(r) or "", p) if r.op == "move" else p
+        for r, p in zip(rows, phase, strict=True)
+    ]
+
+
+# --------------------------------------------------------------------------------------- order
+
+
+def by_level(rows: list[Row], loads_later: bool, pops_last: bool) -> list[Row]:
+    """Earlier stages first; within a stage, rows in the order of their depth in the data flow.
+
+    Rows of one depth do not depend on each other, so one barrier serves them all.
+    ``loads_later``: loads do not count, ``ahead`` puts them where they belong.  ``pops_last``: what
+    can run before a pop does, because a pop stops the scalar unit.
+    """
+    made: dict[str, tuple[int, int]] = {}
+    keys = []
+    for row in rows:
+        above = [made[n] for n in reads_of(row) if n in made]
+        depth = max((d + 1 for shift, d in above if shift == row.shift), default=0)
+        keys.append((-row.shift, depth, pops_last and row.op == "pop"))
+        if not (row.op == "load" and loads_later):
+            made[result_of(row) or ""] = (row.shift, depth)
+    order = sorted(range(len(rows)), key=lambda k: keys[k])
+    return [rows[k] for k in order]
+
+
+def before_matmul(rows: list[Row]) -> list[Row]:
+    """Every L1 to L0 move right before the matmul that reads it, the left operand's first."""
+    moves = {result_of(r): r for r in rows if r.op == "move"}
+    out: list[Row] = []
+    for row in rows:
+        if row.op == "matmul":
+            out += [moves.pop(n) for n in reads_of(row) if n in moves]
+        if row.op != "move":
+            out.append(row)
+    return [*out, *moves.values()]
+
+
+def ahead(rows: list[Row], options: Pipelining) -> list[Row]:
+    """Loads ``prefetch`` steps before their first reader, at the place that ``load_at`` names."""
+    loads = [r for r in rows if r.op == "load"]
+    rest = [r for r in rows if r.op != "load"]
+    early: list[Row] = []
+    for load in loads:
+        name = result_of(load)
+        reader = next(k for k, r in enumerate(rest) if name in tuple(reads_of(r)))
+        moved = replace(load, shift=rest[reader].shift + options.prefetch)
+        if options.prefetch == 0:
+            rest.insert(reader, moved)
+        elif options.load_at == "first" or rest[reader].op != "move":
+            early.append(moved)
+        else:
+            rest.insert(place_behind(rest, reader, options.load_at), moved)
+    return [*sorted(early, key=lambda r: -r.shift), *rest]
+
+
+def place_behind(rows: list[Row], reader: int, load_at: str) -> int:
+    """Where a prefetch goes: behind the moves of its reader's stage, or (``after_push``, first
+    stage only: docs/machine.md 16.3) behind its push."""
+    shift = rows[reader].shift
+    late = load_at == "after_push" and shift == max(r.shift for r in rows if r.op != "load")
+    for k in range(reader + 1, len(rows)):
+        if rows[k].op == ("push" if late else "matmul") and rows[k].shift == shift:
+            return k + 1 if late else k
+    return reader + 1
+
+
+def with_scalars(rows: list[Row], scalars: list[Row], taken: set[str]) -> list[Row]:
+    """Scalar rows put before their first use.
+
+    A ``read`` happens once, at the largest shift that needs it, and is carried to later steps; a
+    ``let`` is cheap and is computed anew in every stage that uses it.
+    """
+    out = list(rows)
+    for scalar in reversed(scalars):
+        assert isinstance(scalar.out, Scalar)
+        name = scalar.out.name
+        shifts = sorted({r.shift for r in out if name in scalars_of(r)}, reverse=True)
+        if scalar.op == "read":
+            shifts = shifts[:1]
+        for k, shift in enumerate(shifts):
+            mine = name if k == 0 else fresh(name, taken)
+            users = [j for j, r in enumerate(out) if name in scalars_of(r) and (r.shift == shift)]
+            renamed: dict[str, Expr] = (
+                {} if mine == name else {name: Var(mine, names_a_float(scalar))}
+            )
+            for j in users if renamed else ():
+                out[j] = rewrite_exprs(out[j], partial(substitute, values=renamed))
+            out.insert(users[0], replace(scalar, out=Scalar(mine), shift=shift))
+    return out

@@ -1,0 +1,470 @@
+"""In which order: events, barriers, primes and drains.
+
+In: rows on buffers.  Out: the same rows with wait and set columns, plus ``barrier``, ``sync`` and
+``drain`` rows.  Invariant: every two conflicting accesses of different pipes are ordered by an
+event of the buffer they share; the proof (``lowering/hazards/``) judges the result.
+
+Each ring slot has its own events.  ``x.full`` goes from the pipe that wrote to the pipe that reads,
+in the same iteration; ``x.free`` goes back, from the last reader to the next writer of the slot,
+is primed once before everything and drained once behind it.  A set stands directly behind its
+access and a wait directly before, so that nothing else gets between (docs/machine.md 6.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from math import lcm
+
+from lowering.schedule.passes.moments import Moment
+from lowering.target import Target
+from lowering.unroll import Counters, Path, issued, launches
+from pto.ir import (
+    CORES,
+    Block,
+    Buffer,
+    Const,
+    Event,
+    Expr,
+    Flag,
+    Kernel,
+    Loop,
+    Node,
+    Queue,
+    Ref,
+    Row,
+    View,
+    Word,
+    all_rows,
+    evaluate,
+    map_rows,
+)
+from pto.legality import straight
+from pto.ops import OPS, STORE_PIPE
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One row's use of a buffer, or all uses that an inner loop, or an item with it, makes of it on
+    one pipe."""
+
+    path: Path
+    pipe: str
+    writes: bool
+    index: Expr | None
+    begin: Moment
+    end: Moment
+    loop: Path | None
+    """The loop whose uses they are, or the one beside the row in a flat loop."""
+
+    @property
+    def is_loop(self) -> bool:
+        """Not a row, but all that a loop does; its flags stand on rows around the loop."""
+        return self.path == self.loop
+
+
+@dataclass(slots=True)
+class Edits:
+    """Additions to the tree: flags on rows, rows before and behind nodes."""
+
+    waits: dict[Path, list[Flag]] = field(default_factory=dict)
+    sets: dict[Path, list[Flag]] = field(default_factory=dict)
+    before: dict[Path, list[Row]] = field(default_factory=dict)
+    behind: dict[Path, list[Row]] = field(default_factory=dict)
+
+
+def sync(kernel: Kernel, target: Target, drain_pushes: bool) -> Kernel:
+    """All passes of this module in order."""
+    kernel = recorded_by_hand(kernel) if drain_pushes else kernel
+    kernel = with_events(kernel, target)
+    return with_final_drains(with_barriers(kernel))
+
+
+def recorded_by_hand(kernel: Kernel) -> Kernel:
+    """x = push t --> x = push_data t; drain FIX; record x  (on the cube: docs/machine.md 16.3)."""
+
+    def split(row: Row) -> Row | tuple[Row, ...]:
+        if row.op != "push" or row.core != "cube" or not isinstance(row.out, Queue):
+            return row
+        drain = Row("drain", None, (Word("FIX"),), "cube", "S", row.shift, loc=row.loc)
+        record = Row("record", None, (row.out,), "cube", "FIX", row.shift, loc=row.loc)
+        return replace(row, op="push_data"), drain, record
+
+    return replace(kernel, body=map_rows(kernel.body, split))
+
+
+# -------------------------------------------------------------------------------------- events
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """``first`` must end before ``then`` starts, ``distance`` iterations of their block later."""
+
+    buffer: Buffer
+    kind: str
+    first: Access
+    then: Access
+    distance: int
+
+    @property
+    def block(self) -> Path:
+        return self.first.path[:-1]
+
+    @property
+    def name(self) -> str:
+        return f"{self.buffer.name}.{self.kind}"
+
+    @property
+    def pipes(self) -> str:
+        return f"{self.first.pipe} -> {self.then.pipe}"
+
+
+Chain = tuple[Handover, ...]
+
+
+def with_events(kernel: Kernel, target: Target) -> Kernel:
+    """Full and free events for every buffer that two pipes share."""
+    edits, events, notes = Edits(), [], []
+    used: dict[tuple[str, str, str], int] = {}
+    needed, implied = without_implied(list(all_handovers(kernel)))
+    names = event_names(needed)
+    for h, name in zip(needed, names, strict=True):
+        pipes = (h.buffer.core, h.first.pipe, h.then.pipe)
+        start, count = used.get(pipes, 0), h.buffer.depth
+        if start + count > target.event_ids:
+            notes.append(f"{name}: no {h.pipes} ids left, a barrier on all pipes stands for it")
+            barrier(edits, h.then, h.buffer.core)
+            continue
+        used[pipes] = start + count
+        events.append(Event(*pipes[:1], name, *pipes[1:], tuple(range(start, start + count))))
+        attach(edits, Flag(name, h.first.index), h.first, h.buffer.core, "set")
+        attach(edits, Flag(name, h.then.index), h.then, h.buffer.core, "wait")
+    primed = [e for e in events if ".free" in e.name]
+    body = applied(kernel.body, edits, ())
+    body = (*prime_rows(primed, "set"), *body, *prime_rows(primed, "wait"))
+    for h, chain in implied:
+        witness = " and ".join(dict.fromkeys(names[needed.index(o)] for o in chain))
+        notes.append(f"{h.buffer.name} {h.pipes} needs no event: implied by {witness}")
+    return replace(kernel, body=body, events=tuple(ordered(events)), notes=(*kernel.notes, *notes))
+
+
+def event_names(handovers: list[Handover]) -> list[str]:
+    """``x.full`` and ``x.free``; a second one of a buffer gets a number."""
+    names: list[str] = []
+    for h in handovers:
+        n = 1 + sum(o.name == h.name for o in handovers[: len(names)])
+        names.append(h.name if n == 1 else f"{h.name}{n}")
+    return names
+
+
+def ordered(events: list[Event]) -> list[Event]:
+    """By core, then by pipes, then by id: the order of the placement table."""
+    pipes = ("MTE2", "MTE1", "M", "V", "FIX", "MTE3", "S")
+    return sorted(
+        events, key=lambda e: (CORES.index(e.core), pipes.index(e.src), pipes.index(e.dst), e.ids)
+    )
+
+
+def home_accesses(block: Block, name: str, path: Path, inner: int | None = None) -> list[Access]:
+    """Accesses to a buffer, seen from the innermost block that contains them all; in the order of an
+    iteration of one position.  ``inner``: of a flat loop, where the loop in it stands."""
+    holders = [k for k, n in enumerate(block) if any(_touches(r, name) for r in all_rows((n,)))]
+    if len(holders) == 1 and isinstance(block[holders[0]], Loop):
+        loop = block[holders[0]]
+        assert isinstance(loop, Loop)
+        inside = loop.inner if loop.flat else None
+        return home_accesses(loop.body, name, (*path, holders[0]), inside)
+    found = [a for k in holders for a in _accesses(block[k], name, (*path, k), inner)]
+    return sorted(found, key=lambda a: a.begin.of_one)
+
+
+def _touches(row: Row, name: str) -> bool:
+    return any(isinstance(x, Ref) and x.name == name for x in (*row.args, row.out))
+
+
+def _accesses(node: Node, name: str, path: Path, inner: int | None) -> Iterator[Access]:
+    """Of a loop one access per pipe; in a flat loop at the stages of its rows."""
+    rows = [r for r in all_rows((node,)) if _touches(r, name)]
+    flat = inner is not None
+    if isinstance(node, Row):
+        when, beside = Moment(-node.shift, path), None
+        if inner is not None:
+            when, beside = Moment(-node.shift, path, path[-1] > inner, True), (*path[:-1], inner)
+        for r in rows:
+            yield Access(path, r.pipe, _writes(r, name), _index(r, name), when, when, beside)
+        return
+    for pipe in dict.fromkeys(r.pipe for r in rows):
+        mine = [r for r in rows if r.pipe == pipe]
+        writes = any(_writes(r, name) for r in mine)
+        steps = [-r.shift if flat else 0 for r in mine]
+        begin, end = Moment(min(steps), path, False, flat), Moment(max(steps), path, flat, flat)
+        yield Access(path, pipe, writes, _index(rows[0], name), begin, end, path)
+
+
+def _writes(row: Row, name: str) -> bool:
+    scratch = OPS[row.op].scratch and isinstance(row.args[-1], Ref) and row.args[-1].name == name
+    return scratch or (isinstance(row.out, Ref) and row.out.name == name)
+
+
+def _index(row: Row, name: str) -> Expr | None:
+    return next(x.index for x in (row.out, *row.args) if isinstance(x, Ref) and x.name == name)
+
+
+def together(accesses: list[Access]) -> Access:
+    """Accesses of one pipe beside and in the loop of an item, as one."""
+    a = accesses[0]
+    assert a.loop is not None
+    begin = Moment(min(x.begin.step for x in accesses), a.loop, False, True)
+    end = Moment(max(x.end.step for x in accesses), a.loop, True, True)
+    return Access(a.loop, a.pipe, any(x.writes for x in accesses), a.index, begin, end, a.loop)
+
+
+def first_of(accesses: list[Access]) -> Access:
+    """The access that surely begins first, or all of them together."""
+    first = min(accesses, key=lambda a: a.begin.of_one)
+    sure = all(first.begin.surely_before(a.begin) for a in accesses)
+    return first if sure else together(accesses)
+
+
+def last_of(accesses: list[Access]) -> Access:
+    """The access that surely ends last, or all of them together."""
+    last = max(accesses, key=lambda a: a.end.of_one)
+    sure = all(a.end.surely_before(last.end) for a in accesses)
+    return last if sure else together(accesses)
+
+
+def all_handovers(kernel: Kernel) -> Iterator[Handover]:
+    """The conflicts of every buffer, nearest pair of accesses per pair of pipes.
+
+    Forward: within one iteration.  Back: to the next use of the slot, ``depth`` iterations later,
+    unless a forward handover of the same pipes says it already.
+    """
+    for buffer in kernel.buffers:
+        accesses = home_accesses(kernel.body, buffer.name, ())
+        full: list[Handover] = []
+        for k, then in enumerate(accesses):
+            for first in _latest_conflicts(accesses[:k], then):
+                if not _covered(full, first, then):
+                    waits = _earliest_conflict(first, accesses[k:], then.pipe)
+                    full.append(Handover(buffer, "full", first, waits, 0))
+        free: list[Handover] = []
+        for then in accesses:
+            for first in _latest_conflicts(accesses, then):
+                pipes = (first.pipe, then.pipe)
+                same = any(
+                    (h.first.pipe, h.then.pipe) == pipes and first.end.surely_before(h.first.end)
+                    for h in full
+                )
+                if not same and not _covered(free, first, then):
+                    waits = _earliest_conflict(first, accesses, then.pipe)
+                    free.append(Handover(buffer, "free", first, waits, buffer.depth))
+        yield from full
+        yield from free
+
+
+def _latest_conflicts(accesses: list[Access], then: Access) -> Iterator[Access]:
+    """Per other pipe, the last access that must not overlap ``then``."""
+    found = [a for a in accesses if _conflict(a, then)]
+    for pipe in dict.fromkeys(a.pipe for a in found):
+        yield last_of([a for a in found if a.pipe == pipe])
+
+
+def _earliest_conflict(first: Access, accesses: list[Access], pipe: str) -> Access:
+    """The first access of ``pipe`` that must not overlap ``first``."""
+    return first_of([a for a in accesses if a.pipe == pipe and _conflict(first, a)])
+
+
+def without_implied(
+    handovers: list[Handover],
+) -> tuple[list[Handover], list[tuple[Handover, Chain]]]:
+    """(needed, implied with the chain that implies it): what the others already order goes.
+
+    A chain follows events and the pipes' own order: an event fires when everything before it in
+    its source pipe is complete, and holds back everything behind it in its destination pipe.
+    """
+    kept = list(handovers)
+    implied = []
+    for h in handovers:
+        others = siblings(h, kept)
+        if chained(h, others):
+            kept.remove(h)
+            implied.append(h)
+    return kept, [(h, chained(h, siblings(h, kept))) for h in implied]
+
+
+def siblings(h: Handover, handovers: list[Handover]) -> list[Handover]:
+    """The others of its core and its block: those that repeat with it."""
+    return [
+        o for o in handovers if o is not h and o.buffer.core == h.buffer.core and o.block == h.block
+    ]
+
+
+def chained(h: Handover, others: list[Handover]) -> Chain:
+    """The chain of ``others`` from the end of ``h.first`` to the start of ``h.then``, or ().
+
+    Iterations beyond that of ``h.then`` may not exist and do not count.
+    """
+    reached: list[tuple[str, int, Moment, Chain]] = [(h.first.pipe, 0, h.first.end, ())]
+    seen = set()
+    for pipe, j, moment, chain in reached:
+        for o in others:
+            ahead = range(-j, h.distance - o.distance - j + 1)
+            sure = (d for d in ahead if moment.surely_before(o.first.end, d))
+            distance = next(sure, None) if o.first.pipe == pipe else None
+            if distance is None:
+                continue
+            then, k = o.then.begin, j + distance + o.distance
+            if o.then.pipe == h.then.pipe and then.surely_before(h.then.begin, h.distance - k):
+                return (*chain, o)
+            if (o.then.pipe, k, then) not in seen:
+                seen.add((o.then.pipe, k, then))
+                reached.append((o.then.pipe, k, then, (*chain, o)))
+    return ()
+
+
+def _conflict(a: Access, b: Access) -> bool:
+    return a.pipe != b.pipe and (a.writes or b.writes)
+
+
+def _covered(found: list[Handover], first: Access, then: Access) -> bool:
+    return any(
+        h.first.pipe == first.pipe
+        and h.then.pipe == then.pipe
+        and first.end.surely_before(h.first.end)
+        and h.then.begin.surely_before(then.begin)
+        for h in found
+    )
+
+
+def attach(edits: Edits, flag: Flag, access: Access, core: str, kind: str) -> None:
+    """A flag on the row itself, or on a ``sync`` row outside the loop that stands for it."""
+    if not access.is_loop:
+        (edits.waits if kind == "wait" else edits.sets).setdefault(access.path, []).append(flag)
+        return
+    shift = -access.begin.step if kind == "wait" else -access.end.step
+    row = Row("sync", None, (), core, access.pipe, shift, **{kind: (flag,)})  # type: ignore[arg-type]
+    (edits.before if kind == "wait" else edits.behind).setdefault(access.path, []).append(row)
+
+
+def barrier(edits: Edits, access: Access, core: str) -> None:
+    """All pipes of the core stop before ``access``: the order of last resort."""
+    row = Row("barrier", None, (), core, "ALL", -access.begin.step)
+    edits.before.setdefault(access.path, []).append(row)
+
+
+def applied(block: Block, edits: Edits, path: Path) -> Block:
+    """The tree with all edits made; neighbouring ``sync`` rows of one pipe become one."""
+    out: list[Node] = []
+    for k, node in enumerate(straight(block)):
+        here = (*path, k)
+        out.extend(merged(edits.before.get(here, [])))
+        if isinstance(node, Loop):
+            out.append(replace(node, body=applied(node.body, edits, here)))
+        else:
+            waits, sets = tuple(edits.waits.get(here, ())), tuple(edits.sets.get(here, ()))
+            out.append(replace(node, wait=waits, set=sets))
+        out.extend(merged(edits.behind.get(here, [])))
+    return tuple(out)
+
+
+def merged(rows: list[Row]) -> list[Row]:
+    """sync | wait a; sync | wait b, same core and pipe --> sync | wait a b."""
+    by_place: dict[tuple[str, str, str, int], Row] = {}
+    for r in rows:
+        key = (r.op, r.core, r.pipe, r.shift)
+        old = by_place.get(key)
+        by_place[key] = (
+            r if old is None else replace(old, wait=(*old.wait, *r.wait), set=(*old.set, *r.set))
+        )
+    return list(by_place.values())
+
+
+def prime_rows(events: list[Event], kind: str) -> list[Row]:
+    """Rows that set every free flag before the first use, or wait for all of them at the end."""
+    rows = []
+    for e in events:
+        count = len(e.ids)
+        flags = tuple(Flag(e.name, None if count == 1 else Const(k)) for k in range(count))
+        pipe = e.src if kind == "set" else e.dst
+        rows.append(Row("sync", None, (), e.core, pipe, **{kind: flags}))  # type: ignore[arg-type]
+    return sorted(merged(rows), key=lambda r: CORES.index(r.core))
+
+
+# ------------------------------------------------------------------------------------ barriers
+
+
+def with_barriers(kernel: Kernel) -> Kernel:
+    """A barrier before every V or M row that depends on an unfinished row of its own pipe.
+
+    V: reading or writing over what was written needs one, writing over what was only read does not
+    (docs/machine.md R8, 6.3).  M: adding to a product needs one; a new product over an old one is
+    ordered through the FIX pipe that reads between them.
+    """
+    marked = needed_barriers(kernel, "vector", "V", reads_own_writes=False)
+    marked |= needed_barriers(kernel, "cube", "M", reads_own_writes=True)
+    return replace(kernel, body=_with_barriers(kernel.body, marked, ()))
+
+
+def needed_barriers(kernel: Kernel, core: str, pipe: str, reads_own_writes: bool) -> set[Path]:
+    """Rows that need a barrier in front, in some execution; found by running the program.
+
+    ``reads_own_writes``: only a read depends on a write, not a second write.
+    """
+    depths = {b.name: b.depth for b in kernel.buffers}
+    marked: set[Path] = set()
+    period = lcm(*depths.values())
+    for lengths in launches(kernel):
+        rows = issued(kernel, core, lengths, period)
+        issues = [x for x in rows if x[1].pipe == pipe and x[1].op != "sync"]
+        steps = [(p, *_slots(r, c, depths)) for p, r, c in issues]
+        known = -1
+        while len(marked) > known:
+            known = len(marked)
+            unfinished: set[tuple[str, int]] = set()
+            for path, reads, writes in steps:
+                depends = reads if reads_own_writes else reads | writes
+                if path in marked or depends & unfinished:
+                    marked.add(path)
+                    unfinished = set()
+                unfinished |= writes
+    return marked
+
+
+def _slots(
+    row: Row, counters: Counters, depths: dict[str, int]
+) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
+    """(buffer, slot) of what a row reads, of what it writes."""
+
+    def slot(x: Ref) -> tuple[str, int]:
+        at = 0 if x.index is None else int(evaluate(x.index, counters.__getitem__))
+        return x.name, at % depths[x.name]
+
+    refs = [a for a in row.args if isinstance(a, Ref)]
+    scratch = [refs.pop()] if OPS[row.op].scratch and len(refs) > 1 else []
+    written = [*scratch, *([row.out] if isinstance(row.out, Ref) else [])]
+    return {slot(x) for x in refs}, {slot(x) for x in written}
+
+
+def _with_barriers(block: Block, marked: set[Path], path: Path) -> Block:
+    out: list[Node] = []
+    for k, node in enumerate(straight(block)):
+        if isinstance(node, Loop):
+            out.append(replace(node, body=_with_barriers(node.body, marked, (*path, k))))
+            continue
+        if (*path, k) in marked:
+            out.append(Row("barrier", None, (), node.core, node.pipe, node.shift, loc=node.loc))
+        out.append(node)
+    return tuple(out)
+
+
+def with_final_drains(kernel: Kernel) -> Kernel:
+    """Before the kernel returns, each core waits for its writes to GM (docs/machine.md R10)."""
+    rows = []
+    for core in CORES:
+        pipe = STORE_PIPE[core]
+        if any(
+            r.core == core and r.pipe == pipe and isinstance(r.out, View | Queue)
+            for r in all_rows(kernel.body)
+        ):
+            rows.append(Row("drain", None, (Word(pipe),), core, "S"))
+    return replace(kernel, body=(*kernel.body, *rows))

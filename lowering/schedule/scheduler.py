@@ -1,0 +1,168 @@
+"""The scheduler: a visible tuple of passes, and the named choices of their options.
+
+In: a traced kernel.  Out: ``Schedule``: the scheduled kernel with its proof.
+Every pass is ``Kernel -> Kernel``; the legality tables are checked after each; ``stages`` shows
+them all.  The result computes what was traced (``lowering/values/equivalence.py``) in a proven order
+(``lowering/hazards/``), or is refused; nothing is changed silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lowering.ascend import emit
+from lowering.hazards import Proof, check
+from lowering.hazards.proof import HazardError
+from lowering.schedule.options import NAMED, Options
+from lowering.schedule.passes.accumulate import accumulate
+from lowering.schedule.passes.assign import assign
+from lowering.schedule.passes.persist import persist
+from lowering.schedule.passes.place import Depths, place
+from lowering.schedule.passes.skew import Pipelining, skew
+from lowering.schedule.passes.sync import sync
+from lowering.schedule.tuned import best_options
+from lowering.target import A2A3, Target
+from lowering.values.equivalence import same_values
+from pto.errors import CapacityError, ScheduleError
+from pto.ir import Kernel
+from pto.legality import verify
+from pto.ops import ASSIGNED, PERSISTENT, SCHEDULED
+
+Pass = tuple[str, Callable[[Kernel, Options, Target], Kernel]]
+
+PASSES: tuple[Pass, ...] = (
+    ("persist", lambda k, o, t: persist(k)),
+    ("accumulate", lambda k, o, t: accumulate(k)),
+    ("assign", lambda k, o, t: assign(k, t)),
+    (
+        "skew",
+        lambda k, o, t: skew(k, Pipelining(o.lookahead, o.prefetch, o.load_at, o.moves, o.flat)),
+    ),
+    ("place", lambda k, o, t: place(k, Depths(o.local_depth, o.l0_depth, o.fifo_slots), t)),
+    ("sync", lambda k, o, t: sync(k, t, o.drain)),
+)
+
+READS: Mapping[str, tuple[str, ...]] = {
+    "persist": (),
+    "accumulate": (),
+    "assign": (),
+    "skew": ("lookahead", "prefetch", "load_at", "moves", "flat"),
+    "place": ("lookahead", "local_depth", "l0_depth", "fifo_depth"),
+    "sync": ("drain",),
+}
+"""The options that each pass reads."""
+
+FORM_AFTER = {
+    "persist": PERSISTENT,
+    "accumulate": PERSISTENT,
+    "assign": ASSIGNED,
+    "skew": ASSIGNED,
+    "place": SCHEDULED,
+    "sync": SCHEDULED,
+}
+"""Pass -> the form of program that it leaves behind (``pto/ops.py``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A scheduled kernel, how it was made, and why it is right."""
+
+    kernel: Kernel
+    options: Options
+    proof: Proof
+
+
+def stages(kernel: Kernel, options: Options, target: Target = A2A3) -> Iterator[tuple[str, Kernel]]:
+    """(pass name, kernel after it), in order, each checked for legality."""
+    for name, run in PASSES:
+        kernel = verify(run(kernel, options, target), FORM_AFTER[name])
+        yield name, kernel
+
+
+def options_for(
+    name: str = "best",
+    kernel: Kernel | None = None,
+    tuned: Path | None = None,
+    target: Target = A2A3,
+    **changes: int | str | bool | None,
+) -> Options:
+    """The options of a named schedule, with those that are not None changed.
+
+    ``best`` of a ``kernel`` is what was tuned for it, if there is such a result, in the file
+    ``tuned`` or where ``lowering/schedule/tuned.py`` looks.
+
+    Raises:
+        ScheduleError: for an unknown name, or a value that makes no sense.
+        InputError: for a file that is no tuned schedule of this kernel.
+    """
+    if name not in NAMED:
+        raise ScheduleError(f"no schedule is called '{name}'", None, f"one of: {', '.join(NAMED)}")
+    options = NAMED[name]
+    if kernel is not None and name == "best":
+        options = best_options(kernel, target.name, tuned)
+    given = {k: v for k, v in changes.items() if v is not None}
+    if options.origin and given:
+        changed = " ".join(f"{k}={v}" for k, v in given.items())
+        given["origin"] = f"{options.origin}; given: {changed}"
+    exact = name != "best" or "lookahead" in given or "flat" in given
+    return replace(options, exact=exact, **given)  # type: ignore[arg-type]
+
+
+def schedule(kernel: Kernel, options: Options | str = "best", target: Target = A2A3) -> Schedule:
+    """The proven schedule of a traced kernel.
+
+    ``best`` looks less far ahead where it would not fit, or where its proof would need too many
+    states; the notes of the schedule say so.
+
+    Raises:
+        PtoError: when the kernel does not fit the target.
+        HazardError: when the proof is refused, as one that needs too many states, or fails.
+        AssertionError: when a pass has lost a value; like a proof that fails, a bug of ours, not of
+            the kernel.
+    """
+    chosen = options_for(options, kernel, None, target) if isinstance(options, str) else options
+    notes: list[str] = []
+    *wider, last = less_ahead(chosen)
+    for wide in wider:
+        try:
+            return scheduled_with(kernel, wide, target, notes)
+        except CapacityError as error:
+            reason = error.message.partition(";")[0]
+        except HazardError as error:
+            if not error.proof.refused:
+                raise
+            reason = error.proof.refused.partition(";")[0]
+        notes.append(f"not lookahead {wide.lookahead}{'' if wide.flat else ', not flat'}: {reason}")
+    return scheduled_with(kernel, last, target, notes)
+
+
+def less_ahead(options: Options) -> list[Options]:
+    """``options``, then, unless they are exact, what needs less memory and fewer states of the proof:
+    less lookahead, down to one step, and then the same without overlap of work items."""
+    if options.exact:
+        return [options]
+    steps = range(options.lookahead, min(options.lookahead, 1) - 1, -1)
+    ways = (True, False) if options.flat else (False,)
+    return [replace(options, lookahead=n, flat=flat) for flat in ways for n in steps]
+
+
+def scheduled_with(
+    kernel: Kernel, options: Options, target: Target = A2A3, notes: Sequence[str] = ()
+) -> Schedule:
+    """``schedule`` with these options and no others; ``notes`` go in front of those of the passes.
+
+    What is proven is emitted, too: what the tile library or the runtime cannot take is told here.
+    """
+    made = dict(stages(kernel, options, target))
+    done = made["sync"]
+    same_values(made["persist"], done)
+    described = f"lookahead {options.lookahead}, prefetch {options.prefetch}"
+    origin = (options.origin,) if options.origin else ()
+    done = replace(done, notes=(described, *origin, *notes, *done.notes))
+    proof = check(done, target)
+    if not proof.ok:
+        raise HazardError(proof)
+    emit(done, target)
+    return Schedule(done, options, proof)

@@ -1,0 +1,297 @@
+"""Does a schedule compute what was traced?  Checked on every schedule, by running both on symbols.
+
+In: a kernel before and after scheduling.  Out: nothing, or where they differ; for a schedule that was
+made here that is an ``AssertionError``, a bug of ours.
+The proof of ``hazards/`` is about order; it cannot see a value that is well ordered and wrong,
+such as a slot that is overwritten one stage too early.  Here every value is a number that stands
+for the expression that made it, so two values are equal exactly if they were made alike from the
+same inputs, and both programs must store the same values in the same places, for made-up trip
+counts that include 0, 1 and more than any ring is deep.
+
+Invariants used: copies, moves and hand-overs keep a value; a product accumulated in L0C is the
+product added; adding a product to zero is the product; and what commutes does.  A tile of several rows
+is split: each lane has its half, so a place is what every lane has of it.  What was loaded in part is
+what was traced once it is padded by what is valid of it.
+Non-goals: order between pipes, bounds, rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from lowering.target import TARGETS
+from lowering.values.tokens import run_schedule
+from lowering.values.world import TRIPS, UNDEFINED, World, normal
+from pto.ir import (
+    Bin,
+    Block,
+    Const,
+    Define,
+    Expr,
+    Kernel,
+    Loop,
+    Ref,
+    Row,
+    Scalar,
+    Span,
+    Var,
+    View,
+    Word,
+    binary,
+    names_in,
+)
+from pto.ir import substitute as with_values
+from pto.legality import straight
+
+Place = object
+Index = tuple[Expr, int, Expr | None]
+"""Start, size (0: it is no span) and how much is valid."""
+ONE_ROW: Index = (Const(0), 1, None)
+COMMUTES = ("mul", "maximum", "minimum")
+"""Ops of which either operand may come first, beside ``add``."""
+
+
+@dataclass
+class Meanings(World):
+    """Numbers for expressions, equal for both ways to write the same value."""
+
+    products: set[int] = field(default_factory=set)
+    stores: dict[Place, tuple[Row, int]] = field(default_factory=dict)
+    """What is stored where, and by which row."""
+    parts: dict[int, tuple[int, Sequence[Sequence[Index]]]] = field(default_factory=dict)
+    """What was loaded in part: its number once it is padded, and the spans that every lane has of it."""
+
+    @property
+    def lanes(self) -> int:
+        return TARGETS[self.kernel.target].lanes
+
+    def scalar(self, e: Expr, values: Mapping[str, Expr]) -> Expr:
+        return normal(with_values(e, values))
+
+    def place(self, view: View, values: Mapping[str, Expr], core: str = "") -> tuple[object, ...]:
+        """What every lane has of a view; only rows of the vector core say that themselves."""
+        views = [view] * self.lanes if core == "vector" else shares(view, self.lanes)
+        return view.tensor, *(self._indices(v, values, lane) for lane, v in enumerate(views))
+
+    def _indices(self, view: View, values: Mapping[str, Expr], lane: int) -> tuple[Index, ...]:
+        found: list[Index] = []
+        for item in view.index:
+            span = item if isinstance(item, Span) else Span(item, 0)
+            valid = None if span.valid is None else self.on(lane, self.scalar(span.valid, values))
+            found.append((self.on(lane, self.scalar(span.start, values)), span.size, valid))
+        return tuple(found)
+
+    def on(self, lane: int, e: Expr) -> Expr:
+        """``e`` on one lane."""
+        return self.scalar(e, {"lane": Const(lane)})
+
+    def result(self, row: Row, args: Iterable[object]) -> int:
+        """The number of what a row makes; a store is noted by its place."""
+        found = list(args)
+        if row.op == "store":
+            place, value, *_ = found
+            self.stores[place] = row, self.value(value)
+            return UNDEFINED
+        token = super().result(row, found)
+        (view, *_) = row.args
+        if row.core != "vector" or not isinstance(view, View):
+            return token
+        if all(span.valid is None for span in view.spans):
+            return token
+        part = self.token(("a part of", token))
+        self.rows.setdefault(part, row)
+        place = found[0]
+        assert isinstance(place, tuple)
+        self.parts[part] = token, [[x for x in each if x[1]] for each in place[1:]]
+        return part
+
+    def padded(self, x: int, counts: Sequence[Expr]) -> int:
+        """The number of ``x`` with zeros behind the first rows and columns: that of what was traced,
+        if they are those that were loaded."""
+        whole, everywhere = self.parts.get(x, (x, ()))
+        right = [
+            keeps(self.on(lane, count), span)
+            for lane, spans in enumerate(everywhere)
+            for count, span in zip(counts, [ONE_ROW, *spans][-2:], strict=True)
+        ]
+        return whole if right and all(right) else self.token(("pad", x, *counts))
+
+    def made(self, op: str, args: Iterable[object]) -> int:
+        """The number of ``op(args)``."""
+        found = list(args)
+        if op == "copy":
+            return self.value(found[0])
+        if op == "pad":
+            return self.padded(self.value(found[0]), cast("list[Expr]", found[1:]))
+        if op == "matmul":
+            product = self.token((op, self.value(found[0]), self.value(found[1])))
+            self.products.add(product)
+            adds = len(found) > 2 and not (len(found) > 3 and found[3] == Const(0))
+            return self.total(product, self.value(found[2])) if adds else product
+        if op == "add" and isinstance(found[1], tuple):
+            return self.total(self.value(found[0]), self.value(found[1]))
+        if op in COMMUTES and isinstance(found[1], tuple):
+            return self.token((op, *sorted(map(self.value, found[:2]))))
+        return self.token((op, *found))
+
+    def value(self, operand: object) -> int:
+        """The number of a tile operand, (number, is transposed)."""
+        assert isinstance(operand, tuple)
+        number, transposed = operand
+        assert isinstance(number, int)
+        return self.token(("T", number)) if transposed else number
+
+    def total(self, x: int, y: int) -> int:
+        zero = self.token(("full", Const(0.0)))
+        if x == zero and y in self.products:
+            return y
+        if y == zero and x in self.products:
+            return x
+        return self.token(("add", *sorted((x, y))))
+
+
+def shares(view: View, lanes: int) -> Iterator[View]:
+    """What each lane has of a view of whole tiles: its part of the rows, if there are several."""
+    first = next(iter(view.spans), None)
+    split = first is not None and len(view.spans) > 1 and first.size > 1
+    for lane in range(lanes):
+        if first is None or not split:
+            yield view
+            continue
+        at, rows = view.index.index(first), first.size // lanes
+        before = Const(lane * rows)
+        valid = None if first.valid is None else binary("-", first.valid, before)
+        mine = Span(binary("+", first.start, before), rows, valid)
+        yield View(view.tensor, (*view.index[:at], mine, *view.index[at + 1 :]))
+
+
+def keeps(count: Expr, of: Index) -> bool:
+    """Whether the first ``count`` are just what is valid."""
+    _, size, valid = of
+    return count == valid or (valid is None and isinstance(count, Const) and count.value >= size)
+
+
+class Traced:
+    """Runs a program that has values instead of slots; scalars are expressions."""
+
+    def __init__(self, world: Meanings) -> None:
+        self.world = world
+        self.tiles: dict[str, int] = {}
+
+    def block(self, block: Block, scalars: dict[str, Expr]) -> None:
+        for node in straight(block):
+            if isinstance(node, Row):
+                self.row(node, scalars)
+            else:
+                self.loop(node, scalars)
+
+    def loop(self, loop: Loop, scalars: dict[str, Expr]) -> None:
+        now = [self.tiles[c.init.name] if c.init else UNDEFINED for c in loop.carry]
+        for i in range(self.world.count(with_values(loop.trips, scalars))):
+            self.tiles.update({c.name: t for c, t in zip(loop.carry, now, strict=True)})
+            self.block(loop.body, {**scalars, loop.index: Const(i)})
+            now = [self.tiles[r.name] for r in loop.result]
+        self.tiles.update({c.last: t for c, t in zip(loop.carry, now, strict=True)})
+
+    def row(self, row: Row, scalars: dict[str, Expr]) -> None:
+        operands = [self.operand(a, scalars) for a in row.args]
+        if row.op == "let" and isinstance(row.out, Scalar):
+            (value,) = operands
+            assert isinstance(value, Const | Var | Bin)
+            scalars[row.out.name] = value
+            return
+        where = [self.world.place(row.out, scalars)] if isinstance(row.out, View) else []
+        number = self.world.result(row, [*where, *operands])
+        if isinstance(row.out, Scalar):
+            scalars[row.out.name] = Var(f"%{number}")
+        elif isinstance(row.out, Define):
+            self.tiles[row.out.name] = number
+
+    def operand(self, a: object, scalars: dict[str, Expr]) -> object:
+        if isinstance(a, Ref):
+            return self.tiles[a.name], a.transposed
+        if isinstance(a, View):
+            return self.world.place(a, scalars)
+        if isinstance(a, Word):
+            return a.name
+        assert isinstance(a, Const | Var | Bin)
+        return self.world.scalar(a, scalars)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where a schedule stores another value than was traced: the store, and the rows of either program
+    where the values part ways (None: there is none)."""
+
+    store: Row
+    scheduled: Row | None
+    traced: Row | None
+
+
+def difference(before: Kernel, after: Kernel) -> Difference | None:
+    """The first value of ``after``, which is scheduled, that ``before`` does not store there; ``before``
+    has the work-item loop and no cores yet.
+
+    Raises:
+        ScheduleError: for a schedule that gets stuck.
+    """
+    for trips in TRIPS:
+        world = Meanings(trips, after)
+        run_schedule(after, world)
+        scheduled, world.stores = world.stores, {}
+        Traced(world).block(before.body, {})
+        for place, (row, want) in world.stores.items():
+            mine, found = scheduled.pop(place, (row, UNDEFINED))
+            if found != want:
+                return Difference(mine, *parting(world, found, want))
+        for row, _ in scheduled.values():
+            return Difference(row, row, None)
+    return None
+
+
+def parting(world: World, a: int, b: int) -> tuple[Row | None, Row | None]:
+    """The rows that make two tokens, followed to the earliest operands that were made alike and still
+    differ."""
+    made = {token: how for how, token in world.numbers.items() if isinstance(how, tuple)}
+    rows = world.rows.get(a), world.rows.get(b)
+    while a and b:
+        here = world.rows.get(a), world.rows.get(b)
+        rows = here if None not in here else rows
+        first, second = (set(tokens_in(made.get(t))) for t in (a, b))
+        mine, others = sorted(first - second), sorted(second - first)
+        alike = ((x, y) for x in mine for y in others if _op(made, x) == _op(made, y) != "")
+        only = (mine[0], others[0]) if len(mine) == len(others) == 1 else None
+        pair = next(alike, only)
+        if pair is None or _op(made, a) != _op(made, b):
+            return rows
+        a, b = pair
+    return world.rows.get(a), world.rows.get(b)
+
+
+def _op(made: Mapping[int, tuple[object, ...]], token: int) -> object:
+    return made[token][0] if token in made else ""
+
+
+def tokens_in(made: object) -> Iterator[int]:
+    """The tokens of the operands from which a value was made."""
+    if isinstance(made, tuple):
+        for x in made:
+            yield from tokens_in(x)
+    elif isinstance(made, Const | Var | Bin):
+        yield from (int(n[1:]) for n in names_in(made) if n.startswith("%"))
+    elif isinstance(made, int) and not isinstance(made, bool):
+        yield made
+
+
+def same_values(before: Kernel, after: Kernel) -> None:
+    """``difference``, of a schedule that was made here.
+
+    Raises:
+        AssertionError: if there is one.
+    """
+    found = difference(before, after)
+    assert found is None, (
+        f"{after.name}: the schedule stores another value than was traced: {found}"
+    )

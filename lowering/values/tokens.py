@@ -1,0 +1,345 @@
+"""Proof by running twice: a flow stores what its scheduled program stores, for ragged trip counts.
+
+In: a flow.  Both sides run with tokens: a value is the number of the expression that made it, so
+two values are equal if and only if they were made the same way from the same inputs.  The scheduled
+side is literal and shares nothing with the builder of the flow: cores one after the other, steps
+and shifts, ring slots by number, FIFOs as queues, scalars per iteration.
+
+Sizes and what is read are made up (the same on both sides, ``lowering/values/world.py``), so that trip counts
+are 0, 1, and up to more than any ring is deep, in different orders.  Everything in a schedule repeats
+with the slot period, so that decides every trip count (the argument of ``lowering/hazards/``).
+
+Raises ``ScheduleError`` with the first row and iteration that differ.  Non-goals: bounds, numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+from lowering.values.flow import ALIASES, SILENT, Choice, Flow, Part, Repeat, Step, Use
+from lowering.values.world import TRIPS, UNDEFINED, World
+from pto.errors import ScheduleError
+from pto.ir import (
+    CORES,
+    Bin,
+    Block,
+    Branch,
+    Const,
+    Expr,
+    Kernel,
+    Loop,
+    Queue,
+    Ref,
+    Row,
+    Scalar,
+    Var,
+    View,
+    Word,
+    all_rows,
+    own_rows,
+    substitute,
+)
+from pto.ops import OPS
+from pto.text import statement
+
+Log = dict[tuple[int, tuple[int, ...]], int]
+"""(row, iterations of the loops around it) -> token."""
+
+
+# ---------------------------------------------------------------------- the scheduled side
+
+
+@dataclass
+class Frame:
+    """Scalars of one iteration on one core, on top of those around it."""
+
+    values: dict[str, Expr]
+    at: tuple[int, ...]
+
+
+class Core:
+    """One core: runs its rows in order and gives way while a pop finds nothing."""
+
+    def __init__(self, kernel: Kernel, name: str, world: World, shared: Shared) -> None:
+        self.kernel, self.name, self.world, self.shared = kernel, name, world, shared
+        self.slots: dict[tuple[str, int], int] = {}
+        self.depth = {b.name: b.depth for b in kernel.buffers}
+        self.totals: dict[int, int] = {}
+
+    def block(self, block: Block, frame: Frame) -> Generator[None]:
+        for node in block:
+            if isinstance(node, Row):
+                yield from self.row(node, frame)
+            elif isinstance(node, Loop):
+                yield from self.loop(node, frame)
+            else:
+                way = self.world.truth(substitute(node.test, frame.values))
+                yield from self.block(node.then if way else node.orelse, frame)
+
+    def loop(self, loop: Loop, frame: Frame) -> Generator[None]:
+        if loop.flat:
+            yield from self.flat(loop, frame)
+            return
+        n = self.world.count(substitute(loop.trips, frame.values))
+        done = self.totals.get(id(loop), 0)
+        frames = []
+        for i in range(n):
+            names: dict[str, Expr] = {loop.index: Const(i), loop.total: Const(done + i)}
+            frames.append(Frame({**frame.values, **names}, (*frame.at, i)))
+        low, high = loop.shifts
+        for t in range(-high, n - low):
+            yield from self.iteration(loop.body, t, frames)
+        self.totals[id(loop)] = done + n
+
+    def flat(self, loop: Loop, frame: Frame) -> Generator[None]:
+        """A flat loop: the steps of the inner one run on (``pto/ir.py``)."""
+        inner = loop.body[loop.inner]
+        assert isinstance(inner, Loop)
+        before, behind = loop.body[: loop.inner], loop.body[loop.inner + 1 :]
+        has_rows = any(r.core == self.name for r in all_rows(inner.body))
+        items = range(self.world.count(substitute(loop.trips, frame.values)))
+        found = self.totals.get(id(loop), 0)
+        places: list[tuple[Frame, bool, bool]] = []  # the first, the last position of an item
+        for empty in (True, False):
+            for w in items:
+                names: dict[str, Expr] = {loop.index: Const(w), loop.total: Const(found)}
+                done = self.totals.get(id(inner), 0)
+                item = Frame({**frame.values, **names, inner.total: Const(done)}, (*frame.at, w))
+                for row in before:
+                    if isinstance(row, Row) and OPS[row.op].kind == "scalar":
+                        yield from self.row(row, item)
+                n = self.world.count(substitute(inner.trips, item.values)) if has_rows else 1
+                if (n == 0) != empty:
+                    continue
+                found += 1
+                if empty:
+                    for alone in loop.alone(r for r in (*before, *behind) if isinstance(r, Row)):
+                        if OPS[alone.op].kind != "scalar":
+                            yield from self.row(alone, item)
+                for i in range(n):
+                    mine: dict[str, Expr] = {inner.index: Const(i), inner.total: Const(done + i)}
+                    each = Frame({**item.values, **mine}, (*item.at, i))
+                    places.append((each, i == 0, i + 1 == n))
+                self.totals[id(inner)] = done + n
+        self.totals[id(loop)] = found
+        low, high = loop.shifts
+        for step in range(-high, len(places) - low):
+            for part, block in enumerate((before, inner.body, behind)):
+                for row in block:
+                    assert isinstance(row, Row)
+                    if not 0 <= step + row.shift < len(places):
+                        continue
+                    each, first, last = places[step + row.shift]
+                    outside = OPS[row.op].kind == "scalar" and part != 1
+                    if (first, True, last)[part] and not outside:
+                        at = each.at if part == 1 else each.at[:-1]
+                        yield from self.row(row, Frame(each.values, at))
+
+    def iteration(self, block: Block, t: int, frames: list[Frame]) -> Generator[None]:
+        """One step of a loop: each row for its own iteration."""
+        for node in block:
+            if isinstance(node, Row):
+                if 0 <= t + node.shift < len(frames):
+                    yield from self.row(node, frames[t + node.shift])
+            elif isinstance(node, Loop):
+                if 0 <= t < len(frames):
+                    yield from self.loop(node, frames[t])
+            else:
+                yield from self.branch(node, t, frames)
+
+    def branch(self, node: Branch, t: int, frames: list[Frame]) -> Generator[None]:
+        """A branch in a loop: the test, too, is that of each row's own iteration."""
+        shifts = sorted({r.shift for r in own_rows((node,)) if r.core == self.name} or {0})
+        for s in shifts:
+            if 0 <= t + s < len(frames):
+                way = self.world.truth(substitute(node.test, frames[t + s].values))
+                block = node.then if way else node.orelse
+                mine = tuple(x for x in block if not isinstance(x, Row) or x.shift == s)
+                yield from self.iteration(mine, t, frames)
+
+    def row(self, row: Row, frame: Frame) -> Generator[None]:
+        if row.core != self.name or row.op in SILENT:
+            return
+        if row.op == "pop":
+            queue = row.args[0]
+            assert isinstance(queue, Queue)
+            while not self.shared.queues[queue.name]:
+                yield
+        self.execute(row, frame)
+
+    def execute(self, row: Row, frame: Frame) -> None:
+        self.shared.done += 1
+        if row.op == "let":
+            (value,) = row.args
+            assert isinstance(row.out, Scalar)
+            assert isinstance(value, Const | Var | Bin)
+            frame.values[row.out.name] = substitute(value, frame.values)
+            return
+        token = self.result(row, frame)
+        if isinstance(row.out, Scalar):
+            frame.values[row.out.name] = Var(f"%{token}")
+            return
+        if OPS[row.op].scratch:
+            spoiled = row.args[-1]
+            assert isinstance(spoiled, Ref)
+            self.slots[self.slot(spoiled, frame)] = UNDEFINED
+        if row.op not in ALIASES:
+            self.shared.log[id(row), frame.at] = token
+        if isinstance(row.out, Queue):
+            self.shared.queues[row.out.name].append(token)
+        elif isinstance(row.out, View):
+            self.shared.tensors[row.out.tensor] = token
+        else:
+            assert isinstance(row.out, Ref)
+            self.slots[self.slot(row.out, frame)] = token
+
+    def slot(self, ref: Ref, frame: Frame) -> tuple[str, int]:
+        index = self.world.number(substitute(ref.index or Const(0), frame.values))
+        return ref.name, int(index) % self.depth[ref.name]
+
+    def result(self, row: Row, frame: Frame) -> int:
+        args = row.args[:-1] if OPS[row.op].scratch else row.args
+        if row.op in ALIASES:
+            (source,) = args
+            if isinstance(source, Queue):
+                return self.shared.queues[source.name].pop(0)
+            found = self.operand(source, frame)
+            assert isinstance(found, tuple)
+            value, transposed = found
+            assert isinstance(value, int)
+            return self.world.token(("T", value)) if transposed else value
+        operands = [self.operand(a, frame) for a in args]
+        place = row.out if isinstance(row.out, View) else None
+        tensors = [a.tensor for a in (place, *args) if isinstance(a, View)]
+        state = [self.shared.tensors[t] for t in tensors if t in self.shared.tensors]
+        where = [] if place is None else [self.world.place(place, frame.values, self.name)]
+        return self.world.result(row, [*where, *operands, *state])
+
+    def operand(self, a: object, frame: Frame) -> object:
+        if isinstance(a, Ref):
+            return self.slots.get(self.slot(a, frame), UNDEFINED), a.transposed
+        if isinstance(a, View):
+            return self.world.place(a, frame.values, self.name)
+        if isinstance(a, Word):
+            return a.name
+        assert isinstance(a, Const | Var | Bin)
+        return self.world.scalar(a, frame.values)
+
+
+@dataclass
+class Shared:
+    """What both cores see: FIFOs, tensors, and the log."""
+
+    queues: dict[str, list[int]]
+    tensors: dict[str, int]
+    log: Log = field(default_factory=dict)
+    done: int = 0
+
+
+def run_schedule(kernel: Kernel, world: World) -> Shared:
+    """Both cores, taking turns whenever one waits."""
+    tensors = {
+        p.name: world.token(p.name) for p in kernel.params if p.direction in ("out", "inout")
+    }
+    shared = Shared({f.name: [] for f in kernel.fifos}, tensors)
+    cores = [Core(kernel, name, world, shared).block(kernel.body, Frame({}, ())) for name in CORES]
+    before = -1
+    while cores:
+        cores = [c for c in cores if next(c, "done") is None]
+        if cores and shared.done == before:
+            raise ScheduleError("a pop waits for a push that never comes")
+        before = shared.done
+    return shared
+
+
+# --------------------------------------------------------------------------- the flow side
+
+
+class Tokens:
+    """A flow run with tokens."""
+
+    def __init__(self, flow: Flow, world: World, tensors: dict[str, int]) -> None:
+        self.world = world
+        self.values = {flow.first[name]: token for name, token in tensors.items()}
+        self.scalars: dict[str, Expr] = {}
+        self.log: Log = {}
+
+    def parts(self, parts: list[Part], at: tuple[int, ...]) -> None:
+        for part in parts:
+            if isinstance(part, Step):
+                self.step(part, at)
+            elif isinstance(part, Repeat):
+                self.repeat(part, at)
+            else:
+                self.choice(part, at)
+
+    def get(self, value: int | None) -> int:
+        return UNDEFINED if value is None else self.values[value]
+
+    def step(self, step: Step, at: tuple[int, ...]) -> None:
+        if step.op in ALIASES:
+            (used,) = step.args
+            assert isinstance(used, Use)
+            token = self.get(used.value)
+            self.values[step.out] = self.world.token(("T", token)) if used.transposed else token
+            return
+        state = [] if step.state is None else [self.get(step.state)]
+        token = self.world.made(step.op, [*map(self.operand, step.args), *state])
+        self.values[step.out] = token
+        if step.op == "read":
+            self.scalars[f"%{step.out}"] = Var(f"%{token}")
+        else:
+            self.log[id(step.row), at] = token
+
+    def operand(self, a: object) -> object:
+        if isinstance(a, Use):
+            return self.get(a.value), a.transposed
+        if isinstance(a, View):
+            return self.world.place(a, self.scalars)
+        if isinstance(a, Word):
+            return a.name
+        assert isinstance(a, Const | Var | Bin)
+        return self.world.scalar(a, self.scalars)
+
+    def repeat(self, loop: Repeat, at: tuple[int, ...]) -> None:
+        now = [self.get(p.init) for p in loop.phis]
+        for i in range(self.world.count(substitute(loop.trips, self.scalars))):
+            self.scalars[loop.index] = Const(i)
+            self.values.update({p.inner: t for p, t in zip(loop.phis, now, strict=True)})
+            self.parts(loop.body, (*at, i))
+            now = [self.get(p.next) for p in loop.phis]
+        self.values.update({p.last: t for p, t in zip(loop.phis, now, strict=True)})
+
+    def choice(self, choice: Choice, at: tuple[int, ...]) -> None:
+        way = self.world.truth(substitute(choice.test, self.scalars))
+        self.parts(choice.then if way else choice.orelse, at)
+        for m in choice.merges:
+            self.values[m.out] = self.get(m.then if way else m.orelse)
+
+
+# ----------------------------------------------------------------------------- comparison
+
+
+def same_stores(flow: Flow) -> None:
+    """Raises ScheduleError unless both sides leave the same tensors behind."""
+    for trips in TRIPS:
+        world = World(trips, flow.kernel)
+        shared = run_schedule(flow.kernel, world)
+        start = {p: world.token(p) for p in flow.first}
+        tokens = Tokens(flow, world, start)
+        tokens.parts(flow.parts, ())
+        if any(tokens.values[flow.last[name]] != t for name, t in shared.tensors.items()):
+            raise first_difference(flow.kernel, shared.log, tokens.log)
+
+
+def first_difference(kernel: Kernel, schedule: Log, flow: Log) -> ScheduleError:
+    """The first row, in the order of the schedule, that makes something else."""
+    rows = {id(r): r for r in all_rows(kernel.body)}
+    for (row, at), token in schedule.items():
+        if flow.get((row, at), token) != token:
+            text = statement(rows[row], kernel)
+            when = ", ".join(map(str, at))
+            message = f"'{text}' in iteration {when} reads the value of another iteration"
+            return ScheduleError(message, rows[row].loc, "run 'pto check' on the schedule")
+    return ScheduleError("the schedule stores in another order than its iterations do")

@@ -1,0 +1,190 @@
+"""Made-up facts for running programs on symbols: sizes, what is read, and so trip counts and tests.
+
+In: the scalar expressions that two programs ask about.  Out: numbers, the same for both.
+Invariant: every scalar has one value, and every trip count, slot and test is computed from those
+values; so relations hold (``maximum(n, 1)`` is at least 1, ``i + 1 < n`` ends with the loop, equal
+expressions have equal numbers).  A value is made up where an expression first needs it, such that the
+expression comes near the next number of a list: 0, 1, and up to more than any ring is deep.
+
+A constant trip count above ``MOST`` is cut to one that names the same slot of every ring.
+Non-goals: numbers of tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import lcm
+
+from lowering.values.flow import linear
+from pto.arithmetic import Number, NumberError
+from pto.ir import (
+    Bin,
+    Const,
+    Expr,
+    Kernel,
+    Row,
+    Span,
+    Var,
+    View,
+    binary,
+    evaluate,
+    is_float,
+    names_in,
+    substitute,
+)
+
+UNDEFINED = 0
+"""The token of what was never written."""
+
+TRIPS = ((6, 3, 0, 1, 2, 5, 4), (5, 1, 4, 0, 3, 2, 6, 0, 0, 1), (2, 8, 1, 7, 0, 3))
+"""What expressions come near, in the order in which they are asked about: the first is the number of
+work items."""
+
+MOST = 9
+BESIDE = 2
+"""What a name counts as beside another one that is made up."""
+
+Undo = Callable[[Number, Number], Number]
+LEFT: Mapping[str, Undo] = {
+    "+": lambda w, b: w - b,
+    "-": lambda w, b: w + b,
+    "*": lambda w, b: w // b if b else w,
+    "/": lambda w, b: w * b,
+    "//": lambda w, b: w * b + b // 2,
+    "%": lambda w, b: w,
+    "cdiv": lambda w, b: w * b - b // 2,
+    "min": lambda w, b: w,
+    "max": lambda w, b: w,
+    "<": lambda w, b: b - bool(w),
+    "<=": lambda w, b: b + (not w),
+    "==": lambda w, b: b + (not w),
+    "!=": lambda w, b: b + bool(w),
+}
+"""op -> a such that ``a op b`` comes near w."""
+
+RIGHT: Mapping[str, Undo] = {
+    **LEFT,
+    "-": lambda w, a: a - w,
+    "/": lambda w, a: a / w if w else 1,
+    "//": lambda w, a: a // w if w else a + 1,
+    "%": lambda w, a: w + 1,
+    "cdiv": lambda w, a: a // w if w else a + 1,
+    "<": lambda w, a: a + bool(w),
+    "<=": lambda w, a: a - (not w),
+}
+"""op -> b such that ``a op b`` comes near w."""
+
+
+@dataclass
+class World:
+    """The numbering of tokens and the made-up facts, shared by both sides.
+
+    ``kernel``: says which names are sizes, and how deep the rings are.
+    """
+
+    trips: tuple[int, ...]
+    kernel: Kernel
+    numbers: dict[object, int] = field(default_factory=dict)
+    values: dict[str, Number] = field(default_factory=dict)
+    asked: dict[Expr, None] = field(default_factory=dict)
+    rows: dict[int, Row] = field(default_factory=dict)
+    """Token -> the first row that made it."""
+
+    def __post_init__(self) -> None:
+        self.values |= {"block_idx": 0, "block_num": 1, "lane": 0}
+        self.sizes = frozenset(self.kernel.dims)
+        self.period = lcm(*(b.depth for b in self.kernel.buffers))
+
+    def token(self, made: object) -> int:
+        return self.numbers.setdefault(made, len(self.numbers) + 1)
+
+    # numbers
+
+    def count(self, e: Expr) -> int:
+        """The trip count of a loop."""
+        n = max(int(self._told(e, self.trips[len(self.asked) % len(self.trips)])), 0)
+        return n if n <= MOST + self.period else MOST + (n - MOST) % self.period
+
+    def truth(self, e: Expr) -> bool:
+        """Which way a branch goes: among the ``TRIPS``, the first of which are even and odd, each
+        test that is not decided goes both ways."""
+        return bool(self._told(e, (len(self.asked) + self.trips[0]) % 2))
+
+    def number(self, e: Expr) -> Number:
+        """The value of ``e``; 0 where it has none."""
+        try:
+            return evaluate(e, self._value)
+        except NumberError:
+            return 0
+
+    def _value(self, name: str) -> Number:
+        return self.values.setdefault(name, BESIDE)
+
+    def _told(self, e: Expr, wanted: int) -> Number:
+        if self._unknown(e):
+            self.asked[e] = None
+            self._suppose(e, wanted)
+        return self.number(e)
+
+    def _unknown(self, e: Expr) -> bool:
+        return any(n not in self.values for n in names_in(e))
+
+    def _suppose(self, e: Expr, wanted: Number) -> None:
+        """Makes up the unknown names of ``e`` so that it comes near ``wanted``."""
+        if isinstance(e, Var):
+            self.values[e.name] = max(wanted, 1) if e.name in self.sizes else wanted
+        elif isinstance(e, Bin):
+            if not self._unknown(e.a):
+                self._suppose(e.b, RIGHT[e.op](wanted, self.number(e.a)))
+            else:
+                self._suppose(e.a, LEFT[e.op](wanted, self.number(e.b)))
+
+    # symbols
+
+    def scalar(self, e: Expr, values: Mapping[str, Expr]) -> Expr:
+        """``e`` with its names replaced; which lane it is does not matter here."""
+        return normal(substitute(e, {**values, "lane": Const(0)}))
+
+    def place(self, view: View, values: Mapping[str, Expr], core: str = "") -> tuple[object, ...]:
+        """The view of a row of ``core``, its names replaced; halves do not matter here."""
+        out: list[object] = [view.tensor]
+        for item in view.index:
+            span = item if isinstance(item, Span) else Span(item, 1)
+            valid = None if span.valid is None else self.scalar(span.valid, values)
+            out.append((self.scalar(span.start, values), valid))
+        return tuple(out)
+
+    def result(self, row: Row, args: Iterable[object]) -> int:
+        """The token of what a row makes."""
+        token = self.made(row.op, args)
+        self.rows.setdefault(token, row)
+        return token
+
+    def made(self, op: str, args: Iterable[object]) -> int:
+        """The token of an op; a matmul that overwrites does not depend on what it overwrites."""
+        found = list(args)
+        if op == "matmul" and len(found) > 2:
+            test = found[3] if len(found) == 4 else Const(1)
+            assert isinstance(test, Const | Var | Bin)
+            keep = found[2] != (UNDEFINED, False) and (not isinstance(test, Const) or test.value)
+            found = found[:3] if keep else found[:2]
+        return self.token((op, *found))
+
+
+@lru_cache(1 << 14)
+def normal(e: Expr) -> Expr:
+    """``e`` in one of the ways to write it: a sum of products with constants, in a fixed order.
+
+    Remembered, because one index is asked for by every lane, iteration and made-up world.
+    """
+    if not isinstance(e, Bin):
+        return e
+    if is_float(e):
+        return binary(e.op, normal(e.a), normal(e.b))
+    constant, terms = linear(binary(e.op, normal(e.a), normal(e.b)))
+    out: Expr = Const(0)
+    for atom in sorted(terms, key=repr) if len(terms) > 1 else terms:
+        out = binary("+", out, binary("*", atom, Const(terms[atom])))
+    return binary("+", out, Const(constant))
