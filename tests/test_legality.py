@@ -24,7 +24,7 @@ from lowering.schedule import options_for as options
 from lowering.schedule import schedule, stages
 from lowering.simulate import simulate
 from lowering.tokens import run_schedule
-from lowering.world import TRIPS, World
+from lowering.world import World, worlds
 from pto import ir
 from pto.errors import LegalityError, PtoError, ScheduleError
 from pto.legality import verify
@@ -333,7 +333,7 @@ def test_every_test_goes_both_ways() -> None:
         HEADER + "if go == 1:\n  vector 0 V a = full 1.0\nelse:\n  vector 0 V c = full 2.0\n"
     )
     ways = set()
-    for trips in TRIPS:
+    for trips in worlds(kernel):
         world = World(trips, kernel)
         run_schedule(kernel, world)
         ways.add(world.values["go"] == 1)
