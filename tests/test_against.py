@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from lowering.cli import main
+from lowering.hazards import check
 from lowering.schedule import schedule
 from lowering.schedule.passes.persist import persist
+from lowering.values.dataflow import dataflow
 from lowering.values.equivalence import difference
+from pto.errors import ScheduleError
+from pto.ir import Kernel
 from pto.kernels import SHIPPED
 from pto.text import parse, print_kernel
 
@@ -119,3 +123,67 @@ def test_what_cannot_be_compared(
 def test_only_a_schedule_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "gemm", "--against", "gemm"]) == 2
     assert "is made here" in capsys.readouterr().err
+
+
+TILES = """
+kernel tiles
+param src in  f32[rows, 64]
+param out out f32[rows, 64]
+param tab in  i32[m]
+param n   scalar i32
+grid {grid}
+
+{before}for i in 0 .. {n}:
+  a: f32[16, 64] = load src[i * 16:+16, :]
+  out[i * 16:+16, :] = store a
+"""
+ONE = TILES.format(grid=1, before="", n="n")
+ITEMS = TILES.format(grid="m", before="n = read tab[pid0]\n", n="n")
+AHEAD = """
+kernel tiles on a2a3
+param src in  f32[rows, 64]
+param out out f32[rows, 64]
+param tab in  i32[m]
+param n   scalar i32
+grid {grid}
+buffer vector ub a[{slots}] f32[8, 64] nd at 0 by 2048
+
+for w, turn in 0 .. cdiv({grid} - block_idx, block_num){flat}:
+{before}  for i, u in 0 .. n:
+    vector +{steps} MTE2 barrier
+    vector +{steps} MTE2 a[u] = load src[i * 16 + lane * 8:+8, :]
+    vector 0 S drain MTE2
+    vector 0 MTE3 out[i * 16 + lane * 8:+8, :] = store a[u]
+    vector 0 S drain MTE3
+vector 0 S drain MTE3
+"""
+
+
+def ahead(slots: int, steps: int, flat: bool) -> Kernel:
+    """``TILES`` with loads so many steps ahead, into a ring; nothing overlaps, so the order is right."""
+    before = "  vector 0 S n_1 = read tab[block_idx + w * block_num]\n" if flat else ""
+    text = AHEAD.format(
+        grid="m" if flat else 1,
+        slots=slots,
+        steps=steps,
+        flat=" flat" if flat else "",
+        before=before,
+    )
+    return parse(text.replace("0 .. n:", "0 .. n_1:") if flat else text)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("slots", [2, 3, 6, 7, 9, 13, 40])
+def test_a_ring_that_is_too_short(slots: int, flat: bool) -> None:
+    """The load of a later iteration overwrites a slot before it is stored: in order, and wrong."""
+    traced = persist(parse(ITEMS if flat else ONE))
+    right, wrong = ahead(slots, slots - 1, flat), ahead(slots, slots, flat)
+    if not flat:
+        assert check(right).ok and check(wrong).ok
+    assert difference(traced, right) is None
+    assert difference(traced, wrong) is not None
+    dataflow(right)
+    with pytest.raises(
+        ScheduleError, match=r"reads the value of another iteration|in another order"
+    ):
+        dataflow(wrong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
 import pytest
 
 import pto
@@ -34,7 +35,9 @@ def rows_of(text: str) -> list[str]:
         column = pto.load(c[:, :])
         row = pto.load(d[:, :])
         whole = pto.load(e[:, :])
-        names = dict(pto=pto, math=math, x=x, y=y, column=column, row=row, whole=whole, n=n, s=s)
+        names = dict(
+            pto=pto, math=math, np=np, x=x, y=y, column=column, row=row, whole=whole, n=n, s=s
+        )
         found = eval(text, names)
         pto.store(out[:, :], found if isinstance(found, Tile) else x + found)
 
@@ -169,3 +172,23 @@ REFUSED = {
 def test_no_such_operator(text: str) -> None:
     with pytest.raises(pto.TraceError, match=re.escape(f"'{REFUSED[text]}' does not work on ")):
         rows_of(text)
+
+
+NO_NUMPY = [
+    "np.exp(x)", "np.abs(x)", "np.negative(x)", "np.power(np.float32(2), x)", "np.float32(2) ** x",
+    "np.arctan2(np.float32(2), x)", "np.add(x, y)", "np.add(x, np.float32(2))", "np.add.reduce(x)",
+    "np.add(np.float32(2), x, where=False)", "np.add(np.float32(2), x, out=np.ones(2))",
+    "np.add.at(np.ones(2), 0, x)", "np.add.accumulate(x)", "np.sum(x)", "np.array(x)", "np.stack([x])",
+]  # fmt: skip
+"""numpy's numbers may stand on the left of an operator; its functions do not take tiles."""
+
+
+@pytest.mark.parametrize("text", NO_NUMPY)
+def test_no_function_of_numpy(text: str) -> None:
+    with pytest.raises(pto.TraceError, match=r"works on arrays, found|does not work on"):
+        rows_of(text)
+
+
+def test_a_number_of_numpy_on_the_left() -> None:
+    for text in ("np.float32(2) + x", "np.add(np.float32(2), x)"):
+        assert rows_of(text) == ["add = add x, 2.0"]

@@ -396,7 +396,7 @@ def test_neither_numpy_nor_jax_is_imported(tmp_path: Path) -> None:
     code = """
 import sys
 from functools import partial
-import lowering.tune as t
+import lowering.schedule.tune as t
 from lowering.cli import main
 t.tune = partial(t.tune, axes={}, workers=1)
 status = main(["tune", "rmsnorm", "-o", "rmsnorm.json"])

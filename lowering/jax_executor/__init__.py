@@ -5,6 +5,6 @@ In: a scheduled kernel and arrays.  Out: its outputs, from a jitted program per 
 ``balance`` deals work items to devices.  Non-goals: order, bounds, time.
 """
 
-from lowering.jax_executor.executor import compile, run
+from lowering.jax_executor.executor import compile, reason, run
 
-__all__ = ["compile", "run"]
+__all__ = ["compile", "reason", "run"]

@@ -23,7 +23,7 @@ from typing import cast
 
 from lowering.target import TARGETS
 from lowering.values.tokens import run_schedule
-from lowering.values.world import TRIPS, UNDEFINED, World, normal
+from lowering.values.world import UNDEFINED, World, normal, worlds
 from pto.ir import (
     Bin,
     Block,
@@ -237,7 +237,7 @@ def difference(before: Kernel, after: Kernel) -> Difference | None:
     Raises:
         ScheduleError: for a schedule that gets stuck.
     """
-    for trips in TRIPS:
+    for trips in worlds(after):
         world = Meanings(trips, after)
         run_schedule(after, world)
         scheduled, world.stores = world.stores, {}

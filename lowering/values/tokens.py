@@ -6,8 +6,7 @@ side is literal and shares nothing with the builder of the flow: cores one after
 and shifts, ring slots by number, FIFOs as queues, scalars per iteration.
 
 Sizes and what is read are made up (the same on both sides, ``lowering/values/world.py``), so that trip counts
-are 0, 1, and up to more than any ring is deep, in different orders.  Everything in a schedule repeats
-with the slot period, so that decides every trip count (the argument of ``lowering/hazards/``).
+are 0, 1, and up to more than any ring is deep, in different orders.
 
 Raises ``ScheduleError`` with the first row and iteration that differ.  Non-goals: bounds, numbers.
 """
@@ -18,7 +17,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from lowering.values.flow import ALIASES, SILENT, Choice, Flow, Part, Repeat, Step, Use
-from lowering.values.world import TRIPS, UNDEFINED, World
+from lowering.values.world import UNDEFINED, World, worlds
 from pto.errors import ScheduleError
 from pto.ir import (
     CORES,
@@ -323,7 +322,7 @@ class Tokens:
 
 def same_stores(flow: Flow) -> None:
     """Raises ScheduleError unless both sides leave the same tensors behind."""
-    for trips in TRIPS:
+    for trips in worlds(flow.kernel):
         world = World(trips, flow.kernel)
         shared = run_schedule(flow.kernel, world)
         start = {p: world.token(p) for p in flow.first}

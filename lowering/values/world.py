@@ -6,13 +6,16 @@ values; so relations hold (``maximum(n, 1)`` is at least 1, ``i + 1 < n`` ends w
 expressions have equal numbers).  A value is made up where an expression first needs it, such that the
 expression comes near the next number of a list: 0, 1, and up to more than any ring is deep.
 
-A constant trip count above ``MOST`` is cut to one that names the same slot of every ring.
+Why that decides all trip counts: a row that gets a wrong value gets one that another iteration left in
+the same slot.  The nearest such iteration is one depth away, and no row runs further from its own
+iteration than the shifts say, so a loop of ``far`` iterations shows it.  A longer constant loop is cut
+to one that names the same slot of every ring at its end.
 Non-goals: numbers of tiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import lcm
@@ -21,9 +24,12 @@ from lowering.values.flow import linear
 from pto.arithmetic import Number, NumberError
 from pto.ir import (
     Bin,
+    Block,
+    Branch,
     Const,
     Expr,
     Kernel,
+    Loop,
     Row,
     Span,
     Var,
@@ -38,11 +44,13 @@ from pto.ir import (
 UNDEFINED = 0
 """The token of what was never written."""
 
-TRIPS = ((6, 3, 0, 1, 2, 5, 4), (5, 1, 4, 0, 3, 2, 6, 0, 0, 1), (2, 8, 1, 7, 0, 3))
+SHORT = ((6, 3, 0, 1, 2, 5, 4), (5, 1, 4, 0, 3, 2, 6, 0, 0, 1), (2, 8, 1, 7, 0, 3))
 """What expressions come near, in the order in which they are asked about: the first is the number of
-work items."""
+work items.  They mix empty, short and longer loops in many orders; ``worlds`` adds long ones."""
 
 MOST = 9
+"""More than any number of ``SHORT``, so that related trip counts keep their distance."""
+
 BESIDE = 2
 """What a name counts as beside another one that is made up."""
 
@@ -77,6 +85,34 @@ RIGHT: Mapping[str, Undo] = {
 """op -> b such that ``a op b`` comes near w."""
 
 
+def far(kernel: Kernel) -> int:
+    """Iterations of a loop after which every slot was used again, by every row."""
+    depths = [b.depth for b in kernel.buffers] + [f.depth for f in kernel.fifos]
+    shifts = [x.shifts for x in nested(kernel.body) if isinstance(x, Loop)]
+    spans = [high - low for low, high in shifts]
+    return max(depths, default=1) + max(spans, default=0) + 1
+
+
+def worlds(kernel: Kernel) -> Iterator[tuple[int, ...]]:
+    """The lists of numbers to run a kernel with: ``SHORT``, and for each trip count and test one in
+    which it is as long as ``far``, those asked about before it are 2 and those behind it 1."""
+    yield from SHORT
+    told = (x.trips if isinstance(x, Loop) else x.test for x in nested(kernel.body))
+    for k in range(len({e for e in told if not isinstance(e, Const)})):
+        yield (2,) * k + (far(kernel),) + (1,) * MOST
+
+
+def nested(block: Block) -> Iterator[Loop | Branch]:
+    """Every loop and every branch below."""
+    for node in block:
+        if isinstance(node, Loop):
+            yield node
+            yield from nested(node.body)
+        elif isinstance(node, Branch):
+            yield node
+            yield from nested((*node.then, *node.orelse))
+
+
 @dataclass
 class World:
     """The numbering of tokens and the made-up facts, shared by both sides.
@@ -96,6 +132,7 @@ class World:
         self.values |= {"block_idx": 0, "block_num": 1, "lane": 0}
         self.sizes = frozenset(self.kernel.dims)
         self.period = lcm(*(b.depth for b in self.kernel.buffers))
+        self.most = max(far(self.kernel), MOST)
 
     def token(self, made: object) -> int:
         return self.numbers.setdefault(made, len(self.numbers) + 1)
@@ -105,10 +142,10 @@ class World:
     def count(self, e: Expr) -> int:
         """The trip count of a loop."""
         n = max(int(self._told(e, self.trips[len(self.asked) % len(self.trips)])), 0)
-        return n if n <= MOST + self.period else MOST + (n - MOST) % self.period
+        return n if n <= self.most + self.period else self.most + (n - self.most) % self.period
 
     def truth(self, e: Expr) -> bool:
-        """Which way a branch goes: among the ``TRIPS``, the first of which are even and odd, each
+        """Which way a branch goes: among the ``SHORT`` lists, the first of which are even and odd, each
         test that is not decided goes both ways."""
         return bool(self._told(e, (len(self.asked) + self.trips[0]) % 2))
 
