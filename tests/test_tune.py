@@ -406,4 +406,4 @@ sys.exit(f"status {status}, imported {heavy}" if status or heavy else 0)
 """
     argv = [sys.executable, "-c", code]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
