@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lowering.cli import main
+from lowering.hazards import check
 from lowering.schedule import schedule
 from lowering.schedule.passes.persist import persist
 from lowering.values.equivalence import difference
@@ -119,3 +120,49 @@ def test_what_cannot_be_compared(
 def test_only_a_schedule_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "gemm", "--against", "gemm"]) == 2
     assert "is made here" in capsys.readouterr().err
+
+
+TILES = """
+kernel tiles
+param src in  f32[rows, 64]
+param out out f32[rows, 64]
+param n   scalar i32
+grid 1
+
+for i in 0 .. n:
+  a: f32[16, 64] = load src[i * 16:+16, :]
+  out[i * 16:+16, :] = store a
+"""
+
+
+def ahead(slots: int, steps: int) -> str:
+    """``TILES`` with loads so many steps ahead, into a ring; nothing overlaps, so the order is right."""
+    return f"""
+kernel tiles on a2a3
+param src in  f32[rows, 64]
+param out out f32[rows, 64]
+param n   scalar i32
+grid 1
+buffer vector ub a[{slots}] f32[8, 64] nd at 0 by 2048
+
+for w in 0 .. cdiv(1 - block_idx, block_num):
+  for i, u in 0 .. n:
+    vector +{steps} MTE2 barrier
+    vector +{steps} MTE2 a[u] = load src[i * 16 + lane * 8:+8, :]
+    vector 0 S drain MTE2
+    vector 0 MTE3 out[i * 16 + lane * 8:+8, :] = store a[u]
+    vector 0 S drain MTE3
+vector 0 S drain MTE3
+"""
+
+
+BEYOND = pytest.mark.xfail(reason="beyond the lengths of lowering/values/world.py", strict=True)
+
+
+@pytest.mark.parametrize("slots", [2, 3, 4, 5, pytest.param(6, marks=BEYOND)])
+def test_a_ring_that_is_too_short(slots: int) -> None:
+    """The load of a later iteration overwrites a slot before it is stored: in order, and wrong."""
+    right, wrong = parse(ahead(slots, slots - 1)), parse(ahead(slots, slots))
+    assert check(right).ok and check(wrong).ok
+    assert difference(persist(parse(TILES)), right) is None
+    assert difference(persist(parse(TILES)), wrong) is not None

@@ -4,9 +4,9 @@ In: the scalar expressions that two programs ask about.  Out: numbers, the same 
 Invariant: every scalar has one value, and every trip count, slot and test is computed from those
 values; so relations hold (``maximum(n, 1)`` is at least 1, ``i + 1 < n`` ends with the loop, equal
 expressions have equal numbers).  A value is made up where an expression first needs it, such that the
-expression comes near the next number of a list: 0, 1, and up to more than any ring is deep.
+expression comes near the next number of a list (``TRIPS``, which also says how far that reaches).
 
-A constant trip count above ``MOST`` is cut to one that names the same slot of every ring.
+A long constant trip count is cut to one that names the same slot of every ring (``MOST``).
 Non-goals: numbers of tiles.
 """
 
@@ -40,9 +40,24 @@ UNDEFINED = 0
 
 TRIPS = ((6, 3, 0, 1, 2, 5, 4), (5, 1, 4, 0, 3, 2, 6, 0, 0, 1), (2, 8, 1, 7, 0, 3))
 """What expressions come near, in the order in which they are asked about: the first is the number of
-work items."""
+work items, where that is not known.
+
+Why these: a schedule goes wrong in the first or last steps of a loop, where some stages have nothing
+to do; from one item to the next; or where a slot is overwritten before it is read for the last time,
+which shows in the first iteration behind a full turn of the ring.  From there on iterations only
+repeat, as slots, counters and phis go by the position in the rings.  So counts from 0 to one more
+than a ring has slots, in different orders, decide.
+
+How far that reaches: counts that each item reads for itself run through the lists, 0 to 8.  A count
+that is one for the whole launch meets what stands at its place in each list only, so 6, 5 and 2 if it
+is asked about first, then 3, 1 and 8, then 0, 4 and 1.  A ring of more slots than the greatest of
+these may be too short without being told; ``place`` gives each the slots that it needs, and ``pto run``
+compares the numbers, which shows it on long data."""
 
 MOST = 9
+"""Iterations of a constant loop that are run beyond the whole periods of all rings: more than the
+greatest of ``TRIPS``, so that a known count is tried no shorter than one that is not."""
+
 BESIDE = 2
 """What a name counts as beside another one that is made up."""
 
