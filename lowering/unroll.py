@@ -29,9 +29,16 @@ from pto.ir import (
 from pto.ops import OPS
 from pto.text import expr
 
+# Why samples are enough here: nothing rests on them.  What the scheduler chooses by them (barriers
+# of V and M, depths of FIFOs) is judged by the proof, which decides every length.  A length that
+# matters and is not among them makes a schedule that fails its proof and is not given, never a wrong
+# one.  They are chosen such that this does not happen: two rows of a core can only stand in each
+# other's way while both are in flight, so what matters is which items meet in that many steps, and
+# one long item shows what repeats.
+
 LENGTHS = (0, 1, 2, 5, 2, 1, 0, 2, 0, 5, 0, 0, 1, 1, 5, 5, 0)
-"""Trip counts of the inner loops from one work item to the next: every pair of empty, short and
-longer than any lookahead, odd and even."""
+"""Trip counts of the inner loops from one work item to the next: every pair of empty, short (odd and
+even) and longer ones.  Enough for loops that are not flat, whose items only meet their neighbours."""
 
 RUNS = (
     LENGTHS,
@@ -39,10 +46,13 @@ RUNS = (
     (1,) * 12,
     (8, 1, 8, 1, 1, 8, 1, 1, 1, 8, 2, 8, 2, 1, 8, 1, 2, 8, 8),
 )
-"""Sequences of work items with which a flat loop meets every few boundaries in a row."""
+"""Sequences of work items with which a flat loop meets every few boundaries in a row: one, two and
+three short items between long ones, and twelve in a row, more than ``LONGEST``."""
 
 LONGEST = 8
-"""Steps in flight up to which every sequence of work items that fits in them is run."""
+"""Steps in flight up to which every sequence of work items that fits in them is run: 255 sequences.
+With more steps in flight (a lookahead of 4 over two round trips, say) the longer sequences are left
+to ``RUNS`` and to the proof."""
 
 Path = tuple[int, ...]
 Counters = dict[str, Number]

@@ -2,61 +2,10 @@
 
 A kernel is a tree of rows.  Tracing yields the mathematics of one work item; every pass of the
 scheduler fills in more columns of the same rows: which core and pipe, which iteration, which
-buffer slot, which events to wait for and to set.  ``pto/text.py`` prints and parses this grammar:
+buffer slot, which events to wait for and to set.  ``pto/text.py`` prints and parses it.
 
-    kernel   ::= 'kernel' name ['on' target]
-                 {'static' name '=' value |
-                  'param' name ('in' | 'out' | 'inout' | 'scalar') dtype ['[' dim {',' dim} ']']}
-                 'grid' expr {',' expr}
-                 {require | buffer | fifo | event | note}
-                 block
-    require  ::= 'require' expr text       (over dimensions and scalars; text in double quotes)
-    buffer   ::= 'buffer' core space name '[' depth ']' tile layout 'at' int 'by' int
-    fifo     ::= 'fifo' name direction '[' depth ']' tile 'flag' int ['no' 'credit']
-    event    ::= 'event' core name pipe '->' pipe 'id' int {int}
-    note     ::= 'note' text
-    block    ::= (row | loop | branch) {row | loop | branch}        (indented by two)
-    loop     ::= 'for' name [',' name] 'in' '0' '..' expr ['flat'] ':' steps
-    steps    ::= block | carry {carry} [block] 'yield' ref {',' ref}
-    carry    ::= 'carry' name ':' tile ['from' ref] 'last' name
-    branch   ::= 'if' expr ':' block ['else' ':' block]
-    row      ::= [core shift pipe] statement {'|' ('wait' | 'set') flag {flag}}
-    statement::= [out '='] op [arg {',' arg}]
-    out, arg ::= name ':' tile | ref | view | name | expr
-    ref      ::= name ['[' expr ']'] ['.T']                         (ring slot: expr modulo depth)
-    view     ::= name '[' item {',' item} ']'     item ::= expr | ':' | expr ':+' int ['<' expr]
-    flag     ::= name ['[' expr ']']
-
-``#`` starts a comment.  A line that starts with ``|`` continues the one before; the bar itself
-counts only before ``wait`` and ``set``, which may come several times.  A name has letters, digits and
-underscores, that of an event also dots; what a line can start with is no name.
-
-Meaning of the scheduled form:
-
-* Rows of one core run in the order written; each core reads only its own rows.  The vector rows
-  run on both lanes (``lane`` is 0 or 1).
-* ``for i, u in 0 .. n``: ``i`` is the iteration, ``u`` the number of iterations of this loop that
-  earlier entries of it have finished on this core, plus ``i``.
-* A row with shift ``s`` in the innermost loop works ahead (s > 0) or behind (s < 0): the loop takes
-  steps ``t = -max(s) .. n - 1 - min(s)`` (the extremes over all rows of the loop), and in step
-  ``t`` the row runs for its own iteration ``i = t + s`` if ``0 <= i < n``, else not at all.
-  Inside the row ``i`` and ``u``, and every scalar read in the loop, are those of its own iteration.
-* A ``flat`` loop holds rows and one innermost loop, whose steps run on from one item, that is one
-  iteration of the flat loop, to the next without a gap.  First each item whose inner loop is empty
-  runs by itself, in order, its rows of larger shifts first.  Then every other item has one
-  *position* per iteration of the inner loop (one, on a core without rows there), counted over all
-  items, and a row with shift ``s`` runs in step ``t`` for position ``t + s``: a row of the inner
-  loop for its iteration there, a row in front of it if the position is the first of its item, a row
-  behind it if it is the last.  In each step the rows run in the order written; scalar rows run when
-  their item is first met.  ``for w, turn in .. flat``: ``turn`` counts the items in the order in which
-  they run; on a core with rows in the inner loop its ``u`` is known beside it, too: in front as that
-  of the first position, behind as that of the last, and 0 for an item whose inner loop is empty.
-* ``b[e]`` is slot ``e mod depth`` of buffer ``b``; event ``x.full[e]`` is id number ``e mod count``.
-* A carry without ``from`` starts as nothing: the first iteration, which surely runs, overwrites it
-  (``x = matmul a, b, carry, i`` adds to the carry where ``i`` is not 0).
-* A view dimension ``start:+size<valid`` takes ``size`` elements from ``start``, of which the first
-  ``valid`` (clamped to 0 .. size) exist; a load fills the others with zero, a store skips them.
-
+The grammar, and what rows, shifts, loops, flat loops, rings, events and branches mean, is
+docs/language.md; which rows a program of each form may have is ``pto/legality.py``.
 Every class is a frozen value; ``Loc`` never takes part in comparison.
 """
 

@@ -1,4 +1,4 @@
-"""The one parser of the grammar in ``pto/ir.py``: recursive descent over logical lines."""
+"""The one parser of the grammar in docs/language.md: recursive descent over logical lines."""
 
 from __future__ import annotations
 

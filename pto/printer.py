@@ -1,4 +1,4 @@
-"""The one printer of the grammar in ``pto/ir.py``: tables in the header, one line per row.
+"""The one printer of the grammar in docs/language.md: tables in the header, one line per row.
 
 Lines stay within 100 columns; what is longer goes on behind a bar in the next line.
 """

@@ -1,6 +1,6 @@
 """The text form of a program: ``parse(print_kernel(k)) == k``, traced or scheduled.
 
-The grammar stands in ``pto/ir.py``; one printer (``pto/printer.py``) and one parser
+The grammar stands in docs/language.md; one printer (``pto/printer.py``) and one parser
 (``pto/lexer.py``, ``pto/parser.py``) serve all of it.
 """
 

@@ -1,7 +1,7 @@
-"""The grammar of ``pto/ir.py`` once more, read from its docstring and run as it stands there.
+"""The grammar of docs/language.md, read from the page and run as it stands there.
 
 ``recognised`` takes a text apart by the rules and nothing else: no names, no types, no limits.  What the
-parser accepts, it must accept.  Only the words that the docstring does not define are given here.
+parser accepts, it must accept.  Only the words that the page does not define are given here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-import pto.ir
+from pages import DOCS, blocks
+
 from pto.ir import CORES, PIPES
 from pto.types import DTYPE_BYTES, LAYOUTS, SPACES
 
@@ -48,7 +49,7 @@ MORE = """
     expr     ::= operand {operator operand}
     operand  ::= ['-'] number | name | function '(' expr ',' expr ')' | '(' expr ')'
 """
-"""What the docstring leaves to common sense."""
+"""What the page leaves to common sense."""
 
 WORDS["operator"] = r"\+|-|\*|/|//|%|<|<=|>|>=|==|!="
 WORDS["function"] = "min|max|cdiv"
@@ -175,7 +176,7 @@ LINES = (
 
 
 def grammar() -> Grammar:
-    text = (pto.ir.__doc__ or "").split("grammar:\n", 1)[1].split("\n\n``#``")[0]
+    (text,) = blocks(DOCS / "language.md", "grammar")
     return Grammar(by_lines(text) + MORE)
 
 

@@ -1,4 +1,4 @@
-"""Flat loops: work items that follow each other without a gap (``pto/ir.py``)."""
+"""Flat loops: work items that follow each other without a gap (docs/language.md)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ inner loop is empty; then one loop over steps, in which the first stage takes th
 (iteration ``i`` of item ``w``) and every stage runs its rows for a position of its own.  What the
 stages need of a position is kept in a small ring of ``Position``.
 
-Invariant: every row runs where ``pto/ir.py`` says.  Non-goals: what an op looks like.
+Invariant: every row runs where docs/language.md says.  Non-goals: what an op looks like.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ moves and flags are gone; a loop carries exactly the values that are read later 
 
 Invariant: for every trip count the flow stores the same values as the scheduled program.
 ``dataflow`` proves it on the way out: it runs both with tokens instead of numbers, the scheduled
-program literally (cores, steps, shifts, slots), for ragged trip counts that include 0, 1 and more
-than any depth, and compares every store.  A slot that is overwritten too early, or a FIFO read out
+program literally (cores, steps, shifts, slots), for ragged trip counts (``lowering/values/world.py``),
+and compares every store.  A slot that is overwritten too early, or a FIFO read out
 of turn, is a ``ScheduleError`` that names the row and the iteration.
 
 How: rows of one iteration run together (the shift of a row says when, not what); the two cores are

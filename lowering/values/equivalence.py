@@ -6,7 +6,7 @@ The proof of ``hazards/`` is about order; it cannot see a value that is well ord
 such as a slot that is overwritten one stage too early.  Here every value is a number that stands
 for the expression that made it, so two values are equal exactly if they were made alike from the
 same inputs, and both programs must store the same values in the same places, for made-up trip
-counts that include 0, 1 and more than any ring is deep.
+counts (``lowering/values/world.py`` says how far these reach).
 
 Invariants used: copies, moves and hand-overs keep a value; a product accumulated in L0C is the
 product added; adding a product to zero is the product; and what commutes does.  A tile of several rows

@@ -5,8 +5,8 @@ two values are equal if and only if they were made the same way from the same in
 side is literal and shares nothing with the builder of the flow: cores one after the other, steps
 and shifts, ring slots by number, FIFOs as queues, scalars per iteration.
 
-Sizes and what is read are made up (the same on both sides, ``lowering/values/world.py``), so that trip counts
-are 0, 1, and up to more than any ring is deep, in different orders.
+Sizes and what is read are made up (the same on both sides), so that trip counts are short and long, in
+different orders; why these decide, and how far, stands in ``lowering/values/world.py``.
 
 Raises ``ScheduleError`` with the first row and iteration that differ.  Non-goals: bounds, numbers.
 """

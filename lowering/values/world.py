@@ -4,12 +4,13 @@ In: the scalar expressions that two programs ask about.  Out: numbers, the same 
 Invariant: every scalar has one value, and every trip count, slot and test is computed from those
 values; so relations hold (``maximum(n, 1)`` is at least 1, ``i + 1 < n`` ends with the loop, equal
 expressions have equal numbers).  A value is made up where an expression first needs it, such that the
-expression comes near the next number of a list: 0, 1, and up to more than any ring is deep.
+expression comes near the next number of a list (``SHORT`` and ``worlds``).
 
 Why that decides all trip counts: a row that gets a wrong value gets one that another iteration left in
 the same slot.  The nearest such iteration is one depth away, and no row runs further from its own
-iteration than the shifts say, so a loop of ``far`` iterations shows it.  A longer constant loop is cut
-to one that names the same slot of every ring at its end.
+iteration than the shifts say, so a loop of ``far`` iterations shows it.  From there on iterations only
+repeat, as slots, counters and phis go by the position in the rings.  A longer constant loop is cut to
+one that names the same slot of every ring at its end.
 Non-goals: numbers of tiles.
 """
 
@@ -46,10 +47,16 @@ UNDEFINED = 0
 
 SHORT = ((6, 3, 0, 1, 2, 5, 4), (5, 1, 4, 0, 3, 2, 6, 0, 0, 1), (2, 8, 1, 7, 0, 3))
 """What expressions come near, in the order in which they are asked about: the first is the number of
-work items.  They mix empty, short and longer loops in many orders; ``worlds`` adds long ones."""
+work items, where that is not known.
+
+A schedule goes wrong in the first or last steps of a loop, where some stages have nothing to do; from
+one item to the next; or where a slot is overwritten before it is read for the last time, which shows
+in the first iteration behind a full turn of the ring.  These mix empty, short and longer loops in many
+orders; ``worlds`` adds long ones."""
 
 MOST = 9
-"""More than any number of ``SHORT``, so that related trip counts keep their distance."""
+"""Iterations of a constant loop that are run at least beyond the whole periods of all rings: more than
+any number of ``SHORT``, so that related trip counts keep their distance."""
 
 BESIDE = 2
 """What a name counts as beside another one that is made up."""

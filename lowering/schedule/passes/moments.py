@@ -1,7 +1,7 @@
 """When a row runs, as the iteration that it belongs to sees it; what holds for every trip count.
 
 A row with shift ``s`` runs ``-s`` steps behind the first position of its iteration.  An item of a
-flat loop (``pto/ir.py``) has as many positions as its inner loop has iterations: rows in front run
+flat loop (docs/language.md) has as many positions as its inner loop has iterations: rows in front run
 with the first, rows behind with the last, and how far these two are apart is not known.  So a row in
 front in a late stage and a row behind in an early one are in no fixed order.
 """
