@@ -41,6 +41,7 @@ from pto.tile import (
     matmul,
     maximum,
     minimum,
+    tanh,
     where,
     zeros,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "program_id",
     "require",
     "store",
+    "tanh",
     "where",
     "zeros",
     *functions.__all__,

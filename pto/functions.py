@@ -8,12 +8,15 @@ from __future__ import annotations
 from pto.tile import Tile, of_tile
 
 __all__ = [
+    "abs",
     "exp",
     "log",
     "reciprocal",
+    "relu",
     "row_max",
     "row_min",
     "row_sum",
+    "rsqrt",
     "sqrt",
 ]
 
@@ -36,6 +39,21 @@ def sqrt(x: Tile) -> Tile:
 def reciprocal(x: Tile) -> Tile:
     """1 / x of each element; f32 or f16."""
     return of_tile("reciprocal", x)
+
+
+def rsqrt(x: Tile) -> Tile:
+    """1 / sqrt(x) of each element; f32 or f16."""
+    return of_tile("rsqrt", x)
+
+
+def abs(x: Tile) -> Tile:
+    """The absolute value of each element; f32 or f16."""
+    return of_tile("abs", x)
+
+
+def relu(x: Tile) -> Tile:
+    """The larger of each element and 0; f32, f16 or i32."""
+    return of_tile("relu", x)
 
 
 def row_max(x: Tile) -> Tile:

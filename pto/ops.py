@@ -243,6 +243,9 @@ _UNARY = (
     _unary("log", "TLOG", lambda xp, x: xp.log(x), "the natural logarithm of each element", 4),
     _unary("sqrt", "TSQRT", lambda xp, x: xp.sqrt(x), "the square root of each element", 2),
     _unary("reciprocal", "TRECIP", lambda xp, x: 1 / x, "1 / x of each element", 2),
+    _unary("rsqrt", "TRSQRT", lambda xp, x: 1 / xp.sqrt(x), "1 / sqrt(x) of each element", 3, scratch=True),  # without scratch: 3e-3 off, docs/machine.md 12
+    _unary("abs", "TABS", lambda xp, x: xp.abs(x), "the absolute value of each element"),
+    _unary("relu", "TRELU", lambda xp, x: xp.maximum(x, 0), "the larger of each element and 0", dtypes=VECTOR),
 )  # fmt: skip
 _REDUCE = (
     _reduce("row_max", "TROWMAX", lambda xp, x: xp.max(x, axis=1, keepdims=True), "maximum", "the largest element"),

@@ -11,7 +11,7 @@ from typing import Any, overload
 
 from pto import ir, source
 from pto.errors import DTypeError, ShapeError, TraceError, did_you_mean
-from pto.ops import OPS
+from pto.ops import FLOATS, OPS
 from pto.scalar import Index, Number, Scalar, as_index, as_number, as_scalar, extreme
 from pto.tensor import Tensor, TensorView
 from pto.tracer import Scope, Trace, Traced, current, fail, noun
@@ -106,6 +106,9 @@ class Tile(Traced):
     def __pos__(self) -> Tile:
         return self
 
+    def __abs__(self) -> Tile:
+        return of_tile("abs", self)
+
     def __matmul__(self, other: Tile) -> Tile:
         return matmul(self, other)
 
@@ -120,7 +123,6 @@ class Tile(Traced):
             )
         return {
             "**": "multiply it with itself, or pto.sqrt",
-            "abs": "pto.maximum(x, -x)",
             "//": "use /",
         }.get(symbol, "")
 
@@ -310,6 +312,28 @@ def of_tile(op: str, x: object, part: bool = False) -> Tile:
     tile = _operand(op, x, row.dtypes)
     made = tile.type if row.kind == "unary" else TileType(tile.dtype, tile.type.rows, 1)
     return record(op, made, tile.ref(), part=part)
+
+
+def tanh(x: Tile) -> Tile:
+    """The hyperbolic tangent of each element; f32 or f16.
+
+    There is no instruction for it.  With e = exp(-2|x|), which lies in (0, 1] and never overflows,
+
+        tanh|x| = (exp|x| - exp(-|x|)) / (exp|x| + exp(-|x|)) = (1 - e) / (1 + e),
+
+    and tanh(x) is x clipped to [-tanh|x|, tanh|x|], since tanh|x| <= |x|: that gives it its sign.
+    For large |x| e vanishes and the result is 1 or -1, also of infinities.  With an exp that is off
+    by 4 roundings u (2^-24 in f32, 2^-11 in f16), e is off by 4eu, and that moves (1 - e) / (1 + e)
+    by 2 / (1 + e)^2 as much, at most 2u; a sum, a difference and a quotient add 4u of the result:
+    the *absolute* error stays below 6u, and the result never exceeds |x|.
+    """
+    tile = _operand("tanh", x, FLOATS)
+    double = elementwise("mul", of_tile("abs", tile, part=True), -2.0, part=True)
+    e = of_tile("exp", double, part=True)
+    less, more = (elementwise(op, e, 1.0, part=True) for op in ("sub", "add"))
+    low = elementwise("div", less, more, part=True)
+    high = elementwise("mul", low, -1.0, part=True)
+    return elementwise("maximum", elementwise("minimum", tile, high, part=True), low)
 
 
 def _operand(op: str, x: object, dtypes: tuple[str, ...]) -> Tile:
