@@ -440,8 +440,14 @@ NATIVE_UNARY(EXP, std::exp(x))
 NATIVE_UNARY(LOG, std::log(x))
 NATIVE_UNARY(SQRT, std::sqrt(x))
 NATIVE_UNARY(RECIP, 1.0f / x)
-NATIVE_UNARY(ABS, std::fabs(x))
 #undef NATIVE_UNARY
+
+// The library's CPU form takes tiles of one type only.
+template <typename D>
+void TABS(D &d, const D &a, const Where &at = Where::current())
+{
+    unary(d, a, [](float x) { return std::fabs(x); }, at);
+}
 
 template <typename D, typename A>
 void TRELU(D &d, const A &a, const Where &at = Where::current())
