@@ -105,15 +105,17 @@ def page() -> str:
 
 
 def public() -> list[str]:
-    """The functions of a kernel."""
-    found = [name for name in pto.__all__ if inspect.isfunction(getattr(pto, name))]
-    return sorted(set(found) - {"kernel", "parse", "print_kernel", "choice"})
+    """The functions of a kernel; those of the rows by the table, so that one run writes both files."""
+    found = {name for name in pto.__all__ if inspect.isfunction(getattr(pto, name))}
+    return sorted((found | set(FUNCTIONS)) - {"kernel", "parse", "print_kernel", "choice"})
 
 
 def described(name: str) -> str:
+    if name in FUNCTIONS:
+        return f"| `{name}(x)` | {sentence(FUNCTIONS[name])} |\n"
     function = getattr(pto, name)
     names = ", ".join(n for n in inspect.signature(function).parameters if n != "part")
-    first = " ".join(inspect.getdoc(function).split("\n\n")[0].split())
+    first = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
     return f"| `{name}({names})` | {first.replace('``', '`')} |\n"
 
 
