@@ -375,7 +375,7 @@ def test_a_function_refuses_what_its_row_does_not_take(name: str) -> None:
             traced(lambda t, x: function(t), dtype)
     for wrong in (lambda t, x: 3.0, lambda t, x: x, lambda t, x: x[:, :], lambda t, x: None):
         with pytest.raises(pto.TraceError, match=f"the operand of {name}"):
-            traced(lambda t, x, wrong=wrong: function(wrong(t, x)), "f32")  # type: ignore[misc]
+            traced(lambda t, x, wrong=wrong: function(wrong(t, x)), "f32")
     with pytest.raises(pto.ShapeError, match=r"\.T' can only be the right operand of @"):
         traced(lambda t, x: function(t.T), "f32")
 
@@ -385,7 +385,7 @@ def test_an_operator_refuses_what_its_row_does_not_take(name: str) -> None:
     small = lambda t: pto.full((8, 32), 1, t.dtype)  # noqa: E731
     for wrong in (lambda t: small(t), lambda t: t.astype("f16"), lambda t: "1", lambda t: None):
         with pytest.raises(PtoError):
-            traced(lambda t, x, wrong=wrong: elementwise(name, t, wrong(t)), "f32")  # type: ignore[misc]
+            traced(lambda t, x, wrong=wrong: elementwise(name, t, wrong(t)), "f32")
     for dtype in ANY:
         if dtype not in OPS[name].dtypes:
             with pytest.raises(pto.DTypeError):
