@@ -104,7 +104,7 @@ FLAT = Costs(
     accumulator_bytes=4,  # docs/machine.md 11.1
     mad=(6, 1),  # docs/machine.md 11.2
     # docs/machine.md 11.2; what it does not list is its generic 6 + 2, or (log, sqrt: exp;
-    # reciprocal: div; min: max) the figure of its nearest relative
+    # reciprocal: div; min: max; rsqrt: its sqrt, then its div) the figure of its nearest relative
     vector=MappingProxyType(
         {
             ("add", ""): (24, 2),
@@ -123,6 +123,9 @@ FLAT = Costs(
             ("log", ""): (31, 2),
             ("sqrt", ""): (31, 2),
             ("reciprocal", ""): (30, 4),
+            ("rsqrt", ""): (61, 6),
+            ("abs", ""): (29, 1),
+            ("relu", ""): (23, 1),
             ("astype", ""): (27, 1),
             ("full", ""): (6, 2),
             ("where", ""): (6, 0),  # it writes the padding, of which a whole tile has none

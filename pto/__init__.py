@@ -13,6 +13,7 @@ This package never imports ``lowering`` and never imports JAX.
 
 from typing import TYPE_CHECKING
 
+from pto import functions
 from pto.errors import (
     CapacityError,
     DTypeError,
@@ -24,6 +25,7 @@ from pto.errors import (
     ShapeError,
     TraceError,
 )
+from pto.functions import *  # noqa: F403
 from pto.kernel import Kernel, kernel
 from pto.loop import fori_loop
 from pto.require import require
@@ -34,18 +36,12 @@ from pto.text import parse, print_kernel
 from pto.tile import (
     Tile,
     astype,
-    exp,
     full,
     iota,
-    log,
     matmul,
     maximum,
     minimum,
-    reciprocal,
-    row_max,
-    row_min,
-    row_sum,
-    sqrt,
+    tanh,
     where,
     zeros,
 )
@@ -72,28 +68,23 @@ __all__ = [
     "cdiv",
     "choice",
     "ds",
-    "exp",
     "fori_loop",
     "full",
     "iota",
     "kernel",
     "load",
-    "log",
     "matmul",
     "maximum",
     "minimum",
     "parse",
     "print_kernel",
     "program_id",
-    "reciprocal",
     "require",
-    "row_max",
-    "row_min",
-    "row_sum",
-    "sqrt",
     "store",
+    "tanh",
     "where",
     "zeros",
+    *functions.__all__,
 ]
 
 

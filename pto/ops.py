@@ -1,10 +1,15 @@
 """The op table: one row per op, read by the tracer, the executors, the checker and the emitter.
 
 Each row says what the op takes and gives (``args``, ``out``), where it may run (``on``), what it
-means (``rule``, written against an array module so that numpy and ``jax.numpy`` share it), and
-which library instruction it becomes.  ``pto/legality.py`` refuses every row of a program that does
-not fit its row here, so no reader of a legal program meets anything else.  Ops with ``rule = None``
-move data or order pipes; every executor has its own entry for those.
+means (``rule``, written against an array module so that numpy and ``jax.numpy`` share it), how often
+its result is rounded, and which library instruction it becomes.  ``pto/legality.py`` refuses every
+row of a program that does not fit its row here, so no reader of a legal program meets anything else.
+Ops with ``rule = None`` move data or order pipes; every executor has its own entry for those.
+
+An op of a family (unary, binary, reduce) is its row here, its C++ meaning for the native executor
+(``lowering/native/include/native/ops.hpp``) and its cycles (``lowering/target.py``).  All else follows:
+``pto/functions.py`` and ``docs/ops.md`` are written from the rows by ``pytest tests/test_ops.py
+--update-golden``, and that file's tests say what a row lacks.
 
 Operand forms of a two-operand vector op, by the shape of its second operand:
 ``tile`` the same shape, ``rows`` a ``[rows, 1]`` column, ``cols`` a ``[1, cols]`` row, ``scalar``.
@@ -112,7 +117,10 @@ class Op:
     ``out``, ``args``: what it gives (None: nothing) and takes.  ``on``: by core, where it may run.
     ``dtypes``: of its tiles.  ``start``: the first form of a program that has it.
     ``instruction``: the tile-library call by operand form (docs/machine.md 12).
-    ``scratch``: the last operand is a scratch tile that the op overwrites.
+    ``scratch``: the last operand is a scratch tile, of the first one's type, that the op overwrites.
+    ``roundings``: to float32, in one result at most; 0: it is exact, or a sum.  ``commutes``: of a
+    binary op, whether either operand may come first.  ``joins``: of a reduction, the binary op that
+    makes the result of a row from those of its halves.  ``meaning``: the sentence of its reference.
     """
 
     name: str
@@ -125,6 +133,9 @@ class Op:
     dtypes: tuple[str, ...] = ANY
     start: str = TRACED
     scratch: bool = False
+    roundings: float = 0
+    commutes: bool = False
+    joins: str = ""
     meaning: str = ""
 
     @property
@@ -149,29 +160,53 @@ def _move(
     return Op(name, "move", out, (arg,), on, None, _instr(tile=call), start=start, meaning=meaning)
 
 
-def _binary(name: str, symbol: str, rule: Rule, dtypes: tuple[str, ...] = VECTOR) -> Op:
-    call = {
-        "tile": f"T{symbol}",
-        "rows": f"TROWEXPAND{symbol}",
-        "cols": f"TCOLEXPAND{symbol}",
-        "scalar": f"T{symbol}S",
-    }
-    args = (UB_TILE, Operand((TILE, SCALAR), UB_TILE.memory))
-    forms = MappingProxyType(call)
-    return Op(name, "binary", UB_TILE, args, _VECTOR, rule, forms, dtypes, meaning=f"x {name} y")
+SPARE_TILE = tile(vector=(UB,), start=SCHEDULED)
+"""What ``scratch`` is: only a scheduled program has it."""
 
 
-def _unary(name: str, call: str, rule: Rule, dtypes: tuple[str, ...] = FLOATS) -> Op:
-    forms, meaning = _instr(tile=call), f"{name}(x), element by element"
-    return Op(name, "unary", UB_TILE, (UB_TILE,), _VECTOR, rule, forms, dtypes, meaning=meaning)
-
-
-def _reduce(name: str, call: str, rule: Rule) -> Op:
-    args = (UB_TILE, tile(vector=(UB,), start=SCHEDULED))
-    forms, meaning = _instr(tile=call), f"{name[4:]} of every row, a [rows, 1] column"
-    return Op(
-        name, "reduce", UB_TILE, args, _VECTOR, rule, forms, VECTOR, scratch=True, meaning=meaning
+def _binary(
+    name: str,
+    symbol: str,
+    rule: Rule,
+    roundings: float = 0,
+    dtypes: tuple[str, ...] = VECTOR,
+    commutes: bool = False,
+) -> Op:
+    forms = _instr(
+        tile=f"T{symbol}",
+        rows=f"TROWEXPAND{symbol}",
+        cols=f"TCOLEXPAND{symbol}",
+        scalar=f"T{symbol}S",
     )
+    args, meaning = (UB_TILE, Operand((TILE, SCALAR), UB_TILE.memory)), f"x {name} y"
+    return Op(
+        name, "binary", UB_TILE, args, _VECTOR, rule, forms, dtypes,
+        roundings=roundings, commutes=commutes, meaning=meaning,
+    )  # fmt: skip
+
+
+def _unary(
+    name: str,
+    call: str,
+    rule: Rule,
+    meaning: str,
+    roundings: float = 0,
+    dtypes: tuple[str, ...] = FLOATS,
+    scratch: bool = False,
+) -> Op:
+    args, forms = (UB_TILE, SPARE_TILE) if scratch else (UB_TILE,), _instr(tile=call)
+    return Op(
+        name, "unary", UB_TILE, args, _VECTOR, rule, forms, dtypes,
+        scratch=scratch, roundings=roundings, meaning=meaning,
+    )  # fmt: skip
+
+
+def _reduce(name: str, call: str, rule: Rule, joins: str, meaning: str) -> Op:
+    args, forms = (UB_TILE, SPARE_TILE), _instr(tile=call)
+    return Op(
+        name, "reduce", UB_TILE, args, _VECTOR, rule, forms, VECTOR,
+        scratch=True, joins=joins, meaning=f"{meaning} of every row, as a [rows, 1] tile",
+    )  # fmt: skip
 
 
 def _vector(
@@ -203,6 +238,21 @@ def _pad(xp: Any, x: Any, rows: Any, cols: Any) -> Any:
 
 _BARRIERS = MappingProxyType({c: (*pipes[1:], "ALL") for c, pipes in PIPES_OF.items()})
 
+_UNARY = (
+    _unary("exp", "TEXP", lambda xp, x: xp.exp(x), "the exponential, e^x, of each element", 4),
+    _unary("log", "TLOG", lambda xp, x: xp.log(x), "the natural logarithm of each element", 4),
+    _unary("sqrt", "TSQRT", lambda xp, x: xp.sqrt(x), "the square root of each element", 2),
+    _unary("reciprocal", "TRECIP", lambda xp, x: 1 / x, "1 / x of each element", 2),
+    _unary("rsqrt", "TRSQRT", lambda xp, x: 1 / xp.sqrt(x), "1 / sqrt(x) of each element", 3, scratch=True),  # without scratch: 3e-3 off, docs/machine.md 12
+    _unary("abs", "TABS", lambda xp, x: xp.abs(x), "the absolute value of each element"),
+    _unary("relu", "TRELU", lambda xp, x: xp.maximum(x, 0), "the larger of each element and 0", dtypes=VECTOR),
+)  # fmt: skip
+_REDUCE = (
+    _reduce("row_max", "TROWMAX", lambda xp, x: xp.max(x, axis=1, keepdims=True), "maximum", "the largest element"),
+    _reduce("row_min", "TROWMIN", lambda xp, x: xp.min(x, axis=1, keepdims=True), "minimum", "the smallest element"),
+    _reduce("row_sum", "TROWSUM", lambda xp, x: xp.sum(x, axis=1, keepdims=True), "add", "the sum"),
+)  # fmt: skip
+
 _ROWS = (
     # scalars
     Op("read", "scalar", Operand((SCALAR,)), (Operand((ELEMENT,)),), _SCALAR, meaning="one integer from GM"),
@@ -218,20 +268,15 @@ _ROWS = (
     # cube
     Op("matmul", "cube", tile(cube=(L0C,)), (tile(cube=(L0A,)), tile(cube=(L0B,), turned=(TRACED, PERSISTENT)), tile(cube=(L0C,), needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _instr(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, added to acc if there is one and its test is not 0"),
     # vector
-    _binary("add", "ADD", lambda xp, x, y: x + y),
-    _binary("sub", "SUB", lambda xp, x, y: x - y),
-    _binary("mul", "MUL", lambda xp, x, y: x * y),
-    _binary("div", "DIV", lambda xp, x, y: x / y, FLOATS),
-    _binary("maximum", "MAX", lambda xp, x, y: xp.maximum(x, y)),
-    _binary("minimum", "MIN", lambda xp, x, y: xp.minimum(x, y)),
-    _unary("exp", "TEXP", lambda xp, x: xp.exp(x)),
-    _unary("log", "TLOG", lambda xp, x: xp.log(x)),
-    _unary("sqrt", "TSQRT", lambda xp, x: xp.sqrt(x)),
-    _unary("reciprocal", "TRECIP", lambda xp, x: 1 / x),
-    _unary("copy", "TMOV", lambda xp, x: x, ANY),
-    _reduce("row_max", "TROWMAX", lambda xp, x: xp.max(x, axis=1, keepdims=True)),
-    _reduce("row_min", "TROWMIN", lambda xp, x: xp.min(x, axis=1, keepdims=True)),
-    _reduce("row_sum", "TROWSUM", lambda xp, x: xp.sum(x, axis=1, keepdims=True)),
+    _binary("add", "ADD", lambda xp, x, y: x + y, 1, commutes=True),
+    _binary("sub", "SUB", lambda xp, x, y: x - y, 1),
+    _binary("mul", "MUL", lambda xp, x, y: x * y, 1, commutes=True),
+    _binary("div", "DIV", lambda xp, x, y: x / y, 2, FLOATS),
+    _binary("maximum", "MAX", lambda xp, x, y: xp.maximum(x, y), commutes=True),
+    _binary("minimum", "MIN", lambda xp, x, y: xp.minimum(x, y), commutes=True),
+    *_UNARY,
+    _vector("copy", "unary", (UB_TILE,), lambda xp, x: x, "TMOV", ANY, "the same tile in another place"),
+    *_REDUCE,
     _vector("astype", "unary", (UB_TILE, Operand((DTYPE,))), None, "TCVT", ANY, "converts, to the nearest, ties to even"),
     _vector("full", "fill", (Operand((SCALAR,)),), None, "TEXPANDS", ANY, "every element is value"),
     _vector("where", "unary", (UB_TILE, COUNT, Operand((NUMBER,))), _where, "TFILLPAD_INPLACE", VECTOR, "x in the first count columns, other behind"),
@@ -244,6 +289,9 @@ _ROWS = (
 
 OPS: Mapping[str, Op] = MappingProxyType({op.name: op for op in _ROWS})
 """Every op by name."""
+
+FUNCTIONS: Mapping[str, Op] = MappingProxyType({op.name: op for op in (*_UNARY, *_REDUCE)})
+"""The ops of one tile that users call by name (``pto/functions.py``)."""
 
 
 def form_of(dst: tuple[int, int], other: tuple[int, int] | None) -> str:

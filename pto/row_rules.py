@@ -174,10 +174,9 @@ def _product(row: Row, out: TileType, args: Types) -> str:
 
 
 def _column(row: Row, out: TileType, args: Types) -> str:
-    x, *scratch = args
-    if (out.dtype, out.rows, out.cols) != (x.dtype, x.rows, 1):
-        return "the result has one column"
-    return "" if scratch in ([], [x]) else "the scratch tile is like the operand"
+    (x,) = args
+    right = (out.dtype, out.rows, out.cols) == (x.dtype, x.rows, 1)
+    return "" if right else "the result has one column"
 
 
 def _converted(row: Row, out: TileType, args: Types) -> str:
@@ -239,8 +238,11 @@ def check_types(row: Row, out: TileType | None, args: Types) -> None:
     if not why and out is not None and out.dtype == "i32":
         why = next(filter(None, map(_of_integers, zip(row.args, op.args, strict=False))), "")
     rule = TYPES.get(row.op) or TYPES.get(op.kind)
+    values = args[:1] if op.scratch else args
     if not why and out is not None and args and rule is not None:
-        why = rule(row, out, args)
+        why = rule(row, out, values)
+    if not why and op.scratch and any(t != args[0] for t in args):
+        why = "the scratch tile is like the operand"
     if why:
         found = ", ".join(map(str, args))
         raise LegalityError(f"{row.op}: {why}; operands {found}, result {out}", row.loc)

@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from pto import ir, source
 from pto.errors import DTypeError, ShapeError, TraceError, did_you_mean
+from pto.ops import FLOATS, OPS
 from pto.scalar import Index, Number, Scalar, as_index, as_number, as_scalar, extreme
 from pto.tensor import Tensor, TensorView
 from pto.tracer import Scope, Trace, Traced, current, fail, noun
@@ -96,14 +97,17 @@ class Tile(Traced):
 
     def __rtruediv__(self, other: Operand) -> Tile:
         if as_number(other) == 1:
-            return unary("reciprocal", self)
-        return elementwise("mul", unary("reciprocal", self, part=True), other)
+            return of_tile("reciprocal", self)
+        return elementwise("mul", of_tile("reciprocal", self, part=True), other)
 
     def __neg__(self) -> Tile:
         return elementwise("mul", self, -1.0)
 
     def __pos__(self) -> Tile:
         return self
+
+    def __abs__(self) -> Tile:
+        return of_tile("abs", self)
 
     def __matmul__(self, other: Tile) -> Tile:
         return matmul(self, other)
@@ -119,7 +123,6 @@ class Tile(Traced):
             )
         return {
             "**": "multiply it with itself, or pto.sqrt",
-            "abs": "pto.maximum(x, -x)",
             "//": "use /",
         }.get(symbol, "")
 
@@ -294,59 +297,53 @@ def _broadcast_first(op: str, x: Tile, y: Tile) -> Tile:
     if op == "sub":
         return elementwise("add", elementwise("mul", y, -1.0, part=True), x)
     if op == "div":
-        return elementwise("mul", unary("reciprocal", y, part=True), x)
+        return elementwise("mul", of_tile("reciprocal", y, part=True), x)
+    assert OPS[op].commutes, op
     return elementwise(op, y, x)
 
 
-def unary(op: str, x: object, part: bool = False) -> Tile:
-    """``op(x)``, element by element."""
+def of_tile(op: str, x: object, part: bool = False) -> Tile:
+    """``op`` of one tile: of each element, or of every row; its row of the op table says which.
+
+    Raises:
+        DTypeError: for what its instruction does not take.
+    """
+    row = OPS[op]
+    tile = _operand(op, x, row.dtypes)
+    made = tile.type if row.kind == "unary" else TileType(tile.dtype, tile.type.rows, 1)
+    return record(op, made, tile.ref(), part=part)
+
+
+def tanh(x: Tile) -> Tile:
+    """The hyperbolic tangent of each element; f32 or f16.
+
+    There is no instruction for it.  With e = exp(-2|x|), which lies in (0, 1] and never overflows,
+
+        tanh|x| = (exp|x| - exp(-|x|)) / (exp|x| + exp(-|x|)) = (1 - e) / (1 + e),
+
+    and tanh(x) is x clipped to [-tanh|x|, tanh|x|], since tanh|x| <= |x|: that gives it its sign.
+    For large |x| e vanishes and the result is 1 or -1, also of infinities.  With an exp that is off
+    by 4 roundings u (2^-24 in f32, 2^-11 in f16), e is off by 4eu, and that moves (1 - e) / (1 + e)
+    by 2 / (1 + e)^2 as much, at most 2u; a sum, a difference and a quotient add 4u of the result:
+    the *absolute* error stays below 6u, and the result never exceeds |x|.
+    """
+    tile = _operand("tanh", x, FLOATS)
+    double = elementwise("mul", of_tile("abs", tile, part=True), -2.0, part=True)
+    e = of_tile("exp", double, part=True)
+    less, more = (elementwise(op, e, 1.0, part=True) for op in ("sub", "add"))
+    low = elementwise("div", less, more, part=True)
+    high = elementwise("mul", low, -1.0, part=True)
+    return elementwise("maximum", elementwise("minimum", tile, high, part=True), low)
+
+
+def _operand(op: str, x: object, dtypes: tuple[str, ...]) -> Tile:
+    """``x`` as the only operand of ``op``."""
     tile = as_tile(x, f"the operand of {op}", 0)
     _vector_dtype(op, tile)
-    if tile.dtype == "i32":
-        fail(DTypeError, f"{op}: '{tile.name}' is i32", f"convert it: {tile.name}.astype('f32')")
-    return record(op, tile.type, tile.ref(), part=part)
-
-
-def reduce(op: str, x: object, part: bool = False) -> Tile:
-    """``op`` of every row."""
-    tile = as_tile(x, f"the operand of {op}", 0)
-    _vector_dtype(op, tile)
-    return record(op, TileType(tile.dtype, tile.type.rows, 1), tile.ref(), part=part)
-
-
-def exp(x: Tile) -> Tile:
-    """e to the power of each element; f32 or f16."""
-    return unary("exp", x)
-
-
-def log(x: Tile) -> Tile:
-    """Natural logarithm of each element; f32 or f16."""
-    return unary("log", x)
-
-
-def sqrt(x: Tile) -> Tile:
-    """Square root of each element; f32 or f16."""
-    return unary("sqrt", x)
-
-
-def reciprocal(x: Tile) -> Tile:
-    """1 / x of each element; f32 or f16."""
-    return unary("reciprocal", x)
-
-
-def row_max(x: Tile) -> Tile:
-    """The largest element of every row, as a [rows, 1] tile."""
-    return reduce("row_max", x)
-
-
-def row_min(x: Tile) -> Tile:
-    """The smallest element of every row, as a [rows, 1] tile."""
-    return reduce("row_min", x)
-
-
-def row_sum(x: Tile) -> Tile:
-    """The sum of every row, as a [rows, 1] tile."""
-    return reduce("row_sum", x)
+    if tile.dtype not in dtypes:
+        hint = f"convert it: {tile.name}.astype('f32')"
+        fail(DTypeError, f"{op}: '{tile.name}' is {tile.dtype}", hint)
+    return tile
 
 
 def _extreme(op: str, symbol: str, x: Any, y: Any) -> Any:

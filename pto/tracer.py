@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pto import ir, source
 from pto.errors import PtoError, TraceError, UnknownNameError, did_you_mean
+from pto.ops import FUNCTIONS
 
 GRAMMAR_WORDS = frozenset(
     """kernel static param grid require buffer fifo event note for if else carry yield from last on in out
@@ -403,7 +404,8 @@ _METHODS = {
     "matmul": "write a @ b",
     "transpose": "x.T, as the right operand of @",
     "reshape": "a tile keeps its shape; load another region of the tensor",
-    "exp": "pto.exp(x)",
+    "tanh": "pto.tanh(x)",
+    **{name: f"pto.{name}(x)" for name in FUNCTIONS},
     "at": "values never change; pto.store(out[...], x) writes to a tensor",
 }
 """Methods of numpy arrays -> what to write instead."""

@@ -14,7 +14,7 @@ from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
 from pto.legality import UNIT_BYTES
 from pto.overlap import Store, clash
 from pto.tensor import Tensor, TensorView, note_read
-from pto.tile import Tile, as_tile, astype, elementwise, record, reduce
+from pto.tile import Tile, as_tile, astype, elementwise, of_tile, record
 from pto.tracer import current, fail, noun
 from pto.types import DTYPE_BYTES, TileType
 
@@ -35,8 +35,8 @@ def load(view: TensorView) -> Tile:
     rows = _wide(found)
     wide = record("load", rows, ir.as_rows(found.view, rows.cols), part=True, hint=hint)
     if wide.dtype == "bf16":
-        return astype(reduce("row_sum", astype(wide, "f32", part=True), part=True), "bf16")
-    return reduce("row_sum", wide)
+        return astype(of_tile("row_sum", astype(wide, "f32", part=True), part=True), "bf16")
+    return of_tile("row_sum", wide)
 
 
 def store(view: TensorView, x: Tile) -> None:

@@ -98,6 +98,7 @@ ROWS = {
     "elements 1 to 64 are": "vector 0 S k2 = let 1\nvector 0 MTE2 a = load src[0:+8, k2:+64]\n",
     # types
     "the result has one column": "vector 0 V c = row_max a, d\n",
+    "the scratch tile is like the operand": "vector 0 V m = row_max a, m\n",
     "shape and dtype must follow the operands": "vector 0 V a = astype c, f16\n",
     "no instruction converts f32 to f32": "vector 0 V a = astype c, f32\n",
     "the view is f32[8, 32], the tile f32[8, 64]": "vector 0 MTE2 a = load src[0:+8, 0:+32]\n",
@@ -342,7 +343,11 @@ def test_every_test_goes_both_ways() -> None:
 
 # ----------------------------------------------------------------------------------- scratch
 
-SPOIL = "buffer vector ub m[1] f32[8, 1] dn at 12288 by 32\n"
+SPOIL = {
+    "reduce": "buffer vector ub m[1] f32[8, 1] dn at 12288 by 32\n",
+    "unary": "buffer vector ub m[1] f32[8, 64] nd at 12288 by 2048\n",
+}
+"""A result, by kind of op."""
 
 
 @pytest.mark.parametrize("op", [op.name for op in OPS.values() if op.scratch])
@@ -363,7 +368,7 @@ def test_what_was_scratch_is_no_value(op: str) -> None:
             False,
         ),
     ):
-        proof = check(parse(HEADER + SPOIL + body))
+        proof = check(parse(HEADER + SPOIL[OPS[op].kind] + body))
         assert proof.ok == right, body
         assert right or proof.violations[0].kind == "uninitialised"
         assert (

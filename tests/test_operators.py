@@ -63,6 +63,7 @@ TILES = {
     "3 / x": "reciprocal = reciprocal x; mul = mul reciprocal, 3",
     "-x": "mul = mul x, -1.0",
     "+x": "",
+    "abs(x)": "abs = abs x",
     "x + column": "add = add x, column",
     "column + x": "add = add x, column",
     "x - column": "sub = sub x, column",
@@ -86,6 +87,14 @@ TILES = {
     "pto.log(x)": "log = log x",
     "pto.sqrt(x)": "sqrt = sqrt x",
     "pto.reciprocal(x)": "reciprocal = reciprocal x",
+    "pto.rsqrt(x)": "rsqrt = rsqrt x",
+    "pto.abs(x)": "abs = abs x",
+    "pto.relu(x)": "relu = relu x",
+    "pto.tanh(x)": (
+        "abs = abs x; mul = mul abs, -2.0; exp = exp mul; sub = sub exp, 1.0; add = add exp, 1.0; "
+        "div = div sub, add; mul_2 = mul div, -1.0; minimum = minimum x, mul_2; "
+        "maximum = maximum minimum, div"
+    ),
     "x + pto.row_max(x)": "row_max = row_max x; add = add x, row_max",
     "x + pto.row_min(x)": "row_min = row_min x; add = add x, row_min",
     "x + pto.row_sum(x)": "row_sum = row_sum x; add = add x, row_sum",
@@ -96,6 +105,7 @@ TILES = {
     "whole.astype('f32')": "astype = astype whole, f32",
     "(whole + n).astype('f32')": "add = add whole, n; astype = astype add, f32",
     "(whole * whole).astype('f32')": "mul = mul whole, whole; astype = astype mul, f32",
+    "pto.relu(whole).astype('f32')": "relu = relu whole; astype = astype relu, f32",
     "pto.maximum(whole, 3).astype('f32')": "maximum = maximum whole, 3; astype = astype maximum, f32",
     "x + pto.full((16, 32), 2)": "full = full 2.0; add = add x, full",
     "x + pto.zeros((16, 1))": "full = full 0.0; add = add x, full",
@@ -157,7 +167,7 @@ def test_scalars(text: str) -> None:
 
 REFUSED = {
     "x & y": "&", "x | y": "|", "x ^ y": "^", "x << 1": "<<", "x >> 1": ">>", "x ** 2": "**",
-    "x // 2": "//", "x % 2": "%", "divmod(x, 2)": "divmod", "~x": "~", "abs(x)": "abs",
+    "x // 2": "//", "x % 2": "%", "divmod(x, 2)": "divmod", "~x": "~",
     "2 & x": "&", "2 | x": "|", "2 ^ x": "^", "2 << x": "<<", "2 >> x": ">>", "2 ** x": "**",
     "2 // x": "//", "2 % x": "%", "divmod(2, x)": "divmod",
     "math.trunc(x)": "trunc", "math.floor(x)": "floor", "math.ceil(x)": "ceil",

@@ -345,12 +345,16 @@ def shape_of(ctx: Context, ref: Ref) -> tuple[int, int]:
     return t.rows, t.cols
 
 
-def elementwise(row: Row, ctx: Context, env: Env) -> list[str]:
-    """Unary and binary arithmetic: the operand form picks the instruction."""
+def unary_arithmetic(row: Row, ctx: Context, env: Env) -> list[str]:
+    """Unary arithmetic: the result, the operand, and a scratch tile where the op has one."""
+    slots = (ctx.row_slot(x, env) for x in (row.out, *row.args) if isinstance(x, Ref))
+    return [f"{OPS[row.op].instruction['tile']}({', '.join(slots)});"]
+
+
+def binary_arithmetic(row: Row, ctx: Context, env: Env) -> list[str]:
+    """Binary arithmetic: the operand form picks the instruction."""
     out, x = out_ref(row), arg_ref(row)
     calls = OPS[row.op].instruction
-    if len(row.args) == 1:
-        return [f"{calls['tile']}({ctx.row_slot(out, env)}, {ctx.row_slot(x, env)});"]
     assert shape_of(ctx, out) == shape_of(ctx, x), f"{row.op}: only the second operand may repeat"
     y = row.args[1]
     form = form_of(shape_of(ctx, out), shape_of(ctx, y) if isinstance(y, Ref) else None)
@@ -557,7 +561,11 @@ def drain(row: Row, ctx: Context, env: Env) -> list[str]:
     return [f"set_flag({flag});", f"wait_flag({flag});"]
 
 
-EMITTERS: Mapping[str, Emitter] = MappingProxyType(
+OF_KIND: Mapping[str, Emitter] = MappingProxyType(
+    {"unary": unary_arithmetic, "binary": binary_arithmetic, "reduce": reduction}
+)
+"""Families of ops that differ in the instruction only."""
+OF_OP: Mapping[str, Emitter] = MappingProxyType(
     {
         "read": read,
         "let": let,
@@ -569,20 +577,6 @@ EMITTERS: Mapping[str, Emitter] = MappingProxyType(
         "record": record,
         "pop": pop,
         "matmul": matmul,
-        "add": elementwise,
-        "sub": elementwise,
-        "mul": elementwise,
-        "div": elementwise,
-        "maximum": elementwise,
-        "minimum": elementwise,
-        "exp": elementwise,
-        "log": elementwise,
-        "sqrt": elementwise,
-        "reciprocal": elementwise,
-        "copy": elementwise,
-        "row_max": reduction,
-        "row_min": reduction,
-        "row_sum": reduction,
         "astype": astype,
         "full": full,
         "where": where,
@@ -592,4 +586,7 @@ EMITTERS: Mapping[str, Emitter] = MappingProxyType(
         "drain": drain,
     }
 )
-"""Every op by name."""
+EMITTERS: Mapping[str, Emitter] = MappingProxyType(
+    {op.name: OF_OP.get(op.name) or OF_KIND[op.kind] for op in OPS.values()}
+)
+"""Every op by name: its own emitter, else that of its family."""

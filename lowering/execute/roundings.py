@@ -21,7 +21,7 @@ element is itself an estimate from 8 runs (Student's t: less than one element in
 errs to one side for each row of the program, at every element and in every iteration, as the
 roundings of equal numbers do: by one and a half times their bound.
 
-A rounding is ``u |result|`` times ``UNITS`` of the op.  A sum of n terms has ``sqrt(n) / 2`` units of
+A rounding is ``u |result|`` times ``roundings`` of the op.  A sum of n terms has ``sqrt(n) / 2`` units of
 the largest partial sum that any order can meet, and ``n / 3`` to one side; where that partial sum
 overflows float32, the order decides and the error is infinite.  Near a tie a value may round to 16
 bits or to an integer the other way, so it is moved by ``NEAR`` first.  An integer that is stored may
@@ -45,6 +45,7 @@ from lowering.execute.access import DTYPES, Array
 from lowering.execute.inputs import Bound
 from lowering.execute.sequential import COMPUTE, Interpreter, convert, shaped
 from pto.ir import Block, Branch, Const, Define, Kernel, Loop, Ref, Row, Var, all_rows
+from pto.ops import OPS
 from pto.types import TileType
 
 UNIT: Mapping[str, float] = MappingProxyType(
@@ -63,10 +64,6 @@ LARGEST: Mapping[str, float] = MappingProxyType(
 """The largest number of each type."""
 
 NARROW = ("f16", "bf16")
-UNITS: Mapping[str, float] = MappingProxyType(
-    {"add": 1, "sub": 1, "mul": 1, "div": 2, "reciprocal": 2, "sqrt": 2, "exp": 4, "log": 4}
-)
-"""Roundings in one result; what is neither here nor in ``SUMS`` nor a conversion is exact."""
 
 RUNS, FACTOR = 8, 6.0
 NEAR: Mapping[str, float] = MappingProxyType({"bf16": 2.0**-14, "f16": 2.0**-17, "i32": 2.0**-40})
@@ -245,7 +242,7 @@ def _units(row: Row, args: Sequence[Any]) -> float:
     """How often one element is rounded to float32."""
     if row.op == "astype":
         return 1.0 if args[0].dtype.kind == "i" else 0.0
-    return UNITS.get(row.op, 0.0)
+    return OPS[row.op].roundings
 
 
 def _of_row_sum(x: Array) -> tuple[int, Array]:

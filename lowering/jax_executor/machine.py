@@ -42,7 +42,7 @@ from pto.ir import (
     names_in,
     substitute,
 )
-from pto.ops import OPS
+from pto.ops import OPS, Op, Rule
 from pto.types import TileType
 
 Array = Any
@@ -137,32 +137,29 @@ def matmul(kind: TileType, a: Any, b: Any, acc: Array = None, test: Number = 1) 
     return product + (acc if is_known(test) else jnp.where(test != 0, acc, 0))
 
 
-def ruled(rule: Callable[..., Array]) -> Callable[..., Array]:
+def ruled(rule: Rule) -> Callable[..., Array]:
     return lambda kind, *args: rule(jnp, *(wide(plain(a)) for a in args))
 
 
-FOLD: Mapping[str, Callable[[Array, Array], Array]] = {
-    "row_max": jnp.maximum,
-    "row_min": jnp.minimum,
-    "row_sum": jnp.add,
-}
-"""What combines two halves of a row before a row reduction reduces the rest."""
 LANES = 32
 """Columns down to which rows are folded: two AVX-512 registers of float32."""
 
 
-def folded(name: str, rule: Callable[..., Array]) -> Callable[..., Array]:
-    """A row reduction that first folds the row in halves.
+def folded(op: Op, rule: Rule) -> Callable[..., Array]:
+    """A row reduction that first joins the halves of the row.
 
     XLA reduces the last axis one element after the other (1.7 us for the maximum of [16, 128]),
     but works on halves with whole vectors (0.2 us).
     """
 
+    join = OPS[op.joins].rule
+    assert join is not None, op
+
     def reduced(kind: TileType, x: Any) -> Array:
         x = wide(plain(x))
         while x.shape[1] > LANES and x.shape[1] % 2 == 0:
             half = x.shape[1] // 2
-            x = FOLD[name](x[:, :half], x[:, half:])
+            x = join(jnp, x[:, :half], x[:, half:])
         return rule(jnp, x)
 
     return reduced
@@ -170,15 +167,16 @@ def folded(name: str, rule: Callable[..., Array]) -> Callable[..., Array]:
 
 COMPUTE: Mapping[str, Callable[..., Array]] = {
     **{op.name: ruled(op.rule) for op in OPS.values() if op.rule is not None},
-    **{op.name: folded(op.name, op.rule) for op in OPS.values() if op.rule and op.name in FOLD},
+    **{op.name: folded(op, op.rule) for op in OPS.values() if op.rule and op.joins},
     "matmul": matmul,
     "astype": lambda kind, x, dtype: plain(x),
     "full": lambda kind, value: jnp.full((kind.rows, kind.cols), value, DTYPES[kind.dtype]),
 }
 """Every op that computes a tile: (type of the result, operands) -> result, any element type."""
 
-ROUNDED = ("mul", "div", "exp", "log", "sqrt", "reciprocal")
-"""Ops whose results are rounded before they are used: XLA may not do their arithmetic otherwise."""
+ROUNDED = tuple(op.name for op in OPS.values() if op.roundings and op.name not in ("add", "sub"))
+"""Ops whose results are rounded before they are used: XLA may not do their arithmetic otherwise.
+What is added is opaque already: products, and scalars."""
 
 ZERO = "%zero"
 """The argument that is always 0."""

@@ -81,13 +81,14 @@ def _matmul(row: Row, kernel: Kernel, costs: Costs) -> Cost:
 
 
 def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
-    """Start + slope * repeats; the start is hidden behind a row that still runs."""
+    """Start + slope * repeats; the start is hidden behind a row that still runs, but for an op with a
+    scratch tile, which has a barrier of its own (docs/machine.md 12)."""
     refs = [a for a in row.args if isinstance(a, Ref)]
     tiles = [_tile(x, kernel)[1] for x in (row.out, *refs)]
     if row.op in costs.reduction:
         t = tiles[1]
         line = costs.reduction[row.op][t.cols > 64]
-        return _whole(_along(line, t.rows * t.cols))  # with its own barrier: docs/machine.md 12
+        return _whole(_along(line, t.rows * t.cols))
     size = max(t.size_bytes for t in tiles)
     if row.op == "copy":
         return _whole(_along(costs.transfer["ub", "ub"], size))
@@ -97,4 +98,6 @@ def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
         form = form_of(shapes[0], shapes[2] if len(shapes) > 2 else None)
     line = costs.vector.get((row.op, form)) or costs.vector[row.op, ""]
     repeats = ceil(size / costs.repeat_bytes)
+    if OPS[row.op].scratch:
+        return _whole(_along(line, repeats))
     return Cost(_along((0, line[1]), repeats), _along(line, repeats))

@@ -44,13 +44,12 @@ from pto.ir import (
 )
 from pto.ir import substitute as with_values
 from pto.legality import straight
+from pto.ops import OPS
 
 Place = object
 Index = tuple[Expr, int, Expr | None]
 """Start, size (0: it is no span) and how much is valid."""
 ONE_ROW: Index = (Const(0), 1, None)
-COMMUTES = ("mul", "maximum", "minimum")
-"""Ops of which either operand may come first, beside ``add``."""
 
 
 @dataclass
@@ -132,7 +131,7 @@ class Meanings(World):
             return self.total(product, self.value(found[2])) if adds else product
         if op == "add" and isinstance(found[1], tuple):
             return self.total(self.value(found[0]), self.value(found[1]))
-        if op in COMMUTES and isinstance(found[1], tuple):
+        if OPS[op].commutes and isinstance(found[1], tuple):
             return self.token((op, *sorted(map(self.value, found[:2]))))
         return self.token((op, *found))
 

@@ -405,8 +405,8 @@ class _Placer:
 
     def _size(self, space: str) -> int:
         """Bytes of all slots and of the scratch tiles."""
-        scratch = sum(t.size_bytes for t in self._scratch_types()) if space == "ub" else 0
-        return scratch + sum(map(self._bytes, self._in(space)))
+        scratch = map(self._spare, self._scratch_types()) if space == "ub" else ()
+        return sum(map(self._bytes, (*scratch, *self._in(space))))
 
     def _span(self, group: Group) -> int:
         """Steps of one loop from the first write of a slot to its last read."""
@@ -459,7 +459,7 @@ class _Placer:
 
     def _addresses(self) -> tuple[Buffer, ...]:
         for t in self._scratch_types():
-            self.scratch[t] = Group(fresh("scratch", self.taken), "vector", "ub", t, "nd", None, [])
+            self.scratch[t] = self._spare(t, fresh("scratch", self.taken))
         order = {"l1": 0, "l0a": 1, "l0b": 2, "l0c": 3, "ub": 4}
         buffers: list[Buffer] = []
         used: dict[str, int] = {}
@@ -483,12 +483,16 @@ class _Placer:
         )
 
     def _scratch_types(self) -> list[TileType]:
-        """One scratch tile per type that a row reduction reads."""
+        """One scratch tile per type of tile that an op with scratch reads."""
         if not self.target.reduce_scratch:
             return []
         rows = [life.row for life in self.lives.values() if life.row is not None]
         refs = [r.args[0] for r in rows if OPS[r.op].scratch]
         return list(dict.fromkeys(self.groups[a.name].type for a in refs if isinstance(a, Ref)))
+
+    def _spare(self, t: TileType, name: str = "") -> Group:
+        """The buffer of a scratch tile."""
+        return Group(name, "vector", "ub", t, self._layout("ub", t), None, [])
 
     # rewriting
 

@@ -442,6 +442,54 @@ NATIVE_UNARY(SQRT, std::sqrt(x))
 NATIVE_UNARY(RECIP, 1.0f / x)
 #undef NATIVE_UNARY
 
+// The library's CPU form takes tiles of one type only.
+template <typename D>
+void TABS(D &d, const D &a, const Where &at = Where::current())
+{
+    unary(d, a, [](float x) { return std::fabs(x); }, at);
+}
+
+template <typename D, typename A>
+void TRELU(D &d, const A &a, const Where &at = Where::current())
+{
+    static_assert(!std::is_same_v<typename D::DType, int16_t>, "TRELU is of float, half or int32");
+    by_scalar(d, a, static_cast<typename D::DType>(0.0f), Max{}, at);
+}
+
+// The device leaves anything in a scratch tile.
+template <typename Tmp>
+void spoil(const Tmp &tmp)
+{
+    std::memset(static_cast<void *>(tmp.data()), 0xFF, static_cast<size_t>(Tmp::Bytes));
+    std::memset(tmp.marks(), 0, static_cast<size_t>(Tmp::Bytes));
+}
+
+// The form with a scratch tile: a square root, then a division.
+template <typename D, typename A, typename Tmp>
+void TRSQRT(D &d, const A &a, const Tmp &tmp, const Where &at = Where::current())
+{
+    using T = typename D::DType;
+    check_vector<D>();
+    check_vector<A>();
+    static_assert(is_float_type<T> && std::is_same_v<T, typename A::DType> && std::is_same_v<T, typename Tmp::DType>,
+                  "operands of one type, float or half");
+    same_valid(d, a, at);
+    run(
+        Pipe::V, {a.extent()}, {tmp.extent(), d.extent()},
+        [a, at] {
+            auto found = elements(a, at);
+            for (auto &x : found) {
+                x = 1.0f / std::sqrt(x);
+            }
+            return found;
+        },
+        [d, tmp](const Values<T> &found) {
+            spoil(tmp);
+            put(d, d.valid_rows, d.valid_cols, found);
+        },
+        at);
+}
+
 template <typename D, typename A>
 void TCVT(D &d, const A &a, RoundMode mode, const Where &at = Where::current())
 {
@@ -499,8 +547,7 @@ void reduce(const D &d, const A &a, const Tmp &tmp, F f, const Where &at)
             return result;
         },
         [d, tmp](const Values<T> &found) {
-            std::memset(static_cast<void *>(tmp.data()), 0xFF, static_cast<size_t>(Tmp::Bytes));  // the device leaves anything
-            std::memset(tmp.marks(), 0, static_cast<size_t>(Tmp::Bytes));
+            spoil(tmp);
             put(d, d.valid_rows, 1, found);
         },
         at);
