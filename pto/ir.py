@@ -64,6 +64,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from pto.arithmetic import (
     BINARY,
@@ -378,10 +379,6 @@ class Loop:
         found = [r.shift for r in (all_rows if self.flat else own_rows)(self.body)] or [0]
         return min(found), max(found)
 
-    def alone(self, rows: Iterable[Row]) -> list[Row]:
-        """``rows`` of a flat loop in the order in which an item whose inner loop is empty runs."""
-        return sorted(rows, key=lambda r: -r.shift)
-
     @property
     def inner(self) -> int:
         """Where in the body of a flat loop its inner loop stands."""
@@ -400,6 +397,10 @@ class Branch:
 
 Node = Row | Loop | Branch
 Block = tuple[Node, ...]
+Path = tuple[int, ...]
+"""Where a node stands: its number in its block, behind the path of the loop or branch around it (of
+a branch 1 for its ``then``, 0 for its ``else``)."""
+N = TypeVar("N")
 
 
 def own_rows(block: Block) -> Iterator[Row]:
@@ -422,6 +423,17 @@ def all_rows(block: Block) -> Iterator[Row]:
         else:
             yield from all_rows(node.then)
             yield from all_rows(node.orelse)
+
+
+def shift_of(node: object) -> int:
+    """How far ahead of its own iteration a node runs; loops and branches run in the step of theirs."""
+    return getattr(node, "shift", 0)
+
+
+def in_own_order(nodes: Iterable[N], shift: Callable[[N], int] = shift_of) -> list[N]:
+    """What one iteration of a loop does, in the order in which it does it: larger shifts run in
+    earlier steps, rows of one step in the order written."""
+    return sorted(nodes, key=lambda n: -shift(n))
 
 
 def map_rows(block: Block, f: Callable[[Row], Row | tuple[Row, ...]]) -> Block:

@@ -40,6 +40,14 @@ CHANGING = set(
 """Records of the compiler that are built up step by step; all others are values."""
 
 
+WALKERS = {"lowering/unroll", "lowering/execute/core", "lowering/values/tokens"}
+"""The domains of the one walk of a core; whoever judges it has its own."""
+
+
+def test_who_walks() -> None:
+    assert {name for name, tree in MODULES.items() if "lowering.walk" in imported(tree)} == WALKERS
+
+
 @pytest.mark.parametrize("package", INDEPENDENT)
 def test_who_imports_whom(package: str) -> None:
     found = set()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lowering.execute.access import Region, Scope, compiled
-from lowering.execute.core import Action, Entry, indices
+from lowering.execute.core import Action, indices
 from lowering.execute.inputs import Bound
 from lowering.execute.scheduled import block_of
 from lowering.target import TARGETS, Target
@@ -141,23 +141,17 @@ class Blocks:
         counts = dict.fromkeys(self.machine.rings, 0)
         for entry, scope in core.rows(names):
             row = entry.row
-            assert row is not None
-            if OPS[row.op].kind == "scalar" and entry.step.issue is not None:
-                fetch, commit = entry.step.issue(scope)
-                commit(fetch())
+            if OPS[row.op].kind == "scalar":
+                core.define(row, scope)
                 if not row.wait and not row.set:
                     continue
-            yield self._instruction(k, entry, scope, counts)
+            yield self._instruction(k, row, scope, counts)
 
-    def _instruction(
-        self, k: int, entry: Entry, scope: Scope, counts: dict[str, int]
-    ) -> Instruction:
-        row = entry.row
-        assert row is not None
-        scalar = OPS[row.op].kind == "scalar"
+    def _instruction(self, k: int, row: Row, scope: Scope, counts: dict[str, int]) -> Instruction:
+        scalar, issue = OPS[row.op].kind == "scalar", self.cores[k].steps[id(row)].issue
         reads, writes = self._touched(k, row, scope, counts)
         acquires, signals = self._fifo(row, counts)
-        action = None if scalar or entry.step.issue is None else entry.step.issue(scope)
+        action = None if scalar or issue is None else issue(scope)
         drains = next((a.name for a in row.args if isinstance(a, Word)), "")
         return Instruction(
             row,

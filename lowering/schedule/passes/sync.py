@@ -18,7 +18,7 @@ from math import lcm
 
 from lowering.schedule.passes.moments import Moment
 from lowering.target import Target
-from lowering.unroll import Counters, Path, issued, launches
+from lowering.unroll import Counters, issued, launches
 from pto.ir import (
     CORES,
     Block,
@@ -30,6 +30,7 @@ from pto.ir import (
     Kernel,
     Loop,
     Node,
+    Path,
     Queue,
     Ref,
     Row,
