@@ -48,6 +48,15 @@ def test_who_walks() -> None:
     assert {name for name, tree in MODULES.items() if "lowering.walk" in imported(tree)} == WALKERS
 
 
+def test_the_proof_has_its_own_rules_of_a_row() -> None:
+    """What a row reads and writes, and when it runs: it judges those that share these."""
+    shared = {"touched", "shift_of", "in_own_order"}
+    for name, tree in MODULES.items():
+        if name.startswith("lowering/hazards/"):
+            used = {getattr(n, "id", getattr(n, "attr", "")) for n in ast.walk(tree)}
+            assert not used & shared, name
+
+
 @pytest.mark.parametrize("package", INDEPENDENT)
 def test_who_imports_whom(package: str) -> None:
     found = set()

@@ -23,6 +23,7 @@ from lowering.execute.scheduled import block_of
 from lowering.target import TARGETS, Target
 from pto.ir import Fifo, Flag, Kernel, Queue, Ref, Row, View, Word
 from pto.ops import OPS
+from pto.row_rules import touched
 from pto.text import statement
 
 Pipe = tuple[int, str]
@@ -192,16 +193,10 @@ class Blocks:
         self, k: int, row: Row, scope: Scope, counts: Mapping[str, int]
     ) -> tuple[tuple[Extent, ...], tuple[Extent, ...]]:
         """(what the row reads, what it writes); a scalar row touches nothing here."""
-        op = OPS[row.op]
-        if op.kind in ("scalar", "sync") or row.op == "record":
+        if OPS[row.op].kind in ("scalar", "sync") or row.op == "record":
             return (), ()
-        refs: list[object] = list(row.args)
-        written: list[object] = [row.out]
-        if op.scratch and isinstance(refs[-1], Ref) and len(refs) > 1:
-            written.append(refs.pop())
-        if row.op == "matmul" and len(refs) > 3 and not compiled(refs[3])(scope):  # type: ignore[arg-type]
-            del refs[2:]
-        found = [[self._extent(k, row, x, scope, counts) for x in side] for side in (refs, written)]
+        sides = touched(row, lambda test: bool(compiled(test)(scope)))
+        found = [[self._extent(k, row, x, scope, counts) for x in side] for side in sides]
         reads, writes = (tuple(e for e in side if e is not None) for side in found)
         return reads, writes
 

@@ -69,6 +69,7 @@ from pto.ir import (
     substitute,
 )
 from pto.ops import OPS
+from pto.row_rules import touched
 from pto.text import expr as expr_text
 from pto.text import statement
 from pto.types import TileType
@@ -123,14 +124,15 @@ def split_buffers(kernel: Kernel) -> dict[str, bool]:
 
     hints: list[tuple[str, bool]] = []
     for r in all_rows(kernel.body):
-        tiles = [x.name for x in (r.out, *r.args) if isinstance(x, Ref) and x.name in vector]
+        refs = [x for x in (r.out, *touched(r)[0]) if isinstance(x, Ref)]
+        tiles = [x.name for x in refs if x.name in vector]
         for x in (r.out, *r.args):
             if isinstance(x, Queue) and tiles:
                 hints.append((tiles[0], kernel.fifo(x.name).type.rows != vector[tiles[0]].rows))
             if isinstance(x, View) and tiles:
                 hints.append((tiles[0], any("lane" in names for names in view_names(x))))
         if OPS[r.op].kind in ("unary", "binary", "reduce"):
-            for name in tiles[1 : len(tiles) - OPS[r.op].scratch]:
+            for name in tiles[1:]:
                 if vector[name].rows == vector[tiles[0]].rows:
                     group[root(name)] = root(tiles[0])
     known = {root(name): split for name, split in hints}
@@ -429,7 +431,7 @@ class Builder:
         return substitute(count, {"lane": Const(0)})
 
     def step(self, row: Row, scope: Scope) -> None:
-        args = row.args[:-1] if OPS[row.op].scratch else row.args
+        args, _ = touched(row)
         if row.op == "matmul" and len(args) == 4:
             args = self.accumulated(row, scope)
         found: list[Use | Expr | View | Word] = []

@@ -39,7 +39,7 @@ from pto.ir import (
     all_rows,
     substitute,
 )
-from pto.ops import OPS
+from pto.row_rules import touched
 from pto.text import statement
 
 Log = dict[tuple[int, tuple[int, ...]], int]
@@ -109,8 +109,7 @@ class Core:
         if isinstance(row.out, Scalar):
             frame[row.out.name] = Var(f"%{token}")
             return
-        if OPS[row.op].scratch:
-            spoiled = row.args[-1]
+        for spoiled in touched(row)[1][1:]:
             assert isinstance(spoiled, Ref)
             self.slots[self.slot(spoiled, frame)] = UNDEFINED
         if row.op not in ALIASES:
@@ -128,7 +127,7 @@ class Core:
         return ref.name, int(index) % self.depth[ref.name]
 
     def result(self, row: Row, frame: Frame) -> int:
-        args = row.args[:-1] if OPS[row.op].scratch else row.args
+        args, _ = touched(row)
         if row.op in ALIASES:
             (source,) = args
             if isinstance(source, Queue):
