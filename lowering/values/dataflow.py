@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from lowering.one_by_one import one_by_one
 from lowering.values.flow import (
@@ -64,6 +65,7 @@ from pto.ir import (
     Word,
     all_rows,
     binary,
+    in_own_order,
     names_in,
     own_rows,
     substitute,
@@ -173,22 +175,17 @@ def cores_of(node: Node) -> tuple[str, ...]:
     return tuple(c for c in CORES if any(r.core == c and r.op not in SILENT for r in rows))
 
 
-def shift_of(node: Node, core: str) -> int:
+def shift_on(core: str, node: Node) -> int:
     """How far ahead ``core`` runs ``node`` of its own iteration."""
     if isinstance(node, Loop):
         return 0
     return max((r.shift for r in own_rows((node,)) if r.core == core), default=0)
 
 
-def in_own_order(block: Block, core: str) -> list[Node]:
-    """What ``core`` does for one iteration, in the order in which it does it."""
-    mine = [n for n in block if core in cores_of(n)]
-    return sorted(mine, key=lambda n: -shift_of(n, core))
-
-
 def interleaved(block: Block, ready: Callable[[Row], bool]) -> Generator[Node]:
     """Rows of both cores for one iteration; a pop comes once ``ready`` says that it can."""
-    todo = {core: in_own_order(block, core) for core in CORES}
+    mine = {core: [n for n in block if core in cores_of(n)] for core in CORES}
+    todo = {core: in_own_order(nodes, partial(shift_on, core)) for core, nodes in mine.items()}
     while any(todo.values()):
         progress = False
         for core in CORES:
