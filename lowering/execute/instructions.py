@@ -180,14 +180,13 @@ class Blocks:
         if not name:
             return "", ""
         ring = self.machine.rings[name]
-        number, credit = counts[name], ring.fifo.credit
+        number, credits = counts[name], ring.credits
         if row.op == "record":
             return "", name
         counts[name] += 1
         if row.op == "pop":
-            return name, name if credit and (number + 1) % ring.period == 0 else ""
-        full = credit and number >= ring.fifo.depth and number % ring.period == 0
-        return name if full else "", name if row.op == "push" else ""
+            return name, name if credits.sent_by_pop(number) else ""
+        return name if credits.taken_by_push(number) else "", name if row.op == "push" else ""
 
     def _touched(
         self, k: int, row: Row, scope: Scope, counts: Mapping[str, int]
