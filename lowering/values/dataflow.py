@@ -39,7 +39,6 @@ from lowering.values.flow import (
     Repeat,
     Step,
     Use,
-    linear,
     tidy,
 )
 from lowering.values.tokens import same_stores
@@ -66,6 +65,7 @@ from pto.ir import (
     all_rows,
     binary,
     in_own_order,
+    linear,
     names_in,
     own_rows,
     substitute,
