@@ -86,8 +86,8 @@ class Core:
     slots: dict[str, list[Slot]] = field(default_factory=dict)
     steps: dict[int, Step] = field(default_factory=dict)
     """By the id of its row."""
-    own: dict[int, frozenset[str]] = field(default_factory=dict)
-    """By the id of a loop: the scalars that it defines."""
+    loops: dict[int, tuple[Callable[[Env], Any], frozenset[str]]] = field(default_factory=dict)
+    """By the id of a loop: how often it runs, the scalars that it defines."""
     blocked: Row | None = None
 
     def __post_init__(self) -> None:
@@ -187,7 +187,8 @@ class Core:
     def trips(self, loop: Loop, scope: Scope, ahead: Sequence[Entry] = ()) -> int:
         for entry in ahead:
             self.define(entry.row, scope)
-        return max(int(compiled(loop.trips)(scope)), 0)
+        count, _ = self.known(loop)
+        return max(int(count(scope)), 0)
 
     def define(self, row: Row, scope: Scope) -> None:
         """Runs a row that nothing has to wait for."""
@@ -200,11 +201,15 @@ class Core:
         return bool(compiled(branch.test)(scope))
 
     def inside(self, loop: Loop, scope: Scope, i: int) -> Scope:
-        own = self.own.get(id(loop))
-        if own is None:
+        return Scope(scope, self.known(loop)[1])
+
+    def known(self, loop: Loop) -> tuple[Callable[[Env], Any], frozenset[str]]:
+        """The entry of ``loops``, made where it is first asked for."""
+        found = self.loops.get(id(loop))
+        if found is None:
             own = scalars_in(loop.body, self.name) | {loop.index, loop.total}
-            self.own[id(loop)] = own
-        return Scope(scope, own)
+            found = self.loops[id(loop)] = compiled(loop.trips), own
+        return found
 
     def count(self, scope: Scope, counters: Mapping[str, int]) -> None:
         scope.update(counters)

@@ -29,6 +29,7 @@ from pto.ir import (
     Expr,
     Kernel,
     Loop,
+    Operand,
     Queue,
     Ref,
     Row,
@@ -105,11 +106,12 @@ class Core:
             assert isinstance(value, Const | Var | Bin)
             frame[row.out.name] = substitute(value, frame)
             return
-        token = self.result(row, frame)
+        reads, (_, *scratch) = touched(row)
+        token = self.result(row, reads, frame)
         if isinstance(row.out, Scalar):
             frame[row.out.name] = Var(f"%{token}")
             return
-        for spoiled in touched(row)[1][1:]:
+        for spoiled in scratch:
             assert isinstance(spoiled, Ref)
             self.slots[self.slot(spoiled, frame)] = UNDEFINED
         if row.op not in ALIASES:
@@ -126,8 +128,7 @@ class Core:
         index = self.world.number(substitute(ref.index or Const(0), frame))
         return ref.name, int(index) % self.depth[ref.name]
 
-    def result(self, row: Row, frame: Frame) -> int:
-        args, _ = touched(row)
+    def result(self, row: Row, args: Sequence[Operand], frame: Frame) -> int:
         if row.op in ALIASES:
             (source,) = args
             if isinstance(source, Queue):
