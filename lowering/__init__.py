@@ -9,7 +9,7 @@ The way of a kernel through the rooms (``python -m lowering`` is the command ``p
    (``jax_executor``), and as what ``ascend`` emits, on the host machine (``native``).
 5. ``simulate`` says how long it takes; ``bench`` compares.
 
-The ground: ``unroll`` runs schedules on counters only, ``one_by_one`` takes the overlap out of them;
-``files``, ``parallel``, ``progress`` and ``svg`` serve everybody.
+The ground: ``walk`` says which rows a core issues, ``unroll`` runs them on counters only,
+``one_by_one`` takes the overlap out of them; ``files``, ``parallel``, ``progress`` and ``svg`` serve everybody.
 Nothing is imported here: ``pto emit`` needs neither numpy nor JAX.
 """

@@ -75,7 +75,7 @@ def parsed(text: str, file: str) -> ir.Kernel:
             f"no target is called '{kernel.target}'", kernel.loc, close_to(kernel.target, TARGETS)
         )
     for fifo in kernel.fifos:
-        TARGETS[kernel.target].period(fifo)
+        TARGETS[kernel.target].credits(fifo)
     return kernel
 
 

@@ -44,6 +44,28 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
+class Credits:
+    """When the ends of a FIFO signal that slots are free (docs/machine.md 5.3); tiles count from 0.
+
+    The first tiles fit without a signal.  After that the producer takes one, and the consumer sends
+    one, once every ``period`` tiles.
+    """
+
+    slots: int
+    period: int
+    given: bool = True
+    """False: the consumer signals nothing, and the producer never waits."""
+
+    def taken_by_push(self, number: int) -> bool:
+        """Whether push ``number`` has to wait for a signal."""
+        return self.given and number >= self.slots and number % self.period == 0
+
+    def sent_by_pop(self, number: int) -> bool:
+        """Whether a signal follows pop ``number``."""
+        return self.given and (number + 1) % self.period == 0
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One chip.  Sizes in bytes unless the name says otherwise."""
 
@@ -65,8 +87,8 @@ class Target:
     costs: Mapping[str, Costs]
     """Cost tables by name; the first is the default."""
 
-    def period(self, fifo: Fifo) -> int:
-        """Pops between two free signals of a FIFO.
+    def credits(self, fifo: Fifo) -> Credits:
+        """The signals of a FIFO.
 
         Raises:
             ScheduleError: for a number of slots that no ring can have.
@@ -75,7 +97,7 @@ class Target:
             slots = ", ".join(map(str, self.ring_period))
             message = f"fifo {fifo.name} has {fifo.depth} slots, a ring has one of {slots}"
             raise ScheduleError(message, fifo.loc)
-        return self.ring_period[fifo.depth]
+        return Credits(fifo.depth, self.ring_period[fifo.depth], fifo.credit)
 
 
 CLOCK_HZ = 1.85e9  # docs/machine.md 11

@@ -7,9 +7,9 @@ there is to do; the proof has its own execution and decides every length.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 
+from lowering.walk import Entry, Walk
 from pto.arithmetic import Number
 from pto.bounds import decided, of_launch
 from pto.errors import ScheduleError
@@ -19,14 +19,13 @@ from pto.ir import (
     Const,
     Kernel,
     Loop,
-    Node,
+    Path,
     Row,
     Var,
     all_rows,
     evaluate,
     names_in,
 )
-from pto.ops import OPS
 from pto.text import expr
 
 # Why samples are enough here: nothing rests on them.  What the scheduler chooses by them (barriers
@@ -54,8 +53,17 @@ LONGEST = 8
 With more steps in flight (a lookahead of 4 over two round trips, say) the longer sequences are left
 to ``RUNS`` and to the proof."""
 
-Path = tuple[int, ...]
-Counters = dict[str, Number]
+
+class Counters(dict[str, Number]):
+    """Values of loop counters; ``at``: the iterations of the loops around."""
+
+    __slots__ = ("at",)
+
+    def __init__(self, counters: Mapping[str, Number] | None = None, at: Path = ()) -> None:
+        super().__init__(counters or {})
+        self.at = at
+
+
 Issue = tuple[Path, Row, Counters]
 
 
@@ -68,7 +76,9 @@ def issued(
     without it ``LENGTHS``, for the constant ones too.  ``period``: after how many steps every ring
     is at the same slot again; a longer constant loop is cut by whole periods.
     """
-    yield from _Unrolled(kernel, core, lengths, period).block(kernel.body, (), {}, ())
+    walk = Walk(kernel.body, core, _Unrolled(kernel, lengths, period))
+    for entry, scope in walk.rows(Counters()):
+        yield entry.path, entry.row, scope
 
 
 def in_flight(kernel: Kernel) -> int:
@@ -122,135 +132,51 @@ def compositions(total: int) -> Iterator[tuple[int, ...]]:
 
 
 class _Unrolled:
-    """``turn`` holds the iterations of the loops around a node, which pick its length; loops with
-    different trip counts take neighbours, so that each is empty beside a full one."""
+    """The domain of counters.  The iterations of the loops around a node, ``at`` of its scope, pick
+    its length; loops with different trip counts take neighbours, so that each is empty beside a
+    full one."""
 
-    def __init__(
-        self, kernel: Kernel, core: str, lengths: Sequence[int] | None, period: int
-    ) -> None:
-        self.core, self.lengths = core, LENGTHS if lengths is None else tuple(lengths)
+    def __init__(self, kernel: Kernel, lengths: Sequence[int] | None, period: int) -> None:
+        self.lengths = LENGTHS if lengths is None else tuple(lengths)
         self.known = of_launch(kernel)
         self.period, self.enough = period, 4 * in_flight(kernel) if period else 0
         self.exact = lengths is not None
-        self.done: dict[Path, int] = {}
         inside = (x.trips for n in kernel.body if isinstance(n, Loop) for x in loops_of(n.body))
         self.number = {trips: k for k, trips in enumerate(dict.fromkeys(inside))}
 
-    def block(self, block: Block, path: Path, scope: Counters, turn: Path) -> Iterator[Issue]:
-        for k, node in enumerate(block):
-            yield from self._node(node, (*path, k), lambda _: scope, turn)
+    def trips(self, loop: Loop, scope: Counters, ahead: Sequence[Entry] = ()) -> int:
+        return self._length(loop, scope.at)
 
-    def _node(
-        self, node: Node, path: Path, scope_at: Callable[[int], Counters | None], turn: Path
-    ) -> Iterator[Issue]:
-        """One node of one step; ``scope_at(shift)`` are the counters of a row with that shift."""
-        if isinstance(node, Row):
-            scope = scope_at(node.shift)
-            if node.core == self.core and scope is not None:
-                yield path, node, scope
-        elif isinstance(node, Loop):
-            scope = scope_at(0)
-            if scope is not None:
-                run = self._flat if node.flat else self._loop
-                yield from run(node, path, scope, turn)
-        else:
-            always = decided(node.test, self.known)
-            for test, side in ((True, node.then), (False, node.orelse)):
-                for k, inner in enumerate(side if always in (None, test) else ()):
-                    within = partial(_taken, node, test, scope_at) if always is None else scope_at
-                    yield from self._node(inner, (*path, int(test), k), within, turn)
-
-    def _loop(self, loop: Loop, path: Path, counters: Counters, turn: Path) -> Iterator[Issue]:
-        """The steps of a loop."""
-        trips, (low, high) = self._trips(loop, turn), loop.shifts
-        before = self.done.get(path, 0)
-        scopes: dict[int, Counters] = {}
-
-        def scope_at(step: int, shift: int) -> Counters | None:
-            i = step + shift
-            if not 0 <= i < trips:
-                return None
-            if i not in scopes:
-                scopes[i] = {**counters, loop.index: i, loop.total: before + i}
-                for inner in (loop, *(x for x in loop.body if isinstance(x, Loop))):
-                    if isinstance(inner.trips, Var):
-                        within = turn if inner is loop else (*turn, i)
-                        scopes[i][inner.trips.name] = self._trips(inner, within)
-            return scopes[i]
-
-        for step in range(-high, trips - low):
-            for k, node in enumerate(loop.body):
-                yield from self._node(node, (*path, k), partial(scope_at, step), (*turn, step))
-        self.done[path] = before + trips
-
-    def _flat(self, loop: Loop, path: Path, counters: Counters, turn: Path) -> Iterator[Issue]:
-        """The steps of a flat loop (``pto/ir.py``) and of the loop in it."""
-        inside = loop.inner
-        inner = loop.body[inside]
-        assert isinstance(inner, Loop)
-        mine = any(r.core == self.core for r in all_rows(inner.body))
-        items = [(w, self._trips(inner, (*turn, w))) for w in range(self._trips(loop, turn))]
-        empty, full = ([x for x in items if bool(x[1]) == side] for side in (False, True))
-        positions: list[tuple[Counters, int]] = []
-        done = 0
-        for v, (w, n) in enumerate((*empty, *full)):
-            trips = n if mine else 1
-            item = {**counters, loop.index: w, loop.total: v}
-            if isinstance(inner.trips, Var):
-                item[inner.trips.name] = n
-            if not n:
-                scope = {**item, inner.total: done}
-                place = {id(row): k for k, row in enumerate(loop.body)}
-                for each in loop.alone(r for r in loop.body if isinstance(r, Row)):
-                    if each.core == self.core:
-                        yield (*path, place[id(each)]), each, scope
-                continue
-            for i in range(trips):
-                positions.append(({**item, inner.index: i, inner.total: done + i}, trips))
-            done += trips
-        low, high = loop.shifts
-
-        def at(step: int, row: Row, where: str) -> Counters | None:
-            """The counters of a row in a step, if it runs there."""
-            p = step + (high if OPS[row.op].kind == "scalar" and where == "front" else row.shift)
-            if row.core != self.core or not 0 <= p < len(positions):
-                return None
-            scope, trips = positions[p]
-            i = scope[inner.index]
-            runs = {"front": i == 0, "inside": True, "behind": i + 1 == trips}
-            return scope if runs[where] else None
-
-        for step in range(-high, len(positions) - low):
-            for k, node in enumerate(loop.body):
-                rows = node.body if isinstance(node, Loop) else (node,)
-                where = "front" if k < inside else "inside" if k == inside else "behind"
-                for j, row in enumerate(rows):
-                    assert isinstance(row, Row)
-                    found = at(step, row, where)
-                    if found is not None:
-                        yield (*path, k, j) if k == inside else (*path, k), row, found
-
-    def _trips(self, loop: Loop, turn: Path) -> int:
-        if not turn:
+    def _length(self, loop: Loop, at: Path) -> int:
+        if not at:
             return len(self.lengths)
         if self.exact and isinstance(loop.trips, Const):
             return shortened(int(loop.trips.value), self.enough, self.period)
-        return self.lengths[(sum(turn) + self.number.get(loop.trips, 0)) % len(self.lengths)]
+        return self.lengths[(sum(at) + self.number.get(loop.trips, 0)) % len(self.lengths)]
 
+    def holds(self, branch: Branch, scope: Counters) -> bool:
+        """Which way a branch goes.
 
-def _taken(
-    branch: Branch, wanted: bool, scope_at: Callable[[int], Counters | None], shift: int
-) -> Counters | None:
-    """The counters of a row behind a branch, if the branch goes its way for them.
+        Raises:
+            ScheduleError: for a test of more than counters.
+        """
+        always = decided(branch.test, self.known)
+        if always is not None:
+            return always
+        unknown = [n for n in names_in(branch.test) if n not in scope]
+        if unknown:
+            message = f"which way 'if {expr(branch.test)}' goes depends on '{unknown[0]}', which only a call has"
+            raise ScheduleError(message, branch.loc)
+        return bool(evaluate(branch.test, scope.__getitem__))
 
-    Raises:
-        ScheduleError: for a test of more than counters.
-    """
-    scope = scope_at(shift)
-    if scope is None:
-        return None
-    unknown = [n for n in names_in(branch.test) if n not in scope]
-    if unknown:
-        message = f"which way 'if {expr(branch.test)}' goes depends on '{unknown[0]}', which only a call has"
-        raise ScheduleError(message, branch.loc)
-    return scope if bool(evaluate(branch.test, scope.__getitem__)) == wanted else None
+    def inside(self, loop: Loop, scope: Counters, i: int) -> Counters:
+        """A trip count that is a name is known, too: that of the loop, and those in its body."""
+        found = Counters(scope, (*scope.at, i))
+        for inner in (loop, *(x for x in loop.body if isinstance(x, Loop))):
+            if isinstance(inner.trips, Var):
+                at = scope.at if inner is loop else found.at
+                found[inner.trips.name] = self._length(inner, at)
+        return found
+
+    def count(self, scope: Counters, counters: Mapping[str, int]) -> None:
+        scope.update(counters)

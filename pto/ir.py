@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from pto.arithmetic import (
     BINARY,
-    COMPARING,
     Number,
     NumberError,
     operator_type,
@@ -327,10 +327,6 @@ class Loop:
         found = [r.shift for r in (all_rows if self.flat else own_rows)(self.body)] or [0]
         return min(found), max(found)
 
-    def alone(self, rows: Iterable[Row]) -> list[Row]:
-        """``rows`` of a flat loop in the order in which an item whose inner loop is empty runs."""
-        return sorted(rows, key=lambda r: -r.shift)
-
     @property
     def inner(self) -> int:
         """Where in the body of a flat loop its inner loop stands."""
@@ -349,6 +345,10 @@ class Branch:
 
 Node = Row | Loop | Branch
 Block = tuple[Node, ...]
+Path = tuple[int, ...]
+"""Where a node stands: its number in its block, behind the path of the loop or branch around it (of
+a branch 1 for its ``then``, 0 for its ``else``)."""
+N = TypeVar("N")
 
 
 def own_rows(block: Block) -> Iterator[Row]:
@@ -371,6 +371,17 @@ def all_rows(block: Block) -> Iterator[Row]:
         else:
             yield from all_rows(node.then)
             yield from all_rows(node.orelse)
+
+
+def shift_of(node: object) -> int:
+    """How far ahead of its own iteration a node runs; loops and branches run in the step of theirs."""
+    return getattr(node, "shift", 0)
+
+
+def in_own_order(nodes: Iterable[N], shift: Callable[[N], int] = shift_of) -> list[N]:
+    """What one iteration of a loop does, in the order in which it does it: larger shifts run in
+    earlier steps, rows of one step in the order written."""
+    return sorted(nodes, key=lambda n: -shift(n))
 
 
 def map_rows(block: Block, f: Callable[[Row], Row | tuple[Row, ...]]) -> Block:
@@ -509,65 +520,40 @@ class Kernel:
 # ------------------------------------------------------------------------------- index algebra
 
 
-def linear(e: Expr) -> dict[str, Number] | None:
-    """``e`` as integer coefficients by name ('' for the constant), or None if it is not linear."""
-    if is_float(e):
-        return None
+def linear(e: Expr) -> tuple[int, dict[Expr, int]]:
+    """``e`` as constant + sum of coefficient * atom; a name, a float, and what is not linear are
+    atoms."""
+    if is_float(e) or isinstance(e, Var):
+        return 0, {e: 1}
     if isinstance(e, Const):
-        return {"": e.value}
-    if isinstance(e, Var):
-        return {e.name: 1}
-    a, b = linear(e.a), linear(e.b)
-    if a is None or b is None:
-        return None
+        return int(e.value), {}
+    (const, terms), (other, more) = linear(e.a), linear(e.b)
     if e.op in "+-":
         sign = 1 if e.op == "+" else -1
-        names = dict.fromkeys((*a, *b))
-        return {n: a.get(n, 0) + sign * b.get(n, 0) for n in names}
-    if e.op == "*":
-        for x, y in ((a, b), (b, a)):
-            if set(x) <= {""}:
-                return {n: c * x.get("", 0) for n, c in y.items()}
-    return None
+        for atom, k in more.items():
+            terms[atom] = terms.get(atom, 0) + sign * k
+        return const + sign * other, {a: k for a, k in terms.items() if k}
+    if e.op == "*" and not (terms and more):
+        scale, rest = (other, terms) if terms else (const, more)
+        return const * other, {a: k * scale for a, k in rest.items() if scale}
+    return 0, {e: 1}
 
 
-def coefficient(e: Expr, name: str) -> Number | None:
+def coefficients(e: Expr) -> dict[str, int] | None:
+    """``linear`` by name ('' for the constant), or None if not every atom is one."""
+    const, terms = linear(e)
+    named = {a.name: k for a, k in terms.items() if isinstance(a, Var) and not a.is_float}
+    return {"": const, **named} if len(named) == len(terms) else None
+
+
+def coefficient(e: Expr, name: str) -> int | None:
     """By how much ``e`` moves when ``name`` grows by one; None if that is not a constant."""
-    terms = linear(e)
-    if terms is not None:
-        return terms.get(name, 0)
-    return None if name in names_in(e) else 0
+    _, terms = linear(e)
+    bent = any(name in names_in(a) for a in terms if a != Var(name))
+    return None if bent else terms.get(Var(name), 0)
 
 
-def distance(a: Expr, b: Expr) -> Number | None:
+def distance(a: Expr, b: Expr) -> int | None:
     """``a - b`` if it is a constant, else None."""
-    terms = linear(Bin("-", a, b))
-    if terms is None:
-        return 0 if a == b else None
-    return terms.get("", 0) if not any(c for n, c in terms.items() if n) else None
-
-
-def least(e: Expr, known: dict[str, Number]) -> Number | None:
-    """A lower bound of ``e`` where ``known`` gives lower bounds of names; None if there is none."""
-    if isinstance(e, Const):
-        return e.value
-    if isinstance(e, Var):
-        return known.get(e.name)
-    if e.op in COMPARING:
-        return 0
-    a, b = least(e.a, known), least(e.b, known)
-    if e.op == "max":
-        return max((x for x in (a, b) if x is not None), default=None)
-    if e.op in ("//", "cdiv") and isinstance(e.b, Const) and e.b.value > 0 and a is not None:
-        return BINARY[e.op](a, e.b.value)
-    if e.op == "%" and b is not None and b > 0:
-        return 0
-    if a is None or b is None:
-        return None
-    if e.op in ("//", "cdiv") and a >= 0 and b > 0:
-        return 0
-    if e.op == "-" and isinstance(e.b, Const):
-        return a - e.b.value
-    if e.op == "+" or e.op == "min" or (e.op == "*" and a >= 0 and b >= 0):
-        return BINARY[e.op](a, b)
-    return None
+    const, terms = linear(Bin("-", a, b))
+    return None if terms else const

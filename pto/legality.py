@@ -41,6 +41,7 @@ from pto.ir import (
     View,
     all_rows,
     constant,
+    in_own_order,
     is_float,
     is_strided,
     names_in,
@@ -155,11 +156,6 @@ def straight(block: Block) -> Iterator[Row | Loop]:
                 "choose values: maximum, minimum, where; or write the schedule with the branch",
             )
         yield node
-
-
-def in_own_order(body: Block) -> Block:
-    """The nodes of a loop body as one iteration meets them: larger shifts run in earlier steps."""
-    return tuple(sorted(body, key=lambda n: -n.shift if isinstance(n, Row) else 0))
 
 
 class _Checker:
@@ -470,7 +466,7 @@ class _Values(_Checker):
         self.counted(loop.index, trips)
         skipped = self.may_skip(loop, trips)
         self.guards += skipped
-        self.block(loop.body if loop.flat else in_own_order(loop.body))
+        self.block(loop.body if loop.flat else tuple(in_own_order(loop.body)))
         self.guards -= skipped
         if len(loop.carry) != len(loop.result):
             raise LegalityError(
@@ -605,7 +601,7 @@ class _Slots(_Checker):
             if type(node) not in VISIT:
                 raise AssertionError(f"a program has no {type(node).__name__}")
         places = list(_places(block, self.tests))
-        for place in places if as_written else sorted(places, key=lambda p: -p.shift):
+        for place in places if as_written else in_own_order(places):
             self.tests = place.tests
             for core in _cores(place.node):
                 self.core = core

@@ -154,7 +154,7 @@ def _is_apart(store: Store) -> bool:
 
 def _separated(item: ir.Expr | ir.Span, store: Store) -> set[str]:
     """Counters that this dimension keeps apart: steps grow faster than what lies below them."""
-    terms = ir.linear(_start(item))
+    terms = ir.coefficients(_start(item))
     if terms is None or any(n in store.trace.reads for n in terms):
         return set()
     counters = sorted(
@@ -176,12 +176,12 @@ def _separated(item: ir.Expr | ir.Span, store: Store) -> set[str]:
 
 
 def _valid_extent(
-    item: ir.Expr | ir.Span, start: dict[str, Number], done: set[str], store: Store
+    item: ir.Expr | ir.Span, start: dict[str, int], done: set[str], store: Store
 ) -> Number | None:
     """How far the existing elements reach over all values of ``done``, if that is a number."""
     if not isinstance(item, ir.Span) or item.valid is None:
         return None
-    valid = ir.linear(item.valid)
+    valid = ir.coefficients(item.valid)
     if valid is None:
         return None
     counters = {c.name for c in store.counters}

@@ -73,6 +73,23 @@ def places_of(op: Op, form: str) -> tuple[list[Wanted], int]:
     return known, sum(a.needed for a in known)
 
 
+def touched(
+    row: Row, adds: Callable[[Expr], bool] = lambda test: True
+) -> tuple[tuple[Operand, ...], tuple[Operand | Output, ...]]:
+    """(what a row reads, what it writes: its result, then its scratch).
+
+    ``adds``: says of the test of a matmul whether it holds, and so whether the product is added to
+    a tile, which is read; by default it may be.
+    """
+    op, reads = OPS[row.op], row.args
+    writes: tuple[Operand | Output, ...] = () if row.out is None else (row.out,)
+    if op.scratch and len(reads) == len(op.args):
+        return reads[:-1], (*writes, reads[-1])
+    if row.op == "matmul" and isinstance(reads[-1], Expr) and not adds(reads[-1]):
+        return reads[:2], writes
+    return reads, writes
+
+
 def check_operands(row: Row, form: str) -> None:
     """Arity and kinds of the operands and of the result.
 

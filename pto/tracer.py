@@ -117,7 +117,7 @@ class Trace:
         while scope is not None and scope.parent is not None:
             lengths[scope.index] = self.resolved(scope.trips)
             scope = scope.parent
-        terms = ir.linear(self.resolved(expr))
+        terms = ir.coefficients(self.resolved(expr))
         if terms is None:
             return None
         low = high = terms.pop("", 0)
@@ -125,9 +125,9 @@ class Trace:
             length = lengths.get(name)
             if not isinstance(length, ir.Const) or length.value < 1:
                 return None
-            reach = factor * (length.value - 1)
+            reach = factor * (int(length.value) - 1)
             low, high = low + min(reach, 0), high + max(reach, 0)
-        return int(low), int(high)
+        return low, high
 
     @contextlib.contextmanager
     def block(self, index: str, what: str, trips: ir.Expr) -> Iterator[Scope]:

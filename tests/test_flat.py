@@ -410,3 +410,25 @@ def test_the_source_reads_like_the_schedule() -> None:
     assert text.count("// First the items without an iteration over i, each by itself.") == 2
     assert text.count("struct Position {") == 2
     assert "if (at.i + 1 == at.n) {" in text
+
+
+def test_rows_behind_are_at_the_last_position() -> None:
+    """What the last iteration left in its slot is what the row behind stores."""
+    k = parse(
+        """kernel last on a2a3
+param length in i32[m]
+param out out f32[m, 16, 16]
+grid m
+buffer vector ub a[4] f32[8, 16] nd at 0 by 512
+
+for w, turn in 0 .. m flat:
+  vector 0 S n = read length[w]
+  for i, u in 0 .. n:
+    vector +1 V a[u] = full 1.0 * i
+  vector 0 MTE3 out[w, lane * 8:+8, :] = store a[u]
+"""
+    )
+    lengths = np.array([3, 1, 2], np.int32)
+    bound = inputs.bind(k, {"length": lengths})
+    out = scheduled.run(k, bound, block_num=1)["out"]
+    assert [set(np.unique(tile)) for tile in out] == [{2.0}, {0.0}, {1.0}]

@@ -40,6 +40,23 @@ CHANGING = set(
 """Records of the compiler that are built up step by step; all others are values."""
 
 
+WALKERS = {"lowering/unroll", "lowering/execute/core", "lowering/values/tokens"}
+"""The domains of the one walk of a core; whoever judges it has its own."""
+
+
+def test_who_walks() -> None:
+    assert {name for name, tree in MODULES.items() if "lowering.walk" in imported(tree)} == WALKERS
+
+
+def test_the_proof_has_its_own_rules_of_a_row() -> None:
+    """What a row reads and writes, and when it runs: it judges those that share these."""
+    shared = {"touched", "shift_of", "in_own_order"}
+    for name, tree in MODULES.items():
+        if name.startswith("lowering/hazards/"):
+            used = {getattr(n, "id", getattr(n, "attr", "")) for n in ast.walk(tree)}
+            assert not used & shared, name
+
+
 @pytest.mark.parametrize("package", INDEPENDENT)
 def test_who_imports_whom(package: str) -> None:
     found = set()

@@ -266,10 +266,12 @@ def test_static_slices_of_traced_starts() -> None:
     def kernel(x, n, out):
         i = pto.program_id(0)
         first = i * 16
-        pto.store(out[0, :, i * 16 : (i + 1) * 16], pto.load(x[0, :, first : first + 16]))
+        half = i // 2 * 16
+        tile = pto.load(x[0, :, first : first + 16]) + pto.load(x[0, :, half : half + 16])
+        pto.store(out[0, :, i * 16 : (i + 1) * 16], tile)
 
     text = pto.print_kernel(traced(kernel, grid="4"))
-    assert "out[0, :, i * 16:+16] = store" in text
+    assert "out[0, :, i * 16:+16] = store" in text and "load x[0, :, half:+16]" in text
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,21 @@ from lowering.schedule import schedule
 from lowering.values.dataflow import dataflow
 from pto.arithmetic import Number
 from pto.errors import DTypeError, InputError, PtoError
-from pto.ir import Const, Expr, Kernel, constant, is_float, names_in, substitute
+from pto.ir import (
+    Bin,
+    Const,
+    Expr,
+    Kernel,
+    Var,
+    coefficient,
+    coefficients,
+    constant,
+    distance,
+    is_float,
+    linear,
+    names_in,
+    substitute,
+)
 from pto.legality import verify
 from pto.text import expr as expr_text
 from pto.text import parse
@@ -409,3 +423,27 @@ m: f32[16, 1] = row_max b
 d: f32[16, 64] = sub b, m
 out[pid0, :, :] = store d
 """
+
+
+def test_a_linear_form_has_the_value_of_its_expression() -> None:
+    summed = 0
+    for e in defined(random.Random(3), 400):
+        if not is_float(e):
+            constant, terms = linear(e)
+            summed += len(terms) > 1
+            for env in DATA:
+                assert constant + sum(k * meaning(x, env) for x, k in terms.items()) == meaning(
+                    e, env
+                )
+            assert all(terms.values())
+    assert summed > 20
+
+
+def test_what_is_not_linear_cancels_out() -> None:
+    half, i = Bin("//", Var("n"), Const(2)), Var("i")
+    moved = Bin("+", half, Bin("*", i, Bin("-", Const(5), Const(1))))
+    assert distance(Bin("+", moved, Const(7)), moved) == 7
+    assert distance(moved, half) is None
+    assert coefficients(moved) is None and coefficients(Bin("-", moved, half)) == {"": 0, "i": 4}
+    assert coefficient(moved, "i") == 4 and coefficient(moved, "j") == 0
+    assert coefficient(moved, "n") is None

@@ -25,7 +25,19 @@ from lowering.ascend.text import (
     indented,
     trip_count,
 )
-from pto.ir import Bin, Const, Expr, Loop, Row, Scalar, Var, binary, names_a_float, names_in
+from pto.ir import (
+    Bin,
+    Const,
+    Expr,
+    Loop,
+    Row,
+    Scalar,
+    Var,
+    binary,
+    in_own_order,
+    names_a_float,
+    names_in,
+)
 from pto.ops import OPS
 
 FRONT, INSIDE, BEHIND = range(3)
@@ -114,9 +126,8 @@ def _empty_items(nest: _Nest) -> list[str]:
     if not nest.has_inner or (at_least(nest.inner.trips, scope) or 0) > 0:
         return []
     w, v, u = (nest.ctx.scalar(n) for n in (nest.loop.index, nest.loop.total, nest.inner.total))
-    ctx, outside = nest.ctx, [e for part, e in nest.parts if part != INSIDE]
+    ctx, outside = nest.ctx, in_own_order(e for part, e in nest.parts if part != INSIDE)
     counts = nest.loop.total in entry_names(_rows(nest), ctx.core)
-    outside.sort(key=lambda e: -e.shift)
     wanted = [*entry_names(outside, ctx.core), *names_in(nest.inner.trips)]
     head = [line for row in needed(nest.scalars, wanted) for line in row_lines(row, ctx, scope)]
     scope[nest.inner.total] = Place(u, least=0)

@@ -7,15 +7,16 @@ Non-goals: choosing anything (slots, addresses, ids and order are the schedule's
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf, isinf, isnan
 from types import MappingProxyType
 
 from lowering.ascend.names import Names
 from lowering.target import Target
 from pto.arithmetic import COMPARING, LEAST, Number, rounded, shortest
+from pto.bounds import Range, bounds
 from pto.errors import ScheduleError, ShapeError
 from pto.ir import (
     Bin,
@@ -30,7 +31,6 @@ from pto.ir import (
     all_rows,
     binary,
     is_float,
-    least,
     names_in,
     substitute,
 )
@@ -105,9 +105,9 @@ def round_up(n: int, multiple: int) -> int:
 def float_literal(value: Number) -> str:
     """A ``float``: the shortest decimal that is this number in f32."""
     held = rounded(value)
-    if math.isnan(held):
+    if isnan(held):
         return "NOT_A_NUMBER"
-    if math.isinf(held):
+    if isinf(held):
         return "INF" if held > 0 else "-INF"
     return f"{shortest(held)!r}f"
 
@@ -162,8 +162,9 @@ def in_float(e: Expr) -> Expr:
 
 def at_least(e: Expr, env: Env) -> Number | None:
     """The least value that ``e`` can have, as far as the places in ``env`` tell."""
-    bounds = {n: env[n].least for n in names_in(e) if n in env}
-    return least(e, {n: bound for n, bound in bounds.items() if bound is not None})
+    known = {n: env[n].least for n in names_in(e) if n in env}
+    found = bounds(e, {n: Range(low) for n, low in known.items() if low is not None}).low
+    return None if found == -inf else found
 
 
 def never_negative(e: Expr, env: Env) -> bool:

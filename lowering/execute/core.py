@@ -8,7 +8,7 @@ stage (``pto/ir.py``); a branch is tested for that iteration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,9 +26,9 @@ from lowering.execute.access import (
 )
 from lowering.execute.memory import Memory, Ring, Slot
 from lowering.target import Target
+from lowering.walk import Entry, Issue, Walk
 from pto.errors import MemoryAccessError, ScheduleError
 from pto.ir import (
-    Block,
     Branch,
     Expr,
     Kernel,
@@ -41,10 +41,7 @@ from pto.ir import (
     Word,
     all_rows,
 )
-from pto.ops import OPS
 from pto.text import statement
-
-Guard = tuple[Callable[[Env], Any], bool]
 
 
 class Action(NamedTuple):
@@ -61,47 +58,6 @@ class Step:
 
     issue: Callable[[Scope], Action] | None = None
     ready: Callable[[], bool] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A row or a loop of a block, with the tests of the branches around it."""
-
-    shift: int
-    guards: tuple[Guard, ...]
-    step: Step
-    inner: Round | None = None
-    row: Row | None = None
-
-
-@dataclass(slots=True)
-class Round:
-    """A loop on one core; ``finished`` counts the iterations of its earlier entries."""
-
-    loop: Loop
-    core: str
-    trips: Callable[[Env], Any]
-    first: int
-    last: int
-    own: frozenset[str]
-    entries: tuple[Entry, ...]
-    finished: int = 0
-    inner: Round | None = None
-    scalars: tuple[Entry, ...] = ()
-    parts: tuple[tuple[Entry, ...], ...] = ()
-    """Of a flat loop: the loop in it, the scalars in front, the rows in front, inside and behind."""
-
-
-INSIDE = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A position of a flat loop: its scalars outside and inside, and which of the ``parts`` run."""
-
-    item: Scope
-    inside: Scope
-    runs: tuple[bool, bool, bool]
 
 
 NOTHING = Step()
@@ -128,8 +84,10 @@ class Core:
     lane: int
     memories: dict[str, Memory] = field(default_factory=dict)
     slots: dict[str, list[Slot]] = field(default_factory=dict)
-    rounds: list[Round] = field(default_factory=list)
-    body: tuple[Entry, ...] = ()
+    steps: dict[int, Step] = field(default_factory=dict)
+    """By the id of its row."""
+    loops: dict[int, tuple[Callable[[Env], Any], frozenset[str]]] = field(default_factory=dict)
+    """By the id of a loop: how often it runs, the scalars that it defines."""
     blocked: Row | None = None
 
     def __post_init__(self) -> None:
@@ -139,52 +97,12 @@ class Core:
                 if b.space not in self.memories:
                     self.memories[b.space] = Memory(capacity[b.space])
                 self.slots[b.name] = self.memories[b.space].slots(b)
-        self.body = tuple(self.entries(self.machine.kernel.body, ()))
+        body, rules = self.machine.kernel.body, self.machine.rules
+        self.steps = {id(r): rules[r.op](self, r) for r in all_rows(body) if r.core == self.name}
+        self.walk = Walk(body, self.name, self)
 
     def __str__(self) -> str:
         return f"{self.name} lane {self.lane}" if self.name == "vector" else self.name
-
-    # compilation
-
-    def entries(self, block: Block, guards: tuple[Guard, ...]) -> Iterator[Entry]:
-        """The rows and loops of this core; a branch becomes tests of the rows below it.
-
-        So each row of a branch is tested for its own iteration, whatever its shift.
-        """
-        for node in block:
-            if isinstance(node, Loop):
-                if any(r.core == self.name for r in all_rows(node.body)):
-                    yield Entry(0, guards, NOTHING, self.round(node))
-            elif isinstance(node, Branch):
-                test = compiled(node.test)
-                yield from self.entries(node.then, (*guards, (test, True)))
-                yield from self.entries(node.orelse, (*guards, (test, False)))
-            elif node.core == self.name:
-                yield Entry(node.shift, guards, self.machine.rules[node.op](self, node), None, node)
-
-    def round(self, loop: Loop) -> Round:
-        entries = tuple(self.entries(loop.body, ()))
-        low, high = loop.shifts
-        shifts = [low, high] + [0 for e in entries if e.inner is not None]
-        names = scalars_in(loop.body, self.name) | {loop.index, loop.total}
-        trips = compiled(loop.trips)
-        last, first = min(shifts), max(shifts)
-        self.rounds.append(Round(loop, self.name, trips, first, last, names, entries))
-        if loop.flat:
-            self.flatten(self.rounds[-1])
-        return self.rounds[-1]
-
-    def flatten(self, each: Round) -> None:
-        """The parts of a flat loop on this core."""
-        front = [n for n in each.loop.body[: each.loop.inner] if isinstance(n, Row)]
-        scalar = {id(r) for r in front if OPS[r.op].kind == "scalar"}
-        each.scalars = tuple(self.entries(tuple(r for r in front if id(r) in scalar), ()))
-        each.inner = next((e.inner for e in each.entries if e.inner is not None), None)
-        each.parts = (
-            tuple(self.entries(tuple(r for r in front if id(r) not in scalar), ())),
-            each.inner.entries if each.inner is not None else (),
-            tuple(self.entries(each.loop.body[each.loop.inner + 1 :], ())),
-        )
 
     # operands
 
@@ -241,104 +159,60 @@ class Core:
     def start(self, names: Mapping[str, Any]) -> Iterator[None]:
         """The whole program of this core; yields while it is blocked."""
         for entry, scope in self.rows(names):
-            issue, ready = entry.step.issue, entry.step.ready
-            if ready is not None:
-                while not ready():
+            step = self.steps[id(entry.row)]
+            if step.ready is not None:
+                while not step.ready():
                     self.blocked = entry.row
                     yield
                 self.blocked = None
                 self.machine.progress += 1
-            if issue is not None:
-                fetch, commit = issue(scope)
+            if step.issue is not None:
+                fetch, commit = step.issue(scope)
                 commit(fetch())
 
-    def rows(self, names: Mapping[str, Any]) -> Iterator[tuple[Entry, Scope]]:
+    def rows(self, names: Mapping[str, Any]) -> Iterator[Issue[Scope]]:
         """The rows of this core in the order it issues them, each with its iteration's scalars.
 
         A ``read`` or ``let`` must be done before the next row is asked for.
         """
         for memory in self.memories.values():
             memory.reset()
-        for each in self.rounds:
-            each.finished = 0
         scope = Scope()
         scope.update(names)
         scope["lane"] = self.lane
-        for entry in self.body:
-            yield from self.taken(entry, scope)
+        return self.walk.rows(scope)
 
-    def taken(self, entry: Entry, scope: Scope) -> Iterator[tuple[Entry, Scope]]:
-        for test, wanted in entry.guards:
-            if bool(test(scope)) != wanted:
-                return
-        if entry.inner is None:
-            yield entry, scope
-        else:
-            yield from self.iterate(entry.inner, scope)
+    # the domain of numbers (``lowering/walk.py``)
 
-    def iterate(self, each: Round, outer: Scope) -> Iterator[tuple[Entry, Scope]]:
-        """Steps ``t``; in each, every row runs for its own iteration ``t + shift``."""
-        if each.loop.flat:
-            yield from self.flat(each, outer)
-            return
-        n, index, total = self.trips(each, outer), each.loop.index, each.loop.total
-        scopes: dict[int, Scope] = {}
-        for t in range(-each.first, n - each.last):
-            for entry in each.entries:
-                i = t + entry.shift
-                if not 0 <= i < n:
-                    continue
-                if i not in scopes:
-                    scopes[i] = Scope(outer, each.own)
-                    scopes[i][index] = i
-                    scopes[i][total] = each.finished + i
-                scope = scopes[i]
-                if entry.guards or entry.inner is not None:
-                    yield from self.taken(entry, scope)
-                else:
-                    yield entry, scope
-            scopes.pop(t + each.last, None)
-        each.finished += n
+    def trips(self, loop: Loop, scope: Scope, ahead: Sequence[Entry] = ()) -> int:
+        for entry in ahead:
+            self.define(entry.row, scope)
+        count, _ = self.known(loop)
+        return max(int(count(scope)), 0)
 
-    def trips(self, each: Round, outer: Scope) -> int:
-        """The trip count of a loop that is entered."""
-        return max(int(each.trips(outer)), 0)
+    def define(self, row: Row, scope: Scope) -> None:
+        """Runs a row that nothing has to wait for."""
+        issue = self.steps[id(row)].issue
+        assert issue is not None
+        fetch, commit = issue(scope)
+        commit(fetch())
 
-    def flat(self, each: Round, outer: Scope) -> Iterator[tuple[Entry, Scope]]:
-        """The steps of a flat loop and of the loop in it (``pto/ir.py``)."""
-        inner, items, (low, high) = each.inner, self.trips(each, outer), each.loop.shifts
-        places: list[Place] = []
-        for empty in (True, False):
-            for w in range(items):
-                item = Scope(outer, each.own)
-                item[each.loop.index] = w
-                item[each.loop.total] = each.finished
-                if inner is not None:
-                    item[inner.loop.total] = inner.finished
-                for entry in each.scalars:
-                    yield entry, item
-                n = 1 if inner is None else self.trips(inner, item)
-                if (n == 0) != empty:
-                    continue
-                each.finished += 1
-                if empty:
-                    for entry in sorted((*each.parts[0], *each.parts[2]), key=lambda e: -e.shift):
-                        yield entry, item
-                for i in range(n):
-                    scope = item
-                    if inner is not None:
-                        scope = Scope(item, inner.own)
-                        scope[inner.loop.index] = i
-                        scope[inner.loop.total] = inner.finished
-                        inner.finished += 1
-                    places.append(Place(item, scope, (i == 0, True, i + 1 == n)))
-        for step in range(-high, len(places) - low):
-            for part, entries in enumerate(each.parts):
-                for entry in entries:
-                    if 0 <= step + entry.shift < len(places):
-                        place = places[step + entry.shift]
-                        if place.runs[part]:
-                            yield entry, place.inside if part == INSIDE else place.item
+    def holds(self, branch: Branch, scope: Scope) -> bool:
+        return bool(compiled(branch.test)(scope))
+
+    def inside(self, loop: Loop, scope: Scope, i: int) -> Scope:
+        return Scope(scope, self.known(loop)[1])
+
+    def known(self, loop: Loop) -> tuple[Callable[[Env], Any], frozenset[str]]:
+        """The entry of ``loops``, made where it is first asked for."""
+        found = self.loops.get(id(loop))
+        if found is None:
+            own = scalars_in(loop.body, self.name) | {loop.index, loop.total}
+            found = self.loops[id(loop)] = compiled(loop.trips), own
+        return found
+
+    def count(self, scope: Scope, counters: Mapping[str, int]) -> None:
+        scope.update(counters)
 
 
 def indices(scope: Scope | None) -> dict[str, Any]:

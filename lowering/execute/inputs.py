@@ -55,6 +55,7 @@ from pto.ir import (
     all_rows,
     constant,
     evaluate,
+    in_own_order,
     names_in,
 )
 from pto.ops import OPS
@@ -478,8 +479,7 @@ class _Walk:
 
     def block(self, block: Block, lines: Lines) -> None:
         """Rows that work ahead come first: they define scalars for the others."""
-        order = sorted(block, key=lambda n: -n.shift if isinstance(n, Row) else 0)
-        for node in order:
+        for node in in_own_order(block):
             if isinstance(node, Loop):
                 if any(r.core == self.core for r in all_rows(node.body)):
                     self.loop(node, lines)

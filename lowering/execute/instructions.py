@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lowering.execute.access import Region, Scope, compiled
-from lowering.execute.core import Action, Entry, indices
+from lowering.execute.core import Action, indices
 from lowering.execute.inputs import Bound
 from lowering.execute.scheduled import block_of
 from lowering.target import TARGETS, Target
 from pto.ir import Fifo, Flag, Kernel, Queue, Ref, Row, View, Word
 from pto.ops import OPS
+from pto.row_rules import touched
 from pto.text import statement
 
 Pipe = tuple[int, str]
@@ -141,23 +142,17 @@ class Blocks:
         counts = dict.fromkeys(self.machine.rings, 0)
         for entry, scope in core.rows(names):
             row = entry.row
-            assert row is not None
-            if OPS[row.op].kind == "scalar" and entry.step.issue is not None:
-                fetch, commit = entry.step.issue(scope)
-                commit(fetch())
+            if OPS[row.op].kind == "scalar":
+                core.define(row, scope)
                 if not row.wait and not row.set:
                     continue
-            yield self._instruction(k, entry, scope, counts)
+            yield self._instruction(k, row, scope, counts)
 
-    def _instruction(
-        self, k: int, entry: Entry, scope: Scope, counts: dict[str, int]
-    ) -> Instruction:
-        row = entry.row
-        assert row is not None
-        scalar = OPS[row.op].kind == "scalar"
+    def _instruction(self, k: int, row: Row, scope: Scope, counts: dict[str, int]) -> Instruction:
+        scalar, issue = OPS[row.op].kind == "scalar", self.cores[k].steps[id(row)].issue
         reads, writes = self._touched(k, row, scope, counts)
         acquires, signals = self._fifo(row, counts)
-        action = None if scalar or entry.step.issue is None else entry.step.issue(scope)
+        action = None if scalar or issue is None else issue(scope)
         drains = next((a.name for a in row.args if isinstance(a, Word)), "")
         return Instruction(
             row,
@@ -185,29 +180,22 @@ class Blocks:
         if not name:
             return "", ""
         ring = self.machine.rings[name]
-        number, credit = counts[name], ring.fifo.credit
+        number, credits = counts[name], ring.credits
         if row.op == "record":
             return "", name
         counts[name] += 1
         if row.op == "pop":
-            return name, name if credit and (number + 1) % ring.period == 0 else ""
-        full = credit and number >= ring.fifo.depth and number % ring.period == 0
-        return name if full else "", name if row.op == "push" else ""
+            return name, name if credits.sent_by_pop(number) else ""
+        return name if credits.taken_by_push(number) else "", name if row.op == "push" else ""
 
     def _touched(
         self, k: int, row: Row, scope: Scope, counts: Mapping[str, int]
     ) -> tuple[tuple[Extent, ...], tuple[Extent, ...]]:
         """(what the row reads, what it writes); a scalar row touches nothing here."""
-        op = OPS[row.op]
-        if op.kind in ("scalar", "sync") or row.op == "record":
+        if OPS[row.op].kind in ("scalar", "sync") or row.op == "record":
             return (), ()
-        refs: list[object] = list(row.args)
-        written: list[object] = [row.out]
-        if op.scratch and isinstance(refs[-1], Ref) and len(refs) > 1:
-            written.append(refs.pop())
-        if row.op == "matmul" and len(refs) > 3 and not compiled(refs[3])(scope):  # type: ignore[arg-type]
-            del refs[2:]
-        found = [[self._extent(k, row, x, scope, counts) for x in side] for side in (refs, written)]
+        sides = touched(row, lambda test: bool(compiled(test)(scope)))
+        found = [[self._extent(k, row, x, scope, counts) for x in side] for side in sides]
         reads, writes = (tuple(e for e in side if e is not None) for side in found)
         return reads, writes
 

@@ -72,13 +72,13 @@ class Memory:
 class Ring:
     """A FIFO: ``depth`` slots in GM, and the counts of both ends (one per lane on the vector core).
 
-    Credits come in batches: a push ahead of the ring waits once every ``period`` pushes, for the
-    signal that a pop gives once every ``period`` pops (docs/machine.md 5.3).
+    A push that takes a credit (``lowering/target.py``) needs as many pops as the credits so far stand
+    for.
     """
 
     def __init__(self, fifo: Fifo, target: Target) -> None:
         self.fifo = fifo
-        self.period = target.period(fifo)
+        self.credits = target.credits(fifo)
         self.values = np.empty(
             (fifo.depth, fifo.type.rows, fifo.type.cols), DTYPES[fifo.type.dtype]
         )
@@ -98,7 +98,8 @@ class Ring:
                 message = f"push {k} overwrites a tile that was not popped: {self}"
                 raise ScheduleError(f"{self.fifo.name} has no credit, and {message}")
             return True
-        return k < depth or k % self.period != 0 or min(self.popped) >= k - depth + self.period
+        enough = k - depth + self.credits.period
+        return not self.credits.taken_by_push(k) or min(self.popped) >= enough
 
     def may_pop(self, end: int) -> bool:
         return min(self.recorded) > self.popped[end]

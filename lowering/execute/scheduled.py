@@ -25,7 +25,7 @@ from lowering.execute.sequential import COMPUTE, apply, convert, scalar_read, un
 from lowering.target import TARGETS
 from pto.errors import InputError, ScheduleError, ShapeError
 from pto.ir import Kernel, Ref, Row, Scalar, View
-from pto.ops import OPS
+from pto.row_rules import touched
 from pto.text import statement
 
 FINISHED = object()
@@ -35,20 +35,16 @@ FINISHED = object()
 
 def _computed(core: Core, row: Row) -> Step:
     """Vector arithmetic: the same ``apply`` as in the traced program, on slots."""
-    op = OPS[row.op]
-    assert isinstance(row.out, Ref)
-    args, scratch = row.args, None
-    if op.scratch and len(args) > 1:
-        assert isinstance(args[-1], Ref)
-        scratch, args = core.pick(args[-1]), args[:-1]
-    pick, read = core.pick(row.out), [core.operand(row, a) for a in args]
+    reads, writes = touched(row)
+    read = [core.operand(row, a) for a in reads]
+    pick, *scratch = (core.pick(x) for x in writes if isinstance(x, Ref))
 
     def issue(scope: Scope) -> Action:
-        out, spare = pick(scope), None if scratch is None else scratch(scope)
+        out, spoiled = pick(scope), [slot(scope) for slot in scratch]
 
         def commit(result: Array) -> None:
-            if spare is not None:
-                spare.poison()
+            for slot in spoiled:
+                slot.poison()
             out.put(result)
 
         return Action(lambda: apply(row, out.buffer.type, [r(scope) for r in read]), commit)

@@ -62,7 +62,7 @@ from lowering.hazards.instructions import (
     Variable,
 )
 from lowering.hazards.limits import INFINITE, Facts
-from lowering.hazards.places import MEMORY_OF
+from lowering.hazards.places import MEMORY_OF, tiles
 from lowering.hazards.regions import region_of, terms_of
 from lowering.hazards.tensor_conflicts import tensor_conflicts
 from lowering.target import Target
@@ -609,12 +609,8 @@ class Code(FlatLoops):
         def slot(r: Ref) -> int:
             return self.slots[r.name, at(r.index) % self.buffers[r.name].depth]
 
-        row, op = step.row, OPS[step.row.op]
-        refs = [a for a in row.args if isinstance(a, Ref)]
-        out = [row.out] if isinstance(row.out, Ref) else []
-        spoils = op.scratch and len(refs) > 1
-        if spoils:
-            out.append(refs.pop())
+        row = step.row
+        refs, out = tiles(row)
         if row.op == "matmul" and len(row.args) > 3 and isinstance(row.args[3], Const | Var | Bin):
             if not at(row.args[3]):
                 del refs[2:]
@@ -627,8 +623,8 @@ class Code(FlatLoops):
         ]
         reads = tuple((a, s) for s in dict.fromkeys(map(slot, refs)) for a in self.slot_atoms[s])
         made = dict.fromkeys(map(slot, out))
-        if spoils:
-            s = slot(out[-1])
+        for scratch in out[1:]:
+            s = slot(scratch)
             del made[s]  # a row that writes its own scratch is a fault
             made[self.spoiled.get(s, s)] = None
         writes = tuple((a, s) for s in made for a in self.slot_atoms[s])
@@ -723,11 +719,8 @@ class Code(FlatLoops):
         writers: list[set[int]] = [set() for _ in self.atoms]
         compiled = {ins[1] for code in self.code for ins in code if ins[0] == ROW}
         for s in (s for s in self.steps if s.number in compiled):
-            refs = [(s.row.out, writers), *((a, readers) for a in s.row.args)]
-            if OPS[s.row.op].scratch:
-                refs.append((s.row.args[-1], writers))
-            for o, side in refs:
-                if isinstance(o, Ref):
+            for refs, side in zip(tiles(s.row), (readers, writers), strict=True):
+                for o in refs:
                     for slot in range(self.buffers[o.name].depth):
                         for a in self.slot_atoms[self.slots[o.name, slot]]:
                             side[a].add(s.pipe)

@@ -30,9 +30,9 @@ from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT, UNKNOWN, Counter, Counters, decidable
 from lowering.hazards.course import ENDED
 from lowering.hazards.instructions import FLAT, ROW, Step
+from lowering.hazards.places import tiles
 from lowering.hazards.state import Clock, State
 from pto.ir import CORES, Bin, Const, Expr, Flag, Ref, Var, names_in
-from pto.ops import OPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,8 @@ class NormalForm:
                 if all(n[:2] in ("i#", "u#") and int(n[2:]) in step.loops for n in names_in(e)):
                     writes.setdefault((step.core, step.row.out.name, e), []).append(step)
         for step in compiled:
-            refs = [a for a in step.row.args if isinstance(a, Ref)]
-            for ref in refs[:-1] if OPS[step.row.op].scratch and len(refs) > 1 else refs:
+            reads, _ = tiles(step.row)
+            for ref in reads:
                 before = writes.get((step.core, ref.name, self._slot(ref, step)), [])
                 if not any(self._precedes(w, step) for w in before):
                     for slot in range(code.buffers[ref.name].depth):

@@ -97,6 +97,16 @@ def footprint(b: Buffer) -> int:
     return -(-rows // tall) * tall * -(-cols // broad) * broad * unit
 
 
+def tiles(row: Row) -> tuple[list[Ref], list[Ref]]:
+    """(what a row reads, what it writes) of its core's memory, a matmul that may add its third
+    operand, too; what a row writes behind its result is scratch (docs/machine.md 12)."""
+    reads = [a for a in row.args if isinstance(a, Ref)]
+    writes = [row.out] if isinstance(row.out, Ref) else []
+    if row.op in OPS and OPS[row.op].scratch and len(reads) > 1:
+        writes.append(reads.pop())
+    return reads, writes
+
+
 class Places:
     """Pipes, atoms, slots, rings and flags of a kernel by number."""
 
@@ -176,10 +186,9 @@ class Places:
         scratch: set[str] = set()
         read: set[str] = set()
         for row in all_rows(self.kernel.body):
-            refs = [a for a in row.args if isinstance(a, Ref)]
-            if row.op in OPS and OPS[row.op].scratch and len(refs) > 1:
-                scratch.add(refs.pop().name)
-            read.update(a.name for a in refs)
+            reads, writes = tiles(row)
+            scratch.update(x.name for x in writes[1:])
+            read.update(x.name for x in reads)
         return scratch & read
 
     def _number_rings(self) -> None:
@@ -329,10 +338,7 @@ class Places:
     def check_own_overlap(self, row: Row, resolve: Callable[[Expr], Expr]) -> None:
         """What a row writes shares no byte with what it reads, unless it goes element by element
         over one tile; a scratch tile shares none with anything (docs/machine.md 12)."""
-        refs = [a for a in row.args if isinstance(a, Ref)]
-        written = [row.out] if isinstance(row.out, Ref) else []
-        if OPS[row.op].scratch and len(refs) > 1:
-            written.append(refs.pop())
+        refs, written = tiles(row)
         pairs = [(w, r, k) for w in written for k, r in enumerate(refs)]
         if len(written) == 2:
             pairs.append((written[0], written[1], ABSENT))

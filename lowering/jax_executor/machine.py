@@ -27,7 +27,7 @@ from jax import lax
 
 from lowering.execute.scalars import apply, as_float
 from lowering.jax_executor.balance import is_item_loop, known_names
-from lowering.values.flow import Choice, Flow, Part, Repeat, Step, Use, linear
+from lowering.values.flow import Choice, Flow, Part, Repeat, Step, Use
 from pto.ir import (
     Bin,
     Const,
@@ -39,6 +39,7 @@ from pto.ir import (
     binary,
     constant,
     is_float,
+    linear,
     names_in,
     substitute,
 )
@@ -481,7 +482,7 @@ class Machine:
         for partial, size in partials(loop.body):
             valid = self.fold(partial)
             _, terms = linear(valid)
-            fall = -int(terms.pop(Var(loop.index), 0))
+            fall = -terms.pop(Var(loop.index), 0)
             own = any(v in made_in(loop.body) for v in names_in(valid))
             opaque = any(loop.index in names_in(atom) for atom in terms)
             if fall >= 0 and not own and not opaque and not isinstance(valid, Const):

@@ -189,7 +189,7 @@ class _Scalar:
         self.machine, self.core, self.name = machine, core, machine.names[core]
         self.peers = range(1, len(machine.names)) if core == 0 else (0,)
         self.pipes = {p: _Pipe(machine, self, f"{self.name} {p}") for p in pipes}
-        self.counts = dict.fromkeys(machine.fifos, 0)  # pushes or pops so far
+        self.counts = dict.fromkeys(machine.credits, 0)  # pushes or pops so far
         self.now: Moment = (0, -1)
         self.why = START  # ... of the last stall
         self.busy = 0
@@ -244,23 +244,15 @@ class _Scalar:
         pipe, fifo = self.pipes[row.pipe], plan.fifo
         if row.op == "pop":
             yield from self._receive(self._signals(fifo, free=False), f"fifo {fifo} empty")
-        elif fifo and self._needs_credit(fifo):
+        elif fifo and self.machine.credits[fifo].taken_by_push(self.counts[fifo]):
             yield from self._receive(self._signals(fifo, free=True), f"fifo {fifo} full")
         yield from self._put(pipe, partial(pipe.start, row, scope, plan.cost))
-        if fifo:
-            self.counts[fifo] += 1
         if row.op == "push":
             yield from self._tell(pipe, self._signal(fifo))
-        elif row.op == "pop" and self._gives_credit(fifo):
+        elif row.op == "pop" and self.machine.credits[fifo].sent_by_pop(self.counts[fifo]):
             yield from self._tell(pipe, self._signal(fifo, free=True))
-
-    def _needs_credit(self, fifo: str) -> bool:
-        depth, period, credit = self.machine.fifos[fifo]
-        return credit and self.counts[fifo] >= depth and self.counts[fifo] % period == 0
-
-    def _gives_credit(self, fifo: str) -> bool:
-        _, period, credit = self.machine.fifos[fifo]
-        return credit and self.counts[fifo] % period == 0
+        if fifo:
+            self.counts[fifo] += 1
 
     def _signal(self, fifo: str, free: bool = False) -> Callable[[Moment], None]:
         return partial(self.machine.signal, fifo, free, self.core, self.peers)
@@ -355,7 +347,7 @@ class Machine:
         self.depth = setup.queue_depth or self.costs.queue_depth
         self.names = ("cube", *(f"vector{lane}" for lane in range(target.lanes)))
         self.events = {e.name: e for e in kernel.events}
-        self.fifos = {f.name: (f.depth, target.period(f), f.credit) for f in kernel.fifos}
+        self.credits = {f.name: target.credits(f) for f in kernel.fifos}
         self.flags: defaultdict[tuple[int, str, str, int], Box] = defaultdict(deque)
         self.signals: defaultdict[tuple[str, bool, int, int], Box] = defaultdict(deque)
         self.bandwidth, self.horizon, self.refused = setup.bandwidth, inf, inf

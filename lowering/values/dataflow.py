@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from lowering.one_by_one import one_by_one
 from lowering.values.flow import (
@@ -38,7 +39,6 @@ from lowering.values.flow import (
     Repeat,
     Step,
     Use,
-    linear,
     tidy,
 )
 from lowering.values.tokens import same_stores
@@ -64,11 +64,14 @@ from pto.ir import (
     Word,
     all_rows,
     binary,
+    in_own_order,
+    linear,
     names_in,
     own_rows,
     substitute,
 )
 from pto.ops import OPS
+from pto.row_rules import touched
 from pto.text import expr as expr_text
 from pto.text import statement
 from pto.types import TileType
@@ -123,14 +126,15 @@ def split_buffers(kernel: Kernel) -> dict[str, bool]:
 
     hints: list[tuple[str, bool]] = []
     for r in all_rows(kernel.body):
-        tiles = [x.name for x in (r.out, *r.args) if isinstance(x, Ref) and x.name in vector]
+        refs = [x for x in (r.out, *touched(r)[0]) if isinstance(x, Ref)]
+        tiles = [x.name for x in refs if x.name in vector]
         for x in (r.out, *r.args):
             if isinstance(x, Queue) and tiles:
                 hints.append((tiles[0], kernel.fifo(x.name).type.rows != vector[tiles[0]].rows))
             if isinstance(x, View) and tiles:
                 hints.append((tiles[0], any("lane" in names for names in view_names(x))))
         if OPS[r.op].kind in ("unary", "binary", "reduce"):
-            for name in tiles[1 : len(tiles) - OPS[r.op].scratch]:
+            for name in tiles[1:]:
                 if vector[name].rows == vector[tiles[0]].rows:
                     group[root(name)] = root(tiles[0])
     known = {root(name): split for name, split in hints}
@@ -171,22 +175,17 @@ def cores_of(node: Node) -> tuple[str, ...]:
     return tuple(c for c in CORES if any(r.core == c and r.op not in SILENT for r in rows))
 
 
-def shift_of(node: Node, core: str) -> int:
+def shift_on(core: str, node: Node) -> int:
     """How far ahead ``core`` runs ``node`` of its own iteration."""
     if isinstance(node, Loop):
         return 0
     return max((r.shift for r in own_rows((node,)) if r.core == core), default=0)
 
 
-def in_own_order(block: Block, core: str) -> list[Node]:
-    """What ``core`` does for one iteration, in the order in which it does it."""
-    mine = [n for n in block if core in cores_of(n)]
-    return sorted(mine, key=lambda n: -shift_of(n, core))
-
-
 def interleaved(block: Block, ready: Callable[[Row], bool]) -> Generator[Node]:
     """Rows of both cores for one iteration; a pop comes once ``ready`` says that it can."""
-    todo = {core: in_own_order(block, core) for core in CORES}
+    mine = {core: [n for n in block if core in cores_of(n)] for core in CORES}
+    todo = {core: in_own_order(nodes, partial(shift_on, core)) for core, nodes in mine.items()}
     while any(todo.values()):
         progress = False
         for core in CORES:
@@ -429,7 +428,7 @@ class Builder:
         return substitute(count, {"lane": Const(0)})
 
     def step(self, row: Row, scope: Scope) -> None:
-        args = row.args[:-1] if OPS[row.op].scratch else row.args
+        args, _ = touched(row)
         if row.op == "matmul" and len(args) == 4:
             args = self.accumulated(row, scope)
         found: list[Use | Expr | View | Word] = []

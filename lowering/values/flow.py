@@ -1,7 +1,7 @@
 """A flow: what a scheduled program computes, as one tree of steps on numbered values.
 
 In: built by ``lowering/values/dataflow.py``.  Out: run by ``lowering/jax_executor/executor.py`` (numbers) and by
-``lowering/values/tokens.py`` (symbols).  Also here: linear forms of scalar expressions.
+``lowering/values/tokens.py`` (symbols).
 
 Invariant after ``tidy``: every value is defined once, before its uses or as a phi around them; a
 loop carries only what changes in it and is needed.
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from pto.ir import Bin, Const, Expr, Kernel, Row, Span, Var, View, Word, is_float, names_in
+from pto.ir import Bin, Const, Expr, Kernel, Row, Span, Var, View, Word, names_in
 from pto.ops import OPS
 from pto.types import TileType
 
@@ -105,30 +105,6 @@ class Flow:
     parts: list[Part]
     first: dict[str, int]
     last: dict[str, int]
-
-
-# ------------------------------------------------------------------------- linear forms
-
-
-def linear(e: Expr) -> tuple[int | float, dict[Expr, int | float]]:
-    """``e`` as constant + sum of coefficient * atom; what is not linear is an atom itself."""
-    if is_float(e):
-        return 0, {e: 1}
-    if isinstance(e, Const):
-        return e.value, {}
-    if isinstance(e, Bin) and e.op in "+-":
-        sign = 1 if e.op == "+" else -1
-        const, terms = linear(e.a)
-        other, more = linear(e.b)
-        for atom, k in more.items():
-            terms[atom] = terms.get(atom, 0) + sign * k
-        return const + sign * other, {a: k for a, k in terms.items() if k}
-    if isinstance(e, Bin) and e.op == "*":
-        for scale, rest in ((e.a, e.b), (e.b, e.a)):
-            if isinstance(scale, Const):
-                const, terms = linear(rest)
-                return const * scale.value, {a: k * scale.value for a, k in terms.items()}
-    return 0, {e: 1}
 
 
 # ------------------------------------------------------------------------------- tidying

@@ -13,21 +13,22 @@ Raises ``ScheduleError`` with the first row and iteration that differ.  Non-goal
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lowering.values.flow import ALIASES, SILENT, Choice, Flow, Part, Repeat, Step, Use
 from lowering.values.world import UNDEFINED, World, worlds
+from lowering.walk import Entry, Walk
 from pto.errors import ScheduleError
 from pto.ir import (
     CORES,
     Bin,
-    Block,
     Branch,
     Const,
     Expr,
     Kernel,
     Loop,
+    Operand,
     Queue,
     Ref,
     Row,
@@ -36,10 +37,9 @@ from pto.ir import (
     View,
     Word,
     all_rows,
-    own_rows,
     substitute,
 )
-from pto.ops import OPS
+from pto.row_rules import touched
 from pto.text import statement
 
 Log = dict[tuple[int, tuple[int, ...]], int]
@@ -49,142 +49,72 @@ Log = dict[tuple[int, tuple[int, ...]], int]
 # ---------------------------------------------------------------------- the scheduled side
 
 
-@dataclass
-class Frame:
-    """Scalars of one iteration on one core, on top of those around it."""
+class Frame(dict[str, Expr]):
+    """Scalars of one iteration on one core, those around it included; ``at``: which iteration."""
 
-    values: dict[str, Expr]
-    at: tuple[int, ...]
+    __slots__ = ("at",)
+
+    def __init__(self, scalars: Mapping[str, Expr] | None = None, at: tuple[int, ...] = ()) -> None:
+        super().__init__(scalars or {})
+        self.at = at
 
 
 class Core:
     """One core: runs its rows in order and gives way while a pop finds nothing."""
 
     def __init__(self, kernel: Kernel, name: str, world: World, shared: Shared) -> None:
-        self.kernel, self.name, self.world, self.shared = kernel, name, world, shared
+        self.name, self.world, self.shared = name, world, shared
         self.slots: dict[tuple[str, int], int] = {}
         self.depth = {b.name: b.depth for b in kernel.buffers}
-        self.totals: dict[int, int] = {}
+        self.walk = Walk(kernel.body, name, self)
 
-    def block(self, block: Block, frame: Frame) -> Generator[None]:
-        for node in block:
-            if isinstance(node, Row):
-                yield from self.row(node, frame)
-            elif isinstance(node, Loop):
-                yield from self.loop(node, frame)
-            else:
-                way = self.world.truth(substitute(node.test, frame.values))
-                yield from self.block(node.then if way else node.orelse, frame)
+    def run(self) -> Generator[None]:
+        for entry, frame in self.walk.rows(Frame()):
+            row = entry.row
+            if row.op == "pop":
+                queue = row.args[0]
+                assert isinstance(queue, Queue)
+                while not self.shared.queues[queue.name]:
+                    yield
+            if row.op not in SILENT:
+                self.execute(row, frame, frame.at[: entry.depth])
 
-    def loop(self, loop: Loop, frame: Frame) -> Generator[None]:
-        if loop.flat:
-            yield from self.flat(loop, frame)
-            return
-        n = self.world.count(substitute(loop.trips, frame.values))
-        done = self.totals.get(id(loop), 0)
-        frames = []
-        for i in range(n):
-            names: dict[str, Expr] = {loop.index: Const(i), loop.total: Const(done + i)}
-            frames.append(Frame({**frame.values, **names}, (*frame.at, i)))
-        low, high = loop.shifts
-        for t in range(-high, n - low):
-            yield from self.iteration(loop.body, t, frames)
-        self.totals[id(loop)] = done + n
+    # the domain of symbols (``lowering/walk.py``)
 
-    def flat(self, loop: Loop, frame: Frame) -> Generator[None]:
-        """A flat loop: the steps of the inner one run on (``pto/ir.py``)."""
-        inner = loop.body[loop.inner]
-        assert isinstance(inner, Loop)
-        before, behind = loop.body[: loop.inner], loop.body[loop.inner + 1 :]
-        has_rows = any(r.core == self.name for r in all_rows(inner.body))
-        items = range(self.world.count(substitute(loop.trips, frame.values)))
-        found = self.totals.get(id(loop), 0)
-        places: list[tuple[Frame, bool, bool]] = []  # the first, the last position of an item
-        for empty in (True, False):
-            for w in items:
-                names: dict[str, Expr] = {loop.index: Const(w), loop.total: Const(found)}
-                done = self.totals.get(id(inner), 0)
-                item = Frame({**frame.values, **names, inner.total: Const(done)}, (*frame.at, w))
-                for row in before:
-                    if isinstance(row, Row) and OPS[row.op].kind == "scalar":
-                        yield from self.row(row, item)
-                n = self.world.count(substitute(inner.trips, item.values)) if has_rows else 1
-                if (n == 0) != empty:
-                    continue
-                found += 1
-                if empty:
-                    for alone in loop.alone(r for r in (*before, *behind) if isinstance(r, Row)):
-                        if OPS[alone.op].kind != "scalar":
-                            yield from self.row(alone, item)
-                for i in range(n):
-                    mine: dict[str, Expr] = {inner.index: Const(i), inner.total: Const(done + i)}
-                    each = Frame({**item.values, **mine}, (*item.at, i))
-                    places.append((each, i == 0, i + 1 == n))
-                self.totals[id(inner)] = done + n
-        self.totals[id(loop)] = found
-        low, high = loop.shifts
-        for step in range(-high, len(places) - low):
-            for part, block in enumerate((before, inner.body, behind)):
-                for row in block:
-                    assert isinstance(row, Row)
-                    if not 0 <= step + row.shift < len(places):
-                        continue
-                    each, first, last = places[step + row.shift]
-                    outside = OPS[row.op].kind == "scalar" and part != 1
-                    if (first, True, last)[part] and not outside:
-                        at = each.at if part == 1 else each.at[:-1]
-                        yield from self.row(row, Frame(each.values, at))
+    def trips(self, loop: Loop, frame: Frame, ahead: Sequence[Entry] = ()) -> int:
+        for entry in ahead:
+            self.execute(entry.row, frame, frame.at)
+        return self.world.count(substitute(loop.trips, frame))
 
-    def iteration(self, block: Block, t: int, frames: list[Frame]) -> Generator[None]:
-        """One step of a loop: each row for its own iteration."""
-        for node in block:
-            if isinstance(node, Row):
-                if 0 <= t + node.shift < len(frames):
-                    yield from self.row(node, frames[t + node.shift])
-            elif isinstance(node, Loop):
-                if 0 <= t < len(frames):
-                    yield from self.loop(node, frames[t])
-            else:
-                yield from self.branch(node, t, frames)
+    def holds(self, branch: Branch, frame: Frame) -> bool:
+        return self.world.truth(substitute(branch.test, frame))
 
-    def branch(self, node: Branch, t: int, frames: list[Frame]) -> Generator[None]:
-        """A branch in a loop: the test, too, is that of each row's own iteration."""
-        shifts = sorted({r.shift for r in own_rows((node,)) if r.core == self.name} or {0})
-        for s in shifts:
-            if 0 <= t + s < len(frames):
-                way = self.world.truth(substitute(node.test, frames[t + s].values))
-                block = node.then if way else node.orelse
-                mine = tuple(x for x in block if not isinstance(x, Row) or x.shift == s)
-                yield from self.iteration(mine, t, frames)
+    def inside(self, loop: Loop, frame: Frame, i: int) -> Frame:
+        return Frame(frame, (*frame.at, i))
 
-    def row(self, row: Row, frame: Frame) -> Generator[None]:
-        if row.core != self.name or row.op in SILENT:
-            return
-        if row.op == "pop":
-            queue = row.args[0]
-            assert isinstance(queue, Queue)
-            while not self.shared.queues[queue.name]:
-                yield
-        self.execute(row, frame)
+    def count(self, frame: Frame, counters: Mapping[str, int]) -> None:
+        frame.update({name: Const(value) for name, value in counters.items()})
 
-    def execute(self, row: Row, frame: Frame) -> None:
+    # rows
+
+    def execute(self, row: Row, frame: Frame, at: tuple[int, ...]) -> None:
         self.shared.done += 1
         if row.op == "let":
             (value,) = row.args
             assert isinstance(row.out, Scalar)
             assert isinstance(value, Const | Var | Bin)
-            frame.values[row.out.name] = substitute(value, frame.values)
+            frame[row.out.name] = substitute(value, frame)
             return
-        token = self.result(row, frame)
+        reads, (_, *scratch) = touched(row)
+        token = self.result(row, reads, frame)
         if isinstance(row.out, Scalar):
-            frame.values[row.out.name] = Var(f"%{token}")
+            frame[row.out.name] = Var(f"%{token}")
             return
-        if OPS[row.op].scratch:
-            spoiled = row.args[-1]
+        for spoiled in scratch:
             assert isinstance(spoiled, Ref)
             self.slots[self.slot(spoiled, frame)] = UNDEFINED
         if row.op not in ALIASES:
-            self.shared.log[id(row), frame.at] = token
+            self.shared.log[id(row), at] = token
         if isinstance(row.out, Queue):
             self.shared.queues[row.out.name].append(token)
         elif isinstance(row.out, View):
@@ -194,11 +124,10 @@ class Core:
             self.slots[self.slot(row.out, frame)] = token
 
     def slot(self, ref: Ref, frame: Frame) -> tuple[str, int]:
-        index = self.world.number(substitute(ref.index or Const(0), frame.values))
+        index = self.world.number(substitute(ref.index or Const(0), frame))
         return ref.name, int(index) % self.depth[ref.name]
 
-    def result(self, row: Row, frame: Frame) -> int:
-        args = row.args[:-1] if OPS[row.op].scratch else row.args
+    def result(self, row: Row, args: Sequence[Operand], frame: Frame) -> int:
         if row.op in ALIASES:
             (source,) = args
             if isinstance(source, Queue):
@@ -212,18 +141,18 @@ class Core:
         place = row.out if isinstance(row.out, View) else None
         tensors = [a.tensor for a in (place, *args) if isinstance(a, View)]
         state = [self.shared.tensors[t] for t in tensors if t in self.shared.tensors]
-        where = [] if place is None else [self.world.place(place, frame.values, self.name)]
+        where = [] if place is None else [self.world.place(place, frame, self.name)]
         return self.world.result(row, [*where, *operands, *state])
 
     def operand(self, a: object, frame: Frame) -> object:
         if isinstance(a, Ref):
             return self.slots.get(self.slot(a, frame), UNDEFINED), a.transposed
         if isinstance(a, View):
-            return self.world.place(a, frame.values, self.name)
+            return self.world.place(a, frame, self.name)
         if isinstance(a, Word):
             return a.name
         assert isinstance(a, Const | Var | Bin)
-        return self.world.scalar(a, frame.values)
+        return self.world.scalar(a, frame)
 
 
 @dataclass
@@ -242,7 +171,7 @@ def run_schedule(kernel: Kernel, world: World) -> Shared:
         p.name: world.token(p.name) for p in kernel.params if p.direction in ("out", "inout")
     }
     shared = Shared({f.name: [] for f in kernel.fifos}, tensors)
-    cores = [Core(kernel, name, world, shared).block(kernel.body, Frame({}, ())) for name in CORES]
+    cores = [Core(kernel, name, world, shared).run() for name in CORES]
     before = -1
     while cores:
         cores = [c for c in cores if next(c, "done") is None]

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from math import lcm
 
-from lowering.values.flow import linear
 from pto.arithmetic import Number, NumberError
 from pto.ir import (
     Bin,
@@ -38,6 +37,7 @@ from pto.ir import (
     binary,
     evaluate,
     is_float,
+    linear,
     names_in,
     substitute,
 )

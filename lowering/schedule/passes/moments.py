@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lowering.unroll import Path
+from pto.ir import Path
 
 
 @dataclass(frozen=True, slots=True)

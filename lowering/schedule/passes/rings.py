@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
 
-from lowering.target import Target
+from lowering.target import Credits, Target
 from lowering.unroll import issued, launches
 from pto.errors import CapacityError, ScheduleError
 from pto.ir import CORES, Kernel, Queue
@@ -26,15 +26,14 @@ Action = tuple[str, str]
 class Ring:
     """Signals of one FIFO: what was pushed and popped, and how often a free signal was used."""
 
-    slots: int
-    period: int
+    credits: Credits
     pushed: int = 0
     popped: int = 0
     freed: int = 0
     used: int = 0
 
     def try_push(self) -> bool:
-        if self.pushed >= self.slots and self.pushed % self.period == 0:
+        if self.credits.taken_by_push(self.pushed):
             if self.used == self.freed:
                 return False
             self.used += 1
@@ -44,8 +43,8 @@ class Ring:
     def try_pop(self) -> bool:
         if self.popped == self.pushed:
             return False
+        self.freed += self.credits.sent_by_pop(self.popped)
         self.popped += 1
-        self.freed += self.popped % self.period == 0
         return True
 
 
@@ -87,7 +86,7 @@ def full_rings(
     kernel: Kernel, depths: Mapping[str, int], target: Target, lengths: Sequence[int] | None
 ) -> list[str]:
     """The FIFOs whose full rings stop everything, none if both cores reach the end."""
-    rings = {name: Ring(n, target.ring_period[n]) for name, n in depths.items()}
+    rings = {name: Ring(Credits(n, target.ring_period[n])) for name, n in depths.items()}
     period = lcm(*depths.values())
     cores = [actions(kernel, core, lengths, period) for core in CORES]
     waiting: list[Action | None] = [next(c, None) for c in cores]

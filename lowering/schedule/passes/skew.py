@@ -39,6 +39,7 @@ from pto.ir import (
     Scalar,
     Var,
     all_rows,
+    in_own_order,
     names_a_float,
     substitute,
 )
@@ -334,7 +335,7 @@ def ahead(rows: list[Row], options: Pipelining) -> list[Row]:
             early.append(moved)
         else:
             rest.insert(place_behind(rest, reader, options.load_at), moved)
-    return [*sorted(early, key=lambda r: -r.shift), *rest]
+    return [*in_own_order(early), *rest]
 
 
 def place_behind(rows: list[Row], reader: int, load_at: str) -> int:

@@ -18,7 +18,7 @@ from math import lcm
 
 from lowering.schedule.passes.moments import Moment
 from lowering.target import Target
-from lowering.unroll import Counters, Path, issued, launches
+from lowering.unroll import Counters, issued, launches
 from pto.ir import (
     CORES,
     Block,
@@ -30,6 +30,7 @@ from pto.ir import (
     Kernel,
     Loop,
     Node,
+    Path,
     Queue,
     Ref,
     Row,
@@ -40,7 +41,8 @@ from pto.ir import (
     map_rows,
 )
 from pto.legality import straight
-from pto.ops import OPS, STORE_PIPE
+from pto.ops import STORE_PIPE
+from pto.row_rules import touched
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +204,7 @@ def _accesses(node: Node, name: str, path: Path, inner: int | None) -> Iterator[
 
 
 def _writes(row: Row, name: str) -> bool:
-    scratch = OPS[row.op].scratch and isinstance(row.args[-1], Ref) and row.args[-1].name == name
-    return scratch or (isinstance(row.out, Ref) and row.out.name == name)
+    return any(isinstance(x, Ref) and x.name == name for x in touched(row)[1])
 
 
 def _index(row: Row, name: str) -> Expr | None:
@@ -439,10 +440,8 @@ def _slots(
         at = 0 if x.index is None else int(evaluate(x.index, counters.__getitem__))
         return x.name, at % depths[x.name]
 
-    refs = [a for a in row.args if isinstance(a, Ref)]
-    scratch = [refs.pop()] if OPS[row.op].scratch and len(refs) > 1 else []
-    written = [*scratch, *([row.out] if isinstance(row.out, Ref) else [])]
-    return {slot(x) for x in refs}, {slot(x) for x in written}
+    reads, writes = ({slot(x) for x in side if isinstance(x, Ref)} for side in touched(row))
+    return reads, writes
 
 
 def _with_barriers(block: Block, marked: set[Path], path: Path) -> Block:

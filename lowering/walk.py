@@ -1,0 +1,219 @@
+"""Which rows one core issues, in which order, each with the scalars of its own iteration.
+
+In: the block of a scheduled kernel, a core, and what a scalar is there (``Domain``): a counter in
+``unroll``, a number in ``execute/core``, a symbol in ``values/tokens``.  Out: the rows one after the
+other; steps and shifts, flat loops and branches are those of ``pto/ir.py``.
+Invariant: which rows come, and in which order, follows from trip counts and tests alone.  The proof,
+the emitted source and the traced programs have walks of their own, which judge this one.
+Non-goals: what a row does; what it waits for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
+
+from pto.ir import Block, Branch, Loop, Path, Row, all_rows, in_own_order
+from pto.ops import OPS
+
+Guards = tuple[tuple[Branch, bool], ...]
+"""Branches, and the way that each must go.
+
+A branch is a guard of every row in it, so each row is tested for its own iteration.
+"""
+
+S = TypeVar("S")
+"""A scope: the scalars of one iteration, on top of those around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of a core; ``depth``: how many loops are around it."""
+
+    row: Row
+    shift: int
+    guards: Guards
+    path: Path
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlainLoop:
+    """A loop with rows of a core, ``nodes`` in the order of a step, from the ``first`` step on to
+    the ``last``, counted from its trip count.  It is entered in the step of its own iteration."""
+
+    loop: Loop
+    guards: Guards
+    path: Path
+    nodes: tuple[Node, ...]
+    first: int
+    last: int
+    shift: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FlatLoop:
+    """A flat loop with rows of a core, and the loop in it; ``runs_on``: whether it has some there.
+
+    ``stages``: the rows in the order of a step, and on which side of the loop inside they stand.
+    ``scalars``: those that say how often it runs.  ``alone``: the rows of an item without iterations.
+    """
+
+    loop: Loop
+    guards: Guards
+    path: Path
+    inner: Loop
+    inside: Path
+    runs_on: bool
+    stages: tuple[tuple[int, Entry], ...]
+    scalars: tuple[Entry, ...]
+    alone: tuple[Entry, ...]
+    shift: int = 0
+
+
+Node = Entry | PlainLoop | FlatLoop
+Issue = tuple[Entry, S]
+FRONT, INSIDE, BEHIND = range(3)
+
+
+class Domain(Protocol[S]):
+    """What scalars are."""
+
+    def trips(self, loop: Loop, scope: S, ahead: Sequence[Entry] = ()) -> int:
+        """How often a loop runs, once the rows ``ahead`` have defined their scalars in ``scope``."""
+
+    def holds(self, branch: Branch, scope: S) -> bool:
+        """Which way a branch goes."""
+
+    def inside(self, loop: Loop, scope: S, i: int) -> S:
+        """The scope of iteration ``i``; its counters come later."""
+
+    def count(self, scope: S, counters: Mapping[str, int]) -> None:
+        """Sets counters of a scope."""
+
+
+class Walk(Generic[S]):
+    """The rows of one core."""
+
+    def __init__(self, block: Block, core: str, domain: Domain[S]) -> None:
+        self.domain = domain
+        self.nodes = tuple(_nodes(block, core, (), (), 0))
+        self.finished: dict[Path, int] = {}
+        """Of each loop the iterations of its earlier entries."""
+
+    def rows(self, scope: S) -> Iterator[Issue[S]]:
+        """All rows from the start; what a row defines must be in its scope before the next one."""
+        self.finished.clear()
+        for node in self.nodes:
+            yield from self._node(node, scope)
+
+    def _node(self, node: Node, scope: S) -> Iterator[Issue[S]]:
+        if not all(self.domain.holds(branch, scope) == way for branch, way in node.guards):
+            return
+        if isinstance(node, Entry):
+            yield node, scope
+        elif isinstance(node, PlainLoop):
+            yield from self._plain(node, scope)
+        else:
+            yield from self._flat(node, scope)
+
+    def _iteration(self, loop: Loop, outer: S, i: int, total: int) -> S:
+        scope = self.domain.inside(loop, outer, i)
+        self.domain.count(scope, {loop.index: i, loop.total: total})
+        return scope
+
+    def _plain(self, each: PlainLoop, outer: S) -> Iterator[Issue[S]]:
+        """Steps; in each, every row runs for its own iteration."""
+        trips, before = self.domain.trips(each.loop, outer), self.finished.get(each.path, 0)
+        scopes: dict[int, S] = {}
+        for step in range(each.first, trips + each.last):
+            for node in each.nodes:
+                i = step + node.shift
+                if not 0 <= i < trips:
+                    continue
+                if i not in scopes:
+                    scopes[i] = self._iteration(each.loop, outer, i, before + i)
+                if node.guards or not isinstance(node, Entry):
+                    yield from self._node(node, scopes[i])
+                else:
+                    yield node, scopes[i]
+            scopes.pop(step - each.last, None)
+        self.finished[each.path] = before + trips
+
+    def _flat(self, flat: FlatLoop, outer: S) -> Iterator[Issue[S]]:
+        """Steps of the loop inside, which run on from one item to the next."""
+        inner, (low, high) = flat.inner, flat.loop.shifts
+        turns, before = (self.finished.get(x, 0) for x in (flat.path, flat.inside))
+        positions: list[tuple[S, int, bool]] = []  # item, iteration inside, is it the last one
+        for turn, (item, trips) in enumerate(self._items(flat, outer), turns):
+            counters = {flat.loop.total: turn, inner.total: before + len(positions)}
+            self.domain.count(item, counters)
+            for entry in () if trips else flat.alone:
+                yield entry, item
+            positions += ((item, i, i + 1 == trips) for i in range(trips))
+            self.finished[flat.path] = turn + 1
+        scopes: dict[int, S] = {}
+        for step in range(-high, len(positions) - low):
+            for side, entry in flat.stages:
+                p = step + entry.shift
+                if not 0 <= p < len(positions):
+                    continue
+                item, i, is_last = positions[p]
+                if side == FRONT and i == 0:
+                    yield entry, item
+                elif side == INSIDE or (side == BEHIND and is_last):
+                    if p not in scopes:
+                        scopes[p] = self._iteration(inner, item, i, before + p)
+                    yield entry, scopes[p]
+            scopes.pop(step + low, None)
+        self.finished[flat.inside] = before + len(positions)
+
+    def _items(self, flat: FlatLoop, outer: S) -> list[tuple[S, int]]:
+        """The items in the order in which they run, those without iterations first, each with its
+        positions: its iterations, or one on a core that does nothing in them."""
+        found: list[tuple[S, int]] = []
+        for w in range(self.domain.trips(flat.loop, outer)):
+            item = self._iteration(flat.loop, outer, w, 0)
+            self.domain.count(item, {flat.inner.total: 0})
+            trips = self.domain.trips(flat.inner, item, flat.scalars) if flat.runs_on else 1
+            found.append((item, trips))
+        return sorted(found, key=lambda x: x[1] > 0)
+
+
+def _nodes(block: Block, core: str, path: Path, guards: Guards, depth: int) -> Iterator[Node]:
+    """The rows of a core, and the loops that have some."""
+    for k, node in enumerate(block):
+        here = (*path, k)
+        if isinstance(node, Branch):
+            for way, side in ((True, node.then), (False, node.orelse)):
+                yield from _nodes(side, core, (*here, int(way)), (*guards, (node, way)), depth)
+        elif isinstance(node, Row):
+            if node.core == core:
+                yield Entry(node, node.shift, guards, here, depth)
+        elif any(r.core == core for r in all_rows(node.body)):
+            nodes = tuple(_nodes(node.body, core, here, (), depth + 1))
+            yield (_flat_loop if node.flat else _plain_loop)(node, nodes, guards, here)
+
+
+def _plain_loop(loop: Loop, nodes: tuple[Node, ...], guards: Guards, path: Path) -> PlainLoop:
+    shifts = (*loop.shifts, *(n.shift for n in nodes))
+    return PlainLoop(loop, guards, path, nodes, -max(shifts), -min(shifts))
+
+
+def _flat_loop(loop: Loop, nodes: tuple[Node, ...], guards: Guards, path: Path) -> FlatLoop:
+    inner, (_, high) = loop.body[loop.inner], loop.shifts
+    assert isinstance(inner, Loop)
+    stages: list[tuple[int, Entry]] = []
+    for node in nodes:
+        if isinstance(node, PlainLoop):
+            stages += ((INSIDE, n) for n in node.nodes if isinstance(n, Entry))
+        elif isinstance(node, Entry):
+            stages.append((FRONT if node.path[-1] < loop.inner else BEHIND, node))
+    beside = [entry for side, entry in stages if side != INSIDE]
+    scalars = tuple(e for e in beside if OPS[e.row.op].kind == "scalar")
+    early = {e.path: replace(e, shift=high) for e in scalars}  # when their item is first met
+    staged = tuple((side, early.get(e.path, e)) for side, e in stages)
+    alone = tuple(in_own_order(beside))
+    inside, runs_on = (*path, loop.inner), len(beside) < len(stages)
+    return FlatLoop(loop, guards, path, inner, inside, runs_on, staged, scalars, alone)
