@@ -45,7 +45,8 @@ from lowering.hazards.prover import Oracle
 from lowering.hazards.state import State, decide
 from lowering.target import A2A3
 from pto.errors import PtoError
-from pto.ir import Kernel, Loc, Ref, Row, all_rows, map_rows
+from pto.ir import Kernel, Ref, Row, all_rows, map_rows
+from pto.loc import Loc
 from pto.text import parse
 
 HAND = Path(__file__).parent / "handwritten_paged_attention.ptoir"

@@ -42,7 +42,6 @@ from pto.ir import (
     Define,
     Expr,
     Kernel,
-    Loc,
     Loop,
     Node,
     Param,
@@ -57,6 +56,7 @@ from pto.ir import (
     evaluate,
     names_in,
 )
+from pto.loc import Loc
 from pto.ops import OPS
 from pto.text import expr as expr_text
 

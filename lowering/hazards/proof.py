@@ -13,7 +13,7 @@ from typing import Any
 
 from lowering.hazards import picture
 from lowering.hazards.window import Mark, Moment
-from pto.ir import Loc
+from pto.loc import Loc
 from pto.text import WIDTH
 
 MISSING = "  missing      "
