@@ -15,15 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from html import escape
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
 from lowering.hazards.timeline import Box, Lane, lanes, place, races
+from lowering.hazards.violation import Violation
 from lowering.hazards.window import BEHIND, IN_FRONT, Mark, Moment
 from lowering.svg import GREY, INK, MONO, document, element, label
 from pto.printer import WIDTH
-
-if TYPE_CHECKING:
-    from lowering.hazards.proof import Proof, Violation
 
 MOST_PICTURES = 3
 """Pictures in one report; later violations are mostly consequences of the first."""
@@ -165,12 +162,12 @@ VERBS = {"RAW": ("writes", "reads"), "WAR": ("reads", "writes"), "WAW": ("writes
 DASHED = {"stroke_dasharray": "6 4", "stroke_width": 2}
 
 
-def html(proof: Proof) -> str:
+def html(message: str, violations: Sequence[Violation]) -> str:
     """The report with the SVG of the first violations in place of their text pictures."""
-    drawn = pictured(proof.violations)
-    parts = [element("pre", escape(proof.message))]
-    for v in proof.violations:
-        parts.append(element("pre", escape(v.report(drawn=False))))
+    drawn = pictured(violations)
+    parts = [element("pre", escape(message))]
+    for v in violations:
+        parts.append(element("pre", escape(v.described())))
         parts += [svg(v)] if v in drawn else []
     return "\n".join(parts)
 

@@ -42,9 +42,10 @@ from lowering.hazards.instructions import LoopCode, Refused
 from lowering.hazards.log import MOST, Log
 from lowering.hazards.normal_form import NormalForm, Seen
 from lowering.hazards.places import Fault
-from lowering.hazards.proof import Proof, Violation, verdict
+from lowering.hazards.proof import Proof, verdict
 from lowering.hazards.report import described, faulty
 from lowering.hazards.state import Need, State, decide, known_count
+from lowering.hazards.violation import Violation
 from lowering.target import A2A3, Target
 from pto.errors import PtoError
 from pto.ir import Const, Expr, Kernel, Loop, names_in

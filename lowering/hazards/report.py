@@ -10,8 +10,9 @@ from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.log import STILL_SET, Found, Log
 from lowering.hazards.places import Fault
-from lowering.hazards.proof import Access, Proof, Violation, verdict
+from lowering.hazards.proof import Proof, verdict
 from lowering.hazards.tensor_conflicts import surely_meet
+from lowering.hazards.violation import Access, Violation
 from lowering.hazards.window import marks, window
 from pto.ir import Ref, Row
 from pto.text import statement
