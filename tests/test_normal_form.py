@@ -15,9 +15,9 @@ from small_programs import CUBE, ENDS, OPERANDS, loop, small
 
 from lowering.hazards import check, check_unrolled
 from lowering.hazards.awaited import Awaited
-from lowering.hazards.code import Code
+from lowering.hazards.compiler import compiled
 from lowering.hazards.counters import Counters, decidable
-from lowering.hazards.normal_form import NormalForm
+from lowering.hazards.unwritten import may_be_unwritten
 from lowering.target import A2A3
 from pto.ir import Bin, Const, Kernel, Var, evaluate
 from pto.text import parse
@@ -195,16 +195,16 @@ WHOLE = (
 def test_the_signals_of_a_fifo_keep_its_slots_apart(ring: str, reading: str, apart: int) -> None:
     k = small(PUSHES.replace(RING + " 0", ring if "flag 0" in ring else ring + " 0"), WHOLE)
     halves = replace(A2A3, ring_period={n: n if n < 3 else n // 2 for n in range(1, 16)})
-    code = Code(k, halves, frozenset({reading} - {""}))
+    code = compiled(k, halves, frozenset({reading} - {""}))
     assert len(Awaited(code).kept_apart) == apart
 
 
 def test_a_flag_with_two_names_is_awaited_by_nobody() -> None:
     declarations, body = RIGHT["the first set waits"]
     k = small(declarations + "event vector other MTE3 -> V id 0\n", body)
-    told = [f.name for f in Code(k, A2A3).flags].index("f")
-    assert Awaited(Code(k, A2A3)).before_set[told]
-    assert not Awaited(Code(k, A2A3, frozenset({"source-flags"}))).before_set[told]
+    told = [f.name for f in compiled(k, A2A3).flags].index("f")
+    assert Awaited(compiled(k, A2A3)).before_set[told]
+    assert not Awaited(compiled(k, A2A3, frozenset({"source-flags"}))).before_set[told]
 
 
 # --------------------------------------------------------------- read before it is written
@@ -285,14 +285,14 @@ def test_what_is_read_before_it_is_written_is_remembered(name: str) -> None:
 )  # fmt: skip
 def test_a_slot_without_index_is_the_first(written: str, read: str, unwritten: int) -> None:
     k = small("", f"vector 0 V {written} = full 0.0\nvector 0 V barrier\nvector 0 V c = copy {read}\n")  # fmt: skip
-    assert sum(NormalForm(Code(k, A2A3)).may_be_unwritten) == unwritten
+    assert sum(may_be_unwritten(compiled(k, A2A3))) == unwritten
 
 
 def test_what_is_written_before_in_the_same_item_need_not_be_remembered() -> None:
     body = items(-1, "c = copy b[turn]", front=FILL.format(slot="turn"))
     k = parse(LENGTHS + SOMETIMES.format(slot=1) + body)
     assert check(k).ok
-    assert not any(NormalForm(Code(k, A2A3)).may_be_unwritten)
+    assert not any(may_be_unwritten(compiled(k, A2A3)))
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_a_pop_waits_for_what_it_reads_if_the_push_signals_itself(
     k = small(
         PUSHES, OPERANDS + "vector 0 V sync | set v.free\n" + loop(MADE + push, POP, index="i")
     )
-    assert sum(NormalForm(Code(k, A2A3)).may_be_unwritten) == unwritten
+    assert sum(may_be_unwritten(compiled(k, A2A3))) == unwritten
 
 
 NESTED = """for w, u in 0 .. cdiv(m - block_idx, block_num):
@@ -330,7 +330,7 @@ NESTED = """for w, u in 0 .. cdiv(m - block_idx, block_num):
 def test_a_row_in_front_of_a_loop_comes_first_if_its_shift_lets_it(
     body: str, unwritten: int
 ) -> None:
-    assert sum(NormalForm(Code(parse(LENGTHS + body), A2A3)).may_be_unwritten) == unwritten
+    assert sum(may_be_unwritten(compiled(parse(LENGTHS + body), A2A3))) == unwritten
 
 
 TAIL = """
