@@ -97,6 +97,12 @@ class Code(Places):
         """The cursor of a core that is furthest in ``loop``."""
         return self.leads.get((core, loop), core)
 
+    @cached_property
+    def shared_leads(self) -> list[list[tuple[int, int]]]:
+        """By core: the cursor that is furthest, and the loop, for each loop that both cores run."""
+        shared = [x.number for x in self.loops if len(x.cores) == 2]
+        return [[(self.lead(c, x), x) for x in shared] for c in (0, 1)]
+
     # what a row touches
 
     def index(self, e: Expr, row: RowCode) -> Expr:

@@ -82,10 +82,8 @@ class Run:
     def _behind(self) -> int:
         """The core that has come less far.  Any order of decisions shows all hazards; deciding for
         the slower core first keeps the other from running ahead without bound."""
-        state = self.state
-        shared = [x.number for x in self.code.loops if len(x.cores) == 2]
-        lead = [[(self.code.lead(c, x), x) for x in shared] for c in (0, 1)]
-        far = [[state.total[k][x] + state.step[k][x] for k, x in lead[c]] for c in (0, 1)]
+        total, step = self.state.total, self.state.step
+        far = [[total[k][x] + step[k][x] for k, x in leads] for leads in self.code.shared_leads]
         return int(far[1] < far[0])
 
     def _core(self, c: int) -> None:
