@@ -31,7 +31,7 @@ INDEPENDENT = {
 CHANGING = set(
     """
     lowering/ascend/flat._Nest lowering/ascend/text.Context
-    lowering/hazards/counters.Counter lowering/hazards/trips.Record
+    lowering/hazards/counters.Counter lowering/hazards/trips.Replay
     lowering/hazards/instructions.LoopCode lowering/hazards/instructions.RowCode
     lowering/hazards/instructions.Test lowering/hazards/instructions.Stage
     lowering/hazards/instructions.Head lowering/hazards/instructions.Range

@@ -23,12 +23,12 @@ from lowering.hazards.instructions import (
     PUSH_DATA,
     RECORD,
     ROUNDS_LIMIT,
-    Access,
     Classes,
     Effect,
     Instruction,
     LoopCode,
     RowCode,
+    SlotRanges,
     Stage,
     Test,
 )
@@ -165,13 +165,13 @@ class Code(Places):
 
     def _accesses(
         self, code: RowCode, at: Callable[[Expr | None], int]
-    ) -> tuple[tuple[Access, ...], tuple[Access, ...]]:
+    ) -> tuple[SlotRanges, SlotRanges]:
         """The byte ranges that a row reads, and those that it writes or leaves spoiled."""
 
         def slot(r: Ref) -> int:
             return self.slots[r.name, at(r.index) % self.buffers[r.name].depth]
 
-        def touched(slots: dict[int, None]) -> tuple[Access, ...]:
+        def touched(slots: dict[int, None]) -> SlotRanges:
             return tuple((b, s) for s in slots for b in self.slot_ranges[s])
 
         tiles, adds = code.tiles, _adds(code.row)

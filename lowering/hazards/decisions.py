@@ -2,7 +2,7 @@
 
 In: a state that cannot go on by itself.  Out: one of six ``Need`` classes.  Each says which ways are
 open (``options``), takes one (``decide``), knows what given trip counts say (``answer``), and notes a
-choice in the user's terms (``record``).
+choice in the user's terms (``note``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import accumulate
 from lowering.hazards.code import Code
 from lowering.hazards.counters import Threshold
 from lowering.hazards.state import FlatState, State, count_steps, known_count
-from lowering.hazards.trips import Oracle, Record
+from lowering.hazards.trips import Oracle, Replay
 from pto.text import expr
 
 BOTH = (False, True)
@@ -55,7 +55,7 @@ class Need(ABC):
         """What given trip counts say."""
 
     @abstractmethod
-    def record(self, record: Record, state: State, choice: bool) -> None:
+    def note(self, replay: Replay, state: State, choice: bool) -> None:
         """Notes the choice."""
 
 
@@ -105,10 +105,10 @@ class OneMoreStep(Need):
     def answer(self, oracle: Oracle, state: State) -> bool:
         return self.step < oracle.runs(state, oracle.code.loops[self.loop])
 
-    def record(self, record: Record, state: State, choice: bool) -> None:
-        loop = record.code.loops[self.loop]
-        record.empty += loop.node.flat and choice
-        record.step(state, loop, self.step, choice)
+    def note(self, replay: Replay, state: State, choice: bool) -> None:
+        loop = replay.code.loops[self.loop]
+        replay.empty += loop.node.flat and choice
+        replay.step(state, loop, self.step, choice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,8 @@ class TestHolds(Need):
     def answer(self, oracle: Oracle, state: State) -> bool:
         return bool(oracle.given(state, 1, expr(oracle.code.tests[self.test].expr)))
 
-    def record(self, record: Record, state: State, choice: bool) -> None:
-        record.given(state)[expr(record.code.tests[self.test].expr)] = int(choice)
+    def note(self, replay: Replay, state: State, choice: bool) -> None:
+        replay.given(state)[expr(replay.code.tests[self.test].expr)] = int(choice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +160,9 @@ class CountAbove(Need):
     def answer(self, oracle: Oracle, state: State) -> bool:
         return self.count < oracle.count(state, oracle.code.loops_about(self.test)[0])
 
-    def record(self, record: Record, state: State, choice: bool) -> None:
-        for x in record.code.loops_about(self.test):
-            record.given(state).setdefault(expr(x.node.trips), self.count + choice)
+    def note(self, replay: Replay, state: State, choice: bool) -> None:
+        for x in replay.code.loops_about(self.test):
+            replay.given(state).setdefault(expr(x.node.trips), self.count + choice)
 
 
 # ----------------------------------------------------------------------------------- flat loops
@@ -185,8 +185,8 @@ class FlatNeed(Need):
     def decided(self, flat: FlatState, choice: bool) -> FlatState:
         """What is decided of the loop then."""
 
-    def record(self, record: Record, state: State, choice: bool) -> None:
-        record.step(state, record.code.loops[self.loop], 0, choice)
+    def note(self, replay: Replay, state: State, choice: bool) -> None:
+        replay.step(state, replay.code.loops[self.loop], 0, choice)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from lowering.hazards.proof import Proof, verdict
 from lowering.hazards.report import described
 from lowering.hazards.run import Run
 from lowering.hazards.state import State
-from lowering.hazards.trips import Record, Trips, items_loop
+from lowering.hazards.trips import Replay, Trips, items_loop
 
 
 def failed(explored: Exploration, path: Path, by_item: Callable[[], Code]) -> Proof:
@@ -71,15 +71,15 @@ def _short(trips: Sequence[Trips]) -> list[object]:
 def _replayed(code: Code, path: Path) -> tuple[list[dict[str, int]], Log]:
     """The same decisions with a log; per work item the trip counts and tests by name."""
     log, state = Log(), State(code)
-    run, record = Run(code, state, log), Record(code, items_loop(code))
+    run, replay = Run(code, state, log), Replay(code, items_loop(code))
     try:
         for choice in path:
             need = run.advance()
             if need is None:
                 break
-            need.record(record, state, choice)
+            need.note(replay, state, choice)
             need.decide(code, state, choice)
         run.advance()
     except Hit:
         pass
-    return record.trips(state), log
+    return replay.trips(state), log

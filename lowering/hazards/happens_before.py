@@ -45,9 +45,10 @@ from lowering.hazards.instructions import (
     PUSH_DATA,
     PUSHES,
     RECORD,
-    Access,
     Effect,
     RowCode,
+    SlotRange,
+    SlotRanges,
 )
 from lowering.hazards.log import DATA, FLAG, FREE, ON_TENSOR, SPOILED, STILL_SET, At, Found, Log
 from lowering.hazards.state import Clock, State, join, needs_credit, relative
@@ -56,9 +57,6 @@ from pto.ir import CORES
 
 class Hit(Exception):
     """A hazard was found (fast mode, which keeps no log to describe it)."""
-
-
-Accesses = tuple[Access, ...]
 
 
 class HappensBefore:
@@ -90,8 +88,12 @@ class HappensBefore:
             clock[p] = n
             self._fence(row.core, clock)
         state.clock[p] = clock
-        if reads or writes:
-            self._touch(reads, writes, clock, p, n)
+        if reads:
+            self._read(reads, clock, p, n)
+        if writes:
+            self._write(reads, writes, clock, p, n)
+        if reads:
+            self._note_reads(reads, p, n)
         if row.tracked or row.writes_tensor:
             self._tensor(row, clock, n)
         if row.ring != ABSENT:
@@ -102,34 +104,14 @@ class HappensBefore:
 
     # bytes
 
-    def _touch(self, reads: Accesses, writes: Accesses, clock: Clock, p: int, n: int) -> None:
-        """Row ``n`` of pipe ``p`` must find complete what wrote the bytes that it reads, and what read
-        or wrote those that it overwrites; then it is the last that did."""
+    def _read(self, reads: SlotRanges, clock: Clock, p: int, n: int) -> None:
+        """Row ``n`` of pipe ``p`` must find written and complete what it reads."""
         state = self.state
-        writer, written, slot, reader = state.writer, state.written, state.slot, state.reader
+        writer, written, slot = state.writer, state.written, state.slot
         for b, s in reads:
             w = writer[b]
             if w == ABSENT or clock[w] < written[b] or slot[b] != s:
                 self._bad_read(b, s, clock, p, n)
-        for b, s in writes:
-            for q, r in reader[b]:
-                # a pipe reads before it writes: benign on V; own operands: see row_checks
-                if clock[q] < r and not (q == p and self.code.reads_first(p)):
-                    self._hazard(Found("WAR", "", (q, r), (p, n), b, slot=s))
-            w = writer[b]
-            if w != ABSENT and clock[w] < written[b]:
-                adds = w == p == self.adder and (b, s) in reads
-                if not adds:
-                    self._hazard(Found("WAW", "", (w, written[b]), (p, n), b, slot=s))
-            reader[b], writer[b], written[b], slot[b] = (), p, n, s
-        for b, _ in reads:
-            if written[b] == n and writer[b] == p:
-                continue  # in place: who comes later meets the write
-            old = reader[b]
-            if not old or len(old) == 1 and old[0][0] == p:
-                reader[b] = ((p, n),)
-            else:
-                reader[b] = (*(x for x in old if x[0] != p), (p, n))
 
     def _bad_read(self, b: int, s: int, clock: Clock, p: int, n: int) -> None:
         """What is read was never written, may not be complete, or has been overwritten since."""
@@ -142,6 +124,35 @@ class HappensBefore:
             spoiled = there == self.code.spoiled.get(s)
             kind, why = ("uninitialised", SPOILED) if spoiled else ("overwritten", "")
             self._hazard(Found(kind, why, (w, last), (p, n), b, slot=s))
+
+    def _write(self, reads: SlotRanges, writes: SlotRanges, clock: Clock, p: int, n: int) -> None:
+        """It must find complete what read and wrote the bytes before; then it is the last that wrote."""
+        state = self.state
+        writer, written, slot, reader = state.writer, state.written, state.slot, state.reader
+        for b, s in writes:
+            for q, r in reader[b]:
+                # a pipe reads before it writes: benign on V; own operands: see row_checks
+                if clock[q] < r and not (q == p and self.code.reads_first(p)):
+                    self._hazard(Found("WAR", "", (q, r), (p, n), b, slot=s))
+            w = writer[b]
+            if w != ABSENT and clock[w] < written[b]:
+                adds = w == p == self.adder and (b, s) in reads
+                if not adds:
+                    self._hazard(Found("WAW", "", (w, written[b]), (p, n), b, slot=s))
+            reader[b], writer[b], written[b], slot[b] = (), p, n, s
+
+    def _note_reads(self, reads: SlotRanges, p: int, n: int) -> None:
+        """Of each pipe the last read since the last write, so that who writes next meets it."""
+        state = self.state
+        writer, written, reader = state.writer, state.written, state.reader
+        for b, _ in reads:
+            if written[b] == n and writer[b] == p:
+                continue  # in place: who comes later meets the write
+            old = reader[b]
+            if not old or len(old) == 1 and old[0][0] == p:
+                reader[b] = ((p, n),)
+            else:
+                reader[b] = (*(x for x in old if x[0] != p), (p, n))
 
     # flags
 
@@ -216,7 +227,7 @@ class HappensBefore:
 
     def _special(
         self, row: RowCode, effect: Effect, clock: Clock, n: int
-    ) -> tuple[Accesses, Accesses, Clock]:
+    ) -> tuple[SlotRanges, SlotRanges, Clock]:
         """What barriers, drains and FIFO rows do before they touch memory: (reads, writes, clock)."""
         _, reads, writes, _ = effect
         work = _BEFORE_MEMORY.get(row.kind)
@@ -264,7 +275,7 @@ class HappensBefore:
         self._fence(row.core, first)
         return join(clock, self.state.clock[row.pipe])
 
-    def _take_data(self, row: RowCode, effect: Effect, n: int) -> Access:
+    def _take_data(self, row: RowCode, effect: Effect, n: int) -> SlotRange:
         """The slot of a FIFO that a pop reads."""
         state, ring = self.state, row.ring
         access = self._ring_slot(ring, state.popped[ring])
@@ -272,7 +283,7 @@ class HappensBefore:
         state.popped[ring] += 1
         return access
 
-    def _fill_slot(self, row: RowCode, n: int) -> Access:
+    def _fill_slot(self, row: RowCode, n: int) -> SlotRange:
         """The slot of a FIFO that a push writes."""
         state, ring = self.state, row.ring
         access = self._ring_slot(ring, state.pushed[ring])
@@ -280,11 +291,11 @@ class HappensBefore:
         state.gm[row.pipe] = n
         return access
 
-    def _ring_slot(self, ring: int, index: int) -> Access:
+    def _ring_slot(self, ring: int, index: int) -> SlotRange:
         r = self.code.rings[ring]
         return r.first_range + index % r.fifo.depth, ABSENT
 
-    def _check_local(self, ring: int, written: Access, at: At) -> None:
+    def _check_local(self, ring: int, written: SlotRange, at: At) -> None:
         """The library puts pop number k into slot k mod depth of the local ring."""
         b, slot = written
         name = self.code.slot_buffer[slot]

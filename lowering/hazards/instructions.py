@@ -123,16 +123,18 @@ class Stage:
 
 # ------------------------------------------------------------------------------------------ rows
 
-Access = tuple[int, int]
+SlotRange = tuple[int, int]
 """(byte range, slot) that a row touches."""
+
+SlotRanges = tuple[SlotRange, ...]
 
 
 class Effect(NamedTuple):
     """What a row does for certain values of its counters: flags, and the bytes of slots."""
 
     waits: tuple[int, ...] = ()
-    reads: tuple[Access, ...] = ()
-    writes: tuple[Access, ...] = ()
+    reads: SlotRanges = ()
+    writes: SlotRanges = ()
     sets: tuple[int, ...] = ()
 
 

@@ -82,7 +82,7 @@ class Oracle:
 
 
 @dataclass(slots=True)
-class Record:
+class Replay:
     """Decisions of a run in the user's terms: per work item the trip counts and tests by name.
 
     ``empty``: work items of a flat loop whose inner loop is empty, so far.
