@@ -7,6 +7,7 @@ that somebody does not know to be complete.  To forget that access would hide th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
@@ -15,11 +16,17 @@ from small_programs import CUBE, ENDS, OPERANDS, loop, small
 
 from lowering.hazards import check, check_unrolled
 from lowering.hazards.awaited import Awaited
+from lowering.hazards.code import Code
 from lowering.hazards.compiler import compiled
 from lowering.hazards.counters import Counters, decidable
+from lowering.hazards.run import Run
+from lowering.hazards.state import State, join
+from lowering.hazards.trips import Oracle
 from lowering.hazards.unwritten import may_be_unwritten
+from lowering.schedule import schedule
 from lowering.target import A2A3
 from pto.ir import Bin, Const, Kernel, Var, evaluate
+from pto.kernels import SHIPPED
 from pto.text import parse
 
 EVENTS = "event vector full MTE2 -> V id 0\nevent vector free V -> MTE2 id 0\n"
@@ -140,6 +147,26 @@ def test_the_same_program_with_its_wait(name: str) -> None:
     k = small(declarations, BEFORE + body)
     assert first_failing(k) is None
     assert check(k).ok, check(k).report()
+
+
+def decided(code: Code, trips: list[int]) -> Iterator[State]:
+    """The states at the decisions of a run."""
+    state, oracle = State(code), Oracle(code, trips)
+    run = Run(code, state)
+    while (need := run.advance()) is not None:
+        yield state
+        need.decide(code, state, need.answer(oracle, state))
+
+
+def test_what_a_flag_will_tell_is_told_on() -> None:
+    """A flag that is clear will tell all that those will tell which its sets wait for."""
+    code = compiled(schedule(SHIPPED["paged_attention"].trace()).kernel, A2A3)
+    awaited = Awaited(code)
+    for state in decided(code, [4]):
+        known = awaited.will_know(state)
+        for f, before in enumerate(awaited.before_set):
+            for g in () if state.flag[f] else before:
+                assert join(known[f], known[g]) == known[f]
 
 
 ONE_OTHER = "buffer vector ub r[3] f32[8, 64] nd at 16384 by {stride}\n"
