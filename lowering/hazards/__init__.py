@@ -11,9 +11,10 @@ The way of a schedule through this package; no module imports one that is named 
 * ``state``, ``trips``, ``decisions``: where an execution stands, and what has to be decided to go on.
 * ``log``, ``happens_before``, ``flat_walk``, ``run``: the execution, once for all interleavings.
 * ``awaited``, ``rotations``, ``unwritten``, ``control_form``, ``normal_form``: what of a state matters.
-* ``window``, ``violation``, ``timeline``, ``picture``, ``proof``, ``report``: what went wrong, drawn and told.
-* ``exploration`` follows all decisions, ``concrete`` those of given trip counts; ``failure`` finds the smallest
-  run that shows a hazard; ``prover`` asks them all.
+* ``window``, ``violation``, ``timeline``, ``picture``, ``proof``, ``report``: what went wrong, drawn and
+  described.
+* ``exploration`` follows all decisions, ``concrete`` those of given trip counts; ``failure`` finds the
+  smallest run that shows a hazard; ``prover`` asks them all.
 
 Shares no code with the scheduler.
 """

@@ -1,8 +1,8 @@
 """A scheduled kernel as code for the hazard checker, one list of instructions per core.
 
-In: what ``lowering/hazards/compiler.py`` makes of a scheduled ``Kernel``.  Out: ``Code``: instructions over the
-numbers of ``lowering/hazards/places.py``, what each row touches for given values of its counters, when a
-loop may be over, and what no execution is needed to see is wrong (``Code.faults``).
+In: what ``lowering/hazards/compiler.py`` makes of a scheduled ``Kernel``.  Out: ``Code``: instructions over
+the numbers of ``lowering/hazards/places.py``, what each row touches for given values of its counters,
+when a loop may be over, and what no execution is needed to see is wrong (``Code.faults``).
 
 Scalars are inlined, so an index is an expression over loop counters.  The values of a counter that any
 index can tell apart are finitely many (``Counter``): that is what makes a state space finite.

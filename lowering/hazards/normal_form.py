@@ -1,10 +1,10 @@
 """The normal form of an execution state: what its future depends on.
 
 In: a ``State`` where both cores wait for a decision.  Out: ``Form``: a hashable part that must be
-equal, what was never written, and for each clock the accesses it does *not* know to be complete.  Invariant: from two
-states with equal hashable parts, the same decisions run the same rows, and what is unknown evolves
-by unions and intersections only; so a state that knows less meets every hazard of one that knows
-more (``Seen.covers``).  The form forgets:
+equal, what was never written, and for each clock the accesses it does *not* know to be complete.
+Invariant: from two states with equal hashable parts, the same decisions run the same rows, and what
+is unknown evolves by unions and intersections only; so a state that knows less meets every hazard of
+one that knows more (``Seen.covers``).  The form forgets:
 
 * absolute row counts: a clock only ever answers "is this access complete?" for accesses that some
   byte, flag or exit rule still remembers;

@@ -1,8 +1,8 @@
 """Both cores of a compiled kernel, from a state to the next decision.
 
 In: ``Code``, a ``State``, which decisions have been taken in.  Out: the state moved on until both cores
-have ended or one of them waits for a decision; hazards on the way.  What a row does to the state is
-in ``lowering/hazards/happens_before.py``, how stages walk through a flat loop in ``lowering/hazards/flat_walk.py``.
+have ended or one of them waits for a decision; hazards on the way.  What a row does to the state is in
+``lowering/hazards/happens_before.py``, how stages walk through a flat loop in ``flat_walk.py`` beside it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where an abstract execution stands.
 
 In: the compiled kernel and decisions.  Out: a ``State``, which ``lowering/hazards/run.py`` moves on
-and ``lowering/hazards/normal_form.py`` reads.  Invariant: clocks are lists that are never changed in place, so
-that ``State.fork`` is shallow.
+and ``lowering/hazards/normal_form.py`` reads.  Invariant: clocks are lists that are never changed in
+place, so that ``State.fork`` is shallow.
 """
 
 from __future__ import annotations
