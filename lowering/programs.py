@@ -23,6 +23,7 @@ from pto import ir
 from pto.errors import InputError, TraceError
 from pto.kernel import Kernel
 from pto.legality import verify
+from pto.loc import Loc
 from pto.signature import Static
 from pto.text import parse
 
@@ -176,7 +177,7 @@ def users_code(doing: str) -> Iterator[None]:
     try:
         yield
     except SyntaxError as error:
-        loc = ir.Loc(error.filename, error.lineno or 0) if error.filename else None
+        loc = Loc(error.filename, error.lineno or 0) if error.filename else None
         raise TraceError(f"{doing}: {error.msg}", loc) from error
     except RecursionError as error:
         at = _users_line(error, own=True)
@@ -194,7 +195,7 @@ def users_code(doing: str) -> Iterator[None]:
         raise TraceError(f"{doing}: {type(error).__name__}: {said}", at) from error
 
 
-def _users_line(error: BaseException, own: bool = False) -> ir.Loc | None:
+def _users_line(error: BaseException, own: bool = False) -> Loc | None:
     """The innermost line of the user, or None if this package is behind it, or a ``PtoError``.
 
     ``own``: it is the user's, even where this package is behind it.
@@ -211,7 +212,7 @@ def _users_line(error: BaseException, own: bool = False) -> ir.Loc | None:
             return None
         is_library = file.startswith(LIBRARIES) or "site-packages" in file
         if not is_library and not file.endswith(COMPILED):
-            return ir.Loc(file, frame.tb_lineno, function=frame.tb_frame.f_code.co_name)
+            return Loc(file, frame.tb_lineno, function=frame.tb_frame.f_code.co_name)
     return None
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from pto.ir import Loc
+from pto.loc import Loc
 
 
 class PtoError(Exception):

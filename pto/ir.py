@@ -23,26 +23,13 @@ from pto.arithmetic import (
     rounded,
     shortest,
 )
+from pto.loc import Loc
 from pto.types import TileType
 
 CORES = ("cube", "vector")
 PIPES = ("S", "MTE1", "MTE2", "MTE3", "M", "V", "FIX")
 BUILTINS = ("block_idx", "block_num", "lane")
 """Scalars that the launch provides: hardware block, number of blocks, vector lane (0 or 1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loc:
-    """A place in the user's file: 1-based line, 0-based columns, the enclosing function."""
-
-    file: str
-    line: int
-    col: int = 0
-    end_col: int = 0
-    function: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
 
 
 # ---------------------------------------------------------------------------------- scalars

@@ -27,7 +27,6 @@ from pto.ir import (
     Expr,
     Fifo,
     Kernel,
-    Loc,
     Loop,
     Node,
     Operand,
@@ -47,6 +46,7 @@ from pto.ir import (
     names_in,
 )
 from pto.limits import LIMITS, within
+from pto.loc import Loc
 from pto.ops import ASSIGNED, OPS, PERSISTENT, PIPES_OF, SCHEDULED, TRACED
 from pto.reach import Terms, added, constant_of, depth_of, reach_of, spread_of, terms_of
 from pto.row_rules import Types, check_operands, check_types, on_core, places_of, seen, view_types

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pto.errors import ParseError
-from pto.ir import BUILTINS, CORES, PIPES, Loc
+from pto.ir import BUILTINS, CORES, PIPES
 from pto.limits import LIMITS, within
+from pto.loc import Loc
 from pto.types import DTYPE_BYTES
 
 FUNCTIONS = ("min", "max", "cdiv")

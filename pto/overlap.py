@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pto import ir
 from pto.arithmetic import Number
 from pto.bounds import bounds
+from pto.loc import Loc
 from pto.tracer import Scope, Trace
 
 STEPS = 64
@@ -36,7 +37,7 @@ class Counter:
 class Store:
     """One store: its region with every ``let`` replaced, and what counts its repetitions."""
 
-    def __init__(self, view: ir.View, trace: Trace, loc: ir.Loc | None) -> None:
+    def __init__(self, view: ir.View, trace: Trace, loc: Loc | None) -> None:
         self.trace, self.loc, self.tensor = trace, loc, view.tensor
         self.index = tuple(_resolved(item, trace) for item in view.index)
         self.counters = [

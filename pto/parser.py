@@ -26,7 +26,6 @@ from pto.ir import (
     Fifo,
     Flag,
     Kernel,
-    Loc,
     Loop,
     Node,
     Operand,
@@ -53,6 +52,7 @@ from pto.lexer import (
     Line,
     logical_lines,
 )
+from pto.loc import Loc
 from pto.reach import depth_of
 from pto.types import DTYPE_BYTES, LAYOUTS, SCALAR_DTYPES, SCALAR_HINT, SPACES, TileType
 

@@ -14,6 +14,7 @@ from typing import Any
 from pto import ir, source
 from pto.arithmetic import GREATEST, LEAST
 from pto.errors import InputError, ParseError, PtoError, TraceError, did_you_mean
+from pto.loc import Loc
 from pto.text import Line, Parser, expr, tokens_of
 from pto.tracer import GRAMMAR_WORDS, noun
 from pto.types import DTYPE_BYTES, SCALAR_DTYPES, SCALAR_HINT
@@ -148,7 +149,7 @@ class Signature:
             message = f"static parameter '{name}' = {value!r} is {why}"
             raise error(message, self.argument("static", name))
 
-    def argument(self, name: str, key: str = "") -> ir.Loc:
+    def argument(self, name: str, key: str = "") -> Loc:
         """Where ``name=`` stands in the decorator."""
         return source.decorator_argument(self.code, name, key)
 

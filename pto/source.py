@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pto.ir import Loc
+from pto.loc import Loc
 
 if TYPE_CHECKING:
     import ast

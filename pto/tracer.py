@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pto import ir, source
 from pto.errors import PtoError, TraceError, UnknownNameError, did_you_mean
+from pto.loc import Loc
 from pto.ops import FUNCTIONS
 
 GRAMMAR_WORDS = frozenset(
@@ -61,7 +62,7 @@ class Trace:
         self.requires: list[ir.Require] = []
         self.lets: dict[str, ir.Expr] = {}
         self.reads: dict[str, ir.View] = {}
-        self.loaded: dict[str, ir.Loc | None] = {}
+        self.loaded: dict[str, Loc | None] = {}
         self.stores: dict[str, list[Any]] = {}
 
     def fresh(self, hint: str) -> str:

@@ -19,11 +19,16 @@ from lowering.ascend import emit
 from lowering.execute import inputs, scheduled, sequential
 from lowering.execute.judge import compare, expected
 from lowering.hazards import check, check_unrolled
+from lowering.hazards.compiler import compiled
 from lowering.hazards.proof import HazardError
+from lowering.hazards.run import Run
+from lowering.hazards.state import State
+from lowering.hazards.trips import Oracle, Replay, items_loop
 from lowering.one_by_one import one_by_one
 from lowering.schedule import Options, options_for, schedule, stages
 from lowering.schedule.passes.moments import Moment
 from lowering.simulate import Setup, simulate
+from lowering.target import A2A3
 from lowering.unroll import compositions, issued
 from pto.errors import LegalityError
 from pto.ir import Kernel, Loop, Row
@@ -120,6 +125,22 @@ def test_a_mistake_is_found_by_proof_and_by_plain_runs(wrong: str, right: str, k
     proof = check(k)
     assert proof.violations[0].kind == kind, proof.report()
     assert proof.failing is not None and not check_unrolled(k, proof.failing).ok
+
+
+@pytest.mark.parametrize("lengths", [[], [0], [3], [1, 1], [2, 4, 1], [0, 0, 2, 3]])
+def test_decisions_are_the_trip_counts_that_they_were_taken_from(lengths: list[int]) -> None:
+    """An ``Oracle`` decides by trip counts; a ``Replay`` says which ones decisions amount to."""
+    one_by_one_too = parse((HEAD + ITEM + END).replace(" flat:", ":").replace(" -1 ", " 0 "))
+    for k in (flat(), one_by_one_too):
+        code = compiled(k, A2A3)
+        state, oracle, replay = State(code), Oracle(code, lengths), Replay(code, items_loop(code))
+        run = Run(code, state)
+        while (need := run.advance()) is not None:
+            choice = need.answer(oracle, state)
+            need.note(replay, state, choice)
+            need.decide(code, state, choice)
+        said = [list(entry.values()) for entry in replay.trips(state)]
+        assert [entry for entry in said if entry] == [[n] for n in lengths]
 
 
 @pytest.mark.parametrize("count", [0, 1])

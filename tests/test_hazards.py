@@ -28,24 +28,28 @@ from sync_bugs import PATTERNS, Pattern
 
 from lowering.hazards import check, check_unrolled, smallest_failing
 from lowering.hazards.code import Code
-from lowering.hazards.happens_before import Hit, Run
+from lowering.hazards.compiler import compiled
+from lowering.hazards.happens_before import HappensBefore, Hit
 from lowering.hazards.instructions import (
     BARRIER,
     BARRIER_ALL,
     DRAIN,
     POP,
     PUSH,
-    PUSH_DATA,
+    PUSHES,
     RECORD,
-    ROW,
+    Effect,
+    RowCode,
 )
 from lowering.hazards.log import STILL_SET, Log
 from lowering.hazards.proof import HazardError
-from lowering.hazards.prover import Oracle
-from lowering.hazards.state import State, decide
+from lowering.hazards.run import Run
+from lowering.hazards.state import State
+from lowering.hazards.trips import Oracle
 from lowering.target import A2A3
 from pto.errors import PtoError
-from pto.ir import Kernel, Loc, Ref, Row, all_rows, map_rows
+from pto.ir import Kernel, Ref, Row, all_rows, map_rows
+from pto.loc import Loc
 from pto.text import parse
 
 HAND = Path(__file__).parent / "handwritten_paged_attention.ptoir"
@@ -147,20 +151,20 @@ def test_missing_free_event_fails_first_at_three_blocks(hand: Kernel) -> None:
 # ------------------------------------------------- the formal model, as a graph of completed rows
 
 
-class Traced(Run):
-    """Notes every row that runs, with what it touches."""
+class Traced(HappensBefore):
+    """Notes every row that runs, with what it touches and how many pushes and pops were before it."""
 
-    rows: list[tuple]
+    ran: list[tuple[RowCode, Effect, list[int], list[int]]]
 
-    def _row(self, c: int, ins: tuple, effect: tuple) -> bool:
-        slots = self.state.pushed[:], self.state.popped[:]
-        ran = super()._row(c, ins, effect)
-        if ran:
-            self.rows.append((c, ins[5], ins[6], ins[7], effect, slots))
-        return ran
+    def row(self, row: RowCode, effect: Effect) -> bool:
+        pushed, popped = self.state.pushed[:], self.state.popped[:]
+        goes_on = super().row(row, effect)
+        if goes_on:
+            self.ran.append((row, effect, pushed, popped))
+        return goes_on
 
 
-def graph_races(code: Code, rows: list[tuple]) -> bool:
+def graph_races(code: Code, rows: list[tuple[RowCode, Effect, list[int], list[int]]]) -> bool:
     """docs/machine.md 9 read literally: every conflicting pair of rows, not only the last ones,
     must have a path from the end of one to the start of the other.  Sets of rows as bits."""
     issued = [0, 0]  # known complete when a core issues its next row
@@ -172,27 +176,29 @@ def graph_races(code: Code, rows: list[tuple]) -> bool:
     waiters: dict[int, int] = {}
     touched: list[tuple[int, int, set[int], set[int]]] = []
     racy = False
-    for k, (c, p, kind, ring, effect, (pushed, popped)) in enumerate(rows):
-        waits, reads, writes, sets = effect
+    for k, (row, (waits, reads, writes, sets), pushed, popped) in enumerate(rows):
+        c, p, kind, ring = row.core, row.pipe, row.kind, row.ring
         read, written = {a for a, _ in reads}, {a for a, _ in writes}
         if kind == POP:
             issued[c] |= signals["data", ring].pop(0)
-            read.add(code.rings[ring].first_atom + popped[ring] % code.rings[ring].fifo.depth)
-        if kind in (PUSH, PUSH_DATA):
+            read.add(code.rings[ring].first_range + popped[ring] % code.rings[ring].fifo.depth)
+        if kind in PUSHES:
             r = code.rings[ring]
             if pushed[ring] >= r.fifo.depth and pushed[ring] % r.period == 0:
                 issued[c] |= signals["free", ring].pop(0)
-            written.add(r.first_atom + pushed[ring] % r.fifo.depth)
+            written.add(r.first_range + pushed[ring] % r.fifo.depth)
         now = issued[c] | started.get(p, 0)
         for f in waits:
             now |= flags[f]
             waiters[f] = k
         if kind == BARRIER:
             now |= ran.get(p, 0) | seen.get(p, 0)
-        others = code.core_pipes[c] if kind == BARRIER_ALL else [ring] if kind == DRAIN else []
+        others = (
+            code.core_pipes[c] if kind == BARRIER_ALL else [row.drained] if kind == DRAIN else []
+        )
         for q in others:
             now |= ran.get(q, 0) | seen.get(q, 0)
-        if others or p == code.scalar[c]:
+        if others or p == code.scalar_pipe[c]:
             issued[c] |= now
         on_v = code.pipes[p][1] == "V"
         for q, j, r, w in touched:
@@ -216,16 +222,17 @@ def test_vector_clocks_agree_with_the_graph(hand: Kernel) -> None:
     compared = races = 0
     mutants = (("itself", hand), *row_mutants(hand), *placement_mutants(hand))
     for name, k in mutants[::2]:
-        code = Code(k, A2A3)
+        code = compiled(k, A2A3)
         if code.faults:
             continue
         for trips in ([4], [2, 3]):
             state, log = State(code), Log(limit=10_000)
-            run, oracle = Traced(code, state, log), Oracle(code, trips)
-            run.rows = []
+            run, oracle = Run(code, state, log), Oracle(code, trips)
+            traced = run.rows = Traced(code, state, log)
+            traced.ran = []
             try:
                 while (need := run.advance()) is not None:
-                    decide(code, state, need, oracle(state, need))
+                    need.decide(code, state, need.answer(oracle, state))
             except Hit:
                 continue
             found = {f.kind for f in log.found}
@@ -234,7 +241,7 @@ def test_vector_clocks_agree_with_the_graph(hand: Kernel) -> None:
             compared += 1
             expected = bool(found & {"RAW", "WAR", "WAW", "double set"})
             races += expected
-            assert graph_races(code, run.rows) == expected, f"{name} {trips} {found}"
+            assert graph_races(code, traced.ran) == expected, f"{name} {trips} {found}"
     assert compared > 100 and races > 30
 
 
@@ -308,8 +315,8 @@ def test_each_rule(kind: str, declarations: str, body: str) -> None:
 
 def test_scalar_rows_order_nothing() -> None:
     rows = "if go:\n  vector 0 S s = let n\n  vector 0 S t = read src[0, 0]\n"
-    code = Code(small("", rows + "vector 0 V a = full 0.0\n"), A2A3)
-    assert [ins[0] for ins in code.code[1]].count(ROW) == 1 and not code.tests
+    code = compiled(small("", rows + "vector 0 V a = full 0.0\n"), A2A3)
+    assert len(code.running) == 1 and not code.tests
 
 
 def test_a_barrier_orders_stores_of_one_pipe() -> None:

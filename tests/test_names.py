@@ -22,6 +22,7 @@ from pto.kernels.paged_attention import paged_attention
 from pto.kernels.rmsnorm import rmsnorm
 from pto.legality import verify
 from pto.lexer import FUNCTIONS, HEADER
+from pto.loc import Loc
 from pto.ops import OPS, PERSISTENT
 from pto.tracer import GRAMMAR_WORDS
 from pto.types import TileType
@@ -48,7 +49,7 @@ def shape_of(kernel: ir.Kernel) -> object:
     def shape(x: object) -> object:
         if isinstance(x, tuple):
             return tuple(map(shape, x))
-        if not is_dataclass(x) or isinstance(x, ir.Loc | TileType):
+        if not is_dataclass(x) or isinstance(x, Loc | TileType):
             return x
         named = NAMES.get(type(x), ())
         return type(x).__name__, *(

@@ -23,7 +23,7 @@ import pytest
 from lowering.execute import scheduled
 from lowering.execute.inputs import bind
 from lowering.hazards import check, check_unrolled
-from lowering.hazards.proof import Access, Violation
+from lowering.hazards.violation import Access, Violation
 from pto.ir import Block, Branch, Const, Expr, Flag, Kernel, Loop, Queue, Ref, Row, evaluate
 from pto.text import parse
 

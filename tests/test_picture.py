@@ -28,8 +28,9 @@ from sync_bugs import PATTERNS
 
 from lowering.cli import FAILED, GOOD, USAGE, main
 from lowering.hazards import check, picture
-from lowering.hazards.proof import Violation
+from lowering.hazards.proof import report
 from lowering.hazards.timeline import Box, place, races
+from lowering.hazards.violation import Violation
 from lowering.hazards.window import Mark, Moment
 from lowering.target import A2A3
 from pto.ir import Kernel, Row, map_rows
@@ -158,15 +159,15 @@ def test_all_kinds_are_seen(violations: list[Violation]) -> None:
 def test_every_text_picture_fits(violations: list[Violation]) -> None:
     for v in violations:
         lines = picture.text(v).splitlines()
-        assert all(len(line) <= WIDTH and line == line.rstrip() for line in lines), v.report()
-        assert len(lines) <= 14, v.report()
+        assert all(len(line) <= WIDTH and line == line.rstrip() for line in lines), report(v)
+        assert len(lines) <= 14, report(v)
         assert bool(lines) == bool(v.window)
 
 
 def test_every_access_and_mark_is_shown_once(violations: list[Violation]) -> None:
     for v in (v for v in violations if v.window):
         roles = [m.role for m in v.window if m.role]
-        assert roles == [r for r, a in (("first", v.first), ("second", v.second)) if a], v.report()
+        assert roles == [r for r, a in (("first", v.first), ("second", v.second)) if a], report(v)
         for role, access in (("first", v.first), ("second", v.second)):
             shown = [m for m in v.window if m.role == role]
             assert [(m.row, m.iteration) for m in shown] == (
@@ -174,15 +175,13 @@ def test_every_access_and_mark_is_shown_once(violations: list[Violation]) -> Non
             )
         words = picture.text(v).splitlines()
         for mark in v.marks:
-            assert sum(line.replace("|", "").strip() == mark.text for line in words) == 1, (
-                v.report()
-            )
+            assert sum(line.replace("|", "").strip() == mark.text for line in words) == 1, report(v)
 
 
 def test_every_violation_of_order_says_where_the_edge_belongs(violations: list[Violation]) -> None:
     for v in violations:
         edge = v.kind in OF_ORDER - {"overwritten", "deadlock", "fifo"}
-        assert bool(v.marks) == edge == (bool(v.missing) and bool(v.window)), v.report()
+        assert bool(v.marks) == edge == (bool(v.missing) and bool(v.window)), report(v)
 
 
 def test_every_svg_is_well_formed_and_names_its_rows(violations: list[Violation]) -> None:
@@ -200,7 +199,7 @@ def test_every_svg_is_well_formed_and_names_its_rows(violations: list[Violation]
 def test_what_is_written_in_a_program_is_no_markup(racy: Kernel) -> None:
     drawn = picture.svg(check(racy).violations[0])
     assert "0:+128&lt;left" in drawn and "+128<left" not in drawn
-    page = picture.html(check(racy))
+    page = check(racy)._repr_html_()
     assert "expected MTE1 -&gt; MTE2" in page and "MTE1 -> MTE2" not in page
 
 
@@ -234,7 +233,7 @@ def overtaking_push() -> Violation:
 def test_between_the_cores_a_signal_is_missing(golden: GoldenText) -> None:
     v = overtaking_push()
     assert [(m.core, m.text) for m in v.marks] == [("vector", "signal here"), ("cube", "wait here")]
-    golden("picture/overtaking_push.txt", v.report() + "\n")
+    golden("picture/overtaking_push.txt", report(v) + "\n")
 
 
 def test_the_signals_of_a_fifo_are_arrows() -> None:
@@ -266,14 +265,14 @@ def test_the_timing_is_one_that_the_schedule_allows(violations: list[Violation])
         roles = {m.what.role: m for m in at.values() if isinstance(m.what, Moment)}
         for b in at.values():
             assert isinstance(b.what, Moment)
-            assert all(at[n].right < b.x for n, _ in b.what.after), v.report()
+            assert all(at[n].right < b.x for n, _ in b.what.after), report(v)
             if "second" in roles and b.what.known:
-                assert b.right < roles["second"].x, v.report()
+                assert b.right < roles["second"].x, report(v)
         apart(boxes)
         if races(v):
             collisions += 1
             first, second = roles["first"], roles["second"]
-            assert first.x < second.x < first.right < second.right, v.report()
+            assert first.x < second.x < first.right < second.right, report(v)
     assert collisions > 50
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from small_programs import CUBE, small
 
-from lowering.hazards.code import Code
+from lowering.hazards.compiler import compiled
 from lowering.target import A2A3
 
 ROW = "vector 0 V a = full 0.0\n"
@@ -17,7 +17,7 @@ TO_CUBE = "fifo f v2c [2] f32[16, 64] flag 0\n"
 
 
 def faults(declarations: str, body: str = ROW) -> list[str]:
-    code = Code(small(declarations, body), A2A3)
+    code = compiled(small(declarations, body), A2A3)
     return [f"{f.kind}: {f.text}" for f in code.faults]
 
 

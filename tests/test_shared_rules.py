@@ -8,7 +8,7 @@ import pytest
 import random_programs
 
 from lowering.hazards.code import Code
-from lowering.hazards.places import tiles
+from lowering.hazards.operands import tiles_of
 from lowering.hazards.state import State
 from lowering.target import A2A3
 from pto.ir import Kernel, Ref, all_rows
@@ -25,7 +25,8 @@ PROGRAMS += [random_programs.draw(seed)[0] for seed in range(60)]
 def test_what_a_row_reads_and_writes(kernel: Kernel) -> None:
     for row in all_rows(kernel.body):
         sides = tuple([x for x in side if isinstance(x, Ref)] for side in touched(row))
-        assert sides == tiles(row)
+        mine = tiles_of(row)
+        assert sides == (list(mine.read), list(mine.written))
 
 
 @pytest.mark.parametrize("slots", A2A3.ring_period)

@@ -41,7 +41,7 @@ from time import perf_counter
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-PLACES = ("lowering/passes", "lowering/hazards", "lowering/ascend", "pto")
+PLACES = ("lowering/schedule/passes", "lowering/hazards", "lowering/ascend", "pto")
 MAP = ROOT / "build" / "token_mutants.json"
 
 CHANGES: dict[str, tuple[str, ...]] = {

@@ -37,6 +37,7 @@ from lowering.programs import (
 from pto import ir, source
 from pto.errors import InputError, PtoError
 from pto.kernel import Kernel
+from pto.loc import Loc
 from pto.signature import Static
 from pto.tracer import noun
 
@@ -217,7 +218,7 @@ def accepted(
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def place_of(function: Callable[..., Any]) -> ir.Loc | None:
+def place_of(function: Callable[..., Any]) -> Loc | None:
     """Where the user's function is defined."""
     code = getattr(function, "__code__", None)
     return source.definition(code) if code is not None else None

@@ -42,7 +42,6 @@ from pto.ir import (
     Define,
     Expr,
     Kernel,
-    Loc,
     Loop,
     Node,
     Param,
@@ -58,6 +57,7 @@ from pto.ir import (
     in_own_order,
     names_in,
 )
+from pto.loc import Loc
 from pto.ops import OPS
 from pto.text import expr as expr_text
 

@@ -1,12 +1,22 @@
 """The proof: no race and no deadlock, for every trip count and every interleaving (docs/proof.md).
 
-The way of a schedule through this package: ``places`` says where everything lies, as integers, and
-``code`` (with ``flat_code`` for flat loops) compiles the rows to ``instructions``; ``happens_before``
-executes them once for all interleavings, from a ``state`` to the next decision, with ``course`` for
-the stages of flat loops; ``normal_form``, with ``awaited``, tells what of a state matters; ``prover``
-explores all decisions.  What goes wrong is kept by ``log``, made into a ``proof`` by ``report``, and
-drawn from a ``window`` of rows by ``timeline`` and ``picture``.  ``assumptions`` are the sentences
-about the machine on which all of it rests.  Shares no code with the scheduler.
+The way of a schedule through this package; no module imports one that is named behind it:
+
+* ``assumptions``: the sentences about the machine on which all of it rests.
+* ``limits``, ``regions``, ``counters``: what is known of scalars, of tensor regions, of loop counters.
+* ``operands``, ``instructions``, ``scalars``, ``places``: what a row touches, what code consists of, what a
+  scalar stands for, where everything lies, as integers.
+* ``row_checks``, ``tensor_conflicts``: what is wrong whatever the order is.
+* ``code``: the compiled kernel; ``emitter`` and ``flat_code`` add to it what ``compiler`` walks over.
+* ``state``, ``trips``, ``decisions``: where an execution stands, and what has to be decided to go on.
+* ``log``, ``happens_before``, ``flat_walk``, ``run``: the execution, once for all interleavings.
+* ``awaited``, ``rotations``, ``unwritten``, ``control_form``, ``normal_form``: what of a state matters.
+* ``window``, ``violation``, ``timeline``, ``picture``, ``proof``, ``report``: what went wrong, drawn and
+  described.
+* ``exploration`` follows all decisions, ``concrete`` those of given trip counts; ``failure`` finds the
+  smallest run that shows a hazard; ``prover`` asks them all.
+
+Shares no code with the scheduler.
 """
 
 from lowering.hazards.proof import Proof

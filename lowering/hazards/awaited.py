@@ -21,10 +21,9 @@ from math import prod
 
 from lowering.hazards.assumptions import OVERTAKING_SIGNALS, PASSING_WAITS
 from lowering.hazards.code import Code
-from lowering.hazards.instructions import ROW
 from lowering.hazards.state import Clock, State, join
 
-MOST_EFFECTS = 64
+EFFECTS_LIMIT = 64
 """A row with more of them is not looked into, and its pipe counts as one that waits for nothing."""
 
 Waiting = list[tuple[int, tuple[int, ...]]]
@@ -34,10 +33,10 @@ Waiting = list[tuple[int, tuple[int, ...]]]
 class Awaited:
     """The flags in front of accesses and of sets, and the FIFO slots that need none.
 
-    ``of_access``, ``of_write``: by atom, in front of all rows that touch or write it.
+    ``of_access``, ``of_write``: by byte range, in front of all rows that touch or write it.
     ``before_set``: by flag, what all rows that set it wait for; nothing if it has another name, which
     is looked at before the waits of a row.  ``of_set``: the same, by pipe that must know of its last
-    wait.  ``kept_apart``: atoms of FIFO slots.
+    wait.  ``told_by``: by flag, those that its waits come before.  ``kept_apart``: byte ranges of FIFO slots.
     """
 
     def __init__(self, code: Code) -> None:
@@ -45,24 +44,29 @@ class Awaited:
         access: dict[tuple[int, int], set[int]] = {}
         write: dict[tuple[int, int], set[int]] = {}
         sets: dict[int, set[int]] = {}
-        rows = [ins for side in code.code for ins in side if ins[0] == ROW]
-        varied = {ins[5] for ins in rows if prod(v[3] + v[4] for v in ins[4]) > MOST_EFFECTS}
-        for ins in rows:
-            p = ins[5]
-            if p in varied:
-                continue
-            for waits, reads, writes, raised in code.effects(ins):
-                for a, _ in (*reads, *writes):
-                    access.setdefault((a, p), set(waits)).intersection_update(waits)
-                for a, _ in writes:
-                    write.setdefault((a, p), set(waits)).intersection_update(waits)
+        varied = {
+            r.pipe
+            for r in code.running
+            if prod(v.counter.classes for v in r.variables) > EFFECTS_LIMIT
+        }
+        for row in (r for r in code.running if r.pipe not in varied):
+            p = row.pipe
+            for waits, reads, writes, raised in code.effects(row):
+                for b, _ in (*reads, *writes):
+                    access.setdefault((b, p), set(waits)).intersection_update(waits)
+                for b, _ in writes:
+                    write.setdefault((b, p), set(waits)).intersection_update(waits)
                 for f in raised:
                     sets.setdefault(f, set(waits)).intersection_update(waits)
-        self.of_access = [_waiting(a, who, access) for a, who in enumerate(code.accessors)]
-        self.of_write = [_waiting(a, who, write) for a, who in enumerate(code.writers)]
+        self.of_access = [_waiting(b, who, access) for b, who in enumerate(code.accessors)]
+        self.of_write = [_waiting(b, who, write) for b, who in enumerate(code.writers)]
         self.before_set = [
             () if code.siblings[f] or flag.src in varied else tuple(sorted(sets.get(f, ())))
             for f, flag in enumerate(code.flags)
+        ]
+        self.told_by = [
+            [h for h, before in enumerate(self.before_set) if f in before]
+            for f in range(len(code.flags))
         ]
         self.of_set = [
             [(p, self.before_set[f]) for p in pipes] for f, pipes in enumerate(code.flag_pipes)
@@ -83,24 +87,23 @@ class Awaited:
         for k, ring in enumerate(code.rings):
             depth = ring.fifo.depth
             if ring.fifo.credit and depth % ring.period == 0 and k not in code.split_rings:
-                yield from range(ring.first_atom, ring.first_atom + depth)
+                yield from range(ring.first_range, ring.first_range + depth)
 
-    def told(self, s: State) -> list[Clock]:
+    def will_know(self, s: State) -> list[Clock]:
         """Of each flag what its next wait will tell at least."""
         flags = self.code.flags
-        told = [sent[0] if sent else s.clock[f.src] for f, sent in zip(flags, s.flag, strict=True)]
-        clear = [f for f, sent in enumerate(s.flag) if not sent and self.before_set[f]]
-        more = True
-        while more:
-            more = False
-            for f in clear:
-                clock = told[f]
-                for g in self.before_set[f]:
-                    clock = join(clock, told[g])
-                if clock != told[f]:
-                    told[f], more = clock, True
-        return told
+        known = [sent[0] if sent else s.clock[f.src] for f, sent in zip(flags, s.flag, strict=True)]
+        todo = [f for f, sent in enumerate(s.flag) if not sent and self.before_set[f]]
+        while todo:
+            f = todo.pop()
+            clock = known[f]
+            for g in self.before_set[f]:
+                clock = join(clock, known[g])
+            if clock != known[f]:
+                known[f] = clock
+                todo += [h for h in self.told_by[f] if not s.flag[h]]
+        return known
 
 
-def _waiting(atom: int, pipes: tuple[int, ...], waits: dict[tuple[int, int], set[int]]) -> Waiting:
-    return [(p, tuple(sorted(waits.get((atom, p), ())))) for p in pipes]
+def _waiting(b: int, pipes: tuple[int, ...], waits: dict[tuple[int, int], set[int]]) -> Waiting:
+    return [(p, tuple(sorted(waits.get((b, p), ())))) for p in pipes]

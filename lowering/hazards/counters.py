@@ -19,9 +19,12 @@ UNKNOWN = 1 << 60
 """The trip count of a loop as long as it is not decided."""
 
 ABSENT = -1
-"""The number of no loop, cursor, pipe, atom, flag, FIFO, slot or offset; below all that there are."""
+"""The number of no loop, cursor, pipe, byte range, flag, FIFO, slot or offset; below all that there are."""
 
+ITERATION, TOTAL, COUNT = range(3)
 LETTERS = "iun"
+"""The counters of a loop: its iteration, its running total, the trip count of its last entry."""
+
 COMPARE: dict[str, Callable[[int], bool]] = {
     "<": lambda d: d < 0,
     "<=": lambda d: d <= 0,
@@ -38,7 +41,13 @@ class Counter:
     modulus: int = 1
     exact: int = 0
 
+    @property
+    def classes(self) -> int:
+        """How many values ``norm`` has."""
+        return self.exact + self.modulus
+
     def norm(self, value: int) -> int:
+        """The smallest value that indices cannot tell from ``value``."""
         if value < self.exact:
             return value
         return self.exact + (value - self.exact) % self.modulus

@@ -1,32 +1,58 @@
-"""What the code of the hazard checker consists of: instructions, loops, tests and rows.
+"""What the code of the hazard checker consists of: rows, and what leads from one row to the next.
 
-Invariant: plain values; who makes them is ``lowering/hazards/code.py`` and ``lowering/hazards/flat_code.py``,
-who executes them ``lowering/hazards/happens_before.py`` and ``lowering/hazards/course.py``.
+One list of instructions per core.  Invariant: plain records without behaviour; the modules that make
+them are ``emitter``, ``flat_code`` and ``compiler``, those that execute them ``run``, ``flat_walk`` and
+``happens_before``.
+
+A *cursor* is who has a place of its own in the loops: each core (cursors 0 and 1), and each stage of
+a flat loop, whose rows are at the position of the stage, not of the core.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
-from lowering.hazards.counters import ABSENT, Relation, Threshold
+from lowering.hazards.counters import ABSENT, LETTERS, Counter, Relation, Threshold
+from lowering.hazards.operands import Tiles
 from lowering.hazards.regions import Region
 from pto.ir import Expr, Loop, Row
 
-ROW, HEAD, NEXT, ENTER, GUARD, RANGE, START, FLAT, EDGE, AGAIN = range(10)
-PLAIN, PUSH, PUSH_DATA, RECORD, POP, BARRIER, BARRIER_ALL, DRAIN = range(8)
-KINDS = {"push": PUSH, "push_data": PUSH_DATA, "record": RECORD, "pop": POP, "drain": DRAIN}
 LONG = 32
-"""A loop of at most so many constant iterations is simply run."""
+"""A loop of at most so many constant iterations is simply run ..."""
 
-MOST_RESIDUES = 24
-
-MOST_ROUNDS = 1 << 16
+ROUNDS_LIMIT = 1 << 16
 """... if with the constant loops around it, it does not run more often than this."""
+
+Guards = tuple[tuple[Expr, bool], ...]
+"""Tests of branches, and how each must come out."""
+
+Environment = dict[str, Expr]
+"""What each scalar stands for, over loop counters, launch scalars and values read."""
 
 
 class Refused(Exception):
     """The program cannot be decided; the text says why."""
+
+
+PLAIN, PUSH, PUSH_DATA, RECORD, POP, BARRIER, BARRIER_ALL, DRAIN = range(8)
+"""Kinds of rows: what they do beside reading and writing tiles.  Plain numbers, which the proof compares
+for every row that it runs."""
+
+PUSHES = (PUSH, PUSH_DATA)
+ON_FIFO = (PUSH, PUSH_DATA, RECORD, POP)
+KINDS = {
+    "push": PUSH,
+    "push_data": PUSH_DATA,
+    "record": RECORD,
+    "pop": POP,
+    "barrier": BARRIER,
+    "drain": DRAIN,
+}
+"""By op; a barrier of all pipes is a ``BARRIER_ALL``."""
+
+
+# ------------------------------------------------------------------------------- loops and tests
 
 
 @dataclass(slots=True)
@@ -46,7 +72,7 @@ class LoopCode:
     reused: bool = False
     cores: list[int] = field(default_factory=list)
     cursors: list[int] = field(default_factory=list)
-    guards: tuple[tuple[Expr, bool], ...] = ()
+    guards: Guards = ()
     rounds: int = 1
     whole: bool = False
     """Run as often as it says, however long that is."""
@@ -58,7 +84,7 @@ class LoopCode:
     @property
     def short(self) -> bool:
         """Simply run: so few constant iterations, those of the loops around it included."""
-        few = self.whole or (self.constant or 0) <= LONG and self.rounds <= MOST_ROUNDS
+        few = self.whole or (self.constant or 0) <= LONG and self.rounds <= ROUNDS_LIMIT
         return self.constant is not None and few
 
     @property
@@ -77,43 +103,187 @@ class Test:
     scope: int
     known: bool
     about: Relation | Threshold | None = None
-    at: list[int] = field(default_factory=list)
 
 
-Instruction = tuple[Any, ...]
-"""(ROW, step, loop, offset, variables, pipe, kind, ring or drained pipe, cursor, effects by counters,
-1 if it touches a written tensor), (ENTER, loop), (HEAD, loop, exit), (NEXT, loop, head), (RANGE,
-loop, offset, skip) or (GUARD, test, wanted, loop, offset, variables, skip).  A row or node runs for
-iteration step - offset of its loop.  Of a flat loop: (START, delay of each cursor, loop, loop of
-empty items), (FLAT, loop, inner loop, loop of empty items, delay of each cursor, those that are
-blind, exit) to the next position, (EDGE, cursor, loop, inner loop, 1 if first or 0 if last, skip) and (AGAIN, head).
+@dataclass(slots=True)
+class Stage:
+    """The rows of one shift of one core in a flat loop.
 
-A *cursor* is who has a place of its own in the loops: each core (cursors 0 and 1), and each stage of
-a flat loop, whose rows are at the position of the stage, not of the core."""
+    ``delay``: positions behind the first stage of its core.  ``inner``: the loop inside, ABSENT on a
+    core without rows there.  ``own``: the loop whose steps are its positions, inside if there is one.
+    ``by_position``: it need not know which item it is in (``lowering/hazards/flat_walk.py``).
+    """
 
-Effect = tuple[
-    tuple[int, ...], tuple[tuple[int, int], ...], tuple[tuple[int, int], ...], tuple[int, ...]
-]
-"""(flags waited for, (atom, slot) read, (atom, slot) written, flags set)."""
+    cursor: int
+    delay: int
+    inner: int
+    own: int
+    by_position: bool = False
+
+
+# ------------------------------------------------------------------------------------------ rows
+
+SlotRange = tuple[int, int]
+"""(byte range, slot) that a row touches."""
+
+SlotRanges = tuple[SlotRange, ...]
+
+
+class Effect(NamedTuple):
+    """What a row does for certain values of its counters: flags, and the bytes of slots."""
+
+    waits: tuple[int, ...] = ()
+    reads: SlotRanges = ()
+    writes: SlotRanges = ()
+    sets: tuple[int, ...] = ()
+
+
+NOTHING = Effect()
 
 Classes = int | tuple[int, ...]
 """Which class the counter of a row is in, or each of its counters if it has not just one."""
 
-Variable = tuple[int, int, int, int, int]
-"""(place of its letter in ``LETTERS``, loop, offset from the step to the iteration, modulus, exact)."""
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A counter that an index or a test goes by: the letter at ``letter`` in ``LETTERS``, of ``loop``,
+    whose iteration is its step minus ``offset``."""
+
+    letter: int
+    loop: int
+    offset: int
+    counter: Counter
+
+    @property
+    def name(self) -> str:
+        return f"{LETTERS[self.letter]}#{self.loop}"
 
 
 @dataclass(slots=True)
-class Step:
-    """A row as compiled: what the interpreter and the report need beside the flat tuple."""
+class RowCode:
+    """A row: as compiled, the instruction that runs it.
+
+    It is in ``loops``, the innermost last, and runs for iteration (step of its cursor - ``offset``) of
+    ``loop``.  ``finished``: loops that its core has left for good, the last one first.  ``tracked``:
+    what it touches in a tensor may meet another row.  ``ring``, ``drained``: the FIFO that it pushes to or
+    pops from, the pipe that it drains.  ``effects``: by the classes of its ``variables``, those
+    found so far.
+    """
 
     number: int
     row: Row
     core: int
     pipe: int
     loops: tuple[int, ...]
-    scalars: dict[str, Expr]
+    scalars: Environment
+    cursor: int
+    tiles: Tiles
+    offset: int = 0
+    kind: int = PLAIN
+    ring: int = ABSENT
+    drained: int = ABSENT
     finished: tuple[int, ...] = ()
+    variables: tuple[Variable, ...] = ()
+    effects: dict[Classes, Effect] = field(default_factory=dict)
     region: Region | None = None
     writes_tensor: bool = False
     tracked: bool = False
+    loop: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.loop = self.loops[-1] if self.loops else ABSENT
+
+
+# ------------------------------------------------------------------------ from one row to the next
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """In front of a loop."""
+
+    loop: int
+
+
+@dataclass(slots=True)
+class Head:
+    """One more step of a loop, or on at ``exit``."""
+
+    loop: int
+    exit: int = ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """A step of a loop is done; back to its head."""
+
+    loop: int
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The core has nothing left to do."""
+
+
+@dataclass(slots=True)
+class Range:
+    """On at ``exit`` if the loop has no iteration (step - ``offset``)."""
+
+    loop: int
+    offset: int
+    exit: int = ABSENT
+
+
+@dataclass(slots=True)
+class Guard:
+    """On at ``exit`` unless ``test`` comes out as ``wanted`` in iteration (step - ``offset``)."""
+
+    test: int
+    wanted: bool
+    loop: int
+    offset: int
+    variables: tuple[Variable, ...]
+    exit: int = ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """In front of a flat loop; ``empty``: the loop of its items without iterations, or ABSENT."""
+
+    loop: int
+    empty: int
+    stages: tuple[Stage, ...]
+
+
+@dataclass(slots=True)
+class Flat:
+    """All stages of a core to their next positions in a flat loop, or on at ``exit``."""
+
+    loop: int
+    inner: int
+    empty: int
+    stages: tuple[Stage, ...]
+    exit: int = ABSENT
+
+
+@dataclass(slots=True)
+class Edge:
+    """On at ``exit`` unless the stage is at the first (or the last) position of an item."""
+
+    stage: Stage
+    loop: int
+    first: bool
+    exit: int = ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Back to the head of a flat loop."""
+
+    head: int
+
+
+Leaving = Head | Range | Guard | Flat | Edge
+"""Instructions with an exit."""
+
+Instruction = RowCode | Enter | Next | End | Start | Again | Leaving

@@ -15,17 +15,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from html import escape
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
 from lowering.hazards.timeline import Box, Lane, lanes, place, races
+from lowering.hazards.violation import Violation
 from lowering.hazards.window import BEHIND, IN_FRONT, Mark, Moment
 from lowering.svg import GREY, INK, MONO, document, element, label
 from pto.printer import WIDTH
 
-if TYPE_CHECKING:
-    from lowering.hazards.proof import Proof, Violation
-
-MOST_PICTURES = 3
+PICTURE_LIMIT = 3
 """Pictures in one report; later violations are mostly consequences of the first."""
 
 
@@ -35,7 +32,7 @@ def pictured(violations: Iterable[Violation]) -> tuple[Violation, ...]:
     for v in violations:
         if v.window:
             found.setdefault((v.first, v.second), v)
-    return tuple(found.values())[:MOST_PICTURES]
+    return tuple(found.values())[:PICTURE_LIMIT]
 
 
 # --------------------------------------------------------------------------------------- text
@@ -54,10 +51,10 @@ def text(v: Violation) -> str:
         if m.skipped:
             lines.append(_cells([":"] * len(wide), wide) + _left_out(m))
         lines += [_line(across, wide, x, x.text) for x in v.marks if _at(x, m, IN_FRONT)]
-        told = f"{row:<{column}}  {_flags(m)}"
-        if len(told) > room:
-            told = f"{_clipped(row, column):<{column}}  {_flags(m)}"
-        lines.append(_line(across, wide, m, _word(v, m)) + told)
+        words = f"{row:<{column}}  {_flags(m)}"
+        if len(words) > room:
+            words = f"{_clipped(row, column):<{column}}  {_flags(m)}"
+        lines.append(_line(across, wide, m, _word(v, m)) + words)
         lines += [_line(across, wide, x, x.text) for x in v.marks if _at(x, m, BEHIND)]
     return "\n".join(_clipped(f"  {line}".rstrip(), WIDTH) for line in lines)
 
@@ -118,16 +115,16 @@ def _moving(v: Violation, m: Moment) -> list[tuple[str, int]]:
     return [at for at in m.iteration if at not in still]
 
 
-def _told(m: Moment) -> str:
+def _described(m: Moment) -> str:
     at = ", ".join(f"{name} = {value}" for name, value in m.iteration)
     return f"{m.row}   ({at})" if at else m.row
 
 
 def _statements(v: Violation) -> list[str]:
     """Each row with the iterations that change, all statements in one column."""
-    told = [" ".join(f"{n}={value}" for n, value in _moving(v, m)) for m in v.window]
-    width = max(map(len, told)) + 2
-    rows = zip(told, v.window, strict=True)
+    moving = [" ".join(f"{n}={value}" for n, value in _moving(v, m)) for m in v.window]
+    width = max(map(len, moving)) + 2
+    rows = zip(moving, v.window, strict=True)
     return [f"{at:<{width}}{m.row}" if width > 2 else m.row for at, m in rows]
 
 
@@ -150,7 +147,7 @@ def _at(x: Mark, m: Moment, side: str) -> bool:
 
 # ---------------------------------------------------------------------------------------- SVG
 
-CHAR, LINE, MOST_CHARS = 6.63, 15, 24
+CHAR, LINE, LONGEST_LINE = 6.63, 15, 24
 """Of the text in a box: width of a character at 11 px, height of a line, longest line."""
 
 BOX, BETWEEN, RAIL = 58, 76, 92
@@ -165,12 +162,12 @@ VERBS = {"RAW": ("writes", "reads"), "WAR": ("reads", "writes"), "WAW": ("writes
 DASHED = {"stroke_dasharray": "6 4", "stroke_width": 2}
 
 
-def html(proof: Proof) -> str:
+def html(message: str, violations: Sequence[Violation]) -> str:
     """The report with the SVG of the first violations in place of their text pictures."""
-    drawn = pictured(proof.violations)
-    parts = [element("pre", escape(proof.message))]
-    for v in proof.violations:
-        parts.append(element("pre", escape(v.report(drawn=False))))
+    drawn = pictured(violations)
+    parts = [element("pre", escape(message))]
+    for v in violations:
+        parts.append(element("pre", escape(v.described())))
         parts += [svg(v)] if v in drawn else []
     return "\n".join(parts)
 
@@ -216,7 +213,7 @@ class Drawing:
 
     def lines(self, m: Moment) -> list[str]:
         """A statement in one or two lines, and the iterations that change."""
-        whole = [m.row] if len(m.row) <= MOST_CHARS else _halves(m.row)
+        whole = [m.row] if len(m.row) <= LONGEST_LINE else _halves(m.row)
         at = " ".join(f"{name} = {value}" for name, value in _moving(self.v, m))
         return [_shortened(line) for line in whole] + ([at] if at else [])
 
@@ -269,7 +266,7 @@ class Drawing:
             return
         fill = "#fbd5d5" if m.role else DONE if m.known else OPEN
         stroke = {"stroke": RED, "stroke_width": 2} if m.role else {"stroke": GREY}
-        yield element("rect", element("title", escape(_told(m))), **frame, fill=fill, **stroke)
+        yield element("rect", element("title", escape(_described(m))), **frame, fill=fill, **stroke)
         lines = self.lines(m)
         for k, line in enumerate(lines):
             y = middle + 4 + LINE * (k - (len(lines) - 1) / 2)
@@ -369,7 +366,7 @@ def _halves(row: str) -> list[str]:
 
 def _shortened(line: str) -> str:
     """The middle left out, so that the op at the end can be read."""
-    if len(line) <= MOST_CHARS:
+    if len(line) <= LONGEST_LINE:
         return line
-    tail = MOST_CHARS // 2
-    return f"{line[: MOST_CHARS - tail - 3]}...{line[-tail:]}"
+    tail = LONGEST_LINE // 2
+    return f"{line[: LONGEST_LINE - tail - 3]}...{line[-tail:]}"

@@ -1,34 +1,27 @@
 """Where a scheduled kernel puts things, as integers: pipes, bytes, FIFO slots, flags.
 
-In: the placement of a ``Kernel``.  Out: ``Places``: an *atom* is a byte interval that no slot splits
-further, so memory is judged by its bytes; a flag is its (core, src, dst, id).  What is wrong
-with the placement alone is in ``faults``.  Non-goals: rows, order.
+In: the placement of a ``Kernel``.  Out: ``Places``: a *byte range* is one that no slot splits further,
+so memory is judged by its bytes; a flag is its (core, src, dst, id).  What is wrong with the placement
+alone is in ``faults``.  Non-goals: rows, order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import lcm
 
 from lowering.hazards.assumptions import DESTINATION_FLAGS, SOURCE_FLAGS, UNORDERED_STARTS
-from lowering.hazards.counters import ABSENT
+from lowering.hazards.operands import tiles_of
 from lowering.target import Target
 from pto.ir import (
     CORES,
     Buffer,
-    Const,
     Event,
-    Expr,
     Fifo,
     Kernel,
-    Ref,
     Row,
     Word,
     all_rows,
-    distance,
 )
-from pto.ops import OPS, form_of
 
 MEMORY_OF = {
     "MTE2": ((), ("l1", "ub")),
@@ -68,8 +61,8 @@ class Flagged:
 
 
 @dataclass(frozen=True, slots=True)
-class Atom:
-    """A byte interval that no slot splits further."""
+class ByteRange:
+    """Bytes from ``low`` to ``high`` that no slot splits further; of a FIFO, ``core`` is its name."""
 
     space: str
     core: str
@@ -79,11 +72,11 @@ class Atom:
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """A FIFO: producer side and consumer side, and its slots as atoms."""
+    """A FIFO: producer side and consumer side, and its slots as byte ranges."""
 
     fifo: Fifo
     period: int
-    first_atom: int
+    first_range: int
 
 
 def footprint(b: Buffer) -> int:
@@ -97,18 +90,8 @@ def footprint(b: Buffer) -> int:
     return -(-rows // tall) * tall * -(-cols // broad) * broad * unit
 
 
-def tiles(row: Row) -> tuple[list[Ref], list[Ref]]:
-    """(what a row reads, what it writes) of its core's memory, a matmul that may add its third
-    operand, too; what a row writes behind its result is scratch (docs/machine.md 12)."""
-    reads = [a for a in row.args if isinstance(a, Ref)]
-    writes = [row.out] if isinstance(row.out, Ref) else []
-    if row.op in OPS and OPS[row.op].scratch and len(reads) > 1:
-        writes.append(reads.pop())
-    return reads, writes
-
-
 class Places:
-    """Pipes, atoms, slots, rings and flags of a kernel by number."""
+    """Pipes, byte ranges, slots, rings and flags of a kernel by number."""
 
     def __init__(
         self, kernel: Kernel, target: Target, assume: frozenset[str] = frozenset()
@@ -120,7 +103,7 @@ class Places:
         self.events = {e.name: e for e in kernel.events}
         self.local_rings: dict[str, str] = {}
         self._number_pipes()
-        self._number_atoms()
+        self._number_ranges()
         self._number_rings()
         self._number_flags()
         self._check_placement()
@@ -142,43 +125,53 @@ class Places:
         self.pipes = [p for p in order if p[0] in CORES]
         self.pipe_number = {p: k for k, p in enumerate(self.pipes)}
         self.core_pipes = [[k for k, p in enumerate(self.pipes) if p[0] == core] for core in CORES]
-        self.scalar = [self.pipe_number[core, "S"] for core in CORES]
+        self.scalar_pipe = [self.pipe_number[core, "S"] for core in CORES]
         self.core_of = [CORES.index(p[0]) for p in self.pipes]
 
-    def _number_atoms(self) -> None:
-        self.atoms: list[Atom] = []
+    def _number_ranges(self) -> None:
+        self.ranges: list[ByteRange] = []
         self.slots: dict[tuple[str, int], int] = {}
-        self.slot_atoms: list[tuple[int, ...]] = []
-        self.spoiled: dict[int, int] = {}
+        self.slot_ranges: list[tuple[int, ...]] = []
         self.slot_name: list[str] = []
         self.slot_buffer: list[str] = []
-        places: dict[tuple[str, str], list[tuple[int, int, str, int]]] = {}
-        spoiled = self._spoiled_buffers()
+        spaces: dict[tuple[str, str], list[Buffer]] = {}
         for b in self.kernel.buffers:
-            for s in range(b.depth):
-                low = b.at + s * b.stride
-                places.setdefault((b.core, b.space), []).append(
-                    (low, low + footprint(b), b.name, s)
-                )
-        for (core, space), found in places.items():
-            cuts = sorted({x for low, high, *_ in found for x in (low, high)})
-            numbers: dict[int, int] = {}
-            for low, high, name, s in found:
-                inside = [c for c in cuts if low <= c < high]
-                for c in inside:
-                    if c not in numbers:
-                        numbers[c] = len(self.atoms)
-                        self.atoms.append(Atom(space, core, c, cuts[cuts.index(c) + 1]))
-                self.slots[name, s] = len(self.slot_atoms)
-                self.slot_atoms.append(tuple(numbers[c] for c in inside))
-                self.slot_buffer.append(name)
-                self.slot_name.append(f"{name}[{s}]" if self.buffers[name].depth > 1 else name)
+            spaces.setdefault((b.core, b.space), []).append(b)
+        for (core, space), buffers in spaces.items():
+            self._number_space(core, space, buffers)
+        self.spoiled: dict[int, int] = {}
+        spoiled = self._spoiled_buffers()
         for (name, _), slot in list(self.slots.items()):
             if name in spoiled:
-                self.spoiled[slot] = len(self.slot_atoms)
-                self.slot_atoms.append(self.slot_atoms[slot])
-                self.slot_buffer.append(name)
-                self.slot_name.append(self.slot_name[slot])
+                self.spoiled[slot] = self._add_slot(
+                    name, self.slot_name[slot], self.slot_ranges[slot]
+                )
+
+    def _number_space(self, core: str, space: str, buffers: list[Buffer]) -> None:
+        """The byte ranges and slots of one memory."""
+        found = [
+            (low, low + footprint(b), b, s)
+            for b in buffers
+            for s in range(b.depth)
+            for low in (b.at + s * b.stride,)
+        ]
+        cuts = sorted({x for low, high, *_ in found for x in (low, high)})
+        numbers: dict[int, int] = {}
+        for low, high, b, s in found:
+            inside = [c for c in cuts if low <= c < high]
+            for c in inside:
+                if c not in numbers:
+                    numbers[c] = len(self.ranges)
+                    self.ranges.append(ByteRange(space, core, c, cuts[cuts.index(c) + 1]))
+            name = f"{b.name}[{s}]" if self.buffers[b.name].depth > 1 else b.name
+            self.slots[b.name, s] = self._add_slot(b.name, name, tuple(numbers[c] for c in inside))
+
+    def _add_slot(self, buffer: str, name: str, ranges: tuple[int, ...]) -> int:
+        """The number of a new slot."""
+        self.slot_buffer.append(buffer)
+        self.slot_name.append(name)
+        self.slot_ranges.append(ranges)
+        return len(self.slot_ranges) - 1
 
     def _spoiled_buffers(self) -> set[str]:
         """Buffers that are scratch of one row and read by another: each of their slots has a twin,
@@ -186,9 +179,9 @@ class Places:
         scratch: set[str] = set()
         read: set[str] = set()
         for row in all_rows(self.kernel.body):
-            reads, writes = tiles(row)
-            scratch.update(x.name for x in writes[1:])
-            read.update(x.name for x in reads)
+            tiles = tiles_of(row)
+            scratch |= {tiles.scratch.name} if tiles.scratch is not None else set()
+            read.update(r.name for r in tiles.read)
         return scratch & read
 
     def _number_rings(self) -> None:
@@ -196,10 +189,12 @@ class Places:
         self.ring_number = {f.name: k for k, f in enumerate(self.kernel.fifos)}
         for f in self.kernel.fifos:
             self.rings.append(
-                Ring(f, self.target.ring_period.get(f.depth, f.depth), len(self.atoms))
+                Ring(f, self.target.ring_period.get(f.depth, f.depth), len(self.ranges))
             )
             for s in range(f.depth):
-                self.atoms.append(Atom("gm", f.name, s * f.slot_bytes, (s + 1) * f.slot_bytes))
+                self.ranges.append(
+                    ByteRange("gm", f.name, s * f.slot_bytes, (s + 1) * f.slot_bytes)
+                )
 
     def _number_flags(self) -> None:
         self.flags: list[Flagged] = []
@@ -253,35 +248,33 @@ class Places:
         self.faults.append(Fault(kind, text, row, None, buffer))
 
     def _check_placement(self) -> None:
-        t = self.target
         k = self.kernel
         names = [b.name for b in k.buffers] + [f.name for f in k.fifos] + [e.name for e in k.events]
         for name in dict.fromkeys(n for n in names if names.count(n) > 1):
             self.fault("place", f"{name} is declared twice")
-        for b in self.kernel.buffers:
+        for b in k.buffers:
             self._check_buffer(b)
-        for e in self.kernel.events:
+        for e in k.events:
             self._check_event(e)
         taken: dict[int, str] = {}
-        for f in self.kernel.fifos:
-            for flag in (f.flag, f.flag + 1):
-                if not 0 <= flag < t.fifo_flags:
-                    self.fault(
-                        "id",
-                        f"fifo {f.name}: cross-core flag {flag} is not in 0..{t.fifo_flags - 1}",
-                    )
-                if flag in taken:
-                    self.fault(
-                        "id", f"fifo {f.name} and fifo {taken[flag]} share cross-core flag {flag}"
-                    )
-                taken.setdefault(flag, f.name)
-            if f.depth < 1 or f.depth > 15:
-                self.fault(
-                    "fifo", f"fifo {f.name}: {f.depth} slots, the counter of a flag ends at 15"
-                )
-            elif f.depth not in t.ring_period:
-                text = f"fifo {f.name}: the free signals of the library do not fit {f.depth} slots"
-                self.fault("fifo", text)
+        for f in k.fifos:
+            self._check_fifo(f, taken)
+
+    def _check_fifo(self, f: Fifo, taken: dict[int, str]) -> None:
+        """``taken``: who has which cross-core flag."""
+        t, fifo = self.target, f"fifo {f.name}"
+        for flag in (f.flag, f.flag + 1):
+            if not 0 <= flag < t.fifo_flags:
+                text = f"{fifo}: cross-core flag {flag} is not in 0..{t.fifo_flags - 1}"
+                self.fault("id", text)
+            if flag in taken:
+                self.fault("id", f"{fifo} and fifo {taken[flag]} share cross-core flag {flag}")
+            taken.setdefault(flag, f.name)
+        if not 1 <= f.depth <= 15:
+            self.fault("fifo", f"{fifo}: {f.depth} slots, the counter of a flag ends at 15")
+        elif f.depth not in t.ring_period:
+            text = f"{fifo}: the free signals of the library do not fit {f.depth} slots"
+            self.fault("fifo", text)
 
     def _check_buffer(self, b: Buffer) -> None:
         t = self.target
@@ -308,75 +301,3 @@ class Places:
             self.fault("id", f"{e.name}: V -> S id 0 is used inside TPUSH")  # docs/machine.md 4.6
         if e.src == e.dst:
             self.fault("event", f"{e.name}: an event from {e.src} to itself; write a barrier")
-
-    # one row
-
-    def check_tile(self, f: Fifo, b: Buffer, row: Row) -> None:
-        """What goes into or comes out of a slot fills it, or a lane's half of it; what both lanes
-        push whole would meet in one slot."""
-        whole, part = f.type.rows, f.type.rows // self.target.lanes
-        sizes = (whole,) if row.core == "cube" else (part,) if row.op != "pop" else (whole, part)
-        if b.type.rows not in sizes or (b.type.cols, b.type.dtype) != (f.type.cols, f.type.dtype):
-            text = f"{b.name} holds {b.type}, fifo {f.name} holds {f.type}"
-            if row.core == "vector":
-                text += f", {part} rows for each lane"
-            self.fault("fifo", text, row, b.name)
-
-    def check_local_ring(self, f: Fifo, b: Buffer, row: Row) -> None:
-        """The library walks one local ring per FIFO by itself, in steps of the FIFO's slot size."""
-        first = self.local_rings.setdefault(f.name, b.name)
-        if first != b.name:
-            text = f"fifo {f.name} is popped into {first} and {b.name}; it has one local ring"
-            self.fault("fifo", text, row, b.name)
-        elif b.depth > 1 and b.stride != f.slot_bytes:
-            text = (
-                f"{b.name}: slots of a popped buffer lie {f.slot_bytes} bytes apart, as those of "
-                f"fifo {f.name}, not {b.stride}"
-            )
-            self.fault("fifo", text, row, b.name)
-
-    def check_own_overlap(self, row: Row, resolve: Callable[[Expr], Expr]) -> None:
-        """What a row writes shares no byte with what it reads, unless it goes element by element
-        over one tile; a scratch tile shares none with anything (docs/machine.md 12)."""
-        refs, written = tiles(row)
-        pairs = [(w, r, k) for w in written for k, r in enumerate(refs)]
-        if len(written) == 2:
-            pairs.append((written[0], written[1], ABSENT))
-        for w, r, k in pairs:
-            x, y = self.buffers[w.name], self.buffers[r.name]
-            if (x.core, x.space) != (y.core, y.space):
-                continue
-            in_place = w is row.out and k != ABSENT and self._elementwise(row, refs, k)
-            for a, b in self._slot_pairs(w, r, resolve):
-                common = not set(self.slot_atoms[a]).isdisjoint(self.slot_atoms[b])
-                same = self.slot_atoms[a] == self.slot_atoms[b]
-                if common and not (in_place and same and (x.type, x.layout) == (y.type, y.layout)):
-                    text = (
-                        f"{row.op} writes {self.slot_name[a]} over {self.slot_name[b]}, which the "
-                        f"same row {'uses' if k == ABSENT else 'reads'}"
-                    )
-                    self.fault("overlap", text, row, x.name)
-                    break
-
-    def _elementwise(self, row: Row, refs: list[Ref], k: int) -> bool:
-        """Operand ``k`` may be the tile that the row writes."""
-        kind = OPS[row.op].kind
-        if row.op == "matmul":
-            return k == 2
-        if kind == "unary":
-            return True
-        if kind != "binary":
-            return False
-        out, other = self.buffers[refs[0].name].type, self.buffers[refs[k].name].type
-        return k == 0 or form_of((out.rows, out.cols), (other.rows, other.cols)) == "tile"
-
-    def _slot_pairs(
-        self, w: Ref, r: Ref, resolve: Callable[[Expr], Expr]
-    ) -> Iterator[tuple[int, int]]:
-        """The slots that two operands of a row may be in at one time."""
-        m, n = self.buffers[w.name].depth, self.buffers[r.name].depth
-        at = resolve(w.index or Const(0))
-        apart = distance(resolve(r.index or Const(0)), at)
-        for a in [int(at.value)] if isinstance(at, Const) else range(lcm(m, n)):
-            for b in range(n) if not isinstance(apart, int) else ((a + apart) % n,):
-                yield self.slots[w.name, a % m], self.slots[r.name, b]

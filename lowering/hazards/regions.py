@@ -271,7 +271,7 @@ def _point(e: Expr) -> Extent:
     return Extent(_frozen(terms_of(normalise(e))), (_frozen(terms_of(normalise(end))),))
 
 
-MOST_CASES = 8
+CASE_LIMIT = 8
 """A remainder of at most so many values is looked at for each of them."""
 
 
@@ -293,7 +293,7 @@ def _remainders(extent: Extent) -> Iterator[tuple[Bin, int]]:
     todo = [atom for terms in extent.terms for atom, _ in terms if isinstance(atom, Bin)]
     while todo:
         e = todo.pop()
-        if e.op == "%" and isinstance(e.b, Const) and 0 < e.b.value <= MOST_CASES:
+        if e.op == "%" and isinstance(e.b, Const) and 0 < e.b.value <= CASE_LIMIT:
             yield e, int(e.b.value)
         elif e.op in ("+", "-", "*"):
             todo += [x for x in (e.a, e.b) if isinstance(x, Bin)]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT
-from lowering.hazards.log import STILL_SET, Found, Log
+from lowering.hazards.log import ON_TENSOR, STILL_SET, Found, Log
 from lowering.hazards.places import Fault
-from lowering.hazards.proof import Access, Proof, Violation, verdict
+from lowering.hazards.proof import Proof, verdict
 from lowering.hazards.tensor_conflicts import surely_meet
+from lowering.hazards.violation import Access, Violation
 from lowering.hazards.window import marks, window
 from pto.ir import Ref, Row
 from pto.text import statement
@@ -47,7 +48,11 @@ def described(code: Code, log: Log, trips: tuple[int, ...]) -> tuple[Violation, 
     for f in log.found:
         key = (
             f.kind,
-            *(log.rows[at].step if at in log.rows else ABSENT for at in (f.first, f.second) if at),
+            *(
+                log.rows[at].row.number if at in log.rows else ABSENT
+                for at in (f.first, f.second)
+                if at
+            ),
             f.flag,
             f.ring,
         )
@@ -69,9 +74,9 @@ def _violation(code: Code, log: Log, f: Found, trips: tuple[int, ...]) -> Violat
             if f.detail
             else ": set again before the wait for the last set has ended"
         )
-    elif f.detail and f.detail != "tensor":
+    elif f.detail and f.detail != ON_TENSOR:
         text = f"{text}: {f.detail}" if text else f.detail
-    is_open = f.detail == "tensor" and not _surely_meet(code, log, f)
+    is_open = f.detail == ON_TENSOR and not _surely_meet(code, log, f)
     if is_open:
         text += ", if both touch the same elements: that they do not was not shown"
     missing, moments = _missing(code, f), window(code, log, f)
@@ -95,22 +100,22 @@ def _violation(code: Code, log: Log, f: Found, trips: tuple[int, ...]) -> Violat
 
 
 def _surely_meet(code: Code, log: Log, f: Found) -> bool:
-    steps = [code.steps[log.rows[at].step] for at in (f.first, f.second) if at in log.rows]
-    return len(steps) == 2 and surely_meet(code, steps[0], steps[1])
+    rows = [log.rows[at].row for at in (f.first, f.second) if at in log.rows]
+    return len(rows) == 2 and surely_meet(code.scalars, rows[0], rows[1])
 
 
 def _shared(code: Code, log: Log, f: Found) -> tuple[str, ...]:
     """The buffers that the first row names, where the bytes have another name in the second."""
-    if f.atom == ABSENT or f.slot == ABSENT or f.first is None or f.first not in log.rows:
+    if f.range == ABSENT or f.slot == ABSENT or f.first is None or f.first not in log.rows:
         return ()
-    row = code.steps[log.rows[f.first].step].row
+    row = log.rows[f.first].row.row
     named = {x.name for x in (row.out, *row.args) if isinstance(x, Ref)}
     if code.slot_buffer[f.slot] in named:
         return ()
     return tuple(
         code.slot_name[s]
-        for s, atoms in enumerate(code.slot_atoms)
-        if f.atom in atoms and code.slot_buffer[s] in named
+        for s, ranges in enumerate(code.slot_ranges)
+        if f.range in ranges and code.slot_buffer[s] in named
     )
 
 
@@ -118,19 +123,19 @@ def _access(code: Code, log: Log, at: tuple[int, int] | None) -> Access | None:
     if at is None or at not in log.rows:
         return None
     entry = log.rows[at]
-    row = code.steps[entry.step].row
+    row = entry.row.row
     text = statement(row, code.kernel)
     return Access(text, row.core, row.pipe, entry.iteration, row.loc, row.shift)
 
 
 def _memory(code: Code, f: Found) -> tuple[str, str, tuple[int, int] | None]:
-    if f.atom == ABSENT:
+    if f.range == ABSENT:
         return "", "", None
-    atom = code.atoms[f.atom]
-    span = (atom.low, atom.high)
+    found = code.ranges[f.range]
+    span = (found.low, found.high)
     if f.slot == ABSENT:
-        return f"fifo {atom.core}", "gm", span
-    return code.slot_name[f.slot], atom.space, span
+        return f"fifo {found.core}", "gm", span
+    return code.slot_name[f.slot], found.space, span
 
 
 def _missing_half(code: Code, f: Found) -> str:

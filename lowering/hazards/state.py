@@ -1,23 +1,23 @@
-"""Where an abstract execution stands, and the decisions that lead on from there.
+"""Where an abstract execution stands.
 
-In: the compiled kernel and decisions.  Out: a ``State``, which ``lowering/hazards/happens_before.py`` moves on
-and ``lowering/hazards/normal_form.py`` reads.  Invariant: clocks are lists that are never changed in place, so
-that ``State.fork`` is shallow.
+In: the compiled kernel and decisions.  Out: a ``State``, which ``lowering/hazards/run.py`` moves on
+and ``lowering/hazards/normal_form.py`` reads.  Invariant: clocks are lists that are never changed in
+place, so that ``State.fork`` is shallow.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from lowering.hazards.code import Code
-from lowering.hazards.counters import ABSENT, UNKNOWN, Threshold
-from lowering.hazards.course import FIRST, ITEM, MORE, Course, decided
+from lowering.hazards.counters import ABSENT, UNKNOWN
+from lowering.hazards.instructions import RowCode
 
 Clock = list[int]
-Need = tuple[str, int, int, int, int]
-"""A decision to take: ('loop', number, entry, step, instance), ('test', number, instance, 0, 0) or
-('count', number of a test, instance, least, 0): is the trip count that it is about above ``least``;
-an instance is the iteration of the loop that the trip count or test depends on.  Of a flat loop
-(``lowering/hazards/course.py``): ('more', loop, position, 0, 0), ('first', loop, position, 0, item) or
-('item', loop, item, 0, 0)."""
+"""By pipe: how many of its rows are known to be complete."""
+
+ENDED = -2
+"""The iteration of a stage behind the last position of a flat loop."""
 
 
 def join(a: Clock, b: Clock) -> Clock:
@@ -25,39 +25,64 @@ def join(a: Clock, b: Clock) -> Clock:
     return [x if x > y else y for x, y in zip(a, b, strict=True)]
 
 
+@dataclass(frozen=True, slots=True)
+class FlatState:
+    """What is decided of one run of a flat loop.
+
+    Of positions below ``known`` it is decided whether they are first, ``firsts`` are those that
+    matter still.  Positions below ``promised`` exist, and no others if it is ``closed``; so with
+    ``items`` and ``items_closed``.
+    """
+
+    known: int = 0
+    firsts: tuple[int, ...] = ()
+    promised: int = 0
+    closed: bool = False
+    items: int = 0
+    items_closed: bool = False
+
+    def noted(self, p: int, item: int, first: bool) -> FlatState:
+        """With position ``p``, the next after those known, decided; if it is ``first``, of ``item``."""
+        if not first:
+            return replace(self, known=p + 1)
+        items = max(self.items, item + 1)
+        return replace(self, known=p + 1, firsts=(*self.firsts, p), items=items)
+
+
 class State:
-    """Everything that the future of the execution depends on."""
+    """Everything that the future of the execution depends on.
+
+    By core: ``pc``.  By cursor and loop: ``step``, begun in the running entry (below 0: outside),
+    ``trips``, ``total``, ``entry``, ``last``, the trip count of the last entry; by cursor ``wait``, steps
+    until a stage of a flat loop starts.  By pipe: ``clock``, ``count`` of rows, ``gm``, the last row that
+    wrote there.  By byte range: ``writer``, its row ``written``, the ``slot`` written, ``reader``.  By flag:
+    ``flag``, what its pending sets knew, ``last_wait``.  By FIFO: ``pushed``, ``popped``, and the signals
+    ``data`` and ``free``.  By row: ``tensor``.  Decisions: ``flat``, ``decided``, ``group``, ``tests``.
+    """
 
     __slots__ = (
-        "clock", "count", "course", "data", "decided", "entry", "flag", "free", "gm", "group", "last", "last_wait", "pc",
+        "clock", "count", "data", "decided", "entry", "flag", "flat", "free", "gm", "group", "last", "last_wait", "pc",
         "popped", "pushed", "reader", "slot", "step", "tensor", "tests", "total", "trips", "wait", "writer", "written",
     )  # fmt: skip
 
     def __init__(self, code: Code) -> None:
-        pipes, loops, atoms, rings = (
-            len(code.pipes),
-            len(code.loops),
-            len(code.atoms),
-            len(code.rings),
-        )
-        who = range(len(code.cursors))
+        pipes, loops, rings = len(code.pipes), len(code.loops), len(code.rings)
+        who, ranges = range(len(code.cursors)), len(code.ranges)
         self.pc = [0, 0]
-        # steps begun in the running entry, below 0: outside
         self.step = [[-1] * loops for _ in who]
         self.trips = [[UNKNOWN] * loops for _ in who]
         self.total = [[0] * loops for _ in who]
         self.entry = [[0] * loops for _ in who]
-        self.last = [[0] * loops for _ in who]  # trip counts of the last entries
-        self.wait = [0] * len(who)  # steps until a stage of a flat loop starts
-        self.course: dict[int, Course] = {}
+        self.last = [[0] * loops for _ in who]
+        self.wait = [0] * len(who)
         self.clock: list[Clock] = [[0] * pipes for _ in range(pipes)]
-        self.count = [0] * pipes
+        self.count, self.gm = [0] * pipes, [0] * pipes
         self.flag: list[tuple[Clock, ...]] = [()] * len(code.flags)
         self.last_wait = [0] * len(code.flags)
-        self.writer = [ABSENT] * atoms
-        self.written = [0] * atoms
-        self.slot = [ABSENT] * atoms
-        self.reader: list[tuple[tuple[int, int], ...]] = [()] * atoms
+        self.writer = [ABSENT] * ranges
+        self.written = [0] * ranges
+        self.slot = [ABSENT] * ranges
+        self.reader: list[tuple[tuple[int, int], ...]] = [()] * ranges
         self.pushed, self.popped = [0] * rings, [0] * rings
         self.data: list[tuple[Clock, ...]] = [()] * rings
         # The library lets the first pushes pass without a credit: as many credits as periods begin
@@ -66,8 +91,8 @@ class State:
         self.free: list[tuple[Clock, ...]] = [
             (nothing,) * -(-r.fifo.depth // r.period) if r.fifo.credit else () for r in code.rings
         ]
-        self.gm = [0] * pipes
         self.tensor: dict[int, tuple[tuple[tuple[int, ...], int], ...]] = {}
+        self.flat: dict[int, FlatState] = {}
         self.decided: dict[tuple[int, int], tuple[int, bool]] = {}
         self.group: dict[tuple[int, int], tuple[int, bool]] = {}
         self.tests: dict[tuple[int, int], bool] = {}
@@ -78,38 +103,17 @@ class State:
         new.step, new.trips = [x[:] for x in self.step], [x[:] for x in self.trips]
         new.total, new.entry = [x[:] for x in self.total], [x[:] for x in self.entry]
         new.last = [x[:] for x in self.last]
-        for name in _FLAT:
+        for name in _PLAIN:
             setattr(new, name, getattr(self, name).copy())
         return new
 
 
-_FLAT = tuple(n for n in State.__slots__ if n not in ("step", "trips", "total", "entry", "last"))
+_PLAIN = tuple(n for n in State.__slots__ if n not in ("step", "trips", "total", "entry", "last"))
 
 
-def decide(code: Code, state: State, need: Need, choice: bool) -> None:
-    """Takes a decision: run one more step (or: the test holds), or not."""
-    kind, number, which, step, instance = need
-    if kind in (MORE, FIRST, ITEM):
-        state.course[number] = decided(state.course[number], need, choice)
-    elif kind == "test":
-        state.tests[number, which] = choice
-    elif kind == "count":
-        about = code.tests[number].about
-        assert isinstance(about, Threshold)
-        _count(code, state, about.group, which, step + choice, not choice)
-    elif choice:
-        state.decided[number, which] = (step + 1, False)
-        loop = code.loops[number]
-        if loop.reused:
-            _count(code, state, loop.group, instance, step + 1, False)
-    else:
-        state.decided[number, which] = (step, True)
-        loop = code.loops[number]
-        if loop.reused:
-            _count(code, state, loop.group, instance, step, True)
-
-
-def _count(code: Code, state: State, group: int, instance: int, least: int, exact: bool) -> None:
+def count_steps(
+    code: Code, state: State, group: int, instance: int, least: int, exact: bool
+) -> None:
     """Notes that the loops of ``group`` run ``least`` times, or at least so often; from the cap of
     the group on, trip counts are not told apart."""
     cap, known = code.caps[group], known_count(code, state, group, instance)
@@ -120,3 +124,31 @@ def _count(code: Code, state: State, group: int, instance: int, least: int, exac
 def known_count(code: Code, state: State, group: int, instance: int) -> tuple[int, bool]:
     """(least, exact): what is decided of the trip count of the loops of ``group``."""
     return state.group.get((group, instance), (code.floors[group], False))
+
+
+def needs_credit(code: Code, state: State, ring: int) -> bool:
+    """The next push of a FIFO waits for a free signal."""
+    r = code.rings[ring]
+    return r.fifo.credit and state.pushed[ring] % r.period == 0
+
+
+def oldest(code: Code, state: State, loop: int) -> int:
+    """Iterations of ``loop`` before this one, counted over the whole run, are over on every cursor."""
+    who, span = code.loops[loop].cursors, code.loops[loop].span
+    lowest = [state.total[k][loop] + max(state.step[k][loop] - span, 0) for k in who]
+    return min(lowest, default=0)
+
+
+def relative(code: Code, state: State, at: tuple[int, ...], row: RowCode) -> tuple[int | None, ...]:
+    """Iterations seen from where the cores are now; None: before all that may still run.
+
+    Whatever a later row of either core is compared with, two accesses that look alike from here
+    meet it alike.
+    """
+    found: list[int | None] = []
+    for loop, x in zip(row.loops, at, strict=True):
+        if x < oldest(code, state, loop):
+            return (*found, None)
+        k = code.lead(row.core, loop)
+        found.append(x - state.total[k][loop] - max(state.step[k][loop], 0))
+    return tuple(found)

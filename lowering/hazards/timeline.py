@@ -11,12 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from lowering.hazards.violation import Violation
 from lowering.hazards.window import BEHIND, IN_FRONT, Mark, Moment
-
-if TYPE_CHECKING:
-    from lowering.hazards.proof import Violation
 
 Lane = tuple[str, str]
 """(core, pipe)."""

@@ -18,7 +18,7 @@ from lowering.hazards.counters import ABSENT
 from lowering.hazards.log import STILL_SET, At, Found, Log
 from pto.text import statement
 
-MOST_ROWS = 9
+ROWS_LIMIT = 9
 """Rows of a window: with heading, marks and ellipsis the picture stays under 14 lines."""
 
 AROUND = 1
@@ -123,16 +123,16 @@ def _lanes(code: Code, log: Log, f: Found) -> tuple[int, ...]:
     found = [at[0] for at in (f.first, f.second) if at]
     if f.flag != ABSENT:
         found += [code.flags[f.flag].src, code.flags[f.flag].dst]
-    found += [at[0] for at, entry in log.rows.items() if entry.ring in _rings(log, f)]
+    found += [at[0] for at, entry in log.rows.items() if entry.row.ring in _rings(log, f)]
     if f.kind == "undrained":
-        found.append(code.scalar[code.core_of[found[0]]])
+        found.append(code.scalar_pipe[code.core_of[found[0]]])
     return tuple(dict.fromkeys(found))
 
 
 def _rings(log: Log, f: Found) -> tuple[int, ...]:
     """The FIFOs that ``f`` is about: then only their rows matter."""
     if f.kind == "deadlock":
-        return tuple(log.rows[at].ring for at in (f.first, f.second) if at)
+        return tuple(log.rows[at].row.ring for at in (f.first, f.second) if at)
     return (f.ring,) if f.kind == "fifo" else ()
 
 
@@ -142,7 +142,7 @@ def _rows_of(order: list[At], lanes: tuple[int, ...], log: Log, f: Found) -> lis
     return [
         n
         for n, at in enumerate(order)
-        if at[0] in lanes and (not rings or log.rows[at].ring in rings)
+        if at[0] in lanes and (not rings or log.rows[at].row.ring in rings)
     ]
 
 
@@ -152,10 +152,10 @@ def _shown(here: list[int], order: list[At], log: Log, f: Found) -> list[int]:
     last = ends[-1] if f.second else len(here) - 1
     begin = ends[0] if f.first and f.kind != "deadlock" else last
     here = here[max(min(begin - AROUND, last - BEFORE), 0) : last + 1 + AROUND]
-    if len(here) <= MOST_ROWS:
+    if len(here) <= ROWS_LIMIT:
         return here
-    head = MOST_ROWS // 2
-    return here[:head] + here[head - MOST_ROWS :]
+    head = ROWS_LIMIT // 2
+    return here[:head] + here[head - ROWS_LIMIT :]
 
 
 def _flag_names(code: Code, flags: tuple[int, ...], lanes: tuple[int, ...]) -> tuple[str, ...]:
@@ -175,7 +175,7 @@ def _moment(
     skipped: int,
 ) -> Moment:
     entry = log.rows[at]
-    row = code.steps[entry.step].row
+    row = entry.row.row
     core, pipe = code.pipes[at[0]]
     role = "first" if at == f.first else "second" if at == f.second else ""
     return Moment(

@@ -23,7 +23,6 @@ from pto.ir import (
     Expr,
     Fifo,
     Kernel,
-    Loc,
     Loop,
     Node,
     Operand,
@@ -39,6 +38,7 @@ from pto.ir import (
     names_in,
 )
 from pto.legality import straight
+from pto.loc import Loc
 from pto.ops import OPS, STORE_PIPE
 from pto.types import DTYPE_BYTES, TileType
 

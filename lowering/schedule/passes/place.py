@@ -27,7 +27,6 @@ from pto.ir import (
     Expr,
     Fifo,
     Kernel,
-    Loc,
     Loop,
     Node,
     Queue,
@@ -38,6 +37,7 @@ from pto.ir import (
     binary,
 )
 from pto.legality import straight
+from pto.loc import Loc
 from pto.ops import OPS
 from pto.types import TileType
 

@@ -1,0 +1,128 @@
+"""All decisions of a compiled kernel: the search for one that leads to a hazard.
+
+In: ``Code``.  Out: the decisions on the way to a hazard, or None when every normal form has been explored
+or is covered by one that was.  Non-goals: telling what is wrong (``lowering/hazards/failure.py``).
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+from collections import deque
+from dataclasses import replace
+
+from lowering.hazards.code import Code
+from lowering.hazards.counters import ABSENT
+from lowering.hazards.decisions import Need
+from lowering.hazards.happens_before import Hit
+from lowering.hazards.instructions import Refused
+from lowering.hazards.normal_form import NormalForm, Seen
+from lowering.hazards.run import Run
+from lowering.hazards.state import ENDED, State, oldest
+
+FAR = 24
+"""Steps of one loop after which an exploration turns to shorter runs first."""
+
+Path = tuple[bool, ...]
+"""Decisions, in the order in which they are asked for."""
+
+
+class Exploration:
+    """Follows every decision from every normal form until no new one appears.
+
+    ``states``: normal forms met.  ``longest``: the most steps of a loop before all had repeated itself.
+    ``order``: a random order of exploration.
+    """
+
+    def __init__(self, code: Code, max_states: int, order: random.Random | None = None) -> None:
+        self.code, self.max_states, self.order = code, max_states, order
+        self.form = NormalForm(code)
+        self.states = self.longest = 0
+        self.seen: dict[tuple[object, ...], Seen] = {}
+        self.open: deque[tuple[State, Need, Path]] = deque()
+
+    def search(self) -> Path | None:
+        """Follows decisions until every normal form is covered by one that was explored; the
+        decisions that lead to a hazard, or None.
+
+        Long runs come first: their states know least and cover most of what comes later.
+
+        Raises:
+            Refused: when there are more than ``max_states`` normal forms.
+        """
+        collects = gc.isenabled()
+        gc.disable()  # nothing here is cyclic, and there is much of it
+        try:
+            return self._search()
+        finally:
+            if collects:
+                gc.enable()
+
+    def _search(self) -> Path | None:
+        start = State(self.code)
+        try:
+            need = Run(self.code, start).advance()
+        except Hit:
+            return ()
+        if need is not None:
+            self.open.append((start, need, ()))
+        while self.open:
+            state, need, path = self._next()
+            options = self._options(state, need)
+            for k, choice in enumerate(options):
+                child = state.fork() if k + 1 < len(options) else state
+                need.decide(self.code, child, choice)
+                try:
+                    following = Run(self.code, child).advance()
+                except Hit:
+                    return (*path, choice)
+                if following is not None:
+                    self._add(child, following, (*path, choice))
+        return None
+
+    def _next(self) -> tuple[State, Need, Path]:
+        if self.order is not None:
+            self.open.rotate(self.order.randrange(len(self.open)))
+        return self.open.pop()
+
+    def _options(self, state: State, need: Need) -> tuple[bool, ...]:
+        self.longest = max(self.longest, need.steps)
+        options = need.options(self.code, state)
+        return options if self.order is None else tuple(self.order.sample(options, len(options)))
+
+    def _add(self, state: State, need: Need, path: Path) -> None:
+        """Leaves a state to be explored, if none explored before covers it."""
+        if not self._covered(state, need):
+            add = self.open.appendleft if need.least > FAR else self.open.append
+            add((state, need, path))
+
+    def _covered(self, s: State, need: Need) -> bool:
+        """True if states explored before meet every hazard of ``s``; else ``s`` is noted."""
+        self._forget(s)
+        form = self.form.form(s)
+        if self.seen.setdefault((type(need), need.subject, form.same), Seen()).covers(form):
+            return True
+        self.states += 1
+        if self.states > self.max_states:
+            hint = "; a smaller lookahead, or a loop that is not flat (--no-flat), needs fewer"
+            fewer = hint if self.code.flat else ""
+            raise Refused(f"not closed after {self.max_states} states{fewer}")
+        return False
+
+    def _forget(self, s: State) -> None:
+        """Drops decisions that no core can ask for again."""
+        for outer, flat in s.flat.items():
+            passed = flat.known
+            for stage in self.code.flat[outer]:
+                k, inner = stage.cursor, stage.inner
+                if inner != ABSENT and not stage.by_position and s.step[k][inner] != ENDED:
+                    passed = min(passed, s.total[k][inner] + s.step[k][inner])
+            s.flat[outer] = replace(flat, firsts=tuple(p for p in flat.firsts if p > passed))
+        if not s.group and not s.tests:
+            return
+        tests, scopes = self.code.tests, {x.group: x.scope for x in self.code.loops}
+        s.group = {k: n for k, n in s.group.items() if not self._past(s, scopes[k[0]], k[1])}
+        s.tests = {k: v for k, v in s.tests.items() if not self._past(s, tests[k[0]].scope, k[1])}
+
+    def _past(self, s: State, scope: int, instance: int) -> bool:
+        return scope != ABSENT and instance < oldest(self.code, s, scope)

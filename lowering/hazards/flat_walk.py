@@ -1,0 +1,200 @@
+"""How the stages of a flat loop walk through its positions (``pto/ir.py``), for the hazard checker.
+
+In: the stages of a core and what is decided.  Out: every stage at its next position, or a decision
+to take: does position ``p`` exist, is it the first of an item, is there an item ``w``?
+Everything else follows: a position is the last of its item if the next one is a first, or does not
+exist.
+
+A stage that has no row beside the inner loop, and whose rows go by the number of the position
+alone, need not know where items begin: it goes *by position* and asks only whether that exists, the
+others go *by item*.  Stages that run ahead mostly go by position, which keeps few items undecided at a
+time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum, auto
+
+from lowering.hazards.code import Code
+from lowering.hazards.counters import ABSENT, UNKNOWN
+from lowering.hazards.decisions import (
+    ItemExists,
+    OneMoreStep,
+    PositionExists,
+    StartsItem,
+    Undecided,
+)
+from lowering.hazards.instructions import Edge, Flat, Stage, Start
+from lowering.hazards.state import ENDED, FlatState, State
+
+
+class Move(Enum):
+    """What the next step of a core is to a stage: nothing, the next position of the item or the first
+    of the next one, or that all positions are behind it."""
+
+    STAYS = auto()
+    GOES_ON = auto()
+    NEXT_ITEM = auto()
+    ENDS = auto()
+
+
+class FlatWalk:
+    """Moves the stages of ``state``.  Its methods raise ``Undecided`` where a decision is missing."""
+
+    def __init__(self, code: Code, state: State) -> None:
+        self.code, self.state = code, state
+
+    def start(self, ins: Start) -> None:
+        """Enters a flat loop: every stage waits as long as it is behind the first one, once the
+        items with an empty inner loop are done."""
+        for stage in ins.stages:
+            self.state.wait[stage.cursor] = stage.delay + 1 if ins.empty == ABSENT else 0
+        inside = [self.code.loops[s.inner] for s in self.code.flat[ins.loop] if s.inner != ABSENT]
+        never = any(x.constant is not None and x.constant <= 0 for x in inside)
+        self.state.flat.setdefault(ins.loop, FlatState(closed=never, items_closed=never))
+
+    def advance(self, ins: Flat) -> bool:
+        """Moves every stage to its next position; False if all are behind the last one."""
+        state = self.state
+        if ins.empty != ABSENT and self._at_empty_item(ins):
+            return True
+        moves = [self._next(stage, ins.loop) for stage in ins.stages]
+        for stage, move in zip(ins.stages, moves, strict=True):
+            state.wait[stage.cursor] = max(state.wait[stage.cursor] - 1, 0)
+            self._move(stage, ins.loop, move)
+        if any(state.step[s.cursor][s.own] != ENDED for s in ins.stages):
+            return True
+        for stage in ins.stages:
+            for x in (ins.loop, ins.inner, ins.empty):
+                if x != ABSENT:
+                    state.step[stage.cursor][x] = -1
+        return False
+
+    def _move(self, stage: Stage, outer: int, move: Move) -> None:
+        k, inner, own = stage.cursor, stage.inner, stage.own
+        step, total = self.state.step[k], self.state.total[k]
+        if move is Move.ENDS:  # all its steps are behind it: rings turn on from there
+            total[own] += max(step[own] + 1, 0)
+            step[own] = ENDED
+        elif move is Move.NEXT_ITEM:
+            total[inner] += max(step[inner] + 1, 0)
+            step[inner] = 0
+            step[outer] += 1
+        elif move is Move.GOES_ON:
+            step[own] += 1
+
+    # items with an empty inner loop, which come first
+
+    def _at_empty_item(self, ins: Flat) -> bool:
+        """The next stage is at an item whose inner loop is empty; False: there is none left."""
+        state, wait = self.state, self.state.wait
+        cursors = [s.cursor for s in ins.stages]
+        e = state.step[cursors[0]][ins.empty]
+        if e == ENDED:
+            return False
+        if e >= 0 and wait[cursors[-1]]:  # the stages of an item run one behind the other
+            at = next(n for n, k in enumerate(cursors) if not wait[k])
+            wait[cursors[at]], wait[cursors[at + 1]] = 1, 0
+            return True
+        least, exact = state.decided.get((ins.empty, 0), (0, False))
+        if not exact and e + 1 >= least:
+            raise Undecided(OneMoreStep(ins.empty, 0, e + 1, 0))
+        more = e + 1 < least
+        for stage in ins.stages:
+            if more:
+                self._enter_empty(ins, stage, e + 1)
+            else:
+                self._leave_empty(ins, stage, e)
+        if all(state.entry[k][ins.empty] for k in self.code.loops[ins.empty].cursors):
+            del state.decided[ins.empty, 0]
+        return more
+
+    def _enter_empty(self, ins: Flat, stage: Stage, item: int) -> None:
+        """Every stage is at ``item``, the first of them first."""
+        k, step = stage.cursor, self.state.step[stage.cursor]
+        self.state.wait[k] = int(stage is not ins.stages[0])
+        step[ins.empty] = step[ins.loop] = item
+        step[ins.inner] = self.state.trips[k][ins.inner] = 0
+        self.state.entry[k][ins.empty] = 0
+
+    def _leave_empty(self, ins: Flat, stage: Stage, last: int) -> None:
+        """Every stage is behind ``last``, and waits as long as it is behind the first one."""
+        k, step = stage.cursor, self.state.step[stage.cursor]
+        self.state.wait[k] = stage.delay + 1
+        step[ins.empty], step[ins.loop], step[ins.inner] = ENDED, last, -1
+        self.state.trips[k][ins.inner] = UNKNOWN
+        self.state.entry[k][ins.empty] = 1
+
+    # positions
+
+    def _next(self, stage: Stage, outer: int) -> Move:
+        """Where a stage goes."""
+        state, k = self.state, stage.cursor
+        if state.wait[k] > 1 or state.step[k][stage.own] == ENDED:
+            return Move.STAYS
+        if stage.inner == ABSENT:
+            return self._next_item(k, outer)
+        p = state.total[k][stage.inner] + state.step[k][stage.inner] + 1
+        if not self._exists(stage, outer, p):
+            return Move.ENDS
+        if stage.by_position or not self._is_first(stage, outer, p):
+            return Move.GOES_ON
+        return Move.NEXT_ITEM
+
+    def _next_item(self, k: int, outer: int) -> Move:
+        """A core without rows in the inner loop has one position per item."""
+        flat, w = self.state.flat[outer], self.state.step[k][outer] + 1
+        if w < flat.items:
+            return Move.GOES_ON
+        if flat.items_closed or flat.closed:
+            return Move.ENDS
+        raise Undecided(ItemExists(outer, w))
+
+    def _exists(self, stage: Stage, outer: int, p: int) -> bool:
+        """Whether there is a position ``p``; ``stage`` is right before it."""
+        flat = self.state.flat[outer]
+        if p < flat.promised or flat.closed:
+            return p < flat.promised
+        if stage.by_position or not self._surely_exists(stage, outer, p):
+            raise Undecided(PositionExists(outer, p))
+        self.state.flat[outer] = replace(flat, promised=p + 1)
+        return True
+
+    def _surely_exists(self, stage: Stage, outer: int, p: int) -> bool:
+        """The item that the stage is in goes on, or another one is known to come."""
+        item = self.state.step[stage.cursor][outer]
+        goes_on = p > 0 and self._ends(stage) is False
+        return goes_on or item + 1 < self.state.flat[outer].items
+
+    def _ends(self, stage: Stage) -> bool | None:
+        """Whether a stage is at the last position of its item, as far as the trip count tells."""
+        done = self.state.step[stage.cursor][stage.inner] + 1
+        return self.code.ends(self.code.loops[stage.inner], done)
+
+    def _is_first(self, stage: Stage, outer: int, p: int) -> bool:
+        """Whether position ``p``, which exists, is the first of its item; ``stage`` is right before it."""
+        flat = self.state.flat[outer]
+        if p < flat.known:
+            return p in flat.firsts
+        w = self.state.step[stage.cursor][outer] + 1
+        forced = True if p == 0 else self._ends(stage)
+        if forced is None and w >= flat.items and flat.items_closed:
+            forced = False
+        if forced is None:
+            raise Undecided(StartsItem(outer, p, w))
+        self.state.flat[outer] = flat.noted(p, w, forced)
+        return forced
+
+    def at_edge(self, ins: Edge) -> bool:
+        """Whether a stage is at the first (or the last) position of an item."""
+        state, stage, k = self.state, ins.stage, ins.stage.cursor
+        at = state.step[k][stage.own]
+        if state.wait[k] or at == ENDED:
+            return False
+        if stage.inner == ABSENT or not state.trips[k][stage.inner]:
+            return True
+        if ins.first:
+            return not at
+        p = state.total[k][stage.inner] + at + 1
+        return not self._exists(stage, ins.loop, p) or self._is_first(stage, ins.loop, p)

@@ -1,0 +1,133 @@
+"""Rings that are written down from their current slot on.
+
+In: the compiled kernel.  Out: the rings whose indices are all ``u + constant``, each with the loop that
+turns it, and how far the local ring of every FIFO is from one.  Rotating the slots of such a ring is a
+symmetry of the program, because nothing else names them, except rows that name all of them (priming
+and final waits).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lowering.hazards.code import Code
+from lowering.hazards.counters import ABSENT
+from lowering.hazards.instructions import POP, RowCode
+from pto.ir import CORES, Bin, Const, Expr, Flag, Var
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A ring read from its current slot on, and what drives it."""
+
+    name: str
+    core: int
+    loop: int
+    depth: int
+
+
+class LocalRing(NamedTuple):
+    """The buffer that a FIFO is popped into turns with a loop: with its steps on a core, modulo
+    ``depth``."""
+
+    ring: int
+    core: int
+    loop: int
+    depth: int
+
+
+def rotations(code: Code) -> list[Rotation]:
+    """The rings that may be rotated: moved by one loop, and known by no other name."""
+    drivers = _Drivers(code)
+    for row in code.running:
+        drivers.note(row)
+    found = []
+    for name, loops in drivers.loops.items():
+        if len(loops) == 1 and min(loops) != ABSENT and _is_exclusive(code, name):
+            event = code.events.get(name)
+            core = event.core if event else code.buffers[name].core
+            depth = len(event.ids) if event else code.buffers[name].depth
+            if depth > 1:
+                found.append(Rotation(name, CORES.index(core), min(loops), depth))
+    return found
+
+
+class _Drivers:
+    """``loops``: by buffer or event, the loops whose running totals move its indices (ABSENT: something
+    else does)."""
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
+        self.loops: dict[str, set[int]] = {}
+
+    def note(self, row: RowCode) -> None:
+        """Notes what moves the indices of a row."""
+        code = self.code
+        for column in (row.row.wait, row.row.set):
+            whole = self._named_whole(column)
+            for f in column:
+                if f.name not in whole:
+                    self._note_index(f.name, f.index or Const(0), row, len(code.events[f.name].ids))
+        for e, _, name in code.indices(row.row):
+            if name in code.buffers:
+                self._note_index(name, e, row, code.buffers[name].depth)
+
+    def _named_whole(self, column: tuple[Flag, ...]) -> set[str]:
+        """Events of which a column names every position once, by constants."""
+        named: dict[str, list[int | float]] = {}
+        for f in column:
+            named.setdefault(f.name, []).append(f.index.value if isinstance(f.index, Const) else -1)
+        return {
+            n
+            for n, found in named.items()
+            if sorted(found) == list(range(len(self.code.events[n].ids)))
+        }
+
+    def _note_index(self, name: str, e: Expr, row: RowCode, depth: int) -> None:
+        full = self.code.index(e, row)
+        while isinstance(full, Bin) and isinstance(full.b, Const):
+            if full.op in "+-" or (full.op == "%" and full.b.value % depth == 0):
+                full = full.a
+            else:
+                break
+        loop = ABSENT
+        if isinstance(full, Var) and "#" in full.name:
+            number = int(full.name[2:])
+            if full.name[0] == "u" or self.code.loops[number].parent == ABSENT:
+                loop = number
+        self.loops.setdefault(name, set()).add(loop)
+
+
+def _is_exclusive(code: Code, name: str) -> bool:
+    """No other name stands for the flags or bytes of this ring."""
+    if name in code.events:
+        mine = code.event_flags[name]
+        if any(code.siblings[f] for f in mine):
+            return False
+        others = [f for n, flags in code.event_flags.items() if n != name for f in flags]
+    else:
+        slots = [code.slot_ranges[code.slots[name, s]] for s in range(code.buffers[name].depth)]
+        if any(len(ranges) != 1 for ranges in slots):
+            return False
+        mine = tuple(b for ranges in slots for b in ranges)
+        named = zip(code.slot_buffer, code.slot_ranges, strict=True)
+        others = [b for buffer, ranges in named if buffer != name for b in ranges]
+    return len(set(mine)) == len(mine) and not set(mine) & set(others)
+
+
+def local_rings(code: Code, rotated: list[Rotation]) -> tuple[list[LocalRing], list[int]]:
+    """Pops put number k into local slot k: where that is relative to a rotated ring, and by FIFO the
+    number of slots where it is absolute."""
+    absolute = [1] * len(code.rings)
+    relative: set[LocalRing] = set()
+    driver = {r.name: r for r in rotated}
+    for row in code.running:
+        if row.kind == POP:
+            name = next(n for _, _, n in code.indices(row.row) if n in code.buffers)
+            if name in driver:
+                r = driver[name]
+                relative.add(LocalRing(row.ring, r.core, r.loop, r.depth))
+            else:
+                absolute[row.ring] *= code.buffers[name].depth
+    return sorted(relative), absolute

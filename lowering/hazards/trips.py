@@ -1,0 +1,120 @@
+"""Decisions and trip counts: what given trip counts decide, and which ones decisions amount to.
+
+In: trip counts, one entry per work item, or decisions.  Out: the answers to decisions, or trip counts
+in the user's terms.  The decisions themselves are in ``lowering/hazards/decisions.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from lowering.hazards.code import Code
+from lowering.hazards.counters import ABSENT
+from lowering.hazards.instructions import LoopCode
+from lowering.hazards.state import FlatState, State
+from pto.ir import Const, Loop, names_in
+from pto.text import expr
+
+Trips = int | Mapping[str, int]
+"""Trip counts of one work item: of all its loops, or by loop index, trip count or test as printed."""
+
+
+def items_loop(code: Code) -> int:
+    """The loop over work items, or ABSENT."""
+    outer = (x for x in code.loops if x.parent == ABSENT)
+    return next((x.number for x in outer if "block_num" in names_in(x.trips)), ABSENT)
+
+
+def current_item(code: Code, items: int, state: State) -> int:
+    """The work item that the leading core is in; -1 before the first."""
+    if items == ABSENT:
+        return 0
+    loop = code.loops[items]
+    return max((state.step[k][items] for k in loop.cursors), default=-1) - loop.high
+
+
+class Oracle:
+    """Trip counts, one entry per work item; ``counts``: of the loop in a flat loop over the items."""
+
+    def __init__(self, code: Code, trips: Sequence[Trips]) -> None:
+        self.code, self.trips = code, trips
+        self.items = items_loop(code)
+        self.counts: list[int] = []
+        if self.items != ABSENT and code.loops[self.items].node.flat:
+            least = next(x.least for x in code.loops if x.parent == self.items)
+            if sum(x.node is code.loops[self.items].node for x in code.loops) > 1:
+                least = 0  # there is a loop for items whose inner loop is empty
+            self.counts = [max(self._iterations(x), least) for x in trips]
+
+    def _iterations(self, entry: Trips) -> int:
+        """What ``entry`` says of the loop in a flat loop."""
+        outer = self.code.loops[self.items].node
+        inner = outer.body[outer.inner]
+        assert isinstance(inner, Loop)
+        if isinstance(inner.trips, Const):
+            return self.code.shown(next(x for x in self.code.loops if x.node is inner))
+        names = (inner.index, expr(inner.trips))
+        if isinstance(entry, int):
+            return entry
+        return next((entry[n] for n in names if n in entry), 0)
+
+    def runs(self, state: State, loop: LoopCode) -> int:
+        """How often a loop runs in this entry of it."""
+        if loop.number == self.items:
+            return len(self.trips)
+        if loop.node.flat:
+            return self.counts.count(0)  # items whose inner loop is empty
+        return self.code.shown(loop) if loop.constant is not None else self.count(state, loop)
+
+    def count(self, state: State, loop: LoopCode) -> int:
+        """The trip count given for a loop; at least what is sure of it."""
+        return max(self.given(state, 0, loop.node.index, expr(loop.node.trips)), loop.least)
+
+    def given(self, state: State, default: int, *names: str) -> int:
+        """What the entry of the current work item says of one of ``names``."""
+        item = current_item(self.code, self.items, state)
+        entry = self.trips[min(max(item, 0), len(self.trips) - 1)] if self.trips else 0
+        if not isinstance(entry, Mapping):
+            return entry if default == 0 else default
+        return next((entry[n] for n in names if n in entry), default)
+
+
+@dataclass(slots=True)
+class Replay:
+    """Decisions of a run in the user's terms: per work item the trip counts and tests by name.
+
+    ``empty``: work items of a flat loop whose inner loop is empty, so far.
+    """
+
+    code: Code
+    items: int
+    by_item: dict[int, dict[str, int]] = field(default_factory=dict)
+    empty: int = 0
+
+    def given(self, state: State) -> dict[str, int]:
+        """The entry of the current work item."""
+        return self.by_item.setdefault(current_item(self.code, self.items, state), {})
+
+    def step(self, state: State, loop: LoopCode, step: int, choice: bool) -> None:
+        """``loop`` has run ``step`` times, and runs again or not."""
+        given = self.given(state)
+        if loop.number != self.items and loop.constant is None:
+            given[expr(loop.node.trips)] = step + choice
+        elif choice:
+            self.by_item.setdefault(step, {})
+
+    def trips(self, state: State) -> list[dict[str, int]]:
+        """Trip counts and tests, one entry per work item, where the run has come to ``state``."""
+        if self.items in state.flat:
+            return self._flat_trips(state.flat[self.items])
+        return [self.by_item[k] for k in sorted(self.by_item) if k >= 0]
+
+    def _flat_trips(self, flat: FlatState) -> list[dict[str, int]]:
+        """The trip counts of the inner loop in a flat one, as far as they are decided; empty items
+        come first."""
+        inner = next(x for x in self.code.loops if x.parent == self.items)
+        edges = (*(flat.firsts or (0,)), max(flat.promised, flat.known))
+        counts = [y - x for x, y in pairwise(edges) if y > x]
+        return [{expr(inner.node.trips): n} for n in (*(0 for _ in range(self.empty)), *counts)]
