@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import random_programs
 
-from lowering.hazards.code import Code
+from lowering.hazards.compiler import compiled
 from lowering.hazards.operands import tiles_of
 from lowering.hazards.state import State
 from lowering.target import A2A3
@@ -34,7 +34,9 @@ def test_the_credits_of_a_fifo(slots: int) -> None:
     """The proof has them as signals that are there from the start, the header as a number of slots;
     where a ring of more slots cannot be, the proof refuses it, and the header does not ask."""
     fifo = f"fifo f c2v [{slots}] f32[16, 16] flag 0\n"
-    code = Code(parse("kernel ring on a2a3\ngrid 1\n" + fifo + "cube 0 S drain FIX\n", ""), A2A3)
+    code = compiled(
+        parse("kernel ring on a2a3\ngrid 1\n" + fifo + "cube 0 S drain FIX\n", ""), A2A3
+    )
     state, credits = State(code), A2A3.credits(code.rings[0].fifo)
     period = (HERE.parent / "lowering/native/include/native/fifo.hpp").read_text()
     assert "Period = Slots <= 2 ? Slots : Slots / 2;" in period

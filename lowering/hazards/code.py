@@ -171,7 +171,7 @@ class Code(Places):
         def slot(r: Ref) -> int:
             return self.slots[r.name, at(r.index) % self.buffers[r.name].depth]
 
-        def touched(slots: dict[int, None]) -> SlotRanges:
+        def ranges(slots: dict[int, None]) -> SlotRanges:
             return tuple((b, s) for s in slots for b in self.slot_ranges[s])
 
         tiles, adds = code.tiles, _adds(code.row)
@@ -181,7 +181,7 @@ class Code(Places):
             s = slot(tiles.scratch)
             del written[s]  # a row that writes its own scratch is a fault
             written[self.spoiled.get(s, s)] = None
-        return touched(dict.fromkeys(map(slot, read))), touched(written)
+        return ranges(dict.fromkeys(map(slot, read))), ranges(written)
 
     # when a loop is over
 
