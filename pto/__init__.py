@@ -25,7 +25,7 @@ from pto.errors import (
     ShapeError,
     TraceError,
 )
-from pto.functions import *  # noqa: F403
+from pto.functions import *  # noqa: F403 - one for each row of a table; see its __all__
 from pto.kernel import Kernel, kernel
 from pto.loop import fori_loop
 from pto.require import require

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -415,10 +416,10 @@ def test_the_counter_of_the_inner_loop_is_known_beside_it_where_that_has_rows(pl
     [({"depth": 0}, "0 is not in 1 .. 256"), ({"flag": 16}, "16 is not in 0 .. 15")],
 )
 def test_what_is_declared_in_python_has_the_limits_of_text(
-    change: dict[str, int], message: str
+    change: dict[str, Any], message: str
 ) -> None:
     k = parse(SCHEDULED_HEAD + "vector 0 V a = full 1.0\n")
-    fifo = replace(ir.Fifo("f", "c2v", 2, TileType("f32", 16, 64), 0), **change)  # type: ignore[arg-type]
+    fifo = replace(ir.Fifo("f", "c2v", 2, TileType("f32", 16, 64), 0), **change)
     with pytest.raises(LegalityError, match=message):
         verify(replace(k, fifos=(*k.fifos, fifo)), SCHEDULED)
 

@@ -382,8 +382,13 @@ def test_a_function_refuses_what_its_row_does_not_take(name: str) -> None:
 
 @pytest.mark.parametrize("name", [op.name for op in OPS.values() if op.kind == "binary"])
 def test_an_operator_refuses_what_its_row_does_not_take(name: str) -> None:
-    small = lambda t: pto.full((8, 32), 1, t.dtype)  # noqa: E731
-    for wrong in (lambda t: small(t), lambda t: t.astype("f16"), lambda t: "1", lambda t: None):
+    wrongs: tuple[Callable[[Tile], Any], ...] = (
+        lambda t: pto.full((8, 32), 1, t.dtype),
+        lambda t: t.astype("f16"),
+        lambda t: "1",
+        lambda t: None,
+    )
+    for wrong in wrongs:
         with pytest.raises(PtoError):
             traced(lambda t, x, wrong=wrong: elementwise(name, t, wrong(t)), "f32")
     for dtype in ANY:
