@@ -1,6 +1,6 @@
 """The functions of one tile, one for each row of ``FUNCTIONS`` in ``pto/ops.py``.
 
-Written by ``pytest tests/test_ops.py --update-golden``: change the row.
+Written by ``pytest tests/pto/test_ops.py --update-golden``: change the row.
 """
 
 from __future__ import annotations

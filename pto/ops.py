@@ -8,7 +8,7 @@ Ops with ``rule = None`` move data or order pipes; every executor has its own en
 
 An op of a family (unary, binary, reduce) is its row here, its C++ meaning for the native executor
 (``lowering/native/include/native/ops.hpp``) and its cycles (``lowering/target.py``).  All else follows:
-``pto/functions.py`` and ``docs/ops.md`` are written from the rows by ``pytest tests/test_ops.py
+``pto/functions.py`` and ``docs/ops.md`` are written from the rows by ``pytest tests/pto/test_ops.py
 --update-golden``, and that file's tests say what a row lacks.
 
 Operand forms of a two-operand vector op, by the shape of its second operand:

@@ -1,0 +1,1 @@
+"""Tests of ``lowering/ascend``: emitted texts, compiled but not executed."""

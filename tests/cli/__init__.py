@@ -1,0 +1,1 @@
+"""Tests of ``lowering/cli``: commands, right and wrong, and how they end."""

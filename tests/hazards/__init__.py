@@ -1,0 +1,1 @@
+"""Tests of ``lowering/hazards``: the proof, its judges, and its pictures."""

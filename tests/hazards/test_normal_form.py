@@ -1,0 +1,397 @@
+"""What a state may forget: what later rows wait for first, and what is written before it is read.
+
+Every program of the first part is right in the first iteration, because everything is drained in front of the
+loop, and goes wrong in the second, from a state that differs from the first one by a single access
+that somebody does not know to be complete.  To forget that access would hide the hazard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from lowering.hazards import check, check_unrolled
+from lowering.hazards.awaited import Awaited
+from lowering.hazards.code import Code
+from lowering.hazards.compiler import compiled
+from lowering.hazards.counters import Counters, decidable
+from lowering.hazards.run import Run
+from lowering.hazards.state import State, join
+from lowering.hazards.trips import Oracle
+from lowering.hazards.unwritten import may_be_unwritten
+from lowering.schedule import schedule
+from lowering.target import A2A3
+from pto.ir import Bin, Const, Kernel, Var, evaluate
+from pto.kernels import SHIPPED
+from pto.text import parse
+from tests.judges.small_programs import CUBE, ENDS, OPERANDS, loop, small
+
+EVENTS = "event vector full MTE2 -> V id 0\nevent vector free V -> MTE2 id 0\n"
+LOAD = "vector 0 MTE2 a = load src[0:+8, :] | wait free | set full\n"
+USE = "vector 0 V c = copy a | wait full | set free\nvector 0 V barrier\n"
+READ = "vector 0 V d = copy a\n"
+FREE = "vector 0 V sync | set free\n"
+DRAINED = "vector 0 ALL barrier\n"
+END = "vector 0 MTE2 sync | wait free\n"
+IN_ORDER = "vector 0 MTE2 barrier\n"
+LOADED = LOAD.replace("wait free | ", "") + DRAINED
+CONSUMED = "vector 0 V sync | wait full\n"
+
+ACKNOWLEDGED = """event vector full MTE2 -> V id 0
+event vector used V -> MTE3 id 0
+event vector f MTE3 -> MTE2 id 0
+event vector seen MTE2 -> MTE3 id 0
+"""
+TURN = (
+    "vector 0 MTE3 sync | wait seen{first} | set f\n"
+    "vector 0 MTE2 a = load src[0:+8, :] | wait f | set seen\n"
+    "vector 0 MTE3 sync | wait seen{second} | set f\n"
+    "vector 0 MTE2 sync | wait f | set seen full\n"
+    "vector 0 V c = copy a | wait full | set used\n"
+    "vector 0 V barrier\n"
+)
+STORED = EVENTS + "event vector stored MTE3 -> MTE2 id 0\n"
+STORE = "vector 0 MTE3 out[block_idx * 16 + lane * 8:+8, :] = store a | set stored\n"
+PUSHES = CUBE + "event vector v.full MTE2 -> V id 0\nevent vector v.free V -> MTE2 id 0\n"
+MADE = "cube 0 M acc = matmul x, y | wait acc.free | set acc.full\n"
+DATA = "cube 0 FIX f = push_data acc | wait acc.full | set acc.free\n"
+DRAIN = "cube 0 S drain FIX\n"
+RECORD = "cube 0 FIX record f\n"
+POP = (
+    "vector 0 MTE2 a = pop f | wait v.free | set v.full\n"
+    "vector 0 V c = copy a | wait v.full | set v.free\nvector 0 V barrier\n"
+)
+
+
+def chained(first: str, second: str) -> tuple[str, str]:
+    turn = TURN.format(first=first, second=second)
+    before = "vector 0 V sync | set used\nvector 0 MTE2 sync | set seen\n" + DRAINED
+    after = "vector 0 MTE3 sync | wait used seen\n"
+    return ACKNOWLEDGED, before + loop(turn, index="i") + after
+
+
+CASES: dict[str, tuple[str, str, str]] = {
+    "one of two reads waits": (
+        "RAW",
+        EVENTS,
+        LOADED + loop(READ + USE + LOAD + IN_ORDER, index="i") + CONSUMED,
+    ),
+    "one of two writes waits": (
+        "WAR",
+        EVENTS,
+        FREE + DRAINED + loop(LOAD.split(" |")[0] + "\n" + IN_ORDER + LOAD + USE + IN_ORDER, index="i") + END,
+    ),
+    "one of two sets waits": ("WAR", *chained("", " used")),
+    "one of two pipes waits": (
+        "RAW",
+        STORED,
+        LOADED + loop(STORE + USE + LOAD.replace("free", "free stored") + IN_ORDER, index="i")
+        + CONSUMED + "vector 0 S drain MTE3\n",
+    ),
+    "a signal in front of its push": (
+        "RAW",
+        PUSHES.replace("[2]", "[1]"),
+        OPERANDS + MADE + DATA + DRAIN + RECORD + "vector 0 V sync | set v.free\n"
+        + loop(POP + MADE + RECORD + DATA + DRAIN, index="i")
+        + POP + "vector 0 MTE2 sync | wait v.free\n" + ENDS,
+    ),
+}  # fmt: skip
+
+RIGHT: dict[str, tuple[str, str]] = {
+    "both reads behind the wait": (
+        EVENTS,
+        LOADED + loop(USE.replace(" | set free", "") + READ + FREE + "vector 0 V barrier\n" + LOAD + IN_ORDER, index="i") + CONSUMED,
+    ),
+    "the first set waits": chained(" used", ""),
+    "both pipes wait": (
+        STORED + "event vector ready MTE2 -> MTE3 id 0\n",
+        (
+            LOADED + loop(STORE.replace("set", "wait ready | set") + USE + LOAD.replace("free", "free stored") + IN_ORDER, index="i")
+            + CONSUMED + "vector 0 MTE3 sync | wait ready\nvector 0 S drain MTE3\n"
+        ).replace("set full", "set full ready"),
+    ),
+    "a signal behind its push": (
+        PUSHES.replace("[2]", "[1]"),
+        OPERANDS + MADE + DATA + DRAIN + RECORD + "vector 0 V sync | set v.free\n"
+        + loop(POP + MADE + DATA + RECORD + DRAIN, index="i")
+        + POP + "vector 0 MTE2 sync | wait v.free\n" + ENDS,
+    ),
+}  # fmt: skip
+
+
+BEFORE = loop("vector 0 V e = full 0.0\nvector 0 V barrier\n", trips="k", index="j")
+"""The state at a decision is looked up only behind another one."""
+
+
+def first_failing(k: Kernel) -> int | None:
+    return next((n for n in range(4) if not check_unrolled(k, [n]).ok), None)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_hazard_that_only_a_later_iteration_meets(name: str) -> None:
+    kind, declarations, body = CASES[name]
+    k = small(declarations, BEFORE + body)
+    count = 1 if name == "a signal in front of its push" else 2  # it is popped behind the loop
+    assert first_failing(k) == count
+    proof = check(k)
+    assert {v.kind for v in proof.violations} >= {kind}, proof.report()
+    assert proof.failing == (count,)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_the_same_program_with_its_wait(name: str) -> None:
+    declarations, body = RIGHT[name]
+    k = small(declarations, BEFORE + body)
+    assert first_failing(k) is None
+    assert check(k).ok, check(k).report()
+
+
+def decided(code: Code, trips: list[int]) -> Iterator[State]:
+    """The states at the decisions of a run."""
+    state, oracle = State(code), Oracle(code, trips)
+    run = Run(code, state)
+    while (need := run.advance()) is not None:
+        yield state
+        need.decide(code, state, need.answer(oracle, state))
+
+
+def test_what_a_flag_will_tell_is_told_on() -> None:
+    """A flag that is clear will tell all that those will tell which its sets wait for."""
+    code = compiled(schedule(SHIPPED["paged_attention"].trace()).kernel, A2A3)
+    awaited = Awaited(code)
+    for state in decided(code, [4]):
+        known = awaited.will_know(state)
+        for f, before in enumerate(awaited.before_set):
+            for g in () if state.flag[f] else before:
+                assert join(known[f], known[g]) == known[f]
+
+
+ONE_OTHER = "buffer vector ub r[3] f32[8, 64] nd at 16384 by {stride}\n"
+FRESH = "vector 0 V r[u] = full 0.0\n" + DRAINED
+BESIDE = "vector 0 MTE2 r[u + 2] = load src[0:+8, :]\nvector 0 V c = copy r[u]\n" + DRAINED
+
+
+@pytest.mark.parametrize(("stride", "failing"), [(1024, 2), (2048, None), (4096, None)])
+def test_a_ring_of_slots_that_overlap_is_not_turned(stride: int, failing: int | None) -> None:
+    """Slots 0 and 2 share nothing, 1 and 0 do: the second iteration is not like the first."""
+    k = small(ONE_OTHER.format(stride=stride), BEFORE + loop(FRESH, BESIDE))
+    assert first_failing(k) == failing
+    proof = check(k)
+    assert proof.failing == (None if failing is None else (failing,)), proof.report()
+
+
+@pytest.mark.parametrize("op", ["<", "<=", "==", "!="])
+def test_how_far_a_counter_is_known_exactly(op: str) -> None:
+    """Up to the last value where the outcome of a comparison changes, and no further."""
+    i = Var("i#0")
+    for one, two, limit, turned in product((-2, 0, 3), (0, 1), range(-4, 8), (False, True)):
+        shifted = Bin("-", Bin("+", i, Const(one)), Const(two))
+        sides = (Const(limit), shifted) if turned else (shifted, Const(limit))
+        counters: Counters = {}
+        test = Bin(op, *sides)
+        assert decidable(test, 0, counters)
+        exact = counters["i#0"].exact
+        outcome = [evaluate(test, {"i#0": n}.__getitem__) for n in range(40)]
+        assert len(set(outcome[exact:])) == 1
+        changes = [n for n in range(20) if outcome[n] != outcome[n + 1]]
+        assert exact <= max(changes, default=-1) + 2
+
+
+RING = "[2] f32[16, 64] flag"
+WHOLE = (
+    OPERANDS
+    + "vector 0 V sync | set v.free\n"
+    + loop(MADE + DATA.replace("_data", ""), POP, index="i")
+)
+
+
+@pytest.mark.parametrize(
+    ("ring", "reading", "apart"),
+    [
+        (RING, "", 2),
+        (RING.replace("2", "3", 1), "", 3),
+        (RING, "passing-waits", 0),
+        (RING, "overtaking-signals", 0),
+        (RING + " 0 no credit", "", 0),
+        (RING.replace("2", "5", 1), "", 0),
+    ],
+)
+def test_the_signals_of_a_fifo_keep_its_slots_apart(ring: str, reading: str, apart: int) -> None:
+    k = small(PUSHES.replace(RING + " 0", ring if "flag 0" in ring else ring + " 0"), WHOLE)
+    halves = replace(A2A3, ring_period={n: n if n < 3 else n // 2 for n in range(1, 16)})
+    code = compiled(k, halves, frozenset({reading} - {""}))
+    assert len(Awaited(code).kept_apart) == apart
+
+
+def test_a_flag_with_two_names_is_awaited_by_nobody() -> None:
+    declarations, body = RIGHT["the first set waits"]
+    k = small(declarations + "event vector other MTE3 -> V id 0\n", body)
+    told = [f.name for f in compiled(k, A2A3).flags].index("f")
+    assert Awaited(compiled(k, A2A3)).before_set[told]
+    assert not Awaited(compiled(k, A2A3, frozenset({"source-flags"}))).before_set[told]
+
+
+# --------------------------------------------------------------- read before it is written
+
+LENGTHS = """
+kernel lengths on a2a3
+param src          in     f32[rows, 64]
+param length       in     i32[m]
+param other        in     i32[m]
+param n            scalar i32
+param k            scalar i32
+grid m
+buffer vector ub   b[2]  f32[8, 64]  nd  at 2048   by 2048
+buffer vector ub   c[1]  f32[8, 64]  nd  at 0      by 2048
+buffer vector ub   d[1]  f32[8, 64]  nd  at 32768  by 2048
+"""
+SOMETIMES = """for q in 0 .. max(n, 1):
+  vector 0 S x = read other[q]
+  for j in 0 .. x:
+    vector 0 V b[{slot}] = full 0.0
+    vector 0 V barrier
+  for l in 0 .. x:
+    vector 0 V d = full 0.0
+    vector 0 V barrier
+"""
+"""Writes a slot or not; the run that does is looked at first."""
+
+ITEMS = """for w, turn in 0 .. cdiv(m - block_idx, block_num) flat:
+  vector 0 S y = read length[w]
+{front}  for i, u in 0 .. y:
+    vector {shift} V {inside}
+    vector {shift} V barrier
+{behind}"""
+FILL = "  vector 0 V b[{slot}] = full 0.0\n  vector 0 V barrier\n"
+READ_B = "  vector 0 V c = copy b[u]\n  vector 0 V barrier\n"
+
+
+def items(shift: int, inside: str, front: str = "", behind: str = "") -> str:
+    return ITEMS.format(shift=shift, inside=inside, front=front, behind=behind)
+
+
+FIRST_USE: dict[str, tuple[int, str]] = {
+    "written behind the loop that reads it late": (
+        0,
+        "for i in 0 .. k:\n  vector -1 V c = copy b[0]\n  vector -1 V barrier\n"
+        "vector 0 V b[0] = full 0.0\n",
+    ),
+    "written behind the loop in a flat one": (
+        0,
+        items(-1, "c = copy b[0]", behind=FILL.format(slot=0)),
+    ),
+    "written at the first position only": (
+        1,
+        items(0, "c = copy b[u]", front=FILL.format(slot="u")),
+    ),
+    "written at the first position, read at the last": (
+        1,
+        items(0, "d = full 0.0", front=FILL.format(slot="u"), behind=READ_B),
+    ),
+}
+RUNS = [{"x": x, "k": k, "y": y, "n": 1, "max(n, 1)": 1} for x in (0, 1) for k in (0, 1) for y in (1, 2)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIRST_USE)
+def test_what_is_read_before_it_is_written_is_remembered(name: str) -> None:
+    slot, body = FIRST_USE[name]
+    k = parse(LENGTHS + SOMETIMES.format(slot=slot) + body)
+    plain = [check_unrolled(k, [run]) for run in RUNS]
+    assert [v.kind for p in plain for v in p.violations][:1] == ["uninitialised"]
+    assert any(p.ok for p in plain)
+    proof = check(k)
+    assert {v.kind for v in proof.violations} == {"uninitialised"}, proof.report()
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "unwritten"),
+    [("a", "a", 0), ("a", "a[0]", 0), ("a[0]", "a", 0), ("b", "b[0]", 0), ("b", "b[1]", 2), ("b[1]", "b", 2)],
+)  # fmt: skip
+def test_a_slot_without_index_is_the_first(written: str, read: str, unwritten: int) -> None:
+    k = small("", f"vector 0 V {written} = full 0.0\nvector 0 V barrier\nvector 0 V c = copy {read}\n")  # fmt: skip
+    assert sum(may_be_unwritten(compiled(k, A2A3))) == unwritten
+
+
+def test_what_is_written_before_in_the_same_item_need_not_be_remembered() -> None:
+    body = items(-1, "c = copy b[turn]", front=FILL.format(slot="turn"))
+    k = parse(LENGTHS + SOMETIMES.format(slot=1) + body)
+    assert check(k).ok
+    assert not any(may_be_unwritten(compiled(k, A2A3)))
+
+
+@pytest.mark.parametrize(
+    ("push", "unwritten"), [(DATA.replace("_data", ""), 0), (DATA + RECORD, 2)]
+)
+def test_a_pop_waits_for_what_it_reads_if_the_push_signals_itself(
+    push: str, unwritten: int
+) -> None:
+    k = small(
+        PUSHES, OPERANDS + "vector 0 V sync | set v.free\n" + loop(MADE + push, POP, index="i")
+    )
+    assert sum(may_be_unwritten(compiled(k, A2A3))) == unwritten
+
+
+NESTED = """for w, u in 0 .. cdiv(m - block_idx, block_num):
+  vector 0 S y = read length[w]
+  vector {fill} V b[u] = full 0.0
+  vector {fill} V barrier
+  for i in 0 .. y:
+    vector {read} V c = copy b[u]
+    vector {read} V barrier
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "unwritten"),
+    [
+        (NESTED.format(fill=0, read=-1), 0),
+        (NESTED.format(fill=0, read=1), 0),  # the whole loop stands at shift 0
+        (NESTED.format(fill=-1, read=-2), 2),
+        (items(-1, "c = copy b[turn]", FILL.format(slot="turn").replace("vector 0", "vector -1")), 0),
+        (items(0, "c = copy b[turn]", FILL.format(slot="turn").replace("vector 0", "vector -1")), 2),
+    ],
+)  # fmt: skip
+def test_a_row_in_front_of_a_loop_comes_first_if_its_shift_lets_it(
+    body: str, unwritten: int
+) -> None:
+    assert sum(may_be_unwritten(compiled(parse(LENGTHS + body), A2A3))) == unwritten
+
+
+TAIL = """
+kernel tail on a2a3
+param src     in  f32[rows, 16]
+param length  in  i32[m]
+grid m
+buffer vector ub  c[{depth}]  f32[8, 16]  nd  at 0  by 512
+event vector e V -> MTE2 id 0 2
+event vector y MTE2 -> V id 0 2
+event vector k V -> MTE2 id 1
+event vector j MTE2 -> V id 1
+vector 0 V sync | set e[0] e[1]
+for w, turn in 0 .. cdiv(m - block_idx, block_num) flat:
+  vector 0 S n = read length[w]
+  for i, u in 0 .. max(n, 1):
+    vector +2 MTE2 sync | wait e[u] | set y[u]
+    vector +2 V sync | wait y[u] | set e[u]
+    vector 0 V barrier
+  vector 0 MTE2 barrier
+  vector 0 MTE2 c[u] = load src[0:+8, :] | set j
+  vector 0 V sync | wait j | set k
+  vector 0 MTE2 sync | wait k
+  vector 0 V barrier
+  vector 0 V c[u] = full 0.0
+vector 0 MTE2 sync | wait e[0] e[1]
+"""
+
+
+@pytest.mark.parametrize(("depth", "right"), [(4, False), (5, True)])
+def test_a_ring_turns_on_when_its_first_stage_has_ended(depth: int, right: bool) -> None:
+    """MTE2 learns of V's last write through the first stage, three steps late: where that stage
+    has ended, never.  Which slot the later ones are at still tells two tails apart."""
+    k = parse(TAIL.format(depth=depth))
+    runs = [(a, b) for a in range(1, 6) for b in range(1, 6)]
+    assert all(check_unrolled(k, run).ok for run in runs) == right
+    assert check(k).ok == right, check(k).report()

@@ -1,0 +1,1 @@
+"""Judges, oracles, generators of programs and of wrong ones: no tests."""

@@ -1,0 +1,1 @@
+"""Tests of ``pto``: the language, its text form, and what is refused."""

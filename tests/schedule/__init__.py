@@ -1,0 +1,1 @@
+"""Tests of ``lowering/schedule``: passes, options, and the search for them."""

@@ -1,0 +1,1 @@
+"""Tests of ``lowering/values``: what a schedule stores, on symbols."""

@@ -1,0 +1,98 @@
+"""Every change of every shipped schedule, one or two at a time: caught, or shown to change nothing.
+
+Proof, brute force over trip counts, plain runs and adversarial orders (``tests/judges/agreement.py``) judge
+each mutant and must not contradict each other.  A mutant is redundant only if nobody has anything
+against it.  The table is printed (``make sweep``).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from pto.ir import Kernel
+from pto.kernels import SHIPPED
+from tests.judges.agreement import Plan, Verdicts, judge, program
+from tests.judges.mutants import mutants, row_mutants
+
+PLANS = [
+    Plan(kernel, *plan)
+    for kernel in SHIPPED
+    for plan in (("serial",), ("prefetch",), ("repair",), ("best",), ("best", 1))
+]
+PAIRS = 60
+"""Mutants with two changes, per plan."""
+
+
+def all_mutants(plan: Plan) -> Iterator[tuple[str, Kernel]]:
+    """Every single change, and some pairs of changes."""
+    k = program(plan)
+    yield from mutants(k)
+    rng = random.Random(str(plan))
+    first = list(row_mutants(k))
+    for _ in range(PAIRS):
+        name, once = rng.choice(first)
+        other, twice = rng.choice(list(row_mutants(once)))
+        yield f"{name} and {other}", twice
+
+
+def judged(task: tuple[Plan, int, int]) -> list[tuple[str, Verdicts]]:
+    """The verdicts on mutants number ``start``, ``start + step``, ... of a plan."""
+    plan, start, step = task
+    return [
+        (name, judge(plan, k)) for n, (name, k) in enumerate(all_mutants(plan)) if n % step == start
+    ]
+
+
+def line(plan: Plan, found: list[tuple[str, Verdicts]]) -> str:
+    """One line of the table."""
+    caught = Counter(v.caught for _, v in found)
+    by_proof = sum(bool(v.proof) for _, v in found)
+    runnable = [v for _, v in found if v.proof and v.orders != "not run"]
+    shown = sum(bool(v.orders) for v in runnable)
+    others = {k: caught[k] for k in ("executor", "wrong bits", "redundant")}
+    return (
+        f"{plan!s:<38} {len(found):>5} {by_proof:>6} {others['executor']:>9} "
+        f"{others['wrong bits']:>6} {others['redundant']:>10} {shown:>9} of {len(runnable)}"
+    )
+
+
+HEADER = f"{'schedule':<38} {'all':>5} {'proof':>6} {'executor':>9} {'bits':>6} {'redundant':>10}   orders show"
+
+
+def no_contradiction(found: list[tuple[str, Verdicts]]) -> None:
+    bad = {name: v.contradiction for name, v in found if v.contradiction}
+    assert not bad
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=str)
+def test_some_mutants(plan: Plan) -> None:
+    found = judged((plan, 3, 97))
+    no_contradiction(found)
+    assert len(found) >= 2
+    assert sum(v.caught == "redundant" for _, v in found) <= len(found) // 2
+
+
+@pytest.mark.sweep
+def test_every_mutant() -> None:
+    parts = 16
+    tasks = [(plan, start, parts) for plan in PLANS for start in range(parts)]
+    table: dict[Plan, list[tuple[str, Verdicts]]] = {plan: [] for plan in PLANS}
+    with ProcessPoolExecutor(2) as pool:
+        for (plan, *_), found in zip(tasks, pool.map(judged, tasks), strict=True):
+            table[plan] += found
+    print(f"\n{HEADER}")
+    for plan, found in table.items():
+        print(line(plan, found))
+    everything = [x for found in table.values() for x in found]
+    kinds = Counter(v.caught for _, v in everything)
+    print(f"{len(everything)} mutants: " + ", ".join(f"{n} {k}" for k, n in kinds.most_common()))
+    for plan, found in table.items():
+        names = [name for name, v in found if v.caught == "redundant"]
+        print(f"redundant in {plan}:", *(f"  {name}" for name in names), sep="\n")
+    no_contradiction(everything)
+    assert len(everything) > 3000

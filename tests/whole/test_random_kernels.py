@@ -1,0 +1,107 @@
+"""Random kernels through the whole scheduler: proven, and the bits of the traced program, in program
+order and in adversarial orders of the pipes."""
+
+from __future__ import annotations
+
+import random
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pto
+from lowering.execute import inputs, scheduled, sequential
+from lowering.execute.adversarial import Orders
+from lowering.hazards.proof import HazardError
+from lowering.schedule import LOAD_AT, MOVES, Options, options_for, schedule
+from tests.judges.random_kernels import draw
+
+NARROW = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
+PLANS = (
+    options_for("serial"),
+    options_for("prefetch"),
+    options_for("repair"),
+    options_for("best", lookahead=1),
+    options_for("best"),
+    options_for("best", lookahead=3, prefetch=2, local_depth=3),
+)
+
+
+def any_options(rng: random.Random) -> Options:
+    """Options that nobody would choose together, too."""
+    return Options(
+        lookahead=rng.randint(0, 5),
+        prefetch=rng.randint(0, 3),
+        load_at=rng.choice(LOAD_AT),
+        moves=rng.choice(MOVES),
+        drain=rng.random() < 0.2,
+        local_depth=rng.randint(1, 4),
+        l0_depth=rng.randint(1, 2),
+        fifo_depth=rng.choice([0, 0, 2, 4, 8]),
+        flat=rng.random() < 0.8,
+    )
+
+
+def run_one(
+    source: int | random.Random, plans: tuple[Options, ...], seeds: range, outside: bool = False
+) -> bool:
+    """False if the kernel needs more than the target has, or its proof more states than there may
+    be; both must be said."""
+    kernel, make = draw(source, outside)
+    arrays = make(np.random.default_rng(0))
+    arrays["pages"] = arrays["pages"].astype(NARROW[str(kernel.statics["dtype"])])
+    traced = kernel.trace()
+    assert pto.parse(pto.print_kernel(traced)) == traced
+    want = sequential.run(traced, inputs.bind(traced, arrays))["out"]
+    for options in plans:
+        try:
+            program = schedule(traced, options).kernel
+        except pto.CapacityError:
+            return False
+        except HazardError as error:
+            if error.proof.refused.startswith("not closed"):
+                return False
+            raise
+        assert pto.parse(pto.print_kernel(program)) == program
+        bound = inputs.bind(program, arrays)
+        got = scheduled.run(program, bound, block_num=2)["out"]
+        assert got.tobytes() == want.tobytes(), options
+        orders = Orders(program, bound, 2)
+        assert not list(orders.differences(seeds)), options
+        assert orders.outputs["out"].tobytes() == want.tobytes(), options
+    return True
+
+
+@settings(max_examples=50, derandomize=True, deadline=None, database=None)
+@given(
+    st.randoms(use_true_random=False), st.sampled_from(PLANS), st.integers(0, 100), st.booleans()
+)
+def test_random_kernels(rng: random.Random, plan: Options, seed: int, outside: bool) -> None:
+    run_one(rng, (plan,), range(seed, seed + 3), outside)
+
+
+@settings(max_examples=30, derandomize=True, deadline=None, database=None)
+@given(st.integers(0, 1 << 20), st.randoms(use_true_random=False), st.booleans())
+def test_random_options(seed: int, rng: random.Random, outside: bool) -> None:
+    run_one(seed, (any_options(rng),), range(1), outside)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("outside", [False, True])
+@pytest.mark.parametrize("first", range(0, 600, 50))
+def test_many_random_kernels(first: int, outside: bool) -> None:
+    done = sum(run_one(seed, PLANS, range(3), outside) for seed in range(first, first + 50))
+    enough = 30 if outside else 40  # more products need more flags than there are
+    assert done >= enough
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("first", range(600, 1200, 50))
+def test_many_random_options(first: int) -> None:
+    done = 0
+    for seed in range(first, first + 50):
+        rng = random.Random(seed)
+        done += sum(run_one(seed, (any_options(rng),), range(2), bool(k % 2)) for k in range(4))
+    assert done >= 150

@@ -1,0 +1,83 @@
+"""What becomes of programs drawn at random, one line each, against what became of them before.
+
+Each line ends in checksums of whole texts.  A line that changes says that a schedule, an emitted
+source or a verdict has changed: look at why, renew it with ``pytest --update-golden``, and say so
+in CHANGELOG.md.  Whether the new one is right, other tests say.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from zlib import crc32
+
+import pytest
+
+from lowering.ascend import emit
+from lowering.hazards import check
+from lowering.hazards.assumptions import READINGS
+from lowering.hazards.proof import Proof
+from lowering.schedule import Options, stages
+from pto.errors import PtoError
+from pto.ir import Kernel, all_rows
+from tests.judges import random_kernels, random_programs, random_stages
+from tests.whole.test_random_kernels import PLANS, any_options
+
+KERNELS, STAGES, PROGRAMS = 40, 120, 120
+MOST_STATES = 40
+
+
+def checksum(text: str) -> str:
+    return f"{crc32(text.encode()):08x}"
+
+
+def judged(k: Kernel, assume: tuple[str, ...] = ()) -> str:
+    proof = check(k, max_states=MOST_STATES, assume=assume)
+    verdict = "proven" if proof.ok else "refused" if proof.refused else "fails"
+    longest = f", {proof.trips_checked} trips" if proof.trips_checked else ""
+    return f"{verdict}, {proof.states} states{longest}, {checksum(told(proof))}"
+
+
+def told(proof: Proof) -> str:
+    return f"{proof.failing} {proof.report()} {proof.refused}"
+
+
+def scheduled(k: Kernel, options: Options) -> str:
+    """Sizes and checksums of a schedule, its notes and its sources, and what the proof says."""
+    try:
+        *_, (_, done) = stages(k, options)
+    except PtoError as error:
+        return f"{type(error).__name__} {checksum(error.message)}"
+    texts = emit(done)
+    order = texts[f"{k.name}.ptoir"] + "\n".join(done.notes)
+    sources = "".join(text for name, text in texts.items() if name.endswith(".cpp"))
+    rows = len(list(all_rows(done.body)))
+    sizes = f"{rows} rows, {len(done.buffers)} buffers, {len(done.events)} events"
+    return f"{sizes}, schedule {checksum(order)}, sources {checksum(sources)}; {judged(done)}"
+
+
+def kernels() -> Iterator[str]:
+    for seed in range(KERNELS):
+        kernel, _ = random_kernels.draw(seed, outside=seed % 4 == 1)
+        traced = kernel.trace()
+        for options in (PLANS[seed % len(PLANS)], any_options(random.Random(seed))):
+            yield f"kernel {seed}: {scheduled(traced, options)}"
+
+
+def few_stages() -> Iterator[str]:
+    for seed in range(STAGES):
+        yield f"stages {seed}: {judged(random_stages.draw(seed))}"
+
+
+def programs() -> Iterator[str]:
+    """Every third under another reading of the machine."""
+    readings = list(READINGS)
+    for seed in range(PROGRAMS):
+        assume = () if seed % 3 else (readings[seed // 3 % len(readings)],)
+        k, *_ = random_programs.draw(seed)
+        yield f"program {seed}{' '.join(['', *assume])}: {judged(k, assume)}"
+
+
+@pytest.mark.parametrize("lines", [kernels, few_stages, programs])
+def test_replay(lines: Callable[[], Iterator[str]], golden: Callable[[str, str], None]) -> None:
+    golden(f"replay/{lines.__name__}.txt", "".join(f"{line}\n" for line in lines()))
