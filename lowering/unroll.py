@@ -7,7 +7,7 @@ there is to do; the proof has its own execution and decides every length.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lowering.walk import Entry, Walk
 from pto.arithmetic import Number
@@ -70,15 +70,8 @@ Issue = tuple[Path, Row, Counters]
 def issued(
     kernel: Kernel, core: str, lengths: Sequence[int] | None = None, period: int = 0
 ) -> Iterator[Issue]:
-    """The rows of ``core`` in the order it issues them; both cores see the same lengths.
-
-    ``lengths``: the trip count of the inner loops in every work item, constant trip counts aside;
-    without it ``LENGTHS``, for the constant ones too.  ``period``: after how many steps every ring
-    is at the same slot again; a longer constant loop is cut by whole periods.
-    """
-    walk = Walk(kernel.body, core, _Unrolled(kernel, lengths, period))
-    for entry, scope in walk.rows(Counters()):
-        yield entry.path, entry.row, scope
+    """The rows of ``core`` in the order it issues them: ``Unrolled``, for one choice of lengths."""
+    return Unrolled(kernel, core).rows(lengths, period)
 
 
 def in_flight(kernel: Kernel) -> int:
@@ -131,18 +124,36 @@ def compositions(total: int) -> Iterator[tuple[int, ...]]:
             yield (first, *rest)
 
 
-class _Unrolled:
-    """The domain of counters.  The iterations of the loops around a node, ``at`` of its scope, pick
-    its length; loops with different trip counts take neighbours, so that each is empty beside a
-    full one."""
+class Unrolled:
+    """A core of a kernel, to be run for many lengths, one after the other; of the rows those that are
+    ``wanted`` (None: all).
 
-    def __init__(self, kernel: Kernel, lengths: Sequence[int] | None, period: int) -> None:
-        self.lengths = LENGTHS if lengths is None else tuple(lengths)
-        self.known = of_launch(kernel)
-        self.period, self.enough = period, 4 * in_flight(kernel) if period else 0
-        self.exact = lengths is not None
+    The domain of counters.  The iterations of the loops around a node, ``at`` of its scope, pick its
+    length; loops with different trip counts take neighbours, so that each is empty beside a full one.
+    """
+
+    def __init__(
+        self, kernel: Kernel, core: str, wanted: Callable[[Row], bool] | None = None
+    ) -> None:
+        self.known, self.far = of_launch(kernel), 4 * in_flight(kernel)
         inside = (x.trips for n in kernel.body if isinstance(n, Loop) for x in loops_of(n.body))
-        self.number = {trips: k for k, trips in enumerate(dict.fromkeys(inside))}
+        numbers = {trips: k for k, trips in enumerate(dict.fromkeys(inside))}
+        loops = list(loops_of(kernel.body))
+        self.number = {id(x): numbers.get(x.trips, 0) for x in loops}
+        self.named = {id(x): tuple(_named(x)) for x in loops}
+        self.walk = Walk(kernel.body, core, self, wanted)
+
+    def rows(self, lengths: Sequence[int] | None = None, period: int = 0) -> Iterator[Issue]:
+        """The rows in the order in which they are issued; both cores see the same lengths.
+
+        ``lengths``: the trip count of the inner loops in every work item, constant trip counts aside;
+        without it ``LENGTHS``, for the constant ones too.  ``period``: after how many steps every ring
+        is at the same slot again; a longer constant loop is cut by whole periods.
+        """
+        self.exact, self.lengths = lengths is not None, LENGTHS if lengths is None else lengths
+        self.period, self.enough = period, self.far if period else 0
+        for entry, scope in self.walk.rows(Counters()):
+            yield entry.path, entry.row, scope
 
     def trips(self, loop: Loop, scope: Counters, ahead: Sequence[Entry] = ()) -> int:
         return self._length(loop, scope.at)
@@ -152,7 +163,7 @@ class _Unrolled:
             return len(self.lengths)
         if self.exact and isinstance(loop.trips, Const):
             return shortened(int(loop.trips.value), self.enough, self.period)
-        return self.lengths[(sum(at) + self.number.get(loop.trips, 0)) % len(self.lengths)]
+        return self.lengths[(sum(at) + self.number[id(loop)]) % len(self.lengths)]
 
     def holds(self, branch: Branch, scope: Counters) -> bool:
         """Which way a branch goes.
@@ -172,11 +183,16 @@ class _Unrolled:
     def inside(self, loop: Loop, scope: Counters, i: int) -> Counters:
         """A trip count that is a name is known, too: that of the loop, and those in its body."""
         found = Counters(scope, (*scope.at, i))
-        for inner in (loop, *(x for x in loop.body if isinstance(x, Loop))):
-            if isinstance(inner.trips, Var):
-                at = scope.at if inner is loop else found.at
-                found[inner.trips.name] = self._length(inner, at)
+        for inner, name in self.named[id(loop)]:
+            found[name] = self._length(inner, scope.at if inner is loop else found.at)
         return found
 
     def count(self, scope: Counters, counters: Mapping[str, int]) -> None:
         scope.update(counters)
+
+
+def _named(loop: Loop) -> Iterator[tuple[Loop, str]]:
+    """The loop and those in its body whose trip counts are names."""
+    for x in (loop, *(n for n in loop.body if isinstance(n, Loop))):
+        if isinstance(x.trips, Var):
+            yield x, x.trips.name

@@ -10,7 +10,7 @@ Non-goals: what a row does; what it waits for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
@@ -69,6 +69,7 @@ class FlatLoop:
     stages: tuple[tuple[int, Entry], ...]
     scalars: tuple[Entry, ...]
     alone: tuple[Entry, ...]
+    shifts: tuple[int, int]
     shift: int = 0
 
 
@@ -94,11 +95,18 @@ class Domain(Protocol[S]):
 
 
 class Walk(Generic[S]):
-    """The rows of one core."""
+    """The rows of one core: those that are ``wanted``, where the others are of no interest."""
 
-    def __init__(self, block: Block, core: str, domain: Domain[S]) -> None:
+    def __init__(
+        self,
+        block: Block,
+        core: str,
+        domain: Domain[S],
+        wanted: Callable[[Row], bool] | None = None,
+    ) -> None:
         self.domain = domain
-        self.nodes = tuple(_nodes(block, core, (), (), 0))
+        nodes = _nodes(block, core, (), (), 0)
+        self.nodes = tuple(nodes if wanted is None else _only(nodes, wanted))
         self.finished: dict[Path, int] = {}
         """Of each loop the iterations of its earlier entries."""
 
@@ -143,7 +151,7 @@ class Walk(Generic[S]):
 
     def _flat(self, flat: FlatLoop, outer: S) -> Iterator[Issue[S]]:
         """Steps of the loop inside, which run on from one item to the next."""
-        inner, (low, high) = flat.inner, flat.loop.shifts
+        inner, (low, high) = flat.inner, flat.shifts
         turns, before = (self.finished.get(x, 0) for x in (flat.path, flat.inside))
         positions: list[tuple[S, int, bool]] = []  # item, iteration inside, is it the last one
         for turn, (item, trips) in enumerate(self._items(flat, outer), turns):
@@ -196,13 +204,25 @@ def _nodes(block: Block, core: str, path: Path, guards: Guards, depth: int) -> I
             yield (_flat_loop if node.flat else _plain_loop)(node, nodes, guards, here)
 
 
+def _only(nodes: Iterable[Node], wanted: Callable[[Row], bool]) -> Iterator[Node]:
+    """The nodes with the ``wanted`` rows alone; loops run as they do with all of them."""
+    for node in nodes:
+        if isinstance(node, PlainLoop):
+            yield replace(node, nodes=tuple(_only(node.nodes, wanted)))
+        elif isinstance(node, FlatLoop):
+            stages = tuple(x for x in node.stages if wanted(x[1].row))
+            yield replace(node, stages=stages, alone=tuple(e for e in node.alone if wanted(e.row)))
+        elif wanted(node.row):
+            yield node
+
+
 def _plain_loop(loop: Loop, nodes: tuple[Node, ...], guards: Guards, path: Path) -> PlainLoop:
     shifts = (*loop.shifts, *(n.shift for n in nodes))
     return PlainLoop(loop, guards, path, nodes, -max(shifts), -min(shifts))
 
 
 def _flat_loop(loop: Loop, nodes: tuple[Node, ...], guards: Guards, path: Path) -> FlatLoop:
-    inner, (_, high) = loop.body[loop.inner], loop.shifts
+    inner, shifts = loop.body[loop.inner], loop.shifts
     assert isinstance(inner, Loop)
     stages: list[tuple[int, Entry]] = []
     for node in nodes:
@@ -212,8 +232,8 @@ def _flat_loop(loop: Loop, nodes: tuple[Node, ...], guards: Guards, path: Path) 
             stages.append((FRONT if node.path[-1] < loop.inner else BEHIND, node))
     beside = [entry for side, entry in stages if side != INSIDE]
     scalars = tuple(e for e in beside if OPS[e.row.op].kind == "scalar")
-    early = {e.path: replace(e, shift=high) for e in scalars}  # when their item is first met
+    early = {e.path: replace(e, shift=shifts[1]) for e in scalars}  # when their item is first met
     staged = tuple((side, early.get(e.path, e)) for side, e in stages)
     alone = tuple(in_own_order(beside))
     inside, runs_on = (*path, loop.inner), len(beside) < len(stages)
-    return FlatLoop(loop, guards, path, inner, inside, runs_on, staged, scalars, alone)
+    return FlatLoop(loop, guards, path, inner, inside, runs_on, staged, scalars, alone, shifts)

@@ -46,10 +46,14 @@ class Const:
         return self.value.hex() if isinstance(self.value, float) else self.value
 
     def __eq__(self, other: object) -> bool:
-        return self._key == other._key if isinstance(other, Const) else NotImplemented
+        if not isinstance(other, Const):
+            return NotImplemented
+        x, y = self.value, other.value
+        whole = isinstance(x, int) and isinstance(y, int)  # nearly all, and asked for everywhere
+        return x == y if whole else self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._key)
+        return hash(self.value if isinstance(self.value, int) else self._key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +105,17 @@ def binary(op: str, a: Expr, b: Expr) -> Expr:
             return Bin(op, a, b)
     if op == "/" or is_float(a) or is_float(b):
         return Bin(op, a, b)
-    if op in "+-" and b == ZERO or op in ("*", "//", "cdiv") and b == ONE:
+    x = a.value if isinstance(a, Const) else None
+    y = b.value if isinstance(b, Const) else None
+    if y == 0 and op in "+-" or y == 1 and op in ("*", "//", "cdiv"):
         return a
-    if op == "+" and a == ZERO or op == "*" and a == ONE:
+    if x == 0 and op == "+" or x == 1 and op == "*":
         return b
-    if op == "*" and ZERO in (a, b) or op == "%" and b == ONE:
+    if op == "*" and (x == 0 or y == 0) or op == "%" and y == 1:
         return ZERO
-    if a == b and op in SAME:
+    if op in SAME and a == b:
         return SAME[op] or a
-    if op == "+" and isinstance(b, Const) and isinstance(a, Bin) and a.op == "+":
+    if y is not None and op == "+" and isinstance(a, Bin) and a.op == "+":
         sum_of = binary("+", a.b, b) if isinstance(a.b, Const) else None
         if isinstance(sum_of, Const):
             return binary("+", a.a, sum_of)

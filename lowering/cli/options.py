@@ -13,13 +13,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lowering.files import check_folder, check_output
 from lowering.programs import Program, close_to, is_scheduled, load, source_of, statics_of, traced
 from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, options_for
 from pto import ir
 from pto.errors import InputError
+
+if TYPE_CHECKING:
+    from lowering.schedule import Schedule
 
 GOOD, FAILED, USAGE = 0, 1, 2
 EXECUTORS = ("sequential", "numpy", "adversarial", "jax", "native", "pto-isa")
@@ -73,9 +76,18 @@ def scheduled(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
         if _asks_for_schedule(args):
             raise InputError(f"{args.kernel} is scheduled already; no schedule can be chosen")
         return kernel
+    return schedule_of(args, kernel).kernel
+
+
+def schedule_of(args: argparse.Namespace, kernel: ir.Kernel) -> Schedule:
+    """The proven schedule of a traced kernel, with its sources.
+
+    Raises:
+        HazardError: when the proof fails.
+    """
     from lowering.schedule import schedule
 
-    return schedule(kernel, options_of(args, kernel)).kernel
+    return schedule(kernel, options_of(args, kernel))
 
 
 def settings(values: Mapping[str, Any]) -> str:

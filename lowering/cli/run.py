@@ -24,6 +24,7 @@ from lowering.cli.options import (
     load_traced,
     one_of,
     print_json,
+    schedule_of,
     scheduled,
 )
 from lowering.files import NPZ
@@ -293,9 +294,11 @@ def emit(args: argparse.Namespace) -> int:
 
 
 def _sources(args: argparse.Namespace, kernel: ir.Kernel) -> dict[str, bytes]:
-    from lowering.ascend import source as ascend
+    from lowering.ascend import emit as emitted
 
-    return {n: text.encode() for n, text in ascend.emit(scheduled(args, kernel)).items()}
+    made = is_scheduled(kernel)
+    texts = emitted(scheduled(args, kernel)) if made else schedule_of(args, kernel).sources
+    return {n: text.encode() for n, text in texts.items()}
 
 
 def _bundle(args: argparse.Namespace, program: Program, kernel: ir.Kernel) -> dict[str, bytes]:

@@ -1,8 +1,8 @@
 """From a traced kernel to a proven schedule.
 
-In: a traced kernel and ``Options``.  Out: a ``Schedule``: the scheduled kernel and its proof.
-Invariant: it computes what was traced (``lowering/values``), in an order proven for every trip count
-and every interleaving (``lowering/hazards``), and it can be emitted (``lowering/ascend``).
+In: a traced kernel and ``Options``.  Out: a ``Schedule``: the scheduled kernel, its proof and its
+sources.  Invariant: it computes what was traced (``lowering/values``), in an order proven for every trip
+count and every interleaving (``lowering/hazards``), and it can be emitted (``lowering/ascend``).
 Non-goals: numbers, time.
 
 ``options`` names the choices, ``scheduler`` runs the ``passes`` and asks the judges, ``tune`` searches

@@ -1,6 +1,6 @@
 """The scheduler: a visible tuple of passes, and the named choices of their options.
 
-In: a traced kernel.  Out: ``Schedule``: the scheduled kernel with its proof.
+In: a traced kernel.  Out: ``Schedule``: the scheduled kernel with its proof and its sources.
 Every pass is ``Kernel -> Kernel``; the legality tables are checked after each; ``stages`` shows
 them all.  The result computes what was traced (``lowering/values/equivalence.py``) in a proven order
 (``lowering/hazards/``), or is refused; nothing is changed silently.
@@ -67,11 +67,12 @@ FORM_AFTER = {
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A scheduled kernel, how it was made, and why it is right."""
+    """A scheduled kernel, how it was made, why it is right, and its source files by name."""
 
     kernel: Kernel
     options: Options
     proof: Proof
+    sources: Mapping[str, str]
 
 
 def stages(kernel: Kernel, options: Options, target: Target = A2A3) -> Iterator[tuple[str, Kernel]]:
@@ -164,5 +165,4 @@ def scheduled_with(
     proof = check(done, target)
     if not proof.ok:
         raise HazardError(proof)
-    emit(done, target)
-    return Schedule(done, options, proof)
+    return Schedule(done, options, proof, emit(done, target))

@@ -84,7 +84,7 @@ class Meanings(World):
 
     def on(self, lane: int, e: Expr) -> Expr:
         """``e`` on one lane."""
-        return self.scalar(e, {"lane": Const(lane)})
+        return e if isinstance(e, Const) else self.scalar(e, {"lane": Const(lane)})
 
     def result(self, row: Row, args: Iterable[object]) -> int:
         """The number of what a row makes; a store is noted by its place."""

@@ -217,14 +217,14 @@ class World:
         return self.token((op, *found))
 
 
-@lru_cache(1 << 14)
 def normal(e: Expr) -> Expr:
-    """``e`` in one of the ways to write it: a sum of products with constants, in a fixed order.
+    """``e`` in one of the ways to write it: a sum of products with constants, in a fixed order."""
+    return _normal(e) if isinstance(e, Bin) else e
 
-    Remembered, because one index is asked for by every lane, iteration and made-up world.
-    """
-    if not isinstance(e, Bin):
-        return e
+
+@lru_cache(1 << 14)
+def _normal(e: Bin) -> Expr:
+    """Remembered, because one index is asked for by every lane, iteration and made-up world."""
     if is_float(e):
         return binary(e.op, normal(e.a), normal(e.b))
     constant, terms = linear(binary(e.op, normal(e.a), normal(e.b)))

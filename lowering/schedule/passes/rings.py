@@ -10,14 +10,14 @@ can be too short although fewer tiles than slots are in flight.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
 
 from lowering.target import Credits, Target
-from lowering.unroll import issued, launches
+from lowering.unroll import Issue, Unrolled, launches
 from pto.errors import CapacityError, ScheduleError
-from pto.ir import CORES, Kernel, Queue
+from pto.ir import CORES, Kernel, Queue, Row
 
 Action = tuple[str, str]
 
@@ -64,9 +64,9 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int], target: Target) -> di
                 "another fifo_depth, or a smaller lookahead",
             )
     depths = dict(wanted)
-    runs = list(launches(kernel))
+    cores, runs = [Unrolled(kernel, core, exchanges) for core in CORES], list(launches(kernel))
     while True:
-        found = (full_rings(kernel, depths, target, lengths) for lengths in runs)
+        found = (full_rings(cores, depths, target, lengths) for lengths in runs)
         full = next(filter(None, found), [])
         if not full:
             return depths
@@ -83,12 +83,15 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int], target: Target) -> di
 
 
 def full_rings(
-    kernel: Kernel, depths: Mapping[str, int], target: Target, lengths: Sequence[int] | None
+    both: Sequence[Unrolled],
+    depths: Mapping[str, int],
+    target: Target,
+    lengths: Sequence[int] | None,
 ) -> list[str]:
     """The FIFOs whose full rings stop everything, none if both cores reach the end."""
     rings = {name: Ring(Credits(n, target.ring_period[n])) for name, n in depths.items()}
     period = lcm(*depths.values())
-    cores = [actions(kernel, core, lengths, period) for core in CORES]
+    cores = [actions(core.rows(lengths, period)) for core in both]
     waiting: list[Action | None] = [next(c, None) for c in cores]
     moved = True
     while moved:
@@ -114,12 +117,15 @@ def attempt(ring: Ring, kind: str) -> bool:
     return ring.try_push() if kind == "push" else ring.try_pop()
 
 
-def actions(
-    kernel: Kernel, core: str, lengths: Sequence[int] | None, period: int
-) -> Iterator[Action]:
+def exchanges(row: Row) -> bool:
+    """Whether a row pushes or pops."""
+    return isinstance(row.out, Queue) or row.op == "pop"
+
+
+def actions(rows: Iterable[Issue]) -> Iterator[Action]:
     """Pushes and pops of one core in the order it issues them."""
-    for _, row, _ in issued(kernel, core, lengths, period):
+    for _, row, _ in rows:
         if isinstance(row.out, Queue):
             yield "push", row.out.name
-        elif row.op == "pop" and isinstance(row.args[0], Queue):
+        elif isinstance(row.args[0], Queue):
             yield "pop", row.args[0].name

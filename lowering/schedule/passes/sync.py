@@ -12,13 +12,13 @@ access and a wait directly before, so that nothing else gets between (docs/machi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import lcm
 
 from lowering.schedule.passes.moments import Moment
 from lowering.target import Target
-from lowering.unroll import Counters, issued, launches
+from lowering.unroll import Counters, Unrolled, launches
 from pto.ir import (
     CORES,
     Block,
@@ -39,6 +39,7 @@ from pto.ir import (
     all_rows,
     evaluate,
     map_rows,
+    names_in,
 )
 from pto.legality import straight
 from pto.ops import STORE_PIPE
@@ -411,37 +412,60 @@ def needed_barriers(kernel: Kernel, core: str, pipe: str, reads_own_writes: bool
 
     ``reads_own_writes``: only a read depends on a write, not a second write.
     """
-    depths = {b.name: b.depth for b in kernel.buffers}
     marked: set[Path] = set()
-    period = lcm(*depths.values())
+    slots = _Slots({b.name: b.depth for b in kernel.buffers}, reads_own_writes)
+    period = lcm(*slots.depths.values())
+    issues = Unrolled(kernel, core, lambda row: row.pipe == pipe and row.op != "sync")
     for lengths in launches(kernel):
-        rows = issued(kernel, core, lengths, period)
-        issues = [x for x in rows if x[1].pipe == pipe and x[1].op != "sync"]
-        steps = [(p, *_slots(r, c, depths)) for p, r, c in issues]
+        steps = [(path, *slots.of(row, c)) for path, row, c in issues.rows(lengths, period)]
         known = -1
         while len(marked) > known:
             known = len(marked)
-            unfinished: set[tuple[str, int]] = set()
-            for path, reads, writes in steps:
-                depends = reads if reads_own_writes else reads | writes
-                if path in marked or depends & unfinished:
+            unfinished = 0
+            for path, depends, writes in steps:
+                if depends & unfinished or path in marked:
                     marked.add(path)
-                    unfinished = set()
+                    unfinished = 0
                 unfinished |= writes
     return marked
 
 
-def _slots(
-    row: Row, counters: Counters, depths: dict[str, int]
-) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
-    """(buffer, slot) of what a row reads, of what it writes."""
+class _Slots:
+    """The slots, as bits, whose writes a row depends on, and those that it writes; found once for each
+    row and value of its counters."""
 
-    def slot(x: Ref) -> tuple[str, int]:
-        at = 0 if x.index is None else int(evaluate(x.index, counters.__getitem__))
-        return x.name, at % depths[x.name]
+    def __init__(self, depths: Mapping[str, int], reads_own_writes: bool) -> None:
+        self.depths, self.reads_own_writes = depths, reads_own_writes
+        self.counters: dict[int, tuple[str, ...]] = {}
+        self.found: dict[tuple[object, ...], tuple[int, int]] = {}
+        self.numbers: dict[tuple[str, int], int] = {}
 
-    reads, writes = ({slot(x) for x in side if isinstance(x, Ref)} for side in touched(row))
-    return reads, writes
+    def of(self, row: Row, counters: Counters) -> tuple[int, int]:
+        names = self.counters.get(id(row))
+        if names is None:
+            names = self.counters[id(row)] = tuple(dict.fromkeys(_counters_in(row)))
+        key = (id(row), *[counters[n] for n in names])
+        found = self.found.get(key)
+        if found is None:
+            reads, writes = (self._bits(side, counters) for side in touched(row))
+            found = self.found[key] = reads if self.reads_own_writes else reads | writes, writes
+        return found
+
+    def _bits(self, side: Iterable[object], counters: Counters) -> int:
+        bits = 0
+        for x in side:
+            if isinstance(x, Ref):
+                at = 0 if x.index is None else int(evaluate(x.index, counters.__getitem__))
+                slot = x.name, at % self.depths[x.name]
+                bits |= 1 << self.numbers.setdefault(slot, len(self.numbers))
+        return bits
+
+
+def _counters_in(row: Row) -> Iterator[str]:
+    """The counters that the slots of a row go by."""
+    for x in (row.out, *row.args):
+        if isinstance(x, Ref) and x.index is not None:
+            yield from names_in(x.index)
 
 
 def _with_barriers(block: Block, marked: set[Path], path: Path) -> Block:
