@@ -125,8 +125,8 @@ FLAT = Costs(
     ),
     accumulator_bytes=4,  # docs/machine.md 11.1
     mad=(6, 1),  # docs/machine.md 11.2
-    # docs/machine.md 11.2; what it does not list is its generic 6 + 2, or (log, sqrt: exp;
-    # reciprocal: div; min: max; rsqrt: its sqrt, then its div) the figure of its nearest relative
+    # docs/machine.md 11.2; what it does not list is its generic 6 + 2, or (reciprocal: div;
+    # min: max; rsqrt: its sqrt, then its div) the figure of its nearest relative
     vector=MappingProxyType(
         {
             ("add", ""): (24, 2),
@@ -142,10 +142,10 @@ FLAT = Costs(
             ("mul", "scalar"): (26, 1),
             ("div", "scalar"): (30, 4),
             ("exp", ""): (31, 2),
-            ("log", ""): (31, 2),
-            ("sqrt", ""): (31, 2),
+            ("log", ""): (33, 2),
+            ("sqrt", ""): (39, 2),
             ("reciprocal", ""): (30, 4),
-            ("rsqrt", ""): (61, 6),
+            ("rsqrt", ""): (69, 6),
             ("abs", ""): (29, 1),
             ("relu", ""): (23, 1),
             ("astype", ""): (27, 1),

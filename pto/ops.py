@@ -118,9 +118,11 @@ class Op:
     ``dtypes``: of its tiles.  ``start``: the first form of a program that has it.
     ``instruction``: the tile-library call by operand form (docs/machine.md 12).
     ``scratch``: the last operand is a scratch tile, of the first one's type, that the op overwrites.
-    ``roundings``: to float32, in one result at most; 0: it is exact, or a sum.  ``commutes``: of a
-    binary op, whether either operand may come first.  ``joins``: of a reduction, the binary op that
-    makes the result of a row from those of its halves.  ``meaning``: the sentence of its reference.
+    ``in_place``: the result may lie over an operand of its type; where not, the library writes it
+    before it has read that operand.  ``roundings``: to float32, in one result at most; 0: it is
+    exact, or a sum.  ``commutes``: of a binary op, whether either operand may come first.
+    ``joins``: of a reduction, the binary op that makes the result of a row from those of its
+    halves.  ``meaning``: the sentence of its reference.
     """
 
     name: str
@@ -133,6 +135,7 @@ class Op:
     dtypes: tuple[str, ...] = ANY
     start: str = TRACED
     scratch: bool = False
+    in_place: bool = False
     roundings: float = 0
     commutes: bool = False
     joins: str = ""
@@ -181,7 +184,7 @@ def _binary(
     args, meaning = (UB_TILE, Operand((TILE, SCALAR), UB_TILE.memory)), f"x {name} y"
     return Op(
         name, "binary", UB_TILE, args, _VECTOR, rule, forms, dtypes,
-        roundings=roundings, commutes=commutes, meaning=meaning,
+        in_place=True, roundings=roundings, commutes=commutes, meaning=meaning,
     )  # fmt: skip
 
 
@@ -193,11 +196,12 @@ def _unary(
     roundings: float = 0,
     dtypes: tuple[str, ...] = FLOATS,
     scratch: bool = False,
+    in_place: bool = True,
 ) -> Op:
     args, forms = (UB_TILE, SPARE_TILE) if scratch else (UB_TILE,), _instr(tile=call)
     return Op(
         name, "unary", UB_TILE, args, _VECTOR, rule, forms, dtypes,
-        scratch=scratch, roundings=roundings, meaning=meaning,
+        scratch=scratch, in_place=in_place, roundings=roundings, meaning=meaning,
     )  # fmt: skip
 
 
@@ -218,7 +222,10 @@ def _vector(
     dtypes: tuple[str, ...],
     meaning: str,
 ) -> Op:
-    return Op(name, kind, UB_TILE, args, _VECTOR, rule, _instr(tile=call), dtypes, meaning=meaning)
+    return Op(
+        name, kind, UB_TILE, args, _VECTOR, rule, _instr(tile=call), dtypes,
+        in_place=kind == "unary", meaning=meaning,
+    )  # fmt: skip
 
 
 def _order(name: str, args: tuple[Operand, ...], on: On, meaning: str) -> Op:
@@ -242,7 +249,7 @@ _UNARY = (
     _unary("exp", "TEXP", lambda xp, x: xp.exp(x), "the exponential, e^x, of each element", 4),
     _unary("log", "TLOG", lambda xp, x: xp.log(x), "the natural logarithm of each element", 4),
     _unary("sqrt", "TSQRT", lambda xp, x: xp.sqrt(x), "the square root of each element", 2),
-    _unary("reciprocal", "TRECIP", lambda xp, x: 1 / x, "1 / x of each element", 2),
+    _unary("reciprocal", "TRECIP", lambda xp, x: 1 / x, "1 / x of each element", 2, in_place=False),  # docs/machine.md 12
     _unary("rsqrt", "TRSQRT", lambda xp, x: 1 / xp.sqrt(x), "1 / sqrt(x) of each element", 3, scratch=True),  # without scratch: 3e-3 off, docs/machine.md 12
     _unary("abs", "TABS", lambda xp, x: xp.abs(x), "the absolute value of each element"),
     _unary("relu", "TRELU", lambda xp, x: xp.maximum(x, 0), "the larger of each element and 0", dtypes=VECTOR),

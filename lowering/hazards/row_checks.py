@@ -14,6 +14,9 @@ from lowering.hazards.places import MEMORY_OF, Places
 from pto.ir import Buffer, Const, Expr, Fifo, Flag, Ref, Row, View, distance
 from pto.ops import OPS, form_of
 
+OVERWRITING = ("reciprocal",)
+"""Element by element, but the library fills the result before it reads (docs/machine.md 12)."""
+
 
 def is_sound(places: Places, row: Row) -> bool:
     """The row names what exists, on the right core and pipe; what does not is a fault."""
@@ -131,6 +134,8 @@ def check_own_overlap(
 def _elementwise(places: Places, row: Row, read: tuple[Ref, ...], k: int) -> bool:
     """Operand ``k`` may be the tile that the row writes."""
     kind = OPS[row.op].kind
+    if row.op in OVERWRITING:
+        return False
     if row.op == "matmul":
         return k == 2
     if kind != "binary":

@@ -6,9 +6,11 @@ import pytest
 
 from lowering.hazards.compiler import compiled
 from lowering.hazards.operands import tiles_of
+from lowering.hazards.row_checks import OVERWRITING
 from lowering.hazards.state import State
 from lowering.target import A2A3
 from pto.ir import Kernel, Ref, all_rows
+from pto.ops import OPS
 from pto.row_rules import touched
 from pto.text import parse
 from tests import ROOT, TESTS
@@ -25,6 +27,12 @@ def test_what_a_row_reads_and_writes(kernel: Kernel) -> None:
         sides = tuple([x for x in side if isinstance(x, Ref)] for side in touched(row))
         mine = tiles_of(row)
         assert sides == (list(mine.read), list(mine.written))
+
+
+def test_what_may_be_taken_in_place() -> None:
+    """The proof has it by the kind of op, with those of which the library fills the result first."""
+    elementwise = {op.name for op in OPS.values() if op.kind in ("unary", "binary")}
+    assert {op.name for op in OPS.values() if op.in_place} == elementwise - set(OVERWRITING)
 
 
 @pytest.mark.parametrize("slots", A2A3.ring_period)

@@ -22,6 +22,7 @@ from lowering import native
 from lowering.ascend.rows import OF_KIND, OF_OP
 from lowering.execute import judge, scheduled, sequential
 from lowering.execute.inputs import bind
+from lowering.hazards import check
 from lowering.hazards.places import MEMORY_OF
 from lowering.jax_executor import executor as jax_executor
 from lowering.native import build
@@ -33,7 +34,7 @@ from pto.errors import InputError, LegalityError, PtoError
 from pto.ir import all_rows
 from pto.legality import verify
 from pto.ops import ANY, FUNCTIONS, OPS, SCHEDULED, Op, Operand
-from pto.text import parse
+from pto.text import parse, print_kernel
 from pto.tile import elementwise, of_tile
 from tests import ROOT
 
@@ -478,3 +479,36 @@ def test_the_ops_and_the_proof_know_the_same_machine() -> None:
         for space in found
     }
     assert judged - set(reached()) == set(NO_OP_YET) and set(reached()) <= judged
+
+
+# ------------------------------------------------------------------------------------ in place
+
+
+@pto.kernel(grid="1", x="f32[16, 64]", out="f32[16, 64]", n="i32")
+def reciprocals(x: Tensor, out: Tensor, n: pto.Scalar) -> None:
+    """One whose operand dies, and one of a carried tile."""
+    start = pto.reciprocal(pto.load(x[:, :]) + 1.0)
+    pto.store(out[:, :], pto.fori_loop(0, n, lambda i, tile: pto.reciprocal(tile), start))
+
+
+def test_a_reciprocal_has_a_buffer_of_its_own() -> None:
+    """The library fills the result with ones before it divides them: docs/machine.md 12."""
+    for name in ("best", "serial"):
+        program = schedule(reciprocals.trace(), name).kernel
+        rows = [r for r in all_rows(program.body) if r.op == "reciprocal"]
+        assert len(rows) == 2 and all(r.out != r.args[0] for r in rows)
+
+
+def test_a_reciprocal_in_place_is_refused() -> None:
+    """By the proof, and where it runs by the native machine; a square root is not."""
+    compiler()
+    text = print_kernel(schedule(reciprocals.trace(), "serial").kernel)
+    made, x = re.findall(r"(\w+) = reciprocal (\w+)\n", text)[-1]
+    assert text.count(f"{x} = copy {made}") == 1
+    for op, told in (("reciprocal", True), ("sqrt", False)):
+        wrong = parse(text.replace(f"copy {made}", f"{op} {x}"), "t.ptoir")
+        proof = check(wrong)
+        assert any("reciprocal writes" in v.text for v in proof.violations) == told, proof.message
+        bound = bind(wrong, {"x": np.ones((16, 64), np.float32), "n": 1})
+        reports = native.run(wrong, bound).reports
+        assert any("not taken in place" in str(r) for r in reports) == told

@@ -238,13 +238,15 @@ class _Placer:
                     self.groups[m] = group
 
     def _in_place(self, carry: str, result: str) -> bool:
-        """The old value is dead when the new one is written, in every stage; what reads it in a loop
-        inside does so in its own iteration.  No later stage reads the new one, which the next
+        """The old value is dead when the new one is written, in every stage, or read by the row that
+        does so and may; what reads it in a loop inside does so in its own iteration.  No later stage reads the new one, which the next
         iteration overwrites."""
         made = self.lives[result]
         old = all(
-            tick <= made.made and (len(path) > len(made.path) or shift == made.shift)
-            for path, tick, shift, _ in self.lives[carry].reads
+            tick <= made.made
+            and (len(path) > len(made.path) or shift == made.shift)
+            and (row is not made.row or OPS[row.op].in_place)
+            for path, tick, shift, row in self.lives[carry].reads
         )
         return old and self._lag(result, made.path, made.shift) == 0
 
@@ -278,7 +280,7 @@ class _Placer:
 
     def _host(self, name: str, row: Row, life: Life) -> Group | None:
         """The buffer of an operand that dies here and can hold the result as well."""
-        if OPS[row.op].kind not in ("unary", "binary") or row.op == "copy":
+        if not OPS[row.op].in_place or row.op == "copy":
             return None
         assert isinstance(row.out, Define)
         for a in row.args:

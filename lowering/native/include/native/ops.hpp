@@ -439,8 +439,17 @@ void unary(const D &d, const A &a, F f, const Where &at)
 NATIVE_UNARY(EXP, std::exp(x))
 NATIVE_UNARY(LOG, std::log(x))
 NATIVE_UNARY(SQRT, std::sqrt(x))
-NATIVE_UNARY(RECIP, 1.0f / x)
 #undef NATIVE_UNARY
+
+// The device fills d with ones, then divides them by a.
+template <typename D, typename A>
+void TRECIP(D &d, const A &a, const Where &at = Where::current())
+{
+    if (d.address < a.address + A::Bytes && a.address < d.address + D::Bytes) {
+        native::report("address", "a reciprocal is not taken in place", at);
+    }
+    unary(d, a, [](float x) { return 1.0f / x; }, at);
+}
 
 // The library's CPU form takes tiles of one type only.
 template <typename D>

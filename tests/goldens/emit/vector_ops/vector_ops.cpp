@@ -195,9 +195,12 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
         TEXPANDS(tmp, 1.5f);  // tmp = full 1.5
         TDIV(d, d, tmp);  // d = div d, tmp
         TEXP(b, d);  // b = exp d
-        TRECIP(b, b);  // b = reciprocal b
-        // d = where b, shown, 0.25
-        TMOV(d, b);
+        TRSQRT(b, b, tmp);  // b = rsqrt b, tmp
+        TABS(b, b);  // b = abs b
+        TRELU(b, b);  // b = relu b
+        TRECIP(tmp, b);  // tmp = reciprocal b
+        // d = where tmp, shown, 0.25
+        TMOV(d, tmp);
         pipe_barrier(PIPE_V);
         if (shown <= 0) {
             TEXPANDS(d, 0.25f);
