@@ -1,7 +1,7 @@
 """A schedule run in JAX, at real sizes.
 
 In: a scheduled kernel and arrays.  Out: its outputs, from a jitted program per kernel and shapes.
-``executor`` binds and compiles, ``machine`` turns a flow (``lowering/values``) into JAX operations,
+``executor`` binds and compiles, ``machine`` turns its values (``lowering/values``) into JAX operations,
 ``balance`` deals work items to devices.  Non-goals: order, bounds, time.
 """
 

@@ -1,10 +1,10 @@
 """Which device runs which work items: the one with the most work first, to whom has least.
 
-In: a flow (``lowering/values/flow.py``), the sizes of a call, its arrays on the host.  Out: ``Items``, or
+In: an unscheduled kernel, the sizes of a call, its arrays on the host.  Out: ``Items``, or
 the reason why one device has to run all; for each call a ``table`` of items per device.
 
 How long an item takes is estimated from what is known before the call: the elements that each of
-its steps makes, times the trip counts of the loops around it.  Trip counts are evaluated for all
+its rows makes, times the trip counts of the loops around it.  Trip counts are evaluated for all
 items at once, with the scalars that the kernel reads from tensors.  A wrong estimate costs time,
 never a result.
 
@@ -15,15 +15,30 @@ table.  Non-goals: splitting an item, where tensors live.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lowering.execute.scalars import apply
-from lowering.values.flow import Choice, Flow, Part, Repeat, Step
-from pto.ir import Const, Expr, Span, Var, View, names_in, substitute
+from pto.ir import (
+    Block,
+    Branch,
+    Const,
+    Define,
+    Expr,
+    Kernel,
+    Loop,
+    Row,
+    Scalar,
+    Span,
+    Var,
+    View,
+    all_rows,
+    names_in,
+    substitute,
+)
 
 Array = np.ndarray[Any, Any]
 NO_ITEM = np.iinfo(np.int32).max
@@ -32,9 +47,9 @@ NO_ITEM = np.iinfo(np.int32).max
 
 @dataclass(frozen=True)
 class Items:
-    """The loop over work items of a flow, its scalars read one after the other."""
+    """The loop over work items of a kernel, its scalars read one after the other."""
 
-    loop: Repeat
+    loop: Loop
     count: int
     known: dict[str, Expr]
     reads: Mapping[str, View]
@@ -45,25 +60,28 @@ class Items:
         return dealt(np.broadcast_to(np.asarray(work, np.float64), (self.count,)), devices)
 
 
-def items_of(flow: Flow, dims: Mapping[str, int]) -> Items | str:
-    """The work items of a flow, if they may run in any order and apart; else what prevents it."""
-    steps = list(steps_below(flow.parts))
-    loops = [p for p in flow.parts if isinstance(p, Repeat) and is_item_loop(p)]
-    outside = [p for p in flow.parts if p not in loops]
-    if len(loops) != 1 or any(not isinstance(p, Step) or p.op == "store" for p in outside):
+def items_of(kernel: Kernel, dims: Mapping[str, int]) -> Items | str:
+    """The work items of a kernel, if they may run in any order and apart; else what prevents it."""
+    rows, stored = list(all_rows(kernel.body)), stored_in(kernel.body)
+    loops = [n for n in kernel.body if isinstance(n, Loop) and is_item_loop(n)]
+    outside = [n for n in kernel.body if n not in loops]
+    if len(loops) != 1 or any(not isinstance(n, Row) or n.op == "store" for n in outside):
         return "the kernel is not one loop over work items"
     known = known_names(dims)
     trips = substitute(loops[0].trips, known)
     if not isinstance(trips, Const):
         return "the number of work items is not known before the run"
-    if any(s.op in ("load", "read") and s.state is not None for s in steps):
+    if any(isinstance(a, View) and a.tensor in stored for row in rows for a in row.args):
         return "the kernel reads what it writes"
-    if any(not isinstance(p.type, str) for p in loops[0].phis):
+    if loops[0].carry:
         return "a work item hands a tile to the next one"
-    if any(p.direction == "inout" for p in flow.kernel.params):
+    if any(p.direction == "inout" for p in kernel.params):
         return "an output keeps what it held before"
-    places = ((f"%{s.out}", s.args[0]) for s in steps if s.op == "read")
-    reads = {name: place for name, place in places if isinstance(place, View)}
+    reads = {
+        row.out.name: row.args[0]
+        for row in rows
+        if isinstance(row.out, Scalar) and isinstance(row.args[0], View)
+    }
     return Items(loops[0], int(trips.value), known, reads)
 
 
@@ -73,20 +91,14 @@ def known_names(dims: Mapping[str, int]) -> dict[str, Expr]:
     return {name: Const(x) for name, x in numbers.items()}
 
 
-def is_item_loop(loop: Repeat) -> bool:
+def is_item_loop(loop: Loop) -> bool:
     """Whether this is the persistent loop over work items."""
     return "block_num" in names_in(loop.trips)
 
 
-def steps_below(parts: list[Part]) -> Iterator[Step]:
-    for part in parts:
-        if isinstance(part, Step):
-            yield part
-        elif isinstance(part, Repeat):
-            yield from steps_below(part.body)
-        else:
-            yield from steps_below(part.then)
-            yield from steps_below(part.orelse)
+def stored_in(block: Block) -> tuple[str, ...]:
+    """The tensors that the rows of a block store to."""
+    return tuple(dict.fromkeys(r.out.tensor for r in all_rows(block) if isinstance(r.out, View)))
 
 
 class Work:
@@ -99,21 +111,17 @@ class Work:
         self.items, self.arrays = items, arrays
         self.columns: dict[str, Any] = {items.loop.index: np.arange(items.count)}
 
-    def cost(self, parts: list[Part]) -> Any:
-        """The elements that ``parts`` make."""
-        total: Any = 0
-        for part in parts:
-            if isinstance(part, Step):
-                total = total + (part.type.rows * part.type.cols if part.type else 1)
-            elif isinstance(part, Repeat):
-                self.columns[part.index] = 0
-                total = total + np.maximum(self.value(part.trips), 0) * self.cost(part.body)
-            else:
-                total = total + self.either(part)
-        return total
+    def cost(self, block: Block) -> Any:
+        """The elements that a block makes."""
+        return sum((self.cost_of(node) for node in block), 0)
 
-    def either(self, choice: Choice) -> Any:
-        return np.where(self.value(choice.test), self.cost(choice.then), self.cost(choice.orelse))
+    def cost_of(self, node: Row | Loop | Branch) -> Any:
+        if isinstance(node, Row):
+            return node.out.type.rows * node.out.type.cols if isinstance(node.out, Define) else 1
+        if isinstance(node, Loop):
+            self.columns[node.index] = 0
+            return np.maximum(self.value(node.trips), 0) * self.cost(node.body)
+        return np.where(self.value(node.test), self.cost(node.then), self.cost(node.orelse))
 
     def value(self, e: Expr) -> Any:
         e = substitute(e, self.items.known)

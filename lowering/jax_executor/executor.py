@@ -5,17 +5,15 @@ is out of bounds).  Out: the output arrays by name.
 
 The way from one to the other, each module with one job:
 
-===================  =============================================================================
-``values/dataflow``  schedule -> *flow*: each operand bound to the row and iteration that wrote it
-``values/flow``      what a flow is: steps, loops and branches on numbered values
-``values/tokens``    the proof that a flow stores what its schedule stores
-``balance``          which device runs which work items, by the work they hold
-``machine``          flow -> JAX operations: one environment loop, one rule table
-``executor``         programs by shape, devices, numpy in and out (here)
-===================  =============================================================================
+======================  ==========================================================================
+``values/unscheduled``  schedule -> values: each operand is what one row of one iteration defined
+``balance``             which device runs which work items, by the work they hold
+``machine``             values -> JAX operations: one environment loop, one rule table
+``executor``            programs by shape, devices, numpy in and out (here)
+======================  ==========================================================================
 
 Slots, FIFOs and the skew between rows move data in time only; a jitted program has no pipes to
-overlap, so a flow runs all rows of one iteration together.  Nothing is guarded, peeled or carried
+overlap, so all rows of one iteration run together.  Nothing is guarded, peeled or carried
 for the sake of the schedule: a loop carries only values that change in it and are read later.
 
 How it is fast, for every kernel alike:
@@ -47,11 +45,11 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lowering.execute.inputs import Bound, bind
-from lowering.jax_executor.balance import Items, items_of, steps_below
+from lowering.jax_executor.balance import Items, items_of
 from lowering.jax_executor.machine import BITS, DTYPES, ZERO, Array, Machine
-from lowering.values.dataflow import dataflow
+from lowering.values.unscheduled import unscheduled
 from pto.errors import InputError
-from pto.ir import Kernel, Span, View
+from pto.ir import Kernel, Span, View, all_rows
 
 Shape = tuple[int, ...]
 AXIS = "devices"
@@ -107,7 +105,7 @@ class Executable:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.flow = dataflow(kernel)
+        self.values = unscheduled(kernel)
         self.programs: dict[Any, Program] = {}
         self.traces = 0
 
@@ -185,13 +183,13 @@ class Executable:
             self.traces += 1
             arrays = self.padded(arrays, dims)
             outputs = {n: arrays[n] if n in arrays else self.unwritten(n, rooms[n]) for n in outs}
-            found = Machine(self.flow, dims).run(
+            found = Machine(self.values, dims).run(
                 arrays, outputs, None if table is None else table[0]
             )
             found = {n: trimmed(x, self.shape(n, dims)) for n, x in found.items()}
             return found if table is None else {n: x[None] for n, x in found.items()}
 
-        items = items_of(self.flow, dims) if devices > 1 else "there is only one"
+        items = items_of(self.values, dims) if devices > 1 else "there is only one"
         if isinstance(items, str):
             return Program(jax.jit(call), jax.devices()[0], reason=f"one device: {items}")
         mesh = Mesh(np.array(jax.devices()[:devices]), (AXIS,))
@@ -205,8 +203,8 @@ class Executable:
     def room(self, name: str, dims: Mapping[str, int]) -> Shape:
         """The shape of a tensor, no dimension smaller than any view of it."""
         shape = list(self.shape(name, dims))
-        for step in steps_below(self.flow.parts):
-            for a in step.args:
+        for row in all_rows(self.values.body):
+            for a in (row.out, *row.args):
                 if isinstance(a, View) and a.tensor == name:
                     for axis, item in enumerate(a.index):
                         size = item.size if isinstance(item, Span) else 1

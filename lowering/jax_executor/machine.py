@@ -1,7 +1,7 @@
-"""One flow on JAX tracers: one environment loop, one rule table.
+"""A program of values on JAX tracers: one environment loop, one rule table.
 
-In: a flow (``lowering/values/flow.py``), the sizes of a call, tracers of its arrays (16-bit floats as
-their bits).  Out: tracers of the outputs.
+In: an unscheduled kernel (``lowering/values/unscheduled.py``), the sizes of a call, tracers of its
+arrays (16-bit floats as their bits).  Out: tracers of the outputs.
 Invariant: nothing here knows a kernel; a masked and an unmasked part of a loop come from the same
 rules, with other facts in the environment.
 
@@ -26,12 +26,19 @@ import jax.numpy as jnp
 from jax import lax
 
 from lowering.execute.scalars import apply, as_float
-from lowering.jax_executor.balance import is_item_loop, known_names
-from lowering.values.flow import Choice, Flow, Part, Repeat, Step, Use
+from lowering.jax_executor.balance import is_item_loop, known_names, stored_in
 from pto.ir import (
-    Bin,
+    Block,
+    Branch,
     Const,
+    Define,
     Expr,
+    Kernel,
+    Loop,
+    Operand,
+    Ref,
+    Row,
+    Scalar,
     Span,
     Var,
     View,
@@ -41,6 +48,7 @@ from pto.ir import (
     is_float,
     linear,
     names_in,
+    own_rows,
     substitute,
 )
 from pto.ops import OPS, Op, Rule
@@ -80,19 +88,20 @@ def counted(x: Number, size: int) -> Number:
 
 @dataclass
 class Env:
-    """Values by number, scalars by name, and what is known to be true here.
+    """Tiles, tensors and scalars by name, and what is known to be true here.
 
     ``whole`` holds (expression, size) pairs: the expression is at least ``size`` in this part of
     the loop, so a view or a ``where`` with it keeps everything.
     """
 
-    values: dict[int, Array]
+    tiles: dict[str, Array]
+    tensors: dict[str, Array]
     scalars: dict[str, Number]
     whole: frozenset[tuple[Expr, int]] = frozenset()
 
     def inner(self, whole: frozenset[tuple[Expr, int]] = frozenset()) -> Env:
         """For a loop body or an arm: sees everything, changes nothing outside."""
-        return Env(dict(self.values), dict(self.scalars), self.whole | whole)
+        return Env(dict(self.tiles), dict(self.tensors), dict(self.scalars), self.whole | whole)
 
 
 # ---------------------------------------------------------------------------------- rules
@@ -264,17 +273,15 @@ def from_bits(x: Array, dtype: str) -> Array:
 
 
 class Machine:
-    """Runs a flow on tracers: one environment loop, one rule table.
+    """Runs a kernel on tracers: one environment loop, one rule table.
 
     ``dims`` are the symbolic sizes of this call.  With a ``table`` only the work items in it run:
     how many, then which (``lowering/jax_executor/balance.py``).
     """
 
-    def __init__(self, flow: Flow, dims: Mapping[str, int]) -> None:
-        self.flow, self.kernel = flow, flow.kernel
-        self.dims = dims
+    def __init__(self, kernel: Kernel, dims: Mapping[str, int]) -> None:
+        self.kernel, self.dims = kernel, dims
         self.known = known_names(dims)
-        self.tensors: dict[str, Array] = {}
         self.zero: Array = jnp.int32(0)
         self.table: Array = None
 
@@ -283,11 +290,11 @@ class Machine:
     ) -> dict[str, Array]:
         """The outputs after all work items (of the table)."""
         scalars = {p.name: whole(arrays[p.name]) for p in self.kernel.params if p.shape is None}
-        self.tensors = {p.name: arrays[p.name] for p in self.kernel.params if p.direction == "in"}
+        tensors = {p.name: arrays[p.name] for p in self.kernel.params if p.direction == "in"}
         self.table, self.zero = table, arrays.get(ZERO, self.zero)
-        env = Env({self.flow.first[name]: x for name, x in outputs.items()}, scalars)
-        self.parts(self.flow.parts, env)
-        return {name: env.values[v] for name, v in self.flow.last.items()}
+        env = Env({}, tensors | outputs, scalars)
+        self.block(self.kernel.body, env)
+        return {name: env.tensors[name] for name in outputs}
 
     # scalars
 
@@ -321,84 +328,70 @@ class Machine:
             return jnp.int32(x)
         return self.opaque(wide(as_float(jnp, x).astype(DTYPES[dtype])))
 
-    # parts
+    # rows
 
-    def parts(self, parts: list[Part], env: Env) -> None:
-        for part in parts:
-            if isinstance(part, Step):
-                self.step(part, env)
-            elif isinstance(part, Repeat):
-                self.repeat(part, env)
+    def block(self, block: Block, env: Env) -> None:
+        for node in block:
+            if isinstance(node, Row):
+                self.row(node, env)
+            elif isinstance(node, Loop):
+                self.loop(node, env)
             else:
-                self.choice(part, env)
+                self.branch(node, env)
 
-    def step(self, step: Step, env: Env) -> None:
-        if step.op == "read":
-            (place,) = step.args
-            assert isinstance(place, View)
-            extents = self.extents(place, env)
-            value = take(self.tensor(step, place, env), extents).reshape(())
-            env.scalars[f"%{step.out}"] = whole(value)
-        elif step.op == "load":
-            (place,) = step.args
-            assert isinstance(place, View)
-            assert step.type is not None
-            dtype = self.kernel.param(place.tensor).dtype
-            x = from_bits(take(self.tensor(step, place, env), self.extents(place, env)), dtype)
-            env.values[step.out] = convert(x, step.type.dtype).reshape(
-                step.type.rows, step.type.cols
-            )
-        elif step.op == "store":
-            place, source = step.args
-            assert isinstance(place, View)
-            assert isinstance(source, Use)
-            assert step.state is not None
-            x = to_bits(plain(self.operand(source, env)), self.kernel.param(place.tensor).dtype)
-            extents = self.extents(place, env)
-            env.values[step.out] = put(env.values[step.state], extents, x)
-        elif step.op == "move":
-            assert step.type is not None
-            x = self.operand(step.args[0], env)
-            same = isinstance(x, Transposed) and x.x.dtype == DTYPES[step.type.dtype]
-            env.values[step.out] = x if same else convert(plain(x), step.type.dtype)
-        else:
-            env.values[step.out] = self.computed(step, env)
+    def row(self, row: Row, env: Env) -> None:
+        if isinstance(row.out, Scalar):
+            env.scalars[row.out.name] = whole(self.taken(row, env).reshape(()))
+        elif isinstance(row.out, View):
+            tensor, x = row.out.tensor, plain(self.operand(row.args[0], env))
+            extents, x = self.extents(row.out, env), to_bits(x, self.kernel.param(tensor).dtype)
+            env.tensors[tensor] = put(env.tensors[tensor], extents, x)
+        elif isinstance(row.out, Define):
+            env.tiles[row.out.name] = self.tile(row, row.out.type, env)
 
-    def computed(self, step: Step, env: Env) -> Array:
-        kind = step.type
-        assert kind is not None
-        args = [self.argument(step, k, env) for k in range(len(step.args))]
-        if step.op == "where" and isinstance(step.args[1], Const | Var | Bin):
-            if (self.fold(step.args[1]), kind.cols) in env.whole:
-                return plain(args[0])
-        result = COMPUTE[step.op](kind, *args)
-        result = convert(self.opaque(result) if step.op in ROUNDED else result, kind.dtype)
-        assert result.shape == (kind.rows, kind.cols), (step, result.shape)
+    def taken(self, row: Row, env: Env) -> Array:
+        """The elements that a row reads from a tensor."""
+        (place,) = row.args
+        assert isinstance(place, View)
+        return take(env.tensors[place.tensor], self.extents(place, env))
+
+    def tile(self, row: Row, kind: TileType, env: Env) -> Array:
+        """What a row defines."""
+        if isinstance(row.args[0], View):
+            x = from_bits(self.taken(row, env), self.kernel.param(row.args[0].tensor).dtype)
+            return convert(x, kind.dtype).reshape(kind.rows, kind.cols)
+        if row.op == "move":
+            x = self.operand(row.args[0], env)
+            same = isinstance(x, Transposed) and x.x.dtype == DTYPES[kind.dtype]
+            return x if same else convert(plain(x), kind.dtype)
+        args = [self.argument(row, k, kind, env) for k in range(len(row.args))]
+        columns = kept_columns(row)
+        if columns is not None and (self.fold(columns), kind.cols) in env.whole:
+            return plain(args[0])
+        result = COMPUTE[row.op](kind, *args)
+        result = convert(self.opaque(result) if row.op in ROUNDED else result, kind.dtype)
+        assert result.shape == (kind.rows, kind.cols), (row, result.shape)
         return result
 
-    def argument(self, step: Step, k: int, env: Env) -> Any:
+    def argument(self, row: Row, k: int, kind: TileType, env: Env) -> Any:
         """Operand ``k``: a tile, an element, or a count of columns (``where``) or of both."""
-        a, kind = step.args[k], step.type
-        x = self.operand(a, env)
-        if kind is None or isinstance(a, Use | Word | View):
+        x = self.operand(row.args[k], env)
+        if not isinstance(row.args[k], Expr):
             return x
-        if k in OPS[step.op].elements:
+        if k in OPS[row.op].elements:
             return self.element(x, kind.dtype)
-        return counted(x, max(kind.rows, kind.cols)) if step.op in ("where", "pad") else x
+        return counted(x, max(kind.rows, kind.cols)) if row.op in ("where", "pad") else x
 
-    def operand(self, a: Use | Expr | View | Word, env: Env) -> Any:
-        if isinstance(a, Use):
-            x = env.values[a.value]
+    def operand(self, a: Operand, env: Env) -> Any:
+        if isinstance(a, Ref):
+            x = env.tiles[a.name]
             if a.transposed:
                 return x.x if isinstance(x, Transposed) else Transposed(x)
             return x
         if isinstance(a, Word):
             return a.name
-        assert not isinstance(a, View)
+        assert isinstance(a, Expr)
         return self.scalar(a, env)
-
-    def tensor(self, step: Step, place: View, env: Env) -> Array:
-        return self.tensors[place.tensor] if step.state is None else env.values[step.state]
 
     def extents(self, view: View, env: Env) -> list[Extent]:
         """The region of a view."""
@@ -432,7 +425,7 @@ class Machine:
 
     # loops and branches
 
-    def repeat(self, loop: Repeat, env: Env) -> None:
+    def loop(self, loop: Loop, env: Env) -> None:
         """The loop, in two parts where its partial views begin."""
         trips = self.scalar(loop.trips, env)
         facts = self.facts(loop)
@@ -440,10 +433,13 @@ class Machine:
         table = self.table if is_item_loop(loop) else None
         if table is not None:
             cut, trips = self.of_table(cut, trips)
-        carry = tuple(self.initial(p.init, p.type, env) for p in loop.phis)
+        stored = stored_in(loop.body)
+        tiles = tuple(self.initial(c.init, c.type, env) for c in loop.carry)
+        carry = (tiles, tuple(env.tensors[n] for n in stored))
         for start, end, inner in ((0, cut, env.inner(frozenset(facts))), (cut, trips, env.inner())):
             carry = self.iterate(loop, start, end, carry, inner, table)
-        env.values.update({p.last: x for p, x in zip(loop.phis, carry, strict=True)})
+        env.tiles.update({c.last: x for c, x in zip(loop.carry, carry[0], strict=True)})
+        env.tensors.update(zip(stored, carry[1], strict=True))
 
     def of_table(self, cut: Number, trips: Number) -> tuple[Number, Number]:
         """The same places among the items of the table (which are in ascending order)."""
@@ -453,27 +449,30 @@ class Machine:
         return (items < cut).sum(dtype=jnp.int32), count
 
     def iterate(
-        self, loop: Repeat, start: Number, end: Number, carry: Any, outside: Env, table: Array
+        self, loop: Loop, start: Number, end: Number, carry: Any, outside: Env, table: Array
     ) -> Any:
+        stored = stored_in(loop.body)
+
         def body(i: Array, carry: Any) -> Any:
             env = outside.inner()
             env.scalars[loop.index] = whole(i if table is None else table[1 + i])
-            env.values.update({p.inner: x for p, x in zip(loop.phis, carry, strict=True)})
-            self.parts(loop.body, env)
-            return tuple(plain(env.values[p.next]) for p in loop.phis)
+            env.tiles.update({c.name: x for c, x in zip(loop.carry, carry[0], strict=True)})
+            env.tensors.update(zip(stored, carry[1], strict=True))
+            self.block(loop.body, env)
+            tiles = tuple(plain(env.tiles[r.name]) for r in loop.result)
+            return tiles, tuple(env.tensors[n] for n in stored)
 
         if start is end or (is_known(start) and is_known(end) and end <= start):
             return carry
         return lax.fori_loop(start, end, body, carry)
 
-    def initial(self, value: int | None, kind: TileType | str, env: Env) -> Array:
-        """A value, or zeros where nothing has been written."""
-        if value is not None:
-            return plain(env.values[value])
-        assert isinstance(kind, TileType)
+    def initial(self, init: Ref | None, kind: TileType, env: Env) -> Array:
+        """A tile, or zeros where nothing has been written."""
+        if init is not None:
+            return plain(env.tiles[init.name])
         return jnp.zeros((kind.rows, kind.cols), DTYPES[kind.dtype])
 
-    def facts(self, loop: Repeat) -> dict[tuple[Expr, int], tuple[Expr, int]]:
+    def facts(self, loop: Loop) -> dict[tuple[Expr, int], tuple[Expr, int]]:
         """(valid, size) of the partial views that are whole up to some iteration.
 
         The value says from where: ``valid = rest - fall * index``.
@@ -483,7 +482,7 @@ class Machine:
             valid = self.fold(partial)
             _, terms = linear(valid)
             fall = -terms.pop(Var(loop.index), 0)
-            own = any(v in made_in(loop.body) for v in names_in(valid))
+            own = any(v in read_in(loop.body) for v in names_in(valid))
             opaque = any(loop.index in names_in(atom) for atom in terms)
             if fall >= 0 and not own and not opaque and not isinstance(valid, Const):
                 rest = binary("+", valid, binary("*", Var(loop.index), Const(fall)))
@@ -491,7 +490,7 @@ class Machine:
         return found
 
     def cut(
-        self, loop: Repeat, facts: dict[Any, tuple[Expr, int]], trips: Number, env: Env
+        self, loop: Loop, facts: dict[Any, tuple[Expr, int]], trips: Number, env: Env
     ) -> Number:
         """The number of leading iterations in which every fact holds."""
         outside = env.inner()
@@ -506,24 +505,27 @@ class Machine:
             end = apply(jnp, "min", end, holds)
         return end
 
-    def choice(self, choice: Choice, env: Env) -> None:
-        test = self.scalar(choice.test, env)
+    def branch(self, branch: Branch, env: Env) -> None:
+        """What both ways define, and what one of them stores, is there behind them."""
+        test = self.scalar(branch.test, env)
+        names = [n for n in defined_in(branch.then) if n in defined_in(branch.orelse)]
+        stored = stored_in((branch,))
 
-        def arm(parts: list[Part], results: list[int | None]) -> Callable[[], tuple[Array, ...]]:
+        def arm(block: Block) -> Callable[[], tuple[Array, ...]]:
             def run() -> tuple[Array, ...]:
                 inner = env.inner()
-                self.parts(parts, inner)
-                kinds = [m.type for m in choice.merges]
-                return tuple(self.initial(v, k, inner) for v, k in zip(results, kinds, strict=True))
+                self.block(block, inner)
+                found = [*(inner.tiles[n] for n in names), *(inner.tensors[n] for n in stored)]
+                return tuple(map(plain, found))
 
             return run
 
-        then = arm(choice.then, [m.then for m in choice.merges])
-        orelse = arm(choice.orelse, [m.orelse for m in choice.merges])
+        then, orelse = arm(branch.then), arm(branch.orelse)
         found = (
             (then if test else orelse)() if is_known(test) else lax.cond(test != 0, then, orelse)
         )
-        env.values.update({m.out: x for m, x in zip(choice.merges, found, strict=True)})
+        env.tiles.update(zip(names, found[: len(names)], strict=True))
+        env.tensors.update(zip(stored, found[len(names) :], strict=True))
 
 
 def stays_inside(start: Expr, size: int, dim: int) -> bool:
@@ -534,30 +536,26 @@ def stays_inside(start: Expr, size: int, dim: int) -> bool:
     return dim % size == 0 and all(k % size == 0 for k in (const, *terms.values()))
 
 
-def partials(parts: list[Part]) -> Iterator[tuple[Expr, int]]:
+def kept_columns(row: Row) -> Expr | None:
+    """How many columns a ``where`` keeps, if that is one number for all rows."""
+    return row.args[1] if row.op == "where" and isinstance(row.args[1], Expr) else None
+
+
+def partials(block: Block) -> Iterator[tuple[Expr, int]]:
     """(valid, size) of every partial view and every ``where`` of a body, inner loops left out."""
-    for part in parts:
-        if isinstance(part, Choice):
-            yield from partials(part.then)
-            yield from partials(part.orelse)
-        elif isinstance(part, Step):
-            for a in part.args:
-                if isinstance(a, View):
-                    yield from ((s.valid, s.size) for s in a.spans if s.valid is not None)
-            if (
-                part.op == "where"
-                and part.type is not None
-                and isinstance(part.args[1], Const | Var | Bin)
-            ):
-                yield part.args[1], part.type.cols
+    for row in own_rows(block):
+        for a in (row.out, *row.args):
+            if isinstance(a, View):
+                yield from ((s.valid, s.size) for s in a.spans if s.valid is not None)
+        if (columns := kept_columns(row)) is not None and isinstance(row.out, Define):
+            yield columns, row.out.type.cols
 
 
-def made_in(parts: list[Part]) -> set[str]:
+def read_in(block: Block) -> set[str]:
     """The scalars that a body reads from tensors."""
-    found: set[str] = set()
-    for part in parts:
-        if isinstance(part, Step) and part.op == "read":
-            found.add(f"%{part.out}")
-        elif isinstance(part, Choice):
-            found |= made_in(part.then) | made_in(part.orelse)
-    return found
+    return {r.out.name for r in own_rows(block) if isinstance(r.out, Scalar)}
+
+
+def defined_in(block: Block) -> list[str]:
+    """The tiles that the rows of a block itself define."""
+    return [n.out.name for n in block if isinstance(n, Row) and isinstance(n.out, Define)]

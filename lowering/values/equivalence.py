@@ -22,10 +22,9 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from lowering.target import TARGETS
-from lowering.values.tokens import run_schedule
+from lowering.values.tokens import Log, run_schedule
 from lowering.values.world import UNDEFINED, World, normal, worlds
 from pto.ir import (
-    Bin,
     Block,
     Const,
     Define,
@@ -38,12 +37,10 @@ from pto.ir import (
     Span,
     Var,
     View,
-    Word,
     binary,
     names_in,
 )
 from pto.ir import substitute as with_values
-from pto.legality import straight
 from pto.ops import OPS
 
 Place = object
@@ -135,13 +132,6 @@ class Meanings(World):
             return self.token((op, *sorted(map(self.value, found[:2]))))
         return self.token((op, *found))
 
-    def value(self, operand: object) -> int:
-        """The number of a tile operand, (number, is transposed)."""
-        assert isinstance(operand, tuple)
-        number, transposed = operand
-        assert isinstance(number, int)
-        return self.token(("T", number)) if transposed else number
-
     def total(self, x: int, y: int) -> int:
         zero = self.token(("full", Const(0.0)))
         if x == zero and y in self.products:
@@ -175,48 +165,54 @@ def keeps(count: Expr, of: Index) -> bool:
 class Traced:
     """Runs a program that has values instead of slots; scalars are expressions."""
 
-    def __init__(self, world: Meanings) -> None:
-        self.world = world
+    def __init__(self, world: World, tensors: dict[str, int]) -> None:
+        self.world, self.tensors = world, tensors
         self.tiles: dict[str, int] = {}
+        self.log: Log = {}
 
-    def block(self, block: Block, scalars: dict[str, Expr]) -> None:
-        for node in straight(block):
+    def block(self, block: Block, scalars: dict[str, Expr], at: tuple[int, ...] = ()) -> None:
+        """``at``: the iterations of the loops around."""
+        for node in block:
             if isinstance(node, Row):
-                self.row(node, scalars)
+                self.row(node, scalars, at)
+            elif isinstance(node, Loop):
+                self.loop(node, scalars, at)
             else:
-                self.loop(node, scalars)
+                way = self.world.truth(with_values(node.test, scalars))
+                self.block(node.then if way else node.orelse, scalars, at)
 
-    def loop(self, loop: Loop, scalars: dict[str, Expr]) -> None:
+    def loop(self, loop: Loop, scalars: dict[str, Expr], at: tuple[int, ...]) -> None:
         now = [self.tiles[c.init.name] if c.init else UNDEFINED for c in loop.carry]
         for i in range(self.world.count(with_values(loop.trips, scalars))):
             self.tiles.update({c.name: t for c, t in zip(loop.carry, now, strict=True)})
-            self.block(loop.body, {**scalars, loop.index: Const(i)})
+            self.block(loop.body, {**scalars, loop.index: Const(i)}, (*at, i))
             now = [self.tiles[r.name] for r in loop.result]
         self.tiles.update({c.last: t for c, t in zip(loop.carry, now, strict=True)})
 
-    def row(self, row: Row, scalars: dict[str, Expr]) -> None:
+    def row(self, row: Row, scalars: dict[str, Expr], at: tuple[int, ...]) -> None:
         operands = [self.operand(a, scalars) for a in row.args]
         if row.op == "let" and isinstance(row.out, Scalar):
             (value,) = operands
-            assert isinstance(value, Const | Var | Bin)
+            assert isinstance(value, Expr)
             scalars[row.out.name] = value
             return
-        where = [self.world.place(row.out, scalars)] if isinstance(row.out, View) else []
-        number = self.world.result(row, [*where, *operands])
+        if row.op == "move":
+            number = self.world.value(operands[0])
+        else:
+            where = [self.operand(row.out, scalars)] if isinstance(row.out, View) else []
+            states = self.world.states(row, self.tensors)
+            number = self.log[id(row), at] = self.world.result(row, [*where, *operands, *states])
         if isinstance(row.out, Scalar):
             scalars[row.out.name] = Var(f"%{number}")
+        elif isinstance(row.out, View):
+            self.tensors[row.out.tensor] = number
         elif isinstance(row.out, Define):
             self.tiles[row.out.name] = number
 
     def operand(self, a: object, scalars: dict[str, Expr]) -> object:
         if isinstance(a, Ref):
             return self.tiles[a.name], a.transposed
-        if isinstance(a, View):
-            return self.world.place(a, scalars)
-        if isinstance(a, Word):
-            return a.name
-        assert isinstance(a, Const | Var | Bin)
-        return self.world.scalar(a, scalars)
+        return self.world.operand(a, scalars)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +236,7 @@ def difference(before: Kernel, after: Kernel) -> Difference | None:
         world = Meanings(trips, after)
         run_schedule(after, world)
         scheduled, world.stores = world.stores, {}
-        Traced(world).block(before.body, {})
+        Traced(world, world.start()).block(before.body, {})
         for place, (row, want) in world.stores.items():
             mine, found = scheduled.pop(place, (row, UNDEFINED))
             if found != want:
@@ -278,7 +274,7 @@ def tokens_in(made: object) -> Iterator[int]:
     if isinstance(made, tuple):
         for x in made:
             yield from tokens_in(x)
-    elif isinstance(made, Const | Var | Bin):
+    elif isinstance(made, Expr):
         yield from (int(n[1:]) for n in names_in(made) if n.startswith("%"))
     elif isinstance(made, int) and not isinstance(made, bool):
         yield made

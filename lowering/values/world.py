@@ -34,6 +34,7 @@ from pto.ir import (
     Span,
     Var,
     View,
+    Word,
     binary,
     evaluate,
     is_float,
@@ -57,6 +58,9 @@ orders; ``worlds`` adds long ones."""
 MOST = 9
 """Iterations of a constant loop that are run at least beyond the whole periods of all rings: more than
 any number of ``SHORT``, so that related trip counts keep their distance."""
+
+OUTPUTS = ("out", "inout")
+"""Directions of tensors that are written."""
 
 BESIDE = 2
 """What a name counts as beside another one that is made up."""
@@ -200,6 +204,31 @@ class World:
             out.append((self.scalar(span.start, values), valid))
         return tuple(out)
 
+    def operand(self, a: object, values: Mapping[str, Expr], core: str = "") -> object:
+        """What a row of ``core`` reads that is no tile."""
+        if isinstance(a, View):
+            return self.place(a, values, core)
+        if isinstance(a, Word):
+            return a.name
+        assert isinstance(a, Expr)
+        return self.scalar(a, values)
+
+    def value(self, operand: object) -> int:
+        """The number of a tile operand, (number, is transposed)."""
+        assert isinstance(operand, tuple)
+        number, transposed = operand
+        assert isinstance(number, int)
+        return self.token(("T", number)) if transposed else number
+
+    def start(self) -> dict[str, int]:
+        """What the tensors hold that are written."""
+        return {p.name: self.token(p.name) for p in self.kernel.params if p.direction in OUTPUTS}
+
+    def states(self, row: Row, tensors: Mapping[str, int]) -> list[int]:
+        """What those of ``tensors`` hold that a row meets."""
+        views = (x for x in (row.out, *row.args) if isinstance(x, View))
+        return [tensors[v.tensor] for v in views if v.tensor in tensors]
+
     def result(self, row: Row, args: Iterable[object]) -> int:
         """The token of what a row makes."""
         token = self.made(row.op, args)
@@ -211,7 +240,7 @@ class World:
         found = list(args)
         if op == "matmul" and len(found) > 2:
             test = found[3] if len(found) == 4 else Const(1)
-            assert isinstance(test, Const | Var | Bin)
+            assert isinstance(test, Expr)
             keep = found[2] != (UNDEFINED, False) and (not isinstance(test, Const) or test.value)
             found = found[:3] if keep else found[:2]
         return self.token((op, *found))

@@ -21,10 +21,10 @@ from lowering.execute.inputs import bind
 from lowering.jax_executor import balance
 from lowering.jax_executor import machine as jax_machine
 from lowering.schedule import options_for, stages
-from lowering.values.dataflow import dataflow
-from lowering.values.flow import ALIASES, SILENT, Choice, Repeat, Step
+from lowering.values.tokens import ALIASES, SILENT
+from lowering.values.unscheduled import unscheduled
 from pto.errors import ScheduleError
-from pto.ir import Kernel
+from pto.ir import Branch, Kernel, Loop, Row
 from pto.kernels import paged_attention as paged_attention_kernel
 from pto.kernels.baselines import BASELINES
 from pto.ops import OPS
@@ -110,13 +110,13 @@ def test_gemm_accumulates_in_l0c(size: tuple[int, int, int], test: str) -> None:
 
 
 def test_accumulator_that_starts_at_zero_needs_no_test() -> None:
-    """The phi of the accumulator starts undefined, and the matmul just adds."""
-    flow = dataflow(parse(GEMM.format(t="bf16", test="i")))
-    (items,) = [p for p in flow.parts if isinstance(p, Repeat)]
-    (inner,) = [p for p in items.body if isinstance(p, Repeat)]
-    (phi,) = inner.phis
-    (product,) = [p for p in inner.body if isinstance(p, Step) and p.op == "matmul"]
-    assert phi.init is None
+    """The accumulator is carried from nothing, and the matmul just adds."""
+    values = unscheduled(parse(GEMM.format(t="bf16", test="i")))
+    (items,) = [n for n in values.body if isinstance(n, Loop)]
+    (inner,) = [n for n in items.body if isinstance(n, Loop)]
+    (carry,) = inner.carry
+    (product,) = [n for n in inner.body if isinstance(n, Row) and n.op == "matmul"]
+    assert carry.init is None
     assert len(product.args) == 3
 
 
@@ -170,7 +170,7 @@ def test_a_loop_is_cut_where_its_views_become_partial(rows: int, loops: int, mas
         "gamma": np.zeros(64, np.float32),
         "eps": np.float32(1),
     }
-    machine = jax_machine.Machine(dataflow(kernel), {"rows": rows})
+    machine = jax_machine.Machine(unscheduled(kernel), {"rows": rows})
     room = (max(rows, 16), 64)
     case["x"] = np.zeros(room, np.uint16)
     out = {"out": jnp.zeros(room, jnp.uint16)}
@@ -273,17 +273,21 @@ def test_unwritten_elements_are_poisoned() -> None:
     assert not np.isnan(out[:15].astype(np.float32)).any()
 
 
-# ---------------------------------------------------------------------- dataflow, and bugs
+# ------------------------------------------------------------------ without slots, and bugs
 
 
 def test_the_skew_leaves_no_carries() -> None:
-    """K, V, S, P and O live in slots and FIFOs across steps; the flow carries only m, l and acc."""
-    flow = dataflow(paged())
-    (items,) = [p for p in flow.parts if isinstance(p, Repeat)]
-    (blocks,) = [p for p in items.body if isinstance(p, Repeat)]
-    assert sorted(str(p.type) for p in blocks.phis) == ["f32[16, 128]", "f32[16, 1]", "f32[16, 1]"]
-    assert [p.type for p in items.phis] == ["out"]
-    assert not any(isinstance(p, Choice) for p in blocks.body)
+    """K, V, S, P and O live in slots and FIFOs across steps; the values carry only m, l and acc."""
+    values = unscheduled(paged())
+    (items,) = [n for n in values.body if isinstance(n, Loop)]
+    (blocks,) = [n for n in items.body if isinstance(n, Loop)]
+    assert sorted(str(c.type) for c in blocks.carry) == [
+        "f32[16, 128]",
+        "f32[16, 1]",
+        "f32[16, 1]",
+    ]
+    assert not items.carry
+    assert not any(isinstance(n, Branch) for n in blocks.body)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +306,7 @@ def test_a_slot_that_holds_another_iteration(before: str, after: str, row: str) 
     text = HANDWRITTEN.read_text()
     assert before in text
     with pytest.raises(ScheduleError) as error:
-        dataflow(paged(text.replace(before, after)))
+        unscheduled(paged(text.replace(before, after)))
     assert row in str(error.value)
 
 
@@ -311,7 +315,7 @@ def test_a_fifo_that_waits_for_later_pushes() -> None:
         "vector  0  MTE3  pij = push", "vector -2  MTE3  pij = push"
     )
     with pytest.raises(ScheduleError):
-        dataflow(paged(text))
+        unscheduled(paged(text))
 
 
 # ---------------------------------------------------------------- what the scheduler makes
@@ -426,7 +430,7 @@ def test_items_are_dealt_by_their_work() -> None:
     lengths = [8, 0, 1, 5, 7, 2, 0, 3]
     case = paged_case([128 * n for n in lengths])
     dims = dict.fromkeys(paged().dims, 1) | {"batch": len(lengths)}
-    items = balance.items_of(dataflow(paged()), dims)
+    items = balance.items_of(unscheduled(paged()), dims)
     assert isinstance(items, balance.Items)
     table = items.table(case, 2)
     mine = [line[1 : 1 + line[0]].tolist() for line in table]
@@ -450,7 +454,7 @@ def test_items_are_dealt_by_their_work() -> None:
 )
 def test_why_one_device_runs_all_items(before: str, after: str, reason: str) -> None:
     assert before in RMSNORM
-    found = balance.items_of(dataflow(parse(RMSNORM.replace(before, after))), {"rows": 40})
+    found = balance.items_of(unscheduled(parse(RMSNORM.replace(before, after))), {"rows": 40})
     assert (reason in found) if isinstance(found, str) else not reason
 
 

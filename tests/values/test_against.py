@@ -10,8 +10,8 @@ from lowering.cli import main
 from lowering.hazards import check
 from lowering.schedule import schedule
 from lowering.schedule.passes.persist import persist
-from lowering.values.dataflow import dataflow
 from lowering.values.equivalence import difference
+from lowering.values.unscheduled import unscheduled
 from pto.errors import ScheduleError
 from pto.ir import Kernel
 from pto.kernels import SHIPPED
@@ -182,8 +182,8 @@ def test_a_ring_that_is_too_short(slots: int, flat: bool) -> None:
         assert check(right).ok and check(wrong).ok
     assert difference(traced, right) is None
     assert difference(traced, wrong) is not None
-    dataflow(right)
+    unscheduled(right)
     with pytest.raises(
         ScheduleError, match=r"reads the value of another iteration|in another order"
     ):
-        dataflow(wrong)
+        unscheduled(wrong)

@@ -29,7 +29,7 @@ from lowering.execute.inputs import Bound, Lines, bind, validate
 from lowering.jax_executor.machine import ZERO, Env, Machine
 from lowering.native import build
 from lowering.schedule import schedule
-from lowering.values.dataflow import dataflow
+from lowering.values.unscheduled import unscheduled
 from pto.arithmetic import Number
 from pto.errors import DTypeError, InputError, PtoError
 from pto.ir import (
@@ -113,15 +113,15 @@ out[pid0, :, :] = store v
 
 def in_jax(exprs: Sequence[Expr]) -> Rows:
     """As the executor jax does, under ``jit``: sizes are known, everything else is an argument."""
-    flow = dataflow(schedule(parse(TINY)).kernel)
+    values_of = unscheduled(schedule(parse(TINY)).kernel)
     found: list[list[Any]] = []
     with jax.enable_x64(True):
         for d in DATA:
-            machine = Machine(flow, {n: int(d[n]) for n in ("m", "n")})
+            machine = Machine(values_of, {n: int(d[n]) for n in ("m", "n")})
 
             def values(scalars: dict[str, Any], machine: Machine = machine) -> list[Any]:
                 machine.zero = scalars[ZERO]
-                return [machine.scalar(e, Env({}, scalars)) for e in exprs]
+                return [machine.scalar(e, Env({}, {}, scalars)) for e in exprs]
 
             given = {n: v for n, v in d.items() if n not in ("m", "n")} | {ZERO: np.int32(0)}
             found.append([x if isinstance(x, int | float) else np.asarray(x)[()]

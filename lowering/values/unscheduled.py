@@ -1,22 +1,23 @@
-"""What a scheduled program computes, with the schedule itself resolved away.
+"""A schedule taken out again: what a scheduled program computes, as a program of values.
 
 In: a scheduled kernel (``pto/ir.py``): rows of two cores, skewed over iterations, slots and FIFOs.
-Out: a ``Flow``, one tree of steps in which every operand names the *value* it reads.  Slots, FIFOs,
-moves and flags are gone; a loop carries exactly the values that are read later (its phis).
+Out: the same kernel in the form of traced ones.  Slots, FIFOs, flags, cores and shifts are gone: every
+row defines a value, and a loop carries exactly the values that are read later.
 
-Invariant: for every trip count the flow stores the same values as the scheduled program.
-``dataflow`` proves it on the way out: it runs both with tokens instead of numbers, the scheduled
-program literally (cores, steps, shifts, slots), for ragged trip counts (``lowering/values/world.py``),
-and compares every store.  A slot that is overwritten too early, or a FIFO read out
-of turn, is a ``ScheduleError`` that names the row and the iteration.
+Invariant: for every trip count both store the same values.  ``unscheduled`` proves it on the way out:
+it runs both with numbers for expressions, the scheduled program literally (cores, steps, shifts,
+slots), for ragged trip counts (``lowering/values/world.py``), and compares every store.  A slot that is
+overwritten too early, or a FIFO read out of turn, is a ``ScheduleError`` that names the row and the
+iteration.
 
 How: rows of one iteration run together (the shift of a row says when, not what); the two cores are
 merged by running each until it waits for a FIFO.  A slot is a symbolic key, ``i + 1`` modulo the
 depth; at the end of an iteration ``i + 1`` becomes ``i``.  A key that an iteration reads before it
-writes becomes a phi of the loop, and so does one that is read behind the loop.
+writes is carried by the loop, and so is one that is read behind the loop.
 
 Vector rows stand for both lanes: a tile that is split between the lanes has its whole number of
-rows here and ``lane`` is 0.
+rows here and ``lane`` is 0.  A branch hands a value on by a ``move`` to one name at the end of both
+ways.  Loop indices (``i.7``) and scalars that are read (``%12``) are named once in the program.
 
 Non-goals: races and capacity (``lowering/hazards/``), timing, numbers.
 """
@@ -25,30 +26,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 from lowering.one_by_one import one_by_one
-from lowering.values.flow import (
-    ALIASES,
-    SILENT,
-    Choice,
-    Flow,
-    Merge,
-    Part,
-    Phi,
-    Repeat,
-    Step,
-    Use,
-    tidy,
-)
-from lowering.values.tokens import same_stores
+from lowering.values.equivalence import Traced
+from lowering.values.tokens import ALIASES, SILENT, Log, run_schedule
+from lowering.values.world import World, worlds
 from pto.errors import ScheduleError
 from pto.ir import (
     CORES,
     Bin,
     Block,
     Branch,
+    Carry,
     Const,
+    Define,
     Expr,
     Kernel,
     Loop,
@@ -61,7 +53,6 @@ from pto.ir import (
     Span,
     Var,
     View,
-    Word,
     all_rows,
     binary,
     in_own_order,
@@ -79,16 +70,13 @@ from pto.types import TileType
 # ------------------------------------------------------------------------------- keys
 
 
-ZERO = Const(0)
-
-
 @dataclass(frozen=True)
 class Key:
-    """A place that holds a value: slot ``index`` (modulo ``depth``) of a buffer, or a tensor."""
+    """A place that holds a value: slot ``index`` (modulo ``depth``) of a buffer."""
 
     name: str
-    index: Expr = ZERO
-    depth: int = 1
+    index: Expr
+    depth: int
 
     def at(self, values: dict[str, Expr]) -> Key:
         """The same place with names replaced."""
@@ -214,55 +202,68 @@ class Scope:
     makes a loop carry it, or a branch hand it on.
     """
 
-    def __init__(self, outer: Callable[[Key], int | None], scalars: dict[str, Expr]) -> None:
-        self.local: dict[Key, int | Callable[[], int | None]] = {}
+    def __init__(self, outer: Callable[[Key], str | None], scalars: dict[str, Expr]) -> None:
+        self.local: dict[Key, str | Callable[[], str]] = {}
         self.outer = outer
         self.scalars = scalars
-        self.parts: list[Part] = []
+        self.nodes: list[Row | LoopScope | Fork] = []
 
-    def find(self, key: Key) -> int | None:
+    def find(self, key: Key) -> str | None:
         found = self.local.get(key)
         if found is None:
             return self.outer(key)
-        if callable(found):
-            return found()
-        return found
+        return found() if callable(found) else found
 
-    def snapshot(self) -> Callable[[Key], int | None]:
+    def snapshot(self) -> Callable[[Key], str | None]:
         """``find`` as of now."""
         now = Scope(self.outer, self.scalars)
         now.local = dict(self.local)
         return now.find
 
+    def made(self) -> Block:
+        """The program, once nobody asks for anything any more."""
+        return tuple(n if isinstance(n, Row) else n.made() for n in self.nodes)
+
+
+@dataclass
+class Phi:
+    """A ``Carry`` while its loop is built; ``next``: its value after an iteration."""
+
+    name: str
+    type: TileType
+    init: str | None
+    last: str
+    next: str = ""
+
 
 class LoopScope:
     """A loop while it is built, and afterwards for those who ask for its results."""
 
-    def __init__(self, builder: Builder, loop: Repeat, total: str, outside: Scope) -> None:
+    def __init__(self, builder: Builder, loop: Loop, outside: Scope) -> None:
         self.builder, self.loop = builder, loop
-        self.total = total
         self.before = outside.snapshot()
+        self.written = {r.out.name for r in all_rows(loop.body) if isinstance(r.out, Ref)}
         self.carried: dict[Key, Phi] = {}
-        self.open = True
+        self.queued: dict[str, list[Phi]] = {}
+        self.is_open = True
         self.inside = Scope(self.at_top, dict(outside.scalars))
 
     def later(self, key: Key, by: int) -> Key:
         """The key that means the same slot ``by`` iterations earlier in the names of now."""
-        names = [n for n in (self.loop.index, self.total) if n]
+        names = [n for n in (self.loop.index, self.loop.total) if n]
         return key.at({n: binary("+", Var(n), Const(by)) for n in names})
 
-    def at_top(self, key: Key) -> int:
+    def at_top(self, key: Key) -> str | None:
         """The value at ``key`` when an iteration starts."""
+        if key.name not in self.written and self.later(key, 1) == key:
+            return self.before(key)
         phi = self.carried.get(key)
         if phi is None:
             init = self.before(key.at({self.loop.index: Const(0)}))
-            phi = Phi(self.builder.fresh(key), init, type=self.builder.type_of(key))
-            phi.last = self.builder.fresh(key)
-            self.carried[key] = phi
-            self.loop.phis.append(phi)
-            if not self.open:
+            phi = self.carried[key] = self.builder.phi(self.builder.tile_type(key.name), init)
+            if not self.is_open:
                 self.finish(key, phi)
-        return phi.inner
+        return phi.name
 
     def finish(self, key: Key, phi: Phi) -> None:
         found = self.inside.find(self.later(key, 1))
@@ -271,65 +272,94 @@ class LoopScope:
 
     def close(self, outside: Scope) -> None:
         """Finds what each phi becomes; every written key is available (lazily) behind the loop."""
-        for key in iter_growing(self.carried):
-            self.finish(key, self.carried[key])
-        self.open = False
+        finished = 0
+        while finished < len(self.carried):  # more may be asked for on the way
+            key, phi = list(self.carried.items())[finished]
+            self.finish(key, phi)
+            finished += 1
+        self.is_open = False
         written = {k.name for k in self.inside.local}
         for key in [k for k in outside.local if k.name in written and k.depth > 1]:
             del outside.local[key]  # which of the slots were overwritten depends on the trips
         for key in self.inside.local:
             top = self.later(key, -1)
             for trips in (self.loop.trips, binary("max", self.loop.trips, Const(0))):
-                outside.local[top.at({self.loop.index: trips})] = self.result(top)
+                outside.local[top.at({self.loop.index: trips})] = partial(self.result, top)
 
-    def result(self, top: Key) -> Callable[[], int | None]:
-        def ask() -> int:
-            self.at_top(top)
-            return self.carried[top].last
+    def result(self, top: Key) -> str:
+        self.at_top(top)
+        return self.carried[top].last
 
-        return ask
+    def made(self) -> Loop:
+        phis = [*(p for q in self.queued.values() for p in q), *self.carried.values()]
+        carry = (Carry(p.name, p.type, Ref(p.init) if p.init else None, p.last) for p in phis)
+        result = tuple(Ref(p.next) for p in phis)
+        return replace(self.loop, body=self.inside.made(), carry=tuple(carry), result=result)
 
 
-def iter_growing(d: dict[Key, Phi]) -> Iterator[Key]:
-    """Every key, those added on the way included."""
-    done: set[Key] = set()
-    while len(done) < len(d):
-        for key in [k for k in d if k not in done]:
-            done.add(key)
-            yield key
+@dataclass
+class Fork:
+    """A branch while it is built, and afterwards for those who ask what it hands on."""
+
+    branch: Branch
+    then: Scope
+    orelse: Scope
+
+    def join(self, name: str, kind: TileType, then: str | None, orelse: str | None) -> str:
+        """``name``: one of two values, by which way the branch goes."""
+        for arm, value in ((self.then, then), (self.orelse, orelse)):
+            op, arg = ("full", Const(0.0)) if value is None else ("move", Ref(value))
+            arm.nodes.append(Row(op, Define(name, kind), (arg,)))
+        return name
+
+    def made(self) -> Branch:
+        return replace(self.branch, then=self.then.made(), orelse=self.orelse.made())
+
+
+Queues = dict[str, list[str]]
 
 
 class Builder:
-    """Turns the tree of rows into a flow, one scope at a time."""
+    """Turns the tree of rows into values, one scope at a time."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.count = 0
         self.depth = {b.name: b.depth for b in kernel.buffers}
         self.split = split_buffers(kernel)
-        self.queues: dict[str, list[int]] = {f.name: [] for f in kernel.fifos}
-        self.types: dict[int, TileType | str] = {}
-        self.written = tuple(p.name for p in kernel.params if p.direction in ("out", "inout"))
-        self.first = {name: self.fresh(Key(name)) for name in self.written}
-        self.reads: list[dict[tuple[str, tuple[Expr | Span, ...]], Expr]] = [{}]
+        self.queues: Queues = {f.name: [] for f in kernel.fifos}
+        self.types: dict[str, TileType] = {}
+        self.written = {p.name for p in kernel.params if p.direction in ("out", "inout")}
+        self.reads: list[dict[View, Var]] = []
+        self.loops: list[LoopScope] = []
+        self.origin: dict[int, Row] = {}
+        """By the id of a row: the scheduled one that it stands for."""
 
     # values
 
-    def fresh(self, key: Key) -> int:
-        return self.value(self.type_of(key))
-
-    def value(self, kind: TileType | str) -> int:
+    def fresh(self, name: str = "") -> str:
+        """A name that nothing else has."""
         self.count += 1
-        self.types[self.count] = kind
-        return self.count
+        return f"{name}.{self.count}"
 
-    def type_of(self, key: Key) -> TileType | str:
-        return key.name if key.name in self.written else self.tile_type(key.name)
+    def value(self, kind: TileType) -> str:
+        name = self.fresh()
+        self.types[name] = kind
+        return name
+
+    def phi(self, kind: TileType, init: str | None) -> Phi:
+        return Phi(self.value(kind), kind, init, self.value(kind))
 
     def tile_type(self, name: str) -> TileType:
         """The whole tile of a buffer, both halves included."""
         t = self.kernel.buffer(name).type
         return TileType(t.dtype, t.rows * (2 if self.split[name] else 1), t.cols)
+
+    def add(self, row: Row, scope: Scope, out: Define | View | Scalar, *args: Operand) -> None:
+        """What ``row`` does, on values."""
+        new = Row(row.op, out, args, loc=row.loc)
+        self.origin[id(new)] = row
+        scope.nodes.append(new)
 
     # operands
 
@@ -342,12 +372,12 @@ class Builder:
         index = None if ref.index is None else self.scalar(ref.index, core, scope)
         return slot_key(ref.name, index, self.depth[ref.name])
 
-    def use(self, ref: Ref, row: Row, scope: Scope) -> Use:
+    def use(self, ref: Ref, row: Row, scope: Scope) -> Ref:
         found = scope.find(self.key(ref, row.core, scope))
         if found is None:
             text = statement(row, self.kernel)
             raise ScheduleError(f"'{text}' reads '{ref.name}', which nothing has written", row.loc)
-        return Use(found, ref.transposed)
+        return Ref(found, transposed=ref.transposed)
 
     def view(self, view: View, row: Row, scope: Scope) -> View:
         items: list[Expr | Span] = []
@@ -360,14 +390,21 @@ class Builder:
                 items.append(self.scalar(x, row.core, scope))
         return View(view.tensor, tuple(items))
 
+    def operand(self, a: Operand, row: Row, scope: Scope) -> Operand:
+        if isinstance(a, Ref):
+            return self.use(a, row, scope)
+        if isinstance(a, View):
+            return self.view(a, row, scope)
+        return self.scalar(a, row.core, scope) if isinstance(a, Expr) else a
+
     # rows
 
     def row(self, row: Row, scope: Scope) -> None:
         if row.op == "let":
+            (value,) = row.args
             assert isinstance(row.out, Scalar)
-            assert isinstance(row.args[0], Const | Var | Bin)
-            value = self.scalar(row.args[0], row.core, scope)
-            scope.scalars[f"{row.core} {row.out.name}"] = value
+            assert isinstance(value, Expr)
+            scope.scalars[f"{row.core} {row.out.name}"] = self.scalar(value, row.core, scope)
         elif row.op == "read":
             self.read(row, scope)
         elif row.op in ALIASES:
@@ -380,39 +417,30 @@ class Builder:
         assert isinstance(row.out, Scalar)
         assert isinstance(row.args[0], View)
         place = self.view(row.args[0], row, scope)
-        state = scope.find(Key(place.tensor)) if place.tensor in self.written else None
-        known = next(
-            (r[place.tensor, place.index] for r in self.reads if (place.tensor, place.index) in r),
-            None,
-        )
-        if known is None or state is not None:
-            out = self.value("scalar")
-            scope.parts.append(Step("read", out, None, (place,), state, row))
-            known = Var(f"%{out}")
-            self.reads[-1][place.tensor, place.index] = known
+        known = next((known[place] for known in self.reads if place in known), None)
+        if known is None or place.tensor in self.written:
+            known = Var(self.fresh("%"))
+            self.add(row, scope, Scalar(known.name), place)
+            self.reads[-1][place] = known
         scope.scalars[f"{row.core} {row.out.name}"] = known
 
     def hand_on(self, row: Row, scope: Scope) -> None:
-        """The value keeps its number, unless its place has another element type."""
+        """The value keeps its name, unless its place has another element type."""
         (source,) = row.args
         if isinstance(source, Queue):
-            used = Use(self.queues[source.name].pop(0))
+            used = Ref(self.queues[source.name].pop(0))
         else:
             assert isinstance(source, Ref)
             used = self.use(source, row, scope)
-        if isinstance(row.out, Queue):
-            kind = self.kernel.fifo(row.out.name).type
-        else:
-            assert isinstance(row.out, Ref)
-            kind = self.tile_type(row.out.name)
-        value = used.value
-        old = self.types[value]
-        assert isinstance(old, TileType)
-        if used.transposed or old.dtype != kind.dtype:
+        assert isinstance(row.out, Queue | Ref)
+        name, to_queue = row.out.name, isinstance(row.out, Queue)
+        kind = self.kernel.fifo(name).type if to_queue else self.tile_type(name)
+        value = used.name
+        if used.transposed or self.types[value].dtype != kind.dtype:
             value = self.value(kind)
-            scope.parts.append(Step("move", value, kind, (used,), None, row))
+            self.add(replace(row, op="move"), scope, Define(value, kind), used)
         if isinstance(row.out, Queue):
-            self.queues[row.out.name].append(value)
+            self.queues[name].append(value)
         else:
             scope.local[self.key(row.out, row.core, scope)] = value
 
@@ -431,39 +459,21 @@ class Builder:
         args, _ = touched(row)
         if row.op == "matmul" and len(args) == 4:
             args = self.accumulated(row, scope)
-        found: list[Use | Expr | View | Word] = []
-        for a in args:
-            if isinstance(a, Ref):
-                found.append(self.use(a, row, scope))
-            elif isinstance(a, View):
-                found.append(self.view(a, row, scope))
-            elif isinstance(a, Word):
-                found.append(a)
-            else:
-                assert isinstance(a, Const | Var | Bin)
-                e = self.kept_rows(a, row) if row.op == "pad" and len(found) == 1 else a
-                found.append(self.scalar(e, row.core, scope))
+        if row.op == "pad" and isinstance(args[1], Expr):
+            args = (args[0], self.kept_rows(args[1], row), *args[2:])
+        found = [self.operand(a, row, scope) for a in args]
         if isinstance(row.out, View):
-            place = self.view(row.out, row, scope)
-            key = Key(place.tensor)
-            state = scope.find(key)
-            out = self.value(place.tensor)
-            scope.parts.append(Step(row.op, out, None, (place, *found), state, row))
-        else:
-            assert isinstance(row.out, Ref), row
-            key = self.key(row.out, row.core, scope)
-            tensors = [a.tensor for a in found if isinstance(a, View) and a.tensor in self.written]
-            state = scope.find(Key(tensors[0])) if tensors else None
-            kind = self.tile_type(row.out.name)
-            out = self.value(kind)
-            scope.parts.append(Step(row.op, out, kind, tuple(found), state, row))
-        scope.local[key] = out
+            self.add(row, scope, self.view(row.out, row, scope), *found)
+            return
+        assert isinstance(row.out, Ref), row
+        kind = self.tile_type(row.out.name)
+        value = scope.local[self.key(row.out, row.core, scope)] = self.value(kind)
+        self.add(row, scope, Define(value, kind), *found)
 
     def accumulated(self, row: Row, scope: Scope) -> tuple[Operand, ...]:
-        """``matmul a, b, acc, test`` as read: without the test where the phi starts from zero."""
+        """``matmul a, b, acc, test`` as read: without the test where what is carried starts as zero."""
         a, b, acc, test = row.args
-        assert isinstance(test, Const | Var | Bin)
-        assert isinstance(acc, Ref)
+        assert isinstance(test, Expr)
         when = self.scalar(test, row.core, scope)
         if isinstance(when, Const):
             return (a, b, acc) if when.value else (a, b)
@@ -477,15 +487,13 @@ class Builder:
         a, b, acc = row.args[:3]
         assert isinstance(acc, Ref)
         key = self.key(acc, row.core, scope)
-        if scope is not level.inside or key in scope.local or key in level.carried:
+        known = key in scope.local or key in level.carried
+        if acc != row.out or scope is not level.inside or known:
             return row.args
-        level.at_top(key)
-        level.carried[key].init = None  # iteration 0 overwrites: undefined is zero here
-        return (a, b, acc)
+        level.carried[key] = self.phi(self.tile_type(key.name), None)
+        return (a, b, acc)  # iteration 0 overwrites: undefined is zero here
 
     # tree
-
-    loops: list[LoopScope]
 
     def block(self, block: Block, scope: Scope) -> None:
         def ready(row: Row) -> bool:
@@ -493,6 +501,7 @@ class Builder:
             assert isinstance(queue, Queue)
             return bool(self.queues[queue.name])
 
+        self.reads.append({})
         for node in interleaved(block, ready):
             if isinstance(node, Row):
                 self.row(node, scope)
@@ -500,42 +509,33 @@ class Builder:
                 self.repeat(node, scope)
             else:
                 self.choice(node, scope)
+        self.reads.pop()
 
     def repeat(self, node: Loop, scope: Scope) -> None:
-        self.count += 1
-        index = f"{node.index}.{self.count}"
-        core = cores_of(node)[0]
-        loop = Repeat(index, self.scalar(node.trips, core, scope))
-        level = LoopScope(self, loop, f"{node.total}.{self.count}" if node.total else "", scope)
-        level.inside.scalars[node.index] = Var(index)
-        if node.total:
-            level.inside.scalars[node.total] = Var(level.total)
-        for c in CORES:
-            level.inside.scalars.pop(f"{c} {node.index}", None)
-        waiting = self.enter_queues(loop)
+        named = {n: self.fresh(n) for n in (node.index, node.total) if n}
+        trips = self.scalar(node.trips, cores_of(node)[0], scope)
+        own = replace(node, index=named[node.index], total=named.get(node.total, ""), trips=trips)
+        level = LoopScope(self, own, scope)
+        level.inside.scalars |= {n: Var(x) for n, x in named.items()}
+        for core in CORES:
+            level.inside.scalars.pop(f"{core} {node.index}", None)
+        self.enter_queues(level)
         self.loops.append(level)
-        self.reads.append({})
         self.block(node.body, level.inside)
-        self.reads.pop()
         self.loops.pop()
-        self.leave_queues(loop, waiting, node)
+        self.leave_queues(level, node)
         level.close(scope)
-        loop.body = level.inside.parts
-        scope.parts.append(loop)
+        scope.nodes.append(level)
 
-    def enter_queues(self, loop: Repeat) -> dict[str, list[Phi]]:
+    def enter_queues(self, level: LoopScope) -> None:
         """A FIFO that is not empty when the loop starts is carried, entry by entry."""
-        waiting: dict[str, list[Phi]] = {}
         for name, entries in self.queues.items():
             kind = self.kernel.fifo(name).type
-            phis = [Phi(self.value(kind), v, last=self.value(kind), type=kind) for v in entries]
-            loop.phis += phis
-            waiting[name] = phis
-            self.queues[name] = [p.inner for p in phis]
-        return waiting
+            level.queued[name] = [self.phi(kind, v) for v in entries]
+            self.queues[name] = [p.name for p in level.queued[name]]
 
-    def leave_queues(self, loop: Repeat, waiting: dict[str, list[Phi]], node: Loop) -> None:
-        for name, phis in waiting.items():
+    def leave_queues(self, level: LoopScope, node: Loop) -> None:
+        for name, phis in level.queued.items():
             if len(self.queues[name]) != len(phis):
                 raise ScheduleError(
                     f"an iteration pushes '{name}' more or less often than it pops it", node.loc
@@ -547,74 +547,79 @@ class Builder:
     def choice(self, node: Branch, scope: Scope) -> None:
         if "lane" in names_in(node.test):
             raise ScheduleError("a branch on 'lane' sends the two lanes different ways", node.loc)
-        core = cores_of(node)[0]
-        choice = Choice(self.scalar(node.test, core, scope))
-        queues = {name: list(q) for name, q in self.queues.items()}
-        before = scope.snapshot()
-        arms = []
+        before, queues = scope.snapshot(), self.queues
+        arms, left = [], []
         for block in (node.then, node.orelse):
-            arm = Scope(before, dict(scope.scalars))
+            arms.append(Scope(before, dict(scope.scalars)))
             self.queues = {name: list(q) for name, q in queues.items()}
-            self.reads.append({})
-            self.block(block, arm)
-            self.reads.pop()
-            arms.append((arm, self.queues))
-        self.join_queues(choice, arms[0][1], arms[1][1], node)
-        self.join(choice, arms[0][0], arms[1][0], scope)
-        choice.then, choice.orelse = arms[0][0].parts, arms[1][0].parts
-        scope.parts.append(choice)
+            self.block(block, arms[-1])
+            left.append(self.queues)
+        test = self.scalar(node.test, cores_of(node)[0], scope)
+        fork = Fork(replace(node, test=test), *arms)
+        self.queues = self.joined(fork, *left)
+        for key in dict.fromkeys((*fork.then.local, *fork.orelse.local)):
+            scope.local[key] = cache(partial(self.handed_on, fork, key))
+        scope.nodes.append(fork)
 
-    def join(self, choice: Choice, then: Scope, orelse: Scope, scope: Scope) -> None:
-        def ask_for(key: Key) -> Callable[[], int | None]:
-            made: list[int] = []
+    def handed_on(self, fork: Fork, key: Key) -> str:
+        kind = self.tile_type(key.name)
+        return fork.join(self.value(kind), kind, fork.then.find(key), fork.orelse.find(key))
 
-            def ask() -> int:
-                if not made:
-                    made.append(self.fresh(key))
-                    merge = Merge(then.find(key), orelse.find(key), made[0], self.type_of(key))
-                    choice.merges.append(merge)
-                return made[0]
-
-            return ask
-
-        for key in dict.fromkeys((*then.local, *orelse.local)):
-            scope.local[key] = ask_for(key)
-
-    def join_queues(
-        self, choice: Choice, a: dict[str, list[int]], b: dict[str, list[int]], node: Branch
-    ) -> None:
-        for name in a:
-            if len(a[name]) != len(b[name]):
+    def joined(self, fork: Fork, then: Queues, orelse: Queues) -> Queues:
+        """What waits in each FIFO behind a branch."""
+        found: Queues = {}
+        for name, values in then.items():
+            kind = self.kernel.fifo(name).type
+            if len(values) != len(orelse[name]):
                 raise ScheduleError(
-                    f"the two ways push or pop '{name}' differently often", node.loc
+                    f"the two ways push or pop '{name}' differently often", fork.branch.loc
                 )
-            for k, (x, y) in enumerate(zip(a[name], b[name], strict=True)):
-                if x != y:
-                    kind = self.kernel.fifo(name).type
-                    choice.merges.append(Merge(x, y, self.value(kind), kind))
-                    a[name][k] = choice.merges[-1].out
-        self.queues = a
+            found[name] = [
+                x if x == y else fork.join(self.value(kind), kind, x, y)
+                for x, y in zip(values, orelse[name], strict=True)
+            ]
+        return found
 
-    def build(self) -> Flow:
-        self.loops = []
+    def of_schedule(self, log: Log) -> Log:
+        """A log of what was built, by the rows of the schedule."""
+        known = ((at, x) for at, x in log.items() if at[0] in self.origin)
+        return {(id(self.origin[row]), when): x for (row, when), x in known}
+
+    def build(self) -> Kernel:
         top = Scope(lambda key: None, {})
-        top.local.update({Key(name): v for name, v in self.first.items()})
         self.block(self.kernel.body, top)
-        last = {}
-        for name in self.written:
-            found = top.find(Key(name))
-            assert found is not None
-            last[name] = found
-        return Flow(self.kernel, top.parts, self.first, last)
+        return replace(self.kernel, body=top.made(), buffers=(), fifos=(), events=(), notes=())
 
 
-def dataflow(kernel: Kernel) -> Flow:
-    """The flow of a scheduled kernel, proven to store what the scheduled program stores.
+# ----------------------------------------------------------------------------- comparison
+
+
+def unscheduled(kernel: Kernel) -> Kernel:
+    """A scheduled kernel in values, proven to store what it stores.
 
     Raises:
         ScheduleError: a slot or a FIFO does not hand on the value of the row's own iteration.
     """
-    flow = Builder(replace(kernel, body=one_by_one(kernel.body))).build()
-    tidy(flow)
-    same_stores(flow)
-    return flow
+    kernel = replace(kernel, body=one_by_one(kernel.body))
+    builder = Builder(kernel)
+    values = builder.build()
+    for trips in worlds(kernel):
+        world = World(trips, kernel)
+        shared = run_schedule(kernel, world)
+        mine = Traced(world, world.start())
+        mine.block(values.body, {})
+        if mine.tensors != shared.tensors:
+            raise first_difference(kernel, shared.log, builder.of_schedule(mine.log))
+    return values
+
+
+def first_difference(kernel: Kernel, schedule: Log, values: Log) -> ScheduleError:
+    """The first row, in the order of the schedule, that makes something else."""
+    rows = {id(r): r for r in all_rows(kernel.body)}
+    for (row, at), token in schedule.items():
+        if values.get((row, at), token) != token:
+            text = statement(rows[row], kernel)
+            when = ", ".join(map(str, at))
+            message = f"'{text}' in iteration {when} reads the value of another iteration"
+            return ScheduleError(message, rows[row].loc, "run 'pto check' on the schedule")
+    return ScheduleError("the schedule stores in another order than its iterations do")
