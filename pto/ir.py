@@ -172,6 +172,8 @@ def substitute(e: Expr, values: Mapping[str, Expr]) -> Expr:
     return e
 
 
+N = TypeVar("N")
+
 # --------------------------------------------------------------------------------- operands
 
 
@@ -286,6 +288,23 @@ class Row:
     set: tuple[Flag, ...] = ()
     loc: Loc | None = field(default=None, compare=False, repr=False)
 
+    def result(self, kind: type[N]) -> N:
+        """The output of a row whose op makes a ``kind``."""
+        assert isinstance(self.out, kind), self
+        return self.out
+
+    def operand(self, kind: type[N], k: int = 0) -> N:
+        """Operand ``k`` of a row whose op takes a ``kind`` there."""
+        found = self.args[k]
+        assert isinstance(found, kind), self
+        return found
+
+    def scalar(self, k: int = 0) -> Expr:
+        """Operand ``k`` of a row whose op takes a scalar there."""
+        found = self.args[k]
+        assert isinstance(found, Expr), self
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Carry:
@@ -341,7 +360,6 @@ Block = tuple[Node, ...]
 Path = tuple[int, ...]
 """Where a node stands: its number in its block, behind the path of the loop or branch around it (of
 a branch 1 for its ``then``, 0 for its ``else``)."""
-N = TypeVar("N")
 
 
 def own_rows(block: Block) -> Iterator[Row]:

@@ -59,26 +59,6 @@ SPLIT = "TILE_UP_DOWN"
 # ------------------------------------------------------------------------------- operands
 
 
-def out_ref(row: Row) -> Ref:
-    """The slot that a row writes."""
-    assert isinstance(row.out, Ref), row
-    return row.out
-
-
-def arg_ref(row: Row, k: int = 0) -> Ref:
-    """The slot that operand ``k`` of a row names."""
-    ref = row.args[k]
-    assert isinstance(ref, Ref), row
-    return ref
-
-
-def arg_expr(row: Row, k: int) -> Expr:
-    """The scalar that operand ``k`` of a row is."""
-    e = row.args[k]
-    assert not isinstance(e, Ref | View | Queue | Word), row
-    return e
-
-
 # ---------------------------------------------------------------------------------- views
 
 
@@ -241,19 +221,16 @@ def in_order(call: str, tile: str, gm: str) -> str:
 
 
 def load(row: Row, ctx: Context, env: Env) -> list[str]:
-    view = row.args[0]
-    assert isinstance(view, View), row
-    return transfer(ctx, env, out_ref(row), view, "TLOAD")
+    return transfer(ctx, env, row.result(Ref), row.operand(View), "TLOAD")
 
 
 def store(row: Row, ctx: Context, env: Env) -> list[str]:
-    assert isinstance(row.out, View), row
-    return transfer(ctx, env, arg_ref(row), row.out, "TSTORE")
+    return transfer(ctx, env, row.operand(Ref), row.result(View), "TSTORE")
 
 
 def move(row: Row, ctx: Context, env: Env) -> list[str]:
     """L1 to L0.  A tile in nz has the bytes of its transpose in zn: ``.T`` is an alias."""
-    source, out = arg_ref(row), ctx.slot(out_ref(row), env)
+    source, out = row.operand(Ref), ctx.slot(row.result(Ref), env)
     stored = ctx.kernel.buffer(source.name)
     slot = ctx.slot(source, env)
     wanted = "zn" if source.transposed else "nz"
@@ -266,13 +243,11 @@ def move(row: Row, ctx: Context, env: Env) -> list[str]:
 
 def queue_name(row: Row) -> str:
     """The FIFO that a push, pop or record works on."""
-    queue = row.out if isinstance(row.out, Queue) else row.args[0]
-    assert isinstance(queue, Queue), row
-    return queue.name
+    return row.out.name if isinstance(row.out, Queue) else row.operand(Queue).name
 
 
 def push(row: Row, ctx: Context, env: Env) -> list[str]:
-    fifo, ref = queue_name(row), arg_ref(row)
+    fifo, ref = queue_name(row), row.operand(Ref)
     tile = tile_text(ctx.kernel.buffer(ref.name))
     call = f"TPUSH<{ctx.pipe_type(fifo)}, {tile}, {SPLIT}>"
     return [f"{call}({ctx.names.of('fifo', fifo)}, {ctx.slot(ref, env)});"]
@@ -292,7 +267,7 @@ def record(row: Row, ctx: Context, env: Env) -> list[str]:
     """The CPU simulator's pipe wants to know what kind of tile was pushed."""
     fifo = queue_name(row)
     pushes = (r for r in all_rows(ctx.kernel.body) if r.op == "push_data" and r.out == Queue(fifo))
-    tile = tile_text(ctx.kernel.buffer(arg_ref(next(pushes)).name))
+    tile = tile_text(ctx.kernel.buffer(next(pushes).operand(Ref).name))
     return [f"signal<{tile}>({ctx.names.of('fifo', fifo)}, 0);"]
 
 
@@ -301,7 +276,7 @@ def pop(row: Row, ctx: Context, env: Env) -> list[str]:
 
     The device's TPOP says so itself and its TFREE does nothing; the CPU simulator needs the call.
     """
-    fifo, ref = queue_name(row), out_ref(row)
+    fifo, ref = queue_name(row), row.result(Ref)
     pipe, tile = ctx.pipe_type(fifo), tile_text(ctx.kernel.buffer(ref.name))
     name = ctx.names.of("fifo", fifo)
     return [
@@ -315,16 +290,18 @@ def pop(row: Row, ctx: Context, env: Env) -> list[str]:
 
 def matmul(row: Row, ctx: Context, env: Env) -> list[str]:
     """``a @ b``, added to the accumulator when there is one (and its test, if any, is not 0)."""
-    out, a, b = (ctx.slot(r, env) for r in (out_ref(row), arg_ref(row, 0), arg_ref(row, 1)))
+    out, a, b = (
+        ctx.slot(r, env) for r in (row.result(Ref), row.operand(Ref, 0), row.operand(Ref, 1))
+    )
     plain = f"TMATMUL({out}, {a}, {b});"
     if len(row.args) == 2:
         return [plain]
-    if ctx.slot(arg_ref(row, 2), env) != out:
+    if ctx.slot(row.operand(Ref, 2), env) != out:
         raise ScheduleError("matmul: the device accumulates in place only")
     adding = f"TMATMUL_ACC({out}, {out}, {a}, {b});"
     if len(row.args) == 3:
         return [adding]
-    test = arg_expr(row, 3)
+    test = row.scalar(3)
     if isinstance(test, Const):
         return [adding if test.value else plain]
     return [
@@ -353,13 +330,13 @@ def unary_arithmetic(row: Row, ctx: Context, env: Env) -> list[str]:
 
 def binary_arithmetic(row: Row, ctx: Context, env: Env) -> list[str]:
     """Binary arithmetic: the operand form picks the instruction."""
-    out, x = out_ref(row), arg_ref(row)
+    out, x = row.result(Ref), row.operand(Ref)
     calls = OPS[row.op].instruction
     assert shape_of(ctx, out) == shape_of(ctx, x), f"{row.op}: only the second operand may repeat"
     y = row.args[1]
     form = form_of(shape_of(ctx, out), shape_of(ctx, y) if isinstance(y, Ref) else None)
     if not isinstance(y, Ref):
-        second = literal(arg_expr(row, 1), ctx.kernel.buffer(out.name).type.dtype, env)
+        second = literal(row.scalar(1), ctx.kernel.buffer(out.name).type.dtype, env)
     else:
         second = ctx.slot(y, env) if form == "rows" else ctx.row_slot(y, env)
     return [f"{calls[form]}({ctx.row_slot(out, env)}, {ctx.row_slot(x, env)}, {second});"]
@@ -367,10 +344,12 @@ def binary_arithmetic(row: Row, ctx: Context, env: Env) -> list[str]:
 
 def reduction(row: Row, ctx: Context, env: Env) -> list[str]:
     """The library wants as many stored rows in the source as in the result, filled up or not."""
-    out, x, scratch = (ctx.slot(r, env) for r in (out_ref(row), arg_ref(row), arg_ref(row, 1)))
+    out, x, scratch = (
+        ctx.slot(r, env) for r in (row.result(Ref), row.operand(Ref), row.operand(Ref, 1))
+    )
     call = OPS[row.op].instruction["tile"]
-    source = ctx.kernel.buffer(arg_ref(row).name)
-    stored = stored_shape(ctx.kernel.buffer(out_ref(row).name))[0]
+    source = ctx.kernel.buffer(row.operand(Ref).name)
+    stored = stored_shape(ctx.kernel.buffer(row.result(Ref).name))[0]
     if stored == source.type.rows:
         return [f"{call}({out}, {x}, {scratch});"]
     name = ctx.names.fresh(f"{source.name}_rows")
@@ -378,14 +357,14 @@ def reduction(row: Row, ctx: Context, env: Env) -> list[str]:
     shape = ", ".join(map(str, (stored, t.cols, t.rows, t.cols)))
     return [
         f"Ub<{CPP_TYPE[t.dtype]}, {shape}> {name};",
-        f"TASSIGN({name}, {ctx.address(arg_ref(row), env)});",
+        f"TASSIGN({name}, {ctx.address(row.operand(Ref), env)});",
         f"{call}({out}, {name}, {scratch});",
     ]
 
 
 def astype(row: Row, ctx: Context, env: Env) -> list[str]:
     """CAST_RINT is to the nearest, ties to even; CAST_ROUND would take ties away from zero."""
-    out, x = ctx.row_slot(out_ref(row), env), ctx.row_slot(arg_ref(row), env)
+    out, x = ctx.row_slot(row.result(Ref), env), ctx.row_slot(row.operand(Ref), env)
     return [f"TCVT({out}, {x}, RoundMode::CAST_RINT);"]
 
 
@@ -396,12 +375,12 @@ def expand(ctx: Context, env: Env, ref: Ref, value: Expr) -> str:
 
 
 def full(row: Row, ctx: Context, env: Env) -> list[str]:
-    return [expand(ctx, env, out_ref(row), arg_expr(row, 0))]
+    return [expand(ctx, env, row.result(Ref), row.scalar(0))]
 
 
 def in_place(row: Row, ctx: Context, env: Env) -> list[str]:
     """Nothing, or the copy that lets an in-place op write another slot than it reads."""
-    out, x = ctx.row_slot(out_ref(row), env), ctx.row_slot(arg_ref(row), env)
+    out, x = ctx.row_slot(row.result(Ref), env), ctx.row_slot(row.operand(Ref), env)
     return [] if out == x else [f"TMOV({out}, {x});", "pipe_barrier(PIPE_V);"]
 
 
@@ -463,7 +442,7 @@ def fill_outside(
     Nothing to keep: the whole slot is filled, as the library's padding wants at least one element
     that stays; everything to keep: nothing is done.
     """
-    out = out_ref(row)
+    out = row.result(Ref)
     buffer, slot = ctx.kernel.buffer(out.name), ctx.row_slot(out, env)
     if buffer.layout == "dn":  # a column is filled as one row
         buffer, counts = row_view(buffer), counts[::-1]
@@ -496,12 +475,12 @@ def fill_outside(
 
 
 def where(row: Row, ctx: Context, env: Env) -> list[str]:
-    rows = Const(ctx.kernel.buffer(out_ref(row).name).type.rows)
-    return fill_outside(row, ctx, env, (rows, arg_expr(row, 1)), arg_expr(row, 2))
+    rows = Const(ctx.kernel.buffer(row.result(Ref).name).type.rows)
+    return fill_outside(row, ctx, env, (rows, row.scalar(1)), row.scalar(2))
 
 
 def pad(row: Row, ctx: Context, env: Env) -> list[str]:
-    counts = (arg_expr(row, 1), arg_expr(row, 2))
+    counts = (row.scalar(1), row.scalar(2))
     return fill_outside(row, ctx, env, counts, ZERO)
 
 
@@ -510,8 +489,7 @@ def pad(row: Row, ctx: Context, env: Env) -> list[str]:
 
 def target_place(row: Row, env: Env) -> Place:
     """Where ``read`` and ``let`` put their result."""
-    assert isinstance(row.out, Scalar), row
-    return env[row.out.name]
+    return env[row.result(Scalar).name]
 
 
 def define(place: Place, value: str) -> list[str]:
@@ -522,12 +500,11 @@ def define(place: Place, value: str) -> list[str]:
 
 def let(row: Row, ctx: Context, env: Env) -> list[str]:
     place = target_place(row, env)
-    return define(place, scalar(arg_expr(row, 0), env))
+    return define(place, scalar(row.scalar(0), env))
 
 
 def read(row: Row, ctx: Context, env: Env) -> list[str]:
-    view = row.args[0]
-    assert isinstance(view, View), row
+    view = row.operand(View)
     steps = strides(ctx.kernel.param(view.tensor).shape or ())
     offset: Expr = ZERO
     for item, step in zip(view.index, steps, strict=True):
@@ -540,7 +517,7 @@ def read(row: Row, ctx: Context, env: Env) -> list[str]:
 def scalar_least(row: Row, env: Env) -> Number | None:
     """The least value of a ``let``; what is read from GM can be anything."""
     first = row.args[0]
-    return None if isinstance(first, View) else at_least(arg_expr(row, 0), env)
+    return None if isinstance(first, View) else at_least(row.scalar(0), env)
 
 
 # ------------------------------------------------------------------------------------ order
@@ -555,9 +532,7 @@ def barrier(row: Row, ctx: Context, env: Env) -> list[str]:
 
 
 def drain(row: Row, ctx: Context, env: Env) -> list[str]:
-    pipe = row.args[0]
-    assert isinstance(pipe, Word), row
-    flag = f"PIPE_{pipe.name}, PIPE_S, EVENT_ID{ctx.target.drain_id}"
+    flag = f"PIPE_{row.operand(Word).name}, PIPE_S, EVENT_ID{ctx.target.drain_id}"
     return [f"set_flag({flag});", f"wait_flag({flag});"]
 
 

@@ -199,13 +199,13 @@ def expanded(e: Expr, known: Definitions) -> Expr:
     """``e`` with every ``let`` replaced by what it names."""
     while True:
         lets = {
-            n: row.args[0]
+            n: row.scalar()
             for n in names_in(e)
             if isinstance(row := known.get(n), Row) and row.op == "let"
         }
         if not lets:
             return e
-        e = substitute(e, lets)  # type: ignore[arg-type]
+        e = substitute(e, lets)
 
 
 def reads_behind(e: Expr, known: Definitions, loops: bool) -> Iterator[str]:
@@ -222,9 +222,9 @@ def _where_read(name: str, known: Definitions, env: Env) -> str:
     """``block_table[3, 7]``: the element that scalar ``name`` was read from."""
     row = known[name]
     assert isinstance(row, Row)
-    assert isinstance(row.args[0], View)
-    items = (int(compiled(i)(env)) for i in row.args[0].index if not isinstance(i, Span))
-    return f"{row.args[0].tensor}[{', '.join(map(str, items))}]"
+    view = row.operand(View)
+    items = (int(compiled(i)(env)) for i in view.index if not isinstance(i, Span))
+    return f"{view.tensor}[{', '.join(map(str, items))}]"
 
 
 def _cause(e: Expr, known: Definitions, env: Env) -> str:

@@ -493,17 +493,12 @@ class _Walk:
             if isinstance(operand, View):
                 self.check(row, operand, lines)
         if row.op == "let":
-            (value,) = row.args
-            assert isinstance(row.out, Scalar)
-            assert isinstance(value, Expr)
-            lines.columns[row.out.name] = self.value(value, row, lines)
+            lines.columns[row.result(Scalar).name] = self.value(row.scalar(), row, lines)
         elif row.op == "read":
-            assert isinstance(row.out, Scalar)
-            assert isinstance(row.args[0], View)
-            view = row.args[0]
+            view = row.operand(View)
             at = tuple(self.column(i, row, lines) for i in view.index if not isinstance(i, Span))
             values = self.bound.arrays[view.tensor][at]
-            lines.columns[row.out.name] = values.astype(np.int64)
+            lines.columns[row.result(Scalar).name] = values.astype(np.int64)
         else:
             for k, operand in enumerate(row.args):
                 if isinstance(operand, Expr):

@@ -234,8 +234,7 @@ def _handed_on(loop: Loop) -> Iterator[Ref]:
 
 
 def _name(row: Row) -> str:
-    assert isinstance(row.out, Define)
-    return row.out.name
+    return row.result(Define).name
 
 
 def _units(row: Row, args: Sequence[Any]) -> float:

@@ -34,30 +34,32 @@ FINISHED = object()
 
 
 def _computed(core: Core, row: Row) -> Step:
-    """Vector arithmetic: the same ``apply`` as in the traced program, on slots."""
-    reads, writes = touched(row)
-    read = [core.operand(row, a) for a in reads]
+    """Arithmetic: the same ``apply`` as in the traced program, on slots; what a matmul adds to is
+    read only when it is added."""
+    _, writes = touched(row)
+    read = {a: core.operand(row, a) for a in row.args}
     pick, *scratch = (core.pick(x) for x in writes if isinstance(x, Ref))
 
     def issue(scope: Scope) -> Action:
         out, spoiled = pick(scope), [slot(scope) for slot in scratch]
+
+        def fetch() -> Array:
+            reads, _ = touched(row, lambda test: bool(read[test](scope)))
+            return apply(row, out.buffer.type, [read[a](scope) for a in reads])
 
         def commit(result: Array) -> None:
             for slot in spoiled:
                 slot.poison()
             out.put(result)
 
-        return Action(lambda: apply(row, out.buffer.type, [r(scope) for r in read]), commit)
+        return Action(fetch, commit)
 
     return Step(issue)
 
 
 def _pad(core: Core, row: Row) -> Step:
     """The one op that may read a partly written slot: only its inside counts."""
-    source, out = row.args[0], row.out
-    assert isinstance(source, Ref)
-    assert isinstance(out, Ref)
-    pick, pick_out = core.pick(source), core.pick(out)
+    pick, pick_out = core.pick(row.operand(Ref)), core.pick(row.result(Ref))
     rows, cols = (core.operand(row, a) for a in row.args[1:])
 
     def issue(scope: Scope) -> Action:
@@ -75,33 +77,9 @@ def _pad(core: Core, row: Row) -> Step:
     return Step(issue)
 
 
-def _matmul(core: Core, row: Row) -> Step:
-    """``out = [acc +] a @ b``; the accumulator is read only when it is added."""
-    assert isinstance(row.out, Ref)
-    pick, read = core.pick(row.out), [core.operand(row, a) for a in row.args]
-    a, b, *more = read
-    acc = more[0] if more else None
-    test = more[1] if len(more) > 1 else None
-
-    def issue(scope: Scope) -> Action:
-        out = pick(scope)
-
-        def fetch() -> Array:
-            args = [a(scope), b(scope)]
-            if acc is not None and (test is None or test(scope)):
-                args.append(acc(scope))
-            return apply(row, out.buffer.type, args)
-
-        return Action(fetch, out.put)
-
-    return Step(issue)
-
-
 def _load(core: Core, row: Row) -> Step:
     """A partial load fills L1 with zero, and leaves the rest of a vector slot unwritten."""
-    out, view = row.out, row.args[0]
-    assert isinstance(out, Ref)
-    assert isinstance(view, View)
+    out, view = row.result(Ref), row.operand(View)
     pick, locate, shape = core.pick(out), core.locate(row, view), span_shape(view)
     tensor = core.machine.tensors[view.tensor]
     fill_zero = core.name == "cube"
@@ -132,8 +110,7 @@ def _check_elements(core: Core, row: Row, ref: Ref, shape: tuple[int, ...]) -> N
 
 
 def _store(core: Core, row: Row) -> Step:
-    view, source = writable(core.machine.kernel, row), row.args[0]
-    assert isinstance(source, Ref)
+    view, source = writable(core.machine.kernel, row), row.operand(Ref)
     tensor, dtype = core.machine.tensors[view.tensor], core.machine.kernel.param(view.tensor).dtype
     locate, shape, pick = core.locate(row, view), span_shape(view), core.pick(source)
     _check_elements(core, row, source, shape)
@@ -159,9 +136,7 @@ def _store(core: Core, row: Row) -> Step:
 
 
 def _move(core: Core, row: Row) -> Step:
-    assert isinstance(row.out, Ref)
-    assert isinstance(row.args[0], Ref)
-    pick, read = core.pick(row.out), core.reader(row, row.args[0])
+    pick, read = core.pick(row.result(Ref)), core.reader(row, row.operand(Ref))
 
     def issue(scope: Scope) -> Action:
         out = pick(scope)
@@ -180,8 +155,7 @@ def _move(core: Core, row: Row) -> Step:
 
 def _push(core: Core, row: Row) -> Step:
     """Writes a FIFO slot; ``push`` also records it, ``push_data`` leaves that to a later row."""
-    ring, source = core.ring(row.out), row.args[0]
-    assert isinstance(source, Ref)
+    ring, source = core.ring(row.out), row.operand(Ref)
     read, end, records = core.reader(row, source), core.lane, row.op == "push"
     rows = _rows_of_end(core, row, source, ring)
 
@@ -213,8 +187,7 @@ def _record(core: Core, row: Row) -> Step:
 
 
 def _pop(core: Core, row: Row) -> Step:
-    ring, out = core.ring(row.args[0]), row.out
-    assert isinstance(out, Ref)
+    ring, out = core.ring(row.args[0]), row.result(Ref)
     pick, end = core.pick(out), core.lane
     rows = _rows_of_end(core, row, out, ring)
 
@@ -237,16 +210,13 @@ def _rows_of_end(core: Core, row: Row, ref: Ref, ring: Ring) -> int:
 
 
 def _read(core: Core, row: Row) -> Step:
-    out, view = row.out, row.args[0]
-    assert isinstance(out, Scalar)
-    assert isinstance(view, View)
+    view = row.operand(View)
     value = scalar_read(core.locate(row, view), core.machine.tensors[view.tensor])
-    return _scalar(value, out.name)
+    return _scalar(value, row.result(Scalar).name)
 
 
 def _let(core: Core, row: Row) -> Step:
-    assert isinstance(row.out, Scalar)
-    return _scalar(compiled(row.args[0]), row.out.name)  # type: ignore[arg-type]
+    return _scalar(compiled(row.scalar()), row.result(Scalar).name)
 
 
 def _scalar(value: Callable[[Scope], Any], name: str) -> Step:
@@ -264,7 +234,6 @@ def _order(core: Core, row: Row) -> Step:
 RULES: Mapping[str, Callable[[Core, Row], Step]] = {
     **dict.fromkeys(COMPUTE, _computed),
     "pad": _pad,
-    "matmul": _matmul,
     "load": _load,
     "store": _store,
     "move": _move,

@@ -34,6 +34,7 @@ from pto.ir import (
     Block,
     Branch,
     Define,
+    Expr,
     Kernel,
     Loop,
     Node,
@@ -226,8 +227,8 @@ class Interpreter:
             return self.tile(o)
         if isinstance(o, Word):
             return lambda tiles, scope: o.name
-        assert not isinstance(o, View)
-        value = compiled(o)  # type: ignore[arg-type]
+        assert isinstance(o, Expr)
+        value = compiled(o)
         return lambda tiles, scope: value(scope)
 
     def locate(self, row: Row, view: View) -> Locate:
@@ -236,9 +237,7 @@ class Interpreter:
 
 
 def _load(at: Interpreter, row: Row) -> Action:
-    out, view = row.out, row.args[0]
-    assert isinstance(out, Define)
-    assert isinstance(view, View)
+    out, view = row.result(Define), row.operand(View)
     locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], span_shape(view)
     name, kind = out.name, out.type
 
@@ -258,19 +257,17 @@ def writable(kernel: Kernel, row: Row) -> View:
     Raises:
         MemoryAccessError: when it belongs to an input.
     """
-    view = row.out
-    assert isinstance(view, View)
+    view = row.result(View)
     if kernel.param(view.tensor).direction == "in":
         raise MemoryAccessError(f"{statement(row, kernel)}: {view.tensor} is an input", row.loc)
     return view
 
 
 def _store(at: Interpreter, row: Row) -> Action:
-    view, source = writable(at.kernel, row), row.args[0]
-    assert isinstance(source, Ref)
+    view = writable(at.kernel, row)
     dtype = at.kernel.param(view.tensor).dtype
     locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], span_shape(view)
-    read = at.tile(source)
+    read = at.tile(row.operand(Ref))
 
     def run(tiles: Tiles, scope: Scope) -> None:
         region = locate(scope)
@@ -287,20 +284,16 @@ def scalar_read(locate: Locate, tensor: Array) -> Callable[[Env], int]:
 
 
 def _read(at: Interpreter, row: Row) -> Action:
-    out, view = row.out, row.args[0]
-    assert isinstance(out, Scalar)
-    assert isinstance(view, View)
-    value, name = scalar_read(at.locate(row, view), at.tensors[view.tensor]), out.name
-
-    def run(tiles: Tiles, scope: Scope) -> None:
-        scope[name] = value(scope)
-
-    return run
+    view = row.operand(View)
+    return _scalar(scalar_read(at.locate(row, view), at.tensors[view.tensor]), row)
 
 
 def _let(at: Interpreter, row: Row) -> Action:
-    assert isinstance(row.out, Scalar)
-    value, name = compiled(row.args[0]), row.out.name  # type: ignore[arg-type]
+    return _scalar(compiled(row.scalar()), row)
+
+
+def _scalar(value: Callable[[Env], Any], row: Row) -> Action:
+    name = row.result(Scalar).name
 
     def run(tiles: Tiles, scope: Scope) -> None:
         scope[name] = value(scope)
@@ -309,9 +302,8 @@ def _let(at: Interpreter, row: Row) -> Action:
 
 
 def _computed(at: Interpreter, row: Row) -> Action:
-    assert isinstance(row.out, Define)
-    args = [at.operand(a) for a in row.args]
-    name, kind = row.out.name, row.out.type
+    args, out = [at.operand(a) for a in row.args], row.result(Define)
+    name, kind = out.name, out.type
 
     def run(tiles: Tiles, scope: Scope) -> None:
         tiles[name] = at.compute(row, kind, [a(tiles, scope) for a in args])

@@ -351,8 +351,7 @@ class Machine:
 
     def taken(self, row: Row, env: Env) -> Array:
         """The elements that a row reads from a tensor."""
-        (place,) = row.args
-        assert isinstance(place, View)
+        place = row.operand(View)
         return take(env.tensors[place.tensor], self.extents(place, env))
 
     def tile(self, row: Row, kind: TileType, env: Env) -> Array:

@@ -190,12 +190,10 @@ class Traced:
         self.tiles.update({c.last: t for c, t in zip(loop.carry, now, strict=True)})
 
     def row(self, row: Row, scalars: dict[str, Expr], at: tuple[int, ...]) -> None:
-        operands = [self.operand(a, scalars) for a in row.args]
-        if row.op == "let" and isinstance(row.out, Scalar):
-            (value,) = operands
-            assert isinstance(value, Expr)
-            scalars[row.out.name] = value
+        if row.op == "let":
+            scalars[row.result(Scalar).name] = self.world.scalar(row.scalar(), scalars)
             return
+        operands = [self.operand(a, scalars) for a in row.args]
         if row.op == "move":
             number = self.world.value(operands[0])
         else:

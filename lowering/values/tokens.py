@@ -68,9 +68,7 @@ class Core:
         for entry, frame in self.walk.rows(Frame()):
             row = entry.row
             if row.op == "pop":
-                queue = row.args[0]
-                assert isinstance(queue, Queue)
-                while not self.shared.queues[queue.name]:
+                while not self.shared.queues[row.operand(Queue).name]:
                     yield
             if row.op not in SILENT:
                 self.execute(row, frame, frame.at[: entry.depth])
@@ -96,10 +94,7 @@ class Core:
     def execute(self, row: Row, frame: Frame, at: tuple[int, ...]) -> None:
         self.shared.done += 1
         if row.op == "let":
-            (value,) = row.args
-            assert isinstance(row.out, Scalar)
-            assert isinstance(value, Expr)
-            frame[row.out.name] = substitute(value, frame)
+            frame[row.result(Scalar).name] = substitute(row.scalar(), frame)
             return
         reads, (_, *scratch) = touched(row)
         token = self.result(row, reads, frame)
@@ -116,8 +111,7 @@ class Core:
         elif isinstance(row.out, View):
             self.shared.tensors[row.out.tensor] = token
         else:
-            assert isinstance(row.out, Ref)
-            self.slots[self.slot(row.out, frame)] = token
+            self.slots[self.slot(row.result(Ref), frame)] = token
 
     def slot(self, ref: Ref, frame: Frame) -> tuple[str, int]:
         index = self.world.number(substitute(ref.index or Const(0), frame))

@@ -401,10 +401,8 @@ class Builder:
 
     def row(self, row: Row, scope: Scope) -> None:
         if row.op == "let":
-            (value,) = row.args
-            assert isinstance(row.out, Scalar)
-            assert isinstance(value, Expr)
-            scope.scalars[f"{row.core} {row.out.name}"] = self.scalar(value, row.core, scope)
+            value = self.scalar(row.scalar(), row.core, scope)
+            scope.scalars[f"{row.core} {row.result(Scalar).name}"] = value
         elif row.op == "read":
             self.read(row, scope)
         elif row.op in ALIASES:
@@ -414,15 +412,13 @@ class Builder:
 
     def read(self, row: Row, scope: Scope) -> None:
         """``name = read tensor[...]``; a tensor that nobody writes is read once per place."""
-        assert isinstance(row.out, Scalar)
-        assert isinstance(row.args[0], View)
-        place = self.view(row.args[0], row, scope)
+        place = self.view(row.operand(View), row, scope)
         known = next((known[place] for known in self.reads if place in known), None)
         if known is None or place.tensor in self.written:
             known = Var(self.fresh("%"))
             self.add(row, scope, Scalar(known.name), place)
             self.reads[-1][place] = known
-        scope.scalars[f"{row.core} {row.out.name}"] = known
+        scope.scalars[f"{row.core} {row.result(Scalar).name}"] = known
 
     def hand_on(self, row: Row, scope: Scope) -> None:
         """The value keeps its name, unless its place has another element type."""
@@ -430,8 +426,7 @@ class Builder:
         if isinstance(source, Queue):
             used = Ref(self.queues[source.name].pop(0))
         else:
-            assert isinstance(source, Ref)
-            used = self.use(source, row, scope)
+            used = self.use(row.operand(Ref), row, scope)
         assert isinstance(row.out, Queue | Ref)
         name, to_queue = row.out.name, isinstance(row.out, Queue)
         kind = self.kernel.fifo(name).type if to_queue else self.tile_type(name)
@@ -446,10 +441,9 @@ class Builder:
 
     def kept_rows(self, count: Expr, row: Row) -> Expr:
         """How many rows of both lanes a padding keeps: as many as lane 0 would if it had them all."""
-        assert isinstance(row.out, Ref)
-        whole = self.tile_type(row.out.name).rows
-        sure = isinstance(count, Const) and count.value >= whole
-        if self.split[row.out.name] and not sure and "lane" not in names_in(count):
+        out = row.result(Ref).name
+        sure = isinstance(count, Const) and count.value >= self.tile_type(out).rows
+        if self.split[out] and not sure and "lane" not in names_in(count):
             raise ScheduleError(
                 "the rows that a padding keeps are not the first of both lanes", row.loc
             )
@@ -459,24 +453,22 @@ class Builder:
         args, _ = touched(row)
         if row.op == "matmul" and len(args) == 4:
             args = self.accumulated(row, scope)
-        if row.op == "pad" and isinstance(args[1], Expr):
-            args = (args[0], self.kept_rows(args[1], row), *args[2:])
+        if row.op == "pad":
+            args = (args[0], self.kept_rows(row.scalar(1), row), *args[2:])
         found = [self.operand(a, row, scope) for a in args]
         if isinstance(row.out, View):
             self.add(row, scope, self.view(row.out, row, scope), *found)
             return
-        assert isinstance(row.out, Ref), row
-        kind = self.tile_type(row.out.name)
-        value = scope.local[self.key(row.out, row.core, scope)] = self.value(kind)
+        out = row.result(Ref)
+        kind = self.tile_type(out.name)
+        value = scope.local[self.key(out, row.core, scope)] = self.value(kind)
         self.add(row, scope, Define(value, kind), *found)
 
     def accumulated(self, row: Row, scope: Scope) -> tuple[Operand, ...]:
         """``matmul a, b, acc, test`` as read: without the test where what is carried starts as zero."""
-        a, b, acc, test = row.args
-        assert isinstance(test, Expr)
-        when = self.scalar(test, row.core, scope)
+        when = self.scalar(row.scalar(3), row.core, scope)
         if isinstance(when, Const):
-            return (a, b, acc) if when.value else (a, b)
+            return row.args[:3] if when.value else row.args[:2]
         for level in self.loops:
             index, zero = Var(level.loop.index), Const(0)
             if when in (index, Bin("!=", index, zero), Bin("<", zero, index)):
@@ -484,22 +476,19 @@ class Builder:
         return row.args
 
     def from_zero(self, level: LoopScope, row: Row, scope: Scope) -> tuple[Operand, ...]:
-        a, b, acc = row.args[:3]
-        assert isinstance(acc, Ref)
+        acc = row.operand(Ref, 2)
         key = self.key(acc, row.core, scope)
         known = key in scope.local or key in level.carried
         if acc != row.out or scope is not level.inside or known:
             return row.args
         level.carried[key] = self.phi(self.tile_type(key.name), None)
-        return (a, b, acc)  # iteration 0 overwrites: undefined is zero here
+        return row.args[:3]  # iteration 0 overwrites: undefined is zero here
 
     # tree
 
     def block(self, block: Block, scope: Scope) -> None:
         def ready(row: Row) -> bool:
-            (queue,) = row.args
-            assert isinstance(queue, Queue)
-            return bool(self.queues[queue.name])
+            return bool(self.queues[row.operand(Queue).name])
 
         self.reads.append({})
         for node in interleaved(block, ready):
