@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import cast
 
 from lowering.target import TARGETS
@@ -67,21 +68,31 @@ class Meanings(World):
         return normal(with_values(e, values))
 
     def place(self, view: View, values: Mapping[str, Expr], core: str = "") -> tuple[object, ...]:
-        """What every lane has of a view; only rows of the vector core say that themselves."""
-        views = [view] * self.lanes if core == "vector" else shares(view, self.lanes)
-        return view.tensor, *(self._indices(v, values, lane) for lane, v in enumerate(views))
+        """What every lane has of a view.  Only rows of the vector core say that themselves; of others
+        each lane has its part of the rows, if there are several."""
+        spans = [axis for axis, item in enumerate(view.index) if isinstance(item, Span)]
+        whole = [self._index(item, values) for item in view.index]
+        split = spans[0] if core != "vector" and len(spans) > 1 and whole[spans[0]][1] > 1 else None
+        return view.tensor, *(
+            tuple([self._share(x, lane, axis == split) for axis, x in enumerate(whole)])
+            for lane in range(self.lanes)
+        )
 
-    def _indices(self, view: View, values: Mapping[str, Expr], lane: int) -> tuple[Index, ...]:
-        found: list[Index] = []
-        for item in view.index:
-            span = item if isinstance(item, Span) else Span(item, 0)
-            valid = None if span.valid is None else self.on(lane, self.scalar(span.valid, values))
-            found.append((self.on(lane, self.scalar(span.start, values)), span.size, valid))
-        return tuple(found)
+    def _index(self, item: Expr | Span, values: Mapping[str, Expr]) -> Index:
+        if not isinstance(item, Span):
+            return self.scalar(item, values), 0, None
+        valid = None if item.valid is None else self.scalar(item.valid, values)
+        return self.scalar(item.start, values), item.size, valid
 
-    def on(self, lane: int, e: Expr) -> Expr:
-        """``e`` on one lane."""
-        return e if isinstance(e, Const) else self.scalar(e, {"lane": Const(lane)})
+    def _share(self, index: Index, lane: int, split: bool) -> Index:
+        """What a lane has of an index."""
+        start, size, valid = index
+        if split:
+            size //= self.lanes
+            before = Const(lane * size)
+            start = binary("+", start, before)
+            valid = None if valid is None else binary("-", valid, before)
+        return on(lane, start), size, None if valid is None else on(lane, valid)
 
     def result(self, row: Row, args: Iterable[object]) -> int:
         """The number of what a row makes; a store is noted by its place."""
@@ -108,7 +119,7 @@ class Meanings(World):
         if they are those that were loaded."""
         whole, everywhere = self.parts.get(x, (x, ()))
         right = [
-            keeps(self.on(lane, count), span)
+            keeps(on(lane, count), span)
             for lane, spans in enumerate(everywhere)
             for count, span in zip(counts, [ONE_ROW, *spans][-2:], strict=True)
         ]
@@ -141,19 +152,15 @@ class Meanings(World):
         return self.token(("add", *sorted((x, y))))
 
 
-def shares(view: View, lanes: int) -> Iterator[View]:
-    """What each lane has of a view of whole tiles: its part of the rows, if there are several."""
-    first = next(iter(view.spans), None)
-    split = first is not None and len(view.spans) > 1 and first.size > 1
-    for lane in range(lanes):
-        if first is None or not split:
-            yield view
-            continue
-        at, rows = view.index.index(first), first.size // lanes
-        before = Const(lane * rows)
-        valid = None if first.valid is None else binary("-", first.valid, before)
-        mine = Span(binary("+", first.start, before), rows, valid)
-        yield View(view.tensor, (*view.index[:at], mine, *view.index[at + 1 :]))
+def on(lane: int, e: Expr) -> Expr:
+    """``e`` on one lane."""
+    return e if isinstance(e, Const) else _on(lane, e)
+
+
+@lru_cache(1 << 14)
+def _on(lane: int, e: Expr) -> Expr:
+    """Remembered, as ``normal`` is."""
+    return normal(with_values(e, {"lane": Const(lane)}))
 
 
 def keeps(count: Expr, of: Index) -> bool:

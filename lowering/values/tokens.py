@@ -114,7 +114,9 @@ class Core:
             self.slots[self.slot(row.result(Ref), frame)] = token
 
     def slot(self, ref: Ref, frame: Frame) -> tuple[str, int]:
-        index = self.world.number(substitute(ref.index or Const(0), frame))
+        if ref.index is None:
+            return ref.name, 0
+        index = self.world.number(substitute(ref.index, frame))
         return ref.name, int(index) % self.depth[ref.name]
 
     def result(self, row: Row, args: Sequence[Operand], frame: Frame) -> int:
