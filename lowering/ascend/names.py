@@ -37,39 +37,42 @@ MACROS = frozenset(
 )
 """Macros of the C and POSIX headers and of compilers that do not look like macros."""
 
+FORBIDDEN = KEYWORDS | DEVICE_WORDS | MACROS
+
 PLACEHOLDER = re.compile("«[^»]*»")
 _WORD = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
-_TEXT = re.compile(r'"[^"]*"')
-_COMMENT = re.compile(r"(?:^|\s)//.*$")
+_TEXT = re.compile(r'"[^"\n]*"')
+_COMMENT = re.compile(r"(?:^|[^\S\n])//.*$", re.MULTILINE)
+_OF_LIBRARY = re.compile("(T[A-Z].*)?Pipe|PTO.*")
+_NO_WORD = re.compile(r"(?:[^\w]|_)+", re.ASCII)
 
 
-def code_of(line: str) -> str:
-    """A line without its comment."""
-    return _COMMENT.sub("", line)
+def code_of(lines: Iterable[str]) -> str:
+    """The text of lines without their comments."""
+    return _COMMENT.sub("", "\n".join(lines))
 
 
 def said(lines: Iterable[str]) -> frozenset[str]:
     """The words that lines say themselves, texts and members of objects left out."""
-    text = "\n".join(_TEXT.sub(" ", code_of(line)) for line in lines)
-    return frozenset(_WORD.findall(PLACEHOLDER.sub(" ", text)))
+    return frozenset(_WORD.findall(PLACEHOLDER.sub(" ", _TEXT.sub(" ", code_of(lines)))))
 
 
-def mentioned(lines: Iterable[str]) -> frozenset[str]:
-    """The placeholders in lines."""
-    return frozenset(p for line in lines for p in PLACEHOLDER.findall(line))
+def mentioned(text: str) -> frozenset[str]:
+    """The placeholders in a text."""
+    return frozenset(PLACEHOLDER.findall(text))
 
 
 def is_forbidden(name: str) -> bool:
     """Whether a name means something to some compiler, or looks like a macro (``BLOCK_NUM``)."""
     is_macro = name.isupper() and not name.endswith("_") and sum(map(str.isalpha, name)) > 1
-    is_of_library = re.fullmatch("(T[A-Z].*)?Pipe|PTO.*", name) is not None  # also in macros
-    return is_macro or is_of_library or name in KEYWORDS | DEVICE_WORDS | MACROS
+    is_of_library = _OF_LIBRARY.fullmatch(name) is not None  # also in macros
+    return is_macro or is_of_library or name in FORBIDDEN
 
 
 def plain(wish: str) -> str:
     """A wish as an identifier that is not reserved: other characters become one underscore, none
     stands in front, no two side by side."""
-    name = re.sub(r"(?:[^\w]|_)+", "_", wish, flags=re.ASCII).lstrip("_")
+    name = _NO_WORD.sub("_", wish).lstrip("_")
     return name if name and not name[0].isdigit() else f"x{name}"
 
 
@@ -114,7 +117,7 @@ class Names:
 
     def chosen(self, lines: list[str]) -> dict[str, str]:
         """Placeholder -> name.  First those of the program that can stay as they are."""
-        used, words = mentioned(lines), said(lines)
+        used, words = mentioned("\n".join(lines)), said(lines)
 
         def turn(p: str) -> tuple[bool, bool]:
             return p in self._own, chosen(self._wishes[p], words, ()) != self._wishes[p]

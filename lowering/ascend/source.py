@@ -187,7 +187,7 @@ def core_function(
         else:
             body += flat_lines(flat, ctx, env)
     pipes = pipe_objects(ctx)
-    used = mentioned(map(code_of, body))
+    used = mentioned(code_of(body))
     parts = [argument_declarations(ctx, used), launch_scalars(said([*pipes, *body]))]
     parts += [pipes, tile_declarations(ctx, used), list(ctx.constants.values()), ctx.counters]
     lines: list[str] = []
