@@ -4,29 +4,22 @@ In: the command line.  Out: text on standard output, files where asked for, and 
 0 good, 1 the proof or the comparison failed, 2 a mistake of the user (one message, on standard
 error).  Invariant: nothing is written unless everything went well.
 
-Startup matters: JAX costs more than the whole compile and numpy half as much, so every command
-imports what it needs when it runs; ``list``, ``show``, ``check``, ``emit``, ``simulate`` and
-``tune`` need neither.
+Startup matters: JAX costs more than the whole compile and numpy twice as much, so a command is imported
+when it is asked for, and imports what it needs when it runs; ``list``, ``show``, ``check``, ``emit``,
+``simulate`` and ``tune`` need neither.
 """
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
 
 import pto
-from lowering.cli.bench import BENCH_IDLE, bench, bench_arguments
-from lowering.cli.check import CHECK_IDLE, check, check_arguments
-from lowering.cli.options import FAILED, GOOD, USAGE, Idle, Parser, checked
-from lowering.cli.run import EMIT_IDLE, RUN_IDLE, emit, emit_arguments, run, run_arguments
-from lowering.cli.show import SHOW_IDLE, list_arguments, list_kernels, show, show_arguments
-from lowering.cli.simulate import SIMULATE_IDLE, simulate, simulate_arguments
-from lowering.cli.tune import TUNE_IDLE, tune, tune_arguments
+from lowering.cli.options import FAILED, GOOD, USAGE, Parser, Verb, checked
 from lowering.hazards.proof import HazardError
 from lowering.programs import close_to
 from lowering.progress import progress
@@ -38,29 +31,23 @@ INTERRUPTED, UNREAD = 128 + signal.SIGINT, 128 + 13
 """As a shell counts: ended by Ctrl-C; ended because nobody reads the output any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """What a command runs, the arguments that it takes, and when they have no effect."""
-
-    function: Callable[[argparse.Namespace], int]
-    arguments: Callable[[Parser], None]
-    idle: tuple[Idle, ...] = ()
-
-    @property
-    def summary(self) -> str:
-        return (self.function.__doc__ or "").split(": ", 1)[1].strip(" .").replace("`", "")
-
-
-COMMANDS: Mapping[str, Verb] = {
-    "list": Verb(list_kernels, list_arguments),
-    "show": Verb(show, show_arguments, SHOW_IDLE),
-    "check": Verb(check, check_arguments, CHECK_IDLE),
-    "run": Verb(run, run_arguments, RUN_IDLE),
-    "emit": Verb(emit, emit_arguments, EMIT_IDLE),
-    "simulate": Verb(simulate, simulate_arguments, SIMULATE_IDLE),
-    "tune": Verb(tune, tune_arguments, TUNE_IDLE),
-    "bench": Verb(bench, bench_arguments, BENCH_IDLE),
+COMMANDS: Mapping[str, str] = {
+    "list": "show",
+    "show": "show",
+    "check": "check",
+    "run": "run",
+    "emit": "emit",
+    "simulate": "simulate",
+    "tune": "tune",
+    "bench": "bench",
 }
+"""Verb -> the module of this package whose ``VERBS`` has it."""
+
+
+def verb_of(name: str) -> Verb:
+    """What a command runs; only its own module is imported."""
+    found: Verb = import_module(f"lowering.cli.{COMMANDS[name]}").VERBS[name]
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,11 +86,11 @@ def _run(words: Sequence[str]) -> int:
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         help_ = close_to(words[0], COMMANDS)
         return _fail(f"there is no command '{words[0]}'\n  help: {help_}", USAGE)
-    parser, commands = _parsers()
+    parser, commands = _parsers([w for w in words if w in COMMANDS][:1] or COMMANDS)
     args = parser.parse_args(words)
+    verb = verb_of(args.verb)
     with progress(" ".join(["pto", *words])):
-        args = checked(commands[args.verb], args, COMMANDS[args.verb].idle)
-        return COMMANDS[args.verb].function(args)
+        return verb.function(checked(commands[args.verb], args, verb.idle))
 
 
 def _fail(message: str, status: int) -> int:
@@ -136,7 +123,8 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parsers() -> tuple[Parser, dict[str, Parser]]:
+def _parsers(verbs: Iterable[str] = COMMANDS) -> tuple[Parser, dict[str, Parser]]:
+    """The parser of a command line that has one of ``verbs``, and theirs."""
     parser = Parser(
         prog="pto", description="NPU tile kernels: trace, schedule, prove, run, emit, simulate."
     )
@@ -145,7 +133,8 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         metavar="COMMAND", dest="verb", required=True, parser_class=Parser
     )
     made = {}
-    for name, verb in COMMANDS.items():
+    for name in verbs:
+        verb = verb_of(name)
         made[name] = commands.add_parser(name, help=verb.summary, description=verb.summary)
         made[name].add_argument("--debug", action="store_true", help="a traceback, not one message")
         verb.arguments(made[name])

@@ -13,6 +13,7 @@ from lowering.cli.options import (
     GOOD,
     Idle,
     Parser,
+    Verb,
     case_arguments,
     options_of,
     print_json,
@@ -254,3 +255,6 @@ def bench_arguments(command: Parser) -> None:
     add("--costs", metavar="TABLE", help="of --schedules: flat (the default), fitted or published")
     add("--no-launch", action="store_true", help="of --schedules: only one core")
     add("--json", action="store_true", help="of --schedules: for machines")
+
+
+VERBS = {"bench": Verb(bench, bench_arguments, BENCH_IDLE)}

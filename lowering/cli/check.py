@@ -15,6 +15,7 @@ from lowering.cli.options import (
     SCHEDULE,
     Idle,
     Parser,
+    Verb,
     kernel_arguments,
     load_traced,
     one_of,
@@ -246,3 +247,6 @@ def check_arguments(command: Parser) -> None:
     )
     command.writes("--svg", mark=SVG, metavar="FILE.svg", help="a picture of what fails")
     command.add_argument("--json", action="store_true", help="for machines")
+
+
+VERBS = {"check": Verb(check, check_arguments, CHECK_IDLE)}

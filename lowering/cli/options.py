@@ -118,6 +118,19 @@ class Idle:
     hint: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What a command runs, the arguments that it takes, and when they have no effect."""
+
+    function: Callable[[argparse.Namespace], int]
+    arguments: Callable[[Parser], None]
+    idle: tuple[Idle, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        return (self.function.__doc__ or "").split(": ", 1)[1].strip(" .").replace("`", "")
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that knows what was given, what is read and what is written.
 

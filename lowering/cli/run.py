@@ -1,4 +1,4 @@
-"""``pto run`` and ``pto emit``: the outputs of a kernel on one executor, and its sources."""
+"""``pto run``: the outputs of a kernel on one executor, judged."""
 
 from __future__ import annotations
 
@@ -10,26 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowering.cli import orders
-from lowering.cli.check import prove
 from lowering.cli.options import (
     EXECUTORS,
     FAILED,
     GOOD,
-    RUNTIMES,
     SCHEDULE,
     Idle,
     Parser,
+    Verb,
     case_arguments,
     kernel_arguments,
-    load_traced,
     one_of,
     print_json,
-    schedule_of,
     scheduled,
 )
 from lowering.files import NPZ
-from lowering.hazards.proof import HazardError
-from lowering.programs import Program, is_scheduled, load, source_of, statics_of, traced
+from lowering.programs import Program, is_scheduled, load, statics_of, traced
 from pto import ir
 from pto.errors import InputError
 from pto.kernel import Kernel
@@ -57,14 +53,6 @@ RUN_IDLE = (
         f"--executor {PTO_ISA}",
     ),
     Idle(("case",), lambda args: args.inputs, "with --inputs, which are not drawn"),
-)
-EMIT_IDLE = (
-    Idle(
-        ("case",),
-        lambda args: not args.bundle,
-        "on sources: it draws the cases of a bundle",
-        "--bundle simpler",
-    ),
 )
 
 
@@ -275,48 +263,4 @@ def _size_of_error(text: str) -> float:
 _size_of_error.__name__ = "size of an error"  # what argparse calls it
 
 
-def emit(args: argparse.Namespace) -> int:
-    """``pto emit``: the Ascend sources of the proven schedule, all files or none."""
-    from lowering.files import check_unread, write_all
-
-    program, kernel = load_traced(args)
-    if is_scheduled(kernel):
-        proof, _ = prove(args, kernel)
-        if not proof.ok:
-            raise HazardError(proof)
-    files = _bundle(args, program, kernel) if args.bundle else _sources(args, kernel)
-    for name in files:
-        check_unread(args.output / name, [source_of(args.kernel)])
-    write_all({args.output / name: data for name, data in files.items()})
-    for name, data in files.items():
-        print(f"{args.output / name}  {_size(name, data)}")
-    return GOOD
-
-
-def _sources(args: argparse.Namespace, kernel: ir.Kernel) -> dict[str, bytes]:
-    from lowering.ascend import emit as emitted
-
-    made = is_scheduled(kernel)
-    texts = emitted(scheduled(args, kernel)) if made else schedule_of(args, kernel).sources
-    return {n: text.encode() for n, text in texts.items()}
-
-
-def _bundle(args: argparse.Namespace, program: Program, kernel: ir.Kernel) -> dict[str, bytes]:
-    from lowering.native.bundle import bundle
-
-    if isinstance(program, ir.Kernel):
-        raise InputError("a .ptoir program draws no random case, which a bundle needs")
-    return bundle(program, kernel, scheduled(args, kernel), args.case)
-
-
-def _size(name: str, data: bytes) -> str:
-    lines = len(data.splitlines())
-    return f"{len(data)} bytes" if name.endswith(".npz") else f"{lines} lines"
-
-
-def emit_arguments(command: Parser) -> None:
-    kernel_arguments(command)
-    command.fills("-o", dest="output", metavar="DIR", required=True, help="folder")
-    what = f"a folder that the scene tests of this runtime run: {', '.join(RUNTIMES)}"
-    command.add_argument("--bundle", type=one_of(RUNTIMES), metavar="RUNTIME", help=what)
-    case_arguments(command)
+VERBS = {"run": Verb(run, run_arguments, RUN_IDLE)}

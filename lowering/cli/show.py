@@ -13,6 +13,7 @@ from lowering.cli.options import (
     SCHEDULE,
     Idle,
     Parser,
+    Verb,
     kernel_arguments,
     load_traced,
     options_of,
@@ -138,3 +139,9 @@ def show_arguments(command: Parser) -> None:
     kernel_arguments(command)
     what = f"source, traced, the name of a pass, or {SCHEDULED} (the default)"
     command.add_argument("--stage", default=SCHEDULED, help=what)
+
+
+VERBS = {
+    "list": Verb(list_kernels, list_arguments),
+    "show": Verb(show, show_arguments, SHOW_IDLE),
+}

@@ -13,6 +13,7 @@ from lowering.cli.options import (
     GOOD,
     Idle,
     Parser,
+    Verb,
     kernel_arguments,
     load_traced,
     print_json,
@@ -324,3 +325,6 @@ def simulate_arguments(command: Parser) -> None:
     what = "steps of the loop in the picture (default 4)"
     add("--steps", type=_steps, metavar="N|all", help=what)
     add("--json", action="store_true", help="for machines")
+
+
+VERBS = {"simulate": Verb(simulate, simulate_arguments, SIMULATE_IDLE)}

@@ -12,6 +12,7 @@ from lowering.cli.options import (
     KERNEL,
     Idle,
     Parser,
+    Verb,
     load_traced,
     print_json,
     settings,
@@ -157,3 +158,6 @@ def tune_arguments(command: Parser) -> None:
     add("--costs", metavar="TABLE", help="flat (the default), fitted or published")
     add("--top", type=_top, default=TOP, metavar="N|all", help=f"candidates shown (default {TOP})")
     add("--json", action="store_true", help="for machines, with all candidates")
+
+
+VERBS = {"tune": Verb(tune, tune_arguments, TUNE_IDLE)}

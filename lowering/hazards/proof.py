@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lowering.hazards import picture
-from lowering.hazards.violation import Violation
+if TYPE_CHECKING:
+    from lowering.hazards.violation import Violation
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Proof:
 
     def report(self) -> str:
         """The outcome for a person."""
+        from lowering.hazards import picture
+
         drawn = picture.pictured(self.violations)
         more = ["this run has more hazards; mend these first"] if self.more else []
         shown = (report(v, v in drawn) for v in self.violations)
@@ -41,6 +43,8 @@ class Proof:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
+        from lowering.hazards import picture
+
         return picture.html(self.message, self.violations)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
@@ -50,6 +54,8 @@ class Proof:
 
 def report(v: Violation, drawn: bool = True) -> str:
     """A violation for a person, with its picture."""
+    from lowering.hazards import picture
+
     return f"{v.described()}\n\n{picture.text(v)}" if drawn and v.window else v.described()
 
 

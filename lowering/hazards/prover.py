@@ -23,6 +23,8 @@ for tests on data, every combination is taken to be possible.
 
 Symbolic dimensions are at least 1; other scalars may have any value.  Non-goals: numbers, speed, and
 whether a slot holds the *intended* iteration (the executors check that).
+
+What tells of a failure is imported when there is one: most proofs succeed.
 """
 
 from __future__ import annotations
@@ -36,14 +38,11 @@ from lowering.hazards.code import Code
 from lowering.hazards.compiler import compiled
 from lowering.hazards.concrete import fails, logged, smallest
 from lowering.hazards.exploration import Exploration
-from lowering.hazards.failure import failed
 from lowering.hazards.instructions import Refused
-from lowering.hazards.log import HAZARD_LIMIT
+from lowering.hazards.log import HAZARD_LIMIT, Log
 from lowering.hazards.places import Fault
 from lowering.hazards.proof import Proof
-from lowering.hazards.report import described, faulty
 from lowering.hazards.trips import Trips
-from lowering.hazards.violation import Violation
 from lowering.target import A2A3, Target
 from pto.errors import PtoError
 from pto.ir import Kernel
@@ -77,6 +76,8 @@ def check(
     try:
         code = _code(kernel, target, assumed)
         if code.faults:
+            from lowering.hazards.report import faulty
+
             return faulty(code)
         proof = _explored(code, max_states, order)
         if proof.ok or not 0 < _constant_rounds(code) <= WHOLE_LIMIT:
@@ -91,6 +92,8 @@ def _explored(code: Code, max_states: int, order: random.Random | None) -> Proof
     explored = Exploration(code, max_states, order)
     path = explored.search()
     if path is not None:
+        from lowering.hazards.failure import failed
+
         return failed(
             explored,
             path,
@@ -128,17 +131,16 @@ def check_unrolled(
     Raises:
         InputError: for a reading that does not exist.
     """
+    from lowering.hazards.report import described, faulty
+
     try:
         code = _code(kernel, target, readings(assume), by_position=False)
     except Refused as reason:
         return _refused(kernel, reason)
     if code.faults:
         return faulty(code)
-    violations: tuple[Violation, ...] = ()
-    more = False
-    if fails(code, trips):
-        log = logged(code, trips, limit)
-        violations, more = described(code, log, ()), len(log.found) >= limit
+    log = logged(code, trips, limit) if fails(code, trips) else Log()
+    violations, more = described(code, log, ()), len(log.found) >= limit
     counts = [t for t in trips if isinstance(t, int)]
     message = f"{kernel.name}: {'failed' if violations else 'no hazard'} for trips {list(trips)}"
     longest = max(counts, default=0)

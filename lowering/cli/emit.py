@@ -1,0 +1,81 @@
+"""``pto emit``: the sources of a proven schedule, or a folder for the runtime."""
+
+from __future__ import annotations
+
+import argparse
+
+from lowering.ascend import emit as sources
+from lowering.cli.options import (
+    GOOD,
+    RUNTIMES,
+    Idle,
+    Parser,
+    Verb,
+    case_arguments,
+    kernel_arguments,
+    load_traced,
+    one_of,
+    schedule_of,
+    scheduled,
+)
+from lowering.files import check_unread, write_all
+from lowering.hazards import check
+from lowering.hazards.proof import HazardError
+from lowering.programs import Program, is_scheduled, source_of
+from pto import ir
+from pto.errors import InputError
+
+EMIT_IDLE = (
+    Idle(
+        ("case",),
+        lambda args: not args.bundle,
+        "on sources: it draws the cases of a bundle",
+        "--bundle simpler",
+    ),
+)
+
+
+def emit(args: argparse.Namespace) -> int:
+    """``pto emit``: the Ascend sources of the proven schedule, all files or none."""
+    program, kernel = load_traced(args)
+    if is_scheduled(kernel):
+        proof = check(scheduled(args, kernel))
+        if not proof.ok:
+            raise HazardError(proof)
+    files = _bundle(args, program, kernel) if args.bundle else _sources(args, kernel)
+    for name in files:
+        check_unread(args.output / name, [source_of(args.kernel)])
+    write_all({args.output / name: data for name, data in files.items()})
+    for name, data in files.items():
+        print(f"{args.output / name}  {_size(name, data)}")
+    return GOOD
+
+
+def _sources(args: argparse.Namespace, kernel: ir.Kernel) -> dict[str, bytes]:
+    made = is_scheduled(kernel)
+    texts = sources(scheduled(args, kernel)) if made else schedule_of(args, kernel).sources
+    return {n: text.encode() for n, text in texts.items()}
+
+
+def _bundle(args: argparse.Namespace, program: Program, kernel: ir.Kernel) -> dict[str, bytes]:
+    from lowering.native.bundle import bundle
+
+    if isinstance(program, ir.Kernel):
+        raise InputError("a .ptoir program draws no random case, which a bundle needs")
+    return bundle(program, kernel, scheduled(args, kernel), args.case)
+
+
+def _size(name: str, data: bytes) -> str:
+    lines = len(data.splitlines())
+    return f"{len(data)} bytes" if name.endswith(".npz") else f"{lines} lines"
+
+
+def emit_arguments(command: Parser) -> None:
+    kernel_arguments(command)
+    command.fills("-o", dest="output", metavar="DIR", required=True, help="folder")
+    what = f"a folder that the scene tests of this runtime run: {', '.join(RUNTIMES)}"
+    command.add_argument("--bundle", type=one_of(RUNTIMES), metavar="RUNTIME", help=what)
+    case_arguments(command)
+
+
+VERBS = {"emit": Verb(emit, emit_arguments, EMIT_IDLE)}
