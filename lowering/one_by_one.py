@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from pto.ir import Block, Const, Expr, Loop, Ref, Row, Var, map_rows, substitute
+from pto.ir import Block, Const, Expr, Loop, Ref, Row, Var, map_exprs, map_rows, substitute
 
 
 def one_by_one(block: Block) -> Block:
@@ -25,15 +26,11 @@ def _plain(loop: Loop) -> Loop:
     assert isinstance(inner, Loop)
 
     def slots_by(i: Expr) -> Callable[[Row], Row]:
-        def ref(x: Ref) -> Ref:
-            return x if x.index is None else replace(x, index=substitute(x.index, {inner.total: i}))
+        def slot(x: object) -> Any:
+            counted = {inner.total: i}
+            return map_exprs(x, lambda e: substitute(e, counted)) if isinstance(x, Ref) else x
 
-        def by_item(row: Row) -> Row:
-            out = ref(row.out) if isinstance(row.out, Ref) else row.out
-            args = tuple(ref(a) if isinstance(a, Ref) else a for a in row.args)
-            return replace(row, out=out, args=args)
-
-        return by_item
+        return lambda row: replace(row, out=slot(row.out), args=tuple(map(slot, row.args)))
 
     beside, within = slots_by(Const(0)), slots_by(Var(inner.index))
     inside = replace(inner, body=map_rows(inner.body, within))

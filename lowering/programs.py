@@ -306,7 +306,7 @@ def counterpart(what: str, text: ir.Kernel, given: Sequence[str]) -> ir.Kernel:
     else:
         statics_of(program, given)
         kernel = program
-    if is_scheduled(kernel):
+    if ir.is_scheduled(kernel):
         raise InputError(f"{what} is a schedule itself", hint="name a kernel to compare with")
     mine, other = ({(p.name, p.dtype, p.shape) for p in k.params} for k in (text, kernel))
     for p in (
@@ -314,11 +314,6 @@ def counterpart(what: str, text: ir.Kernel, given: Sequence[str]) -> ir.Kernel:
     ):
         raise InputError(f"{what} and the schedule differ in parameter '{p.name}'")
     return kernel
-
-
-def is_scheduled(kernel: ir.Kernel) -> bool:
-    """Whether the rows have been given to cores."""
-    return any(row.core for row in ir.all_rows(kernel.body))
 
 
 def case_options(kernel: Kernel) -> dict[str, Static]:

@@ -14,7 +14,6 @@ from pto.arithmetic import Number
 from pto.bounds import decided, of_launch
 from pto.errors import ScheduleError
 from pto.ir import (
-    Block,
     Branch,
     Const,
     Kernel,
@@ -24,6 +23,7 @@ from pto.ir import (
     Var,
     all_rows,
     evaluate,
+    loops_of,
     names_in,
 )
 from pto.text import expr
@@ -103,16 +103,6 @@ def launches(kernel: Kernel) -> Iterator[Sequence[int] | None]:
     else:
         yield None
     yield (4 * in_flight(kernel),)
-
-
-def loops_of(block: Block) -> Iterator[Loop]:
-    """Every loop below, in the order written."""
-    for node in block:
-        if isinstance(node, Loop):
-            yield node
-            yield from loops_of(node.body)
-        elif isinstance(node, Branch):
-            yield from loops_of((*node.then, *node.orelse))
 
 
 def compositions(total: int) -> Iterator[tuple[int, ...]]:

@@ -15,7 +15,7 @@ from math import inf, isfinite
 from typing import Protocol
 
 from pto.arithmetic import Number
-from pto.ir import Bin, Const, Expr, Kernel, Loop, Row, Scalar, Var
+from pto.ir import Const, Expr, Kernel, Loop, Row, Scalar, Var
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,5 +170,5 @@ def noted(row: Row, known: Known) -> dict[str, Range]:
     if not isinstance(row.out, Scalar):
         return dict(known)
     (value, *_) = row.args
-    found = bounds(value, known) if isinstance(value, Const | Var | Bin) else INTEGER
+    found = bounds(value, known) if isinstance(value, Expr) else INTEGER
     return {**known, row.out.name: found}

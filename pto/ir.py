@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pto.arithmetic import (
     BINARY,
@@ -207,6 +207,11 @@ class View:
         return tuple(i for i in self.index if isinstance(i, Span))
 
 
+def as_span(item: Expr | Span) -> Span:
+    """An element that is taken out, as the region of one element that it is."""
+    return item if isinstance(item, Span) else Span(item, 1)
+
+
 def is_strided(view: View, shape: Sequence[int | str], rows: int, cols: int) -> bool:
     """Whether the elements of a row of a tile (of a column, if it has one column) lie apart in the
     tensor: what a transfer moves is runs of neighbours."""
@@ -269,6 +274,31 @@ class Flag:
 
     name: str
     index: Expr | None = None
+
+
+def exprs_of(x: object) -> Iterator[Expr]:
+    """The scalar expressions in an operand, an output or a flag."""
+    if isinstance(x, Expr):
+        yield x
+    elif isinstance(x, Span):
+        yield from (x.start,) if x.valid is None else (x.start, x.valid)
+    elif isinstance(x, View):
+        yield from (e for item in x.index for e in exprs_of(item))
+    elif isinstance(x, Ref | Flag) and x.index is not None:
+        yield x.index
+
+
+def map_exprs(x: Any, f: Callable[[Expr], Expr]) -> Any:
+    """An operand or an output with ``f`` of every scalar expression in it."""
+    if isinstance(x, Expr):
+        return f(x)
+    if isinstance(x, Span):
+        return Span(f(x.start), x.size, None if x.valid is None else f(x.valid))
+    if isinstance(x, View):
+        return View(x.tensor, tuple(map_exprs(item, f) for item in x.index))
+    if isinstance(x, Ref) and x.index is not None:
+        return replace(x, index=f(x.index))
+    return x
 
 
 # ------------------------------------------------------------------------------------- tree
@@ -382,6 +412,21 @@ def all_rows(block: Block) -> Iterator[Row]:
         else:
             yield from all_rows(node.then)
             yield from all_rows(node.orelse)
+
+
+def loops_of(block: Block) -> Iterator[Loop]:
+    """Every loop below, in the order written."""
+    for node in block:
+        if isinstance(node, Loop):
+            yield node
+            yield from loops_of(node.body)
+        elif isinstance(node, Branch):
+            yield from loops_of((*node.then, *node.orelse))
+
+
+def is_scheduled(kernel: Kernel) -> bool:
+    """Whether the rows have been given to cores."""
+    return any(row.core for row in all_rows(kernel.body))
 
 
 def shift_of(node: object) -> int:

@@ -210,14 +210,7 @@ def _mentioned(x: object) -> list[str]:
     """Names of scalars and tiles in an operand."""
     if isinstance(x, ir.Ref):
         return [x.name]
-    if isinstance(x, ir.View):
-        items = [
-            e for i in x.index for e in ((i.start, i.valid) if isinstance(i, ir.Span) else (i,))
-        ]
-        return [n for e in items if e is not None for n in ir.names_in(e)]
-    if isinstance(x, ir.Const | ir.Var | ir.Bin):
-        return list(ir.names_in(x))
-    return []
+    return [n for e in ir.exprs_of(x) for n in ir.names_in(e)]
 
 
 def _without_dead_rows(body: ir.Block) -> ir.Block:

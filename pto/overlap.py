@@ -39,7 +39,7 @@ class Store:
 
     def __init__(self, view: ir.View, trace: Trace, loc: Loc | None) -> None:
         self.trace, self.loc, self.tensor = trace, loc, view.tensor
-        self.index = tuple(_resolved(item, trace) for item in view.index)
+        self.index = ir.map_exprs(view, trace.resolved).index
         self.counters = [
             Counter(f"pid{k}", f"axis {k} of the grid", size)
             for k, size in enumerate(trace.grid)
@@ -64,14 +64,14 @@ class Store:
                 found.add(name)
                 continue
             for item in view.index:
-                start = self.trace.resolved(item.start if isinstance(item, ir.Span) else item)
+                start = self.trace.resolved(ir.as_span(item).start)
                 names += ir.names_in(start)
         return found & {c.name for c in self.counters}
 
 
 def clash(new: Store, earlier: list[Store]) -> tuple[str, str] | None:
     """(message, hint) if ``new`` writes an element twice or one that ``earlier`` stores write."""
-    used: set[str] = set().union(*(new.depends(_start(item)) for item in new.index))
+    used: set[str] = set().union(*(new.depends(ir.as_span(item).start) for item in new.index))
     for counter in new.counters:
         if counter.name not in used:
             where = "work items along" if counter.name.startswith("pid") else "iterations of"
@@ -101,8 +101,8 @@ def _overlap(store: Store, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[str,
     differing = [c for c, x, y in zip(store.counters, a, b, strict=True) if x != y]
     if len(differing) == 1:
         for item in store.index:
-            step = ir.coefficient(_start(item), differing[0].name)
-            size = item.size if isinstance(item, ir.Span) else 1
+            step = ir.coefficient(ir.as_span(item).start, differing[0].name)
+            size = ir.as_span(item).size
             if step is not None and 0 < abs(step) < size:
                 return (
                     f"store: neighbouring regions of '{store.tensor}' overlap: each takes {size} "
@@ -131,17 +131,6 @@ def _when(store: Store, values: tuple[int, ...]) -> str:
     return ", ".join(f"{n} = {v}" for n, v in zip(names, values, strict=True))
 
 
-def _resolved(item: ir.Expr | ir.Span, trace: Trace) -> ir.Expr | ir.Span:
-    if not isinstance(item, ir.Span):
-        return trace.resolved(item)
-    valid = None if item.valid is None else trace.resolved(item.valid)
-    return ir.Span(trace.resolved(item.start), item.size, valid)
-
-
-def _start(item: ir.Expr | ir.Span) -> ir.Expr:
-    return item.start if isinstance(item, ir.Span) else item
-
-
 # ------------------------------------------------------------------------------------------ proof
 
 
@@ -155,13 +144,13 @@ def _is_apart(store: Store) -> bool:
 
 def _separated(item: ir.Expr | ir.Span, store: Store) -> set[str]:
     """Counters that this dimension keeps apart: steps grow faster than what lies below them."""
-    terms = ir.coefficients(_start(item))
+    terms = ir.coefficients(ir.as_span(item).start)
     if terms is None or any(n in store.trace.reads for n in terms):
         return set()
     counters = sorted(
         (c for c in store.counters if terms.get(c.name)), key=lambda c: abs(terms[c.name])
     )
-    extent: Number | None = item.size if isinstance(item, ir.Span) else 1
+    extent: Number | None = ir.as_span(item).size
     done: set[str] = set()
     for counter in counters:
         bound = _valid_extent(item, terms, done, store)
@@ -196,10 +185,10 @@ def _valid_extent(
 def _lies_beside(a: Store, b: Store) -> bool:
     """True if one dimension, the same for all steps, keeps two stores apart."""
     for x, y in zip(a.index, b.index, strict=True):
-        if a.depends(_start(x)) or b.depends(_start(y)):
+        if a.depends(ir.as_span(x).start) or b.depends(ir.as_span(y).start):
             continue
-        d = ir.distance(_start(x), _start(y))
-        sizes = [i.size if isinstance(i, ir.Span) else 1 for i in (x, y)]
+        d = ir.distance(ir.as_span(x).start, ir.as_span(y).start)
+        sizes = [ir.as_span(i).size for i in (x, y)]
         if d is not None and (d >= sizes[1] or -d >= sizes[0]):
             return True
     return False
@@ -255,16 +244,16 @@ class _Sample:
             view = self.trace.reads.get(name)
             if view is None:
                 return self.number(name, 4099)
-            at = tuple(self._value(self.trace.resolved(_start(i)), env) for i in view.index)
+            at = tuple(
+                self._value(self.trace.resolved(ir.as_span(i).start), env) for i in view.index
+            )
             return self.number((view.tensor, at), 65537)
 
         return int(ir.evaluate(e, lookup))
 
     def _interval(self, item: ir.Expr | ir.Span, env: dict[str, int]) -> Span:
-        start = self._value(_start(item), env)
-        if not isinstance(item, ir.Span):
-            return start, start + 1
-        size = item.size
-        if item.valid is not None:
-            size = min(size, max(self._value(item.valid, env), 0))
+        span = ir.as_span(item)
+        start, size = self._value(span.start, env), span.size
+        if span.valid is not None:
+            size = min(size, max(self._value(span.valid, env), 0))
         return start, start + size

@@ -183,13 +183,13 @@ class Tensor(Traced):
 
     def _check_bounds(self, axis: int, entry: ir.Expr | ir.Span) -> None:
         dim = self.dims[axis]
-        start, size = (entry.start, entry.size) if isinstance(entry, ir.Span) else (entry, 1)
+        span = ir.as_span(entry)
+        start, size = span.start, span.size
         reach = current().extremes(start)
         if reach is None:
             return
         first, last = reach[0], reach[1] + size - 1
-        clipped = isinstance(entry, ir.Span) and entry.valid is not None
-        if first >= 0 and (isinstance(dim, str) or clipped or last < dim):
+        if first >= 0 and (isinstance(dim, str) or span.valid is not None or last < dim):
             return
         found = f"element {first} is" if first == last else f"elements {first} to {last} are"
         if not isinstance(start, ir.Const):

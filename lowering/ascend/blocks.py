@@ -34,13 +34,12 @@ from pto.ir import (
     Expr,
     Flag,
     Loop,
-    Ref,
     Row,
     Scalar,
-    Span,
     Var,
     View,
     all_rows,
+    exprs_of,
     map_rows,
     names_a_float,
     names_in,
@@ -320,23 +319,7 @@ def names_used(block: Block, core: str) -> list[str]:
 
 
 def row_names(row: Row) -> list[str]:
-    """Names in the operands, output and flags of one row."""
-    found: list[str] = []
-    for o in (row.out, *row.args):
-        found += operand_names(o)
-    for f in (*row.wait, *row.set):
-        found += names_in(f.index) if f.index is not None else []
-    return found
-
-
-def operand_names(o: object) -> list[str]:
-    """Names in the scalar parts of one operand; a view also names its tensor."""
-    if isinstance(o, Ref):
-        return list(names_in(o.index)) if o.index is not None else []
-    if isinstance(o, View):
-        parts = [o.tensor]
-        for item in o.index:
-            exprs = (item.start, item.valid) if isinstance(item, Span) else (item,)
-            parts += [n for e in exprs if e is not None for n in names_in(e)]
-        return parts
-    return list(names_in(o)) if isinstance(o, Expr) else []
+    """Names in the scalar parts of one row; a view also names its tensor."""
+    parts = (row.out, *row.args, *row.wait, *row.set)
+    tensors = [x.tensor for x in parts if isinstance(x, View)]
+    return tensors + [n for x in parts for e in exprs_of(x) for n in names_in(e)]

@@ -43,6 +43,7 @@ from pto.ir import (
     View,
     Word,
     all_rows,
+    as_span,
     binary,
 )
 from pto.ops import OPS, form_of
@@ -93,8 +94,7 @@ def region(view: View, tile: tuple[int, int], ctx: Context, env: Env) -> Region:
     offset: Expr = ZERO
     kept: list[tuple[Span, Expr]] = []
     for item, step in zip(view.index, steps, strict=True):
-        start = item.start if isinstance(item, Span) else item
-        offset = binary("+", offset, binary("*", start, step))
+        offset = binary("+", offset, binary("*", as_span(item).start, step))
         if isinstance(item, Span) and (item.size != 1 or item.valid is not None):
             kept.append((item, step))
     whole = (Span(ZERO, 1), ONE)

@@ -24,7 +24,7 @@ from lowering.cli.options import (
     whole,
 )
 from lowering.files import TIMES
-from lowering.programs import is_scheduled, load, statics_of, traced
+from lowering.programs import load, statics_of, traced
 from pto import ir
 from pto.errors import InputError
 from pto.kernel import Kernel
@@ -90,7 +90,7 @@ def _check_program(args: argparse.Namespace, name: str) -> None:
     from lowering.execute import cases
 
     program = load(name)
-    if is_scheduled(traced(program, statics_of(program, args.static))):
+    if ir.is_scheduled(traced(program, statics_of(program, args.static))):
         raise InputError(f"{name} is scheduled already; there is nothing to time")
     if isinstance(program, Kernel) and program.draw_case is not None:
         for text in args.case:
@@ -224,7 +224,7 @@ def _simulated(args: argparse.Namespace, name: str, case: Reference) -> Report:
 
     program = load(name)
     kernel = traced(program, {**statics_of(program, args.static), **case.statics})
-    if is_scheduled(kernel):
+    if ir.is_scheduled(kernel):
         raise InputError(f"{name} is scheduled already; no schedule can be chosen")
     chosen = NAMED | {schedules.AFTER: options_of(args, kernel)}
     with progress(f"scheduling {name}"):

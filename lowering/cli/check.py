@@ -27,7 +27,7 @@ from lowering.files import SVG
 from lowering.hazards import Proof
 from lowering.hazards.assumptions import READINGS
 from lowering.hazards.proof import HazardError
-from lowering.programs import counterpart, is_scheduled
+from lowering.programs import counterpart
 from pto import ir
 from pto.errors import InputError, PtoError, ScheduleError
 
@@ -74,7 +74,7 @@ def _values(args: argparse.Namespace, kernel: ir.Kernel) -> tuple[bool, list[str
     from lowering.values.equivalence import difference
     from pto.text import statement
 
-    if not is_scheduled(kernel):
+    if not ir.is_scheduled(kernel):
         if args.against:
             message = f"--against compares a schedule in a .ptoir file; that of {args.kernel} is made here"
             raise InputError(
@@ -122,7 +122,7 @@ def prove(
     from lowering.hazards import prover as hazards
     from lowering.schedule import schedule
 
-    if is_scheduled(kernel):
+    if ir.is_scheduled(kernel):
         program = scheduled(args, kernel)
         return hazards.check(program, assume=assume), (*kernel.notes, *_not_emitted(program))
     try:
@@ -152,7 +152,7 @@ def _proof_facts(kernel: ir.Kernel, proof: Proof) -> dict[str, Any]:
 def _check_all(args: argparse.Namespace, kernel: ir.Kernel) -> int:
     from lowering.schedule import NAMED
 
-    if is_scheduled(kernel):
+    if ir.is_scheduled(kernel):
         raise InputError(f"{args.kernel} is scheduled already; --all has nothing to choose from")
     lines = []
     if not args.json:

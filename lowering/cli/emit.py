@@ -21,7 +21,7 @@ from lowering.cli.options import (
 from lowering.files import check_unread, write_all
 from lowering.hazards import check
 from lowering.hazards.proof import HazardError
-from lowering.programs import Program, is_scheduled, source_of
+from lowering.programs import Program, source_of
 from pto import ir
 from pto.errors import InputError
 
@@ -38,7 +38,7 @@ EMIT_IDLE = (
 def emit(args: argparse.Namespace) -> int:
     """``pto emit``: the Ascend sources of the proven schedule, all files or none."""
     program, kernel = load_traced(args)
-    if is_scheduled(kernel):
+    if ir.is_scheduled(kernel):
         proof = check(scheduled(args, kernel))
         if not proof.ok:
             raise HazardError(proof)
@@ -52,7 +52,7 @@ def emit(args: argparse.Namespace) -> int:
 
 
 def _sources(args: argparse.Namespace, kernel: ir.Kernel) -> dict[str, bytes]:
-    made = is_scheduled(kernel)
+    made = ir.is_scheduled(kernel)
     texts = sources(scheduled(args, kernel)) if made else schedule_of(args, kernel).sources
     return {n: text.encode() for n, text in texts.items()}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lowering.files import check_folder, check_output
-from lowering.programs import Program, close_to, is_scheduled, load, source_of, statics_of, traced
+from lowering.programs import Program, close_to, load, source_of, statics_of, traced
 from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, options_for
 from pto import ir
 from pto.errors import InputError
@@ -72,7 +72,7 @@ def scheduled(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
         HazardError: when the proof fails.
         InputError: when a schedule is asked for that the text already has.
     """
-    if is_scheduled(kernel):
+    if ir.is_scheduled(kernel):
         if _asks_for_schedule(args):
             raise InputError(f"{args.kernel} is scheduled already; no schedule can be chosen")
         return kernel

@@ -25,7 +25,7 @@ from lowering.cli.options import (
     scheduled,
 )
 from lowering.files import NPZ
-from lowering.programs import Program, is_scheduled, load, statics_of, traced
+from lowering.programs import Program, load, statics_of, traced
 from pto import ir
 from pto.errors import InputError
 from pto.kernel import Kernel
@@ -100,7 +100,7 @@ def _execute(
     from lowering.progress import progress
 
     execute = _executor(args)
-    if args.executor == SEQUENTIAL and is_scheduled(kernel):
+    if args.executor == SEQUENTIAL and ir.is_scheduled(kernel):
         message = f"{args.kernel} is scheduled; executor sequential runs what is not"
         raise InputError(message, hint="--executor numpy or jax")
     chosen = kernel if args.executor == SEQUENTIAL else scheduled(args, kernel)
@@ -169,7 +169,7 @@ def _compared_with(args: argparse.Namespace, program: Program, kernel: ir.Kernel
     """What a run is compared with, or ''."""
     if isinstance(program, Kernel) and program.oracle is not None:
         return "its float64 reference"
-    alone = args.executor == SEQUENTIAL or is_scheduled(kernel)
+    alone = args.executor == SEQUENTIAL or ir.is_scheduled(kernel)
     return "" if alone else "the executor sequential"
 
 

@@ -21,7 +21,7 @@ from lowering.cli.options import (
     scheduled,
     settings,
 )
-from lowering.programs import Program, case_options, close_to, is_scheduled
+from lowering.programs import Program, case_options, close_to
 from lowering.schedule import PASSES, READS, stages
 from pto import ir
 from pto.errors import InputError
@@ -117,7 +117,7 @@ def at_stage(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
         raise InputError(f"no stage is called '{args.stage}'", hint=close_to(args.stage, known))
     if args.stage == SCHEDULED:
         return scheduled(args, kernel)
-    if is_scheduled(kernel):
+    if ir.is_scheduled(kernel):
         raise InputError(f"{args.kernel} is scheduled already; it has no stage '{args.stage}'")
     if args.stage == TRACED:
         return kernel

@@ -21,7 +21,6 @@ from lowering.cli.options import (
     whole,
 )
 from lowering.files import SVG, TRACE
-from lowering.programs import is_scheduled
 from pto import ir
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def simulate(args: argparse.Namespace) -> int:
     from lowering.files import write_all
 
     _, kernel = load_traced(args)
-    name = "as written" if is_scheduled(kernel) else args.schedule or "best"
+    name = "as written" if ir.is_scheduled(kernel) else args.schedule or "best"
     report = (_launch if args.launch else _one_block)(args, scheduled(args, kernel))
     files = {path: text.encode() for path, text in report.files.items()}
     if files:

@@ -20,7 +20,7 @@ from lowering.cli.options import (
     whole,
 )
 from lowering.files import TUNED
-from lowering.programs import is_scheduled
+from pto import ir
 from pto.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def tune(args: argparse.Namespace) -> int:
     from lowering.schedule import tune as search
 
     _, kernel = load_traced(args)
-    if is_scheduled(kernel):
+    if ir.is_scheduled(kernel):
         raise InputError(f"{args.kernel} is scheduled already; no schedule can be chosen")
     tried: dict[Options, Candidate] = {}
     with progress(lambda: f"tuning {kernel.name}: {len(tried)} candidates"):

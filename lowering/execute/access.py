@@ -34,6 +34,7 @@ from pto.ir import (
     Span,
     Var,
     View,
+    as_span,
     constant,
     names_in,
     own_rows,
@@ -256,8 +257,7 @@ def outside(
 
     def fail(dim: int, env: Env) -> PtoError:
         known = visible(kernel.body, row, row.core) or {}
-        item, named = view.index[dim], (kernel.param(view.tensor).shape or ())[dim]
-        start = item.start if isinstance(item, Span) else item
+        start, named = as_span(view.index[dim]).start, (kernel.param(view.tensor).shape or ())[dim]
         cause, exact = _cause(start, known, env), expanded(start, known)
         label = f" ({named})" if isinstance(named, str) else ""
         if isinstance(exact, Var) and isinstance(known.get(exact.name), Row):

@@ -18,11 +18,11 @@ import numpy as np
 
 from lowering.execute.access import Array
 from lowering.execute.cluster import ISSUE, Cluster, InterleavingError, Move, Queues, queues_of
-from lowering.execute.inputs import Bound, is_scheduled
+from lowering.execute.inputs import Bound
 from lowering.execute.instructions import Blocks, Instruction
 from lowering.target import TARGETS
 from pto.errors import InputError, PtoError
-from pto.ir import Kernel
+from pto.ir import Kernel, is_scheduled
 
 Choose = Callable[[list[Move]], Move]
 """Picks the next move of all that are enabled; never asked about none."""

@@ -52,9 +52,11 @@ from pto.ir import (
     Var,
     View,
     all_rows,
+    as_span,
     constant,
     evaluate,
     in_own_order,
+    is_scheduled,
     names_in,
 )
 from pto.loc import Loc
@@ -395,11 +397,6 @@ ROOT = "%root"
 """Column with the number of the program (work item, or core of a block) that a line is of."""
 
 
-def is_scheduled(kernel: Kernel) -> bool:
-    """Whether the rows have been given to cores."""
-    return any(row.core for row in all_rows(kernel.body))
-
-
 def pid_names(kernel: Kernel) -> tuple[str, ...]:
     """``pid0``, ``pid1``, ...: what ``program_id(axis)`` is called in a traced program."""
     return tuple(f"pid{axis}" for axis in range(len(kernel.grid)))
@@ -528,12 +525,12 @@ class _Walk:
         bad = np.zeros((len(shape), lines.count), bool)
         used = np.ones(lines.count, bool)
         for dim, (item, extent) in enumerate(zip(view.index, shape, strict=True)):
-            is_span = isinstance(item, Span)
-            at = self.column(item.start if isinstance(item, Span) else item, row, lines)
-            count: Any = item.size if isinstance(item, Span) else 1
-            if isinstance(item, Span) and item.valid is not None:
-                count = np.clip(self.column(item.valid, row, lines), 0, item.size)
-            used &= np.broadcast_to(np.asarray(count) > 0, used.shape) | (not is_span)
+            span = as_span(item)
+            at = self.column(span.start, row, lines)
+            count: Any = span.size
+            if span.valid is not None:
+                count = np.clip(self.column(span.valid, row, lines), 0, span.size)
+            used &= np.broadcast_to(np.asarray(count) > 0, used.shape)
             bad[dim] = (at < 0) | (at > extent - np.maximum(count, 1))
         bad &= used
         if not bad.any():
@@ -543,7 +540,7 @@ class _Walk:
         worst = np.flatnonzero(bad[dim] & (lines.parent == lines.parent[first]))[-1]
         item = view.index[dim]
         known = visible(self.kernel.body, row, self.core) or {}
-        start = item.start if isinstance(item, Span) else item
+        start = as_span(item).start
         content = any(True for _ in reads_behind(start, known, loops=False))
         env = lines.numbers(first if content else int(worst))
         raise outside(self.kernel, row, view, shape, InputError)(dim, env)

@@ -28,9 +28,9 @@ import numpy as np
 
 from lowering.execute import scheduled, sequential
 from lowering.execute.access import Array
-from lowering.execute.inputs import Bound, is_scheduled
+from lowering.execute.inputs import Bound
 from lowering.execute.roundings import LARGEST, UNIT, apart, in_range, roundings
-from pto.ir import Kernel
+from pto.ir import Kernel, is_scheduled
 
 # -------------------------------------------------------------------------------- never written
 

@@ -44,7 +44,7 @@ import numpy as np
 from lowering.execute.access import DTYPES, Array
 from lowering.execute.inputs import Bound
 from lowering.execute.sequential import COMPUTE, Interpreter, convert, shaped
-from pto.ir import Block, Branch, Const, Define, Kernel, Loop, Ref, Row, Var, all_rows
+from pto.ir import Const, Define, Kernel, Loop, Ref, Row, Var, all_rows, loops_of
 from pto.ops import OPS
 from pto.types import TileType
 
@@ -142,7 +142,7 @@ class Wide(Interpreter):
     def __init__(self, kernel: Kernel, bound: Bound) -> None:
         others = (row for row in all_rows(kernel.body) if row.op != "store")
         self.read = {x.name for row in others for x in row.args if isinstance(x, Ref)}
-        self.read |= {x.name for loop in _loops(kernel.body) for x in _handed_on(loop)}
+        self.read |= {x.name for loop in loops_of(kernel.body) for x in _handed_on(loop)}
         super().__init__(kernel, bound)
 
     def starts(self) -> dict[str, Array]:
@@ -215,16 +215,6 @@ class Noisy(Narrowed):
             return a
         drawn = float(self.noise.drawn(f"{_name(row)} {k}", (1, 1))[0, 0])
         return a * (1 + 2 * UNIT["f32"] * drawn)
-
-
-def _loops(block: Block) -> Iterator[Loop]:
-    for node in block:
-        if isinstance(node, Loop):
-            yield node
-            yield from _loops(node.body)
-        elif isinstance(node, Branch):
-            yield from _loops(node.then)
-            yield from _loops(node.orelse)
 
 
 def _handed_on(loop: Loop) -> Iterator[Ref]:

@@ -19,12 +19,12 @@ import numpy as np
 
 from lowering.execute.access import Array, Scope, compiled, span_shape
 from lowering.execute.core import NOTHING, Action, Core, Machine, Step
-from lowering.execute.inputs import Bound, is_scheduled
+from lowering.execute.inputs import Bound
 from lowering.execute.memory import Ring
 from lowering.execute.sequential import COMPUTE, apply, convert, scalar_read, unknown_rows, writable
 from lowering.target import TARGETS
 from pto.errors import InputError, ScheduleError, ShapeError
-from pto.ir import Kernel, Ref, Row, Scalar, View
+from pto.ir import Kernel, Ref, Row, Scalar, View, is_scheduled
 from pto.row_rules import touched
 from pto.text import statement
 

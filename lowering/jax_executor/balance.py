@@ -32,10 +32,10 @@ from pto.ir import (
     Loop,
     Row,
     Scalar,
-    Span,
     Var,
     View,
     all_rows,
+    as_span,
     names_in,
     substitute,
 )
@@ -139,7 +139,7 @@ class Work:
         if name not in self.items.reads:
             return np.asarray(self.arrays[name])
         view = self.items.reads[name]
-        index = [self.value(i.start if isinstance(i, Span) else i) for i in view.index]
+        index = [self.value(as_span(i).start) for i in view.index]
         tensor = np.asarray(self.arrays[view.tensor])
         return tensor[tuple(np.clip(i, 0, n - 1) for i, n in zip(index, tensor.shape, strict=True))]
 

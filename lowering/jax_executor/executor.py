@@ -49,7 +49,7 @@ from lowering.jax_executor.balance import Items, items_of
 from lowering.jax_executor.machine import BITS, DTYPES, ZERO, Array, Machine
 from lowering.values.unscheduled import unscheduled
 from pto.errors import InputError
-from pto.ir import Kernel, Span, View, all_rows
+from pto.ir import Kernel, View, all_rows, as_span
 
 Shape = tuple[int, ...]
 AXIS = "devices"
@@ -207,8 +207,7 @@ class Executable:
             for a in (row.out, *row.args):
                 if isinstance(a, View) and a.tensor == name:
                     for axis, item in enumerate(a.index):
-                        size = item.size if isinstance(item, Span) else 1
-                        shape[axis] = max(shape[axis], size)
+                        shape[axis] = max(shape[axis], as_span(item).size)
         return tuple(shape)
 
     def padded(self, arrays: Mapping[str, Array], dims: Mapping[str, int]) -> dict[str, Array]:

@@ -39,9 +39,11 @@ from pto.ir import (
     Var,
     View,
     binary,
+    loops_of,
     names_in,
 )
 from pto.ir import substitute as with_values
+from pto.legality import straight
 from pto.ops import OPS
 
 Place = object
@@ -236,7 +238,10 @@ def difference(before: Kernel, after: Kernel) -> Difference | None:
 
     Raises:
         ScheduleError: for a schedule that gets stuck.
+        LegalityError: for a branch in ``before``.
     """
+    for block in (before.body, *(loop.body for loop in loops_of(before.body))):
+        list(straight(block))  # what was traced has no branches
     for trips in worlds(after):
         world = Meanings(trips, after)
         run_schedule(after, world)

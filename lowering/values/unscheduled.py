@@ -24,7 +24,7 @@ Non-goals: races and capacity (``lowering/hazards/``), timing, numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -54,9 +54,11 @@ from pto.ir import (
     Var,
     View,
     all_rows,
+    as_span,
     binary,
     in_own_order,
     linear,
+    map_exprs,
     names_in,
     own_rows,
     substitute,
@@ -120,7 +122,7 @@ def split_buffers(kernel: Kernel) -> dict[str, bool]:
             if isinstance(x, Queue) and tiles:
                 hints.append((tiles[0], kernel.fifo(x.name).type.rows != vector[tiles[0]].rows))
             if isinstance(x, View) and tiles:
-                hints.append((tiles[0], any("lane" in names for names in view_names(x))))
+                hints.append((tiles[0], any("lane" in names_in(as_span(i).start) for i in x.index)))
         if OPS[r.op].kind in ("unary", "binary", "reduce"):
             for name in tiles[1:]:
                 if vector[name].rows == vector[tiles[0]].rows:
@@ -132,26 +134,20 @@ def split_buffers(kernel: Kernel) -> dict[str, bool]:
     }
 
 
-def view_names(view: View) -> Iterator[set[str]]:
-    """The names in each dimension's place."""
-    for item in view.index:
-        yield set(names_in(item.start if isinstance(item, Span) else item))
-
-
 def both_lanes(item: Expr | Span, row: Row, kernel: Kernel) -> Expr | Span:
     """rewrite: ``start + lane * size :+ size``  -->  ``start :+ 2 * size``"""
-    start, size = (item.start, item.size) if isinstance(item, Span) else (item, 1)
-    if "lane" not in names_in(start):
-        return item if not isinstance(item, Span) else Span(start, size, lane_zero(item.valid))
-    if linear(start)[1].get(Var("lane")) != size:
+    span = as_span(item)
+    if "lane" not in names_in(span.start):
+        return map_exprs(item, lane_zero)  # type: ignore[no-any-return]
+    if linear(span.start)[1].get(Var("lane")) != span.size:
         text = statement(row, kernel)
         raise ScheduleError(f"'{text}' does not split its rows evenly over the lanes", row.loc)
-    valid = lane_zero(item.valid) if isinstance(item, Span) else None
-    return Span(substitute(start, {"lane": Const(0)}), 2 * size, valid)
+    whole: Span = map_exprs(span, lane_zero)
+    return replace(whole, size=2 * span.size)
 
 
-def lane_zero(e: Expr | None) -> Expr | None:
-    return None if e is None else substitute(e, {"lane": Const(0)})
+def lane_zero(e: Expr) -> Expr:
+    return substitute(e, {"lane": Const(0)})
 
 
 # ---------------------------------------------------------------------------- block order
@@ -380,15 +376,12 @@ class Builder:
         return Ref(found, transposed=ref.transposed)
 
     def view(self, view: View, row: Row, scope: Scope) -> View:
-        items: list[Expr | Span] = []
-        for item in view.index:
-            x = both_lanes(item, row, self.kernel) if row.core == "vector" else item
-            if isinstance(x, Span):
-                valid = None if x.valid is None else self.scalar(x.valid, row.core, scope)
-                items.append(Span(self.scalar(x.start, row.core, scope), x.size, valid))
-            else:
-                items.append(self.scalar(x, row.core, scope))
-        return View(view.tensor, tuple(items))
+        items = view.index
+        if row.core == "vector":
+            items = tuple(both_lanes(item, row, self.kernel) for item in items)
+        return map_exprs(  # type: ignore[no-any-return]
+            View(view.tensor, items), lambda e: self.scalar(e, row.core, scope)
+        )
 
     def operand(self, a: Operand, row: Row, scope: Scope) -> Operand:
         if isinstance(a, Ref):
@@ -447,7 +440,7 @@ class Builder:
             raise ScheduleError(
                 "the rows that a padding keeps are not the first of both lanes", row.loc
             )
-        return substitute(count, {"lane": Const(0)})
+        return lane_zero(count)
 
     def step(self, row: Row, scope: Scope) -> None:
         args, _ = touched(row)

@@ -31,14 +31,15 @@ from pto.ir import (
     Kernel,
     Loop,
     Row,
-    Span,
     Var,
     View,
     Word,
+    as_span,
     binary,
     evaluate,
     is_float,
     linear,
+    loops_of,
     names_in,
     substitute,
 )
@@ -99,7 +100,7 @@ RIGHT: Mapping[str, Undo] = {
 def far(kernel: Kernel) -> int:
     """Iterations of a loop after which every slot was used again, by every row."""
     depths = [b.depth for b in kernel.buffers] + [f.depth for f in kernel.fifos]
-    shifts = [x.shifts for x in nested(kernel.body) if isinstance(x, Loop)]
+    shifts = [x.shifts for x in loops_of(kernel.body)]
     spans = [high - low for low, high in shifts]
     return max(depths, default=1) + max(spans, default=0) + 1
 
@@ -199,7 +200,7 @@ class World:
         """The view of a row of ``core``, its names replaced; halves do not matter here."""
         out: list[object] = [view.tensor]
         for item in view.index:
-            span = item if isinstance(item, Span) else Span(item, 1)
+            span = as_span(item)
             valid = None if span.valid is None else self.scalar(span.valid, values)
             out.append((self.scalar(span.start, values), valid))
         return tuple(out)

@@ -17,12 +17,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from lowering.execute import access, inputs, scalars, scheduled, sequential
+from lowering.execute import access, scalars, scheduled, sequential
 from lowering.execute.inputs import Bound, bind, validate
 from lowering.target import A2A3
 from pto.arithmetic import BINARY, DIVIDING
 from pto.errors import InputError, MemoryAccessError, PtoError, ScheduleError, ShapeError
-from pto.ir import Bin, Const, Kernel, Var, evaluate
+from pto.ir import Bin, Const, Kernel, Var, evaluate, is_scheduled
 from pto.ops import OPS
 from pto.text import parse
 from pto.types import TileType
@@ -480,7 +480,7 @@ def test_a_bad_schedule_raises_or_gives_other_bits(change: tuple[str, str]) -> N
 
 def ran(text: str, **arrays: Any) -> dict[str, Any]:
     kernel = parse(text)
-    run = scheduled.run if inputs.is_scheduled(kernel) else sequential.run
+    run = scheduled.run if is_scheduled(kernel) else sequential.run
     return run(kernel, bind(kernel, arrays))
 
 

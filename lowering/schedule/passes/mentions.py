@@ -9,20 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from pto.ir import (
-    Bin,
     Block,
-    Const,
     Define,
     Expr,
     Kernel,
     Loop,
-    Operand,
     Ref,
     Row,
     Scalar,
-    Span,
-    Var,
-    View,
+    exprs_of,
+    map_exprs,
     names_in,
 )
 from pto.legality import straight
@@ -63,39 +59,14 @@ def _blocks(block: Block) -> Iterator[Block]:
 
 def rewrite_exprs(row: Row, f: Callable[[Expr], Expr]) -> Row:
     """``row`` with every scalar expression in it replaced by ``f`` of it."""
-
-    def item(x: Expr | Span) -> Expr | Span:
-        if isinstance(x, Span):
-            return Span(f(x.start), x.size, None if x.valid is None else f(x.valid))
-        return f(x)
-
-    def view(x: View) -> View:
-        return View(x.tensor, tuple(map(item, x.index)))
-
-    def operand(x: Operand) -> Operand:
-        if isinstance(x, View):
-            return view(x)
-        return f(x) if isinstance(x, Const | Var | Bin) else x
-
-    out = view(row.out) if isinstance(row.out, View) else row.out
-    return replace(row, out=out, args=tuple(map(operand, row.args)))
+    args = tuple(map_exprs(a, f) for a in row.args)
+    return replace(row, out=map_exprs(row.out, f), args=args)
 
 
 def scalars_of(row: Row) -> Iterator[str]:
     """Names of the scalars that a row reads."""
-    for x in (*row.args, row.out):
-        if isinstance(x, View):
-            for i in x.index:
-                for e in (i.start, i.valid) if isinstance(i, Span) else (i,):
-                    if e is not None:
-                        yield from names_in(e)
-        elif isinstance(x, Const | Var | Bin):
-            yield from names_in(x)
-        elif isinstance(x, Ref) and x.index is not None:
-            yield from names_in(x.index)
-    for flag in (*row.wait, *row.set):
-        if flag.index is not None:
-            yield from names_in(flag.index)
+    for x in (*row.args, row.out, *row.wait, *row.set):
+        yield from (n for e in exprs_of(x) for n in names_in(e))
 
 
 def count_uses(block: Block) -> dict[str, int]:
