@@ -3,7 +3,7 @@
 The way of a kernel through the rooms (``python -m lowering`` is the command ``pto``, in ``cli/``):
 
 1. ``programs`` finds and traces it.  What it means is ``execute.sequential``.
-2. ``schedule`` runs its passes, for the chip in ``target``, and asks the judges:
+2. ``schedule`` runs its passes, for the chip of ``pto/targets`` that it names, and asks the judges:
 3. ``values`` compares what is stored with what was traced, ``hazards`` proves the order.
 4. It runs: in numpy, in program order or in any order of the pipes (``execute``), in JAX at real sizes
    (``jax_executor``), and as what ``ascend`` emits, on the host machine (``native``).

@@ -18,13 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from lowering.target import TARGETS
 from pto import ir
 from pto.errors import InputError, TraceError
 from pto.kernel import Kernel
 from pto.legality import verify
 from pto.loc import Loc
 from pto.signature import Static
+from pto.targets import target_of
 from pto.text import parse
 
 Program = Kernel | ir.Kernel
@@ -71,12 +71,8 @@ def parsed(text: str, file: str) -> ir.Kernel:
         PtoError: at the line that says why not.
     """
     kernel = verify(parse(text, file))
-    if kernel.target and kernel.target not in TARGETS:
-        raise InputError(
-            f"no target is called '{kernel.target}'", kernel.loc, close_to(kernel.target, TARGETS)
-        )
     for fifo in kernel.fifos:
-        TARGETS[kernel.target].credits(fifo)
+        target_of(kernel).credits(fifo)
     return kernel
 
 

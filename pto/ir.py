@@ -27,7 +27,6 @@ from pto.loc import Loc
 from pto.types import TileType
 
 CORES = ("cube", "vector")
-PIPES = ("S", "MTE1", "MTE2", "MTE3", "M", "V", "FIX")
 BUILTINS = ("block_idx", "block_num", "lane")
 """Scalars that the launch provides: hardware block, number of blocks, vector lane (0 or 1)."""
 

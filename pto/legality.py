@@ -1,10 +1,10 @@
-"""What a well-formed program is: tables, and one walk that checks a kernel against them.
+"""What a well-formed program is: one walk that checks a kernel against the tables of ops and targets.
 
 ``verify`` runs after the tracer, after every pass and after parsing.  It knows names, types,
-cores, pipes, memories and layouts: a row that does not fit its row of ``pto/ops.py`` is refused,
-whatever else it may be, so every later stage may rely on those tables.  It does not know order
-(``lowering/hazards/`` proves that), and not the sizes of one chip (capacity, alignment and ids:
-``lowering/target.py``, checked by the passes, the proof and the executors).
+cores, pipes, memories and layouts: a row that does not fit its row of ``pto/ops.py``, or that the
+table of its target (``pto/targets``) has no way for, is refused, so every later stage may rely on both.  It does not know order
+(``lowering/hazards/`` proves that), and leaves capacity, alignment and ids to the passes, the proof and
+the executors.
 """
 
 from __future__ import annotations
@@ -47,25 +47,11 @@ from pto.ir import (
 )
 from pto.limits import LIMITS, within
 from pto.loc import Loc
-from pto.ops import ASSIGNED, OPS, PERSISTENT, PIPES_OF, SCHEDULED, TRACED
+from pto.ops import ASSIGNED, OPS, PERSISTENT, SCHEDULED, TRACED
 from pto.reach import Terms, added, constant_of, depth_of, reach_of, spread_of, terms_of
 from pto.row_rules import Types, check_operands, check_types, on_core, places_of, seen, view_types
-from pto.types import DTYPE_BYTES, LAYOUTS, SPACES, TileType
-
-MEMORY: Mapping[str, tuple[str, tuple[str, ...], int]] = MappingProxyType(
-    {
-        "l1": ("cube", ("nz", "zn"), 16),
-        "l0a": ("cube", ("zz",), 16),
-        "l0b": ("cube", ("zn",), 16),
-        "l0c": ("cube", ("nz",), 16),
-        "ub": ("vector", ("nd", "dn"), 1),
-    }
-)
-"""Memory -> its core, the layouts of a tile there, and what its rows and columns are multiples of:
-the cube works on boxes of 16 (docs/machine.md 2.3, 12)."""
-
-UNIT_BYTES = 32
-"""What a row of a tile in UB is a multiple of (docs/machine.md 12)."""
+from pto.targets import target_of
+from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 
 
 def verify(kernel: Kernel, form: str = "") -> Kernel:
@@ -162,7 +148,7 @@ class _Checker:
     """Walks the tree with the names known so far; the forms differ in what a scope is."""
 
     def __init__(self, kernel: Kernel, form: str) -> None:
-        self.kernel, self.form = kernel, form
+        self.kernel, self.form, self.target = kernel, form, target_of(kernel)
         self.params = {p.name: p for p in kernel.params}
         self.fifos = {f.name: f for f in kernel.fifos}
         self.tiles: dict[str, TileType] = {}
@@ -238,7 +224,7 @@ class _Checker:
             if self.form == TRACED:
                 self.counted(f"pid{axis}", trips)
         if self.form != TRACED:
-            self.ranges |= {"lane": (0, 1), "block_idx": (0, 0)}
+            self.ranges |= {"lane": (0, self.target.lanes - 1), "block_idx": (0, 0)}
         for required in self.kernel.requires:
             self.launched(required.condition, "a condition", required.loc)
 
@@ -444,7 +430,7 @@ class _Values(_Checker):
         if row.wait or row.set:
             raise LegalityError("wait and set belong to a scheduled program", row.loc)
         if self.form == ASSIGNED:
-            on_core(row)
+            on_core(row, self.target)
 
     def loop(self, loop: Loop) -> None:
         trips = self.number(loop.trips, loop.loc, "a trip count")
@@ -557,7 +543,7 @@ class _Slots(_Checker):
                 raise LegalityError(f"fifo '{f.name}': {why}", f.loc)
         for e in self.kernel.events:
             for pipe in (e.src, e.dst):
-                if pipe not in PIPES_OF.get(e.core, ()):
+                if pipe not in self.target.pipes_of(e.core):
                     message = f"event '{e.name}': the {e.core} core has no pipe {pipe}"
                     raise LegalityError(message, e.loc)
             why = next((w for n in e.ids if (w := within("id", n))), "")
@@ -566,25 +552,22 @@ class _Slots(_Checker):
 
     def buffer(self, b: Buffer) -> str:
         """What is wrong with a buffer, '' if nothing is."""
-        t = b.type
-        core, layouts, multiple = MEMORY.get(b.space, ("no", (), 1))
-        if core != b.core:
+        t, space = b.type, self.target.spaces.get(b.space)
+        if space is None or space.core != b.core:
             return f"the {b.core} core has no {b.space}"
-        if b.layout not in layouts:
-            return f"a tile in {b.space} lies {' or '.join(layouts)}, not {b.layout}"
+        if b.layout not in space.layouts:
+            return f"a tile in {b.space} lies {' or '.join(space.layouts)}, not {b.layout}"
         if why := within("size", t.rows) or within("size", t.cols):
             return why
-        if t.rows % multiple or t.cols % multiple:
-            return f"{t} in {b.space}: rows and columns are multiples of {multiple}"
-        if b.space == "l0c" and t.dtype != "f32":
-            return f"{t}: products add in f32"
-        if b.space in ("l0a", "l0b") and t.dtype == "i32":
-            return f"{t}: the matmul unit does not multiply i32"
-        if b.space == "ub" and (b.layout == "dn") != (t.cols == 1):
+        if t.dtype not in space.dtypes:
+            return f"{t}: {b.space} holds {' or '.join(space.dtypes)}"
+        if space.is_boxed:
+            if t.rows % BOX_ROWS or t.cols % BOX_ROWS:
+                return f"{t} in {b.space}: rows and columns are multiples of {BOX_ROWS}"
+        elif (b.layout == "dn") != (t.cols == 1):
             return f"{t} lies {b.layout}: a column lies dn, every other tile nd"
-        if b.space == "ub" and t.rows > 1 and b.layout == "nd":
-            if t.cols * DTYPE_BYTES[t.dtype] % UNIT_BYTES:
-                return f"{t}: a row is not a multiple of {UNIT_BYTES} bytes"
+        elif t.rows > 1 and b.layout == "nd" and t.cols * DTYPE_BYTES[t.dtype] % UNIT_BYTES:
+            return f"{t}: a row is not a multiple of {UNIT_BYTES} bytes"
         return within("slots", b.depth) or within("address", b.at) or within("address", b.stride)
 
     def fifo(self, f: Fifo) -> str:
@@ -662,7 +645,7 @@ class _Slots(_Checker):
     # rows
 
     def row(self, row: Row) -> None:
-        on_core(row)
+        on_core(row, self.target)
         self.statement(row)
         self.flags(row)
         if row.op == "matmul" and len(row.args) > 2 and row.args[2] != row.out:
@@ -708,17 +691,22 @@ class _Slots(_Checker):
         ):
             if isinstance(x, Ref) and w is not None:
                 space = self.buffers[x.name].space
-                if space not in w.memory.get(row.core, ()):
+                known = self.target.reach(row.core, row.pipe, verb == "write")
+                able = [s.name for s in known if w.memory in ("", s.name)]
+                if space not in able:
                     raise LegalityError(
                         f"{row.op} on the {row.core} core cannot {verb} {space} here "
-                        f"({x.name}), only {' or '.join(w.memory.get(row.core, ())) or 'nothing'}",
+                        f"({x.name}), only {' or '.join(able) or 'nothing'}",
                         row.loc,
                     )
         for x in (row.out, *row.args):
             if isinstance(x, Queue):
                 self.operand(x, row)
         if row.op == "move" and isinstance(row.out, Ref) and isinstance(row.args[0], Ref):
-            if row.args[0].transposed and self.buffers[row.out.name].space == "l0a":
+            if (
+                row.args[0].transposed
+                and self.buffers[row.out.name].space == OPS["matmul"].args[0].memory
+            ):
                 raise LegalityError("move: only the right operand can be transposed", row.loc)
 
     def flags(self, row: Row) -> None:
@@ -750,6 +738,3 @@ VISIT: Mapping[type[Node], Callable[[_Values, Node], None]] = MappingProxyType(
     {Row: _Values.row, Loop: _Values.loop, Branch: _Values.branch}  # type: ignore[dict-item]
 )
 """What a block can hold."""
-
-assert {"ub", "l1", "l0a", "l0b", "l0c"} == set(SPACES) == set(MEMORY)
-assert {x for _, layouts, _ in MEMORY.values() for x in layouts} == set(LAYOUTS)

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pto.errors import ParseError
-from pto.ir import BUILTINS, CORES, PIPES
+from pto.ir import BUILTINS, CORES
 from pto.limits import LIMITS, within
 from pto.loc import Loc
+from pto.targets import PIPES
 from pto.types import DTYPE_BYTES
 
 FUNCTIONS = ("min", "max", "cdiv")

@@ -7,7 +7,7 @@ row of a program that does not fit its row here, so no reader of a legal program
 Ops with ``rule = None`` move data or order pipes; every executor has its own entry for those.
 
 An op of a family (unary, binary, reduce) is its row here, its C++ meaning for the native executor
-(``lowering/native/include/native/ops.hpp``) and its cycles (``lowering/target.py``).  All else follows:
+(``lowering/native/include/native/ops.hpp``) and its cycles (``pto/targets``).  All else follows:
 ``pto/functions.py`` and ``docs/ops.md`` are written from the rows by ``pytest tests/pto/test_ops.py
 --update-golden``, and that file's tests say what a row lacks.
 
@@ -22,14 +22,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from pto.ir import CORES
+from pto.targets import PIPES
+
 Rule = Callable[..., Any]
-
-UB, L1, L0A, L0B, L0C = "ub", "l1", "l0a", "l0b", "l0c"
-
-PIPES_OF: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"cube": ("S", "MTE2", "MTE1", "M", "FIX", "MTE3"), "vector": ("S", "MTE2", "V", "MTE3")}
-)
-"""The pipes that each core has (docs/machine.md 1)."""
 
 STORE_PIPE: Mapping[str, str] = MappingProxyType({"cube": "FIX", "vector": "MTE3"})
 """The pipe that leaves the core: L0C through FIX, UB through MTE3 (docs/machine.md 3.1)."""
@@ -57,13 +53,13 @@ and the last one."""
 class Operand:
     """One place of a row.
 
-    ``kinds``: what may stand there.  ``memory``: by core, where its slot may be.  ``turned``: the
-    forms in which it may be ``x.T``.  ``whole``: of the scalars, integers only.  ``start``: the
-    form from which on it may stand there, ``needed``: must stand there.
+    ``kinds``: what may stand there.  ``memory``: where its slot is; '': in any memory that the pipe
+    reaches.  ``turned``: the forms in which it may be ``x.T``.  ``whole``: of the scalars, integers
+    only.  ``start``: the form from which on it may stand there, ``needed``: must stand there.
     """
 
     kinds: tuple[str, ...]
-    memory: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    memory: str = ""
     turned: tuple[str, ...] = ()
     whole: bool = False
     start: str = TRACED
@@ -75,23 +71,7 @@ class Operand:
         return not self.whole and not {SCALAR, NUMBER}.isdisjoint(self.kinds)
 
 
-def tile(
-    cube: tuple[str, ...] = (),
-    vector: tuple[str, ...] = (),
-    turned: tuple[str, ...] = (),
-    start: str = TRACED,
-    needed: bool = True,
-) -> Operand:
-    """A tile in one of these memories of the core that the row is on."""
-    memory = {core: spaces for core, spaces in (("cube", cube), ("vector", vector)) if spaces}
-    return Operand((TILE,), MappingProxyType(memory), turned, start=start, needed=needed)
-
-
-UB_TILE = tile(vector=(UB,))
-LANDED = tile(cube=(L1,), vector=(UB,))
-"""What MTE2 fills."""
-LEAVING = tile(cube=(L0C,), vector=(UB,))
-"""What ``STORE_PIPE`` takes."""
+A_TILE = Operand((TILE,))
 COUNT = Operand((SCALAR,), whole=True)
 
 On = Mapping[str, tuple[str, ...]]
@@ -99,6 +79,11 @@ _VECTOR: On = MappingProxyType({"vector": ("V",)})
 _BOTH: On = MappingProxyType({"cube": ("MTE2",), "vector": ("MTE2",)})
 _OUT: On = MappingProxyType({core: (pipe,) for core, pipe in STORE_PIPE.items()})
 _SCALAR: On = MappingProxyType({"cube": ("S",), "vector": ("S",)})
+
+_EVERY: On = MappingProxyType(dict.fromkeys(CORES, PIPES))
+_QUEUES: On = MappingProxyType(
+    dict.fromkeys(CORES, (*(p for p in PIPES if p not in _SCALAR["cube"]), "ALL"))
+)
 
 ANY = ("f32", "f16", "bf16", "i32")
 FLOATS = ("f32", "f16")
@@ -163,7 +148,7 @@ def _move(
     return Op(name, "move", out, (arg,), on, None, _instr(tile=call), start=start, meaning=meaning)
 
 
-SPARE_TILE = tile(vector=(UB,), start=SCHEDULED)
+SPARE_TILE = Operand((TILE,), start=SCHEDULED)
 """What ``scratch`` is: only a scheduled program has it."""
 
 
@@ -181,9 +166,9 @@ def _binary(
         cols=f"TCOLEXPAND{symbol}",
         scalar=f"T{symbol}S",
     )
-    args, meaning = (UB_TILE, Operand((TILE, SCALAR), UB_TILE.memory)), f"x {name} y"
+    args, meaning = (A_TILE, Operand((TILE, SCALAR))), f"x {name} y"
     return Op(
-        name, "binary", UB_TILE, args, _VECTOR, rule, forms, dtypes,
+        name, "binary", A_TILE, args, _VECTOR, rule, forms, dtypes,
         in_place=True, roundings=roundings, commutes=commutes, meaning=meaning,
     )  # fmt: skip
 
@@ -198,17 +183,17 @@ def _unary(
     scratch: bool = False,
     in_place: bool = True,
 ) -> Op:
-    args, forms = (UB_TILE, SPARE_TILE) if scratch else (UB_TILE,), _instr(tile=call)
+    args, forms = (A_TILE, SPARE_TILE) if scratch else (A_TILE,), _instr(tile=call)
     return Op(
-        name, "unary", UB_TILE, args, _VECTOR, rule, forms, dtypes,
+        name, "unary", A_TILE, args, _VECTOR, rule, forms, dtypes,
         scratch=scratch, in_place=in_place, roundings=roundings, meaning=meaning,
     )  # fmt: skip
 
 
 def _reduce(name: str, call: str, rule: Rule, joins: str, meaning: str) -> Op:
-    args, forms = (UB_TILE, SPARE_TILE), _instr(tile=call)
+    args, forms = (A_TILE, SPARE_TILE), _instr(tile=call)
     return Op(
-        name, "reduce", UB_TILE, args, _VECTOR, rule, forms, VECTOR,
+        name, "reduce", A_TILE, args, _VECTOR, rule, forms, VECTOR,
         scratch=True, joins=joins, meaning=f"{meaning} of every row, as a [rows, 1] tile",
     )  # fmt: skip
 
@@ -223,7 +208,7 @@ def _vector(
     meaning: str,
 ) -> Op:
     return Op(
-        name, kind, UB_TILE, args, _VECTOR, rule, _instr(tile=call), dtypes,
+        name, kind, A_TILE, args, _VECTOR, rule, _instr(tile=call), dtypes,
         in_place=kind == "unary", meaning=meaning,
     )  # fmt: skip
 
@@ -242,8 +227,6 @@ def _pad(xp: Any, x: Any, rows: Any, cols: Any) -> Any:
     inside = (next(at)[:, None] < rows) & (next(at)[None, :] < cols)
     return xp.where(inside, x, xp.zeros((), x.dtype))
 
-
-_BARRIERS = MappingProxyType({c: (*pipes[1:], "ALL") for c, pipes in PIPES_OF.items()})
 
 _UNARY = (
     _unary("exp", "TEXP", lambda xp, x: xp.exp(x), "the exponential, e^x, of each element", 4),
@@ -265,15 +248,15 @@ _ROWS = (
     Op("read", "scalar", Operand((SCALAR,)), (Operand((ELEMENT,)),), _SCALAR, meaning="one integer from GM"),
     Op("let", "scalar", Operand((SCALAR,)), (Operand((SCALAR,)),), _SCALAR, meaning="names a scalar expression"),
     # data movement
-    _move("load", LANDED, Operand((VIEW,)), _BOTH, "TLOAD", TRACED, "GM to L1 or UB"),
-    _move("store", Operand((VIEW,)), LEAVING, _OUT, "TSTORE", TRACED, "UB or L0C to GM"),
-    Op("move", "move", tile(cube=(L0A, L0B)), (tile(cube=(L1,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _instr(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
-    _move("push", Operand((QUEUE,)), LEAVING, _OUT, "TPUSH", ASSIGNED, "UB or L0C to a FIFO slot, then record it"),
-    _move("push_data", Operand((QUEUE,)), LEAVING, _OUT, "TPUSH", ASSIGNED, "push that a later record makes visible"),
+    _move("load", A_TILE, Operand((VIEW,)), _BOTH, "TLOAD", TRACED, "GM to L1 or UB"),
+    _move("store", Operand((VIEW,)), A_TILE, _OUT, "TSTORE", TRACED, "UB or L0C to GM"),
+    Op("move", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _instr(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
+    _move("push", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", ASSIGNED, "UB or L0C to a FIFO slot, then record it"),
+    _move("push_data", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", ASSIGNED, "push that a later record makes visible"),
     Op("record", "move", None, (Operand((QUEUE,)),), _OUT, start=ASSIGNED, meaning="tells the other core that a pushed slot is full"),
-    _move("pop", LANDED, Operand((QUEUE,)), _BOTH, "TPOP", ASSIGNED, "FIFO slot to L1 or UB, then free it"),
+    _move("pop", A_TILE, Operand((QUEUE,)), _BOTH, "TPOP", ASSIGNED, "FIFO slot to L1 or UB, then free it"),
     # cube
-    Op("matmul", "cube", tile(cube=(L0C,)), (tile(cube=(L0A,)), tile(cube=(L0B,), turned=(TRACED, PERSISTENT)), tile(cube=(L0C,), needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _instr(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, added to acc if there is one and its test is not 0"),
+    Op("matmul", "cube", A_TILE, (Operand((TILE,), "l0a"), Operand((TILE,), "l0b", turned=(TRACED, PERSISTENT)), Operand((TILE,), "l0c", needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _instr(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, added to acc if there is one and its test is not 0"),
     # vector
     _binary("add", "ADD", lambda xp, x, y: x + y, 1, commutes=True),
     _binary("sub", "SUB", lambda xp, x, y: x - y, 1),
@@ -282,15 +265,15 @@ _ROWS = (
     _binary("maximum", "MAX", lambda xp, x, y: xp.maximum(x, y), commutes=True),
     _binary("minimum", "MIN", lambda xp, x, y: xp.minimum(x, y), commutes=True),
     *_UNARY,
-    _vector("copy", "unary", (UB_TILE,), lambda xp, x: x, "TMOV", ANY, "the same tile in another place"),
+    _vector("copy", "unary", (A_TILE,), lambda xp, x: x, "TMOV", ANY, "the same tile in another place"),
     *_REDUCE,
-    _vector("astype", "unary", (UB_TILE, Operand((DTYPE,))), None, "TCVT", ANY, "converts, to the nearest, ties to even"),
+    _vector("astype", "unary", (A_TILE, Operand((DTYPE,))), None, "TCVT", ANY, "converts, to the nearest, ties to even"),
     _vector("full", "fill", (Operand((SCALAR,)),), None, "TEXPANDS", ANY, "every element is value"),
-    _vector("where", "unary", (UB_TILE, COUNT, Operand((NUMBER,))), _where, "TFILLPAD_INPLACE", VECTOR, "x in the first count columns, other behind"),
-    _vector("pad", "unary", (UB_TILE, COUNT, COUNT), _pad, "TFILLPAD_INPLACE", ANY, "x in the first rows and cols, zero outside"),
+    _vector("where", "unary", (A_TILE, COUNT, Operand((NUMBER,))), _where, "TFILLPAD_INPLACE", VECTOR, "x in the first count columns, other behind"),
+    _vector("pad", "unary", (A_TILE, COUNT, COUNT), _pad, "TFILLPAD_INPLACE", ANY, "x in the first rows and cols, zero outside"),
     # order
-    _order("sync", (), PIPES_OF, "nothing but its wait and set columns"),
-    _order("barrier", (), _BARRIERS, "later work of the pipe waits for all earlier work of it"),
+    _order("sync", (), _EVERY, "nothing but its wait and set columns"),
+    _order("barrier", (), _QUEUES, "later work of the pipe waits for all earlier work of it"),
     _order("drain", (Operand((PIPE,)),), _SCALAR, "the scalar unit waits until the pipe has finished all earlier work"),
 )  # fmt: skip
 

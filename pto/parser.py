@@ -13,7 +13,6 @@ from pto.errors import ParseError
 from pto.ir import (
     BUILTINS,
     CORES,
-    PIPES,
     Bin,
     Block,
     Branch,
@@ -54,7 +53,8 @@ from pto.lexer import (
 )
 from pto.loc import Loc
 from pto.reach import depth_of
-from pto.types import DTYPE_BYTES, LAYOUTS, SCALAR_DTYPES, SCALAR_HINT, SPACES, TileType
+from pto.targets import PIPES, SPACES
+from pto.types import DTYPE_BYTES, LAYOUTS, SCALAR_DTYPES, SCALAR_HINT, TileType
 
 
 def _defined_tiles(tokens: Sequence[str]) -> Iterator[str]:

@@ -35,7 +35,6 @@ from pto.ops import (
     NUMBER,
     OPS,
     PIPE,
-    PIPES_OF,
     QUEUE,
     SCALAR,
     SCHEDULED,
@@ -44,7 +43,8 @@ from pto.ops import (
     Op,
 )
 from pto.ops import Operand as Wanted
-from pto.types import DTYPE_BYTES, TileType
+from pto.targets import Target
+from pto.types import BOX_ROWS, DTYPE_BYTES, TileType
 
 # ------------------------------------------------------------------------------------ operands
 
@@ -147,23 +147,27 @@ def view_types(view: View, param: Param, form: str) -> list[TileType]:
     return [TileType(param.dtype, *sizes)] if len(sizes) == 2 else []
 
 
-def on_core(row: Row) -> None:
+def on_core(row: Row, target: Target) -> None:
     """Raises LegalityError unless the row's core and pipe can run it."""
     op = OPS.get(row.op)
     if op is None:
         raise LegalityError(f"'{row.op}' is not an op", row.loc)
     if row.core not in CORES:
         raise LegalityError(f"{row.op} has no core, but other rows have one", row.loc)
-    if row.pipe not in (*PIPES_OF[row.core], "ALL"):
+    pipes = target.pipes_of(row.core)
+    if row.pipe not in (*pipes, "ALL"):
         raise LegalityError(f"{row.op}: the {row.core} core has no pipe {row.pipe}", row.loc)
-    if row.pipe not in op.on.get(row.core, ()):
-        known = " or ".join(op.on.get(row.core, ()))
+    able = [p for p in op.on.get(row.core, ()) if p in (*pipes, "ALL")]
+    if row.op == "barrier":
+        able = [p for p in able if p == "ALL" or target.pipes[p].barrier]
+    if row.pipe not in able:
+        known = " or ".join(able)
         where = f"it runs on {known}" if known else "that core has nothing to run it"
         raise LegalityError(
             f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}': {where}", row.loc
         )
     for x in row.args:
-        if isinstance(x, Word) and kind_of(x) == PIPE and x.name not in PIPES_OF[row.core][1:]:
+        if isinstance(x, Word) and kind_of(x) == PIPE and x.name not in (set(pipes) - {"S"}):
             raise LegalityError(f"{row.op}: the {row.core} core has no pipe {x.name}", row.loc)
     if why := within("shift", row.shift):
         raise LegalityError(f"a shift: {why}", row.loc)
@@ -185,9 +189,8 @@ def _product(row: Row, out: TileType, args: Types) -> str:
     sizes = (a.rows, a.cols, b.cols)
     if a.cols != b.rows or a.dtype != b.dtype or out != want or acc not in ([], [want]):
         return f"[m, k] @ [k, n] of one dtype gives {want}"
-    return (
-        "the matmul unit takes every size in multiples of 16" if any(n % 16 for n in sizes) else ""
-    )
+    odd = any(n % BOX_ROWS for n in sizes)
+    return f"the matmul unit takes every size in multiples of {BOX_ROWS}" if odd else ""
 
 
 def _column(row: Row, out: TileType, args: Types) -> str:

@@ -15,7 +15,7 @@ from pto.ops import FLOATS, OPS
 from pto.scalar import Index, Number, Scalar, as_index, as_number, as_scalar, extreme
 from pto.tensor import Tensor, TensorView
 from pto.tracer import Scope, Trace, Traced, current, fail, noun
-from pto.types import DTYPE_BYTES, TileType, holds
+from pto.types import BOX_ROWS, DTYPE_BYTES, TileType, holds
 
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 """Ops that users write as operators."""
@@ -515,11 +515,11 @@ def _check_matmul_shape(x: Tile, y: Tile) -> None:
             ShapeError, f"@: '{x.name}' is {x.type}, {right}: inner sizes {k} and {k2} differ", turn
         )
     sizes = ((m, "rows on the left"), (n, "columns on the right"), (k, "as the inner size"))
-    wrong = [f"{n} {what}" for n, what in sizes if n % 16]
+    wrong = [f"{n} {what}" for n, what in sizes if n % BOX_ROWS]
     if wrong:
         fail(
             ShapeError,
             f"@: [{m}, {k}] @ [{k}, {n}] does not fit the matmul unit: {' and '.join(wrong)}; "
-            "it takes every size in multiples of 16",
+            f"it takes every size in multiples of {BOX_ROWS}",
             "load a larger tile: pto.ds(start, size, valid=count) fills with zero what does not exist",
         )

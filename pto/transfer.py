@@ -11,12 +11,11 @@ from dataclasses import replace
 
 from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
-from pto.legality import UNIT_BYTES
 from pto.overlap import Store, clash
 from pto.tensor import Tensor, TensorView, note_read
 from pto.tile import Tile, as_tile, astype, elementwise, of_tile, record
 from pto.tracer import current, fail, noun
-from pto.types import DTYPE_BYTES, TileType
+from pto.types import DTYPE_BYTES, UNIT_BYTES, TileType
 
 
 def load(view: TensorView) -> Tile:

@@ -1,6 +1,6 @@
-"""Element types, memory spaces and tile types.
+"""Element types, layouts and tile types.
 
-Non-goal: sizes and costs of a particular chip; those live in ``lowering/target.py``.
+Non-goal: the memories and costs of a particular chip; those live in ``pto/targets``.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ GREATEST: dict[str, float] = {
 }
 """The largest finite number of each float type."""
 
-SPACES = ("l1", "l0a", "l0b", "l0c", "ub")
-"""On-chip memories: L1, the two matmul operands, the accumulator, the vector buffer."""
-
 LAYOUTS = ("nd", "dn", "nz", "zn", "zz")
 """nd row-major, dn column-major, nz / zn / zz boxes of 16 rows by 32 bytes (docs/machine.md 12)."""
+
+BOXED = ("nz", "zn", "zz")
+
+BOX_ROWS, UNIT_BYTES = 16, 32
+"""Height of a box, which all sizes of a product are multiples of; width of a box, which a row of any other
+tile is a multiple of.  They are the language's: a kernel is traced before it has a target."""
 
 
 def holds(dtype: str, value: float) -> bool:

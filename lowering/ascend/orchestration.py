@@ -15,9 +15,9 @@ from types import MappingProxyType
 from lowering.ascend.functions import HOST_FUNCTIONS, top_lines, tops_of
 from lowering.ascend.names import Names, said
 from lowering.ascend.text import FLOATS, Place, braced, comment, condition, indented
-from lowering.target import Target
 from pto.errors import CapacityError
 from pto.ir import Fifo, Kernel, Param, all_rows, names_in
+from pto.targets import target_of
 
 DATA_TYPE: Mapping[str, str] = MappingProxyType(
     {"f32": "FLOAT32", "f16": "FLOAT16", "bf16": "BFLOAT16", "i32": "INT32"}
@@ -40,12 +40,13 @@ class Argument:
     direction: str
 
 
-def arguments(kernel: Kernel, target: Target) -> tuple[Argument, ...]:
+def arguments(kernel: Kernel) -> tuple[Argument, ...]:
     """Tensors in parameter order, a workspace per FIFO, scalars, symbolic dimensions.
 
     Raises:
         CapacityError: when the runtime cannot pass that many.
     """
+    target = target_of(kernel)
     tensors = [
         Argument(p.name, "tensor", p.dtype, p.shape, p.direction) for p in tensors_of(kernel)
     ]
@@ -92,9 +93,9 @@ def cores_of(kernel: Kernel) -> tuple[bool, bool]:
     return "cube" in cores, "vector" in cores
 
 
-def manifest(kernel: Kernel, target: Target) -> str:
+def manifest(kernel: Kernel) -> str:
     """The arguments and the launch as JSON, for tools that call the kernel."""
-    cube, vector = cores_of(kernel)
+    target, (cube, vector) = target_of(kernel), cores_of(kernel)
     units = [{"core": "aic", "func_id": CUBE_ID, "define": "__DAV_CUBE__"}] if cube else []
     units += [{"core": "aiv", "func_id": VECTOR_ID, "define": "__DAV_VEC__"}] if vector else []
     content = {
@@ -105,20 +106,20 @@ def manifest(kernel: Kernel, target: Target) -> str:
         "source": f"{kernel.name}.cpp",
         "orchestration": f"{kernel.name}_orchestration.cpp",
         "units": units,
-        "args": [asdict(a) for a in arguments(kernel, target)],
+        "args": [asdict(a) for a in arguments(kernel)],
         "workspace_bytes_per_block": sum(f.depth * f.slot_bytes for f in kernel.fifos),
         "statics": dict(kernel.statics),
     }
     return json.dumps(content, indent=2) + "\n"
 
 
-def orchestration_source(kernel: Kernel, target: Target) -> str:
+def orchestration_source(kernel: Kernel) -> str:
     """The whole of ``NAME_orchestration.cpp``."""
     cube, vector = cores_of(kernel)
     host = len(kernel.params)
     ids = [f"constexpr int32_t CUBE_KERNEL = {CUBE_ID};  // built with -D__DAV_CUBE__"] * cube
     ids += [f"constexpr int32_t VECTOR_KERNEL = {VECTOR_ID};  // built with -D__DAV_VEC__"] * vector
-    body, words = entry_body(kernel, target)
+    body, words = entry_body(kernel)
     visible = '__attribute__((visibility("default")))'
     lines = [
         comment(
@@ -131,7 +132,7 @@ def orchestration_source(kernel: Kernel, target: Target) -> str:
         '#include "pto_orchestration_api.h"',
         "",
         *ids,
-        f"constexpr uint32_t BLOCK_NUM = {target.block_num};",
+        f"constexpr uint32_t BLOCK_NUM = {target_of(kernel).block_num};",
         "",
         *top_lines(tops_of(words, HOST_FUNCTIONS), HOST_FUNCTIONS),
         'extern "C" {',
@@ -154,7 +155,7 @@ def orchestration_source(kernel: Kernel, target: Target) -> str:
     return "\n".join(lines) + "\n"
 
 
-def entry_body(kernel: Kernel, target: Target) -> tuple[list[str], frozenset[str]]:
+def entry_body(kernel: Kernel) -> tuple[list[str], frozenset[str]]:
     """Host tensors and their dimensions, what is demanded of them, the rings, the submission; and
     the words that it says itself."""
     names = Names()
@@ -174,7 +175,7 @@ def entry_body(kernel: Kernel, target: Target) -> tuple[list[str], frozenset[str
         shape, dtype = names.fresh(f"{f.name}_shape"), f"DataType::{DATA_TYPE[f.type.dtype]}"
         lines.append(f"const uint32_t {shape}[4] = {{{sizes}}};")
         lines.append(f"TensorCreateInfo {ring(f, names)}({shape}, 4, {dtype});")
-    lines += ["", *braced("PTO2_SCOPE()", submission(kernel, target, names))]
+    lines += ["", *braced("PTO2_SCOPE()", submission(kernel, names))]
     return names.spelled(lines), said(lines)
 
 
@@ -244,7 +245,7 @@ def dim_source(kernel: Kernel, dim: str, names: Names) -> str:
     raise AssertionError(dim)
 
 
-def submission(kernel: Kernel, target: Target, names: Names) -> list[str]:
+def submission(kernel: Kernel, names: Names) -> list[str]:
     """The argument list in the kernel's order, and the task: mixed, both vector cores, or cube."""
     cube, vector = cores_of(kernel)
     lines = ["CoreTaskArgs task_args;"]
@@ -256,5 +257,7 @@ def submission(kernel: Kernel, target: Target, names: Names) -> list[str]:
     lines += [f"task_args.add_scalar({names.of('scalar', d)});" for d in kernel.dims]
     lines += ["task_args.launch_spec.set_block_num(BLOCK_NUM);", "", "MixedKernels task;"]
     lines += ["task.aic_kernel_id = CUBE_KERNEL;"] * cube
-    lines += [f"task.aiv{lane}_kernel_id = VECTOR_KERNEL;" for lane in range(target.lanes)] * vector
+    lines += [
+        f"task.aiv{lane}_kernel_id = VECTOR_KERNEL;" for lane in range(target_of(kernel).lanes)
+    ] * vector
     return [*lines, "rt_submit_task(task, task_args);"]

@@ -26,7 +26,6 @@ from lowering.ascend.text import (
     row_view,
     scalar,
     stored_shape,
-    tile_text,
 )
 from pto.arithmetic import Number
 from pto.errors import ScheduleError, ShapeError
@@ -51,9 +50,6 @@ from pto.text import expr
 
 Emitter = Callable[[Row, Context, Env], list[str]]
 ONE, ZERO = Const(1), Const(0)
-MAX_ROW_STRIDE_ELEMS = 65535
-"""Row stride that a load into L1 can take [dev]: 16 bits."""
-
 SPLIT = "TILE_UP_DOWN"
 
 
@@ -158,10 +154,10 @@ def part_of(
     """(declarations, name) of a tile on the bytes of ``slot`` with a valid size of its own."""
     name = ctx.names.fresh(f"{buffer.name}_part")
     types = tuple(v if v.isdigit() else "DYNAMIC" for v in valid)
-    order = (1, 0) if (buffer.space, buffer.layout) == ("l1", "zn") else (0, 1)
+    order = (1, 0) if ctx.tile_class(buffer).turned else (0, 1)
     counts = ", ".join(valid[k] for k in order if types[k] == "DYNAMIC")
     declared = f"{name}({counts})" if counts else name
-    lines = [f"{tile_text(buffer, (types[0], types[1]), pad)} {declared};"]
+    lines = [f"{ctx.tile_type(buffer, (types[0], types[1]), pad)} {declared};"]
     return [*lines, f"TRESHAPE({name}, {slot});"], name
 
 
@@ -180,11 +176,12 @@ def moved_parts(ctx: Context, env: Env, ref: Ref, view: View) -> tuple[Buffer, s
         buffer, r = row_view(buffer), transposed(r)
     if r.col_stride != ONE and r.cols.size > 1:
         raise ShapeError(f"elements of a row of a view of {view.tensor} do not lie side by side")
-    far = isinstance(r.row_stride, Const) and r.row_stride.value > MAX_ROW_STRIDE_ELEMS
-    if buffer.space == "l1" and r.rows.size > 1 and far:
+    most, space = ctx.target.box_row_stride, ctx.target.spaces[buffer.space]
+    far = isinstance(r.row_stride, Const) and r.row_stride.value > most
+    if space.is_boxed and ctx.target.meets_gm(space.name, filled=True) and r.rows.size > 1 and far:
         raise ShapeError(
             f"rows of a view of {view.tensor} are {expr(r.row_stride)} elements apart, "
-            f"a load into L1 takes up to {MAX_ROW_STRIDE_ELEMS}"
+            f"a load into {space.name.upper()} takes up to {most}"
         )
     return buffer, slot, r
 
@@ -195,14 +192,16 @@ def transfer(ctx: Context, env: Env, ref: Ref, view: View, call: str) -> list[st
     name, dtype = buffer.name, ctx.kernel.param(view.tensor).dtype
     row_count, rows, less_r, some_r = clipped(ctx, env, f"{name}_rows", r.rows)
     col_count, cols, less_c, some_c = clipped(ctx, env, f"{name}_cols", r.cols)
-    layout = "DN" if (buffer.space, buffer.layout) == ("l1", "zn") else "ND"
+    layout = "DN" if ctx.tile_class(buffer).turned else "ND"
     gm_lines, gm = global_tensor(ctx, env, buffer.name, dtype, r, (rows, cols), layout)
     fewer = [v.isdigit() and v != str(s.size) for v, s in ((rows, r.rows), (cols, r.cols))]
     if not (any(fewer) or some_r or some_c):
         return [*gm_lines, in_order(call, slot, gm)]
     part_lines, part = part_of(ctx, buffer, slot, (rows, cols))
     lines = [*row_count, *col_count]
-    if call == "TLOAD" and buffer.space == "l1":  # the device leaves the rest of the tile as it was
+    if (
+        call == "TLOAD" and ctx.target.spaces[buffer.space].is_boxed
+    ):  # the device leaves the rest of the tile as it was
         zero = f"TEXPANDS({slot}, {literal(ZERO, buffer.type.dtype, env)});"
         tests = [] if any(fewer) else less_r + less_c
         lines += where_so(tests, [zero, "pipe_barrier(PIPE_MTE2);"], " || ")
@@ -237,7 +236,7 @@ def move(row: Row, ctx: Context, env: Env) -> list[str]:
     if stored.layout == wanted:
         return [f"TMOV({out}, {slot});"]
     name = ctx.names.fresh(f"{source.name}_t")
-    alias = f"{tile_text(replace(stored, layout=wanted))} {name};"
+    alias = f"{ctx.tile_type(replace(stored, layout=wanted))} {name};"
     return [alias, f"TRESHAPE({name}, {slot});", f"TMOV({out}, {name});"]
 
 
@@ -248,7 +247,7 @@ def queue_name(row: Row) -> str:
 
 def push(row: Row, ctx: Context, env: Env) -> list[str]:
     fifo, ref = queue_name(row), row.operand(Ref)
-    tile = tile_text(ctx.kernel.buffer(ref.name))
+    tile = ctx.tile_type(ctx.kernel.buffer(ref.name))
     call = f"TPUSH<{ctx.pipe_type(fifo)}, {tile}, {SPLIT}>"
     return [f"{call}({ctx.names.of('fifo', fifo)}, {ctx.slot(ref, env)});"]
 
@@ -267,7 +266,7 @@ def record(row: Row, ctx: Context, env: Env) -> list[str]:
     """The CPU simulator's pipe wants to know what kind of tile was pushed."""
     fifo = queue_name(row)
     pushes = (r for r in all_rows(ctx.kernel.body) if r.op == "push_data" and r.out == Queue(fifo))
-    tile = tile_text(ctx.kernel.buffer(next(pushes).operand(Ref).name))
+    tile = ctx.tile_type(ctx.kernel.buffer(next(pushes).operand(Ref).name))
     return [f"signal<{tile}>({ctx.names.of('fifo', fifo)}, 0);"]
 
 
@@ -277,7 +276,7 @@ def pop(row: Row, ctx: Context, env: Env) -> list[str]:
     The device's TPOP says so itself and its TFREE does nothing; the CPU simulator needs the call.
     """
     fifo, ref = queue_name(row), row.result(Ref)
-    pipe, tile = ctx.pipe_type(fifo), tile_text(ctx.kernel.buffer(ref.name))
+    pipe, tile = ctx.pipe_type(fifo), ctx.tile_type(ctx.kernel.buffer(ref.name))
     name = ctx.names.of("fifo", fifo)
     return [
         f"TPOP<{pipe}, {tile}, {SPLIT}>({name}, {ctx.slot(ref, env)});",
@@ -349,7 +348,7 @@ def reduction(row: Row, ctx: Context, env: Env) -> list[str]:
     )
     call = OPS[row.op].instruction["tile"]
     source = ctx.kernel.buffer(row.operand(Ref).name)
-    stored = stored_shape(ctx.kernel.buffer(row.result(Ref).name))[0]
+    stored = stored_shape(ctx.kernel.buffer(row.result(Ref).name), turned=False)[0]
     if stored == source.type.rows:
         return [f"{call}({out}, {x}, {scratch});"]
     name = ctx.names.fresh(f"{source.name}_rows")
@@ -457,7 +456,7 @@ def fill_outside(
     rows, cols = (b.clipped if len(partial) > 1 else b.kept for b in both)
     source, inside = part_of(ctx, buffer, slot, (rows, cols))
     whole = ctx.names.fresh(f"{buffer.name}_whole")
-    padded = tile_text(buffer, pad=pad_value(value, buffer.type.dtype, env))
+    padded = ctx.tile_type(buffer, pad=pad_value(value, buffer.type.dtype, env))
     fill = [*source, f"{padded} {whole};", f"TRESHAPE({whole}, {slot});"]
     fill.append(f"TFILLPAD_INPLACE({whole}, {inside});")
     if not open_ones:

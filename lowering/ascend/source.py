@@ -27,16 +27,13 @@ from lowering.ascend.text import (
     CPP_TYPE,
     FLOATS,
     INDENT,
-    TILES,
     Context,
     Place,
     camel,
     comment,
     indented,
     popped_buffer,
-    tile_text,
 )
-from lowering.target import A2A3, Target
 from pto.errors import ScheduleError
 from pto.ir import (
     CORES,
@@ -50,12 +47,13 @@ from pto.ir import (
     all_rows,
     is_float,
 )
+from pto.targets import target_of
 from pto.text import WIDTH, print_kernel
 
 GUARDS = {"cube": "__DAV_CUBE__", "vector": "__DAV_VEC__"}
 
 
-def emit(kernel: Kernel, target: Target = A2A3) -> dict[str, str]:
+def emit(kernel: Kernel) -> dict[str, str]:
     """The source files of a scheduled kernel, by name.
 
     ``NAME.cpp``: the kernel, compiled once per core; ``NAME_orchestration.cpp``: its submission;
@@ -67,10 +65,10 @@ def emit(kernel: Kernel, target: Target = A2A3) -> dict[str, str]:
         ShapeError: a tile or view whose layout the library cannot take.
     """
     return {
-        f"{kernel.name}.cpp": kernel_source(kernel, target),
-        f"{kernel.name}_orchestration.cpp": orchestration_source(kernel, target),
+        f"{kernel.name}.cpp": kernel_source(kernel),
+        f"{kernel.name}_orchestration.cpp": orchestration_source(kernel),
         f"{kernel.name}.ptoir": print_kernel(kernel),
-        "manifest.json": manifest(kernel, target),
+        "manifest.json": manifest(kernel),
     }
 
 
@@ -96,12 +94,12 @@ using namespace pto;
 """
 
 
-def kernel_source(kernel: Kernel, target: Target) -> str:
+def kernel_source(kernel: Kernel) -> str:
     """The whole of ``NAME.cpp``."""
     cores = [core for core in CORES if any(r.core == core for r in all_rows(kernel.body))]
     types = Names("type ")
     entries = {core: types.of("function", core, f"{kernel.name}_{core}") for core in cores}
-    bodies = {core: core_function(kernel, target, core, types) for core in cores}
+    bodies = {core: core_function(kernel, core, types) for core in cores}
     pipes = [line for f in kernel.fifos for line in pipe_type(kernel, f, types)]
     own = {core: tops_of(words, FUNCTIONS) for core, (_, words) in bodies.items()}
     shared = own["cube"] & own["vector"] if len(cores) > 1 else frozenset[str]()
@@ -168,13 +166,11 @@ def pipe_type(kernel: Kernel, fifo: Fifo, types: Names) -> list[str]:
     return [f"using {name} = TPipe<{fifo.flag}, {direction}, {sizes}>;"]
 
 
-def core_function(
-    kernel: Kernel, target: Target, core: str, types: Names
-) -> tuple[list[str], frozenset[str]]:
+def core_function(kernel: Kernel, core: str, types: Names) -> tuple[list[str], frozenset[str]]:
     """The body of ``NAME_cube`` or ``NAME_vector``: what its rows need, then the rows; and the words
     that it says itself."""
     mine = replace(kernel, body=live(kernel.body, core))
-    ctx = Context(mine, target, core, Names(f"{core} "), types)
+    ctx = Context(mine, target_of(kernel), core, Names(f"{core} "), types)
     launch = {"block_idx": 0, "block_num": 1, "lane": 0}
     env = {name: Place(name, least=bound) for name, bound in launch.items()}
     for p in scalars_of(kernel):
@@ -203,7 +199,7 @@ def core_function(
 def argument_declarations(ctx: Context, used: frozenset[str]) -> list[str]:
     """The arguments that this core uses: tensors as pointers, scalars by value."""
     lines = []
-    for k, arg in enumerate(arguments(ctx.kernel, ctx.target)):
+    for k, arg in enumerate(arguments(ctx.kernel)):
         name = ctx.names.of("tensor" if arg.kind == "tensor" else "scalar", arg.name)
         if arg.kind == "workspace" or name not in used:
             continue
@@ -234,7 +230,7 @@ def pipe_objects(ctx: Context) -> list[str]:
     """One pipe per FIFO, which has an end on each core, on the ring of its own hardware block."""
     found: list[str] = []
     used = [q.name for r in all_rows(ctx.kernel.body) for q in queues(r)]
-    passed = enumerate(arguments(ctx.kernel, ctx.target))
+    passed = enumerate(arguments(ctx.kernel))
     places = {a.name: k for k, a in passed if a.kind == "workspace"}
     shift = ctx.names.fresh("lane_shift")
     for f in ctx.kernel.fifos:
@@ -275,17 +271,17 @@ def tile_declarations(ctx: Context, used: frozenset[str]) -> list[str]:
     named = [(ctx.names.of("buffer", b.name), b) for b in ctx.kernel.buffers]
     named += [(ctx.names.of("row", of), view) for of, view in ctx.rows.items()]
     lines: list[str] = []
-    for space in dict.fromkeys(space for space, _ in TILES):
+    for space in ctx.target.spaces:
         here = [(name, b) for name, b in named if b.space == space and name in used]
         lines += [f"// {space.upper()}"] if here else []
         for name, b in here:
-            lines += buffer_lines(name, b)
+            lines += buffer_lines(ctx, name, b)
     return lines
 
 
-def buffer_lines(name: str, b: Buffer) -> list[str]:
+def buffer_lines(ctx: Context, name: str, b: Buffer) -> list[str]:
     """``Type name[depth];`` and the address of each slot."""
     if b.depth == 1:
-        return [f"{tile_text(b)} {name};", f"TASSIGN({name}, {b.at});"]
+        return [f"{ctx.tile_type(b)} {name};", f"TASSIGN({name}, {b.at});"]
     slots = [f"TASSIGN({name}[{s}], {b.at + s * b.stride});" for s in range(b.depth)]
-    return [f"{tile_text(b)} {name}[{b.depth}];", *slots]
+    return [f"{ctx.tile_type(b)} {name}[{b.depth}];", *slots]

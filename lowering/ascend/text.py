@@ -14,7 +14,6 @@ from math import inf, isinf, isnan
 from types import MappingProxyType
 
 from lowering.ascend.names import Names
-from lowering.target import Target
 from pto.arithmetic import COMPARING, LEAST, Number, rounded, shortest
 from pto.bounds import Range, bounds
 from pto.errors import ScheduleError, ShapeError
@@ -34,28 +33,16 @@ from pto.ir import (
     names_in,
     substitute,
 )
+from pto.targets import Target
+from pto.targets.table import TileClass
 from pto.text import PRECEDENCE
-from pto.types import DTYPE_BYTES
+from pto.types import DTYPE_BYTES, UNIT_BYTES
 
 INDENT = "    "
 CPP_TYPE: Mapping[str, str] = MappingProxyType(
     {"f32": "float", "f16": "half", "bf16": "bfloat16_t", "i32": "int32_t"}
 )
 FLOATS = ("f32", "f16", "bf16")
-
-# (space, layout) -> alias template at the top of the file.  The library keeps an L1 tile in layout
-# zn as its transpose: that is how the matrix unit takes a right operand (docs/machine.md 12).
-TILES: Mapping[tuple[str, str], str] = MappingProxyType(
-    {
-        ("l1", "nz"): "L1Nz",
-        ("l1", "zn"): "L1Zn",
-        ("l0a", "zz"): "L0A",
-        ("l0b", "zn"): "L0B",
-        ("l0c", "nz"): "L0C",
-        ("ub", "nd"): "Ub",
-        ("ub", "dn"): "UbColumn",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,35 +262,24 @@ class Extent:
     valid_cols: str
 
 
-def stored_shape(buffer: Buffer) -> tuple[int, int]:
+def stored_shape(buffer: Buffer, turned: bool) -> tuple[int, int]:
     """(rows, columns) the library's type is declared with.
 
-    An L1 tile in layout zn is stored as its transpose.  A column or a single row is filled up to a
+    What is ``turned`` is stored as its transpose.  A column or a single row is filled up to a
     whole 32-byte block; any other tile must have rows of whole blocks already.
 
     Raises:
         ShapeError: when a row of a tile is not a whole number of blocks.
     """
     t = buffer.type
-    block = 32 // DTYPE_BYTES[t.dtype]
+    block = UNIT_BYTES // DTYPE_BYTES[t.dtype]
     if buffer.layout == "dn":
         return round_up(t.rows, block), t.cols
-    if buffer.space == "ub" and t.rows == 1:
+    if buffer.layout == "nd" and t.rows == 1:
         return 1, round_up(t.cols, block)
-    if buffer.space == "ub" and t.cols % block:
-        raise ShapeError(f"a row of {buffer.name}: {t} is not a multiple of 32 bytes")
-    return (t.cols, t.rows) if (buffer.space, buffer.layout) == ("l1", "zn") else (t.rows, t.cols)
-
-
-def tile_text(buffer: Buffer, valid: tuple[str, str] | None = None, pad: str = "") -> str:
-    """The type of a slot; ``valid``: its valid rows and columns, ``pad``: a pad value."""
-    stored, t = stored_shape(buffer), buffer.type
-    inside = valid or (str(t.rows), str(t.cols))
-    if (buffer.space, buffer.layout) == ("l1", "zn"):
-        inside = inside[1], inside[0]
-    shown = [CPP_TYPE[t.dtype], *map(str, stored)]
-    shown += inside if pad or inside != (str(stored[0]), str(stored[1])) else ()
-    return f"{TILES[buffer.space, buffer.layout]}<{', '.join([*shown, pad] if pad else shown)}>"
+    if buffer.layout == "nd" and t.cols % block:
+        raise ShapeError(f"a row of {buffer.name}: {t} is not a multiple of {UNIT_BYTES} bytes")
+    return (t.cols, t.rows) if turned else (t.rows, t.cols)
 
 
 def row_view(buffer: Buffer) -> Buffer:
@@ -366,6 +342,19 @@ class Context:
     def pipe_type(self, fifo: str) -> str:
         """The type of a FIFO's pipe."""
         return self.types.of("fifo", fifo, f"{camel(fifo)}Pipe")
+
+    def tile_class(self, buffer: Buffer) -> TileClass:
+        """The library's class for the slots of a buffer."""
+        return self.target.spaces[buffer.space].layouts[buffer.layout]
+
+    def tile_type(self, buffer: Buffer, valid: tuple[str, str] | None = None, pad: str = "") -> str:
+        """The type of a slot; ``valid``: its valid rows and columns, ``pad``: a pad value."""
+        made, t = self.tile_class(buffer), buffer.type
+        stored, inside = stored_shape(buffer, made.turned), valid or (str(t.rows), str(t.cols))
+        inside = (inside[1], inside[0]) if made.turned else inside
+        shown = [CPP_TYPE[t.dtype], *map(str, stored)]
+        shown += inside if pad or inside != (str(stored[0]), str(stored[1])) else ()
+        return f"{made.name}<{', '.join([*shown, pad] if pad else shown)}>"
 
     def slot(self, ref: Ref, env: Env) -> str:
         """A buffer slot as C++: ``name`` or ``name[u % 2]``."""

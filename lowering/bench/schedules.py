@@ -19,9 +19,9 @@ from lowering.schedule.tune import LATENCIES, SHORT
 from lowering.simulate import Setup, simulate
 from lowering.simulate.launch import launch
 from lowering.simulate.timing import shown
-from lowering.target import A2A3
 from pto.ir import Kernel
 from pto.signature import Static
+from pto.targets import target_of
 
 BEFORE, AFTER = "repair", "best"
 
@@ -191,7 +191,8 @@ def report(
     ``launches``: whole launches too.  ``workers``: processes (0: one per core).  ``tell`` gets the
     lines of the report, each as soon as its figures are known.
     """
-    situations = list(_situations(case, launches))
+    target = target_of(next(iter(programs.values())))
+    situations = list(_situations(case, target.block_num if launches else 0))
     jobs: list[Job] = [
         (s.unit == "us", program, items, Setup(costs, latency))
         for s, items in situations
@@ -215,13 +216,13 @@ def report(
     return Report(title, tuple(sections))
 
 
-def _situations(case: Reference, launches: bool) -> Iterator[tuple[Section, tuple[int, ...]]]:
-    """Sections without figures, each with its work items."""
+def _situations(case: Reference, clusters: int) -> Iterator[tuple[Section, tuple[int, ...]]]:
+    """Sections without figures, each with its work items; ``clusters``: of a launch, if there is one."""
     yield Section(f"one work item of {case.blocks} blocks", "cycles", {}), (case.blocks,)
     yield Section(f"{len(SHORT)} work items of 1 to 4 blocks on one core", "cycles", {}), SHORT
-    if not launches:
+    if not clusters:
         return
-    items = f"{A2A3.block_num} clusters, {case.items} work items of"
+    items = f"{clusters} clusters, {case.items} work items of"
     even = Section(f"{items} {case.blocks} blocks", "us", {}, case)
     yield even, (case.blocks,) * case.items
     uneven = tuple(case.blocks * UNEVEN[k % len(UNEVEN)] // 8 for k in range(case.items))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lowering.simulate import Setup, Timing
     from lowering.simulate.launch import Launch
     from lowering.simulate.timing import Usage
-    from lowering.target import Costs
+    from pto.targets import Costs
 
 Facts = dict[str, Any]
 

@@ -20,9 +20,9 @@ from lowering.execute.access import Array
 from lowering.execute.cluster import ISSUE, Cluster, InterleavingError, Move, Queues, queues_of
 from lowering.execute.inputs import Bound
 from lowering.execute.instructions import Blocks, Instruction
-from lowering.target import TARGETS
 from pto.errors import InputError, PtoError
 from pto.ir import Kernel, is_scheduled
+from pto.targets import target_of
 
 Choose = Callable[[list[Move]], Move]
 """Picks the next move of all that are enabled; never asked about none."""
@@ -186,7 +186,7 @@ def _first_difference(got: Array, want: Array) -> str:
 
 def blocks_for(kernel: Kernel, bound: Bound) -> int:
     """Hardware blocks with two work items each, so that what one leaves behind meets the next."""
-    return max(1, min(TARGETS[kernel.target].block_num, -(-bound.items // 2)))
+    return max(1, min(target_of(kernel).block_num, -(-bound.items // 2)))
 
 
 def run(

@@ -25,7 +25,6 @@ from lowering.execute.access import (
     scalars_in,
 )
 from lowering.execute.memory import Memory, Ring, Slot
-from lowering.target import Target
 from lowering.walk import Entry, Issue, Walk
 from pto.errors import MemoryAccessError, ScheduleError
 from pto.ir import (
@@ -41,6 +40,7 @@ from pto.ir import (
     Word,
     all_rows,
 )
+from pto.targets import Target
 from pto.text import statement
 
 
@@ -91,11 +91,11 @@ class Core:
     blocked: Row | None = None
 
     def __post_init__(self) -> None:
-        capacity = self.machine.target.capacity_bytes
+        spaces = self.machine.target.spaces
         for b in self.machine.kernel.buffers:
             if b.core == self.name:
                 if b.space not in self.memories:
-                    self.memories[b.space] = Memory(capacity[b.space])
+                    self.memories[b.space] = Memory(spaces[b.space].capacity_bytes)
                 self.slots[b.name] = self.memories[b.space].slots(b)
         body, rules = self.machine.kernel.body, self.machine.rules
         self.steps = {id(r): rules[r.op](self, r) for r in all_rows(body) if r.core == self.name}

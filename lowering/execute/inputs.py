@@ -30,7 +30,6 @@ from lowering.execute.access import (
 )
 from lowering.execute.scalars import apply, is_float
 from lowering.one_by_one import one_by_one
-from lowering.target import TARGETS
 from pto.arithmetic import BINARY, DIVIDING, LEAST, Number, NumberError, rounded, shortest
 from pto.errors import InputError
 from pto.ir import (
@@ -61,6 +60,7 @@ from pto.ir import (
 )
 from pto.loc import Loc
 from pto.ops import OPS
+from pto.targets import target_of
 from pto.text import expr as expr_text
 
 # ------------------------------------------------------------------------------------ binding
@@ -428,7 +428,7 @@ def _programs(kernel: Kernel, bound: Bound, block_num: int | None) -> Iterator[t
         names |= dict(zip(pid_names(kernel), pids, strict=True))
         yield "", _lines(names, bound.items)
         return
-    target = TARGETS[kernel.target]
+    target = target_of(kernel)
     blocks = target.block_num if block_num is None else block_num
     for core in CORES:
         lanes = target.lanes if core == "vector" else 1

@@ -20,10 +20,10 @@ from lowering.execute.access import Region, Scope, compiled
 from lowering.execute.core import Action, indices
 from lowering.execute.inputs import Bound
 from lowering.execute.scheduled import block_of
-from lowering.target import TARGETS, Target
 from pto.ir import Fifo, Flag, Kernel, Queue, Ref, Row, View, Word
 from pto.ops import OPS
 from pto.row_rules import touched
+from pto.targets import Target, target_of
 from pto.text import statement
 
 Pipe = tuple[int, str]
@@ -111,7 +111,7 @@ class Blocks:
     """The hardware blocks of one launch, one after the other, on the same outputs."""
 
     def __init__(self, kernel: Kernel, bound: Bound, block_num: int) -> None:
-        self.kernel, self.target = kernel, TARGETS[kernel.target]
+        self.kernel, self.target = kernel, target_of(kernel)
         self.outputs = bound.outputs()
         self.machine, self.cores = block_of(kernel, {**bound.arrays, **self.outputs})
         self.bound, self.block_num = bound, block_num

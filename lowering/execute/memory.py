@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowering.execute.access import DTYPES, Array
-from lowering.target import Target
 from pto.errors import CapacityError, ScheduleError
 from pto.ir import Buffer, Fifo
+from pto.targets import Target
 
 POISON = 0xFF
 """Every byte at the start: NaN as f32, f16 and bf16, -1 as i32."""
@@ -72,7 +72,7 @@ class Memory:
 class Ring:
     """A FIFO: ``depth`` slots in GM, and the counts of both ends (one per lane on the vector core).
 
-    A push that takes a credit (``lowering/target.py``) needs as many pops as the credits so far stand
+    A push that takes a credit (``pto/targets``) needs as many pops as the credits so far stand
     for.
     """
 

@@ -22,10 +22,10 @@ from lowering.execute.core import NOTHING, Action, Core, Machine, Step
 from lowering.execute.inputs import Bound
 from lowering.execute.memory import Ring
 from lowering.execute.sequential import COMPUTE, apply, convert, scalar_read, unknown_rows, writable
-from lowering.target import TARGETS
 from pto.errors import InputError, ScheduleError, ShapeError
 from pto.ir import Kernel, Ref, Row, Scalar, View, is_scheduled
 from pto.row_rules import touched
+from pto.targets import target_of
 from pto.text import statement
 
 FINISHED = object()
@@ -275,7 +275,7 @@ def run(kernel: Kernel, bound: Bound, *, block_num: int | None = None) -> dict[s
 
 def block_of(kernel: Kernel, tensors: Mapping[str, Array]) -> tuple[Machine, list[Core]]:
     """What the cores of a hardware block share, and the cores: the cube and every vector lane."""
-    target = TARGETS[kernel.target]
+    target = target_of(kernel)
     rings = {f.name: Ring(f, target) for f in kernel.fifos}
     machine = Machine(kernel, target, tensors, rings, RULES)
     lanes = [Core(machine, "vector", lane) for lane in range(target.lanes)]

@@ -36,7 +36,6 @@ from lowering.hazards.places import Places
 from lowering.hazards.regions import terms_of
 from lowering.hazards.scalars import Scalars
 from lowering.hazards.tensor_conflicts import Meets
-from lowering.target import Target
 from pto.ir import (
     Bin,
     Const,
@@ -66,8 +65,8 @@ class Code(Places):
     ``writers``, ``accessors``: the pipes that write, or touch, a byte range, in any slot of a buffer.
     """
 
-    def __init__(self, kernel: Kernel, target: Target, assume: frozenset[str]) -> None:
-        super().__init__(kernel, target, assume)
+    def __init__(self, kernel: Kernel, assume: frozenset[str]) -> None:
+        super().__init__(kernel, assume)
         self.scalars = Scalars(kernel)
         self.instructions: tuple[list[Instruction], list[Instruction]] = ([], [])
         self.loops: list[LoopCode] = []

@@ -27,13 +27,11 @@ from lowering.hazards.operands import queue_of
 from lowering.hazards.regions import terms_of
 from lowering.hazards.scalars import forked
 from lowering.hazards.tensor_conflicts import tensor_conflicts
-from lowering.target import Target
 from pto.ir import Bin, Block, Branch, Expr, Kernel, Loop, Row, Var
 
 
 def compiled(
     kernel: Kernel,
-    target: Target,
     assume: frozenset[str] = frozenset(),
     by_position: bool = True,
     whole: bool = False,
@@ -46,7 +44,7 @@ def compiled(
     Raises:
         Refused: for a program that cannot be decided.
     """
-    code = Code(kernel, target, assume)
+    code = Code(kernel, assume)
     _compile(Emitter(code, whole), kernel.body, Context((), ({}, {})))
     for side in code.instructions:
         side.append(End())

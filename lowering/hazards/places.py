@@ -7,11 +7,11 @@ alone is in ``faults``.  Non-goals: rows, order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lowering.hazards.assumptions import DESTINATION_FLAGS, SOURCE_FLAGS, UNORDERED_STARTS
 from lowering.hazards.operands import tiles_of
-from lowering.target import Target
 from pto.ir import (
     CORES,
     Buffer,
@@ -22,19 +22,31 @@ from pto.ir import (
     Word,
     all_rows,
 )
+from pto.targets import target_of
+from pto.types import BOX_ROWS, BOXED, UNIT_BYTES
 
-MEMORY_OF = {
-    "MTE2": ((), ("l1", "ub")),
-    "MTE1": (("l1",), ("l0a", "l0b")),
-    "M": (("l0a", "l0b", "l0c"), ("l0c",)),
-    "FIX": (("l0c",), ("l1",)),
-    "MTE3": (("ub", "l1"), ()),
-    "V": (("ub",), ("ub",)),
-}
-"""Pipe -> on-chip spaces it reads, and writes (docs/machine.md 3.1 and 6.1)."""
 
-SPACES_OF = {"cube": ("l1", "l0a", "l0b", "l0c"), "vector": ("ub",)}
-BOXED = ("nz", "zn", "zz")
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """``memory``: pipe -> on-chip memories it reads, and writes; ``spaces``: core -> its memories."""
+
+    memory: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
+    spaces: Mapping[str, tuple[str, ...]]
+
+
+A2A3 = Machine(  # docs/machine.md 3.1 and 6.1
+    {
+        "MTE2": ((), ("l1", "ub")),
+        "MTE1": (("l1",), ("l0a", "l0b")),
+        "M": (("l0a", "l0b", "l0c"), ("l0c",)),
+        "FIX": (("l0c",), ("l1",)),
+        "MTE3": (("ub", "l1"), ()),
+        "V": (("ub",), ("ub",)),
+    },
+    {"cube": ("l1", "l0a", "l0b", "l0c"), "vector": ("ub",)},
+)
+MACHINES: Mapping[str, Machine] = {"a2a3": A2A3}
+"""Target -> what the proof itself knows of it, for it judges who made the rows by ``pto/targets``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +97,17 @@ def footprint(b: Buffer) -> int:
     rows, cols = b.type.rows, b.type.cols
     if b.layout not in BOXED:
         return b.type.size_bytes
-    wide = 16 if b.space == "l0c" else 32 // unit
-    tall, broad = (wide, 16) if b.layout == "zn" else (16, wide)
+    wide = BOX_ROWS if b.space == "l0c" else UNIT_BYTES // unit
+    tall, broad = (wide, BOX_ROWS) if b.layout == "zn" else (BOX_ROWS, wide)
     return -(-rows // tall) * tall * -(-cols // broad) * broad * unit
 
 
 class Places:
     """Pipes, byte ranges, slots, rings and flags of a kernel by number."""
 
-    def __init__(
-        self, kernel: Kernel, target: Target, assume: frozenset[str] = frozenset()
-    ) -> None:
-        self.kernel, self.target, self.assume = kernel, target, assume
+    def __init__(self, kernel: Kernel, assume: frozenset[str] = frozenset()) -> None:
+        self.kernel, self.target, self.assume = kernel, target_of(kernel), assume
+        self.machine = MACHINES[self.target.name]
         self.faults: list[Fault] = []
         self.buffers = {b.name: b for b in kernel.buffers}
         self.fifos = {f.name: f for f in kernel.fifos}
@@ -270,22 +281,23 @@ class Places:
             if flag in taken:
                 self.fault("id", f"{fifo} and fifo {taken[flag]} share cross-core flag {flag}")
             taken.setdefault(flag, f.name)
-        if not 1 <= f.depth <= 15:
-            self.fault("fifo", f"{fifo}: {f.depth} slots, the counter of a flag ends at 15")
+        if not 1 <= f.depth <= t.most_signals:
+            text = f"{fifo}: {f.depth} slots, the counter of a flag ends at {t.most_signals}"
+            self.fault("fifo", text)
         elif f.depth not in t.ring_period:
             text = f"{fifo}: the free signals of the library do not fit {f.depth} slots"
             self.fault("fifo", text)
 
     def _check_buffer(self, b: Buffer) -> None:
-        t = self.target
-        if b.space not in SPACES_OF.get(b.core, ()):
+        if b.space not in self.machine.spaces.get(b.core, ()):
             self.fault("place", f"{b.name}: the {b.core} core has no {b.space}", buffer=b.name)
             return
         last = b.at + (b.depth - 1) * b.stride + footprint(b)
-        if b.at < 0 or b.depth < 1 or last > t.capacity_bytes[b.space]:
-            text = f"{b.name} ends at byte {last} of {t.capacity_bytes[b.space]} in {b.space}"
+        space = self.target.spaces[b.space]
+        if b.at < 0 or b.depth < 1 or last > space.capacity_bytes:
+            text = f"{b.name} ends at byte {last} of {space.capacity_bytes} in {b.space}"
             self.fault("capacity", text, buffer=b.name)
-        align = t.align_bytes[b.space]
+        align = space.align_bytes
         if b.at % align or (b.depth > 1 and b.stride % align):
             text = f"{b.name} at {b.at} by {b.stride}: {b.space} needs multiples of {align} bytes"
             self.fault("alignment", text, buffer=b.name)

@@ -43,7 +43,6 @@ from lowering.hazards.log import HAZARD_LIMIT, Log
 from lowering.hazards.places import Fault
 from lowering.hazards.proof import Proof
 from lowering.hazards.trips import Trips
-from lowering.target import A2A3, Target
 from pto.errors import PtoError
 from pto.ir import Kernel
 from pto.legality import verify
@@ -59,7 +58,6 @@ WHOLE_LIMIT = 1 << 14
 
 def check(
     kernel: Kernel,
-    target: Target = A2A3,
     max_states: int = MAX_STATES,
     assume: Iterable[str] = (),
     order: random.Random | None = None,
@@ -74,7 +72,7 @@ def check(
     """
     assumed = readings(assume)
     try:
-        code = _code(kernel, target, assumed)
+        code = _code(kernel, assumed)
         if code.faults:
             from lowering.hazards.report import faulty
 
@@ -82,7 +80,7 @@ def check(
         proof = _explored(code, max_states, order)
         if proof.ok or not 0 < _constant_rounds(code) <= WHOLE_LIMIT:
             return proof
-        return _explored(_code(kernel, target, assumed, whole=True), max_states, order)
+        return _explored(_code(kernel, assumed, whole=True), max_states, order)
     except Refused as reason:
         return _refused(kernel, reason)
 
@@ -97,7 +95,7 @@ def _explored(code: Code, max_states: int, order: random.Random | None) -> Proof
         return failed(
             explored,
             path,
-            lambda: _code(code.kernel, code.target, code.assume, by_position=False),
+            lambda: _code(code.kernel, code.assume, by_position=False),
         )
     loops = "every trip count" if code.loops else "its only run"
     states = "1 state" if explored.states == 1 else f"{explored.states} states"
@@ -119,7 +117,6 @@ def _constant_rounds(code: Code) -> int:
 def check_unrolled(
     kernel: Kernel,
     trips: Sequence[Trips],
-    target: Target = A2A3,
     assume: Iterable[str] = (),
     limit: int = HAZARD_LIMIT,
 ) -> Proof:
@@ -134,7 +131,7 @@ def check_unrolled(
     from lowering.hazards.report import described, faulty
 
     try:
-        code = _code(kernel, target, readings(assume), by_position=False)
+        code = _code(kernel, readings(assume), by_position=False)
     except Refused as reason:
         return _refused(kernel, reason)
     if code.faults:
@@ -147,15 +144,13 @@ def check_unrolled(
     return Proof(not violations, violations, 0, longest, message=message, more=more)
 
 
-def smallest_failing(
-    kernel: Kernel, limit: int = 12, target: Target = A2A3
-) -> tuple[int, ...] | None:
+def smallest_failing(kernel: Kernel, limit: int = 12) -> tuple[int, ...] | None:
     """The smallest trip counts up to ``limit``, one per work item, that fail; None if none does.
 
     One item before two, two before three; among as many items the smallest sum first.
     """
     try:
-        code = _code(kernel, target)
+        code = _code(kernel)
     except Refused:
         return None
     return smallest(code, limit) if not code.faults else ()
@@ -163,7 +158,6 @@ def smallest_failing(
 
 def _code(
     kernel: Kernel,
-    target: Target,
     assume: frozenset[str] = frozenset(),
     by_position: bool = True,
     whole: bool = False,
@@ -175,7 +169,7 @@ def _code(
     """
     malformed = _illegal(lambda: check_rows(kernel))
     wellformed = replace(kernel, body=()) if malformed else kernel
-    code = compiled(wellformed, target, assume, by_position, whole)
+    code = compiled(wellformed, assume, by_position, whole)
     if not code.faults:
         code.faults += malformed or _illegal(lambda: verify(kernel, SCHEDULED))
     return code

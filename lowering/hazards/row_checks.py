@@ -10,7 +10,7 @@ from math import lcm
 
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.operands import Tiles, queue_of
-from lowering.hazards.places import MEMORY_OF, Places
+from lowering.hazards.places import Places
 from pto.ir import Buffer, Const, Expr, Fifo, Flag, Ref, Row, View, distance
 from pto.ops import OPS, form_of
 
@@ -101,7 +101,7 @@ def _check_ref(places: Places, row: Row, ref: Ref, writes: bool) -> None:
     elif b.core != row.core:
         text = f"{ref.name} is on the {b.core} core, the row on the {row.core} core"
         places.fault("place", text, row, b.name)
-    elif row.pipe in MEMORY_OF and b.space not in MEMORY_OF[row.pipe][int(writes)]:
+    elif b.space not in places.machine.memory.get(row.pipe, ((b.space,), (b.space,)))[int(writes)]:
         verb = "write" if writes else "read"
         places.fault("pipe", f"{row.pipe} does not {verb} {b.space} ({ref.name})", row, b.name)
 

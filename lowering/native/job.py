@@ -17,10 +17,10 @@ from lowering.ascend.orchestration import Argument, arguments
 from lowering.execute.access import DTYPES, Array
 from lowering.execute.inputs import Bound
 from lowering.files import naming
-from lowering.target import TARGETS
 from pto.arithmetic import Number
 from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel
+from pto.targets import target_of
 
 
 def execute(
@@ -31,15 +31,12 @@ def execute(
     Raises:
         ScheduleError: the program ended badly.
     """
-    target = TARGETS[kernel.target]
-    blocks = target.block_num if block_num is None else block_num
+    blocks = target_of(kernel).block_num if block_num is None else block_num
     with tempfile.TemporaryDirectory(prefix="pto-") as folder:
         place, outputs = Path(folder), bound.outputs()
         lines = [f"block_num {blocks}", *facts]
         with naming(place):
-            lines += [
-                _argument(a, bound, outputs, place, blocks) for a in arguments(kernel, target)
-            ]
+            lines += [_argument(a, bound, outputs, place, blocks) for a in arguments(kernel)]
             (place / "job").write_text("\n".join(lines) + "\n", encoding="utf-8")
         done = subprocess.run([program, str(place / "job")], capture_output=True, text=True)
         if done.returncode != 0:

@@ -29,7 +29,9 @@ namespace {
 constexpr size_t STACK_BYTES = size_t{1} << 20;
 constexpr size_t MOST_REPORTS = 8;
 
-const char *const PIPE_NAMES[] = {"S", "V", "MTE1", "MTE2", "MTE3", "M", "FIX", "ALL"};
+#define NATIVE_TEXT(NAME) #NAME,
+const char *const PIPE_NAMES[] = {NATIVE_PIPES(NATIVE_TEXT) "ALL"};
+#undef NATIVE_TEXT
 
 struct Part {
     enum Kind { WORK, WAIT, SET, SIGNAL, BARRIER } kind;
@@ -421,8 +423,8 @@ void clear_block()
 {
     for (Core &core : cores) {
         for (int s = 0; s < SPACES; ++s) {
-            core.memories[s].assign(static_cast<size_t>(CAPACITY[s]), std::byte{0xFF});
-            core.marks[s].assign(static_cast<size_t>(CAPACITY[s]), 0);
+            core.memories[s].assign(static_cast<size_t>(ROOMS[s].capacity), std::byte{0xFF});
+            core.marks[s].assign(static_cast<size_t>(ROOMS[s].capacity), 0);
         }
         for (Queue &queue : core.queues) {
             queue.parts.clear();

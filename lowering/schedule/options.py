@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 
-from lowering.target import A2A3
 from pto.errors import ScheduleError
+from pto.targets import TARGETS, Target
 
 LOAD_AT = ("first", "after_move", "after_push")
 MOVES = ("early", "late")
 
-MOST_SLOTS = max(size // A2A3.align_bytes[space] for space, size in A2A3.capacity_bytes.items())
+MOST_SLOTS = max(
+    s.capacity_bytes // s.align_bytes for t in TARGETS.values() for s in t.spaces.values()
+)
 """Slots of the smallest size that fit into a memory."""
 
 
@@ -63,11 +65,10 @@ class Options:
         """By name all that is chosen."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
 
-    @property
-    def fifo_slots(self) -> int:
+    def fifo_slots(self, target: Target) -> int:
         """Slots of a FIFO ring: one per step of lookahead, and a number that a ring can have; the most
         there are if none has so many."""
-        rings = A2A3.ring_period
+        rings = target.ring_period
         enough = (n for n in rings if n >= max(self.lookahead, 2))
         return self.fifo_depth or min(enough, default=max(rings))
 

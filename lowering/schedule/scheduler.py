@@ -23,25 +23,25 @@ from lowering.schedule.passes.place import Depths, place
 from lowering.schedule.passes.skew import Pipelining, skew
 from lowering.schedule.passes.sync import sync
 from lowering.schedule.tuned import best_options
-from lowering.target import A2A3, Target
 from lowering.values.equivalence import same_values
 from pto.errors import CapacityError, ScheduleError
 from pto.ir import Kernel
 from pto.legality import verify
 from pto.ops import ASSIGNED, PERSISTENT, SCHEDULED
+from pto.targets import target_of
 
-Pass = tuple[str, Callable[[Kernel, Options, Target], Kernel]]
+Pass = tuple[str, Callable[[Kernel, Options], Kernel]]
 
 PASSES: tuple[Pass, ...] = (
-    ("persist", lambda k, o, t: persist(k)),
-    ("accumulate", lambda k, o, t: accumulate(k)),
-    ("assign", lambda k, o, t: assign(k, t)),
+    ("persist", lambda k, o: persist(k)),
+    ("accumulate", lambda k, o: accumulate(k)),
+    ("assign", lambda k, o: assign(k)),
     (
         "skew",
-        lambda k, o, t: skew(k, Pipelining(o.lookahead, o.prefetch, o.load_at, o.moves, o.flat)),
+        lambda k, o: skew(k, Pipelining(o.lookahead, o.prefetch, o.load_at, o.moves, o.flat)),
     ),
-    ("place", lambda k, o, t: place(k, Depths(o.local_depth, o.l0_depth, o.fifo_slots), t)),
-    ("sync", lambda k, o, t: sync(k, t, o.drain)),
+    ("place", lambda k, o: place(k, Depths(o.local_depth, o.l0_depth, o.fifo_slots(target_of(k))))),
+    ("sync", lambda k, o: sync(k, o.drain)),
 )
 
 READS: Mapping[str, tuple[str, ...]] = {
@@ -75,10 +75,10 @@ class Schedule:
     sources: Mapping[str, str]
 
 
-def stages(kernel: Kernel, options: Options, target: Target = A2A3) -> Iterator[tuple[str, Kernel]]:
+def stages(kernel: Kernel, options: Options) -> Iterator[tuple[str, Kernel]]:
     """(pass name, kernel after it), in order, each checked for legality."""
     for name, run in PASSES:
-        kernel = verify(run(kernel, options, target), FORM_AFTER[name])
+        kernel = verify(run(kernel, options), FORM_AFTER[name])
         yield name, kernel
 
 
@@ -86,7 +86,6 @@ def options_for(
     name: str = "best",
     kernel: Kernel | None = None,
     tuned: Path | None = None,
-    target: Target = A2A3,
     **changes: int | str | bool | None,
 ) -> Options:
     """The options of a named schedule, with those that are not None changed.
@@ -102,7 +101,7 @@ def options_for(
         raise ScheduleError(f"no schedule is called '{name}'", None, f"one of: {', '.join(NAMED)}")
     options = NAMED[name]
     if kernel is not None and name == "best":
-        options = best_options(kernel, target.name, tuned)
+        options = best_options(kernel, tuned)
     given = {k: v for k, v in changes.items() if v is not None}
     if options.origin and given:
         changed = " ".join(f"{k}={v}" for k, v in given.items())
@@ -111,8 +110,8 @@ def options_for(
     return replace(options, exact=exact, **given)  # type: ignore[arg-type]
 
 
-def schedule(kernel: Kernel, options: Options | str = "best", target: Target = A2A3) -> Schedule:
-    """The proven schedule of a traced kernel.
+def schedule(kernel: Kernel, options: Options | str = "best") -> Schedule:
+    """The proven schedule of a traced kernel, for the target that it names, or else the first one.
 
     ``best`` looks less far ahead where it would not fit, or where its proof would need too many
     states; the notes of the schedule say so.
@@ -123,12 +122,12 @@ def schedule(kernel: Kernel, options: Options | str = "best", target: Target = A
         AssertionError: when a pass has lost a value; like a proof that fails, a bug of ours, not of
             the kernel.
     """
-    chosen = options_for(options, kernel, None, target) if isinstance(options, str) else options
+    chosen = options_for(options, kernel) if isinstance(options, str) else options
     notes: list[str] = []
     *wider, last = less_ahead(chosen)
     for wide in wider:
         try:
-            return scheduled_with(kernel, wide, target, notes)
+            return scheduled_with(kernel, wide, notes)
         except CapacityError as error:
             reason = error.message.partition(";")[0]
         except HazardError as error:
@@ -136,7 +135,7 @@ def schedule(kernel: Kernel, options: Options | str = "best", target: Target = A
                 raise
             reason = error.proof.refused.partition(";")[0]
         notes.append(f"not lookahead {wide.lookahead}{'' if wide.flat else ', not flat'}: {reason}")
-    return scheduled_with(kernel, last, target, notes)
+    return scheduled_with(kernel, last, notes)
 
 
 def less_ahead(options: Options) -> list[Options]:
@@ -149,20 +148,18 @@ def less_ahead(options: Options) -> list[Options]:
     return [replace(options, lookahead=n, flat=flat) for flat in ways for n in steps]
 
 
-def scheduled_with(
-    kernel: Kernel, options: Options, target: Target = A2A3, notes: Sequence[str] = ()
-) -> Schedule:
+def scheduled_with(kernel: Kernel, options: Options, notes: Sequence[str] = ()) -> Schedule:
     """``schedule`` with these options and no others; ``notes`` go in front of those of the passes.
 
     What is proven is emitted, too: what the tile library or the runtime cannot take is told here.
     """
-    made = dict(stages(kernel, options, target))
+    made = dict(stages(kernel, options))
     done = made["sync"]
     same_values(made["persist"], done)
     described = f"lookahead {options.lookahead}, prefetch {options.prefetch}"
     origin = (options.origin,) if options.origin else ()
     done = replace(done, notes=(described, *origin, *notes, *done.notes))
-    proof = check(done, target)
+    proof = check(done)
     if not proof.ok:
         raise HazardError(proof)
-    return Schedule(done, options, proof, emit(done, target))
+    return Schedule(done, options, proof, emit(done))

@@ -31,9 +31,9 @@ from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, scheduled_with
 from lowering.schedule.tuned import changes
 from lowering.simulate import Setup, Timing, simulate
 from lowering.simulate.timing import END, ISSUE, START, costs_named, shown
-from lowering.target import A2A3
 from pto.errors import PtoError, ScheduleError
 from pto.ir import Kernel
+from pto.targets import target_of
 
 Axes = Mapping[str, Sequence[int | str | bool]]
 Judge = Callable[[Options], "Candidate"]
@@ -219,7 +219,7 @@ def tune(
         InputError: no such cost table.
         ScheduleError: every candidate is refused.
     """
-    costs = costs_named(replace(kernel, target=A2A3.name), costs).name
+    costs = costs_named(kernel, costs).name
     tried = {} if tried is None else tried
     with processes(workers) as map_:
         _climb(partial(judged, kernel, costs), axes, tried, map_)
@@ -262,7 +262,7 @@ def order(candidate: Candidate) -> tuple[Any, ...]:
 def simplicity(options: Options) -> tuple[int, ...]:
     """Smaller is simpler; different for different options."""
     o = options
-    slots = o.fifo_slots, o.local_depth, o.l0_depth
+    slots = o.fifo_depth or max(o.lookahead, 2), o.local_depth, o.l0_depth
     words = LOAD_AT.index(o.load_at), MOVES.index(o.moves)
     return o.lookahead, o.prefetch, *slots, o.flat, o.drain, *words, o.fifo_depth
 
@@ -293,7 +293,7 @@ def result(search: Search) -> dict[str, Any]:
     runs = dict(zip((s.name for s in SCENARIOS), chosen.runs, strict=True))
     return {
         "kernel": search.kernel.name,
-        "target": A2A3.name,
+        "target": target_of(search.kernel).name,
         "statics": dict(search.kernel.statics),
         "options": chosen.options.choices,
         "about": f"{changes(chosen.options)}; {search.why(chosen)}",

@@ -29,6 +29,7 @@ from lowering.schedule.options import Options
 from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel
 from pto.signature import Static
+from pto.targets import target_of
 
 VARIABLE = "PTO_TUNED"
 PACKAGED = Path(__file__).parent / "tuned"
@@ -44,8 +45,8 @@ class Tuned:
     statics: Mapping[str, Static]
     options: Options
 
-    def fits(self, kernel: Kernel, target: str) -> bool:
-        return (self.kernel, self.target) == (kernel.name, target)
+    def fits(self, kernel: Kernel) -> bool:
+        return (self.kernel, self.target) == (kernel.name, target_of(kernel).name)
 
     def differs(self, kernel: Kernel) -> dict[str, Static]:
         """Static parameters of ``kernel`` that it was not tuned for."""
@@ -92,7 +93,7 @@ def _options(given: Mapping[str, Any]) -> Options:
     return Options(**given)
 
 
-def best_options(kernel: Kernel, target: str, named: Path | None = None) -> Options:
+def best_options(kernel: Kernel, named: Path | None = None) -> Options:
     """What ``best`` stands for, with its origin if that is no packaged default.
 
     ``named``: the file that the user asks for.
@@ -103,21 +104,23 @@ def best_options(kernel: Kernel, target: str, named: Path | None = None) -> Opti
     """
     if named is not None:
         tuned = read(named)
-        if not tuned.fits(kernel, target):
+        if not tuned.fits(kernel):
             message = f"{named} is tuned for {tuned.kernel} on {tuned.target}"
-            raise InputError(f"{message}, not for {kernel.name} on {target}", hint=HINT)
+            raise InputError(
+                f"{message}, not for {kernel.name} on {target_of(kernel).name}", hint=HINT
+            )
         return _from(tuned, named, kernel)
     variable = os.environ.get(VARIABLE)
     if variable:
         tuned = read(Path(variable))
-        if tuned.fits(kernel, target):
+        if tuned.fits(kernel):
             return _from(tuned, Path(variable), kernel)
-    return _packaged(kernel, target)
+    return _packaged(kernel)
 
 
-def _packaged(kernel: Kernel, target: str) -> Options:
+def _packaged(kernel: Kernel) -> Options:
     paths = sorted(PACKAGED.glob(f"{kernel.name}*.json"))
-    found = {path: tuned for path in paths if (tuned := read(path)).fits(kernel, target)}
+    found = {path: tuned for path in paths if (tuned := read(path)).fits(kernel)}
     exact = [path for path, tuned in found.items() if not tuned.differs(kernel)]
     default = [path for path in found if path.stem == kernel.name]
     for path in (*exact, *default):

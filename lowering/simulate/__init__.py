@@ -1,7 +1,7 @@
 """How long a schedule takes: simulated cycles, what every pipe waits for, pictures of it.
 
 ``machine`` runs the rows of one hardware block in time, by ``costs`` (the tables are in
-``lowering/target.py``), and fills a ``timing``; ``launch`` runs a whole launch; ``gantt`` and ``trace``
+``pto/targets``), and fills a ``timing``; ``launch`` runs a whole launch; ``gantt`` and ``trace``
 draw it.
 """
 

@@ -2,7 +2,7 @@
 
 In: a row.  Out: ``Cost``: for how long it keeps the next row of its pipe from starting, how long
 its result takes, and the bytes that it moves to or from a tensor.  The figures, with their sources,
-are ``lowering/target.py``'s.  Non-goals: when a row runs (``lowering/simulate/machine.py``).
+are those of ``pto/targets``.  Non-goals: when a row runs (``lowering/simulate/machine.py``).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from lowering.target import Costs, Line
 from pto.ir import Kernel, Ref, Row, View
 from pto.ops import OPS, form_of
-from pto.types import TileType
+from pto.targets import GM, Costs, Line
+from pto.types import BOX_ROWS, UNIT_BYTES, TileType
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ def _transfer(row: Row, kernel: Kernel, costs: Costs) -> Cost:
     source, target = row.args[0], row.out
     tile = target if isinstance(target, Ref) else source
     space, t = _tile(tile, kernel)
-    left = _tile(source, kernel)[0] if isinstance(source, Ref) else "gm"
-    right = space if isinstance(target, Ref) else "gm"
+    left = _tile(source, kernel)[0] if isinstance(source, Ref) else GM
+    right = space if isinstance(target, Ref) else GM
     size = t.size_bytes
     if left == "l0c":
         size = t.rows * t.cols * costs.accumulator_bytes
@@ -71,11 +71,11 @@ def _transfer(row: Row, kernel: Kernel, costs: Costs) -> Cost:
 
 
 def _matmul(row: Row, kernel: Kernel, costs: Costs) -> Cost:
-    """MAD: fixed + r * ceil(m / 16) * ceil(k bytes / 32) * ceil(n / 16); r = 2 for four bytes."""
+    """MAD: fixed + r per step of a box by a box of 16 columns; r = 2 for four bytes."""
     _, a = _tile(row.args[0], kernel)
     _, c = _tile(row.out, kernel)
     k_bytes = a.size_bytes // a.rows
-    steps = ceil(c.rows / 16) * ceil(k_bytes / 32) * ceil(c.cols / 16)
+    steps = ceil(c.rows / BOX_ROWS) * ceil(k_bytes / UNIT_BYTES) * ceil(c.cols / BOX_ROWS)
     wide = 2 if a.size_bytes // (a.rows * a.cols) == 4 else 1
     return _whole(_along(costs.mad, wide * steps))
 

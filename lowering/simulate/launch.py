@@ -24,8 +24,8 @@ from math import ceil, inf
 
 from lowering.simulate.machine import Machine
 from lowering.simulate.timing import DEFAULT, Bandwidth, Setup, Timing, costs_named
-from lowering.target import TARGETS
 from pto.ir import Kernel
+from pto.targets import target_of
 
 Items = tuple[int, ...]
 """Trip counts of the work items of one hardware block, in order."""
@@ -110,7 +110,7 @@ def launch(
     Raises:
         InputError: the program stands still.
     """
-    dealt = deal(items, block_num or TARGETS[kernel.target].block_num)
+    dealt = deal(items, block_num or target_of(kernel).block_num)
     total = bytes_per_cycle(kernel, setup)
     running = {x: Machine(kernel, x, setup) for x in dict.fromkeys(dealt)}
     timings: dict[Items, Timing] = {}

@@ -44,7 +44,6 @@ from lowering.simulate.timing import (
     Usage,
     costs_named,
 )
-from lowering.target import TARGETS
 from lowering.unroll import Counters, issued
 from pto.errors import InputError
 from pto.ir import (
@@ -59,6 +58,7 @@ from pto.ir import (
     evaluate,
 )
 from pto.ops import OPS
+from pto.targets import target_of
 
 
 def simulate(kernel: Kernel, blocks: Sequence[int], setup: Setup = DEFAULT) -> Timing:
@@ -342,7 +342,7 @@ class Machine:
 
     def __init__(self, kernel: Kernel, blocks: Sequence[int], setup: Setup) -> None:
         self.kernel, self.blocks, self.setup = kernel, tuple(blocks), setup
-        target = TARGETS[kernel.target]
+        target = target_of(kernel)
         self.costs = costs_named(kernel, setup.costs)
         self.depth = setup.queue_depth or self.costs.queue_depth
         self.names = ("cube", *(f"vector{lane}" for lane in range(target.lanes)))
@@ -410,8 +410,7 @@ def _pipes(kernel: Kernel, core: int) -> list[str]:
     """The pipes that a core uses, or at least drains."""
     rows = [r for r in all_rows(kernel.body) if r.core == _CORES[min(core, 1)]]
     drained = {x.name for r in rows if r.op == "drain" for x in r.args if isinstance(x, Word)}
-    return [p for p in _PIPES if p in drained | {r.pipe for r in rows}]
+    return [p for p in target_of(kernel).pipes if p in (drained | {r.pipe for r in rows}) - {"S"}]
 
 
 _CORES = ("cube", "vector")
-_PIPES = ("MTE2", "MTE1", "M", "FIX", "V", "MTE3")

@@ -12,11 +12,11 @@ from functools import cached_property
 from itertools import pairwise
 from math import ceil
 
-from lowering.target import TARGETS, Costs
 from lowering.unroll import Counters
 from pto.arithmetic import Number
 from pto.errors import InputError
 from pto.ir import Block, Kernel, Loop, Row
+from pto.targets import Costs, target_of
 from pto.text import statement
 
 LANE = "vector0"
@@ -230,9 +230,10 @@ def costs_named(kernel: Kernel, name: str) -> Costs:
     Raises:
         InputError: if there is none of this name.
     """
-    tables = TARGETS[kernel.target].costs
+    target = target_of(kernel)
+    tables = target.costs
     if name and name not in tables:
         raise InputError(
-            f"{kernel.target} has no costs '{name}'", hint=f"one of: {', '.join(tables)}"
+            f"{target.name} has no costs '{name}'", hint=f"one of: {', '.join(tables)}"
         )
     return tables[name or next(iter(tables))]

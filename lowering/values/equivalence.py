@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import cast
 
-from lowering.target import TARGETS
 from lowering.values.tokens import Log, run_schedule
 from lowering.values.world import UNDEFINED, World, normal, worlds
 from pto.ir import (
@@ -45,6 +44,7 @@ from pto.ir import (
 from pto.ir import substitute as with_values
 from pto.legality import straight
 from pto.ops import OPS
+from pto.targets import target_of
 
 Place = object
 Index = tuple[Expr, int, Expr | None]
@@ -64,7 +64,7 @@ class Meanings(World):
 
     @property
     def lanes(self) -> int:
-        return TARGETS[self.kernel.target].lanes
+        return target_of(self.kernel).lanes
 
     def scalar(self, e: Expr, values: Mapping[str, Expr]) -> Expr:
         return normal(with_values(e, values))

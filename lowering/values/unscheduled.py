@@ -65,6 +65,7 @@ from pto.ir import (
 )
 from pto.ops import OPS
 from pto.row_rules import touched
+from pto.targets import target_of
 from pto.text import expr as expr_text
 from pto.text import statement
 from pto.types import TileType
@@ -135,7 +136,7 @@ def split_buffers(kernel: Kernel) -> dict[str, bool]:
 
 
 def both_lanes(item: Expr | Span, row: Row, kernel: Kernel) -> Expr | Span:
-    """rewrite: ``start + lane * size :+ size``  -->  ``start :+ 2 * size``"""
+    """rewrite: ``start + lane * size :+ size``  -->  ``start :+ lanes * size``"""
     span = as_span(item)
     if "lane" not in names_in(span.start):
         return map_exprs(item, lane_zero)  # type: ignore[no-any-return]
@@ -143,7 +144,7 @@ def both_lanes(item: Expr | Span, row: Row, kernel: Kernel) -> Expr | Span:
         text = statement(row, kernel)
         raise ScheduleError(f"'{text}' does not split its rows evenly over the lanes", row.loc)
     whole: Span = map_exprs(span, lane_zero)
-    return replace(whole, size=2 * span.size)
+    return replace(whole, size=target_of(kernel).lanes * span.size)
 
 
 def lane_zero(e: Expr) -> Expr:

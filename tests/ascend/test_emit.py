@@ -19,7 +19,6 @@ from lowering.ascend.blocks import live
 from lowering.ascend.orchestration import arguments
 from lowering.ascend.rows import EMITTERS
 from lowering.ascend.text import Place, at_least, modulo, scalar
-from lowering.target import A2A3
 from pto.arithmetic import BINARY
 from pto.errors import CapacityError, ScheduleError, ShapeError
 from pto.ir import Const, Expr, Flag, Kernel, Scalar, Var, all_rows
@@ -187,7 +186,7 @@ def test_manifest_numbers_the_arguments_like_the_kernel(name: str) -> None:
     kernel = program(name)
     files = emit(kernel)
     listed = json.loads(files["manifest.json"])["args"]
-    assert [a["name"] for a in listed] == [a.name for a in arguments(kernel, A2A3)]
+    assert [a["name"] for a in listed] == [a.name for a in arguments(kernel)]
     for k, a in enumerate(listed):
         if a["kind"] == "tensor":
             assert f" *{a['name']} = " not in files[f"{kernel.name}.cpp"] or (

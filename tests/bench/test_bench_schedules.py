@@ -19,9 +19,9 @@ from lowering.schedule import NAMED, schedule
 from lowering.schedule.tune import LATENCIES, SHORT
 from lowering.simulate import Setup
 from lowering.simulate.launch import launch
-from lowering.target import A2A3
 from pto.ir import Kernel
 from pto.kernels import SHIPPED
+from pto.targets.a2a3 import A2A3
 
 
 def programs(kernel: str, case: Reference) -> dict[str, Kernel]:

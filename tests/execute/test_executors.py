@@ -19,11 +19,11 @@ import pytest
 
 from lowering.execute import access, scalars, scheduled, sequential
 from lowering.execute.inputs import Bound, bind, validate
-from lowering.target import A2A3
 from pto.arithmetic import BINARY, DIVIDING
 from pto.errors import InputError, MemoryAccessError, PtoError, ScheduleError, ShapeError
 from pto.ir import Bin, Const, Kernel, Var, evaluate, is_scheduled
 from pto.ops import OPS
+from pto.targets.a2a3 import A2A3
 from pto.text import parse
 from pto.types import TileType
 from tests import HANDWRITTEN

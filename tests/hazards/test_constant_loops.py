@@ -13,7 +13,6 @@ from lowering.hazards import check
 from lowering.hazards.compiler import compiled
 from lowering.hazards.exploration import Exploration
 from lowering.schedule import schedule
-from lowering.target import A2A3
 from lowering.unroll import issued, shortened
 from pto.ir import Kernel, Row, map_rows
 from pto.text import parse, print_kernel
@@ -68,7 +67,7 @@ def test_the_verdict_is_that_of_the_whole_run(trips: int, depth: int) -> None:
     right = ring(trips, depth, 1)
     kernels = [right, *without_one_flag(right)]
     found = [check(k).ok for k in kernels]
-    whole = [Exploration(compiled(k, A2A3, whole=True), 10**6).search() is None for k in kernels]
+    whole = [Exploration(compiled(k, whole=True), 10**6).search() is None for k in kernels]
     assert found == whole and found.count(True) == 1
 
 

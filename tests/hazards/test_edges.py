@@ -6,7 +6,6 @@ import pytest
 
 from lowering.hazards import check
 from lowering.hazards.compiler import compiled
-from lowering.target import A2A3
 from tests.judges.small_programs import END_B, EVENTS_B, FREE_B, LOAD_B, USE_B, loop, small
 
 ROW = "vector 0 V a = full 0.0\n"
@@ -26,7 +25,7 @@ ORDERED = ROW + "vector 0 V barrier\n"
 )
 def test_short_loops_are_simply_run(outer: int, inner: int, short: bool, exactly: int) -> None:
     rows = loop(loop(ORDERED, trips=str(inner), index="j"), trips=str(outer), index="i")
-    code = compiled(small("", rows), A2A3)
+    code = compiled(small("", rows))
     x = code.loops[1]
     assert (x.short, x.long, code.run_exactly(x)) == (short, not short, exactly)
 
@@ -35,7 +34,7 @@ def test_short_loops_are_simply_run(outer: int, inner: int, short: bool, exactly
 def test_how_exactly_a_long_count_is_remembered(depth: int, residue: int) -> None:
     at = f"z[{'u'}]" if depth > 1 else "z"
     buffer = f"buffer vector ub z[{depth}] f32[8, 8] nd at 20480 by 256\n"
-    code = compiled(small(buffer, loop(f"vector 0 V {at} = full 0.0\n")), A2A3)
+    code = compiled(small(buffer, loop(f"vector 0 V {at} = full 0.0\n")))
     assert code.residue == residue
 
 

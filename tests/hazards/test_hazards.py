@@ -28,7 +28,6 @@ from lowering.hazards.proof import HazardError
 from lowering.hazards.run import Run
 from lowering.hazards.state import State
 from lowering.hazards.trips import Oracle
-from lowering.target import A2A3
 from pto.errors import PtoError
 from pto.ir import Kernel, Ref, Row, all_rows, map_rows
 from pto.loc import Loc
@@ -44,10 +43,12 @@ from tests.judges.small_programs import (
     FREE_B,
     HEADER,
     LOAD_B,
+    OF_THE_LIBRARY,
     OPERANDS,
     PRODUCE,
     USE_B,
     loop,
+    ring_periods,
     small,
 )
 from tests.judges.sync_bugs import PATTERNS, Pattern
@@ -220,7 +221,7 @@ def test_vector_clocks_agree_with_the_graph(hand: Kernel) -> None:
     compared = races = 0
     mutants = (("itself", hand), *row_mutants(hand), *placement_mutants(hand))
     for name, k in mutants[::2]:
-        code = compiled(k, A2A3)
+        code = compiled(k)
         if code.faults:
             continue
         for trips in ([4], [2, 3]):
@@ -313,7 +314,7 @@ def test_each_rule(kind: str, declarations: str, body: str) -> None:
 
 def test_scalar_rows_order_nothing() -> None:
     rows = "if go:\n  vector 0 S s = let n\n  vector 0 S t = read src[0, 0]\n"
-    code = compiled(small("", rows + "vector 0 V a = full 0.0\n"), A2A3)
+    code = compiled(small("", rows + "vector 0 V a = full 0.0\n"))
     assert len(code.running) == 1 and not code.tests
 
 
@@ -735,8 +736,8 @@ def test_rings_of_an_odd_depth(depth: int) -> None:
     of an odd ring is written again before anything says that it was read."""
     cube = CUBE.replace("[2] f32[16, 64] flag", f"[{depth}] f32[16, 64] flag")
     k = small(EVENTS_B + cube, OPERANDS + FREE_B + loop(PRODUCE, CONSUME_B) + ENDS + END_B)
-    as_the_library = replace(A2A3, ring_period={n: n if n < 3 else n // 2 for n in range(1, 16)})
-    proof = check(k, as_the_library)
+    with ring_periods(OF_THE_LIBRARY):
+        proof = check(k)
     if depth in (5, 7, 9):
         assert "WAR" in {v.kind for v in proof.violations}, proof.report()
         assert {(v.buffer, v.space) for v in proof.violations} == {("fifo f", "gm")}

@@ -8,7 +8,6 @@ that somebody does not know to be complete.  To forget that access would hide th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -23,11 +22,18 @@ from lowering.hazards.state import State, join
 from lowering.hazards.trips import Oracle
 from lowering.hazards.unwritten import may_be_unwritten
 from lowering.schedule import schedule
-from lowering.target import A2A3
 from pto.ir import Bin, Const, Kernel, Var, evaluate
 from pto.kernels import SHIPPED
 from pto.text import parse
-from tests.judges.small_programs import CUBE, ENDS, OPERANDS, loop, small
+from tests.judges.small_programs import (
+    CUBE,
+    ENDS,
+    OF_THE_LIBRARY,
+    OPERANDS,
+    loop,
+    ring_periods,
+    small,
+)
 
 EVENTS = "event vector full MTE2 -> V id 0\nevent vector free V -> MTE2 id 0\n"
 LOAD = "vector 0 MTE2 a = load src[0:+8, :] | wait free | set full\n"
@@ -160,7 +166,7 @@ def decided(code: Code, trips: list[int]) -> Iterator[State]:
 
 def test_what_a_flag_will_tell_is_told_on() -> None:
     """A flag that is clear will tell all that those will tell which its sets wait for."""
-    code = compiled(schedule(SHIPPED["paged_attention"].trace()).kernel, A2A3)
+    code = compiled(schedule(SHIPPED["paged_attention"].trace()).kernel)
     awaited = Awaited(code)
     for state in decided(code, [4]):
         known = awaited.will_know(state)
@@ -221,17 +227,17 @@ WHOLE = (
 )
 def test_the_signals_of_a_fifo_keep_its_slots_apart(ring: str, reading: str, apart: int) -> None:
     k = small(PUSHES.replace(RING + " 0", ring if "flag 0" in ring else ring + " 0"), WHOLE)
-    halves = replace(A2A3, ring_period={n: n if n < 3 else n // 2 for n in range(1, 16)})
-    code = compiled(k, halves, frozenset({reading} - {""}))
-    assert len(Awaited(code).kept_apart) == apart
+    with ring_periods(OF_THE_LIBRARY):
+        code = compiled(k, frozenset({reading} - {""}))
+        assert len(Awaited(code).kept_apart) == apart
 
 
 def test_a_flag_with_two_names_is_awaited_by_nobody() -> None:
     declarations, body = RIGHT["the first set waits"]
     k = small(declarations + "event vector other MTE3 -> V id 0\n", body)
-    told = [f.name for f in compiled(k, A2A3).flags].index("f")
-    assert Awaited(compiled(k, A2A3)).before_set[told]
-    assert not Awaited(compiled(k, A2A3, frozenset({"source-flags"}))).before_set[told]
+    told = [f.name for f in compiled(k).flags].index("f")
+    assert Awaited(compiled(k)).before_set[told]
+    assert not Awaited(compiled(k, frozenset({"source-flags"}))).before_set[told]
 
 
 # --------------------------------------------------------------- read before it is written
@@ -312,14 +318,14 @@ def test_what_is_read_before_it_is_written_is_remembered(name: str) -> None:
 )  # fmt: skip
 def test_a_slot_without_index_is_the_first(written: str, read: str, unwritten: int) -> None:
     k = small("", f"vector 0 V {written} = full 0.0\nvector 0 V barrier\nvector 0 V c = copy {read}\n")  # fmt: skip
-    assert sum(may_be_unwritten(compiled(k, A2A3))) == unwritten
+    assert sum(may_be_unwritten(compiled(k))) == unwritten
 
 
 def test_what_is_written_before_in_the_same_item_need_not_be_remembered() -> None:
     body = items(-1, "c = copy b[turn]", front=FILL.format(slot="turn"))
     k = parse(LENGTHS + SOMETIMES.format(slot=1) + body)
     assert check(k).ok
-    assert not any(may_be_unwritten(compiled(k, A2A3)))
+    assert not any(may_be_unwritten(compiled(k)))
 
 
 @pytest.mark.parametrize(
@@ -331,7 +337,7 @@ def test_a_pop_waits_for_what_it_reads_if_the_push_signals_itself(
     k = small(
         PUSHES, OPERANDS + "vector 0 V sync | set v.free\n" + loop(MADE + push, POP, index="i")
     )
-    assert sum(may_be_unwritten(compiled(k, A2A3))) == unwritten
+    assert sum(may_be_unwritten(compiled(k))) == unwritten
 
 
 NESTED = """for w, u in 0 .. cdiv(m - block_idx, block_num):
@@ -357,7 +363,7 @@ NESTED = """for w, u in 0 .. cdiv(m - block_idx, block_num):
 def test_a_row_in_front_of_a_loop_comes_first_if_its_shift_lets_it(
     body: str, unwritten: int
 ) -> None:
-    assert sum(may_be_unwritten(compiled(parse(LENGTHS + body), A2A3))) == unwritten
+    assert sum(may_be_unwritten(compiled(parse(LENGTHS + body)))) == unwritten
 
 
 TAIL = """

@@ -17,7 +17,6 @@ from lowering.hazards.proof import report
 from lowering.hazards.timeline import Box, place, races
 from lowering.hazards.violation import Violation
 from lowering.hazards.window import Mark, Moment
-from lowering.target import A2A3
 from pto.ir import Kernel, Row, map_rows
 from pto.text import WIDTH, parse, print_kernel
 from tests import HANDWRITTEN
@@ -30,9 +29,11 @@ from tests.judges.small_programs import (
     ENDS,
     EVENTS_B,
     FREE_B,
+    OF_THE_LIBRARY,
     OPERANDS,
     PRODUCE,
     loop,
+    ring_periods,
     small,
 )
 from tests.judges.sync_bugs import PATTERNS
@@ -225,8 +226,8 @@ def overtaking_push() -> Violation:
     """Five slots, of which the library frees two at a time: the last one is pushed too early."""
     cube = CUBE.replace("[2] f32[16, 64] flag", "[5] f32[16, 64] flag")
     body = OPERANDS + FREE_B + loop(PRODUCE, CONSUME_B) + ENDS + END_B
-    periods = {n: n if n < 3 else n // 2 for n in range(1, 16)}
-    found = check(small(EVENTS_B + cube, body), replace(A2A3, ring_period=periods))
+    with ring_periods(OF_THE_LIBRARY):
+        found = check(small(EVENTS_B + cube, body))
     return next(v for v in found.violations if v.space == "gm")
 
 

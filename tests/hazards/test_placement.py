@@ -8,7 +8,6 @@ from __future__ import annotations
 import pytest
 
 from lowering.hazards.compiler import compiled
-from lowering.target import A2A3
 from tests.judges.small_programs import CUBE, small
 
 ROW = "vector 0 V a = full 0.0\n"
@@ -17,7 +16,7 @@ TO_CUBE = "fifo f v2c [2] f32[16, 64] flag 0\n"
 
 
 def faults(declarations: str, body: str = ROW) -> list[str]:
-    code = compiled(small(declarations, body), A2A3)
+    code = compiled(small(declarations, body))
     return [f"{f.kind}: {f.text}" for f in code.faults]
 
 

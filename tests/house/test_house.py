@@ -20,9 +20,9 @@ MODULES = {
 }
 
 INDEPENDENT = {
-    "lowering/hazards": {"lowering.hazards", "lowering.target", "lowering.svg"},
-    "lowering/schedule/passes": {"lowering.schedule.passes", "lowering.target", "lowering.unroll"},
-    "lowering/ascend": {"lowering.ascend", "lowering.target"},
+    "lowering/hazards": {"lowering.hazards", "lowering.svg"},
+    "lowering/schedule/passes": {"lowering.schedule.passes", "lowering.unroll"},
+    "lowering/ascend": {"lowering.ascend"},
     "lowering/execute/sequential": {"lowering.execute.access", "lowering.execute.inputs"},
     "pto": set(),
 }

@@ -8,10 +8,10 @@ from lowering.hazards.compiler import compiled
 from lowering.hazards.operands import tiles_of
 from lowering.hazards.row_checks import OVERWRITING
 from lowering.hazards.state import State
-from lowering.target import A2A3
 from pto.ir import Kernel, Ref, all_rows
 from pto.ops import OPS
 from pto.row_rules import touched
+from pto.targets.a2a3 import A2A3
 from pto.text import parse
 from tests import ROOT, TESTS
 from tests.judges import random_programs
@@ -40,9 +40,7 @@ def test_the_credits_of_a_fifo(slots: int) -> None:
     """The proof has them as signals that are there from the start, the header as a number of slots;
     where a ring of more slots cannot be, the proof refuses it, and the header does not ask."""
     fifo = f"fifo f c2v [{slots}] f32[16, 16] flag 0\n"
-    code = compiled(
-        parse("kernel ring on a2a3\ngrid 1\n" + fifo + "cube 0 S drain FIX\n", ""), A2A3
-    )
+    code = compiled(parse("kernel ring on a2a3\ngrid 1\n" + fifo + "cube 0 S drain FIX\n", ""))
     state, credits = State(code), A2A3.credits(code.rings[0].fifo)
     period = (ROOT / "lowering/native/include/native/fifo.hpp").read_text()
     assert "Period = Slots <= 2 ? Slots : Slots / 2;" in period

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from pto.ir import CORES, PIPES
-from pto.types import DTYPE_BYTES, LAYOUTS, SPACES
+from pto.ir import CORES
+from pto.targets import PIPES, SPACES
+from pto.types import DTYPE_BYTES, LAYOUTS
 from tests.docs.pages import DOCS, blocks
 
 IN, OUT, END = "<in>", "<out>", "<end>"

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from unittest.mock import patch
+
 from pto.ir import Kernel
+from pto.targets import TARGETS
 from pto.text import parse
 
 HEADER = """
@@ -25,6 +31,15 @@ END_B = "vector 0 MTE2 sync | wait b.free[0] b.free[1]\n"
 EVENTS_B = "event vector b.full MTE2 -> V id 0 1\nevent vector b.free V -> MTE2 id 0 1\n"
 LOAD_B = "vector 0 MTE2 b[u] = load src[0:+8, :] | wait b.free[u] | set b.full[u]\n"
 USE_B = "vector 0 V c = copy b[u] | wait b.full[u] | set b.free[u]\n"
+
+
+OF_THE_LIBRARY = {n: n if n < 3 else n // 2 for n in range(1, 16)}
+"""The periods that the library would give to FIFOs of any depth."""
+
+
+def ring_periods(periods: Mapping[int, int]) -> AbstractContextManager[object]:
+    """The target of these programs has other FIFOs."""
+    return patch.dict(TARGETS, a2a3=replace(TARGETS["a2a3"], ring_period=periods))
 
 
 def small(declarations: str, body: str) -> Kernel:

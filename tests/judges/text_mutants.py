@@ -20,10 +20,10 @@ from lowering.hazards import check
 from lowering.hazards.proof import HazardError
 from lowering.programs import parsed
 from lowering.schedule import options_for, scheduled_with
-from lowering.target import A2A3
 from pto import ir
 from pto.errors import PtoError
 from pto.ops import OPS
+from pto.targets import PIPES
 from pto.text import parse, print_kernel
 from tests import PROGRAMS, TESTS
 from tests.judges.grammar import recognised
@@ -35,7 +35,7 @@ TEXTS = [
 
 TOKEN = re.compile(r"[A-Za-z_][\w.]*|\d+(?:\.\d+)?(?:e[+-]?\d+)?|->|\.\.|//|[<>=!]=|:\+|\S")
 VOCABULARY = [
-    *OPS, *ir.PIPES, *ir.CORES, *ir.BUILTINS, *ir.BINARY, "f32", "f16", "bf16", "i32", "l1", "l0a",
+    *OPS, *PIPES, *ir.CORES, *ir.BUILTINS, *ir.BINARY, "f32", "f16", "bf16", "i32", "l1", "l0a",
     "l0b", "l0c", "ub", "nd", "dn", "nz", "zn", "zz", "kernel", "static", "param", "grid", "buffer",
     "fifo", "event", "note", "for", "if", "else", "carry", "yield", "from", "last", "in", "out",
     "inout", "scalar", "wait", "set", "flat", "inf", "nan", "no", "credit", "on", "a2a3", "at", "by",
@@ -218,11 +218,11 @@ def outcome(text: str) -> str:
             done = scheduled_with(kernel, options_for("serial"))
             stage, proven = "traced", done.proof
             assert proven.ok
-            for _ in emit(done.kernel, A2A3):
+            for _ in emit(done.kernel):
                 pass
         stage = "emit" if proven.ok else stage
         if is_scheduled:
-            emit(kernel, A2A3)
+            emit(kernel)
         stage = "run" if proven.ok else stage
         run(kernel, is_scheduled)
     except HazardError:

@@ -23,17 +23,17 @@ from lowering.ascend.rows import OF_KIND, OF_OP
 from lowering.execute import judge, scheduled, sequential
 from lowering.execute.inputs import bind
 from lowering.hazards import check
-from lowering.hazards.places import MEMORY_OF
 from lowering.jax_executor import executor as jax_executor
 from lowering.native import build
 from lowering.schedule import schedule
 from lowering.simulate.costs import cost_of
-from lowering.target import A2A3, TARGETS
 from pto import Tensor, Tile
 from pto.errors import InputError, LegalityError, PtoError
 from pto.ir import all_rows
 from pto.legality import verify
 from pto.ops import ANY, FUNCTIONS, OPS, SCHEDULED, Op, Operand
+from pto.targets import TARGETS
+from pto.targets.a2a3 import A2A3
 from pto.text import parse, print_kernel
 from pto.tile import elementwise, of_tile
 from tests import ROOT
@@ -209,7 +209,7 @@ def lacks(op: Op, known: frozenset[str]) -> Iterator[str]:
                 op.name in costs.reduction if op.kind == "reduce" else (op.name, "") in costs.vector
             )
             if not has and op.name != "copy":
-                yield f"{op.name}: lowering/target.py has no cycles for it, {name} {costs.name}"
+                yield f"{op.name}: pto/targets has no cycles for it, {name} {costs.name}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -450,35 +450,6 @@ def test_tanh(executor: str) -> None:
     assert (np.abs(out["out"])[number] <= np.abs(x)[number]).all()
     (verdict,) = judge.compare(out, judge.expected(traced, bound, {"out": want}, {}))
     assert verdict.ok, verdict.told("numpy")
-
-
-# ----------------------------------------------------------------------------------- memories
-
-NO_OP_YET = {
-    ("FIX", "writes", "l1"): "L0C to L1 (docs/machine.md 3.1)",
-    ("MTE3", "reads", "l1"): "L1 to GM (docs/machine.md 3.1)",
-}
-"""What a pipe of the machine can and no op does: the proof would judge it as any other."""
-
-
-def reached() -> Iterator[tuple[str, str, str]]:
-    """(pipe, reads or writes, memory) of every op."""
-    for op in OPS.values():
-        sides = [*(("reads", x) for x in op.args), *([("writes", op.out)] if op.out else [])]
-        for side, operand in sides:
-            for core, spaces in operand.memory.items():
-                yield from ((p, side, s) for p in op.on.get(core, ()) for s in spaces)
-
-
-def test_the_ops_and_the_proof_know_the_same_machine() -> None:
-    """The proof has a table of its own, for it judges who made the row."""
-    judged = {
-        (pipe, side, space)
-        for pipe, spaces in MEMORY_OF.items()
-        for side, found in zip(("reads", "writes"), spaces, strict=True)
-        for space in found
-    }
-    assert judged - set(reached()) == set(NO_OP_YET) and set(reached()) <= judged
 
 
 # ------------------------------------------------------------------------------------ in place

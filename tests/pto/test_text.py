@@ -18,9 +18,10 @@ from pto.arithmetic import BINARY
 from pto.errors import ParseError
 from pto.kernels import SHIPPED
 from pto.ops import OPS
+from pto.targets import PIPES, SPACES
 from pto.text import WIDTH, expr, parse, print_kernel
 from pto.tracer import GRAMMAR_WORDS
-from pto.types import DTYPE_BYTES, LAYOUTS, SCALAR_DTYPES, SPACES, TileType
+from pto.types import DTYPE_BYTES, LAYOUTS, SCALAR_DTYPES, TileType
 from tests import HANDWRITTEN, TESTS
 
 STATICS: list[tuple[str, dict[str, Any]]] = [
@@ -225,7 +226,7 @@ def kernels(draw: st.DrawFn, scheduled: bool) -> ir.Kernel:
         elif kind == "store":
             out, args = draw(views(draw(st.sampled_from(tensors)))), [draw(tile)]
         elif kind == "drain":
-            args = [ir.Word(draw(st.sampled_from(ir.PIPES)))]
+            args = [ir.Word(draw(st.sampled_from(PIPES)))]
         elif kind == "push" and fifos:
             out, args = ir.Queue(fifos[0].name), [draw(tile)]
         else:
@@ -241,7 +242,7 @@ def kernels(draw: st.DrawFn, scheduled: bool) -> ir.Kernel:
         if not scheduled:
             return ir.Row(op, out, tuple(args))
         flags = st.lists(st.one_of(flag), max_size=9).map(tuple) if flag else st.just(())
-        core, pipe = draw(st.sampled_from(ir.CORES)), draw(st.sampled_from(ir.PIPES))
+        core, pipe = draw(st.sampled_from(ir.CORES)), draw(st.sampled_from(PIPES))
         return ir.Row(
             op, out, tuple(args), core, pipe, draw(st.integers(-3, 3)), draw(flags), draw(flags)
         )
@@ -293,7 +294,7 @@ def kernels(draw: st.DrawFn, scheduled: bool) -> ir.Kernel:
 
 def _placement(draw: st.DrawFn, fresh: Callable[[], str]) -> tuple[Any, Any, Any]:
     sizes = st.integers(0, 2**20)
-    cores, pipes = st.sampled_from(ir.CORES), st.sampled_from(ir.PIPES)
+    cores, pipes = st.sampled_from(ir.CORES), st.sampled_from(PIPES)
     ids = st.lists(st.integers(0, 7), min_size=1, max_size=8).map(tuple)
     buffers = tuple(
         ir.Buffer(

@@ -26,7 +26,6 @@ from lowering.one_by_one import one_by_one
 from lowering.schedule import Options, options_for, schedule, stages
 from lowering.schedule.passes.moments import Moment
 from lowering.simulate import Setup, simulate
-from lowering.target import A2A3
 from lowering.unroll import compositions, issued
 from pto.errors import LegalityError
 from pto.ir import Kernel, Loop, Row
@@ -132,7 +131,7 @@ def test_decisions_are_the_trip_counts_that_they_were_taken_from(lengths: list[i
     """An ``Oracle`` decides by trip counts; a ``Replay`` says which ones decisions amount to."""
     one_by_one_too = parse((HEAD + ITEM + END).replace(" flat:", ":").replace(" -1 ", " 0 "))
     for k in (flat(), one_by_one_too):
-        code = compiled(k, A2A3)
+        code = compiled(k)
         state, oracle, replay = State(code), Oracle(code, lengths), Replay(code, items_loop(code))
         run = Run(code, state)
         while (need := run.advance()) is not None:

@@ -35,10 +35,10 @@ from lowering.schedule.tune import (
     tune,
 )
 from lowering.simulate import Setup, Timing
-from lowering.target import A2A3, Target
 from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel
 from pto.kernels import SHIPPED
+from pto.targets import Target
 
 SMALL: Axes = {"lookahead": (1, 3), "fifo_depth": (0, 8)}
 GEMM = SHIPPED["gemm"].trace()
@@ -274,13 +274,13 @@ def test_the_packaged_result_for_the_same_static_parameters_is_first(
     other = SHIPPED["gemm"].trace(tile_k=32)
     save(tmp_path / "gemm-tile_k32.json", statics=dict(other.statics), options={"lookahead": 2})
     monkeypatch.setattr(tuned, "PACKAGED", tmp_path)
-    assert tuned.best_options(GEMM, A2A3.name) == Options()
+    assert tuned.best_options(GEMM) == Options()
     save(tmp_path / "gemm.json", options={"lookahead": 1})
     save(tmp_path / "gemm-a3.json", target="a3", options={"lookahead": 4})
     save(tmp_path / "gemm_wide.json", kernel="gemm_wide", options={"lookahead": 4})
     assert schedule(GEMM).kernel.notes[1] == "tuned: gemm.json"
-    assert tuned.best_options(other, A2A3.name).lookahead == 2
-    third = tuned.best_options(SHIPPED["gemm"].trace(tile_k=16), A2A3.name)
+    assert tuned.best_options(other).lookahead == 2
+    third = tuned.best_options(SHIPPED["gemm"].trace(tile_k=16))
     assert (third.lookahead, third.origin) == (1, "tuned: gemm.json, for tile_k=64")
 
 

@@ -23,11 +23,11 @@ from lowering.simulate.costs import cost_of
 from lowering.simulate.launch import bytes_per_cycle, deal, launch, shares_of_memory
 from lowering.simulate.timing import Bandwidth, Span, Usage
 from lowering.simulate.trace import trace
-from lowering.target import A2A3
 from pto.errors import InputError
 from pto.ir import Kernel, all_rows
 from pto.kernels import SHIPPED
 from pto.ops import OPS
+from pto.targets.a2a3 import A2A3
 from pto.text import parse
 from tests import PROGRAMS, ROOT, TESTS
 

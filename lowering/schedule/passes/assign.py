@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lowering.schedule.passes.mentions import count_uses, fresh, names_taken, scalars_of
-from lowering.target import Target
 from pto.errors import CapacityError, ShapeError
 from pto.ir import (
     CORES,
@@ -26,6 +25,7 @@ from pto.ir import (
     Loop,
     Node,
     Operand,
+    Output,
     Queue,
     Ref,
     Row,
@@ -39,8 +39,9 @@ from pto.ir import (
 )
 from pto.legality import straight
 from pto.loc import Loc
-from pto.ops import OPS, STORE_PIPE
-from pto.types import DTYPE_BYTES, TileType
+from pto.ops import OPS
+from pto.targets import target_of
+from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,14 @@ class Need:
     block: int
 
 
-def assign(kernel: Kernel, target: Target) -> Kernel:
+def assign(kernel: Kernel) -> Kernel:
     """Rows to cores and pipes; moves, pushes and pops inserted; vector rows split over the lanes."""
-    return _Assigner(kernel, target).run()
+    return _Assigner(kernel).run()
 
 
 class _Assigner:
-    def __init__(self, kernel: Kernel, target: Target) -> None:
-        self.kernel, self.target = kernel, target
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel, self.target = kernel, target_of(kernel)
         self.taken = names_taken(kernel)
         self.uses = count_uses(kernel.body)
         self.needs: dict[str, list[Need]] = {}
@@ -137,9 +138,11 @@ class _Assigner:
         return done
 
     def emit(
-        self, op: str, core: str, pipe: str, out: object, args: Iterable[Operand], loc: Loc | None
+        self, op: str, core: str, out: Output, args: Iterable[Operand], loc: Loc | None
     ) -> None:
-        self.out.append(Row(op, out, tuple(args), core, pipe, loc=loc))  # type: ignore[arg-type]
+        """A row on the pipe of a core that runs its op."""
+        (pipe,) = OPS[op].on[core]
+        self.out.append(Row(op, out, tuple(args), core, pipe, loc=loc))
 
     def row(self, row: Row, block: Block) -> None:
         if OPS[row.op].kind == "scalar":
@@ -156,14 +159,8 @@ class _Assigner:
     def vector(self, row: Row, block: Block) -> None:
         assert isinstance(row.out, Define)
         args = [Ref(self.at(a.name, "ub")) if isinstance(a, Ref) else a for a in row.args]
-        self.emit(
-            row.op,
-            "vector",
-            "V",
-            Define(row.out.name, self.lane_type(row.out.type, row.loc)),
-            args,
-            row.loc,
-        )
+        made = Define(row.out.name, self.lane_type(row.out.type, row.loc))
+        self.emit(row.op, "vector", made, args, row.loc)
         self.home[row.out.name, "ub"] = row.out.name
         self.to_cube(row.out.name, block, row.loc)
 
@@ -176,7 +173,7 @@ class _Assigner:
         Raises:
             ShapeError: if a lane's part does not fill whole 32-byte units (docs/machine.md 12).
         """
-        lanes, unit = self.target.lanes, self.target.box_bytes
+        lanes, unit = self.target.lanes, UNIT_BYTES
         rows = t.rows if t.rows == 1 else t.rows // lanes
         run = rows if t.cols == 1 and t.rows > 1 else t.cols
         if (t.rows > 1 and t.rows % lanes) or run * DTYPE_BYTES[t.dtype] % unit:
@@ -218,22 +215,21 @@ class _Assigner:
             mine = self.lane_view(view, type)
             value = name
             lane = Define(value, self.lane_type(type, row.loc))
-            self.emit("load", "vector", "MTE2", lane, [mine], row.loc)
+            self.emit("load", "vector", lane, [mine], row.loc)
             if any(s.valid is not None for s in mine.spans):
                 value = fresh(f"{name}_padded", self.taken)
                 both = zip(view.spans, mine.spans, strict=True)  # all rows: more than a lane has
                 sizes = [Const(s.size) if m.valid is None else m.valid for s, m in both]
                 rows, cols = [Const(1), *sizes] if len(sizes) == 1 else sizes
-                self.emit(
-                    "pad", "vector", "V", Define(value, lane.type), [Ref(name), rows, cols], row.loc
-                )
+                made = Define(value, lane.type)
+                self.emit("pad", "vector", made, [Ref(name), rows, cols], row.loc)
             self.home[name, "ub"] = value
         for layout, sides in (("nz", ("left", "right")), ("zn", ("right.T",))):
             if any(f in sides for f in forms):
                 first = (name, "ub") not in self.home and (name, "nz") not in self.home
                 suffix = "t" if layout == "zn" else "l1"
                 value = name if first else fresh(f"{name}_{suffix}", self.taken)
-                self.emit("load", "cube", "MTE2", Define(value, type), [view], row.loc)
+                self.emit("load", "cube", Define(value, type), [view], row.loc)
                 self.home[name, layout] = value
         self.early_moves(name, block, row.loc)
 
@@ -242,17 +238,19 @@ class _Assigner:
         assert isinstance(row.args[0], Ref)
         name = row.args[0].name
         if (name, "l0c") in self.home and "store" in self.forms(name):
-            self.emit("store", "cube", "FIX", row.out, [Ref(self.at(name, "l0c"))], row.loc)
+            self.emit("store", "cube", row.out, [Ref(self.at(name, "l0c"))], row.loc)
             return
         type = self.types[name]
         if type.rows == 1:
             raise ShapeError(
-                "a one-row tile is held by both lanes and cannot be stored", row.loc, "use 16 rows"
+                "a one-row tile is held by both lanes and cannot be stored",
+                row.loc,
+                f"use {BOX_ROWS} rows",
             )
         source = self.at(name, "ub")
         if self.producer[name] == "carry":
             source = self.copy(source, type, f"{name}_copy", row.loc)
-        self.emit("store", "vector", "MTE3", self.lane_view(row.out, type), [Ref(source)], row.loc)
+        self.emit("store", "vector", self.lane_view(row.out, type), [Ref(source)], row.loc)
 
     # matmul operands and results
 
@@ -265,7 +263,7 @@ class _Assigner:
         a = self.moved(left.name, "left", row.loc)
         b = self.moved(right.name, side, row.loc)
         out = row.out.name
-        self.emit("matmul", "cube", "M", row.out, [Ref(a), Ref(b), *rest], row.loc)
+        self.emit("matmul", "cube", row.out, [Ref(a), Ref(b), *rest], row.loc)
         self.home[out, "l0c"] = out
         if not rest:
             self.from_cube(out, block, row.loc)
@@ -283,14 +281,8 @@ class _Assigner:
             t = self.types[name]
             type = TileType(t.dtype, t.cols, t.rows) if form == "right.T" else t
             value = fresh(f"{name}_{'a' if form == 'left' else 'b'}", self.taken)
-            self.emit(
-                "move",
-                "cube",
-                "MTE1",
-                Define(value, type),
-                [Ref(source, None, form == "right.T")],
-                loc,
-            )
+            operand = Ref(source, None, form == "right.T")
+            self.emit("move", "cube", Define(value, type), [operand], loc)
             self.home[name, form] = value
         return self.home[name, form]
 
@@ -299,13 +291,15 @@ class _Assigner:
         type = self.types[name]
         producer, consumer = ("cube", "vector") if to == "ub" else ("vector", "cube")
         if type.rows == 1:
-            raise ShapeError(f"'{name}' has one row; a tile that changes cores needs 16", loc)
+            raise ShapeError(
+                f"'{name}' has one row; a tile that changes cores needs {BOX_ROWS}", loc
+            )
         fifo = fresh(f"{name}_fifo", self.taken)
         self.fifos.append(Fifo(fifo, "c2v" if to == "ub" else "v2c", 2, type, 0))
         value = fresh(f"{name}_{'v' if to == 'ub' else 'l1'}", self.taken)
         local = self.lane_type(type, loc) if to == "ub" else type
-        self.emit("push", producer, STORE_PIPE[producer], Queue(fifo), [Ref(source)], loc)
-        self.emit("pop", consumer, "MTE2", Define(value, local), [Queue(fifo)], loc)
+        self.emit("push", producer, Queue(fifo), [Ref(source)], loc)
+        self.emit("pop", consumer, Define(value, local), [Queue(fifo)], loc)
         return value
 
     def from_cube(self, name: str, block: Block, loc: Loc | None) -> None:
@@ -377,9 +371,8 @@ class _Assigner:
 
     def copy(self, source: str, type: TileType, hint: str, loc: Loc | None) -> str:
         value = fresh(hint, self.taken)
-        self.emit(
-            "copy", "vector", "V", Define(value, self.lane_type(type, loc)), [Ref(source)], loc
-        )
+        made = Define(value, self.lane_type(type, loc))
+        self.emit("copy", "vector", made, [Ref(source)], loc)
         return value
 
     def results(self, loop: Loop, body: Block) -> tuple[tuple[Ref, ...], list[Node]]:

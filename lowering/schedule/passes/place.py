@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from lowering.schedule.passes.mentions import fresh, names_taken
 from lowering.schedule.passes.moments import Moment
 from lowering.schedule.passes.rings import deep_enough
-from lowering.target import Target
 from pto.errors import CapacityError
 from pto.ir import (
     Block,
@@ -39,9 +38,8 @@ from pto.ir import (
 from pto.legality import straight
 from pto.loc import Loc
 from pto.ops import OPS
+from pto.targets import Space, target_of
 from pto.types import TileType
-
-LAYOUT_OF_SPACE = {"l0a": "zz", "l0b": "zn", "l0c": "nz"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +103,20 @@ def walk(
             tick += 1
 
 
-def place(kernel: Kernel, depths: Depths, target: Target) -> Kernel:
+def _layout(space: Space, t: TileType, turned: bool = False) -> str:
+    """How a tile lies in a memory: columns, and what a product reads as its transpose, the other way."""
+    layouts = list(space.layouts)
+    return layouts[-1 if turned or (t.cols == 1 and t.rows > 1) else 0]
+
+
+def place(kernel: Kernel, depths: Depths) -> Kernel:
     """Buffers for every value; see the module docstring."""
-    return _Placer(kernel, depths, target).run()
+    return _Placer(kernel, depths).run()
 
 
 class _Placer:
-    def __init__(self, kernel: Kernel, depths: Depths, target: Target) -> None:
-        self.kernel, self.depths, self.target = kernel, depths, target
+    def __init__(self, kernel: Kernel, depths: Depths) -> None:
+        self.kernel, self.depths, self.target = kernel, depths, target_of(kernel)
         self.taken = names_taken(kernel) | {f.name for f in kernel.fifos}
         self.lives: dict[str, Life] = {}
         self.groups: dict[str, Group] = {}
@@ -221,16 +225,16 @@ class _Placer:
                 result = self.lives[r.name].row
                 assert result is not None
                 assert isinstance(result.out, Define)
-                space = "ub" if c.init else "l0c"
+                space, layout = self._space(result)
                 first = [c.init.name] if c.init else []
                 members = [*first, c.name, r.name, c.last]
                 group = Group(
-                    c.name, result.core, space, c.type, self._layout(space, c.type), path[-1] if path else None,
+                    c.name, result.core, space, c.type, layout, path[-1] if path else None,
                     members, loc=result.loc, named=True,
                 )  # fmt: skip
                 group.result, group.last = r.name, c.last
                 group.first = c.init.name if c.init else ""
-                if space == "ub" and not self._in_place(c.name, r.name):
+                if c.init and not self._in_place(c.name, r.name):
                     made = self.lives[r.name]
                     group.rotates = node
                     group.depth = 2 + self._lag(c.name, made.path, made.shift)
@@ -287,7 +291,7 @@ class _Placer:
             if not isinstance(a, Ref):
                 continue
             group, source = self.groups[a.name], self.lives[a.name]
-            if group.type != row.out.type or group.space != "ub" or group.rotates is not None:
+            if group.type != row.out.type or group.rotates is not None:
                 continue
             if source.path != life.path or not self.dead(a.name, self.born(name)):
                 continue
@@ -322,26 +326,18 @@ class _Placer:
         )
 
     def _space(self, row: Row) -> tuple[str, str]:
+        """The memory and the layout of what a row makes, by who reads it where there are several."""
         assert isinstance(row.out, Define)
-        if row.core == "vector":
-            return "ub", self._layout("ub", row.out.type)
-        if row.op in ("load", "pop"):
-            turned = any(
-                isinstance(a, Ref) and a.transposed
-                for _, _, _, r in self.lives[row.out.name].reads
-                for a in r.args
-            )
-            return "l1", "zn" if turned else "nz"
-        if row.op == "move":
-            reader = self.lives[row.out.name].reads[0][3]
-            left = isinstance(reader.args[0], Ref) and reader.args[0].name == row.out.name
-            return ("l0a", "zz") if left else ("l0b", "zn")
-        return "l0c", "nz"
-
-    def _layout(self, space: str, t: TileType) -> str:
-        if space == "ub":
-            return "dn" if t.cols == 1 and t.rows > 1 else "nd"
-        return LAYOUT_OF_SPACE[space]
+        name, reads = row.out.name, self.lives[row.out.name].reads
+        places = [
+            (OPS[r.op].args[k].memory, a.transposed)
+            for _, _, _, r in reads
+            for k, a in enumerate(r.args)
+            if isinstance(a, Ref) and a.name == name
+        ]
+        reached = self.target.reach(row.core, row.pipe, writes=True)
+        asked = [s for s in reached if s.name == places[0][0]] if len(reached) > 1 else reached
+        return asked[0].name, _layout(asked[0], row.out.type, any(turned for _, turned in places))
 
     # depths
 
@@ -362,17 +358,15 @@ class _Placer:
             fifo = next((r for r in pops if r is not None and r.op == "pop"), None)
             if fifo is not None and isinstance(fifo.args[0], Queue):
                 group.popped = self.kernel.fifo(fifo.args[0].name).slot_bytes
-        for space, wanted in (
-            *(("l1", self.depths.local), ("ub", self.depths.local)),
-            *((space, self.depths.l0) for space in LAYOUT_OF_SPACE),
-        ):
-            inner = [g for g in self._in(space) if self._is_inner(g.loop) and g.rotates is None]
-            handed = [g for g in inner if space not in ("l1", "ub") or g.touched - {"V"}]
-            self._deepen(handed, wanted, space, "inside loops")
-        for space in ("l1", "l0c", "ub"):
+        filled = {s: self.target.meets_gm(s, filled=True) for s in self.target.spaces}
+        wanted = {s: self.depths.local if filled[s] else self.depths.l0 for s in filled}
+        for space in sorted(filled, key=lambda s: not filled[s]):
+            groups = [g for g in self._in(space) if self._is_inner(g.loop) and g.rotates is None]
+            handed = [g for g in groups if g.touched - {"V"}]
+            self._deepen(handed, wanted[space], space, "inside loops")
+        for space in filter(self.target.meets_gm, filled):
             outer = [g for g in self._in(space) if self._is_outer(g)]
-            wanted = self.depths.l0 if space == "l0c" else self.depths.local
-            self._deepen(outer, wanted, space, "from one work item to the next")
+            self._deepen(outer, wanted[space], space, "from one work item to the next")
 
     def _in(self, space: str) -> list[Group]:
         return [g for g in self.unique() if g.space == space]
@@ -392,7 +386,7 @@ class _Placer:
     def _deepen(self, groups: list[Group], depth: int, space: str, where: str) -> None:
         """Give each of ``groups`` up to ``depth`` slots while that fits in ``space``; say where it
         does not."""
-        capacity = self.target.capacity_bytes[space]
+        capacity = self.target.spaces[space].capacity_bytes
         for g in groups:
             need = g.depth
             g.depth = max(need, depth)
@@ -407,7 +401,7 @@ class _Placer:
 
     def _size(self, space: str) -> int:
         """Bytes of all slots and of the scratch tiles."""
-        scratch = map(self._spare, self._scratch_types()) if space == "ub" else ()
+        scratch = [g for t in self._scratch_types() if (g := self._spare(t)).space == space]
         return sum(map(self._bytes, (*scratch, *self._in(space))))
 
     def _span(self, group: Group) -> int:
@@ -436,7 +430,7 @@ class _Placer:
             if isinstance(r.out, Queue)
         }
         wanted = {f.name: self.depths.fifo if f.name in inner else 2 for f in self.kernel.fifos}
-        depths = deep_enough(self.kernel, wanted, self.target)
+        depths = deep_enough(self.kernel, wanted)
         for name, depth in depths.items():
             if depth != wanted[name]:
                 self.notes.append(
@@ -448,7 +442,7 @@ class _Placer:
 
     def _slot(self, g: Group) -> int:
         """Bytes of the tile, aligned."""
-        align = self.target.align_bytes[g.space]
+        align = self.target.spaces[g.space].align_bytes
         return -(-g.type.size_bytes // align) * align
 
     def _stride(self, g: Group) -> int:
@@ -462,15 +456,15 @@ class _Placer:
     def _addresses(self) -> tuple[Buffer, ...]:
         for t in self._scratch_types():
             self.scratch[t] = self._spare(t, fresh("scratch", self.taken))
-        order = {"l1": 0, "l0a": 1, "l0b": 2, "l0c": 3, "ub": 4}
+        order = list(self.target.spaces)
         buffers: list[Buffer] = []
         used: dict[str, int] = {}
-        for g in sorted(self.unique(), key=lambda g: order[g.space]):
+        for g in sorted(self.unique(), key=lambda g: order.index(g.space)):
             at, stride = used.get(g.space, 0), self._stride(g)
             used[g.space] = at + self._bytes(g)
             buffers.append(Buffer(g.core, g.space, g.name, g.depth, g.type, g.layout, at, stride))
         for space, size in used.items():
-            if size > self.target.capacity_bytes[space]:
+            if size > self.target.spaces[space].capacity_bytes:
                 raise self._overflow(space, size, buffers)
         return tuple(buffers)
 
@@ -479,22 +473,21 @@ class _Placer:
         live = ", ".join(f"{b.name} {b.type} x {b.depth} = {b.stride * b.depth}" for b in mine[:8])
         group = next(g for g in self.unique() if g.name == mine[0].name)
         return CapacityError(
-            f"{space} needs {size} bytes and has {self.target.capacity_bytes[space]}; live tiles: {live}",
+            f"{space} needs {size} bytes and has {self.target.spaces[space].capacity_bytes}; live tiles: {live}",
             group.loc,
             "use smaller tiles, fewer slots, or less lookahead",
         )
 
     def _scratch_types(self) -> list[TileType]:
         """One scratch tile per type of tile that an op with scratch reads."""
-        if not self.target.reduce_scratch:
-            return []
         rows = [life.row for life in self.lives.values() if life.row is not None]
         refs = [r.args[0] for r in rows if OPS[r.op].scratch]
         return list(dict.fromkeys(self.groups[a.name].type for a in refs if isinstance(a, Ref)))
 
     def _spare(self, t: TileType, name: str = "") -> Group:
         """The buffer of a scratch tile."""
-        return Group(name, "vector", "ub", t, self._layout("ub", t), None, [])
+        (space,) = self.target.reach("vector", "V", writes=True)
+        return Group(name, space.core, space.name, t, _layout(space, t), None, [])
 
     # rewriting
 

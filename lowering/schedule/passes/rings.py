@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
 
-from lowering.target import Credits, Target
 from lowering.unroll import Issue, Unrolled, launches
 from pto.errors import CapacityError, ScheduleError
 from pto.ir import CORES, Kernel, Queue, Row
+from pto.targets import Credits, Target, target_of
 
 Action = tuple[str, str]
 
@@ -48,13 +48,14 @@ class Ring:
         return True
 
 
-def deep_enough(kernel: Kernel, wanted: Mapping[str, int], target: Target) -> dict[str, int]:
+def deep_enough(kernel: Kernel, wanted: Mapping[str, int]) -> dict[str, int]:
     """The wanted depths, doubled where a core would block forever.
 
     Raises:
         ScheduleError: for a wanted depth that no ring can have.
         CapacityError: if the deepest ring is not deep enough.
     """
+    target = target_of(kernel)
     for name, depth in wanted.items():
         if depth not in target.ring_period:
             offered = ", ".join(map(str, target.ring_period))

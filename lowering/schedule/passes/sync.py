@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from math import lcm
 
 from lowering.schedule.passes.moments import Moment
-from lowering.target import Target
 from lowering.unroll import Counters, Unrolled, launches
 from pto.ir import (
     CORES,
@@ -44,6 +43,7 @@ from pto.ir import (
 from pto.legality import straight
 from pto.ops import STORE_PIPE
 from pto.row_rules import touched
+from pto.targets import Pipe, target_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,10 @@ class Edits:
     behind: dict[Path, list[Row]] = field(default_factory=dict)
 
 
-def sync(kernel: Kernel, target: Target, drain_pushes: bool) -> Kernel:
+def sync(kernel: Kernel, drain_pushes: bool) -> Kernel:
     """All passes of this module in order."""
     kernel = recorded_by_hand(kernel) if drain_pushes else kernel
-    kernel = with_events(kernel, target)
-    return with_final_drains(with_barriers(kernel))
+    return with_final_drains(with_barriers(with_events(kernel)))
 
 
 def recorded_by_hand(kernel: Kernel) -> Kernel:
@@ -89,8 +88,8 @@ def recorded_by_hand(kernel: Kernel) -> Kernel:
     def split(row: Row) -> Row | tuple[Row, ...]:
         if row.op != "push" or row.core != "cube" or not isinstance(row.out, Queue):
             return row
-        drain = Row("drain", None, (Word("FIX"),), "cube", "S", row.shift, loc=row.loc)
-        record = Row("record", None, (row.out,), "cube", "FIX", row.shift, loc=row.loc)
+        drain = Row("drain", None, (Word(row.pipe),), row.core, "S", row.shift, loc=row.loc)
+        record = Row("record", None, (row.out,), row.core, row.pipe, row.shift, loc=row.loc)
         return replace(row, op="push_data"), drain, record
 
     return replace(kernel, body=map_rows(kernel.body, split))
@@ -125,9 +124,9 @@ class Handover:
 Chain = tuple[Handover, ...]
 
 
-def with_events(kernel: Kernel, target: Target) -> Kernel:
+def with_events(kernel: Kernel) -> Kernel:
     """Full and free events for every buffer that two pipes share."""
-    edits, events, notes = Edits(), [], []
+    edits, events, notes, target = Edits(), [], [], target_of(kernel)
     used: dict[tuple[str, str, str], int] = {}
     needed, implied = without_implied(list(all_handovers(kernel)))
     names = event_names(needed)
@@ -148,7 +147,12 @@ def with_events(kernel: Kernel, target: Target) -> Kernel:
     for h, chain in implied:
         witness = " and ".join(dict.fromkeys(names[needed.index(o)] for o in chain))
         notes.append(f"{h.buffer.name} {h.pipes} needs no event: implied by {witness}")
-    return replace(kernel, body=body, events=tuple(ordered(events)), notes=(*kernel.notes, *notes))
+    return replace(
+        kernel,
+        body=body,
+        events=tuple(ordered(events, list(target.pipes))),
+        notes=(*kernel.notes, *notes),
+    )
 
 
 def event_names(handovers: list[Handover]) -> list[str]:
@@ -160,9 +164,8 @@ def event_names(handovers: list[Handover]) -> list[str]:
     return names
 
 
-def ordered(events: list[Event]) -> list[Event]:
+def ordered(events: list[Event], pipes: list[str]) -> list[Event]:
     """By core, then by pipes, then by id: the order of the placement table."""
-    pipes = ("MTE2", "MTE1", "M", "V", "FIX", "MTE3", "S")
     return sorted(
         events, key=lambda e: (CORES.index(e.core), pipes.index(e.src), pipes.index(e.dst), e.ids)
     )
@@ -396,26 +399,21 @@ def prime_rows(events: list[Event], kind: str) -> list[Row]:
 
 
 def with_barriers(kernel: Kernel) -> Kernel:
-    """A barrier before every V or M row that depends on an unfinished row of its own pipe.
-
-    V: reading or writing over what was written needs one, writing over what was only read does not
-    (docs/machine.md R8, 6.3).  M: adding to a product needs one; a new product over an old one is
-    ordered through the FIX pipe that reads between them.
-    """
-    marked = needed_barriers(kernel, "vector", "V", reads_own_writes=False)
-    marked |= needed_barriers(kernel, "cube", "M", reads_own_writes=True)
+    """A barrier before every row that depends on an unfinished row of its own pipe, where the pipe
+    needs one."""
+    marked: set[Path] = set()
+    for pipe in target_of(kernel).pipes.values():
+        for core in pipe.cores if pipe.needs_barrier else ():
+            marked |= needed_barriers(kernel, core, pipe)
     return replace(kernel, body=_with_barriers(kernel.body, marked, ()))
 
 
-def needed_barriers(kernel: Kernel, core: str, pipe: str, reads_own_writes: bool) -> set[Path]:
-    """Rows that need a barrier in front, in some execution; found by running the program.
-
-    ``reads_own_writes``: only a read depends on a write, not a second write.
-    """
+def needed_barriers(kernel: Kernel, core: str, pipe: Pipe) -> set[Path]:
+    """Rows that need a barrier in front, in some execution; found by running the program."""
     marked: set[Path] = set()
-    slots = _Slots({b.name: b.depth for b in kernel.buffers}, reads_own_writes)
+    slots = _Slots({b.name: b.depth for b in kernel.buffers}, pipe.needs_barrier)
     period = lcm(*slots.depths.values())
-    issues = Unrolled(kernel, core, lambda row: row.pipe == pipe and row.op != "sync")
+    issues = Unrolled(kernel, core, lambda row: row.pipe == pipe.name and row.op != "sync")
     for lengths in launches(kernel):
         steps = [(path, *slots.of(row, c)) for path, row, c in issues.rows(lengths, period)]
         known = -1
@@ -431,11 +429,11 @@ def needed_barriers(kernel: Kernel, core: str, pipe: str, reads_own_writes: bool
 
 
 class _Slots:
-    """The slots, as bits, whose writes a row depends on, and those that it writes; found once for each
-    row and value of its counters."""
+    """The slots, as bits, whose writes a row depends on (those that it ``depends`` on: "reads",
+    "writes"), and those that it writes; found once for each row and value of its counters."""
 
-    def __init__(self, depths: Mapping[str, int], reads_own_writes: bool) -> None:
-        self.depths, self.reads_own_writes = depths, reads_own_writes
+    def __init__(self, depths: Mapping[str, int], depends: tuple[str, ...]) -> None:
+        self.depths, self.depends = depths, depends
         self.counters: dict[int, tuple[str, ...]] = {}
         self.found: dict[tuple[object, ...], tuple[int, int]] = {}
         self.numbers: dict[tuple[str, int], int] = {}
@@ -448,7 +446,8 @@ class _Slots:
         found = self.found.get(key)
         if found is None:
             reads, writes = (self._bits(side, counters) for side in touched(row))
-            found = self.found[key] = reads if self.reads_own_writes else reads | writes, writes
+            waits = reads * ("reads" in self.depends) | writes * ("writes" in self.depends)
+            found = self.found[key] = waits, writes
         return found
 
     def _bits(self, side: Iterable[object], counters: Counters) -> int:

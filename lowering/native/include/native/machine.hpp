@@ -23,13 +23,32 @@ struct Where {
     static constexpr Where current(unsigned at = __builtin_LINE()) { return {at}; }
 };
 
-enum class Pipe : uint8_t { S, V, MTE1, MTE2, MTE3, M, FIX, ALL };
-constexpr int PIPES = 7;  // without ALL
+// docs/machine.md 3.1: the pipes of a core.
+#define NATIVE_PIPES(X) X(S) X(V) X(MTE1) X(MTE2) X(MTE3) X(M) X(FIX)
 
-enum class Space : uint8_t { L1, L0A, L0B, L0C, UB, GM };
-constexpr int SPACES = 5;  // on chip
-// docs/machine.md 2.1; the top 8 of the 192 KiB of UB are scratch of library instructions.
-constexpr int64_t CAPACITY[SPACES] = {512 << 10, 64 << 10, 64 << 10, 128 << 10, 184 << 10};
+// docs/machine.md 2.1, 2.2: name, tile type, bytes, alignment of a tile: 32 bytes everywhere; whole fractals for
+// the operands and results of products.  The top 8 of the 192 KiB of UB are scratch of library instructions.
+#define NATIVE_SPACES(X)          \
+    X(L1, Mat, 512 << 10, 512)    \
+    X(L0A, Left, 64 << 10, 512)   \
+    X(L0B, Right, 64 << 10, 512)  \
+    X(L0C, Acc, 128 << 10, 1024)  \
+    X(UB, Vec, 184 << 10, 32)
+
+#define NATIVE_NAME(NAME, ...) NAME,
+enum class Pipe : uint8_t { NATIVE_PIPES(NATIVE_NAME) ALL };
+enum class Space : uint8_t { NATIVE_SPACES(NATIVE_NAME) GM };
+#undef NATIVE_NAME
+constexpr int PIPES = static_cast<int>(Pipe::ALL);
+constexpr int SPACES = static_cast<int>(Space::GM);  // on chip
+
+struct Room {
+    int64_t capacity, alignment;
+};
+#define NATIVE_ROOM(NAME, TYPE, BYTES, ALIGNMENT) {BYTES, ALIGNMENT},
+constexpr Room ROOMS[SPACES] = {NATIVE_SPACES(NATIVE_ROOM)};
+#undef NATIVE_ROOM
+constexpr Room room(Space space) { return ROOMS[static_cast<int>(space)]; }
 
 constexpr int LANES = 2;
 constexpr int CORES = 1 + LANES;

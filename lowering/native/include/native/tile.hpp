@@ -16,7 +16,9 @@ using native::Where;
 
 constexpr int DYNAMIC = -1;
 
-enum class TileType { Vec, Mat, Left, Right, Acc };
+#define NATIVE_TYPE(NAME, TYPE, ...) TYPE,
+enum class TileType { NATIVE_SPACES(NATIVE_TYPE) };  // in the order of the memories that they are in
+#undef NATIVE_TYPE
 enum class BLayout { RowMajor, ColMajor };
 enum class SLayout { NoneBox, RowMajor, ColMajor };
 enum class Layout { ND, DN };
@@ -77,17 +79,6 @@ struct GlobalTensor {
     T *at(int64_t r, int64_t c) const { return first + r * stride.values[3] + c * stride.values[4]; }
 };
 
-constexpr native::Space space_of(TileType loc)
-{
-    switch (loc) {
-        case TileType::Vec: return native::Space::UB;
-        case TileType::Mat: return native::Space::L1;
-        case TileType::Left: return native::Space::L0A;
-        case TileType::Right: return native::Space::L0B;
-        default: return native::Space::L0C;
-    }
-}
-
 template <TileType Loc_, typename T, int Rows_, int Cols_, BLayout B = BLayout::RowMajor, int VR = Rows_,
           int VC = Cols_, SLayout S = SLayout::NoneBox, int Fractal = 512, PadValue Pad_ = PadValue::Null>
 struct Tile {
@@ -99,7 +90,7 @@ struct Tile {
     static constexpr bool RowMajor = B == BLayout::RowMajor && !Boxed;
     static constexpr bool Column = B == BLayout::ColMajor && !Boxed && Cols_ == 1;
     static constexpr PadValue Pad = Pad_;
-    static constexpr native::Space space = space_of(Loc_);
+    static constexpr native::Space space = static_cast<native::Space>(Loc_);
     static constexpr int Wide = Fractal == 1024 ? 16 : 32 / static_cast<int>(sizeof(T));
     static constexpr int BoxRows = S == SLayout::ColMajor ? Wide : 16;
     static constexpr int BoxCols = S == SLayout::ColMajor ? 16 : Wide;
@@ -163,17 +154,11 @@ using TileRight = Tile<TileType::Right, T, R, C, BLayout::RowMajor, VR, VC, SLay
 template <typename T, int R, int C, int VR = R, int VC = C>
 using TileAcc = Tile<TileType::Acc, T, R, C, BLayout::ColMajor, VR, VC, SLayout::RowMajor, 1024>;
 
-// docs/machine.md 2.2: 32 bytes everywhere; whole fractals for the operands and results of products.
-constexpr int64_t alignment_of(TileType loc)
-{
-    return loc == TileType::Vec ? 32 : loc == TileType::Acc ? 1024 : 512;
-}
-
 template <typename Tile_>
 void TASSIGN(Tile_ &tile, int64_t address, const Where &at = Where::current())
 {
-    const int64_t capacity = native::CAPACITY[static_cast<int>(Tile_::space)];
-    if (address < 0 || address + Tile_::Bytes > capacity || address % alignment_of(Tile_::Loc) != 0) {
+    const auto [capacity, alignment] = native::room(Tile_::space);
+    if (address < 0 || address + Tile_::Bytes > capacity || address % alignment != 0) {
         const std::string place = std::to_string(address) + " .. " + std::to_string(address + Tile_::Bytes);
         native::report("address", "a tile at bytes " + place + " of " + std::to_string(capacity), at);
         address = 0;

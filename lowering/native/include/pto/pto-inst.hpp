@@ -7,14 +7,10 @@
 
 namespace pto {
 
-constexpr native::Pipe PIPE_S = native::Pipe::S;
-constexpr native::Pipe PIPE_V = native::Pipe::V;
-constexpr native::Pipe PIPE_M = native::Pipe::M;
-constexpr native::Pipe PIPE_MTE1 = native::Pipe::MTE1;
-constexpr native::Pipe PIPE_MTE2 = native::Pipe::MTE2;
-constexpr native::Pipe PIPE_MTE3 = native::Pipe::MTE3;
-constexpr native::Pipe PIPE_FIX = native::Pipe::FIX;
-constexpr native::Pipe PIPE_ALL = native::Pipe::ALL;
+#define NATIVE_PIPE(NAME) constexpr native::Pipe PIPE_##NAME = native::Pipe::NAME;
+NATIVE_PIPES(NATIVE_PIPE)
+NATIVE_PIPE(ALL)
+#undef NATIVE_PIPE
 
 enum event_t {
     EVENT_ID0,

@@ -1,0 +1,169 @@
+"""What a table of a target says: the rows of its memories, its pipes, its costs, its numbers.
+
+A program names its target (``on a2a3``), and everybody who reads the program asks ``target_of``.
+In: nothing.  Out: the types of the tables beside this file.  Invariant: what a memory or a pipe of a
+chip is stands in its row, with its source, and nowhere else but in the proof, which has a copy of its
+own (``lowering/hazards/places.py``) and in the C++ of the native machine; ``tests/test_targets.py``
+compares them and says what a row lacks.  Non-goals: what an op does (``pto/ops.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pto.errors import ScheduleError
+from pto.ir import Fifo
+from pto.types import BOXED, DTYPE_BYTES
+
+GM = "gm"
+"""The memory of tensors and FIFOs, outside of every core."""
+
+Line = tuple[float, float]
+"""(cycles before the first unit, cycles per unit)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileClass:
+    """The class of the tile library for a tile in one memory and layout; ``turned``: its rows and
+    columns are those of the transpose."""
+
+    name: str
+    turned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A memory of one core.  ``layouts``: how a tile may lie there, the usual way first, and as what
+    class of the tile library (``lowering/ascend/functions.py`` defines it)."""
+
+    name: str
+    core: str
+    capacity_bytes: int
+    align_bytes: int
+    layouts: Mapping[str, TileClass]
+    dtypes: tuple[str, ...] = tuple(DTYPE_BYTES)
+
+    @property
+    def is_boxed(self) -> bool:
+        """Whether tiles lie in whole boxes."""
+        return not set(BOXED).isdisjoint(self.layouts)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """An execution queue of the cores that have it; its name in C++ is ``PIPE_`` and this one.
+
+    ``moves``: from which memory into which one.  ``barrier``: whether its later rows can be made to
+    wait for the earlier ones.  ``needs_barrier``: what a row may do ("reads", "writes") to the slot
+    that an unfinished row of the pipe writes only behind a barrier.
+    """
+
+    name: str
+    cores: tuple[str, ...]
+    moves: tuple[tuple[str, str], ...] = ()
+    barrier: bool = True
+    needs_barrier: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a row takes, in cycles of the core clock; how it adds up is ``lowering/simulate/costs.py``."""
+
+    name: str
+    about: str
+    transfer: Mapping[tuple[str, str], Line]
+    """(from, to) -> fixed cycles and cycles per byte."""
+    accumulator_bytes: int
+    """What a transfer out of L0C counts per f32 element."""
+    mad: Line
+    """Per step of 16 x 32 bytes x 16."""
+    vector: Mapping[tuple[str, str], Line]
+    """(op, operand form) -> per repeat; the form '' stands for every other one."""
+    reduction: Mapping[str, tuple[Line, Line]]
+    """Row reductions per element: rows of up to 64 columns, wider ones."""
+    repeat_bytes: int
+    issue: int
+    """Of a row, a wait, a set, a signal or a barrier in the scalar unit."""
+    read: int
+    """Of an integer in GM by the scalar unit."""
+    queue_depth: int
+    """Instructions, waits and sets that a pipe holds before the scalar unit stops."""
+    clock_hz: float
+    hbm_bytes_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Credits:
+    """When the ends of a FIFO signal that slots are free (docs/machine.md 5.3); tiles count from 0.
+
+    The first tiles fit without a signal.  After that the producer takes one, and the consumer sends
+    one, once every ``period`` tiles.
+    """
+
+    slots: int
+    period: int
+    given: bool = True
+    """False: the consumer signals nothing, and the producer never waits."""
+
+    def taken_by_push(self, number: int) -> bool:
+        """Whether push ``number`` has to wait for a signal."""
+        return self.given and number >= self.slots and number % self.period == 0
+
+    def sent_by_pop(self, number: int) -> bool:
+        """Whether a signal follows pop ``number``."""
+        return self.given and (number + 1) % self.period == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One chip.  Sizes in bytes unless the name says otherwise.
+
+    ``spaces``, ``pipes``: by name, in the order in which programs and pictures list them.
+    """
+
+    name: str
+    spaces: Mapping[str, Space]
+    pipes: Mapping[str, Pipe]
+    lanes: int
+    block_num: int
+    event_ids: int
+    drain_id: int
+    fifo_flags: int
+    most_signals: int
+    """Signals of a FIFO that nobody has waited for yet."""
+    box_row_stride: int
+    """Elements from row to row of a region in GM that a load makes boxes of."""
+    max_tensors: int
+    max_scalars: int
+    max_rank: int
+    ring_period: Mapping[int, int]
+    """Slots of a FIFO ring -> pops between two free signals."""
+    costs: Mapping[str, Costs]
+    """Cost tables by name; the first is the default."""
+
+    def pipes_of(self, core: str) -> tuple[str, ...]:
+        """The pipes that a core has."""
+        return tuple(p.name for p in self.pipes.values() if core in p.cores)
+
+    def reach(self, core: str, pipe: str, writes: bool) -> tuple[Space, ...]:
+        """The memories of a core that one of its pipes reads, or writes."""
+        ends = {move[writes] for move in self.pipes[pipe].moves}
+        return tuple(s for s in self.spaces.values() if s.core == core and s.name in ends)
+
+    def meets_gm(self, space: str, filled: bool = False) -> bool:
+        """Whether a pipe moves tiles from GM to a memory or, unless ``filled``, back."""
+        moves = {move for p in self.pipes.values() for move in p.moves}
+        return (GM, space) in moves or (not filled and (space, GM) in moves)
+
+    def credits(self, fifo: Fifo) -> Credits:
+        """The signals of a FIFO.
+
+        Raises:
+            ScheduleError: for a number of slots that no ring can have.
+        """
+        if fifo.depth not in self.ring_period:
+            slots = ", ".join(map(str, self.ring_period))
+            message = f"fifo {fifo.name} has {fifo.depth} slots, a ring has one of {slots}"
+            raise ScheduleError(message, fifo.loc)
+        return Credits(fifo.depth, self.ring_period[fifo.depth], fifo.credit)
