@@ -38,7 +38,6 @@ from lowering.simulate import Setup, Timing
 from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel
 from pto.kernels import SHIPPED
-from pto.targets import Target
 
 SMALL: Axes = {"lookahead": (1, 3), "fifo_depth": (0, 8)}
 GEMM = SHIPPED["gemm"].trace()
@@ -74,8 +73,8 @@ def test_every_candidate_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass that forgets the events of serial schedules: the proof keeps them out, whatever they
     would take."""
 
-    def forgetful(kernel: Kernel, options: Options, target: Target) -> Kernel:
-        return kernel if options.prefetch == 0 else sync(kernel, options, target)
+    def forgetful(kernel: Kernel, options: Options) -> Kernel:
+        return kernel if options.prefetch == 0 else sync(kernel, options)
 
     sync = dict(PASSES)["sync"]
     passes = tuple((name, forgetful if name == "sync" else run) for name, run in PASSES)
@@ -386,7 +385,7 @@ def test_a_mistake_is_one_message(say: Say, argv: str) -> None:
 def test_a_file_whose_schedule_cannot_be_proven(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file holds no proof: what it says is proven, or refused, like anything else."""
     save("gemm.json", options={"lookahead": 2})
-    passes = tuple((n, (lambda k, o, t: k) if n == "sync" else run) for n, run in PASSES)
+    passes = tuple((n, (lambda k, o: k) if n == "sync" else run) for n, run in PASSES)
     monkeypatch.setattr("lowering.schedule.scheduler.PASSES", passes)
     status, out, _ = say("check", "gemm", "--tuned", "gemm.json")
     assert status == FAILED and "gemm: failed" in out
