@@ -2,7 +2,7 @@
 
 In: the block of a scheduled kernel, a core, and what a scalar is there (``Domain``): a counter in
 ``unroll``, a number in ``execute/core``, a symbol in ``values/tokens``.  Out: the rows one after the
-other; steps and shifts, flat loops and branches are those of ``pto/ir.py``.
+other; steps and shifts, flat loops and branches are those of ``docs/language.md``.
 Invariant: which rows come, and in which order, follows from trip counts and tests alone.  The proof,
 the emitted source and the traced programs have walks of their own, which judge this one.
 Non-goals: what a row does; what it waits for.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
-from pto.ir import Block, Branch, Loop, Path, Row, all_rows, in_own_order
+from pto.ir import Block, Branch, Loop, Path, Row, all_rows
 from pto.ops import OPS
 
 Guards = tuple[tuple[Branch, bool], ...]
@@ -57,7 +57,7 @@ class FlatLoop:
     """A flat loop with rows of a core, and the loop in it; ``runs_on``: whether it has some there.
 
     ``stages``: the rows in the order of a step, and on which side of the loop inside they stand.
-    ``scalars``: those that say how often it runs.  ``alone``: the rows of an item without iterations.
+    ``scalars``: those that say how often it runs.
     """
 
     loop: Loop
@@ -68,7 +68,6 @@ class FlatLoop:
     runs_on: bool
     stages: tuple[tuple[int, Entry], ...]
     scalars: tuple[Entry, ...]
-    alone: tuple[Entry, ...]
     shifts: tuple[int, int]
     shift: int = 0
 
@@ -76,6 +75,8 @@ class FlatLoop:
 Node = Entry | PlainLoop | FlatLoop
 Issue = tuple[Entry, S]
 FRONT, INSIDE, BEHIND = range(3)
+Position = tuple[S, int, int, tuple[bool, bool, bool]]
+"""Of a flat loop: the item, the iteration in it and of all so far, and which sides run there."""
 
 
 class Domain(Protocol[S]):
@@ -150,36 +151,39 @@ class Walk(Generic[S]):
         self.finished[each.path] = before + trips
 
     def _flat(self, flat: FlatLoop, outer: S) -> Iterator[Issue[S]]:
-        """Steps of the loop inside, which run on from one item to the next."""
-        inner, (low, high) = flat.inner, flat.shifts
-        turns, before = (self.finished.get(x, 0) for x in (flat.path, flat.inside))
-        positions: list[tuple[S, int, bool]] = []  # item, iteration inside, is it the last one
+        """First each item without iterations, one position by itself; then the others together."""
+        turns, u = (self.finished.get(x, 0) for x in (flat.path, flat.inside))
+        together: list[Position[S]] = []
         for turn, (item, trips) in enumerate(self._items(flat, outer), turns):
-            counters = {flat.loop.total: turn, inner.total: before + len(positions)}
-            self.domain.count(item, counters)
-            for entry in () if trips else flat.alone:
-                yield entry, item
-            positions += ((item, i, i + 1 == trips) for i in range(trips))
+            self.domain.count(item, {flat.loop.total: turn, flat.inner.total: u})
+            for i in range(trips):
+                together.append((item, i, u + i, (i == 0, True, i + 1 == trips)))
+            u += trips
+            if not trips:
+                yield from self._steps(flat, [(item, 0, u, (True, False, True))])
             self.finished[flat.path] = turn + 1
+        yield from self._steps(flat, together)
+        self.finished[flat.inside] = u
+
+    def _steps(self, flat: FlatLoop, positions: Sequence[Position[S]]) -> Iterator[Issue[S]]:
+        """Steps; in each, every row runs for its own position."""
+        low, high = flat.shifts
         scopes: dict[int, S] = {}
         for step in range(-high, len(positions) - low):
             for side, entry in flat.stages:
                 p = step + entry.shift
                 if not 0 <= p < len(positions):
                     continue
-                item, i, is_last = positions[p]
-                if side == FRONT and i == 0:
-                    yield entry, item
-                elif side == INSIDE or (side == BEHIND and is_last):
-                    if p not in scopes:
-                        scopes[p] = self._iteration(inner, item, i, before + p)
-                    yield entry, scopes[p]
+                item, i, u, runs = positions[p]
+                if runs[side] and side != FRONT and p not in scopes:
+                    scopes[p] = self._iteration(flat.inner, item, i, u)
+                if runs[side]:
+                    yield entry, item if side == FRONT else scopes[p]
             scopes.pop(step + low, None)
-        self.finished[flat.inside] = before + len(positions)
 
     def _items(self, flat: FlatLoop, outer: S) -> list[tuple[S, int]]:
-        """The items in the order in which they run, those without iterations first, each with its
-        positions: its iterations, or one on a core that does nothing in them."""
+        """The items in the order in which they run, each with its iterations, or one on a core that
+        does nothing in them."""
         found: list[tuple[S, int]] = []
         for w in range(self.domain.trips(flat.loop, outer)):
             item = self._iteration(flat.loop, outer, w, 0)
@@ -210,8 +214,7 @@ def _only(nodes: Iterable[Node], wanted: Callable[[Row], bool]) -> Iterator[Node
         if isinstance(node, PlainLoop):
             yield replace(node, nodes=tuple(_only(node.nodes, wanted)))
         elif isinstance(node, FlatLoop):
-            stages = tuple(x for x in node.stages if wanted(x[1].row))
-            yield replace(node, stages=stages, alone=tuple(e for e in node.alone if wanted(e.row)))
+            yield replace(node, stages=tuple(x for x in node.stages if wanted(x[1].row)))
         elif wanted(node.row):
             yield node
 
@@ -234,6 +237,5 @@ def _flat_loop(loop: Loop, nodes: tuple[Node, ...], guards: Guards, path: Path) 
     scalars = tuple(e for e in beside if OPS[e.row.op].kind == "scalar")
     early = {e.path: replace(e, shift=shifts[1]) for e in scalars}  # when their item is first met
     staged = tuple((side, early.get(e.path, e)) for side, e in stages)
-    alone = tuple(in_own_order(beside))
     inside, runs_on = (*path, loop.inner), len(beside) < len(stages)
-    return FlatLoop(loop, guards, path, inner, inside, runs_on, staged, scalars, alone, shifts)
+    return FlatLoop(loop, guards, path, inner, inside, runs_on, staged, scalars, shifts)

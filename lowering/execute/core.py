@@ -3,7 +3,7 @@
 In: a scheduled kernel and the table of what each op becomes.  Out: the rows of the core, each with
 the scalars of its iteration; a core yields where it has to wait for another one.
 Invariant: a row runs for the iteration that its shift says, in a flat loop at the position of its
-stage (``pto/ir.py``); a branch is tested for that iteration.
+stage (``docs/language.md``); a branch is tested for that iteration.
 """
 
 from __future__ import annotations

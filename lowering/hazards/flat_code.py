@@ -1,4 +1,4 @@
-"""Flat loops (``pto/ir.py``) as code for the hazard checker: a cursor for every stage of every core.
+"""Flat loops (``docs/language.md``) as code: a cursor for every stage of every core.
 
 In: a flat loop.  Out: its instructions, the loops it consists of, and which stages go by the position
 alone.  Non-goals: walking through it (``lowering/hazards/flat_walk.py``).
@@ -74,7 +74,6 @@ def _empty_items(emitter: Emitter, outer: int, inner: int) -> int:
         return ABSENT
     number = len(loops)
     loops.append(LoopCode(number, loops[outer].node, ABSENT, 0, 0, Var(f"empty${number}"), None, 0))
-    loops[inner].least = 1
     emitter.shuffled.add(f"i#{outer}")
     return number
 

@@ -1,4 +1,4 @@
-"""How the stages of a flat loop walk through its positions (``pto/ir.py``), for the hazard checker.
+"""How the stages of a flat loop (``docs/language.md``) walk through its positions.
 
 In: the stages of a core and what is decided.  Out: every stage at its next position, or a decision
 to take: does position ``p`` exist, is it the first of an item, is there an item ``w``?
@@ -46,36 +46,40 @@ class FlatWalk:
         self.code, self.state = code, state
 
     def start(self, ins: Start) -> None:
-        """Enters a flat loop: every stage waits as long as it is behind the first one, once the
-        items with an empty inner loop are done."""
+        """Enters a flat loop: every stage waits as long as it is behind the first one; where items
+        may be empty, all are as behind one (``_begin``)."""
         for stage in ins.stages:
-            self.state.wait[stage.cursor] = stage.delay + 1 if ins.empty == ABSENT else 0
+            if ins.empty == ABSENT:
+                self.state.wait[stage.cursor] = stage.delay + 1
+            else:
+                self.state.step[stage.cursor][stage.own] = ENDED
         inside = [self.code.loops[s.inner] for s in self.code.flat[ins.loop] if s.inner != ABSENT]
         never = any(x.constant is not None and x.constant <= 0 for x in inside)
         self.state.flat.setdefault(ins.loop, FlatState(closed=never, items_closed=never))
 
     def advance(self, ins: Flat) -> bool:
         """Moves every stage to its next position; False if all are behind the last one."""
-        state = self.state
-        if ins.empty != ABSENT and self._at_empty_item(ins):
-            return True
-        moves = [self._next(stage, ins.loop) for stage in ins.stages]
-        for stage, move in zip(ins.stages, moves, strict=True):
-            state.wait[stage.cursor] = max(state.wait[stage.cursor] - 1, 0)
-            self._move(stage, ins.loop, move)
-        if any(state.step[s.cursor][s.own] != ENDED for s in ins.stages):
-            return True
+        step, wait = self.state.step, self.state.wait
+        while True:
+            moves = [self._next(stage, ins) for stage in ins.stages]
+            for stage, move in zip(ins.stages, moves, strict=True):
+                wait[stage.cursor] = max(wait[stage.cursor] - 1, 0)
+                self._move(stage, ins.loop, move)
+            if any(step[s.cursor][s.own] != ENDED for s in ins.stages):
+                return True
+            if not self._begin(ins):
+                break
         for stage in ins.stages:
             for x in (ins.loop, ins.inner, ins.empty):
                 if x != ABSENT:
-                    state.step[stage.cursor][x] = -1
+                    step[stage.cursor][x] = -1
         return False
 
     def _move(self, stage: Stage, outer: int, move: Move) -> None:
         k, inner, own = stage.cursor, stage.inner, stage.own
         step, total = self.state.step[k], self.state.total[k]
         if move is Move.ENDS:  # all its steps are behind it: rings turn on from there
-            total[own] += max(step[own] + 1, 0)
+            total[own] += step[own] + 1 if self.state.trips[k][own] else 0
             step[own] = ENDED
         elif move is Move.NEXT_ITEM:
             total[inner] += max(step[inner] + 1, 0)
@@ -84,55 +88,37 @@ class FlatWalk:
         elif move is Move.GOES_ON:
             step[own] += 1
 
-    # items with an empty inner loop, which come first
-
-    def _at_empty_item(self, ins: Flat) -> bool:
-        """The next stage is at an item whose inner loop is empty; False: there is none left."""
-        state, wait = self.state, self.state.wait
-        cursors = [s.cursor for s in ins.stages]
-        e = state.step[cursors[0]][ins.empty]
+    def _begin(self, ins: Flat) -> bool:
+        """All stages are behind an item whose inner loop is empty.  They begin with the next one, its
+        one position by itself, or with the positions of all other items; False: those are over."""
+        state, empty = self.state, ins.empty
+        e = state.step[ins.stages[0].cursor][empty] if empty != ABSENT else ENDED
         if e == ENDED:
             return False
-        if e >= 0 and wait[cursors[-1]]:  # the stages of an item run one behind the other
-            at = next(n for n, k in enumerate(cursors) if not wait[k])
-            wait[cursors[at]], wait[cursors[at + 1]] = 1, 0
-            return True
-        least, exact = state.decided.get((ins.empty, 0), (0, False))
+        least, exact = state.decided.get((empty, 0), (0, False))
         if not exact and e + 1 >= least:
-            raise Undecided(OneMoreStep(ins.empty, 0, e + 1, 0))
+            raise Undecided(OneMoreStep(empty, 0, e + 1, 0))
         more = e + 1 < least
         for stage in ins.stages:
-            if more:
-                self._enter_empty(ins, stage, e + 1)
-            else:
-                self._leave_empty(ins, stage, e)
-        if all(state.entry[k][ins.empty] for k in self.code.loops[ins.empty].cursors):
-            del state.decided[ins.empty, 0]
-        return more
-
-    def _enter_empty(self, ins: Flat, stage: Stage, item: int) -> None:
-        """Every stage is at ``item``, the first of them first."""
-        k, step = stage.cursor, self.state.step[stage.cursor]
-        self.state.wait[k] = int(stage is not ins.stages[0])
-        step[ins.empty] = step[ins.loop] = item
-        step[ins.inner] = self.state.trips[k][ins.inner] = 0
-        self.state.entry[k][ins.empty] = 0
-
-    def _leave_empty(self, ins: Flat, stage: Stage, last: int) -> None:
-        """Every stage is behind ``last``, and waits as long as it is behind the first one."""
-        k, step = stage.cursor, self.state.step[stage.cursor]
-        self.state.wait[k] = stage.delay + 1
-        step[ins.empty], step[ins.loop], step[ins.inner] = ENDED, last, -1
-        self.state.trips[k][ins.inner] = UNKNOWN
-        self.state.entry[k][ins.empty] = 1
+            k, step = stage.cursor, state.step[stage.cursor]
+            state.wait[k] = stage.delay + 1
+            step[empty], step[ins.loop] = (e + 1, e + 1) if more else (ENDED, e)
+            step[ins.inner] = 0 if more else -1
+            state.trips[k][ins.inner] = 0 if more else UNKNOWN
+            state.entry[k][empty] = int(not more)
+        if all(state.entry[k][empty] for k in self.code.loops[empty].cursors):
+            del state.decided[empty, 0]
+        return True
 
     # positions
 
-    def _next(self, stage: Stage, outer: int) -> Move:
+    def _next(self, stage: Stage, ins: Flat) -> Move:
         """Where a stage goes."""
-        state, k = self.state, stage.cursor
+        state, k, outer = self.state, stage.cursor, ins.loop
         if state.wait[k] > 1 or state.step[k][stage.own] == ENDED:
             return Move.STAYS
+        if ins.empty != ABSENT and state.step[k][ins.empty] != ENDED:
+            return Move.STAYS if state.wait[k] else Move.ENDS
         if stage.inner == ABSENT:
             return self._next_item(k, outer)
         p = state.total[k][stage.inner] + state.step[k][stage.inner] + 1

@@ -44,8 +44,6 @@ class Oracle:
         self.counts: list[int] = []
         if self.items != ABSENT and code.loops[self.items].node.flat:
             least = next(x.least for x in code.loops if x.parent == self.items)
-            if sum(x.node is code.loops[self.items].node for x in code.loops) > 1:
-                least = 0  # there is a loop for items whose inner loop is empty
             self.counts = [max(self._iterations(x), least) for x in trips]
 
     def _iterations(self, entry: Trips) -> int:

@@ -1,6 +1,6 @@
 """A schedule taken out again: what a scheduled program computes, as a program of values.
 
-In: a scheduled kernel (``pto/ir.py``): rows of two cores, skewed over iterations, slots and FIFOs.
+In: a scheduled kernel (``docs/language.md``): rows of two cores, skewed over iterations, slots, FIFOs.
 Out: the same kernel in the form of traced ones.  Slots, FIFOs, flags, cores and shifts are gone: every
 row defines a value, and a loop carries exactly the values that are read later.
 

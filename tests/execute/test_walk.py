@@ -67,7 +67,7 @@ def test_a_flat_loop() -> None:
     """Items of 2, 0 and 1 iterations: the empty one first, then positions 0 .. 2 one behind the
     other; the first stage is a step ahead of the second, over the end of an item."""
     assert rows(FLAT, [2, 0, 1], "w turn u") == [
-        *("1 1 0 0", "read 1 0 0", "4 1 0 0"),
+        *("read 1 0 0", "1 1 0 0", "4 1 0 0"),
         *("read 0 1 0", "1 0 1 0", "2 0 1 0"),
         *("2 0 1 1", "3 0 1 0"),
         *("read 2 2 2", "1 2 2 2", "2 2 2 2", "3 0 1 1", "4 0 1 1"),

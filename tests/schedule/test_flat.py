@@ -27,6 +27,7 @@ from lowering.schedule import Options, options_for, schedule, stages
 from lowering.schedule.passes.moments import Moment
 from lowering.simulate import Setup, simulate
 from lowering.unroll import compositions, issued
+from lowering.values.dataflow import dataflow
 from pto.errors import LegalityError
 from pto.ir import Kernel, Loop, Row
 from pto.kernels import SHIPPED
@@ -152,6 +153,24 @@ def test_a_constant_number_of_iterations_is_known(count: int) -> None:
     assert [v.kind for v in reads.violations] == ([] if count else ["uninitialised"])
 
 
+@pytest.mark.parametrize("flat", ["", " flat"])
+def test_a_branch_behind_it_may_find_that_all_items_were_empty(flat: str) -> None:
+    """The inner loops run ``many`` times, or never; where never, nothing orders the last two rows."""
+    branch = """if 0 < many:
+  vector 0 V barrier
+else:
+  vector 0 MTE2 a[0] = load src[0:+8, :]
+  vector 0 V c = copy a[0]
+"""
+    head = HEAD.replace("grid", "param many scalar i32\ngrid").replace(" flat:", f"{flat}:")
+    item = ITEM.replace("let n", "let many").replace("0 .. n:", "0 .. many:")
+    if not flat:
+        item = item.replace(" -1 ", " 0 ")
+    assert check(parse(head + item + END)).ok
+    proof = check(parse(head + item + branch + END))
+    assert "RAW" in {v.kind for v in proof.violations} and proof.failing == ()
+
+
 def test_the_item_number_is_no_slot_where_items_may_be_empty() -> None:
     assert "empty items come first" in check(flat(ITEM.replace("a[turn]", "a[w]"))).refused
 
@@ -190,6 +209,26 @@ def test_one_after_the_other_gives_the_same_bits(name: str, lookahead: int) -> N
         bound = inputs.bind(program, {n: _as_declared(program, n, a) for n, a in arrays.items()})
         results.append(scheduled.run(program, bound, block_num=2)["out"].tobytes())
     assert results[0] == results[1]
+
+
+def test_behind_the_inner_loop_slots_go_by_its_last_iteration() -> None:
+    k = parse("""kernel last on a2a3
+param length in i32[items]
+param out out f32[items, 16, 16]
+grid items
+buffer vector ub m[2] f32[8, 16] nd at 0 by 512
+buffer vector ub y[1] f32[8, 16] nd at 1024 by 512
+
+for w in 0 .. cdiv(items - block_idx, block_num) flat:
+  vector 0 S item = let block_idx + w * block_num
+  vector 0 S n = read length[item]
+  vector 0 V m[u] = full 1.0
+  for i, u in 0 .. max(n, 1):
+    vector 0 V m[u + 1] = mul m[u], 2.0
+  vector 0 V y = copy m[u + 1]
+  vector 0 MTE3 out[item, lane * 8:+8, :] = store y
+""")
+    assert dataflow(k).last  # what the schedule stores, which it compares
 
 
 def _as_declared(k: Kernel, name: str, array: np.ndarray) -> np.ndarray:
