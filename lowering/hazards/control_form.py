@@ -90,16 +90,16 @@ class ControlForm:
     def _stage(self, s: State, outer: int, stage: Stage, here: int) -> Iterator[object]:
         """Where a stage is; ``here``: the item that the first stage is in which goes by item."""
         k, inner = stage.cursor, stage.inner
-        at = s.step[k][stage.own]
+        at, w, turns = s.step[k][stage.own], s.step[k][outer], self.counters.get(f"u#{outer}")
+        turn = turns.norm(w) if turns else 0  # -1 in front of the first item
         if at == ENDED:
-            yield ENDED
+            yield ENDED, turn  # where empty items come first, another item may follow
             return
         if inner != ABSENT:
             p, total = s.total[k][inner] + at, self.counters.get(f"u#{inner}", _NONE)
             yield p - s.flat[outer].promised, total.norm(max(p, 0))
         if not stage.by_position:
-            w = s.step[k][outer]
-            yield w - here, self.counters.get(f"u#{outer}", _NONE).norm(max(w, 0))
+            yield w - here, turn
             if inner != ABSENT:
                 c, loop = self.code.cursors[k], self.code.loops[inner]
                 head = isinstance(self.code.instructions[c][s.pc[c]], Flat)  # it is left first
