@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from pto import ir
-from pto.errors import InputError, TraceError
+from pto.errors import InputError, TraceError, did_you_mean
 from pto.kernel import Kernel
 from pto.legality import verify
 from pto.loc import Loc
@@ -37,11 +37,7 @@ FORMS = "module:function, file.py:function or FILE.ptoir"
 
 def close_to(name: str, known: Iterable[str]) -> str:
     """``did you mean 'x'?``, or all the names there are."""
-    import difflib  # costs 4 ms, and only a mistake needs it
-
-    names = list(known)
-    near = difflib.get_close_matches(name, names, 1)
-    return f"did you mean '{near[0]}'?" if near else f"there is: {', '.join(names) or 'none'}"
+    return did_you_mean(name, known, "there is") or "there is: none"
 
 
 # ----------------------------------------------------------------------------------- loading

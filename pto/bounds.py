@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Protocol
 
 from pto.arithmetic import Number
 from pto.ir import Const, Expr, Kernel, Loop, Row, Scalar, Var
@@ -32,10 +31,8 @@ BIT = Range(0, 1, True)
 Known = Mapping[str, Range]
 
 
-class Rule(Protocol):
-    """The range of ``a op b``."""
-
-    def __call__(self, a: Range, b: Range) -> Range: ...
+Rule = Callable[[Range, Range], Range]
+"""The range of ``a op b``."""
 
 
 def _times(x: Number, y: Number) -> Number:

@@ -123,7 +123,7 @@ def frame_at(loc: Loc) -> TracebackType | None:
     raise AssertionError("the statement raises")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], there: str = "known") -> str:
     """``did you mean 'x'?`` if something known looks like ``name``, else all that is known."""
     import difflib
 
@@ -131,4 +131,4 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, 1)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"known: {', '.join(names)}" if names else ""
+    return f"{there}: {', '.join(names)}" if names else ""

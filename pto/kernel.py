@@ -86,10 +86,6 @@ class Kernel:
         """The parameters with every static name replaced by its value; directions not yet known."""
         return self._signature.params(statics)
 
-    def grid_exprs(self, statics: Mapping[str, Static]) -> tuple[ir.Expr, ...]:
-        """The grid with static names replaced."""
-        return self._signature.grid_exprs(statics)
-
     def trace(self, **given: Static) -> ir.Kernel:
         """The traced form for these static parameters (defaults where not given).
 
@@ -97,7 +93,7 @@ class Kernel:
             PtoError: for every mistake in the kernel, at the user's own line.
         """
         statics = self.with_statics(given)
-        params, grid = self.params(statics), self.grid_exprs(statics)
+        params, grid = self.params(statics), self._signature.grid_exprs(statics)
         dims = [d for p in params for d in p.shape or () if isinstance(d, str)]
         scalars = [p.name for p in params if p.shape is None]
         trace = tracer.Trace([*[p.name for p in params], *dims, *statics], grid, [*scalars, *dims])

@@ -93,6 +93,10 @@ class Line:
         return ParseError(message, Loc(self.file, line, col, end_col), hint)
 
     @property
+    def loc(self) -> Loc:
+        return Loc(self.file, self.number)
+
+    @property
     def peek(self) -> str:
         return self.tokens[self.at] if self.at < len(self.tokens) else ""
 

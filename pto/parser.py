@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from pto.arithmetic import rounded
 from pto.errors import ParseError
@@ -69,6 +69,8 @@ def _defined_tiles(tokens: Sequence[str]) -> Iterator[str]:
         elif token == "last" and tokens[0] == "carry":
             yield tokens[k + 1]
 
+
+T = TypeVar("T")
 
 STEP = 2
 """Columns by which a block is indented."""
@@ -182,6 +184,12 @@ class Parser:
             x.expect("T")
         return Ref(name, index, transposed)
 
+    def listed(self, x: Line, item: Callable[[Line], T]) -> Iterator[T]:
+        """One or more, with commas between."""
+        yield item(x)
+        while x.accept(","):
+            yield item(x)
+
     def bracket(self, x: Line) -> Expr | None:
         if not x.accept("["):
             return None
@@ -285,7 +293,7 @@ class Parser:
             else:
                 sets += self.flag_list(x)
         x.end()
-        return Row(op, out, tuple(args), core, pipe, shift, waits, sets, Loc(x.file, x.number))
+        return Row(op, out, tuple(args), core, pipe, shift, waits, sets, x.loc)
 
     def loop(self, x: Line) -> Loop:
         x.expect("for")
@@ -309,17 +317,13 @@ class Parser:
         if self.follows("yield", x.indent + STEP):
             y = self.line
             y.next()
-            refs = [self.ref(y)]
-            while y.accept(","):
-                refs.append(self.ref(y))
+            result = tuple(self.listed(y, self.ref))
             y.end()
-            result = tuple(refs)
             self.at += 1
         if len(result) != len(carry):
             x.at = 1
             raise x.fail(f"the loop carries {len(carry)}, but yields {len(result)}")
-        loc = Loc(x.file, x.number)
-        return Loop(index, trips, body, total, tuple(carry), result, flat, loc)
+        return Loop(index, trips, body, total, tuple(carry), result, flat, x.loc)
 
     def carry(self, x: Line) -> Carry:
         x.expect("carry")
@@ -347,7 +351,7 @@ class Parser:
             other.end()
             self.at += 1
             orelse = self.block(other)
-        return Branch(test, then, orelse, Loc(x.file, x.number))
+        return Branch(test, then, orelse, x.loc)
 
     def follows(self, word: str, indent: int) -> bool:
         """Whether the next line starts with ``word``, as far inside."""
@@ -422,11 +426,9 @@ class Parser:
         name = self.declared(x, "parameter")
         direction = x.word(("in", "out", "inout", "scalar"), "direction")
         dtype = x.word(tuple(DTYPE_BYTES), "dtype")
-        shape: list[int | str] | None = None
+        shape: tuple[int | str, ...] | None = None
         if x.accept("["):
-            shape = [self.dimension(x)]
-            while x.accept(","):
-                shape.append(self.dimension(x))
+            shape = tuple(self.listed(x, self.dimension))
             x.expect("]")
         if (shape is None) != (direction == "scalar"):
             raise x.fail("a tensor has a shape, a scalar has none")
@@ -434,8 +436,7 @@ class Parser:
             raise x.fail(f"a scalar cannot be {dtype}", SCALAR_HINT)
         if shape is None and dtype != "i32":
             self.floats.add(name)
-        sizes = None if shape is None else tuple(shape)
-        self.params[name] = Param(name, direction, dtype, sizes, Loc(x.file, x.number))
+        self.params[name] = Param(name, direction, dtype, shape, x.loc)
         return self.params[name]
 
     def dimension(self, x: Line) -> int | str:
@@ -447,9 +448,7 @@ class Parser:
         core = x.word(CORES, "core")
         space = x.word(SPACES, "space")
         name = self.declared(x, "buffer")
-        x.expect("[")
-        depth = x.integer("slots")
-        x.expect("]")
+        depth = self.slots(x)
         kind = self.tile_type(x)
         layout = x.word(LAYOUTS, "layout")
         x.expect("at")
@@ -457,24 +456,26 @@ class Parser:
         x.expect("by")
         stride = x.integer("address")
         self.tiles.add(name)
-        place = Loc(x.file, x.number)
-        return Buffer(core, space, name, depth, kind, layout, at, stride, place)
+        return Buffer(core, space, name, depth, kind, layout, at, stride, x.loc)
 
     def fifo(self, x: Line) -> Fifo:
         name = self.declared(x, "FIFO")
         direction = x.word(("c2v", "v2c"), "direction")
-        x.expect("[")
-        depth = x.integer("slots")
-        x.expect("]")
+        depth = self.slots(x)
         kind = self.tile_type(x)
         x.expect("flag")
         flag = x.integer("flag")
         credit = not x.accept("no")
         if not credit:
             x.expect("credit")
-        place = Loc(x.file, x.number)
-        self.fifos[name] = Fifo(name, direction, depth, kind, flag, credit, place)
+        self.fifos[name] = Fifo(name, direction, depth, kind, flag, credit, x.loc)
         return self.fifos[name]
+
+    def slots(self, x: Line) -> int:
+        x.expect("[")
+        depth = x.integer("slots")
+        x.expect("]")
+        return depth
 
     def event(self, x: Line) -> Event:
         core = x.word(CORES, "core")
@@ -486,13 +487,10 @@ class Parser:
         ids = [x.integer("id")]
         while x.peek:
             ids.append(x.integer("id"))
-        return Event(core, name, src, dst, tuple(ids), Loc(x.file, x.number))
+        return Event(core, name, src, dst, tuple(ids), x.loc)
 
     def grid(self, x: Line) -> tuple[Expr, ...]:
-        axes = [self.expression(x)]
-        while x.accept(","):
-            axes.append(self.expression(x))
-        return tuple(axes)
+        return tuple(self.listed(x, self.expression))
 
     def require(self, x: Line) -> Require:
         condition = self.expression(x)
@@ -503,7 +501,7 @@ class Parser:
             message = None
         if message is None:
             raise x.fail(f"expected a message in double quotes, found '{token}'")
-        return Require(condition, message, Loc(x.file, x.number))
+        return Require(condition, message, x.loc)
 
     def note(self, x: Line) -> str:
         x.at = len(x.tokens)
@@ -554,7 +552,7 @@ class Parser:
             tuple(found["fifo"]),
             tuple(found["event"]),
             tuple(found["note"]),
-            Loc(x.file, x.number),
+            x.loc,
             tuple(found["require"]),
         )
 

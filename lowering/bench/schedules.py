@@ -96,12 +96,6 @@ class Section:
     figures: Mapping[int, Mapping[str, Figure]]
     case: Reference | None = None
 
-    def lines(self) -> Iterator[str]:
-        yield self.head
-        for latency, by_name in self.figures.items():
-            yield self.line(latency, by_name)
-        yield from self.foot(next(iter(self.figures.values())))
-
     @property
     def head(self) -> str:
         return f"  {self.title}, {self.unit}"
@@ -135,12 +129,6 @@ class Report:
 
     title: str
     sections: tuple[Section, ...]
-
-    def lines(self) -> Iterator[str]:
-        """At most 100 columns."""
-        yield from _head(self.title, next(iter(self.sections[0].figures.values())))
-        for section in self.sections:
-            yield from section.lines()
 
     def facts(self) -> dict[str, Any]:
         return {"title": self.title, "situations": [s.facts() for s in self.sections]}
@@ -233,9 +221,5 @@ def _situations(case: Reference, clusters: int) -> Iterator[tuple[Section, tuple
 def figure(job: Job) -> Figure:
     """What one program takes."""
     whole, program, items, setup = job
-    if whole:
-        all_of_it = launch(program, items, setup)
-        bound, pipe = all_of_it.bound, all_of_it.bound_by
-        return Figure(all_of_it.makespan, bound, pipe, all_of_it.seconds(all_of_it.makespan))
-    block = simulate(program, items, setup)
-    return Figure(block.makespan, block.bound, block.bound_pipe, block.seconds(block.makespan))
+    found = (launch if whole else simulate)(program, items, setup)
+    return Figure(found.makespan, found.bound, found.bound_pipe, found.seconds(found.makespan))

@@ -258,7 +258,7 @@ def _launch_facts(found: Launch, longest: Timing) -> Facts:
         "hbm_bytes_per_second": longest.costs.hbm_bytes_per_second,
         "makespan_cycles": found.makespan,
         "bound_cycles": found.bound,
-        "bound_pipe": found.bound_by,
+        "bound_pipe": found.bound_pipe,
         "bounds_cycles": found.bounds,
         "seconds": found.seconds(found.makespan),
         "tensor_bytes": found.tensor_bytes,

@@ -10,7 +10,6 @@ Non-goals: tile data, time, the order of accesses.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -31,7 +30,7 @@ from lowering.execute.access import (
 from lowering.execute.scalars import apply, is_float
 from lowering.one_by_one import one_by_one
 from pto.arithmetic import BINARY, DIVIDING, LEAST, Number, NumberError, rounded, shortest
-from pto.errors import InputError
+from pto.errors import InputError, did_you_mean
 from pto.ir import (
     CORES,
     Bin,
@@ -197,8 +196,7 @@ def _check_names(kernel: Kernel, arrays: Mapping[str, Any]) -> None:
     known = [p.name for p in kernel.params]
     for name in arrays:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"it takes: {', '.join(known)}"
+            hint = did_you_mean(name, known, "it takes")
             raise InputError(f"{kernel.name} has no parameter '{name}'", hint=hint)
     missing = [_declared(p) for p in kernel.params if p.name not in arrays and p.direction != "out"]
     if missing:

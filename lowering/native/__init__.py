@@ -90,27 +90,17 @@ def run(
     order: str = "mixed",
     block_num: int | None = None,
     sanitize: bool = False,
+    source: str = "",
 ) -> Result:
     """Emits, compiles (or takes from the cache), and runs a scheduled kernel.
+
+    ``source``: what is run instead of what ``kernel`` would be emitted as now.
 
     Raises:
         ScheduleError: a schedule that cannot be emitted, or that the C++ compiler rejects.
         InputError: there is no C++ compiler.
     """
-    source = emit(kernel)[f"{kernel.name}.cpp"]
-    return run_source(kernel, source, bound, seeds, order, block_num, sanitize)
-
-
-def run_source(
-    kernel: Kernel,
-    source: str,
-    bound: Bound,
-    seeds: range = range(0),
-    order: str = "mixed",
-    block_num: int | None = None,
-    sanitize: bool = False,
-) -> Result:
-    """Runs the text ``source`` instead of what ``kernel`` would be emitted as now."""
+    source = source or emit(kernel)[f"{kernel.name}.cpp"]
     facts = [f"order {order} {seeds.start} {len(seeds)}"]
     program = executable(source, sanitize)
     told, outputs = execute(program, kernel, bound, block_num, facts)
@@ -155,13 +145,8 @@ def rows_of(source: str) -> list[str]:
             above = comment[1]
         elif not line.strip():
             above = ""
-        named = behind is not None and CALL.match(line) is not None
-        flag = named and ("_flag(" in line)
-        rows.append(
-            f"{above} ({behind[1]})"
-            if flag and behind
-            else behind[1]
-            if named and behind
-            else above
-        )
+        if behind is None or CALL.match(line) is None:
+            rows.append(above)
+        else:
+            rows.append(f"{above} ({behind[1]})" if "_flag(" in line else behind[1])
     return rows

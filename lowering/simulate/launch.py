@@ -71,12 +71,12 @@ class Launch:
         return {pipe: work[pipe], HBM: memory}
 
     @property
-    def bound_by(self) -> str:
+    def bound_pipe(self) -> str:
         return max(self.bounds, key=lambda name: self.bounds[name])
 
     @property
     def bound(self) -> int:
-        return self.bounds[self.bound_by]
+        return self.bounds[self.bound_pipe]
 
     def seconds(self, cycles: float) -> float:
         return cycles / costs_named(self.kernel, self.setup.costs).clock_hz

@@ -55,16 +55,15 @@ def test_a_launch() -> None:
     told: list[str] = []
     few = {n: made[n] for n in ("serial", "repair", "best")}
     found = report("title", few, case, workers=1, tell=told.append)
-    assert told == list(found.lines())
     even, uneven = found.sections[2:]
     for latency in LATENCIES:
         want = launch(made["best"], [8] * 26, Setup(latency=latency))
         got = even.figures[latency]["best"]
-        assert (got.cycles, got.bound, got.pipe) == (want.makespan, want.bound, want.bound_by)
+        assert (got.cycles, got.bound, got.pipe) == (want.makespan, want.bound, want.bound_pipe)
         assert uneven.figures[latency]["best"].cycles < got.cycles
-    text = list(found.lines())
-    assert "24 clusters, 26 work items of 8, 1, 5, 3, 7 blocks in turn, us" in text[-4]
-    measured = text[text.index("    K and V once at 1.6 TB/s: 4") - 1]
+    assert max(map(len, told)) <= 100
+    assert "24 clusters, 26 work items of 8, 1, 5, 3, 7 blocks in turn, us" in told[-4]
+    measured = told[told.index("    K and V once at 1.6 TB/s: 4") - 1]
     assert measured.split() == ["an", "A3", "1-2", "3", "-"]
     assert found.facts()["situations"][2]["measured_us"] == {"serial": (1, 2), "repair": (3, 3)}
 

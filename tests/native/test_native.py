@@ -326,7 +326,7 @@ def show(task: tuple[str, Program, str, inputs.Bound, int]) -> Shown:
 
 
 def executed(wrong: Program, source: str, bound: inputs.Bound, seeds: int, shown: Shown) -> Shown:
-    result = native.run_source(wrong, source, bound, range(seeds), block_num=1)
+    result = native.run(wrong, bound, seeds=range(seeds), block_num=1, source=source)
     kinds = tuple(dict.fromkeys(r.kind for r in result.reports))
     bits = len({d.seed for d in result.differences})
     in_order = any(r.seed is None for r in result.reports)
@@ -450,7 +450,7 @@ def test_what_goes_wrong_is_reported(which: int) -> None:
     )
     source = source[:needed] + helpers + source[needed:begin] + BODY + source[end:]
     bound = inputs.bind(k, {"src": np.ones((16, 64), np.float32), "which": np.int32(which)})
-    result = native.run_source(k, source, bound, range(40), block_num=1)
+    result = native.run(k, bound, seeds=range(40), block_num=1, source=source)
     kinds = {r.kind for r in result.reports}
     assert kinds & MISTAKES[which] if MISTAKES[which] else result.good, kinds
     if which == 0:

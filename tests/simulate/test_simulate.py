@@ -497,7 +497,7 @@ def test_a_launch_by_hand() -> None:
     assert found.ends == (short + 2 * KEYS, *(short,) * 23)
     assert found.tensor_bytes == 26 * 32768
     assert found.bounds == {"cube MTE2": 3 * KEYS, "HBM": 986}
-    assert (found.bound, found.bound_by) == (1257, "cube MTE2")
+    assert (found.bound, found.bound_pipe) == (1257, "cube MTE2")
     assert len(found.timings) == 2 and not any(t.spans for t in found.timings.values())
 
 
@@ -539,7 +539,7 @@ def test_a_launch_is_no_faster_than_one_block_alone() -> None:
     alone = simulate(program, [16] * 2).makespan
     assert launch(program, [16] * 4, block_num=2).makespan == alone
     full = launch(program, [16] * 48)
-    assert full.makespan > 1.5 * alone and full.bound_by == "HBM"
+    assert full.makespan > 1.5 * alone and full.bound_pipe == "HBM"
 
 
 # ---------------------------------------------------------------------------- trace and picture
@@ -762,7 +762,7 @@ def test_the_facts_of_a_launch(say: Say) -> None:
     l = launch(scheduled("paged_attention", "best"), [4] * 30)
     assert [b["end_cycles"] for b in found["hardware_blocks"]] == list(l.ends)
     assert (found["makespan_cycles"], found["bound_cycles"]) == (l.makespan, l.bound)
-    assert found["bound_pipe"] == l.bound_by and found["hbm_bytes_per_second"] == 1.6e12
+    assert found["bound_pipe"] == l.bound_pipe and found["hbm_bytes_per_second"] == 1.6e12
     assert sum(len(b["blocks"]) for b in found["hardware_blocks"]) == 30
 
 
