@@ -97,11 +97,11 @@ class Replay:
 
     def step(self, state: State, loop: LoopCode, step: int, choice: bool) -> None:
         """``loop`` has run ``step`` times, and runs again or not."""
-        given = self.given(state)
-        if loop.number != self.items and loop.constant is None:
-            given[expr(loop.node.trips)] = step + choice
-        elif choice:
-            self.by_item.setdefault(step, {})
+        if loop.number == self.items:
+            if choice:  # an item of which nothing else is decided is one, too
+                self.by_item.setdefault(step, {})
+        elif loop.constant is None:
+            self.given(state)[expr(loop.node.trips)] = step + choice
 
     def trips(self, state: State) -> list[dict[str, int]]:
         """Trip counts and tests, one entry per work item, where the run has come to ``state``."""
@@ -111,8 +111,9 @@ class Replay:
 
     def _flat_trips(self, flat: FlatState) -> list[dict[str, int]]:
         """The trip counts of the inner loop in a flat one, as far as they are decided; empty items
-        come first."""
+        come first, those of which only is decided that they exist last."""
         inner = next(x for x in self.code.loops if x.parent == self.items)
         edges = (*(flat.firsts or (0,)), max(flat.promised, flat.known))
-        counts = [y - x for x, y in pairwise(edges) if y > x]
-        return [{expr(inner.node.trips): n} for n in (*(0 for _ in range(self.empty)), *counts)]
+        counts = [0] * self.empty + [y - x for x, y in pairwise(edges) if y > x]
+        counts += [1] * (flat.items - len(counts))
+        return [{expr(inner.node.trips): n} for n in counts]
