@@ -22,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden texts")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Short runs of emitted C++ take less time than optimising it."""
+    if config.getoption("markexpr") == DEFAULT:
+        os.environ.setdefault("CXXFLAGS", "-O0")
+
+
 @pytest.fixture(autouse=True)
 def _no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine any command may take so long that it says so."""

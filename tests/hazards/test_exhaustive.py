@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lowering.execute import inputs
 from lowering.execute.exhaustive import TooLarge, Verdict, explore
@@ -34,13 +31,13 @@ TRIPS = range(5)
 MAX_STATES = 20_000
 
 
-def every_order(k: Kernel, trips: int, lanes: int = 1) -> Verdict:
+def every_order(k: Kernel, trips: int, lanes: int = 1, most: int = MAX_STATES) -> Verdict:
     """All orders of the first block of a random program."""
     program = next(iter(Blocks(k, arguments(k, trips), 1)))
-    return explore(program if lanes > 1 else program.one_lane(), MAX_STATES)
+    return explore(program if lanes > 1 else program.one_lane(), most)
 
 
-def compared(seed: int | random.Random) -> Counter[str]:
+def compared(seed: int) -> Counter[str]:
     """Verdicts of checker and enumeration on one random program; 'DISAGREE' must not come."""
     k, what = draw(seed)
     proof, found = check(k), Counter[str]()
@@ -95,12 +92,6 @@ def test_checker_agrees_on_random_programs() -> None:
     assert found["proven for all trip counts"] > 100
 
 
-@settings(max_examples=60, derandomize=True, deadline=None, database=None)
-@given(st.randoms(use_true_random=False))
-def test_checker_agrees_on_what_hypothesis_draws(rng: random.Random) -> None:
-    assert not compared(rng)["DISAGREE"]
-
-
 @pytest.mark.sweep
 def test_checker_agrees_on_ten_thousand_random_programs() -> None:
     found = table(range(10_000), 2)
@@ -115,7 +106,7 @@ def test_one_lane_stands_for_both(start: int) -> None:
         k, what = draw(seed)
         for trips in (1, 2):
             try:
-                one, both = (every_order(k, trips, lanes) for lanes in (1, 2))
+                one, both = (every_order(k, trips, lanes, 5_000) for lanes in (1, 2))
             except (TooLarge, PtoError):
                 continue
             assert one.ok == both.ok, f"{seed} ({what}): {one} {both}"

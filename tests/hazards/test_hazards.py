@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -76,52 +75,12 @@ def test_handwritten_program_runs_unrolled(hand: Kernel, trips: list[int]) -> No
 # ---------------------------------------------------------------------------------- mutations
 
 
-SEQUENCES = [
-    *([n] for n in (*range(7), 40)),
-    *([a, b] for a in (0, 1, 2, 3) for b in (0, 1, 3)),
-    [0, 0, 3, 3, 0],
-    [5, 4, 3, 2, 1, 0],
-]
-"""Trip counts to 40 and mixed work items, for programs that the checker calls right."""
-
-
-def brute_force(k: Kernel) -> list[int] | None:
-    """The first sequence that fails, or None."""
-    return next((s for s in SEQUENCES if not check_unrolled(k, s).ok), None)
-
-
-def agree(name: str, k: Kernel) -> str:
-    """The verdict on a mutant, after checking it against plain execution."""
-    proof = check(k)
-    if proof.ok:
-        assert brute_force(k) is None, f"{name}: called proven, but {brute_force(k)} fails"
-        return "redundant"
-    assert not proof.refused or "cannot tell" in proof.refused, f"{name}: {proof.message}"
-    if proof.failing is not None:
-        assert not check_unrolled(k, proof.failing).ok, f"{name}: {proof.failing} does not fail"
-    return proof.violations[0].kind if proof.violations else "refused"
-
-
-def test_every_mutant_is_reported_or_redundant(hand: Kernel) -> None:
-    table = {name: agree(name, k) for name, k in (*row_mutants(hand), *placement_mutants(hand))}
-    redundant = [name for name, verdict in table.items() if verdict == "redundant"]
-    print(
-        f"{len(table)} mutants, {len(table) - len(redundant)} reported; redundant:",
-        *redundant,
-        sep="\n  ",
-    )
-    assert len(table) > 250 and len(table) - len(redundant) > 200
-    single = [n for n in redundant if "no wait" in n or "no set" in n or "drain" in n]
-    assert not single, "a flag of the handwritten program is not needed"
-
-
-def test_two_mistakes_at_once(hand: Kernel) -> None:
-    rng = random.Random(7)
-    first = list(row_mutants(hand))
-    for _ in range(40):
-        name, k = rng.choice(first)
-        other, both = rng.choice(list(itertools.islice(row_mutants(k), 20, 200)))
-        agree(f"{name} and {other}", both)
+def test_every_flag_is_needed(hand: Kernel) -> None:
+    """Of the other changes, ``tests/whole/test_mutations.py`` asks every judge."""
+    single = [m for m in row_mutants(hand) if re.search("no wait|no set|drain.*deleted", m[0])]
+    assert len(single) > 40
+    for name, k in single:
+        assert not check(k).ok, name
 
 
 def test_missing_free_event_fails_first_at_three_blocks(hand: Kernel) -> None:

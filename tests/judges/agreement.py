@@ -3,14 +3,15 @@
 The judges must never contradict each other (``contradiction``):
 
 * proof: ``lowering/hazards.check``, all trip counts by normal forms;
-* brute force: the same rules executed plainly for 0 .. 40 iterations and mixed work items;
+* brute force (``first_failing``): the same rules executed plainly for 0 .. 40 iterations and mixed
+  work items;
 * bits: the strict executor in program order against the traced program;
 * orders: the adversarial executor, real data in random legal orders of the pipes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,10 +22,16 @@ import numpy as np
 from lowering.execute import inputs, scheduled, sequential
 from lowering.execute.adversarial import Orders
 from lowering.hazards import check, check_unrolled
+from lowering.hazards.assumptions import readings
+from lowering.hazards.compiler import compiled
+from lowering.hazards.concrete import fails
 from lowering.schedule import options_for, schedule
+from lowering.target import A2A3
 from pto.errors import PtoError
 from pto.ir import Kernel
 from pto.kernels import SHIPPED
+from pto.text import parse
+from tests import HANDWRITTEN
 
 SEQUENCES = [
     *([n] for n in range(41)),
@@ -39,11 +46,11 @@ SEQUENCES = [
 """Trip counts, one entry per work item: many short ones follow each other in a flat loop."""
 
 LONG: Mapping[str, Mapping[str, Any]] = {
-    "paged_attention": dict(batch=41, context=40 * 128, ragged=False),
+    "paged_attention": dict(batch=13, context=40 * 128, ragged=False),
     "gemm": dict(m=200, n=300, k=40 * 64 - 3),
     "rmsnorm": dict(rows=100),
 }
-"""Cases for the bits: 0 .. 40 iterations where the lengths are data."""
+"""Cases for the bits: 0 .. 11 and 40 iterations where the lengths are data."""
 
 SHORT: Mapping[str, Mapping[str, Any]] = {
     "paged_attention": dict(batch=6, context=5 * 128, ragged=False),
@@ -58,7 +65,7 @@ FAILING, PASSING = 24, 9
 
 @dataclass(frozen=True)
 class Plan:
-    """A shipped kernel under a named schedule."""
+    """A shipped kernel under a named schedule, or ``by hand``."""
 
     kernel: str
     name: str
@@ -72,6 +79,8 @@ class Plan:
 @lru_cache
 def program(plan: Plan) -> Kernel:
     """The scheduled kernel of a plan."""
+    if plan.name == "by hand":
+        return parse(HANDWRITTEN.read_text(), str(HANDWRITTEN))
     traced = SHIPPED[plan.kernel].trace()
     return schedule(traced, options_for(plan.name, lookahead=plan.lookahead)).kernel
 
@@ -84,7 +93,7 @@ def arrays(name: str, long: bool) -> dict[str, Any]:
     case = (LONG if long else SHORT)[name]
     drawn = kernel.draw_case(np.random.default_rng(0), **{**kernel.statics, **case})
     if "context_lens" in drawn:
-        lengths = np.arange(41) if long else np.array([5, 0, 4, 1, 1, 2])
+        lengths = np.array([*range(12), 40] if long else [5, 0, 4, 1, 1, 2])
         drawn["context_lens"] = (lengths * 128).astype(np.int32)
     wide = [n for n, a in drawn.items() if a.ndim > 1 and a.dtype == np.float32]
     return {n: a.astype(ml_dtypes.bfloat16) if n in wide else a for n, a in drawn.items()}
@@ -131,13 +140,22 @@ def judge(plan: Plan, k: Kernel) -> Verdicts:
     """All verdicts on ``k``, a program made from that of ``plan``."""
     proof = check(k)
     if proof.ok:
-        brute = next((s for s in SEQUENCES if not check_unrolled(k, s).ok), None)
+        brute = first_failing(k, SEQUENCES)
         return Verdicts("", brute, _bits(plan, k), _orders(plan, k, PASSING))
     kind = proof.violations[0].kind if proof.violations else "refused"
     claim = ""
     if proof.failing is not None and check_unrolled(k, proof.failing).ok:
         claim = f"{proof.failing} is said to fail, and does not"
     return Verdicts(kind, None, "", _orders(plan, k, FAILING), claim)
+
+
+def first_failing(
+    k: Kernel, runs: Iterable[Sequence[int]], assume: Iterable[str] = ()
+) -> Sequence[int] | None:
+    """The first of these runs that meets a hazard; the program has no other fault."""
+    code = compiled(k, A2A3, readings(assume), by_position=False)
+    assert not code.faults
+    return next((r for r in runs if fails(code, r)), None)
 
 
 def _bits(plan: Plan, k: Kernel) -> str:

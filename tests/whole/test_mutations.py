@@ -23,7 +23,7 @@ PLANS = [
     Plan(kernel, *plan)
     for kernel in SHIPPED
     for plan in (("serial",), ("prefetch",), ("repair",), ("best",), ("best", 1))
-]
+] + [Plan("paged_attention", "by hand")]
 PAIRS = 60
 """Mutants with two changes, per plan."""
 
