@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import pytest
 
-from lowering.hazards import check, check_unrolled, smallest_failing
-from lowering.hazards.code import Code
+from lowering.hazards import check, check_unrolled
 from lowering.hazards.compiler import compiled
-from lowering.hazards.happens_before import HappensBefore, Hit
-from lowering.hazards.instructions import (
-    BARRIER,
-    BARRIER_ALL,
-    DRAIN,
-    POP,
-    PUSH,
-    PUSHES,
-    RECORD,
-    Effect,
-    RowCode,
-)
-from lowering.hazards.log import STILL_SET, Log
 from lowering.hazards.proof import HazardError
-from lowering.hazards.run import Run
-from lowering.hazards.state import State
-from lowering.hazards.trips import Oracle
 from pto.errors import PtoError
-from pto.ir import Kernel, Ref, Row, all_rows, map_rows
-from pto.loc import Loc
+from pto.ir import Kernel, Ref, all_rows
 from pto.text import parse
 from tests import HANDWRITTEN
-from tests.judges.mutants import placement_mutants, row_mutants, with_row
+from tests.judges.mutants import with_row
 from tests.judges.small_programs import (
     CONSUME_B,
     CUBE,
@@ -56,151 +37,6 @@ from tests.judges.sync_bugs import PATTERNS, Pattern
 @pytest.fixture(scope="module")
 def hand() -> Kernel:
     return parse(HANDWRITTEN.read_text(), str(HANDWRITTEN))
-
-
-# ----------------------------------------------------------------------------- the real program
-
-
-def test_handwritten_program_is_proven(hand: Kernel) -> None:
-    proof = check(hand)
-    assert proof.ok, proof.report()
-    assert "every trip count" in proof.message and proof.states > 10
-
-
-@pytest.mark.parametrize("trips", [[0], [1], [2], [3], [40], [3, 0, 1, 7], [0, 0, 5], []])
-def test_handwritten_program_runs_unrolled(hand: Kernel, trips: list[int]) -> None:
-    assert check_unrolled(hand, trips).ok
-
-
-# ---------------------------------------------------------------------------------- mutations
-
-
-def test_every_flag_is_needed(hand: Kernel) -> None:
-    """Of the other changes, ``tests/whole/test_mutations.py`` asks every judge."""
-    single = [m for m in row_mutants(hand) if re.search("no wait|no set|drain.*deleted", m[0])]
-    assert len(single) > 40
-    for name, k in single:
-        assert not check(k).ok, name
-
-
-def test_missing_free_event_fails_first_at_three_blocks(hand: Kernel) -> None:
-    """A racy prefetch is clean for short contexts (docs/machine.md 16.3)."""
-
-    def without_k_free(r: Row) -> Row:
-        keep = [tuple(f for f in flags if f.name != "k.free") for flags in (r.wait, r.set)]
-        return replace(r, wait=keep[0], set=keep[1])
-
-    racy = replace(hand, body=map_rows(hand.body, without_k_free))
-    proof = check(racy)
-    assert proof.failing == (3,) == smallest_failing(racy)
-    assert check_unrolled(racy, [2]).ok and not check_unrolled(racy, [3]).ok
-    violation = proof.violations[0]
-    assert (violation.kind, violation.buffer, violation.bytes) == ("WAR", "k[0]", (4096, 36864))
-    assert violation.missing.startswith(
-        "no event orders MTE1's read before MTE2's write; expected MTE1 -> MTE2"
-    )
-    assert violation.first is not None and violation.second is not None
-    assert violation.first.iteration == (("w", 0), ("i", 0))
-    assert violation.second.iteration == (("w", 0), ("i", 2))
-    assert isinstance(violation.first.loc, Loc) and violation.first.loc.file.endswith(".ptoir")
-    assert "smallest failing trip counts, one per work item: [3]" in proof.report()
-
-
-# ------------------------------------------------- the formal model, as a graph of completed rows
-
-
-class Traced(HappensBefore):
-    """Notes every row that runs, with what it touches and how many pushes and pops were before it."""
-
-    ran: list[tuple[RowCode, Effect, list[int], list[int]]]
-
-    def row(self, row: RowCode, effect: Effect) -> bool:
-        pushed, popped = self.state.pushed[:], self.state.popped[:]
-        goes_on = super().row(row, effect)
-        if goes_on:
-            self.ran.append((row, effect, pushed, popped))
-        return goes_on
-
-
-def graph_races(code: Code, rows: list[tuple[RowCode, Effect, list[int], list[int]]]) -> bool:
-    """docs/machine.md 9 read literally: every conflicting pair of rows, not only the last ones,
-    must have a path from the end of one to the start of the other.  Sets of rows as bits."""
-    issued = [0, 0]  # known complete when a core issues its next row
-    started: dict[int, int] = {}  # ... when a pipe starts its next row
-    ran: dict[int, int] = {}  # all rows of a pipe so far
-    seen: dict[int, int] = {}  # what any row of a pipe knew at its start
-    flags: dict[int, int] = {}
-    signals: dict[tuple[str, int], list[int]] = {}
-    waiters: dict[int, int] = {}
-    touched: list[tuple[int, int, set[int], set[int]]] = []
-    racy = False
-    for k, (row, (waits, reads, writes, sets), pushed, popped) in enumerate(rows):
-        c, p, kind, ring = row.core, row.pipe, row.kind, row.ring
-        read, written = {a for a, _ in reads}, {a for a, _ in writes}
-        if kind == POP:
-            issued[c] |= signals["data", ring].pop(0)
-            read.add(code.rings[ring].first_range + popped[ring] % code.rings[ring].fifo.depth)
-        if kind in PUSHES:
-            r = code.rings[ring]
-            if pushed[ring] >= r.fifo.depth and pushed[ring] % r.period == 0:
-                issued[c] |= signals["free", ring].pop(0)
-            written.add(r.first_range + pushed[ring] % r.fifo.depth)
-        now = issued[c] | started.get(p, 0)
-        for f in waits:
-            now |= flags[f]
-            waiters[f] = k
-        if kind == BARRIER:
-            now |= ran.get(p, 0) | seen.get(p, 0)
-        others = (
-            code.core_pipes[c] if kind == BARRIER_ALL else [row.drained] if kind == DRAIN else []
-        )
-        for q in others:
-            now |= ran.get(q, 0) | seen.get(q, 0)
-        if others or p == code.scalar_pipe[c]:
-            issued[c] |= now
-        on_v = code.pipes[p][1] == "V"
-        for q, j, r, w in touched:
-            conflict = w & (read | written) or (r & written and not (q == p and on_v))
-            racy |= bool(conflict) and not now >> j & 1
-        touched.append((p, k, read, written))
-        started[p], seen[p] = now, seen.get(p, 0) | now
-        ran[p] = ran.get(p, 0) | 1 << k
-        done = ran[p] | seen[p]
-        for f in sets:
-            racy |= f in waiters and not now >> waiters[f] & 1
-            flags[f] = done
-        if kind in (PUSH, RECORD):
-            signals.setdefault(("data", ring), []).append(done)
-        if kind == POP and (popped[ring] + 1) % code.rings[ring].period == 0:
-            signals.setdefault(("free", ring), []).append(done)
-    return racy
-
-
-def test_vector_clocks_agree_with_the_graph(hand: Kernel) -> None:
-    compared = races = 0
-    mutants = (("itself", hand), *row_mutants(hand), *placement_mutants(hand))
-    for name, k in mutants[::2]:
-        code = compiled(k)
-        if code.faults:
-            continue
-        for trips in ([4], [2, 3]):
-            state, log = State(code), Log(limit=10_000)
-            run, oracle = Run(code, state, log), Oracle(code, trips)
-            traced = run.rows = Traced(code, state, log)
-            traced.ran = []
-            try:
-                while (need := run.advance()) is not None:
-                    need.decide(code, state, need.answer(oracle, state))
-            except Hit:
-                continue
-            found = {f.kind for f in log.found}
-            if "wait" in found or any(f.detail == STILL_SET for f in log.found):
-                continue
-            compared += 1
-            expected = bool(found & {"RAW", "WAR", "WAW", "double set"})
-            races += expected
-            assert graph_races(code, traced.ran) == expected, f"{name} {trips} {found}"
-    assert compared > 100 and races > 30
 
 
 # ---------------------------------------------------------------------- SYNC_BUGS.md, 1 to 15

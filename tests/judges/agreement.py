@@ -26,7 +26,6 @@ from lowering.hazards.assumptions import readings
 from lowering.hazards.compiler import compiled
 from lowering.hazards.concrete import fails
 from lowering.schedule import options_for, schedule
-from lowering.target import A2A3
 from pto.errors import PtoError
 from pto.ir import Kernel
 from pto.kernels import SHIPPED
@@ -153,7 +152,7 @@ def first_failing(
     k: Kernel, runs: Iterable[Sequence[int]], assume: Iterable[str] = ()
 ) -> Sequence[int] | None:
     """The first of these runs that meets a hazard; the program has no other fault."""
-    code = compiled(k, A2A3, readings(assume), by_position=False)
+    code = compiled(k, readings(assume), by_position=False)
     assert not code.faults
     return next((r for r in runs if fails(code, r)), None)
 
