@@ -20,7 +20,7 @@ from lowering.hazards.window import Mark, Moment
 from pto.ir import Kernel, Row, map_rows
 from pto.text import WIDTH, parse, print_kernel
 from tests import HANDWRITTEN
-from tests.hazards import test_hazards
+from tests.hazards import test_rules
 from tests.judges.mutants import row_mutants
 from tests.judges.small_programs import (
     CONSUME_B,
@@ -51,9 +51,7 @@ OF_PLACEMENT = {
 
 RULES = {
     f"{kind} {n}": (declarations, body or "vector 0 V a = full 0.0\n")
-    for n, (kind, declarations, body) in enumerate(
-        test_hazards.test_each_rule.pytestmark[0].args[1]
-    )
+    for n, (kind, declarations, body) in enumerate(test_rules.RULES)
 }
 """The smallest program for each rule, of the tests of the proof."""
 
