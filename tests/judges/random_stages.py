@@ -120,3 +120,40 @@ def draw(seed: int) -> Kernel:
     ]
     text = "\n".join([*buffers, *s.events, "", *body])
     return parse(HEAD + text.replace("+0 ", "0 ") + "\n", "stages.ptoir")
+
+
+def draw_written(seed: int) -> Kernel:
+    """A program of V alone, row behind row: all that can go wrong is that a slot is read which nothing
+    has written.  Slots go by iterations, by items or by none, and the loop in a flat one may run as
+    often as a branch behind it asks for."""
+    rng = random.Random(seed)
+    depth, trips = rng.choice([2, 2, 3]), rng.choice(["n", "n", "many"])
+
+    def rows(indent: int, most: int, counters: list[str]) -> list[str]:
+        found: list[str] = []
+        for _ in range(rng.randint(0, most)):
+            s, slot = rng.choice([0, 0, 0, -1, -2, 1]), rng.randrange(depth)
+            index = rng.choice([f"{c} + {slot}" for c in counters] or [str(slot)])
+            write = rng.random() < 0.55
+            what = f"c[{index}] = full 0.0" if write else f"z = copy c[{index}]"
+            head = f"{' ' * indent}vector {s if counters else 0:+d} V"
+            found += [f"{head} barrier", f"{head} {what}"]
+        return found
+
+    beside = ["0", "u", "turn", "turn"]
+    start = [f"vector 0 V c[{k}] = full 0.0" for k in range(depth) if rng.random() < 0.6]
+    body = [
+        *start,
+        "for w, turn in 0 .. cdiv(m - block_idx, block_num) flat:",
+        "  vector 0 S n = read length[w]",
+        *rows(2, 1, beside),
+        f"  for i, u in 0 .. {trips}:",
+        *(rows(4, 3, beside) or ["    vector 0 V barrier"]),
+        *rows(2, 2, beside),
+    ]
+    behind = rows(2, 1, []) if trips == "many" else []
+    body += [f"if {rng.choice(['0 < many', 'many == 0'])}:", *behind] if behind else []
+    buffers = f"buffer vector ub c[{depth}] f32[8, 16] nd at 0 by 512\n"
+    buffers += "buffer vector ub z[1] f32[8, 16] nd at 4096 by 512\n\n"
+    head = HEAD.replace("grid", "param many scalar i32\ngrid")
+    return parse(head + buffers + "\n".join(body).replace("+0 V", "0 V") + "\n", "written.ptoir")
