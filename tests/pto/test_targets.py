@@ -172,17 +172,17 @@ WRONG_SPACES: Mapping[str, Space] = {
     "no multiple": Space("ub", "vector", 1000, 32, {"nd": TileClass("Ub")}),
     "how a tile lies": Space("ub", "vector", 184 << 10, 32, {"tt": TileClass("Ub")}),
     "functions.py has no Bt": Space("ub", "vector", 184 << 10, 32, {"nd": TileClass("Bt")}),
-    "no pipe of the target writes it": Space("bt", "cube", 1024, 64, {"nd": TileClass("Ub")}),
-    "places.py has no bt": Space("bt", "cube", 1024, 64, {"nd": TileClass("Ub")}),
+    "no pipe of the target writes it": Space("odd", "cube", 1024, 64, {"nd": TileClass("Ub")}),
+    "places.py has no odd": Space("odd", "cube", 1024, 64, {"nd": TileClass("Ub")}),
     "machine.hpp has other bytes": Space("l1", "cube", 1024, 64, {"nz": TileClass("L1Nz")}),
 }
 WRONG_PIPES: Mapping[str, Pipe] = {
     "on a core that has no such pipe": Pipe("V", ("cube",), (("ub", "ub"),)),
-    "has no row": Pipe("V", ("vector",), (("ub", "bt"),)),
+    "has no row": Pipe("V", ("vector",), (("ub", "odd"),)),
     "a barrier that it does not have": Pipe("V", ("vector",), (("ub", "ub"),), False, ("reads",)),
     "places.py says": Pipe("MTE1", ("cube",), (("l1", "l0a"),)),
-    "machine.hpp does not know it": Pipe("MTE4", ("cube",)),
-    "no op that runs on it": Pipe("MTE4", ("cube",)),
+    "machine.hpp does not know it": Pipe("ODD", ("cube",)),
+    "no op that runs on it": Pipe("ODD", ("cube",)),
     "no op that moves l1 to ub": Pipe("MTE3", ("cube", "vector"), (("l1", "ub"),)),
     "has no l0a to l0b": Pipe("MTE1", ("cube",), (("l0a", "l0b"),)),
 }
@@ -204,12 +204,12 @@ def test_what_a_pipe_lacks(words: str) -> None:
 def test_what_a_target_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     (told,) = lacks_of_target(replace(A2A3, name="a3"))
     assert told == "a3: lowering/hazards/places.py has no machine of that name"
-    monkeypatch.setitem(MACHINES, "a3", Machine({**MACHINES["a2a3"].memory, "MTE4": ((), ())}, {}))  # type: ignore[index]
+    monkeypatch.setitem(MACHINES, "a3", Machine({**MACHINES["a2a3"].memory, "ODD": ((), ())}, {}))  # type: ignore[index]
     without = {n: s for n, s in A2A3.spaces.items() if n != "l0b"}
     wrong = replace(A2A3, name="a3", spaces=without, lanes=1, drain_id=8, costs={})
     told_all = "\n".join(lacks_of_target(wrong))
     for words in (
-        "no row for MTE4", "matmul wants a tile in l0b", "another LANES", "no flag for drains",
+        "no row for ODD", "matmul wants a tile in l0b", "another LANES", "no flag for drains",
         "no table of costs",
     ):  # fmt: skip
         assert words in told_all

@@ -140,8 +140,8 @@ class _Assigner:
     def emit(
         self, op: str, core: str, out: Output, args: Iterable[Operand], loc: Loc | None
     ) -> None:
-        """A row on the pipe of a core that runs its op."""
-        (pipe,) = OPS[op].on[core]
+        """A row on the first pipe of a core that runs its op."""
+        pipe, *_ = OPS[op].on[core]
         self.out.append(Row(op, out, tuple(args), core, pipe, loc=loc))
 
     def row(self, row: Row, block: Block) -> None:
