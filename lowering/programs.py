@@ -13,7 +13,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -33,11 +33,6 @@ KERNELS = str(Path(__file__).parent.parent / "pto" / "kernels")
 COMPILED = (".pyx", ".pxd", ".pxi")
 LIBRARIES = (str(Path(os.__file__).parent), "<frozen")
 FORMS = "module:function, file.py:function or FILE.ptoir"
-
-
-def close_to(name: str, known: Iterable[str]) -> str:
-    """``did you mean 'x'?``, or all the names there are."""
-    return did_you_mean(name, known, "there is") or "there is: none"
 
 
 # ----------------------------------------------------------------------------------- loading
@@ -93,7 +88,7 @@ def _shipped(name: str) -> Kernel:
     from pto.kernels import SHIPPED
 
     if name not in SHIPPED:
-        hint = f"{close_to(name, SHIPPED)}  (or {FORMS})"
+        hint = f"{did_you_mean(name, SHIPPED)}  (or {FORMS})"
         raise InputError(f"no shipped kernel is called '{name}'", hint=hint)
     return SHIPPED[name]
 
@@ -154,7 +149,7 @@ def _kernel_in(module: ModuleType, place: str, function: str) -> Kernel:
         names = list(kernels)
         hint = f"name one: {place}:{names[0]}"
         raise InputError(f"{place} has {len(names)} kernels: {', '.join(names)}", hint=hint)
-    raise InputError(f"{place} has no kernel '{function}'", hint=close_to(function, kernels))
+    raise InputError(f"{place} has no kernel '{function}'", hint=did_you_mean(function, kernels))
 
 
 # ---------------------------------------------------------------------------- the user's code
@@ -268,7 +263,7 @@ def statics_of(program: Program, texts: Sequence[str]) -> dict[str, Static]:
     for name in given:
         if name not in program.statics:
             message = f"{program.name} has no static parameter '{name}'"
-            raise InputError(message, hint=close_to(name, program.statics))
+            raise InputError(message, hint=did_you_mean(name, program.statics))
     return {n: typed(v, program.statics[n], n) for n, v in given.items()}
 
 

@@ -125,7 +125,7 @@ def frame_at(loc: Loc) -> TracebackType | None:
 
 def did_you_mean(name: str, known: Iterable[str], there: str = "known") -> str:
     """``did you mean 'x'?`` if something known looks like ``name``, else all that is known."""
-    import difflib
+    import difflib  # costs 4 ms, and only a mistake needs it
 
     names = list(known)
     close = difflib.get_close_matches(name, names, 1)

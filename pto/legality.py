@@ -24,6 +24,7 @@ from pto.ir import (
     Buffer,
     Const,
     Define,
+    Event,
     Expr,
     Fifo,
     Kernel,
@@ -62,7 +63,7 @@ def verify(kernel: Kernel, form: str = "") -> Kernel:
         LegalityError: for the first row that is not, at its source line.
     """
     form = form or (SCHEDULED if any(r.core for r in all_rows(kernel.body)) else TRACED)
-    check = _Slots(kernel) if form == SCHEDULED else _Values(kernel, form)
+    check: _Slots | _Values = _Slots(kernel) if form == SCHEDULED else _Values(kernel, form)
     check.declarations()
     check.block(kernel.body)
     records(kernel)
@@ -144,12 +145,18 @@ def straight(block: Block) -> Iterator[Row | Loop]:
         yield node
 
 
+def odd_size(t: TileType) -> str:
+    """What is wrong with the size of a tile, '' if nothing is."""
+    return within("size", t.rows) or within("size", t.cols)
+
+
 class _Checker:
     """Walks the tree with the names known so far; the forms differ in what a scope is."""
 
     def __init__(self, kernel: Kernel, form: str) -> None:
         self.kernel, self.form, self.target = kernel, form, target_of(kernel)
         self.params = {p.name: p for p in kernel.params}
+        self.launch = {p.name for p in kernel.params if p.shape is None} | set(kernel.dims)
         self.fifos = {f.name: f for f in kernel.fifos}
         self.tiles: dict[str, TileType] = {}
         self.facts: dict[tuple[str, str], Terms | None] = {}
@@ -161,8 +168,7 @@ class _Checker:
 
     def launch_scalars(self) -> Iterator[str]:
         """Scalars known everywhere: parameters, dimensions, and what the launch provides."""
-        yield from (p.name for p in self.kernel.params if p.shape is None)
-        yield from self.kernel.dims
+        yield from self.launch
         if self.form == TRACED:
             yield from (f"pid{a}" for a in range(len(self.kernel.grid)))
         else:
@@ -194,8 +200,7 @@ class _Checker:
     def may_skip(self, loop: Loop, trips: Terms | None) -> bool:
         """Whether a loop may not run in some of the steps around it: what is in it is in a branch."""
         count = constant_of(trips)
-        launch = {p.name for p in self.kernel.params} | set(self.kernel.dims)
-        return any(n not in launch for n in names_in(loop.trips)) if count is None else count < 1
+        return not self.launch.issuperset(names_in(loop.trips)) if count is None else count < 1
 
     def reach(self, terms: Terms | None) -> tuple[int, int] | None:
         """The values of some step; inside of a branch only those of constants are sure."""
@@ -230,9 +235,8 @@ class _Checker:
 
     def launched(self, e: Expr, what: str, loc: Loc | None) -> None:
         """An expression over what is known where a kernel is launched: parameters and dimensions."""
-        launch = {p.name for p in self.kernel.params if p.shape is None} | set(self.kernel.dims)
         for name in names_in(e):
-            if name not in launch:
+            if name not in self.launch:
                 raise LegalityError(f"'{name}' is not known in {what}", loc)
         divides(e, loc)
 
@@ -348,16 +352,10 @@ class _Checker:
             return
         raise LegalityError(f"{found} outside of {what}, which has {dim}", loc)
 
-    # tree
-
-    def block(self, block: Block) -> None:
-        raise NotImplementedError
-
-    def row(self, row: Row) -> None:
-        raise NotImplementedError
-
-    def loop(self, loop: Loop) -> None:
-        raise NotImplementedError
+    def defined(self, row: Row) -> Terms | None:
+        """What is known of the scalar that a row defines."""
+        (x,) = row.args
+        return terms_of(x, self.fact) if isinstance(x, Expr) else None
 
 
 class _Values(_Checker):
@@ -373,12 +371,14 @@ class _Values(_Checker):
 
     def declarations(self) -> None:
         super().declarations()
-        placed = [(x.name, x.loc) for x in self.kernel.buffers]
-        placed += [(x.name, x.loc) for x in self.kernel.events]
-        if self.form != ASSIGNED:
-            placed += [(x.name, x.loc) for x in self.kernel.fifos]
-        for name, loc in placed:
-            raise LegalityError(f"'{name}' belongs to a scheduled program", loc)
+        fifos = () if self.form == ASSIGNED else self.kernel.fifos
+        placed: tuple[Buffer | Event | Fifo, ...] = (
+            *self.kernel.buffers,
+            *self.kernel.events,
+            *fifos,
+        )
+        for x in placed:
+            raise LegalityError(f"'{x.name}' belongs to a scheduled program", x.loc)
 
     def block(self, block: Block) -> None:
         for node in block:
@@ -409,19 +409,13 @@ class _Values(_Checker):
             if row.out.name in self.tiles:
                 raise LegalityError(f"'{row.out.name}' is defined twice", row.loc)
             self.define(row.out.name, row.loc)
-            self.tiles[row.out.name] = self.sized(row.out, row.loc)
+            if why := odd_size(row.out.type):
+                raise LegalityError(f"tile '{row.out.name}': {why}", row.loc)
+            self.tiles[row.out.name] = row.out.type
         elif isinstance(row.out, Scalar):
             self.define(row.out.name, row.loc)
-            (x,) = row.args
-            known = terms_of(x, self.fact) if isinstance(x, Expr) else None
-            self.facts["", row.out.name] = known
+            self.facts["", row.out.name] = self.defined(row)
             self.scalars.add(row.out.name)
-
-    def sized(self, x: Define, loc: Loc | None) -> TileType:
-        why = within("size", x.type.rows) or within("size", x.type.cols)
-        if why:
-            raise LegalityError(f"tile '{x.name}': {why}", loc)
-        return x.type
 
     def place(self, row: Row) -> None:
         """No row has a core before they are given out; no row has flags before the last pass."""
@@ -557,7 +551,7 @@ class _Slots(_Checker):
             return f"the {b.core} core has no {b.space}"
         if b.layout not in space.layouts:
             return f"a tile in {b.space} lies {' or '.join(space.layouts)}, not {b.layout}"
-        if why := within("size", t.rows) or within("size", t.cols):
+        if why := odd_size(t):
             return why
         if t.dtype not in space.dtypes:
             return f"{t}: {b.space} holds {' or '.join(space.dtypes)}"
@@ -574,8 +568,7 @@ class _Slots(_Checker):
         """What is wrong with a FIFO, '' if nothing is."""
         if f.direction not in ("c2v", "v2c"):
             return f"'{f.direction}' is not a direction"
-        why = within("size", f.type.rows) or within("size", f.type.cols)
-        return why or within("slots", f.depth) or within("flag", f.flag)
+        return odd_size(f.type) or within("slots", f.depth) or within("flag", f.flag)
 
     # tree
 
@@ -651,26 +644,19 @@ class _Slots(_Checker):
         if row.op == "matmul" and len(row.args) > 2 and row.args[2] != row.out:
             raise LegalityError("matmul adds in place only: acc is the result", row.loc)
         if isinstance(row.out, Scalar):
-            (x,) = row.args
-            known = terms_of(x, self.fact) if isinstance(x, Expr) else None
+            known = self.defined(row)
             self.define(row.core, row.out.name, row.loc)
-            self.learn(row.core, row.out.name, known)
-
-    def learn(self, core: str, name: str, terms: Terms | None) -> None:
-        """What a scalar is, unless it depends on the side of a branch."""
-        several = len(self.known[core][name]) > 1
-        self.facts[core, name] = None if several or self.guards else terms
+            several = len(self.known[row.core][row.out.name]) > 1  # by the side of a branch
+            self.facts[row.core, row.out.name] = None if several or self.guards else known
 
     def operand(self, x: Operand | Output | None, row: Row, what: str = "") -> Terms | None:
         if isinstance(x, Queue) and x.name in self.fifos:
-            self.side(self.fifos[x.name], row)
+            direction = self.fifos[x.name].direction
+            producer = "cube" if direction == "c2v" else "vector"
+            if (row.core == producer) == (row.op == "pop"):
+                message = f"{row.op} of the {direction} fifo {x.name} on the {row.core} core"
+                raise LegalityError(message, row.loc)
         return super().operand(x, row, what)
-
-    def side(self, f: Fifo, row: Row) -> None:
-        producer = "cube" if f.direction == "c2v" else "vector"
-        if (row.core == producer) == (row.op == "pop"):
-            message = f"{row.op} of the {f.direction} fifo {f.name} on the {row.core} core"
-            raise LegalityError(message, row.loc)
 
     def tile(self, x: Ref, row: Row) -> TileType:
         buffer = self.buffers.get(x.name)

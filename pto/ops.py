@@ -102,9 +102,7 @@ class Op:
     ``out``, ``args``: what it gives (None: nothing) and takes.  ``on``: by core, where it may run.
     ``dtypes``: of its tiles.  ``start``: the first form of a program that has it.
     ``instruction``: the tile-library call by operand form (docs/machine.md 12).
-    ``scratch``: the last operand is a scratch tile, of the first one's type, that the op overwrites.
-    ``in_place``: the result may lie over an operand of its type; where not, the library writes it
-    before it has read that operand.  ``roundings``: to float32, in one result at most; 0: it is
+    ``apart``: the library writes the result before it has read the operand.  ``roundings``: to float32, in one result at most; 0: it is
     exact, or a sum.  ``commutes``: of a binary op, whether either operand may come first.
     ``joins``: of a reduction, the binary op that makes the result of a row from those of its
     halves.  ``meaning``: the sentence of its reference.
@@ -119,8 +117,7 @@ class Op:
     instruction: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     dtypes: tuple[str, ...] = ANY
     start: str = TRACED
-    scratch: bool = False
-    in_place: bool = False
+    apart: bool = False
     roundings: float = 0
     commutes: bool = False
     joins: str = ""
@@ -132,45 +129,61 @@ class Op:
         return tuple(dict.fromkeys(pipe for pipes in self.on.values() for pipe in pipes))
 
     @property
+    def scratch(self) -> bool:
+        """Whether the last operand is a scratch tile, of the first one's type, that it overwrites."""
+        return self.args[-1:] == (SPARE_TILE,)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the result may lie over an operand of its type."""
+        return self.kind in ("unary", "binary") and not self.apart
+
+    @property
     def elements(self) -> tuple[int, ...]:
         """Places of the operands that are elements of the result where they are scalars."""
         made = self.kind != "scalar"
         return tuple(k for k, a in enumerate(self.args) if made and a.is_element)
 
 
-def _instr(**forms: str) -> Mapping[str, str]:
-    return MappingProxyType(forms)
-
-
-def _move(
-    name: str, out: Operand | None, arg: Operand, on: On, call: str, start: str, meaning: str
-) -> Op:
-    return Op(name, "move", out, (arg,), on, None, _instr(tile=call), start=start, meaning=meaning)
-
-
 SPARE_TILE = Operand((TILE,), start=SCHEDULED)
 """What ``scratch`` is: only a scheduled program has it."""
 
 
-def _binary(
-    name: str,
-    symbol: str,
-    rule: Rule,
-    roundings: float = 0,
-    dtypes: tuple[str, ...] = VECTOR,
-    commutes: bool = False,
+def _calls(**forms: str) -> Mapping[str, str]:
+    return MappingProxyType(forms)
+
+
+def _move(
+    name: str, out: Operand, arg: Operand, on: On, call: str, meaning: str, **facts: Any
 ) -> Op:
-    forms = _instr(
+    return Op(name, "move", out, (arg,), on, None, _calls(tile=call), meaning=meaning, **facts)
+
+
+def _vector(
+    name: str,
+    kind: str,
+    args: tuple[Operand, ...],
+    rule: Rule | None,
+    call: str | Mapping[str, str],
+    dtypes: tuple[str, ...],
+    meaning: str,
+    **facts: Any,
+) -> Op:
+    calls = _calls(tile=call) if isinstance(call, str) else call
+    return Op(name, kind, A_TILE, args, _VECTOR, rule, calls, dtypes, meaning=meaning, **facts)
+
+
+def _binary(
+    name: str, symbol: str, rule: Rule, dtypes: tuple[str, ...] = VECTOR, **facts: Any
+) -> Op:
+    calls = _calls(
         tile=f"T{symbol}",
         rows=f"TROWEXPAND{symbol}",
         cols=f"TCOLEXPAND{symbol}",
         scalar=f"T{symbol}S",
     )
-    args, meaning = (A_TILE, Operand((TILE, SCALAR))), f"x {name} y"
-    return Op(
-        name, "binary", A_TILE, args, _VECTOR, rule, forms, dtypes,
-        in_place=True, roundings=roundings, commutes=commutes, meaning=meaning,
-    )  # fmt: skip
+    args = (A_TILE, Operand((TILE, SCALAR)))
+    return _vector(name, "binary", args, rule, calls, dtypes, f"x {name} y", **facts)
 
 
 def _unary(
@@ -180,37 +193,15 @@ def _unary(
     meaning: str,
     roundings: float = 0,
     dtypes: tuple[str, ...] = FLOATS,
-    scratch: bool = False,
-    in_place: bool = True,
+    args: tuple[Operand, ...] = (A_TILE,),
+    **facts: Any,
 ) -> Op:
-    args, forms = (A_TILE, SPARE_TILE) if scratch else (A_TILE,), _instr(tile=call)
-    return Op(
-        name, "unary", A_TILE, args, _VECTOR, rule, forms, dtypes,
-        scratch=scratch, in_place=in_place, roundings=roundings, meaning=meaning,
-    )  # fmt: skip
+    return _vector(name, "unary", args, rule, call, dtypes, meaning, roundings=roundings, **facts)
 
 
 def _reduce(name: str, call: str, rule: Rule, joins: str, meaning: str) -> Op:
-    args, forms = (A_TILE, SPARE_TILE), _instr(tile=call)
-    return Op(
-        name, "reduce", A_TILE, args, _VECTOR, rule, forms, VECTOR,
-        scratch=True, joins=joins, meaning=f"{meaning} of every row, as a [rows, 1] tile",
-    )  # fmt: skip
-
-
-def _vector(
-    name: str,
-    kind: str,
-    args: tuple[Operand, ...],
-    rule: Rule | None,
-    call: str,
-    dtypes: tuple[str, ...],
-    meaning: str,
-) -> Op:
-    return Op(
-        name, kind, A_TILE, args, _VECTOR, rule, _instr(tile=call), dtypes,
-        in_place=kind == "unary", meaning=meaning,
-    )  # fmt: skip
+    args, meaning = (A_TILE, SPARE_TILE), f"{meaning} of every row, as a [rows, 1] tile"
+    return _vector(name, "reduce", args, rule, call, VECTOR, meaning, joins=joins)
 
 
 def _order(name: str, args: tuple[Operand, ...], on: On, meaning: str) -> Op:
@@ -232,8 +223,8 @@ _UNARY = (
     _unary("exp", "TEXP", lambda xp, x: xp.exp(x), "the exponential, e^x, of each element", 4),
     _unary("log", "TLOG", lambda xp, x: xp.log(x), "the natural logarithm of each element", 4),
     _unary("sqrt", "TSQRT", lambda xp, x: xp.sqrt(x), "the square root of each element", 2),
-    _unary("reciprocal", "TRECIP", lambda xp, x: 1 / x, "1 / x of each element", 2, in_place=False),  # docs/machine.md 12
-    _unary("rsqrt", "TRSQRT", lambda xp, x: 1 / xp.sqrt(x), "1 / sqrt(x) of each element", 3, scratch=True),  # without scratch: 3e-3 off, docs/machine.md 12
+    _unary("reciprocal", "TRECIP", lambda xp, x: 1 / x, "1 / x of each element", 2, apart=True),  # docs/machine.md 12
+    _unary("rsqrt", "TRSQRT", lambda xp, x: 1 / xp.sqrt(x), "1 / sqrt(x) of each element", 3, args=(A_TILE, SPARE_TILE)),  # without scratch: 3e-3 off, docs/machine.md 12
     _unary("abs", "TABS", lambda xp, x: xp.abs(x), "the absolute value of each element"),
     _unary("relu", "TRELU", lambda xp, x: xp.maximum(x, 0), "the larger of each element and 0", dtypes=VECTOR),
 )  # fmt: skip
@@ -248,20 +239,20 @@ _ROWS = (
     Op("read", "scalar", Operand((SCALAR,)), (Operand((ELEMENT,)),), _SCALAR, meaning="one integer from GM"),
     Op("let", "scalar", Operand((SCALAR,)), (Operand((SCALAR,)),), _SCALAR, meaning="names a scalar expression"),
     # data movement
-    _move("load", A_TILE, Operand((VIEW,)), _BOTH, "TLOAD", TRACED, "GM to L1 or UB"),
-    _move("store", Operand((VIEW,)), A_TILE, _OUT, "TSTORE", TRACED, "UB or L0C to GM"),
-    Op("move", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _instr(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
-    _move("push", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", ASSIGNED, "UB or L0C to a FIFO slot, then record it"),
-    _move("push_data", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", ASSIGNED, "push that a later record makes visible"),
+    _move("load", A_TILE, Operand((VIEW,)), _BOTH, "TLOAD", "GM to L1 or UB"),
+    _move("store", Operand((VIEW,)), A_TILE, _OUT, "TSTORE", "UB or L0C to GM"),
+    Op("move", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
+    _move("push", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", "UB or L0C to a FIFO slot, then record it", start=ASSIGNED),
+    _move("push_data", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", "push that a later record makes visible", start=ASSIGNED),
     Op("record", "move", None, (Operand((QUEUE,)),), _OUT, start=ASSIGNED, meaning="tells the other core that a pushed slot is full"),
-    _move("pop", A_TILE, Operand((QUEUE,)), _BOTH, "TPOP", ASSIGNED, "FIFO slot to L1 or UB, then free it"),
+    _move("pop", A_TILE, Operand((QUEUE,)), _BOTH, "TPOP", "FIFO slot to L1 or UB, then free it", start=ASSIGNED),
     # cube
-    Op("matmul", "cube", A_TILE, (Operand((TILE,), "l0a"), Operand((TILE,), "l0b", turned=(TRACED, PERSISTENT)), Operand((TILE,), "l0c", needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _instr(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, added to acc if there is one and its test is not 0"),
+    Op("matmul", "cube", A_TILE, (Operand((TILE,), "l0a"), Operand((TILE,), "l0b", turned=(TRACED, PERSISTENT)), Operand((TILE,), "l0c", needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _calls(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, added to acc if there is one and its test is not 0"),
     # vector
-    _binary("add", "ADD", lambda xp, x, y: x + y, 1, commutes=True),
-    _binary("sub", "SUB", lambda xp, x, y: x - y, 1),
-    _binary("mul", "MUL", lambda xp, x, y: x * y, 1, commutes=True),
-    _binary("div", "DIV", lambda xp, x, y: x / y, 2, FLOATS),
+    _binary("add", "ADD", lambda xp, x, y: x + y, roundings=1, commutes=True),
+    _binary("sub", "SUB", lambda xp, x, y: x - y, roundings=1),
+    _binary("mul", "MUL", lambda xp, x, y: x * y, roundings=1, commutes=True),
+    _binary("div", "DIV", lambda xp, x, y: x / y, FLOATS, roundings=2),
     _binary("maximum", "MAX", lambda xp, x, y: xp.maximum(x, y), commutes=True),
     _binary("minimum", "MIN", lambda xp, x, y: xp.minimum(x, y), commutes=True),
     *_UNARY,

@@ -21,9 +21,8 @@ from importlib import import_module
 import pto
 from lowering.cli.options import FAILED, GOOD, USAGE, Parser, Verb, checked
 from lowering.hazards.proof import HazardError
-from lowering.programs import close_to
 from lowering.progress import progress
-from pto.errors import PtoError
+from pto.errors import PtoError, did_you_mean
 
 __all__ = ["FAILED", "GOOD", "USAGE", "main"]
 
@@ -84,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str]) -> int:
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
-        help_ = close_to(words[0], COMMANDS)
+        help_ = did_you_mean(words[0], COMMANDS)
         return _fail(f"there is no command '{words[0]}'\n  help: {help_}", USAGE)
     parser, commands = _parsers([w for w in words if w in COMMANDS][:1] or COMMANDS)
     args = parser.parse_args(words)

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lowering.files import check_folder, check_output
-from lowering.programs import Program, close_to, load, source_of, statics_of, traced
+from lowering.programs import Program, load, source_of, statics_of, traced
 from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, options_for
 from pto import ir
-from pto.errors import InputError
+from pto.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from lowering.schedule import Schedule
@@ -43,7 +43,7 @@ def options_of(args: argparse.Namespace, kernel: ir.Kernel) -> Options:
     """
     name = args.schedule or "best"
     if name not in NAMED:
-        raise InputError(f"no schedule is called '{name}'", hint=close_to(name, NAMED))
+        raise InputError(f"no schedule is called '{name}'", hint=did_you_mean(name, NAMED))
     if args.tuned and name != "best":
         raise InputError(f"--tuned says what 'best' is; --schedule {name} has no use for it")
     given = {flag: getattr(args, flag) for flag in OPTION_FLAGS}

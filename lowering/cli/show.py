@@ -21,10 +21,10 @@ from lowering.cli.options import (
     scheduled,
     settings,
 )
-from lowering.programs import Program, case_options, close_to
-from lowering.schedule import PASSES, READS, stages
+from lowering.programs import Program, case_options
+from lowering.schedule import PASSES, stages
 from pto import ir
-from pto.errors import InputError
+from pto.errors import InputError, did_you_mean
 from pto.kernel import Kernel
 from pto.text import print_kernel
 
@@ -33,8 +33,8 @@ SOURCE, TRACED, SCHEDULED = "source", "traced", "scheduled"
 
 def _unread(stage: str) -> tuple[str, ...]:
     """What chooses a schedule, without all that the passes up to ``stage`` read."""
-    names = [name for name, _ in PASSES]
-    read = [option for name in names[: names.index(stage) + 1] for option in READS[name]]
+    names = list(PASSES)
+    read = [option for name in names[: names.index(stage) + 1] for option in PASSES[name].reads]
     read += ["schedule", "tuned"] if read else []
     return tuple(option for option in SCHEDULE if option not in read)
 
@@ -46,7 +46,7 @@ def _at(stage: str) -> Callable[[argparse.Namespace], bool]:
 SHOW_IDLE = (
     Idle((*SCHEDULE, "static"), _at(SOURCE), "on the source of a kernel"),
     Idle(SCHEDULE, _at(TRACED), "on a kernel before its schedule"),
-    *(Idle(_unread(name), _at(name), f"up to stage {name}") for name, _ in PASSES),
+    *(Idle(_unread(name), _at(name), f"up to stage {name}") for name in PASSES),
 )
 
 
@@ -112,9 +112,9 @@ def at_stage(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
     Raises:
         InputError: for an unknown stage, or one that a scheduled text is past.
     """
-    known = [SOURCE, TRACED, *(name for name, _ in PASSES), SCHEDULED]
+    known = [SOURCE, TRACED, *PASSES, SCHEDULED]
     if args.stage not in known:
-        raise InputError(f"no stage is called '{args.stage}'", hint=close_to(args.stage, known))
+        raise InputError(f"no stage is called '{args.stage}'", hint=did_you_mean(args.stage, known))
     if args.stage == SCHEDULED:
         return scheduled(args, kernel)
     if ir.is_scheduled(kernel):

@@ -29,13 +29,12 @@ from lowering.programs import (
     Program,
     assignments,
     case_options,
-    close_to,
     traced,
     typed,
     users_code,
 )
 from pto import ir, source
-from pto.errors import InputError, PtoError
+from pto.errors import InputError, PtoError, did_you_mean
 from pto.kernel import Kernel
 from pto.loc import Loc
 from pto.signature import Static
@@ -208,7 +207,7 @@ def accepted(
     for p in parameters:
         if p.kind in NAMED and p.default is p.empty and p.name not in values:
             message = f"{what} has a parameter '{p.name}', which nothing is given for"
-            raise InputError(message, place_of(function), close_to(p.name, values))
+            raise InputError(message, place_of(function), did_you_mean(p.name, values))
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return dict(values)
     names = [p.name for p in parameters]
@@ -284,7 +283,7 @@ def case_values(kernel: Kernel, texts: Sequence[str]) -> dict[str, Static]:
     for name in options:
         if name not in known:
             message = f"the case of {kernel.name} has no option '{name}'"
-            raise InputError(message, hint=close_to(name, known))
+            raise InputError(message, hint=did_you_mean(name, known))
     values = {n: typed(v, known[n], n) for n, v in options.items()}
     if int(values.setdefault("seed", 0)) < 0:
         raise InputError(f"seed = {values['seed']}: seeds count from 0 up")
@@ -342,7 +341,7 @@ def expected(kernel: Kernel, program: ir.Kernel, bound: Bound) -> dict[str, Arra
     for name, array in results.items():
         if name not in outputs:
             message = f"{what} returns '{name}', which is no output"
-            raise InputError(message, place, close_to(name, outputs))
+            raise InputError(message, place, did_you_mean(name, outputs))
         shape = bound.arrays[name].shape
         if array.shape != shape:
             message = f"{what} returns shape {list(array.shape)} for '{name}'"

@@ -12,7 +12,6 @@ the options that take the least simulated time, ``tuned`` reads and writes what 
 from lowering.schedule.options import LOAD_AT, MOVES, NAMED, Options
 from lowering.schedule.scheduler import (
     PASSES,
-    READS,
     Schedule,
     options_for,
     schedule,
@@ -21,6 +20,6 @@ from lowering.schedule.scheduler import (
 )
 
 __all__ = [
-    "LOAD_AT", "MOVES", "NAMED", "PASSES", "READS", "Options", "Schedule", "options_for", "schedule",
+    "LOAD_AT", "MOVES", "NAMED", "PASSES", "Options", "Schedule", "options_for", "schedule",
     "scheduled_with", "stages",
 ]  # fmt: skip

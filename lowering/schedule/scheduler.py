@@ -1,4 +1,4 @@
-"""The scheduler: a visible tuple of passes, and the named choices of their options.
+"""The scheduler: a visible table of passes, and the named choices of their options.
 
 In: a traced kernel.  Out: ``Schedule``: the scheduled kernel with its proof and its sources.
 Every pass is ``Kernel -> Kernel``; the legality tables are checked after each; ``stages`` shows
@@ -30,39 +30,34 @@ from pto.legality import verify
 from pto.ops import ASSIGNED, PERSISTENT, SCHEDULED
 from pto.targets import target_of
 
-Pass = tuple[str, Callable[[Kernel, Options], Kernel]]
 
-PASSES: tuple[Pass, ...] = (
-    ("persist", lambda k, o: persist(k)),
-    ("accumulate", lambda k, o: accumulate(k)),
-    ("assign", lambda k, o: assign(k)),
-    (
-        "skew",
-        lambda k, o: skew(k, Pipelining(o.lookahead, o.prefetch, o.load_at, o.moves, o.flat)),
-    ),
-    ("place", lambda k, o: place(k, Depths(o.local_depth, o.l0_depth, o.fifo_slots(target_of(k))))),
-    ("sync", lambda k, o: sync(k, o.drain)),
-)
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One step of a schedule; ``form``: of the program that it leaves behind (``pto/ops.py``);
+    ``reads``: the options that it reads."""
 
-READS: Mapping[str, tuple[str, ...]] = {
-    "persist": (),
-    "accumulate": (),
-    "assign": (),
-    "skew": ("lookahead", "prefetch", "load_at", "moves", "flat"),
-    "place": ("lookahead", "local_depth", "l0_depth", "fifo_depth"),
-    "sync": ("drain",),
+    run: Callable[[Kernel, Options], Kernel]
+    form: str
+    reads: tuple[str, ...] = ()
+
+
+def _skew(k: Kernel, o: Options) -> Kernel:
+    return skew(k, Pipelining(o.lookahead, o.prefetch, o.load_at, o.moves, o.flat))
+
+
+def _place(k: Kernel, o: Options) -> Kernel:
+    return place(k, Depths(o.local_depth, o.l0_depth, o.fifo_slots(target_of(k))))
+
+
+PASSES: dict[str, Pass] = {
+    "persist": Pass(lambda k, o: persist(k), PERSISTENT),
+    "accumulate": Pass(lambda k, o: accumulate(k), PERSISTENT),
+    "assign": Pass(lambda k, o: assign(k), ASSIGNED),
+    "skew": Pass(_skew, ASSIGNED, ("lookahead", "prefetch", "load_at", "moves", "flat")),
+    "place": Pass(_place, SCHEDULED, ("lookahead", "local_depth", "l0_depth", "fifo_depth")),
+    "sync": Pass(lambda k, o: sync(k, o.drain), SCHEDULED, ("drain",)),
 }
-"""The options that each pass reads."""
-
-FORM_AFTER = {
-    "persist": PERSISTENT,
-    "accumulate": PERSISTENT,
-    "assign": ASSIGNED,
-    "skew": ASSIGNED,
-    "place": SCHEDULED,
-    "sync": SCHEDULED,
-}
-"""Pass -> the form of program that it leaves behind (``pto/ops.py``)."""
+"""Every pass by name, in the order in which they run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +72,8 @@ class Schedule:
 
 def stages(kernel: Kernel, options: Options) -> Iterator[tuple[str, Kernel]]:
     """(pass name, kernel after it), in order, each checked for legality."""
-    for name, run in PASSES:
-        kernel = verify(run(kernel, options), FORM_AFTER[name])
+    for name, step in PASSES.items():
+        kernel = verify(step.run(kernel, options), step.form)
         yield name, kernel
 
 

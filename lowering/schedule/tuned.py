@@ -24,9 +24,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lowering.programs import close_to
 from lowering.schedule.options import Options
-from pto.errors import InputError, ScheduleError
+from pto.errors import InputError, ScheduleError, did_you_mean
 from pto.ir import Kernel
 from pto.signature import Static
 from pto.targets import target_of
@@ -86,7 +85,7 @@ def _options(given: Mapping[str, Any]) -> Options:
     known = Options().choices
     for name, value in given.items():
         if name not in known:
-            raise InputError(f"a schedule has no option '{name}'", hint=close_to(name, known))
+            raise InputError(f"a schedule has no option '{name}'", hint=did_you_mean(name, known))
         if type(value) is not type(known[name]):
             kind = type(known[name]).__name__
             raise InputError(f"option {name} = {value!r}: a value of type {kind} is expected")

@@ -47,6 +47,7 @@ from lowering.simulate.timing import (
 from lowering.unroll import Counters, issued
 from pto.errors import InputError
 from pto.ir import (
+    CORES,
     Event,
     Expr,
     Flag,
@@ -204,7 +205,7 @@ class _Scalar:
     # The program and its parts yield where something has to happen before the unit can go on.
 
     def _program(self) -> Iterator[None]:
-        core = _CORES[min(self.core, 1)]
+        core = CORES[min(self.core, 1)]
         for _, row, scope in issued(self.machine.kernel, core, self.machine.blocks):
             plan = self.machine.plan(row)
             for event, index in plan.waits:
@@ -408,9 +409,6 @@ class Machine:
 
 def _pipes(kernel: Kernel, core: int) -> list[str]:
     """The pipes that a core uses, or at least drains."""
-    rows = [r for r in all_rows(kernel.body) if r.core == _CORES[min(core, 1)]]
+    rows = [r for r in all_rows(kernel.body) if r.core == CORES[min(core, 1)]]
     drained = {x.name for r in rows if r.op == "drain" for x in r.args if isinstance(x, Word)}
     return [p for p in target_of(kernel).pipes if p in (drained | {r.pipe for r in rows}) - {"S"}]
-
-
-_CORES = ("cube", "vector")

@@ -36,16 +36,10 @@ FLAT = Costs(
     # min: max; rsqrt: its sqrt, then its div) the figure of its nearest relative
     vector=MappingProxyType(
         {
-            ("add", ""): (24, 2),
-            ("sub", ""): (24, 2),
-            ("maximum", ""): (24, 2),
-            ("minimum", ""): (24, 2),
+            **{(op, ""): (24, 2) for op in ("add", "sub", "maximum", "minimum")},
             ("mul", ""): (25, 2),
             ("div", ""): (30, 4),
-            ("add", "scalar"): (31, 1),
-            ("sub", "scalar"): (31, 1),
-            ("maximum", "scalar"): (31, 1),
-            ("minimum", "scalar"): (31, 1),
+            **{(op, "scalar"): (31, 1) for op in ("add", "sub", "maximum", "minimum")},
             ("mul", "scalar"): (26, 1),
             ("div", "scalar"): (30, 4),
             ("exp", ""): (31, 2),

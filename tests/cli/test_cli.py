@@ -94,7 +94,7 @@ def test_list_for_machines(say: Say) -> None:
     assert list(found["schedules"]) == list(NAMED)
 
 
-@pytest.mark.parametrize("stage", ["traced", *(name for name, _ in PASSES), "scheduled"])
+@pytest.mark.parametrize("stage", ["traced", *PASSES, "scheduled"])
 def test_show_prints_what_can_be_read_back(say: Say, stage: str) -> None:
     status, out, err = say("show", "gemm", "--stage", stage)
     assert (status, err) == (GOOD, "")

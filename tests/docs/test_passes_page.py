@@ -10,8 +10,8 @@ import pytest
 
 from lowering.execute import cases, inputs, scheduled, sequential
 from lowering.programs import load, traced
-from lowering.schedule import READS, options_for, schedule, stages
-from lowering.schedule.scheduler import FORM_AFTER, PASSES
+from lowering.schedule import options_for, schedule, stages
+from lowering.schedule.scheduler import PASSES
 from pto.ir import Kernel
 from pto.kernel import Kernel as Written
 from pto.ops import TRACED
@@ -21,7 +21,7 @@ from tests.docs.pages import DOCS, compare, rows
 
 FOLDER = DOCS / "passes"
 EXAMPLE = FOLDER / "feed_forward.py"
-NAMES = [name for name, _ in PASSES]
+NAMES = list(PASSES)
 PAGES = {name: FOLDER / f"{k}-{name}.md" for k, name in enumerate(NAMES, 1)}
 SOURCES = ROOT / "lowering" / "schedule" / "passes"
 
@@ -56,9 +56,9 @@ def test_page(name: str) -> None:
     page = PAGES[name]
     facts = dict(rows(page, f"{NAMES.index(name) + 1}. {name}"))
     before = ["", *NAMES][NAMES.index(name)]
-    assert facts["requires"] == f"the {FORM_AFTER.get(before, TRACED)} form"
-    assert facts["produces"] == f"the {FORM_AFTER[name]} form"
-    assert facts["options"] == (", ".join(READS[name]) or "none")
+    assert facts["requires"] == f"the {PASSES[before].form if before in PASSES else TRACED} form"
+    assert facts["produces"] == f"the {PASSES[name].form} form"
+    assert facts["options"] == (", ".join(PASSES[name].reads) or "none")
     modules = [word for word in facts["module"].split("`") if word.endswith(".py")]
     assert modules[0] == f"lowering/schedule/passes/{name}.py"
     assert all((ROOT / m).exists() for m in modules)

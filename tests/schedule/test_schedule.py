@@ -14,7 +14,7 @@ import pto
 from lowering.execute import inputs, scheduled, sequential
 from lowering.hazards import check, check_unrolled
 from lowering.hazards.proof import HazardError
-from lowering.schedule import NAMED, PASSES, READS, Options, options_for, schedule, stages
+from lowering.schedule import NAMED, PASSES, Options, options_for, schedule, stages
 from lowering.values.equivalence import same_values
 from pto import Scalar, Tensor, Tile
 from pto.ir import Const, Kernel, Ref, Row, all_rows, binary, map_rows
@@ -37,7 +37,7 @@ def test_every_stage_reads_back(name: str) -> None:
     for stage, kernel in stages(SHIPPED[name].trace(), options_for("best")):
         assert pto.parse(pto.print_kernel(kernel)) == kernel, stage
         seen.append(stage)
-    assert seen == [stage for stage, _ in PASSES]
+    assert seen == list(PASSES)
 
 
 def test_block_ids_are_read_once_each() -> None:
@@ -198,8 +198,7 @@ def test_unknown_schedule() -> None:
 
 def test_an_unproven_schedule_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass that forgets every event ends in the proof, never in a result."""
-    passes = tuple((n, (lambda k, o: k) if n == "sync" else run) for n, run in PASSES)
-    monkeypatch.setattr("lowering.schedule.scheduler.PASSES", passes)
+    monkeypatch.setitem(PASSES, "sync", replace(PASSES["sync"], run=lambda k, o: k))
     with pytest.raises(HazardError):
         schedule(SHIPPED["paged_attention"].trace())
 
@@ -446,6 +445,6 @@ def test_a_pass_reads_the_options_that_it_says(option: str) -> None:
     traced = SHIPPED["paged_attention"].trace()
     usual = dict(stages(traced, Options()))
     changed = dict(stages(traced, replace(Options(), **{option: OTHER_CHOICES[option]})))
-    first = next(name for name, _ in PASSES if changed[name] != usual[name])
-    assert first == next(name for name, _ in PASSES if option in READS[name])
+    first = next(name for name in PASSES if changed[name] != usual[name])
+    assert first == next(name for name in PASSES if option in PASSES[name].reads)
     assert set(OTHER_CHOICES) == set(Options().choices)

@@ -19,7 +19,6 @@ from pto.ir import (
     Carry,
     Const,
     Define,
-    Expr,
     Fifo,
     Kernel,
     Loop,
@@ -196,15 +195,8 @@ class _Assigner:
         first = spans[0]
         valid = None if first.valid is None else binary("-", first.valid, offset)
         mine = Span(binary("+", first.start, offset), half, valid)
-        seen = False
-        items: list[Expr | Span] = []
-        for item in view.index:
-            if item is first and not seen:
-                items.append(mine)
-                seen = True
-            else:
-                items.append(item)
-        return View(view.tensor, tuple(items))
+        at = view.index.index(first)
+        return View(view.tensor, (*view.index[:at], mine, *view.index[at + 1 :]))
 
     def load(self, row: Row, block: Block) -> None:
         assert isinstance(row.out, Define)
