@@ -1,7 +1,7 @@
 # make demo    set up, then show, prove, run and emit the shipped kernel
 # make test    set up, then style, types and tests
 # make sweep   wide searches (minutes)
-# make bench   times of the tool, and of the JAX executor against hand-written JAX
+# make bench   times of the tool, its budgets, and of the JAX executor against hand-written JAX
 # make clean   remove everything that the others made
 
 VENV := .venv
@@ -54,6 +54,7 @@ sweep: $(READY)
 	@$(BIN)/pytest -q -s -m sweep
 
 bench: $(READY)
+	@$(BIN)/pto bench --budgets
 	@$(BIN)/pto bench $(KERNEL) --rounds 20 --case batch=16,context=8192,ragged=false --case batch=16,context=8192
 	@$(BIN)/pto bench gemm rmsnorm
 	@$(BIN)/pto bench --schedules

@@ -1,5 +1,6 @@
 """``pto bench``: times of the tool, and of the JAX executor against hand-written JAX; with
-``--schedules`` the simulated time of what the named schedules make."""
+``--schedules`` the simulated time of what the named schedules make, with ``--budgets`` what a compile may
+cost."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lowering.cli.options import (
     GOOD,
+    SCHEDULE,
     Idle,
     Parser,
     Verb,
@@ -37,6 +39,14 @@ ORDERS = 20
 
 BENCH_IDLE = (
     Idle(
+        (
+            *("static", "case", "save", "against", "no_jax", "costs", "no_launch", "json"),
+            *("schedules", *SCHEDULE),
+        ),
+        lambda args: args.budgets,
+        "with --budgets, which are those of one kernel",
+    ),
+    Idle(
         ("case", "save", "against", "rounds", "schedule", "no_jax"),
         lambda args: args.schedules,
         "with --schedules, which measures nothing",
@@ -59,6 +69,8 @@ if TYPE_CHECKING:
 
 def bench(args: argparse.Namespace) -> int:
     """``pto bench``: times of the tool itself, and of the JAX executor against hand-written JAX."""
+    if args.budgets:
+        return _budgets(args)
     if args.schedules:
         return _schedules(args)
     from lowering.bench import executors as tables
@@ -83,6 +95,17 @@ def bench(args: argparse.Namespace) -> int:
         from lowering.files import write_all
 
         write_all({args.save: json.dumps({"seconds": found}, indent=2).encode() + b"\n"})
+    return GOOD
+
+
+def _budgets(args: argparse.Namespace) -> int:
+    from lowering.bench import budgets
+    from lowering.progress import progress
+
+    if args.kernels:
+        raise InputError("--budgets are those of one kernel; name none")
+    with progress("measuring what a compile costs"):
+        print(budgets.report(budgets.measured(args.rounds)))
     return GOOD
 
 
@@ -250,6 +273,11 @@ def bench_arguments(command: Parser) -> None:
     add("--no-jax", action="store_true", help="only the tool itself")
     command.writes("--save", mark=TIMES, metavar="FILE", help="keep the tool's times")
     command.reads("--against", metavar="FILE", help="kept times to compare with")
+    add(
+        "--budgets",
+        action="store_true",
+        help="a compile, in imports of numpy, and what it may take",
+    )
     simulated = "simulated cycles of all named schedules (default: of paged_attention)"
     add("--schedules", action="store_true", help=simulated)
     add("--costs", metavar="TABLE", help="of --schedules: flat (the default), fitted or published")

@@ -262,6 +262,8 @@ IDLE = [
     "bench mine.py --json",
     "bench mine.py --no-launch",
     "bench mine.py --no-jax --case rows=3",
+    "bench --budgets --json",
+    "bench --budgets --lookahead 2",
     "bench mine.py --schedules --rounds 3",
     "bench mine.py --schedules --save new.json",
 ]
