@@ -65,13 +65,16 @@ class Counters(dict[str, Number]):
 
 
 Issue = tuple[Path, Row, Counters]
+Entered = tuple[Entry, Counters]
+"""A row as it is issued: with the counters of its iteration."""
 
 
 def issued(
     kernel: Kernel, core: str, lengths: Sequence[int] | None = None, period: int = 0
 ) -> Iterator[Issue]:
     """The rows of ``core`` in the order it issues them: ``Unrolled``, for one choice of lengths."""
-    return Unrolled(kernel, core).rows(lengths, period)
+    for entry, scope in Unrolled(kernel, core).rows(lengths, period):
+        yield entry.path, entry.row, scope
 
 
 def in_flight(kernel: Kernel) -> int:
@@ -133,7 +136,7 @@ class Unrolled:
         self.named = {id(x): tuple(_named(x)) for x in loops}
         self.walk = Walk(kernel.body, core, self, wanted)
 
-    def rows(self, lengths: Sequence[int] | None = None, period: int = 0) -> Iterator[Issue]:
+    def rows(self, lengths: Sequence[int] | None = None, period: int = 0) -> Iterator[Entered]:
         """The rows in the order in which they are issued; both cores see the same lengths.
 
         ``lengths``: the trip count of the inner loops in every work item, constant trip counts aside;
@@ -142,8 +145,7 @@ class Unrolled:
         """
         self.exact, self.lengths = lengths is not None, LENGTHS if lengths is None else lengths
         self.period, self.enough = period, self.far if period else 0
-        for entry, scope in self.walk.rows(Counters()):
-            yield entry.path, entry.row, scope
+        return self.walk.rows(Counters())
 
     def trips(self, loop: Loop, scope: Counters, ahead: Sequence[Entry] = ()) -> int:
         return self._length(loop, scope.at)

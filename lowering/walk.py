@@ -117,15 +117,12 @@ class Walk(Generic[S]):
         for node in self.nodes:
             yield from self._node(node, scope)
 
-    def _node(self, node: Node, scope: S) -> Iterator[Issue[S]]:
+    def _node(self, node: Node, scope: S) -> Iterable[Issue[S]]:
         if not all(self.domain.holds(branch, scope) == way for branch, way in node.guards):
-            return
+            return ()
         if isinstance(node, Entry):
-            yield node, scope
-        elif isinstance(node, PlainLoop):
-            yield from self._plain(node, scope)
-        else:
-            yield from self._flat(node, scope)
+            return ((node, scope),)
+        return self._plain(node, scope) if isinstance(node, PlainLoop) else self._flat(node, scope)
 
     def _iteration(self, loop: Loop, outer: S, i: int, total: int) -> S:
         scope = self.domain.inside(loop, outer, i)

@@ -10,11 +10,11 @@ can be too short although fewer tiles than slots are in flight.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
 
-from lowering.unroll import Issue, Unrolled, launches
+from lowering.unroll import Entered, Unrolled, launches
 from pto.errors import CapacityError, ScheduleError
 from pto.ir import CORES, Kernel, Queue, Row
 from pto.targets import Credits, Target, target_of
@@ -92,7 +92,7 @@ def full_rings(
     """The FIFOs whose full rings stop everything, none if both cores reach the end."""
     rings = {name: Ring(Credits(n, target.ring_period[n])) for name, n in depths.items()}
     period = lcm(*depths.values())
-    cores = [actions(core.rows(lengths, period)) for core in both]
+    cores = [map(exchanged, core.rows(lengths, period)) for core in both]
     waiting: list[Action | None] = [next(c, None) for c in cores]
     moved = True
     while moved:
@@ -123,10 +123,9 @@ def exchanges(row: Row) -> bool:
     return isinstance(row.out, Queue) or row.op == "pop"
 
 
-def actions(rows: Iterable[Issue]) -> Iterator[Action]:
-    """Pushes and pops of one core in the order it issues them."""
-    for _, row, _ in rows:
-        if isinstance(row.out, Queue):
-            yield "push", row.out.name
-        elif isinstance(row.args[0], Queue):
-            yield "pop", row.args[0].name
+def exchanged(issued: Entered) -> Action:
+    """What a row that ``exchanges`` does."""
+    row = issued[0].row
+    if isinstance(row.out, Queue):
+        return "push", row.out.name
+    return "pop", row.operand(Queue).name

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from math import lcm
 
 from lowering.schedule.passes.moments import Moment
-from lowering.unroll import Counters, Unrolled, launches
+from lowering.unroll import Counters, Entered, Unrolled, launches
 from pto.ir import (
     CORES,
     Block,
@@ -171,17 +171,37 @@ def ordered(events: list[Event], pipes: list[str]) -> list[Event]:
     )
 
 
-def home_accesses(block: Block, name: str, path: Path, inner: int | None = None) -> list[Access]:
+def home_accesses(
+    block: Block, name: str, named: Named, path: Path = (), inner: int | None = None
+) -> list[Access]:
     """Accesses to a buffer, seen from the innermost block that contains them all; in the order of an
     iteration of one position.  ``inner``: of a flat loop, where the loop in it stands."""
-    holders = [k for k, n in enumerate(block) if any(_touches(r, name) for r in all_rows((n,)))]
+    holders = [k for k, n in enumerate(block) if name in named[id(n)]]
     if len(holders) == 1 and isinstance(block[holders[0]], Loop):
         loop = block[holders[0]]
         assert isinstance(loop, Loop)
         inside = loop.inner if loop.flat else None
-        return home_accesses(loop.body, name, (*path, holders[0]), inside)
+        return home_accesses(loop.body, name, named, (*path, holders[0]), inside)
     found = [a for k in holders for a in _accesses(block[k], name, (*path, k), inner)]
     return sorted(found, key=lambda a: a.begin.of_one)
+
+
+Named = dict[int, frozenset[str]]
+"""Of each node, by its id, the buffers that its rows name."""
+
+
+def names_of(block: Block) -> Named:
+    """Of every node below the buffers that its rows name."""
+    found: Named = {}
+    for node in straight(block):
+        if isinstance(node, Loop):
+            found |= names_of(node.body)
+            found[id(node)] = frozenset().union(*(found[id(n)] for n in node.body))
+        else:
+            found[id(node)] = frozenset(
+                x.name for x in (*node.args, node.out) if isinstance(x, Ref)
+            )
+    return found
 
 
 def _touches(row: Row, name: str) -> bool:
@@ -244,8 +264,9 @@ def all_handovers(kernel: Kernel) -> Iterator[Handover]:
     Forward: within one iteration.  Back: to the next use of the slot, ``depth`` iterations later,
     unless a forward handover of the same pipes says it already.
     """
+    named = names_of(kernel.body)
     for buffer in kernel.buffers:
-        accesses = home_accesses(kernel.body, buffer.name, ())
+        accesses = home_accesses(kernel.body, buffer.name, named)
         full: list[Handover] = []
         for k, then in enumerate(accesses):
             for first in _latest_conflicts(accesses[:k], then):
@@ -415,7 +436,7 @@ def needed_barriers(kernel: Kernel, core: str, pipe: Pipe) -> set[Path]:
     period = lcm(*slots.depths.values())
     issues = Unrolled(kernel, core, lambda row: row.pipe == pipe.name and row.op != "sync")
     for lengths in launches(kernel):
-        steps = [(path, *slots.of(row, c)) for path, row, c in issues.rows(lengths, period)]
+        steps = [*map(slots.of, issues.rows(lengths, period))]
         known = -1
         while len(marked) > known:
             known = len(marked)
@@ -429,26 +450,29 @@ def needed_barriers(kernel: Kernel, core: str, pipe: Pipe) -> set[Path]:
 
 
 class _Slots:
-    """The slots, as bits, whose writes a row depends on (those that it ``depends`` on: "reads",
-    "writes"), and those that it writes; found once for each row and value of its counters."""
+    """Of a row, and for each value of its counters once: its path, the slots, as bits, whose writes it
+    depends on (those that it ``depends`` on: "reads", "writes"), and those that it writes."""
 
     def __init__(self, depths: Mapping[str, int], depends: tuple[str, ...]) -> None:
         self.depths, self.depends = depths, depends
-        self.counters: dict[int, tuple[str, ...]] = {}
-        self.found: dict[tuple[object, ...], tuple[int, int]] = {}
+        self.rows: dict[Path, tuple[tuple[str, ...], dict[object, tuple[Path, int, int]]]] = {}
         self.numbers: dict[tuple[str, int], int] = {}
 
-    def of(self, row: Row, counters: Counters) -> tuple[int, int]:
-        names = self.counters.get(id(row))
-        if names is None:
-            names = self.counters[id(row)] = tuple(dict.fromkeys(_counters_in(row)))
-        key = (id(row), *[counters[n] for n in names])
-        found = self.found.get(key)
-        if found is None:
-            reads, writes = (self._bits(side, counters) for side in touched(row))
-            waits = reads * ("reads" in self.depends) | writes * ("writes" in self.depends)
-            found = self.found[key] = waits, writes
-        return found
+    def of(self, issued: Entered) -> tuple[Path, int, int]:
+        entry, counters = issued
+        known = self.rows.get(entry.path)
+        if known is None:
+            names = tuple(dict.fromkeys(_counters_in(entry.row)))
+            known = self.rows[entry.path] = names, {}
+        names, found = known
+        at = counters[names[0]] if len(names) == 1 else tuple([counters[n] for n in names])
+        return found.get(at) or found.setdefault(
+            at, (entry.path, *self._found(entry.row, counters))
+        )
+
+    def _found(self, row: Row, counters: Counters) -> tuple[int, int]:
+        reads, writes = (self._bits(side, counters) for side in touched(row))
+        return reads * ("reads" in self.depends) | writes * ("writes" in self.depends), writes
 
     def _bits(self, side: Iterable[object], counters: Counters) -> int:
         bits = 0
