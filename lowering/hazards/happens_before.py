@@ -166,7 +166,7 @@ class HappensBefore:
                 continue
             if self.code.siblings[f]:
                 self._check_siblings(f, state.clock[p], p, n)
-            clock = [x if x > y else y for x, y in zip(clock, sent[0], strict=True)]
+            clock = join(clock, sent[0])
             state.flag[f] = sent[1:]
             state.last_wait[f] = n
         return clock
@@ -223,7 +223,7 @@ class HappensBefore:
         """Issue of core ``c`` has waited until everything in ``clock`` was complete."""
         clocks, alone = self.state.clock, PASSING_WAITS in self.code.assume
         for q in (self.code.scalar_pipe[c],) if alone else self.code.core_pipes[c]:
-            clocks[q] = [x if x > y else y for x, y in zip(clocks[q], clock, strict=True)]
+            clocks[q] = join(clocks[q], clock)
 
     def _special(
         self, row: RowCode, effect: Effect, clock: Clock, n: int
