@@ -9,11 +9,10 @@ Non-goals: names, expressions (``pto/ir.py``), elements of tiles.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import operator
+import struct
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from types import MappingProxyType
 
 from pto.errors import PtoError
@@ -26,6 +25,8 @@ LEAST, GREATEST = -(1 << 63), (1 << 63) - 1
 
 EXACT_QUOTIENT = float(1 << 31)
 """Float quotients below this are rounded down exactly; from here on ``//`` is the f32 quotient."""
+
+F32 = struct.Struct("f")
 
 DIVIDING = ("/", "//", "%", "cdiv")
 """Operators that have no value for 0 on the right."""
@@ -44,7 +45,11 @@ def rounded(x: Number) -> float:
         low = x.bit_length() - 40
         odd = (x >> low) << 1 | ((x & ((1 << low) - 1)) != 0)
         x = math.ldexp(odd, low - 1)
-    return ctypes.c_float(x).value
+    try:
+        (held,) = F32.unpack(F32.pack(x))
+    except OverflowError:
+        return math.copysign(math.inf, x)
+    return float(held)
 
 
 def shortest(x: Number) -> Number:
@@ -52,7 +57,7 @@ def shortest(x: Number) -> Number:
     if isinstance(x, int) or not math.isfinite(x):
         return x
     digits = (float(f"{x:.{n}g}") for n in range(1, 10))
-    return next(d for d in digits if ctypes.c_float(d).value == x)
+    return next(d for d in digits if rounded(d) == x)
 
 
 def operator_type(op: str, a: bool, b: bool) -> bool:
@@ -64,6 +69,8 @@ def _floor_quotient(a: float, b: float) -> float:
     quotient = rounded(a / b)
     if not abs(quotient) < EXACT_QUOTIENT:
         return quotient
+    from fractions import Fraction  # costs 3 ms, and few kernels divide floats
+
     if math.isinf(b):
         return -1.0 if a and (a < 0) != (b < 0) else 0.0
     return rounded(math.floor(Fraction(a) / Fraction(b)))

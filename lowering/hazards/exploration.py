@@ -7,9 +7,9 @@ or is covered by one that was.  Non-goals: telling what is wrong (``lowering/haz
 from __future__ import annotations
 
 import gc
-import random
 from collections import deque
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT
@@ -19,6 +19,9 @@ from lowering.hazards.instructions import Refused
 from lowering.hazards.normal_form import NormalForm, Seen
 from lowering.hazards.run import Run
 from lowering.hazards.state import ENDED, State, oldest
+
+if TYPE_CHECKING:
+    import random
 
 FAR = 24
 """Steps of one loop after which an exploration turns to shorter runs first."""

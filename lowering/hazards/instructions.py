@@ -144,8 +144,7 @@ Classes = int | tuple[int, ...]
 """Which class the counter of a row is in, or each of its counters if it has not just one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(NamedTuple):
     """A counter that an index or a test goes by: the letter at ``letter`` in ``LETTERS``, of ``loop``,
     whose iteration is its step minus ``offset``."""
 
@@ -197,8 +196,7 @@ class RowCode:
 # ------------------------------------------------------------------------ from one row to the next
 
 
-@dataclass(frozen=True, slots=True)
-class Enter:
+class Enter(NamedTuple):
     """In front of a loop."""
 
     loop: int
@@ -212,8 +210,7 @@ class Head:
     exit: int = ABSENT
 
 
-@dataclass(frozen=True, slots=True)
-class Next:
+class Next(NamedTuple):
     """A step of a loop is done; back to its head."""
 
     loop: int
@@ -246,8 +243,7 @@ class Guard:
     exit: int = ABSENT
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """In front of a flat loop; ``empty``: the loop of its items without iterations, or ABSENT."""
 
     loop: int
@@ -276,8 +272,7 @@ class Edge:
     exit: int = ABSENT
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(NamedTuple):
     """Back to the head of a flat loop."""
 
     head: int

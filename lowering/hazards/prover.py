@@ -29,9 +29,9 @@ What tells of a failure is imported when there is one: most proofs succeed.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lowering.hazards.assumptions import readings
 from lowering.hazards.code import Code
@@ -48,6 +48,9 @@ from pto.ir import Kernel
 from pto.legality import verify
 from pto.ops import SCHEDULED
 from pto.row_rules import check_rows
+
+if TYPE_CHECKING:
+    import random
 
 MAX_STATES = 4000
 """Normal forms after which ``check`` refuses instead of going on."""

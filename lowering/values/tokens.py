@@ -35,10 +35,10 @@ from pto.ir import (
 from pto.ops import OPS
 from pto.row_rules import touched
 
-ALIASES = ("move", "push", "push_data", "pop")
+ALIASES = frozenset(("move", "push", "push_data", "pop"))
 """Ops that only hand a value on."""
 
-SILENT = (*(op.name for op in OPS.values() if op.kind == "sync"), "record")
+SILENT = frozenset(op.name for op in OPS.values() if op.kind == "sync") | {"record"}
 """Ops that order but do not compute."""
 
 Log = dict[tuple[int, tuple[int, ...]], int]

@@ -227,7 +227,7 @@ class World:
 
     def states(self, row: Row, tensors: Mapping[str, int]) -> list[int]:
         """What those of ``tensors`` hold that a row meets."""
-        views = (x for x in (row.out, *row.args) if isinstance(x, View))
+        views = [x for x in (row.out, *row.args) if isinstance(x, View)]
         return [tensors[v.tensor] for v in views if v.tensor in tensors]
 
     def result(self, row: Row, args: Iterable[object]) -> int:
