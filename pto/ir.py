@@ -12,7 +12,7 @@ Every class is a frozen value; ``Loc`` never takes part in comparison.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar
 
 from pto.arithmetic import (
@@ -24,6 +24,7 @@ from pto.arithmetic import (
     shortest,
 )
 from pto.loc import Loc
+from pto.records import dataclass
 from pto.types import TileType
 
 CORES = ("cube", "vector")

@@ -10,7 +10,6 @@ the executors.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from pto.arithmetic import BINARY, DIVIDING, NumberError
@@ -50,6 +49,7 @@ from pto.limits import LIMITS, within
 from pto.loc import Loc
 from pto.ops import ASSIGNED, OPS, PERSISTENT, SCHEDULED, TRACED
 from pto.reach import Terms, added, constant_of, depth_of, reach_of, spread_of, terms_of
+from pto.records import dataclass
 from pto.row_rules import Types, check_operands, check_types, on_core, places_of, seen, view_types
 from pto.targets import target_of
 from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType

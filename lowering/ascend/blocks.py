@@ -11,7 +11,7 @@ equal shift; a scalar that outlives its block lives in a small ring indexed by t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 
 from lowering.ascend.rows import EMITTERS, scalar_least
@@ -45,6 +45,7 @@ from pto.ir import (
     names_in,
 )
 from pto.ops import OPS
+from pto.records import dataclass
 from pto.text import statement
 
 UNCOMMENTED = ("scalar", "sync")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from lowering.ascend.text import (
@@ -46,6 +46,7 @@ from pto.ir import (
     binary,
 )
 from pto.ops import OPS, form_of
+from pto.records import dataclass
 from pto.text import expr
 
 Emitter = Callable[[Row, Context, Env], list[str]]

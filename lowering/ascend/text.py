@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf, isinf, isnan
 from types import MappingProxyType
 
@@ -33,6 +33,7 @@ from pto.ir import (
     names_in,
     substitute,
 )
+from pto.records import dataclass
 from pto.targets import Target
 from pto.targets.table import TileClass
 from pto.text import PRECEDENCE

@@ -14,12 +14,12 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 import pto
+from pto.records import dataclass
 
 UNIT = "import numpy"
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,6 +19,7 @@ from lowering.programs import Program, load, source_of, statics_of, traced
 from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, options_for
 from pto import ir
 from pto.errors import InputError, did_you_mean
+from pto.records import dataclass
 
 if TYPE_CHECKING:
     from lowering.schedule import Schedule

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -40,6 +39,7 @@ from pto.ir import (
     own_rows,
     substitute,
 )
+from pto.records import dataclass
 from pto.text import expr as expr_text
 
 Array = NDArray[Any]

@@ -15,7 +15,6 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from pto import ir, source
 from pto.errors import InputError, PtoError, did_you_mean
 from pto.kernel import Kernel
 from pto.loc import Loc
+from pto.records import dataclass
 from pto.signature import Static
 from pto.tracer import noun
 

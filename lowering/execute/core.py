@@ -9,7 +9,7 @@ stage (``docs/language.md``); a branch is tested for that iteration.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +40,7 @@ from pto.ir import (
     Word,
     all_rows,
 )
+from pto.records import dataclass
 from pto.targets import Target
 from pto.text import statement
 

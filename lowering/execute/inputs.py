@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -59,6 +59,7 @@ from pto.ir import (
 )
 from pto.loc import Loc
 from pto.ops import OPS
+from pto.records import dataclass
 from pto.targets import target_of
 from pto.text import expr as expr_text
 

@@ -6,8 +6,6 @@ alone.  Non-goals: walking through it (``lowering/hazards/flat_walk.py``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT, LETTERS
 from lowering.hazards.emitter import Context, Emitter, staged
@@ -27,6 +25,7 @@ from pto.errors import PtoError
 from pto.ir import CORES, Loop, Row, Var, all_rows
 from pto.legality import flat_nest
 from pto.ops import OPS
+from pto.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ number of blocks at least 1; values read can be anything.  Shares nothing with t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pto.arithmetic import DIVIDING
 from pto.ir import BUILTINS, Const, Expr, Var
+from pto.records import dataclass
 
 INFINITE = 1 << 62
 Limits = tuple[int, int]

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lowering.hazards.awaited import Awaited, Waiting
 from lowering.hazards.code import Code
@@ -29,6 +28,7 @@ from lowering.hazards.counters import ABSENT, Counters, decidable
 from lowering.hazards.rotations import local_rings, rotations
 from lowering.hazards.state import Clock, State, relative
 from lowering.hazards.unwritten import may_be_unwritten
+from pto.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

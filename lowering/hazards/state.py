@@ -7,11 +7,12 @@ place, so that ``State.fork`` is shallow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT, UNKNOWN
 from lowering.hazards.instructions import RowCode
+from pto.records import dataclass
 
 Clock = list[int]
 """By pipe: how many of its rows are known to be complete."""

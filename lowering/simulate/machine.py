@@ -25,7 +25,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import inf
 from operator import attrgetter, itemgetter
@@ -59,6 +58,7 @@ from pto.ir import (
     evaluate,
 )
 from pto.ops import OPS
+from pto.records import dataclass
 from pto.targets import target_of
 
 

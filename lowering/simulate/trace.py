@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from lowering.simulate.timing import Span, Timing
+from pto.records import dataclass
 from pto.text import statement
 
 Event = dict[str, Any]

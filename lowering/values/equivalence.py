@@ -18,7 +18,7 @@ Non-goals: order between pipes, bounds, rounding.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import cast
 
@@ -44,6 +44,7 @@ from pto.ir import (
 from pto.ir import substitute as with_values
 from pto.legality import straight
 from pto.ops import OPS
+from pto.records import dataclass
 from pto.targets import target_of
 
 Place = object

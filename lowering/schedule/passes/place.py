@@ -12,7 +12,7 @@ a carried tile is updated in place, or rotates through a ring when old and new a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from lowering.schedule.passes.mentions import fresh, names_taken
 from lowering.schedule.passes.moments import Moment
@@ -38,6 +38,7 @@ from pto.ir import (
 from pto.legality import straight
 from pto.loc import Loc
 from pto.ops import OPS
+from pto.records import dataclass
 from pto.targets import Space, target_of
 from pto.types import TileType
 

@@ -13,7 +13,7 @@ steps to come back.  Loads run ``prefetch`` steps before the row that needs them
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from graphlib import TopologicalSorter
 
@@ -45,6 +45,7 @@ from pto.ir import (
 )
 from pto.legality import straight
 from pto.ops import OPS
+from pto.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

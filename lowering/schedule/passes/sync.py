@@ -13,7 +13,7 @@ access and a wait directly before, so that nothing else gets between (docs/machi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import lcm
 
 from lowering.schedule.passes.moments import Moment
@@ -42,6 +42,7 @@ from pto.ir import (
 )
 from pto.legality import straight
 from pto.ops import STORE_PIPE
+from pto.records import dataclass
 from pto.row_rules import touched
 from pto.targets import Pipe, target_of
 
