@@ -8,39 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
+from pto import ir
 from pto.arithmetic import rounded
 from pto.errors import ParseError
-from pto.ir import (
-    BUILTINS,
-    CORES,
-    Bin,
-    Block,
-    Branch,
-    Buffer,
-    Carry,
-    Const,
-    Define,
-    Event,
-    Expr,
-    Fifo,
-    Flag,
-    Kernel,
-    Loop,
-    Node,
-    Operand,
-    Output,
-    Param,
-    Queue,
-    Ref,
-    Require,
-    Row,
-    Scalar,
-    Span,
-    Var,
-    View,
-    Word,
-    is_float,
-)
 from pto.lexer import (
     COLUMNS,
     FUNCTIONS,
@@ -86,9 +56,9 @@ class Parser:
         self.lines = logical_lines(source, file)
         self.file = file
         self.at = 0
-        self.params: dict[str, Param] = {}
+        self.params: dict[str, ir.Param] = {}
         self.floats: set[str] = set()
-        self.fifos: dict[str, Fifo] = {}
+        self.fifos: dict[str, ir.Fifo] = {}
         self.statics: set[str] = set()
         self.names: set[str] = set()
         self.nesting = self.inside = 0
@@ -105,14 +75,14 @@ class Parser:
 
     # scalars
 
-    def expression(self, x: Line, level: int = 1) -> Expr:
+    def expression(self, x: Line, level: int = 1) -> ir.Expr:
         if level == 4:
             return self.atom(x)
         left, length = self.expression(x, level + 1), 0
         while PRECEDENCE.get(MIRRORED.get(x.peek, x.peek)) == level:
             op, length = x.next(), x.limited(length + 1, "depth")
             right = self.expression(x, level + 1)
-            left = Bin(MIRRORED[op], right, left) if op in MIRRORED else Bin(op, left, right)
+            left = ir.Bin(MIRRORED[op], right, left) if op in MIRRORED else ir.Bin(op, left, right)
         if length:
             x.limited(depth_of(left), "depth")
         return left
@@ -124,13 +94,13 @@ class Parser:
         yield
         self.inside -= 1
 
-    def atom(self, x: Line) -> Expr:
+    def atom(self, x: Line) -> ir.Expr:
         token = x.next()
         if token == "-":
             if not (x.peek[:1].isdigit() or x.peek == "inf"):
                 self.atom(x)
                 raise x.fail("a minus sign stands before a number only", "write 0 - x")
-            return Const(-self.literal(x, x.next(), -1))
+            return ir.Const(-self.literal(x, x.next(), -1))
         if token == "(":
             with self.deeper(x):
                 inner = self.expression(x)
@@ -143,17 +113,17 @@ class Parser:
                 x.expect(",")
                 b = self.expression(x)
             x.expect(")")
-            return Bin(token, a, b)
+            return ir.Bin(token, a, b)
         if token[0].isdigit() or token in ("inf", "nan"):
-            return Const(self.literal(x, token))
-        if token in BUILTINS:
-            return Var(token)
+            return ir.Const(self.literal(x, token))
+        if token in ir.BUILTINS:
+            return ir.Var(token)
         if not (token[0].isalpha() or token[0] == "_"):
             raise x.fail(f"expected a value, found '{token}'")
         if token in self.tiles or token in self.fifos or self.is_tensor(token):
             raise x.fail(f"'{token}' is no scalar")
         x.at -= 1
-        return Var(x.name("value"), token in self.floats)
+        return ir.Var(x.name("value"), token in self.floats)
 
     def literal(self, x: Line, token: str, sign: int = 1) -> int | float:
         """A number without its sign."""
@@ -174,15 +144,15 @@ class Parser:
         x.expect("]")
         return TileType(dtype, rows, cols)
 
-    def ref(self, x: Line) -> Ref:
+    def ref(self, x: Line) -> ir.Ref:
         if x.peek.endswith(".T"):
-            return Ref(x.next().removesuffix(".T"), None, True)
+            return ir.Ref(x.next().removesuffix(".T"), None, True)
         name = x.name("tile")
         index = self.bracket(x)
         transposed = index is not None and x.accept(".")
         if transposed:
             x.expect("T")
-        return Ref(name, index, transposed)
+        return ir.Ref(name, index, transposed)
 
     def listed(self, x: Line, item: Callable[[Line], T]) -> Iterator[T]:
         """One or more, with commas between."""
@@ -190,26 +160,26 @@ class Parser:
         while x.accept(","):
             yield item(x)
 
-    def bracket(self, x: Line) -> Expr | None:
+    def bracket(self, x: Line) -> ir.Expr | None:
         if not x.accept("["):
             return None
         index = self.expression(x)
         x.expect("]")
         return index
 
-    def view_item(self, x: Line, dim: int | str) -> Expr | Span:
+    def view_item(self, x: Line, dim: int | str) -> ir.Expr | ir.Span:
         if x.accept(":"):
             if not isinstance(dim, int):
                 raise x.fail(f"':' takes a whole dimension, but '{dim}' is symbolic")
-            return Span(Const(0), dim)
+            return ir.Span(ir.Const(0), dim)
         start = self.expression(x, 2)
         if not x.accept(":+"):
             return start
         size = x.integer("size")
         valid = self.expression(x, 2) if x.accept("<") else None
-        return Span(start, size, valid)
+        return ir.Span(start, size, valid)
 
-    def view(self, x: Line) -> View:
+    def view(self, x: Line) -> ir.View:
         name = x.next()
         shape = self.params[name].shape or ()
         x.expect("[")
@@ -221,54 +191,54 @@ class Parser:
         if x.peek == ",":
             raise x.fail(f"'{name}' has {len(shape)} dimensions, found more", here=True)
         x.expect("]")
-        return View(name, tuple(items))
+        return ir.View(name, tuple(items))
 
     def is_tensor(self, name: str) -> bool:
         return name in self.params and self.params[name].shape is not None
 
-    def argument(self, x: Line, op: str, k: int) -> Operand:
+    def argument(self, x: Line, op: str, k: int) -> ir.Operand:
         name = x.peek
         if (op, k) in WORDS:
-            return Word(x.word(WORDS[op, k], "dtype" if op == "astype" else "pipe"))
+            return ir.Word(x.word(WORDS[op, k], "dtype" if op == "astype" else "pipe"))
         if name.removesuffix(".T") in self.tiles:
             return self.ref(x)
         if self.is_tensor(name):
             return self.view(x)
         if name in self.fifos:
-            return Queue(x.next())
+            return ir.Queue(x.next())
         return self.expression(x)
 
-    def output(self, x: Line) -> Output | None:
+    def output(self, x: Line) -> ir.Output | None:
         """The part before ``=``, or None (with the cursor put back) if there is none."""
         if "=" not in x.tokens[x.at :]:
             return None
         name = x.peek
         if name in self.fifos:
-            out: Output = Queue(x.next())
+            out: ir.Output = ir.Queue(x.next())
         elif self.is_tensor(name):
             out = self.view(x)
         elif name in self.tiles and x.tokens[x.at + 1 : x.at + 2] != [":"]:
             out = self.ref(x)
         else:
             name = x.name("result")
-            out = Define(name, self.tile_type(x)) if x.accept(":") else Scalar(name)
+            out = ir.Define(name, self.tile_type(x)) if x.accept(":") else ir.Scalar(name)
         x.expect("=")
         return out
 
-    def flag_list(self, x: Line) -> tuple[Flag, ...]:
+    def flag_list(self, x: Line) -> tuple[ir.Flag, ...]:
         found = [self.flag(x)]
         while x.peek and x.peek != "|":
             found.append(self.flag(x))
         return tuple(found)
 
-    def flag(self, x: Line) -> Flag:
-        return Flag(x.name("event", dotted=True), self.bracket(x))
+    def flag(self, x: Line) -> ir.Flag:
+        return ir.Flag(x.name("event", dotted=True), self.bracket(x))
 
     # tree
 
-    def row(self, x: Line) -> Row:
+    def row(self, x: Line) -> ir.Row:
         core, shift, pipe = "", 0, ""
-        if x.peek in CORES:
+        if x.peek in ir.CORES:
             core = x.next()
             if x.accept("+") and x.peek == "-":
                 raise x.fail("a shift has one sign")
@@ -279,13 +249,13 @@ class Parser:
             x.at += 1
             raise x.fail(f"'{x.tokens[x.at - 1]}' does not belong among the rows")
         op = x.name("op")
-        args: list[Operand] = []
+        args: list[ir.Operand] = []
         while x.peek and x.peek != "|":
             if args:
                 x.expect(",")
             args.append(self.argument(x, op, len(args)))
-        waits: tuple[Flag, ...] = ()
-        sets: tuple[Flag, ...] = ()
+        waits: tuple[ir.Flag, ...] = ()
+        sets: tuple[ir.Flag, ...] = ()
         while x.accept("|"):
             kind = x.word(COLUMNS, "column")
             if kind == "wait":
@@ -293,9 +263,9 @@ class Parser:
             else:
                 sets += self.flag_list(x)
         x.end()
-        return Row(op, out, tuple(args), core, pipe, shift, waits, sets, x.loc)
+        return ir.Row(op, out, tuple(args), core, pipe, shift, waits, sets, x.loc)
 
-    def loop(self, x: Line) -> Loop:
+    def loop(self, x: Line) -> ir.Loop:
         x.expect("for")
         index = x.name("loop index")
         total = x.name("counter") if x.accept(",") else ""
@@ -308,8 +278,8 @@ class Parser:
         x.expect(":")
         x.end()
         self.at += 1
-        carry: list[Carry] = []
-        result: tuple[Ref, ...] = ()
+        carry: list[ir.Carry] = []
+        result: tuple[ir.Ref, ...] = ()
         while self.follows("carry", x.indent + STEP):
             carry.append(self.carry(self.line))
             self.at += 1
@@ -323,9 +293,9 @@ class Parser:
         if len(result) != len(carry):
             x.at = 1
             raise x.fail(f"the loop carries {len(carry)}, but yields {len(result)}")
-        return Loop(index, trips, body, total, tuple(carry), result, flat, x.loc)
+        return ir.Loop(index, trips, body, total, tuple(carry), result, flat, x.loc)
 
-    def carry(self, x: Line) -> Carry:
+    def carry(self, x: Line) -> ir.Carry:
         x.expect("carry")
         name = x.name("carry")
         x.expect(":")
@@ -334,16 +304,16 @@ class Parser:
         x.expect("last")
         last = x.name("last value")
         x.end()
-        return Carry(name, kind, init, last)
+        return ir.Carry(name, kind, init, last)
 
-    def branch(self, x: Line) -> Branch:
+    def branch(self, x: Line) -> ir.Branch:
         x.expect("if")
         test = self.expression(x)
         x.expect(":")
         x.end()
         self.at += 1
         then = self.block(x)
-        orelse: Block = ()
+        orelse: ir.Block = ()
         if self.follows("else", x.indent):
             other = self.line
             other.next()
@@ -351,7 +321,7 @@ class Parser:
             other.end()
             self.at += 1
             orelse = self.block(other)
-        return Branch(test, then, orelse, x.loc)
+        return ir.Branch(test, then, orelse, x.loc)
 
     def follows(self, word: str, indent: int) -> bool:
         """Whether the next line starts with ``word``, as far inside."""
@@ -359,9 +329,9 @@ class Parser:
             return False
         return self.line.indent == indent
 
-    def block(self, head: Line | None) -> Block:
+    def block(self, head: Line | None) -> ir.Block:
         """The nodes below ``head`` (None: of the kernel), of which there is at least one."""
-        nodes: list[Node] = []
+        nodes: list[ir.Node] = []
         indent = 0 if head is None else head.indent + STEP
         self.nesting = (head or self.lines[0]).limited(self.nesting + 1, "nesting")
         while self.at < len(self.lines) and self.line.indent > indent - STEP:
@@ -395,7 +365,7 @@ class Parser:
                 if at >= 2 and x.tokens[at - 1] == "=":
                     start, x.at = x.at, at + 1
                     with suppress(ParseError):  # it is told when the row is read
-                        if is_float(self.expression(x)):
+                        if ir.is_float(self.expression(x)):
                             self.floats.add(x.tokens[at - 2])
                     x.at = start
 
@@ -410,7 +380,7 @@ class Parser:
         if x.peek[:1].isalpha() and x.peek not in ("inf", "nan"):
             return name, x.name("value", free=True)
         value = self.expression(x)
-        if not isinstance(value, Const):
+        if not isinstance(value, ir.Const):
             raise x.fail("a static parameter is a number or a word")
         return name, value.value
 
@@ -422,7 +392,7 @@ class Parser:
         self.names.add(name)
         return name
 
-    def param(self, x: Line) -> Param:
+    def param(self, x: Line) -> ir.Param:
         name = self.declared(x, "parameter")
         direction = x.word(("in", "out", "inout", "scalar"), "direction")
         dtype = x.word(tuple(DTYPE_BYTES), "dtype")
@@ -436,7 +406,7 @@ class Parser:
             raise x.fail(f"a scalar cannot be {dtype}", SCALAR_HINT)
         if shape is None and dtype != "i32":
             self.floats.add(name)
-        self.params[name] = Param(name, direction, dtype, shape, x.loc)
+        self.params[name] = ir.Param(name, direction, dtype, shape, x.loc)
         return self.params[name]
 
     def dimension(self, x: Line) -> int | str:
@@ -444,8 +414,8 @@ class Parser:
         digit = x.peek[:1].isdigit() or x.peek == "-"
         return x.integer("extent") if digit else x.name("dimension")
 
-    def buffer(self, x: Line) -> Buffer:
-        core = x.word(CORES, "core")
+    def buffer(self, x: Line) -> ir.Buffer:
+        core = x.word(ir.CORES, "core")
         space = x.word(SPACES, "space")
         name = self.declared(x, "buffer")
         depth = self.slots(x)
@@ -456,9 +426,9 @@ class Parser:
         x.expect("by")
         stride = x.integer("address")
         self.tiles.add(name)
-        return Buffer(core, space, name, depth, kind, layout, at, stride, x.loc)
+        return ir.Buffer(core, space, name, depth, kind, layout, at, stride, x.loc)
 
-    def fifo(self, x: Line) -> Fifo:
+    def fifo(self, x: Line) -> ir.Fifo:
         name = self.declared(x, "FIFO")
         direction = x.word(("c2v", "v2c"), "direction")
         depth = self.slots(x)
@@ -468,7 +438,7 @@ class Parser:
         credit = not x.accept("no")
         if not credit:
             x.expect("credit")
-        self.fifos[name] = Fifo(name, direction, depth, kind, flag, credit, x.loc)
+        self.fifos[name] = ir.Fifo(name, direction, depth, kind, flag, credit, x.loc)
         return self.fifos[name]
 
     def slots(self, x: Line) -> int:
@@ -477,8 +447,8 @@ class Parser:
         x.expect("]")
         return depth
 
-    def event(self, x: Line) -> Event:
-        core = x.word(CORES, "core")
+    def event(self, x: Line) -> ir.Event:
+        core = x.word(ir.CORES, "core")
         name = self.declared(x, "event")
         src = x.word(PIPES, "pipe")
         x.expect("->")
@@ -487,12 +457,12 @@ class Parser:
         ids = [x.integer("id")]
         while x.peek:
             ids.append(x.integer("id"))
-        return Event(core, name, src, dst, tuple(ids), x.loc)
+        return ir.Event(core, name, src, dst, tuple(ids), x.loc)
 
-    def grid(self, x: Line) -> tuple[Expr, ...]:
+    def grid(self, x: Line) -> tuple[ir.Expr, ...]:
         return tuple(self.listed(x, self.expression))
 
-    def require(self, x: Line) -> Require:
+    def require(self, x: Line) -> ir.Require:
         condition = self.expression(x)
         token = x.next("a message in double quotes")
         try:
@@ -501,13 +471,13 @@ class Parser:
             message = None
         if message is None:
             raise x.fail(f"expected a message in double quotes, found '{token}'")
-        return Require(condition, message, x.loc)
+        return ir.Require(condition, message, x.loc)
 
     def note(self, x: Line) -> str:
         x.at = len(x.tokens)
         return x.text[5:]
 
-    def kernel(self) -> Kernel:
+    def kernel(self) -> ir.Kernel:
         x = self.line
         if x.indent:
             raise x.fail(f"indented by {x.indent}, expected 0")
@@ -541,7 +511,7 @@ class Parser:
         body = self.block(None)
         if self.at < len(self.lines):
             raise self.line.fail(f"'{self.line.peek}' does not belong here")
-        return Kernel(
+        return ir.Kernel(
             name,
             tuple(found["param"]),
             found["grid"][0],
@@ -557,7 +527,7 @@ class Parser:
         )
 
 
-def parse(source: str, file: str = "<text>") -> Kernel:
+def parse(source: str, file: str = "<text>") -> ir.Kernel:
     """The kernel that ``source`` describes.
 
     Raises:

@@ -11,32 +11,8 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 
+from pto import ir
 from pto.arithmetic import Number
-from pto.ir import (
-    Block,
-    Buffer,
-    Const,
-    Define,
-    Event,
-    Expr,
-    Fifo,
-    Flag,
-    Kernel,
-    Loop,
-    Operand,
-    Output,
-    Param,
-    Queue,
-    Ref,
-    Require,
-    Row,
-    Scalar,
-    Span,
-    Var,
-    View,
-    Word,
-    own_rows,
-)
 from pto.lexer import FUNCTIONS, PRECEDENCE
 
 WIDTH = 100
@@ -54,12 +30,12 @@ def number(value: Number) -> str:
     return repr(value)
 
 
-def expr(e: Expr, level: int = 0) -> str:
+def expr(e: ir.Expr, level: int = 0) -> str:
     """``e`` in infix form with no more parentheses than it needs."""
-    if isinstance(e, Const):
+    if isinstance(e, ir.Const):
         text = number(e.value)
         return f"({text})" if level > 1 and text.startswith("-") else text
-    if isinstance(e, Var):
+    if isinstance(e, ir.Var):
         return e.name
     if e.op in FUNCTIONS:
         return f"{e.op}({expr(e.a)}, {expr(e.b)})"
@@ -68,17 +44,17 @@ def expr(e: Expr, level: int = 0) -> str:
     return f"({text})" if mine < level else text
 
 
-def _ring(name: str, index: Expr | None) -> str:
+def _ring(name: str, index: ir.Expr | None) -> str:
     return name if index is None else f"{name}[{expr(index)}]"
 
 
-def view(v: View, shape: tuple[int | str, ...]) -> str:
+def view(v: ir.View, shape: tuple[int | str, ...]) -> str:
     """``tensor[index, ...]``; a dimension taken whole prints as ``:``."""
     parts = []
     for item, dim in zip(v.index, shape, strict=True):
-        if not isinstance(item, Span):
+        if not isinstance(item, ir.Span):
             parts.append(expr(item, 2))
-        elif item == Span(Const(0), dim if isinstance(dim, int) else -1):
+        elif item == ir.Span(ir.Const(0), dim if isinstance(dim, int) else -1):
             parts.append(":")
         else:
             valid = "" if item.valid is None else f"<{expr(item.valid, 2)}"
@@ -86,20 +62,20 @@ def view(v: View, shape: tuple[int | str, ...]) -> str:
     return f"{v.tensor}[{', '.join(parts)}]"
 
 
-def operand(o: Operand | Output, kernel: Kernel) -> str:
+def operand(o: ir.Operand | ir.Output, kernel: ir.Kernel) -> str:
     """One operand or output as text."""
-    if isinstance(o, Ref):
+    if isinstance(o, ir.Ref):
         return _ring(o.name, o.index) + (".T" if o.transposed else "")
-    if isinstance(o, View):
+    if isinstance(o, ir.View):
         return view(o, kernel.param(o.tensor).shape or ())
-    if isinstance(o, Define):
+    if isinstance(o, ir.Define):
         return f"{o.name}: {o.type}"
-    if isinstance(o, Queue | Scalar | Word):
+    if isinstance(o, ir.Queue | ir.Scalar | ir.Word):
         return o.name
     return expr(o)
 
 
-def statement(r: Row, kernel: Kernel) -> str:
+def statement(r: ir.Row, kernel: ir.Kernel) -> str:
     """``out = op arg, arg`` without the scheduling columns."""
     args = ", ".join(operand(a, kernel) for a in r.args)
     out = "" if r.out is None else operand(r.out, kernel) + " = "
@@ -119,7 +95,7 @@ def wrapped(text: str, margin: str) -> list[str]:
     return [*lines, text]
 
 
-def flags(kind: str, found: tuple[Flag, ...], width: int = sys.maxsize) -> list[str]:
+def flags(kind: str, found: tuple[ir.Flag, ...], width: int = sys.maxsize) -> list[str]:
     """``| wait a b c``: as many flags to a line as fit into ``width``, at least one."""
     lines: list[str] = []
     for flag in found:
@@ -131,7 +107,7 @@ def flags(kind: str, found: tuple[Flag, ...], width: int = sys.maxsize) -> list[
     return lines
 
 
-def row_lines(r: Row, kernel: Kernel, indent: str) -> list[str]:
+def row_lines(r: ir.Row, kernel: ir.Kernel, indent: str) -> list[str]:
     """The line of a row, with its wait and set columns behind it or on lines of their own."""
     place = f"{r.core:<6} {r.shift:+d}  {r.pipe:<4}  ".replace("+0", " 0") if r.core else ""
     text = indent + place + statement(r, kernel)
@@ -151,7 +127,7 @@ def row_lines(r: Row, kernel: Kernel, indent: str) -> list[str]:
     return [*wrapped(text, margin), *(margin + line for line in split)]
 
 
-def block_lines(block: Block, kernel: Kernel, depth: int) -> list[str]:
+def block_lines(block: ir.Block, kernel: ir.Kernel, depth: int) -> list[str]:
     """The lines of a block, indented by two per level."""
     indent = "  " * depth
     lines: list[str] = []
@@ -160,9 +136,9 @@ def block_lines(block: Block, kernel: Kernel, depth: int) -> list[str]:
         lines.extend(wrapped(indent + text, indent + "    "))
 
     for node in block:
-        if isinstance(node, Row):
+        if isinstance(node, ir.Row):
             lines += row_lines(node, kernel, indent)
-        elif isinstance(node, Loop):
+        elif isinstance(node, ir.Loop):
             names = node.index + (f", {node.total}" if node.total else "")
             add(f"for {names} in 0 .. {expr(node.trips)}{' flat' * node.flat}:")
             for c in node.carry:
@@ -187,7 +163,7 @@ def table(rows: Iterable[Sequence[str]]) -> list[str]:
     return [" ".join(f"{x:<{w}}" for x, w in zip(r, widths, strict=True)) for r in cells]
 
 
-def used_bytes(buffers: Sequence[Buffer]) -> list[str]:
+def used_bytes(buffers: Sequence[ir.Buffer]) -> list[str]:
     """One comment per core: how much of each memory the buffers take."""
     ends: dict[str, dict[str, int]] = {}
     for b in buffers:
@@ -200,26 +176,26 @@ def used_bytes(buffers: Sequence[Buffer]) -> list[str]:
     ]
 
 
-def _param_columns(p: Param) -> tuple[str, ...]:
+def _param_columns(p: ir.Param) -> tuple[str, ...]:
     shape = "" if p.shape is None else f"[{', '.join(map(str, p.shape))}]"
     return "param", p.name, p.direction, f"{p.dtype}{shape}"
 
 
-def _buffer_columns(b: Buffer) -> tuple[str, ...]:
+def _buffer_columns(b: ir.Buffer) -> tuple[str, ...]:
     slots = f"{b.name}[{b.depth}]"
     return "buffer", b.core, b.space, slots, str(b.type), b.layout, f"at {b.at}", f"by {b.stride}"
 
 
-def _fifo_columns(f: Fifo) -> tuple[str, ...]:
+def _fifo_columns(f: ir.Fifo) -> tuple[str, ...]:
     flag = f"flag {f.flag}" if f.credit else f"flag {f.flag} no credit"
     return "fifo", f.name, f.direction, f"[{f.depth}]", str(f.type), flag
 
 
-def _event_columns(e: Event) -> tuple[str, ...]:
+def _event_columns(e: ir.Event) -> tuple[str, ...]:
     return "event", e.core, e.name, e.src, "->", e.dst, f"id {' '.join(map(str, e.ids))}"
 
 
-def _require(r: Require) -> str:
+def _require(r: ir.Require) -> str:
     """Never wrapped: a text is one token; and no # in it, which would start a comment."""
     return f"require {expr(r.condition)} {json.dumps(r.message)}".replace("#", "\\u0023")
 
@@ -228,7 +204,7 @@ def _wrapped(lines: Sequence[str]) -> list[str]:
     return [part for line in lines for part in wrapped(line.rstrip(), "    ")]
 
 
-def print_kernel(k: Kernel) -> str:
+def print_kernel(k: ir.Kernel) -> str:
     """The whole kernel as text, ending in a newline."""
     header = [f"kernel {k.name}" + (f" on {k.target}" if k.target else "")]
     header += [f"static {n} = {number(v) if not isinstance(v, str) else v}" for n, v in k.statics]
@@ -241,7 +217,7 @@ def print_kernel(k: Kernel) -> str:
     placement += [f"note {n}" for n in k.notes]
     lines = [*_wrapped(header), *map(_require, k.requires), *_wrapped(placement)]
     lines.append("")
-    if any(r.core for r in own_rows(k.body)):
+    if any(r.core for r in ir.own_rows(k.body)):
         lines.append("# core it  pipe  statement")
     lines += block_lines(k.body, k, 0)
     return "\n".join(line.rstrip() for line in lines) + "\n"

@@ -18,27 +18,9 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from pto import ir
 from pto.arithmetic import BINARY, Number, shortest
 from pto.errors import InputError, MemoryAccessError, PtoError
-from pto.ir import (
-    Block,
-    Branch,
-    Const,
-    Expr,
-    Kernel,
-    Loop,
-    Node,
-    Row,
-    Scalar,
-    Span,
-    Var,
-    View,
-    as_span,
-    constant,
-    names_in,
-    own_rows,
-    substitute,
-)
 from pto.records import dataclass
 from pto.text import expr as expr_text
 
@@ -79,10 +61,10 @@ OPERATOR = {op: f"op{k}" for k, op in enumerate(BINARY)}
 """The name of each scalar operator in the source of ``compiled``."""
 
 
-def _source(e: Expr) -> str:
-    if isinstance(e, Const):
-        return f"({constant(e)!r})"
-    if isinstance(e, Var):
+def _source(e: ir.Expr) -> str:
+    if isinstance(e, ir.Const):
+        return f"({ir.constant(e)!r})"
+    if isinstance(e, ir.Var):
         return f"e[{e.name!r}]"
     return f"{OPERATOR[e.op]}({_source(e.a)}, {_source(e.b)})"
 
@@ -94,7 +76,7 @@ def _function(source: str) -> Callable[[Env], Number]:
     return eval(f"lambda e: {source}", names)  # type: ignore[no-any-return]
 
 
-def compiled(e: Expr) -> Callable[[Env], Number]:
+def compiled(e: ir.Expr) -> Callable[[Env], Number]:
     """``ir.evaluate`` of ``e`` as a Python function of its names (cached by source)."""
     return _function(_source(e))
 
@@ -116,12 +98,12 @@ Locate = Callable[[Env], Region]
 Fail = Callable[[int, Env], PtoError]
 
 
-def span_shape(view: View) -> tuple[int, ...]:
+def span_shape(view: ir.View) -> tuple[int, ...]:
     """The sizes of the spans of ``view``: the shape of its elements before they become a tile."""
     return tuple(s.size for s in view.spans)
 
 
-def locator(view: View, shape: tuple[int, ...], fail: Fail) -> Locate:
+def locator(view: ir.View, shape: tuple[int, ...], fail: Fail) -> Locate:
     """A function from scalars to the region of ``view`` in a tensor of ``shape``.
 
     Raises (when called): ``fail(dimension, scalars)`` if the region is not inside the tensor.  A
@@ -154,9 +136,9 @@ def locator(view: View, shape: tuple[int, ...], fail: Fail) -> Locate:
 Part = tuple[Callable[[Env], Number], int, Callable[[Env], Number] | None, int]
 
 
-def _part(item: Expr | Span, extent: int) -> Part:
+def _part(item: ir.Expr | ir.Span, extent: int) -> Part:
     """(start, size, valid, extent) of one dimension; size -1: the dimension is taken out."""
-    if not isinstance(item, Span):
+    if not isinstance(item, ir.Span):
         return compiled(item), -1, None, extent
     valid = None if item.valid is None else compiled(item.valid)
     return compiled(item.start), item.size, valid, extent
@@ -164,31 +146,31 @@ def _part(item: Expr | Span, extent: int) -> Part:
 
 # ------------------------------------------------------------------------- whose fault it is
 
-Definitions = Mapping[str, Row | Loop]
+Definitions = Mapping[str, ir.Row | ir.Loop]
 
 
-def _names(row: Row, core: str) -> Iterator[str]:
-    if isinstance(row.out, Scalar) and row.core == core:
+def _names(row: ir.Row, core: str) -> Iterator[str]:
+    if isinstance(row.out, ir.Scalar) and row.core == core:
         yield row.out.name
 
 
-def scalars_in(block: Block, core: str = "") -> frozenset[str]:
+def scalars_in(block: ir.Block, core: str = "") -> frozenset[str]:
     """Names of the scalars that the rows of one core define in ``block`` itself."""
-    return frozenset(n for r in own_rows(block) for n in _names(r, core))
+    return frozenset(n for r in ir.own_rows(block) for n in _names(r, core))
 
 
-def visible(block: Block, node: Node, core: str = "") -> Definitions | None:
+def visible(block: ir.Block, node: ir.Node, core: str = "") -> Definitions | None:
     """What defines each scalar that ``node`` (found by identity) can see, None if not below."""
-    here: dict[str, Row | Loop] = {n: r for r in own_rows(block) for n in _names(r, core)}
+    here: dict[str, ir.Row | ir.Loop] = {n: r for r in ir.own_rows(block) for n in _names(r, core)}
     for child in block:
         if child is node:
             return here
         below: Definitions | None = None
-        if isinstance(child, Loop):
+        if isinstance(child, ir.Loop):
             here_too = {child.index: child, child.total: child}
             below = visible(child.body, node, core)
             below = None if below is None else {**here_too, **below}
-        elif isinstance(child, Branch):
+        elif isinstance(child, ir.Branch):
             found = visible(child.then, node, core)
             below = visible(child.orelse, node, core) if found is None else found
         if below is not None:
@@ -196,39 +178,39 @@ def visible(block: Block, node: Node, core: str = "") -> Definitions | None:
     return None
 
 
-def expanded(e: Expr, known: Definitions) -> Expr:
+def expanded(e: ir.Expr, known: Definitions) -> ir.Expr:
     """``e`` with every ``let`` replaced by what it names."""
     while True:
         lets = {
             n: row.scalar()
-            for n in names_in(e)
-            if isinstance(row := known.get(n), Row) and row.op == "let"
+            for n in ir.names_in(e)
+            if isinstance(row := known.get(n), ir.Row) and row.op == "let"
         }
         if not lets:
             return e
-        e = substitute(e, lets)
+        e = ir.substitute(e, lets)
 
 
-def reads_behind(e: Expr, known: Definitions, loops: bool) -> Iterator[str]:
+def reads_behind(e: ir.Expr, known: Definitions, loops: bool) -> Iterator[str]:
     """The ``read`` scalars in ``e``; with ``loops``, also those in the trip counts of its loops."""
-    for name in dict.fromkeys(names_in(expanded(e, known))):
+    for name in dict.fromkeys(ir.names_in(expanded(e, known))):
         found = known.get(name)
-        if isinstance(found, Row):
+        if isinstance(found, ir.Row):
             yield name
-        elif isinstance(found, Loop) and loops:
+        elif isinstance(found, ir.Loop) and loops:
             yield from reads_behind(found.trips, known, loops)
 
 
 def _where_read(name: str, known: Definitions, env: Env) -> str:
     """``block_table[3, 7]``: the element that scalar ``name`` was read from."""
     row = known[name]
-    assert isinstance(row, Row)
-    view = row.operand(View)
-    items = (int(compiled(i)(env)) for i in view.index if not isinstance(i, Span))
+    assert isinstance(row, ir.Row)
+    view = row.operand(ir.View)
+    items = (int(compiled(i)(env)) for i in view.index if not isinstance(i, ir.Span))
     return f"{view.tensor}[{', '.join(map(str, items))}]"
 
 
-def _cause(e: Expr, known: Definitions, env: Env) -> str:
+def _cause(e: ir.Expr, known: Definitions, env: Env) -> str:
     """``context_lens[2] = 9000``, joined with 'and'; '' if no read is behind ``e``."""
     for loops in (False, True):
         names = dict.fromkeys(reads_behind(e, known, loops))
@@ -237,11 +219,11 @@ def _cause(e: Expr, known: Definitions, env: Env) -> str:
     return ""
 
 
-def _accessed(view: View, env: Env) -> str:
+def _accessed(view: ir.View, env: Env) -> str:
     """``key_cache[5, 0:128, 0, :]`` with the numbers of this access."""
     parts = []
     for item in view.index:
-        if not isinstance(item, Span):
+        if not isinstance(item, ir.Span):
             parts.append(str(int(compiled(item)(env))))
             continue
         at = int(compiled(item.start)(env))
@@ -251,16 +233,19 @@ def _accessed(view: View, env: Env) -> str:
 
 
 def outside(
-    kernel: Kernel, row: Row, view: View, shape: tuple[int, ...], error: type[PtoError]
+    kernel: ir.Kernel, row: ir.Row, view: ir.View, shape: tuple[int, ...], error: type[PtoError]
 ) -> Fail:
     """The error for an access of ``row`` that leaves dimension ``dim`` of its tensor."""
 
     def fail(dim: int, env: Env) -> PtoError:
         known = visible(kernel.body, row, row.core) or {}
-        start, named = as_span(view.index[dim]).start, (kernel.param(view.tensor).shape or ())[dim]
+        start, named = (
+            ir.as_span(view.index[dim]).start,
+            (kernel.param(view.tensor).shape or ())[dim],
+        )
         cause, exact = _cause(start, known, env), expanded(start, known)
         label = f" ({named})" if isinstance(named, str) else ""
-        if isinstance(exact, Var) and isinstance(known.get(exact.name), Row):
+        if isinstance(exact, ir.Var) and isinstance(known.get(exact.name), ir.Row):
             size = f"{shape[dim]} {named}" if label else f"size {shape[dim]}"
             message = f"{cause}, but {view.tensor} has {size} (dimension {dim})"
         else:
@@ -274,14 +259,16 @@ def outside(
     return fail
 
 
-def undefined(kernel: Kernel, node: Node, core: str, e: Expr, why: str, env: Env) -> InputError:
+def undefined(
+    kernel: ir.Kernel, node: ir.Node, core: str, e: ir.Expr, why: str, env: Env
+) -> InputError:
     """The error for the scalar ``e`` of ``node``, which has no value for these scalars."""
     known = visible(kernel.body, node, core) or {}
     exact = expanded(e, known)
     reads = dict.fromkeys(reads_behind(exact, known, loops=False))
     causes = [f"{_where_read(n, known, env)} = {env[n]}" for n in reads]
     params = {p.name for p in kernel.params} | set(kernel.dims)
-    given = dict.fromkeys(n for n in names_in(exact) if n in params)
+    given = dict.fromkeys(n for n in ir.names_in(exact) if n in params)
     causes += [f"{n} = {shortest(env[n])}" for n in given]
     where = f" where {' and '.join(causes)}" if causes else ""
     return InputError(f"{expr_text(exact)} has no value{where}: {why}", node.loc)

@@ -26,20 +26,8 @@ from lowering.execute.access import (
 )
 from lowering.execute.memory import Memory, Ring, Slot
 from lowering.walk import Entry, Issue, Walk
+from pto import ir
 from pto.errors import MemoryAccessError, ScheduleError
-from pto.ir import (
-    Branch,
-    Expr,
-    Kernel,
-    Loop,
-    Operand,
-    Queue,
-    Ref,
-    Row,
-    View,
-    Word,
-    all_rows,
-)
 from pto.records import dataclass
 from pto.targets import Target
 from pto.text import statement
@@ -68,11 +56,11 @@ NOTHING = Step()
 class Machine:
     """What the cores of one hardware block share.  ``rules``: what each op becomes on a core."""
 
-    kernel: Kernel
+    kernel: ir.Kernel
     target: Target
     tensors: Mapping[str, Array]
     rings: Mapping[str, Ring]
-    rules: Mapping[str, Callable[[Core, Row], Step]]
+    rules: Mapping[str, Callable[[Core, ir.Row], Step]]
     progress: int = 0
 
 
@@ -89,7 +77,7 @@ class Core:
     """By the id of its row."""
     loops: dict[int, tuple[Callable[[Env], Any], frozenset[str]]] = field(default_factory=dict)
     """By the id of a loop: how often it runs, the scalars that it defines."""
-    blocked: Row | None = None
+    blocked: ir.Row | None = None
 
     def __post_init__(self) -> None:
         spaces = self.machine.target.spaces
@@ -99,7 +87,7 @@ class Core:
                     self.memories[b.space] = Memory(spaces[b.space].capacity_bytes)
                 self.slots[b.name] = self.memories[b.space].slots(b)
         body, rules = self.machine.kernel.body, self.machine.rules
-        self.steps = {id(r): rules[r.op](self, r) for r in all_rows(body) if r.core == self.name}
+        self.steps = {id(r): rules[r.op](self, r) for r in ir.all_rows(body) if r.core == self.name}
         self.walk = Walk(body, self.name, self)
 
     def __str__(self) -> str:
@@ -107,7 +95,7 @@ class Core:
 
     # operands
 
-    def pick(self, ref: Ref) -> Callable[[Env], Slot]:
+    def pick(self, ref: ir.Ref) -> Callable[[Env], Slot]:
         """The slot that ``ref`` stands for: its index modulo the depth."""
         if ref.name not in self.slots:
             raise ScheduleError(f"the {self.name} core has no buffer '{ref.name}'")
@@ -117,7 +105,7 @@ class Core:
         index, depth = compiled(ref.index), len(slots)
         return lambda env: slots[int(index(env)) % depth]
 
-    def reader(self, row: Row, ref: Ref) -> Callable[[Scope], Array]:
+    def reader(self, row: ir.Row, ref: ir.Ref) -> Callable[[Scope], Array]:
         """The tile in the slot, all of which must have been written."""
         pick = self.pick(ref)
 
@@ -129,24 +117,26 @@ class Core:
 
         return read
 
-    def operand(self, row: Row, o: Operand) -> Callable[[Scope], Any]:
-        if isinstance(o, Ref):
+    def operand(self, row: ir.Row, o: ir.Operand) -> Callable[[Scope], Any]:
+        if isinstance(o, ir.Ref):
             return self.reader(row, o)
-        if isinstance(o, Word):
+        if isinstance(o, ir.Word):
             return lambda scope: o.name
-        assert isinstance(o, Expr)
+        assert isinstance(o, ir.Expr)
         return compiled(o)
 
-    def locate(self, row: Row, view: View) -> Locate:
+    def locate(self, row: ir.Row, view: ir.View) -> Locate:
         shape = self.machine.tensors[view.tensor].shape
         kernel = self.machine.kernel
         return locator(view, shape, outside(kernel, row, view, shape, MemoryAccessError))
 
     def ring(self, o: Any) -> Ring:
-        assert isinstance(o, Queue)
+        assert isinstance(o, ir.Queue)
         return self.machine.rings[o.name]
 
-    def uninitialised(self, row: Row, slot: Slot, seen: Array, scope: Scope) -> MemoryAccessError:
+    def uninitialised(
+        self, row: ir.Row, slot: Slot, seen: Array, scope: Scope
+    ) -> MemoryAccessError:
         missing, bad = int(seen.size - seen.sum()), np.argwhere(~seen)[0]
         column = int(bad[1]) // slot.values.itemsize
         what = f"{self}: {statement(row, self.machine.kernel)}"
@@ -185,26 +175,26 @@ class Core:
 
     # the domain of numbers (``lowering/walk.py``)
 
-    def trips(self, loop: Loop, scope: Scope, ahead: Sequence[Entry] = ()) -> int:
+    def trips(self, loop: ir.Loop, scope: Scope, ahead: Sequence[Entry] = ()) -> int:
         for entry in ahead:
             self.define(entry.row, scope)
         count, _ = self.known(loop)
         return max(int(count(scope)), 0)
 
-    def define(self, row: Row, scope: Scope) -> None:
+    def define(self, row: ir.Row, scope: Scope) -> None:
         """Runs a row that nothing has to wait for."""
         issue = self.steps[id(row)].issue
         assert issue is not None
         fetch, commit = issue(scope)
         commit(fetch())
 
-    def holds(self, branch: Branch, scope: Scope) -> bool:
+    def holds(self, branch: ir.Branch, scope: Scope) -> bool:
         return bool(compiled(branch.test)(scope))
 
-    def inside(self, loop: Loop, scope: Scope, i: int) -> Scope:
+    def inside(self, loop: ir.Loop, scope: Scope, i: int) -> Scope:
         return Scope(scope, self.known(loop)[1])
 
-    def known(self, loop: Loop) -> tuple[Callable[[Env], Any], frozenset[str]]:
+    def known(self, loop: ir.Loop) -> tuple[Callable[[Env], Any], frozenset[str]]:
         """The entry of ``loops``, made where it is first asked for."""
         found = self.loops.get(id(loop))
         if found is None:

@@ -29,34 +29,9 @@ from lowering.execute.access import (
 )
 from lowering.execute.scalars import apply, is_float
 from lowering.one_by_one import one_by_one
+from pto import ir
 from pto.arithmetic import BINARY, DIVIDING, LEAST, Number, NumberError, rounded, shortest
 from pto.errors import InputError, did_you_mean
-from pto.ir import (
-    CORES,
-    Bin,
-    Block,
-    Branch,
-    Const,
-    Define,
-    Expr,
-    Kernel,
-    Loop,
-    Node,
-    Param,
-    Ref,
-    Row,
-    Scalar,
-    Span,
-    Var,
-    View,
-    all_rows,
-    as_span,
-    constant,
-    evaluate,
-    in_own_order,
-    is_scheduled,
-    names_in,
-)
 from pto.loc import Loc
 from pto.ops import OPS
 from pto.records import dataclass
@@ -107,7 +82,7 @@ class Bound:
         return fresh
 
 
-def bind(kernel: Kernel, arrays: Mapping[str, Any]) -> Bound:
+def bind(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> Bound:
     """The arrays of one call, checked against the parameters of ``kernel``.
 
     bf16 is taken as ``ml_dtypes.bfloat16`` or as its bits in ``uint16``.  Scalars are numbers or
@@ -157,7 +132,7 @@ def _array(name: str, given: Any) -> Array:
         raise InputError(message) from None
 
 
-def _axis(size: Expr, names: Mapping[str, Number]) -> int:
+def _axis(size: ir.Expr, names: Mapping[str, Number]) -> int:
     """The number of work items along one axis of the grid."""
     found = int(_launched(size, names, f"the grid {expr_text(size)}"))
     if found < 0:
@@ -165,24 +140,24 @@ def _axis(size: Expr, names: Mapping[str, Number]) -> int:
     return found
 
 
-def _check_required(kernel: Kernel, names: Mapping[str, Number]) -> None:
+def _check_required(kernel: ir.Kernel, names: Mapping[str, Number]) -> None:
     for r in kernel.requires:
         if not _launched(r.condition, names, f"the condition {expr_text(r.condition)}", r.loc):
             raise InputError(f"{r.message}: found {_known(r.condition, names)}", r.loc)
 
 
-def _launched(e: Expr, names: Mapping[str, Number], what: str, loc: Loc | None = None) -> Number:
+def _launched(e: ir.Expr, names: Mapping[str, Number], what: str, loc: Loc | None = None) -> Number:
     """``e`` over sizes and scalar parameters."""
     try:
-        return evaluate(e, names.__getitem__)
+        return ir.evaluate(e, names.__getitem__)
     except NumberError as error:
         message = f"{what} has no value where {_known(e, names)}: {error.message}"
         raise InputError(message, loc) from None
 
 
-def _known(e: Expr, names: Mapping[str, Number]) -> str:
+def _known(e: ir.Expr, names: Mapping[str, Number]) -> str:
     """``rows = 33, scale = 0.5``."""
-    return ", ".join(f"{n} = {shortest(names[n])}" for n in dict.fromkeys(names_in(e)))
+    return ", ".join(f"{n} = {shortest(names[n])}" for n in dict.fromkeys(ir.names_in(e)))
 
 
 def _check_not_empty(dims: Mapping[str, int], fixed_by: Mapping[str, str]) -> None:
@@ -193,7 +168,7 @@ def _check_not_empty(dims: Mapping[str, int], fixed_by: Mapping[str, str]) -> No
             raise InputError(f"{fixed_by[name]} has {name} = {size}, but at least 1 is expected")
 
 
-def _check_names(kernel: Kernel, arrays: Mapping[str, Any]) -> None:
+def _check_names(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> None:
     known = [p.name for p in kernel.params]
     for name in arrays:
         if name not in known:
@@ -205,7 +180,7 @@ def _check_names(kernel: Kernel, arrays: Mapping[str, Any]) -> None:
         raise InputError(f"{kernel.name} needs {' and '.join(missing)}, {were} not given")
 
 
-def _declared(p: Param) -> str:
+def _declared(p: ir.Param) -> str:
     """``query bf16[batch, 16, 128]``."""
     shape = "" if p.shape is None else f"[{', '.join(map(str, p.shape))}]"
     return f"{'scalar' if p.shape is None else 'array'} {p.name} {p.dtype}{shape}"
@@ -247,7 +222,7 @@ def native(given: Any) -> Array:
     return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
 
 
-def _typed(p: Param, a: Array) -> Array:
+def _typed(p: ir.Param, a: Array) -> Array:
     """``a`` with our element type, C-contiguous; the bits of bf16 may come as uint16 or void."""
     want = DTYPES[p.dtype]
     if p.dtype == "bf16" and (a.dtype == np.uint16 or a.dtype == np.dtype("V2")):
@@ -263,7 +238,7 @@ def _typed(p: Param, a: Array) -> Array:
 
 
 def _check_shape(
-    p: Param, shape: tuple[int, ...], dims: dict[str, int], fixed_by: dict[str, str]
+    p: ir.Param, shape: tuple[int, ...], dims: dict[str, int], fixed_by: dict[str, str]
 ) -> None:
     """Compares with the declaration; the first array that has a symbolic dimension fixes it."""
     assert p.shape is not None
@@ -284,7 +259,7 @@ def _check_shape(
             fixed_by.setdefault(want_size, p.name)
 
 
-def _shape(p: Param, shape: tuple[int | str, ...], dims: Mapping[str, int]) -> tuple[int, ...]:
+def _shape(p: ir.Param, shape: tuple[int | str, ...], dims: Mapping[str, int]) -> tuple[int, ...]:
     for size in shape:
         if isinstance(size, str) and size not in dims:
             message = f"{p.name} was not given, and no other array has its dimension '{size}'"
@@ -292,7 +267,7 @@ def _shape(p: Param, shape: tuple[int | str, ...], dims: Mapping[str, int]) -> t
     return tuple(dims[s] if isinstance(s, str) else s for s in shape)
 
 
-def _scalar(p: Param, given: Any) -> Number:
+def _scalar(p: ir.Param, given: Any) -> Number:
     """The number of a scalar parameter, rounded to its type."""
     a = _array(p.name, given)
     if a.ndim or (a.dtype.kind not in "iuf" and a.dtype != DTYPES["bf16"]):
@@ -337,7 +312,7 @@ def may_fail(op: str, a: Any, b: Any) -> bool:
 class NoValue(Exception):
     """The expression ``e`` has no value in a line, and why."""
 
-    e: Bin
+    e: ir.Bin
     line: int
     why: str
 
@@ -354,22 +329,22 @@ class Lines:
     count: int
     parent: Array
 
-    def value(self, e: Expr) -> Any:
+    def value(self, e: ir.Expr) -> Any:
         """``e`` in every line: one number for all, or a column.
 
         Raises:
             NoValue: when it has none in some line.
         """
-        if isinstance(e, Const):
-            return constant(e)
-        if isinstance(e, Var):
+        if isinstance(e, ir.Const):
+            return ir.constant(e)
+        if isinstance(e, ir.Var):
             return self.columns[e.name]
         a, b = self.value(e.a), self.value(e.b)
         if self.count and may_fail(e.op, a, b):
             self.try_each(e, a, b)
         return apply(np, e.op, a, b) if self.count else np.zeros(0, np.int64)
 
-    def try_each(self, e: Bin, a: Any, b: Any) -> None:
+    def try_each(self, e: ir.Bin, a: Any, b: Any) -> None:
         """Raises ``NoValue`` for the first line in which ``e`` has none."""
         for line in range(self.count):
             try:
@@ -396,12 +371,12 @@ ROOT = "%root"
 """Column with the number of the program (work item, or core of a block) that a line is of."""
 
 
-def pid_names(kernel: Kernel) -> tuple[str, ...]:
+def pid_names(kernel: ir.Kernel) -> tuple[str, ...]:
     """``pid0``, ``pid1``, ...: what ``program_id(axis)`` is called in a traced program."""
     return tuple(f"pid{axis}" for axis in range(len(kernel.grid)))
 
 
-def validate(kernel: Kernel, bound: Bound, *, block_num: int | None = None) -> None:
+def validate(kernel: ir.Kernel, bound: Bound, *, block_num: int | None = None) -> None:
     """Checks every GM access and every scalar of every work item, without any tile data.
 
     All iterations of a loop are the lines of one table, and every scalar is one column of it, so
@@ -418,9 +393,11 @@ def validate(kernel: Kernel, bound: Bound, *, block_num: int | None = None) -> N
             _Walk(kernel, bound, core).block(kernel.body, lines)
 
 
-def _programs(kernel: Kernel, bound: Bound, block_num: int | None) -> Iterator[tuple[str, Lines]]:
+def _programs(
+    kernel: ir.Kernel, bound: Bound, block_num: int | None
+) -> Iterator[tuple[str, Lines]]:
     names: Columns = dict(bound.names)
-    if not is_scheduled(kernel):
+    if not ir.is_scheduled(kernel):
         grid = ", ".join(map(expr_text, kernel.grid))
         _check_steps(bound.items, f"the grid {grid} has {bound.items} work items")
         pids = np.unravel_index(np.arange(bound.items), bound.grid)
@@ -429,7 +406,7 @@ def _programs(kernel: Kernel, bound: Bound, block_num: int | None) -> Iterator[t
         return
     target = target_of(kernel)
     blocks = target.block_num if block_num is None else block_num
-    for core in CORES:
+    for core in ir.CORES:
         lanes = target.lanes if core == "vector" else 1
         block, lane = np.unravel_index(np.arange(blocks * lanes), (blocks, lanes))
         own = {"block_idx": block, "lane": lane, "block_num": blocks}
@@ -453,10 +430,10 @@ def _lines(names: Columns, count: int) -> Lines:
 class _Walk:
     """One pass over the rows of one core; ``RULES`` says what a row means for the table."""
 
-    def __init__(self, kernel: Kernel, bound: Bound, core: str) -> None:
+    def __init__(self, kernel: ir.Kernel, bound: Bound, core: str) -> None:
         self.kernel, self.bound, self.core = kernel, bound, core
 
-    def value(self, e: Expr, node: Node, lines: Lines) -> Any:
+    def value(self, e: ir.Expr, node: ir.Node, lines: Lines) -> Any:
         """``e`` in every line.
 
         Raises:
@@ -468,39 +445,39 @@ class _Walk:
             env = lines.numbers(found.line)
             raise undefined(self.kernel, node, self.core, found.e, found.why, env) from None
 
-    def column(self, e: Expr, node: Node, lines: Lines) -> Array:
+    def column(self, e: ir.Expr, node: ir.Node, lines: Lines) -> Array:
         """``e`` as integers, one per line."""
         values = np.asarray(self.value(e, node, lines))
         return np.broadcast_to(values.astype(np.int64), (lines.count,))
 
-    def block(self, block: Block, lines: Lines) -> None:
+    def block(self, block: ir.Block, lines: Lines) -> None:
         """Rows that work ahead come first: they define scalars for the others."""
-        for node in in_own_order(block):
-            if isinstance(node, Loop):
-                if any(r.core == self.core for r in all_rows(node.body)):
+        for node in ir.in_own_order(block):
+            if isinstance(node, ir.Loop):
+                if any(r.core == self.core for r in ir.all_rows(node.body)):
                     self.loop(node, lines)
-            elif isinstance(node, Branch):
+            elif isinstance(node, ir.Branch):
                 self.branch(node, lines)
             elif node.core == self.core:
                 self.row(node, lines)
 
-    def row(self, row: Row, lines: Lines) -> None:
+    def row(self, row: ir.Row, lines: Lines) -> None:
         for operand in (row.out, *row.args):
-            if isinstance(operand, View):
+            if isinstance(operand, ir.View):
                 self.check(row, operand, lines)
         if row.op == "let":
-            lines.columns[row.result(Scalar).name] = self.value(row.scalar(), row, lines)
+            lines.columns[row.result(ir.Scalar).name] = self.value(row.scalar(), row, lines)
         elif row.op == "read":
-            view = row.operand(View)
-            at = tuple(self.column(i, row, lines) for i in view.index if not isinstance(i, Span))
+            view = row.operand(ir.View)
+            at = tuple(self.column(i, row, lines) for i in view.index if not isinstance(i, ir.Span))
             values = self.bound.arrays[view.tensor][at]
-            lines.columns[row.result(Scalar).name] = values.astype(np.int64)
+            lines.columns[row.result(ir.Scalar).name] = values.astype(np.int64)
         else:
             for k, operand in enumerate(row.args):
-                if isinstance(operand, Expr):
+                if isinstance(operand, ir.Expr):
                     self.operand(row, k, operand, lines)
 
-    def operand(self, row: Row, k: int, e: Expr, lines: Lines) -> None:
+    def operand(self, row: ir.Row, k: int, e: ir.Expr, lines: Lines) -> None:
         """Raises for an integer that an element of the row's tile cannot be."""
         values = np.broadcast_to(self.value(e, row, lines), (lines.count,))
         if k not in OPS[row.op].elements or self.dtype_of(row) != "i32":
@@ -512,19 +489,19 @@ class _Walk:
             why = f"{values[beyond[0]]} is beyond the integers of 32 bits of an i32 tile"
             raise undefined(self.kernel, row, self.core, e, why, env)
 
-    def dtype_of(self, row: Row) -> str:
+    def dtype_of(self, row: ir.Row) -> str:
         """The element type of the tile that a row makes."""
-        if isinstance(row.out, Define):
+        if isinstance(row.out, ir.Define):
             return row.out.type.dtype
-        return self.kernel.buffer(row.out.name).type.dtype if isinstance(row.out, Ref) else ""
+        return self.kernel.buffer(row.out.name).type.dtype if isinstance(row.out, ir.Ref) else ""
 
-    def check(self, row: Row, view: View, lines: Lines) -> None:
+    def check(self, row: ir.Row, view: ir.View, lines: Lines) -> None:
         """Raises for the first line whose view leaves its tensor (for the last of its loop)."""
         shape = self.bound.arrays[view.tensor].shape
         bad = np.zeros((len(shape), lines.count), bool)
         used = np.ones(lines.count, bool)
         for dim, (item, extent) in enumerate(zip(view.index, shape, strict=True)):
-            span = as_span(item)
+            span = ir.as_span(item)
             at = self.column(span.start, row, lines)
             count: Any = span.size
             if span.valid is not None:
@@ -539,17 +516,17 @@ class _Walk:
         worst = np.flatnonzero(bad[dim] & (lines.parent == lines.parent[first]))[-1]
         item = view.index[dim]
         known = visible(self.kernel.body, row, self.core) or {}
-        start = as_span(item).start
+        start = ir.as_span(item).start
         content = any(True for _ in reads_behind(start, known, loops=False))
         env = lines.numbers(first if content else int(worst))
         raise outside(self.kernel, row, view, shape, InputError)(dim, env)
 
-    def branch(self, branch: Branch, lines: Lines) -> None:
+    def branch(self, branch: ir.Branch, lines: Lines) -> None:
         test = np.broadcast_to(self.value(branch.test, branch, lines) != 0, (lines.count,))
         for block, which in ((branch.then, test), (branch.orelse, ~test)):
             self.block(block, lines.take(np.flatnonzero(which)))
 
-    def loop(self, loop: Loop, lines: Lines) -> None:
+    def loop(self, loop: ir.Loop, lines: Lines) -> None:
         trips = np.maximum(self.column(loop.trips, loop, lines), 0)
         steps = int(trips.sum(dtype=np.float64))
         _check_steps(steps, f"loop '{loop.index}' has {steps} steps in all", loop.loc)

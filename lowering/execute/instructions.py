@@ -211,8 +211,7 @@ class Blocks:
             return f"{core} {b.space}", ((at, at + b.type.size_bytes),)
         if isinstance(x, Queue):
             ring = self.machine.rings[x.name]
-            tile = row.out if row.op == "pop" else row.args[0]
-            assert isinstance(tile, Ref)
+            tile = row.result(Ref) if row.op == "pop" else row.operand(Ref)
             rows = self.kernel.buffer(tile.name).type.rows
             first = core.lane * rows if rows < ring.fifo.type.rows else 0
             slot_number = counts[x.name] % ring.fifo.depth

@@ -28,24 +28,9 @@ from lowering.execute.access import (
     span_shape,
 )
 from lowering.execute.inputs import Bound, pid_names, validate
+from pto import ir
 from pto.arithmetic import rounded
 from pto.errors import InputError, MemoryAccessError, ShapeError
-from pto.ir import (
-    Block,
-    Branch,
-    Define,
-    Expr,
-    Kernel,
-    Loop,
-    Node,
-    Operand,
-    Ref,
-    Row,
-    Scalar,
-    View,
-    Word,
-    all_rows,
-)
 from pto.ops import OPS, Rule
 from pto.text import statement
 from pto.types import TileType
@@ -110,7 +95,7 @@ def element(x: Any, dtype: str) -> Any:
     return np.float32(DTYPES[dtype].type(np.float32(rounded(x))))
 
 
-def apply(row: Row, kind: TileType, args: Sequence[Any]) -> Array:
+def apply(row: ir.Row, kind: TileType, args: Sequence[Any]) -> Array:
     """The tile that ``row`` computes from its operands, in the type ``kind``.
 
     Raises:
@@ -121,7 +106,7 @@ def apply(row: Row, kind: TileType, args: Sequence[Any]) -> Array:
     return shaped(row, kind, convert(COMPUTE[row.op](kind, *given), kind.dtype))
 
 
-def shaped(row: Row, kind: TileType, result: Array) -> Array:
+def shaped(row: ir.Row, kind: TileType, result: Array) -> Array:
     """``result`` itself, if it has the shape that ``row`` declares.
 
     Raises:
@@ -148,7 +133,7 @@ class Interpreter:
 
     held: Mapping[str, np.dtype[Any]] = DTYPES
 
-    def __init__(self, kernel: Kernel, bound: Bound) -> None:
+    def __init__(self, kernel: ir.Kernel, bound: Bound) -> None:
         self.kernel, self.bound = kernel, bound
         self.outputs = self.starts()
         self.tensors: dict[str, Array] = {**bound.arrays, **self.outputs}
@@ -158,7 +143,7 @@ class Interpreter:
         """The outputs before the first work item."""
         return self.bound.outputs()
 
-    def compute(self, row: Row, kind: TileType, args: Sequence[Any]) -> Array:
+    def compute(self, row: ir.Row, kind: TileType, args: Sequence[Any]) -> Array:
         return apply(row, kind, args)
 
     def stored(self, tile: Array, dtype: str) -> Array:
@@ -175,7 +160,7 @@ class Interpreter:
             self.body({}, scope)
         return self.outputs
 
-    def block(self, block: Block) -> Action:
+    def block(self, block: ir.Block) -> Action:
         actions = [self.node(node) for node in block]
 
         def run(tiles: Tiles, scope: Scope) -> None:
@@ -184,19 +169,19 @@ class Interpreter:
 
         return run
 
-    def node(self, node: Node) -> Action:
-        if isinstance(node, Loop):
+    def node(self, node: ir.Node) -> Action:
+        if isinstance(node, ir.Loop):
             return self.loop(node)
-        if isinstance(node, Branch):
+        if isinstance(node, ir.Branch):
             return self.branch(node)
         return RULES[node.op](self, node)
 
-    def branch(self, branch: Branch) -> Action:
+    def branch(self, branch: ir.Branch) -> Action:
         test = compiled(branch.test)
         then, orelse = self.block(branch.then), self.block(branch.orelse)
         return lambda tiles, scope: (then if test(scope) else orelse)(tiles, scope)
 
-    def loop(self, loop: Loop) -> Action:
+    def loop(self, loop: ir.Loop) -> Action:
         trips, body = compiled(loop.trips), self.block(loop.body)
         own = scalars_in(loop.body) | {loop.index}
         results = [self.tile(r) for r in loop.result]
@@ -217,27 +202,27 @@ class Interpreter:
 
     # operands
 
-    def tile(self, ref: Ref) -> Callable[[Tiles, Scope], Array]:
+    def tile(self, ref: ir.Ref) -> Callable[[Tiles, Scope], Array]:
         if ref.transposed:
             return lambda tiles, scope: tiles[ref.name].T
         return lambda tiles, scope: tiles[ref.name]
 
-    def operand(self, o: Operand) -> Callable[[Tiles, Scope], Any]:
-        if isinstance(o, Ref):
+    def operand(self, o: ir.Operand) -> Callable[[Tiles, Scope], Any]:
+        if isinstance(o, ir.Ref):
             return self.tile(o)
-        if isinstance(o, Word):
+        if isinstance(o, ir.Word):
             return lambda tiles, scope: o.name
-        assert isinstance(o, Expr)
+        assert isinstance(o, ir.Expr)
         value = compiled(o)
         return lambda tiles, scope: value(scope)
 
-    def locate(self, row: Row, view: View) -> Locate:
+    def locate(self, row: ir.Row, view: ir.View) -> Locate:
         shape = self.tensors[view.tensor].shape
         return locator(view, shape, outside(self.kernel, row, view, shape, InputError))
 
 
-def _load(at: Interpreter, row: Row) -> Action:
-    out, view = row.result(Define), row.operand(View)
+def _load(at: Interpreter, row: ir.Row) -> Action:
+    out, view = row.result(ir.Define), row.operand(ir.View)
     locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], span_shape(view)
     name, kind = out.name, out.type
 
@@ -251,23 +236,23 @@ def _load(at: Interpreter, row: Row) -> Action:
     return run
 
 
-def writable(kernel: Kernel, row: Row) -> View:
+def writable(kernel: ir.Kernel, row: ir.Row) -> ir.View:
     """The view that ``row`` stores to.
 
     Raises:
         MemoryAccessError: when it belongs to an input.
     """
-    view = row.result(View)
+    view = row.result(ir.View)
     if kernel.param(view.tensor).direction == "in":
         raise MemoryAccessError(f"{statement(row, kernel)}: {view.tensor} is an input", row.loc)
     return view
 
 
-def _store(at: Interpreter, row: Row) -> Action:
+def _store(at: Interpreter, row: ir.Row) -> Action:
     view = writable(at.kernel, row)
     dtype = at.kernel.param(view.tensor).dtype
     locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], span_shape(view)
-    read = at.tile(row.operand(Ref))
+    read = at.tile(row.operand(ir.Ref))
 
     def run(tiles: Tiles, scope: Scope) -> None:
         region = locate(scope)
@@ -283,17 +268,17 @@ def scalar_read(locate: Locate, tensor: Array) -> Callable[[Env], int]:
     return lambda env: int(tensor[locate(env).where])
 
 
-def _read(at: Interpreter, row: Row) -> Action:
-    view = row.operand(View)
+def _read(at: Interpreter, row: ir.Row) -> Action:
+    view = row.operand(ir.View)
     return _scalar(scalar_read(at.locate(row, view), at.tensors[view.tensor]), row)
 
 
-def _let(at: Interpreter, row: Row) -> Action:
+def _let(at: Interpreter, row: ir.Row) -> Action:
     return _scalar(compiled(row.scalar()), row)
 
 
-def _scalar(value: Callable[[Env], Any], row: Row) -> Action:
-    name = row.result(Scalar).name
+def _scalar(value: Callable[[Env], Any], row: ir.Row) -> Action:
+    name = row.result(ir.Scalar).name
 
     def run(tiles: Tiles, scope: Scope) -> None:
         scope[name] = value(scope)
@@ -301,8 +286,8 @@ def _scalar(value: Callable[[Env], Any], row: Row) -> Action:
     return run
 
 
-def _computed(at: Interpreter, row: Row) -> Action:
-    args, out = [at.operand(a) for a in row.args], row.result(Define)
+def _computed(at: Interpreter, row: ir.Row) -> Action:
+    args, out = [at.operand(a) for a in row.args], row.result(ir.Define)
     name, kind = out.name, out.type
 
     def run(tiles: Tiles, scope: Scope) -> None:
@@ -311,7 +296,7 @@ def _computed(at: Interpreter, row: Row) -> Action:
     return run
 
 
-RULES: Mapping[str, Callable[[Interpreter, Row], Action]] = {
+RULES: Mapping[str, Callable[[Interpreter, ir.Row], Action]] = {
     **dict.fromkeys(COMPUTE, _computed),
     "load": _load,
     "store": _store,
@@ -321,12 +306,12 @@ RULES: Mapping[str, Callable[[Interpreter, Row], Action]] = {
 """What each op of a traced program does; the ops that only a schedule has are not here."""
 
 
-def unknown_rows(kernel: Kernel, known: Mapping[str, Any]) -> Iterator[Row]:
+def unknown_rows(kernel: ir.Kernel, known: Mapping[str, Any]) -> Iterator[ir.Row]:
     """Rows whose op is not in ``known``."""
-    return (row for row in all_rows(kernel.body) if row.op not in known)
+    return (row for row in ir.all_rows(kernel.body) if row.op not in known)
 
 
-def run(kernel: Kernel, bound: Bound) -> dict[str, Array]:
+def run(kernel: ir.Kernel, bound: Bound) -> dict[str, Array]:
     """The outputs of a traced kernel, by name; ``bound`` is left as it is.
 
     Raises:

@@ -22,23 +22,7 @@ from typing import Any
 import numpy as np
 
 from lowering.execute.scalars import apply
-from pto.ir import (
-    Block,
-    Branch,
-    Const,
-    Define,
-    Expr,
-    Kernel,
-    Loop,
-    Row,
-    Scalar,
-    Var,
-    View,
-    all_rows,
-    as_span,
-    names_in,
-    substitute,
-)
+from pto import ir
 
 Array = np.ndarray[Any, Any]
 NO_ITEM = np.iinfo(np.int32).max
@@ -49,10 +33,10 @@ NO_ITEM = np.iinfo(np.int32).max
 class Items:
     """The loop over work items of a kernel, its scalars read one after the other."""
 
-    loop: Loop
+    loop: ir.Loop
     count: int
-    known: dict[str, Expr]
-    reads: Mapping[str, View]
+    known: dict[str, ir.Expr]
+    reads: Mapping[str, ir.View]
 
     def table(self, arrays: Mapping[str, Any], devices: int) -> Array:
         """One line per device: how many items it runs, then these items, ascending."""
@@ -60,18 +44,18 @@ class Items:
         return dealt(np.broadcast_to(np.asarray(work, np.float64), (self.count,)), devices)
 
 
-def items_of(kernel: Kernel, dims: Mapping[str, int]) -> Items | str:
+def items_of(kernel: ir.Kernel, dims: Mapping[str, int]) -> Items | str:
     """The work items of a kernel, if they may run in any order and apart; else what prevents it."""
-    rows, stored = list(all_rows(kernel.body)), stored_in(kernel.body)
-    loops = [n for n in kernel.body if isinstance(n, Loop) and is_item_loop(n)]
+    rows, stored = list(ir.all_rows(kernel.body)), stored_in(kernel.body)
+    loops = [n for n in kernel.body if isinstance(n, ir.Loop) and is_item_loop(n)]
     outside = [n for n in kernel.body if n not in loops]
-    if len(loops) != 1 or any(not isinstance(n, Row) or n.op == "store" for n in outside):
+    if len(loops) != 1 or any(not isinstance(n, ir.Row) or n.op == "store" for n in outside):
         return "the kernel is not one loop over work items"
     known = known_names(dims)
-    trips = substitute(loops[0].trips, known)
-    if not isinstance(trips, Const):
+    trips = ir.substitute(loops[0].trips, known)
+    if not isinstance(trips, ir.Const):
         return "the number of work items is not known before the run"
-    if any(isinstance(a, View) and a.tensor in stored for row in rows for a in row.args):
+    if any(isinstance(a, ir.View) and a.tensor in stored for row in rows for a in row.args):
         return "the kernel reads what it writes"
     if loops[0].carry:
         return "a work item hands a tile to the next one"
@@ -80,25 +64,27 @@ def items_of(kernel: Kernel, dims: Mapping[str, int]) -> Items | str:
     reads = {
         row.out.name: row.args[0]
         for row in rows
-        if isinstance(row.out, Scalar) and isinstance(row.args[0], View)
+        if isinstance(row.out, ir.Scalar) and isinstance(row.args[0], ir.View)
     }
     return Items(loops[0], int(trips.value), known, reads)
 
 
-def known_names(dims: Mapping[str, int]) -> dict[str, Expr]:
+def known_names(dims: Mapping[str, int]) -> dict[str, ir.Expr]:
     """Names that are numbers before the run, on a device that stands for all blocks."""
     numbers = {**dims, "block_idx": 0, "block_num": 1}
-    return {name: Const(x) for name, x in numbers.items()}
+    return {name: ir.Const(x) for name, x in numbers.items()}
 
 
-def is_item_loop(loop: Loop) -> bool:
+def is_item_loop(loop: ir.Loop) -> bool:
     """Whether this is the persistent loop over work items."""
-    return "block_num" in names_in(loop.trips)
+    return "block_num" in ir.names_in(loop.trips)
 
 
-def stored_in(block: Block) -> tuple[str, ...]:
+def stored_in(block: ir.Block) -> tuple[str, ...]:
     """The tensors that the rows of a block store to."""
-    return tuple(dict.fromkeys(r.out.tensor for r in all_rows(block) if isinstance(r.out, View)))
+    return tuple(
+        dict.fromkeys(r.out.tensor for r in ir.all_rows(block) if isinstance(r.out, ir.View))
+    )
 
 
 class Work:
@@ -111,23 +97,23 @@ class Work:
         self.items, self.arrays = items, arrays
         self.columns: dict[str, Any] = {items.loop.index: np.arange(items.count)}
 
-    def cost(self, block: Block) -> Any:
+    def cost(self, block: ir.Block) -> Any:
         """The elements that a block makes."""
         return sum((self.cost_of(node) for node in block), 0)
 
-    def cost_of(self, node: Row | Loop | Branch) -> Any:
-        if isinstance(node, Row):
-            return node.out.type.rows * node.out.type.cols if isinstance(node.out, Define) else 1
-        if isinstance(node, Loop):
+    def cost_of(self, node: ir.Row | ir.Loop | ir.Branch) -> Any:
+        if isinstance(node, ir.Row):
+            return node.out.type.rows * node.out.type.cols if isinstance(node.out, ir.Define) else 1
+        if isinstance(node, ir.Loop):
             self.columns[node.index] = 0
             return np.maximum(self.value(node.trips), 0) * self.cost(node.body)
         return np.where(self.value(node.test), self.cost(node.then), self.cost(node.orelse))
 
-    def value(self, e: Expr) -> Any:
-        e = substitute(e, self.items.known)
-        if isinstance(e, Const):
+    def value(self, e: ir.Expr) -> Any:
+        e = ir.substitute(e, self.items.known)
+        if isinstance(e, ir.Const):
             return e.value
-        if isinstance(e, Var):
+        if isinstance(e, ir.Var):
             if e.name not in self.columns:
                 self.columns[e.name] = self.read(e.name)
             return self.columns[e.name]
@@ -139,7 +125,7 @@ class Work:
         if name not in self.items.reads:
             return np.asarray(self.arrays[name])
         view = self.items.reads[name]
-        index = [self.value(as_span(i).start) for i in view.index]
+        index = [self.value(ir.as_span(i).start) for i in view.index]
         tensor = np.asarray(self.arrays[view.tensor])
         return tensor[tuple(np.clip(i, 0, n - 1) for i, n in zip(index, tensor.shape, strict=True))]
 

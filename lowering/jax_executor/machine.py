@@ -27,30 +27,7 @@ from jax import lax
 
 from lowering.execute.scalars import apply, as_float
 from lowering.jax_executor.balance import is_item_loop, known_names, stored_in
-from pto.ir import (
-    Block,
-    Branch,
-    Const,
-    Define,
-    Expr,
-    Kernel,
-    Loop,
-    Operand,
-    Ref,
-    Row,
-    Scalar,
-    Span,
-    Var,
-    View,
-    Word,
-    binary,
-    constant,
-    is_float,
-    linear,
-    names_in,
-    own_rows,
-    substitute,
-)
+from pto import ir
 from pto.ops import OPS, Op, Rule
 from pto.types import TileType
 
@@ -97,9 +74,9 @@ class Env:
     tiles: dict[str, Array]
     tensors: dict[str, Array]
     scalars: dict[str, Number]
-    whole: frozenset[tuple[Expr, int]] = frozenset()
+    whole: frozenset[tuple[ir.Expr, int]] = frozenset()
 
-    def inner(self, whole: frozenset[tuple[Expr, int]] = frozenset()) -> Env:
+    def inner(self, whole: frozenset[tuple[ir.Expr, int]] = frozenset()) -> Env:
         """For a loop body or an arm: sees everything, changes nothing outside."""
         return Env(dict(self.tiles), dict(self.tensors), dict(self.scalars), self.whole | whole)
 
@@ -279,7 +256,7 @@ class Machine:
     how many, then which (``lowering/jax_executor/balance.py``).
     """
 
-    def __init__(self, kernel: Kernel, dims: Mapping[str, int]) -> None:
+    def __init__(self, kernel: ir.Kernel, dims: Mapping[str, int]) -> None:
         self.kernel, self.dims = kernel, dims
         self.known = known_names(dims)
         self.zero: Array = jnp.int32(0)
@@ -298,20 +275,22 @@ class Machine:
 
     # scalars
 
-    def fold(self, e: Expr) -> Expr:
+    def fold(self, e: ir.Expr) -> ir.Expr:
         """``e`` with the sizes of this call filled in."""
-        return substitute(e, self.known)
+        return ir.substitute(e, self.known)
 
-    def scalar(self, e: Expr, env: Env) -> Number:
+    def scalar(self, e: ir.Expr, env: Env) -> Number:
         return self.number(self.fold(e), env)
 
-    def number(self, e: Expr, env: Env) -> Number:
-        if isinstance(e, Const):
-            return constant(e)
-        if isinstance(e, Var):
+    def number(self, e: ir.Expr, env: Env) -> Number:
+        if isinstance(e, ir.Const):
+            return ir.constant(e)
+        if isinstance(e, ir.Var):
             return env.scalars[e.name]
         a, b = self.number(e.a, env), self.number(e.b, env)
-        if not (is_known(a) and is_known(b)) and (e.op == "/" or is_float(e.a) or is_float(e.b)):
+        if not (is_known(a) and is_known(b)) and (
+            e.op == "/" or ir.is_float(e.a) or ir.is_float(e.b)
+        ):
             a, b = (self.opaque(as_float(jnp, x)) for x in (a, b))
         return apply(jnp, e.op, a, b)
 
@@ -330,33 +309,33 @@ class Machine:
 
     # rows
 
-    def block(self, block: Block, env: Env) -> None:
+    def block(self, block: ir.Block, env: Env) -> None:
         for node in block:
-            if isinstance(node, Row):
+            if isinstance(node, ir.Row):
                 self.row(node, env)
-            elif isinstance(node, Loop):
+            elif isinstance(node, ir.Loop):
                 self.loop(node, env)
             else:
                 self.branch(node, env)
 
-    def row(self, row: Row, env: Env) -> None:
-        if isinstance(row.out, Scalar):
+    def row(self, row: ir.Row, env: Env) -> None:
+        if isinstance(row.out, ir.Scalar):
             env.scalars[row.out.name] = whole(self.taken(row, env).reshape(()))
-        elif isinstance(row.out, View):
+        elif isinstance(row.out, ir.View):
             tensor, x = row.out.tensor, plain(self.operand(row.args[0], env))
             extents, x = self.extents(row.out, env), to_bits(x, self.kernel.param(tensor).dtype)
             env.tensors[tensor] = put(env.tensors[tensor], extents, x)
-        elif isinstance(row.out, Define):
+        elif isinstance(row.out, ir.Define):
             env.tiles[row.out.name] = self.tile(row, row.out.type, env)
 
-    def taken(self, row: Row, env: Env) -> Array:
+    def taken(self, row: ir.Row, env: Env) -> Array:
         """The elements that a row reads from a tensor."""
-        place = row.operand(View)
+        place = row.operand(ir.View)
         return take(env.tensors[place.tensor], self.extents(place, env))
 
-    def tile(self, row: Row, kind: TileType, env: Env) -> Array:
+    def tile(self, row: ir.Row, kind: TileType, env: Env) -> Array:
         """What a row defines."""
-        if isinstance(row.args[0], View):
+        if isinstance(row.args[0], ir.View):
             x = from_bits(self.taken(row, env), self.kernel.param(row.args[0].tensor).dtype)
             return convert(x, kind.dtype).reshape(kind.rows, kind.cols)
         if row.op == "move":
@@ -372,32 +351,32 @@ class Machine:
         assert result.shape == (kind.rows, kind.cols), (row, result.shape)
         return result
 
-    def argument(self, row: Row, k: int, kind: TileType, env: Env) -> Any:
+    def argument(self, row: ir.Row, k: int, kind: TileType, env: Env) -> Any:
         """Operand ``k``: a tile, an element, or a count of columns (``where``) or of both."""
         x = self.operand(row.args[k], env)
-        if not isinstance(row.args[k], Expr):
+        if not isinstance(row.args[k], ir.Expr):
             return x
         if k in OPS[row.op].elements:
             return self.element(x, kind.dtype)
         return counted(x, max(kind.rows, kind.cols)) if row.op in ("where", "pad") else x
 
-    def operand(self, a: Operand, env: Env) -> Any:
-        if isinstance(a, Ref):
+    def operand(self, a: ir.Operand, env: Env) -> Any:
+        if isinstance(a, ir.Ref):
             x = env.tiles[a.name]
             if a.transposed:
                 return x.x if isinstance(x, Transposed) else Transposed(x)
             return x
-        if isinstance(a, Word):
+        if isinstance(a, ir.Word):
             return a.name
-        assert isinstance(a, Expr)
+        assert isinstance(a, ir.Expr)
         return self.scalar(a, env)
 
-    def extents(self, view: View, env: Env) -> list[Extent]:
+    def extents(self, view: ir.View, env: Env) -> list[Extent]:
         """The region of a view."""
         shape = self.kernel.param(view.tensor).shape or ()
         found = []
         for item, size in zip(view.index, shape, strict=True):
-            if not isinstance(item, Span):
+            if not isinstance(item, ir.Span):
                 found.append(Extent(self.scalar(item, env), 1))
             elif item.valid is None or self.is_whole(item, env):
                 found.append(Extent(self.scalar(item.start, env), item.size))
@@ -406,13 +385,13 @@ class Machine:
                 found.append(self.partial(item, max(dim, item.size), env))
         return found
 
-    def is_whole(self, item: Span, env: Env) -> bool:
+    def is_whole(self, item: ir.Span, env: Env) -> bool:
         assert item.valid is not None
         valid = self.fold(item.valid)
-        enough = isinstance(valid, Const) and valid.value >= item.size
+        enough = isinstance(valid, ir.Const) and valid.value >= item.size
         return enough or (valid, item.size) in env.whole
 
-    def partial(self, item: Span, dim: int, env: Env) -> Extent:
+    def partial(self, item: ir.Span, dim: int, env: Env) -> Extent:
         """A region that may reach out of the tensor: moved inside, its elements ``off`` later."""
         assert item.valid is not None
         start = self.scalar(item.start, env)
@@ -424,7 +403,7 @@ class Machine:
 
     # loops and branches
 
-    def loop(self, loop: Loop, env: Env) -> None:
+    def loop(self, loop: ir.Loop, env: Env) -> None:
         """The loop, in two parts where its partial views begin."""
         trips = self.scalar(loop.trips, env)
         facts = self.facts(loop)
@@ -448,7 +427,7 @@ class Machine:
         return (items < cut).sum(dtype=jnp.int32), count
 
     def iterate(
-        self, loop: Loop, start: Number, end: Number, carry: Any, outside: Env, table: Array
+        self, loop: ir.Loop, start: Number, end: Number, carry: Any, outside: Env, table: Array
     ) -> Any:
         stored = stored_in(loop.body)
 
@@ -465,31 +444,31 @@ class Machine:
             return carry
         return lax.fori_loop(start, end, body, carry)
 
-    def initial(self, init: Ref | None, kind: TileType, env: Env) -> Array:
+    def initial(self, init: ir.Ref | None, kind: TileType, env: Env) -> Array:
         """A tile, or zeros where nothing has been written."""
         if init is not None:
             return plain(env.tiles[init.name])
         return jnp.zeros((kind.rows, kind.cols), DTYPES[kind.dtype])
 
-    def facts(self, loop: Loop) -> dict[tuple[Expr, int], tuple[Expr, int]]:
+    def facts(self, loop: ir.Loop) -> dict[tuple[ir.Expr, int], tuple[ir.Expr, int]]:
         """(valid, size) of the partial views that are whole up to some iteration.
 
         The value says from where: ``valid = rest - fall * index``.
         """
-        found: dict[tuple[Expr, int], tuple[Expr, int]] = {}
+        found: dict[tuple[ir.Expr, int], tuple[ir.Expr, int]] = {}
         for partial, size in partials(loop.body):
             valid = self.fold(partial)
-            _, terms = linear(valid)
-            fall = -terms.pop(Var(loop.index), 0)
-            own = any(v in read_in(loop.body) for v in names_in(valid))
-            opaque = any(loop.index in names_in(atom) for atom in terms)
-            if fall >= 0 and not own and not opaque and not isinstance(valid, Const):
-                rest = binary("+", valid, binary("*", Var(loop.index), Const(fall)))
+            _, terms = ir.linear(valid)
+            fall = -terms.pop(ir.Var(loop.index), 0)
+            own = any(v in read_in(loop.body) for v in ir.names_in(valid))
+            opaque = any(loop.index in ir.names_in(atom) for atom in terms)
+            if fall >= 0 and not own and not opaque and not isinstance(valid, ir.Const):
+                rest = ir.binary("+", valid, ir.binary("*", ir.Var(loop.index), ir.Const(fall)))
                 found[valid, size] = (rest, fall)
         return found
 
     def cut(
-        self, loop: Loop, facts: dict[Any, tuple[Expr, int]], trips: Number, env: Env
+        self, loop: ir.Loop, facts: dict[Any, tuple[ir.Expr, int]], trips: Number, env: Env
     ) -> Number:
         """The number of leading iterations in which every fact holds."""
         outside = env.inner()
@@ -504,13 +483,13 @@ class Machine:
             end = apply(jnp, "min", end, holds)
         return end
 
-    def branch(self, branch: Branch, env: Env) -> None:
+    def branch(self, branch: ir.Branch, env: Env) -> None:
         """What both ways define, and what one of them stores, is there behind them."""
         test = self.scalar(branch.test, env)
         names = [n for n in defined_in(branch.then) if n in defined_in(branch.orelse)]
         stored = stored_in((branch,))
 
-        def arm(block: Block) -> Callable[[], tuple[Array, ...]]:
+        def arm(block: ir.Block) -> Callable[[], tuple[Array, ...]]:
             def run() -> tuple[Array, ...]:
                 inner = env.inner()
                 self.block(block, inner)
@@ -527,34 +506,34 @@ class Machine:
         env.tensors.update(zip(stored, found[len(names) :], strict=True))
 
 
-def stays_inside(start: Expr, size: int, dim: int) -> bool:
+def stays_inside(start: ir.Expr, size: int, dim: int) -> bool:
     """Whether ``size`` elements from a valid ``start`` can never reach behind ``dim``."""
-    const, terms = linear(start)
+    const, terms = ir.linear(start)
     if not terms:
         return const + size <= dim
     return dim % size == 0 and all(k % size == 0 for k in (const, *terms.values()))
 
 
-def kept_columns(row: Row) -> Expr | None:
+def kept_columns(row: ir.Row) -> ir.Expr | None:
     """How many columns a ``where`` keeps, if that is one number for all rows."""
-    return row.args[1] if row.op == "where" and isinstance(row.args[1], Expr) else None
+    return row.args[1] if row.op == "where" and isinstance(row.args[1], ir.Expr) else None
 
 
-def partials(block: Block) -> Iterator[tuple[Expr, int]]:
+def partials(block: ir.Block) -> Iterator[tuple[ir.Expr, int]]:
     """(valid, size) of every partial view and every ``where`` of a body, inner loops left out."""
-    for row in own_rows(block):
+    for row in ir.own_rows(block):
         for a in (row.out, *row.args):
-            if isinstance(a, View):
+            if isinstance(a, ir.View):
                 yield from ((s.valid, s.size) for s in a.spans if s.valid is not None)
-        if (columns := kept_columns(row)) is not None and isinstance(row.out, Define):
+        if (columns := kept_columns(row)) is not None and isinstance(row.out, ir.Define):
             yield columns, row.out.type.cols
 
 
-def read_in(block: Block) -> set[str]:
+def read_in(block: ir.Block) -> set[str]:
     """The scalars that a body reads from tensors."""
-    return {r.out.name for r in own_rows(block) if isinstance(r.out, Scalar)}
+    return {r.out.name for r in ir.own_rows(block) if isinstance(r.out, ir.Scalar)}
 
 
-def defined_in(block: Block) -> list[str]:
+def defined_in(block: ir.Block) -> list[str]:
     """The tiles that the rows of a block itself define."""
-    return [n.out.name for n in block if isinstance(n, Row) and isinstance(n.out, Define)]
+    return [n.out.name for n in block if isinstance(n, ir.Row) and isinstance(n.out, ir.Define)]

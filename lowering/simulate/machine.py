@@ -227,8 +227,8 @@ class _Scalar:
 
     def _work(self, row: Row, scope: Counters, plan: _Plan) -> Iterator[None]:
         if row.op == "drain":
-            assert isinstance(row.args[0], Word)
-            yield from self._drain([row.args[0].name], f"drain {row.args[0].name}")
+            drained = row.operand(Word).name
+            yield from self._drain([drained], f"drain {drained}")
         elif row.op == "barrier" and row.pipe == "ALL":
             yield from self._drain(list(self.pipes), "barrier")
         elif row.op == "barrier":

@@ -32,37 +32,8 @@ from lowering.one_by_one import one_by_one
 from lowering.values.equivalence import Traced
 from lowering.values.tokens import ALIASES, SILENT, Log, run_schedule
 from lowering.values.world import World, worlds
+from pto import ir
 from pto.errors import ScheduleError
-from pto.ir import (
-    CORES,
-    Bin,
-    Block,
-    Branch,
-    Carry,
-    Const,
-    Define,
-    Expr,
-    Kernel,
-    Loop,
-    Node,
-    Operand,
-    Queue,
-    Ref,
-    Row,
-    Scalar,
-    Span,
-    Var,
-    View,
-    all_rows,
-    as_span,
-    binary,
-    in_own_order,
-    linear,
-    map_exprs,
-    names_in,
-    own_rows,
-    substitute,
-)
 from pto.ops import OPS
 from pto.row_rules import touched
 from pto.targets import target_of
@@ -78,30 +49,30 @@ class Key:
     """A place that holds a value: slot ``index`` (modulo ``depth``) of a buffer."""
 
     name: str
-    index: Expr
+    index: ir.Expr
     depth: int
 
-    def at(self, values: dict[str, Expr]) -> Key:
+    def at(self, values: dict[str, ir.Expr]) -> Key:
         """The same place with names replaced."""
-        return slot_key(self.name, substitute(self.index, values), self.depth)
+        return slot_key(self.name, ir.substitute(self.index, values), self.depth)
 
 
-def slot_key(name: str, index: Expr | None, depth: int) -> Key:
+def slot_key(name: str, index: ir.Expr | None, depth: int) -> Key:
     """The key of a ring slot in normal form: sorted terms, coefficients modulo the depth."""
-    const, terms = linear(index or Const(0))
-    out: Expr = Const(0)
+    const, terms = ir.linear(index or ir.Const(0))
+    out: ir.Expr = ir.Const(0)
     for atom, k in sorted(terms.items(), key=lambda t: expr_text(t[0])):
         if k % depth:
-            out = binary("+", out, binary("*", atom, Const(k % depth)))
-    if out == Const(0):
-        return Key(name, Const(const % depth), depth)
-    return Key(name, binary("+", out, Const(const % depth)), depth)
+            out = ir.binary("+", out, ir.binary("*", atom, ir.Const(k % depth)))
+    if out == ir.Const(0):
+        return Key(name, ir.Const(const % depth), depth)
+    return Key(name, ir.binary("+", out, ir.Const(const % depth)), depth)
 
 
 # ----------------------------------------------------------------------- lanes and halves
 
 
-def split_buffers(kernel: Kernel) -> dict[str, bool]:
+def split_buffers(kernel: ir.Kernel) -> dict[str, bool]:
     """Which buffers hold a half of the rows per lane (the others hold the same on both lanes).
 
     A FIFO twice as high as the slot, or ``lane`` in a view, says so; ops hand it on to operands of
@@ -116,14 +87,16 @@ def split_buffers(kernel: Kernel) -> dict[str, bool]:
         return name
 
     hints: list[tuple[str, bool]] = []
-    for r in all_rows(kernel.body):
-        refs = [x for x in (r.out, *touched(r)[0]) if isinstance(x, Ref)]
+    for r in ir.all_rows(kernel.body):
+        refs = [x for x in (r.out, *touched(r)[0]) if isinstance(x, ir.Ref)]
         tiles = [x.name for x in refs if x.name in vector]
         for x in (r.out, *r.args):
-            if isinstance(x, Queue) and tiles:
+            if isinstance(x, ir.Queue) and tiles:
                 hints.append((tiles[0], kernel.fifo(x.name).type.rows != vector[tiles[0]].rows))
-            if isinstance(x, View) and tiles:
-                hints.append((tiles[0], any("lane" in names_in(as_span(i).start) for i in x.index)))
+            if isinstance(x, ir.View) and tiles:
+                hints.append(
+                    (tiles[0], any("lane" in ir.names_in(ir.as_span(i).start) for i in x.index))
+                )
         if OPS[r.op].kind in ("unary", "binary", "reduce"):
             for name in tiles[1:]:
                 if vector[name].rows == vector[tiles[0]].rows:
@@ -135,48 +108,48 @@ def split_buffers(kernel: Kernel) -> dict[str, bool]:
     }
 
 
-def both_lanes(item: Expr | Span, row: Row, kernel: Kernel) -> Expr | Span:
+def both_lanes(item: ir.Expr | ir.Span, row: ir.Row, kernel: ir.Kernel) -> ir.Expr | ir.Span:
     """rewrite: ``start + lane * size :+ size``  -->  ``start :+ lanes * size``"""
-    span = as_span(item)
-    if "lane" not in names_in(span.start):
-        return map_exprs(item, lane_zero)  # type: ignore[no-any-return]
-    if linear(span.start)[1].get(Var("lane")) != span.size:
+    span = ir.as_span(item)
+    if "lane" not in ir.names_in(span.start):
+        return ir.map_exprs(item, lane_zero)  # type: ignore[no-any-return]
+    if ir.linear(span.start)[1].get(ir.Var("lane")) != span.size:
         text = statement(row, kernel)
         raise ScheduleError(f"'{text}' does not split its rows evenly over the lanes", row.loc)
-    whole: Span = map_exprs(span, lane_zero)
+    whole: ir.Span = ir.map_exprs(span, lane_zero)
     return replace(whole, size=target_of(kernel).lanes * span.size)
 
 
-def lane_zero(e: Expr) -> Expr:
-    return substitute(e, {"lane": Const(0)})
+def lane_zero(e: ir.Expr) -> ir.Expr:
+    return ir.substitute(e, {"lane": ir.Const(0)})
 
 
 # ---------------------------------------------------------------------------- block order
 
 
-def cores_of(node: Node) -> tuple[str, ...]:
+def cores_of(node: ir.Node) -> tuple[str, ...]:
     """The cores that do something in ``node``."""
-    rows = (node,) if isinstance(node, Row) else tuple(all_rows((node,)))
-    return tuple(c for c in CORES if any(r.core == c and r.op not in SILENT for r in rows))
+    rows = (node,) if isinstance(node, ir.Row) else tuple(ir.all_rows((node,)))
+    return tuple(c for c in ir.CORES if any(r.core == c and r.op not in SILENT for r in rows))
 
 
-def shift_on(core: str, node: Node) -> int:
+def shift_on(core: str, node: ir.Node) -> int:
     """How far ahead ``core`` runs ``node`` of its own iteration."""
-    if isinstance(node, Loop):
+    if isinstance(node, ir.Loop):
         return 0
-    return max((r.shift for r in own_rows((node,)) if r.core == core), default=0)
+    return max((r.shift for r in ir.own_rows((node,)) if r.core == core), default=0)
 
 
-def interleaved(block: Block, ready: Callable[[Row], bool]) -> Generator[Node]:
+def interleaved(block: ir.Block, ready: Callable[[ir.Row], bool]) -> Generator[ir.Node]:
     """Rows of both cores for one iteration; a pop comes once ``ready`` says that it can."""
-    mine = {core: [n for n in block if core in cores_of(n)] for core in CORES}
-    todo = {core: in_own_order(nodes, partial(shift_on, core)) for core, nodes in mine.items()}
+    mine = {core: [n for n in block if core in cores_of(n)] for core in ir.CORES}
+    todo = {core: ir.in_own_order(nodes, partial(shift_on, core)) for core, nodes in mine.items()}
     while any(todo.values()):
         progress = False
-        for core in CORES:
+        for core in ir.CORES:
             while todo[core]:
                 node = todo[core][0]
-                if isinstance(node, Row) and node.op == "pop" and not ready(node):
+                if isinstance(node, ir.Row) and node.op == "pop" and not ready(node):
                     break
                 if any(todo[c][:1] != [node] for c in cores_of(node)):
                     break
@@ -185,7 +158,7 @@ def interleaved(block: Block, ready: Callable[[Row], bool]) -> Generator[Node]:
                 progress = True
                 yield node
         if not progress:
-            stuck = next(n for core in CORES for n in todo[core])
+            stuck = next(n for core in ir.CORES for n in todo[core])
             raise ScheduleError("a pop here waits for a push of a later iteration", stuck.loc)
 
 
@@ -199,11 +172,11 @@ class Scope:
     makes a loop carry it, or a branch hand it on.
     """
 
-    def __init__(self, outer: Callable[[Key], str | None], scalars: dict[str, Expr]) -> None:
+    def __init__(self, outer: Callable[[Key], str | None], scalars: dict[str, ir.Expr]) -> None:
         self.local: dict[Key, str | Callable[[], str]] = {}
         self.outer = outer
         self.scalars = scalars
-        self.nodes: list[Row | LoopScope | Fork] = []
+        self.nodes: list[ir.Row | LoopScope | Fork] = []
 
     def find(self, key: Key) -> str | None:
         found = self.local.get(key)
@@ -217,62 +190,52 @@ class Scope:
         now.local = dict(self.local)
         return now.find
 
-    def made(self) -> Block:
+    def made(self) -> ir.Block:
         """The program, once nobody asks for anything any more."""
-        return tuple(n if isinstance(n, Row) else n.made() for n in self.nodes)
-
-
-@dataclass
-class Phi:
-    """A ``Carry`` while its loop is built; ``next``: its value after an iteration."""
-
-    name: str
-    type: TileType
-    init: str | None
-    last: str
-    next: str = ""
+        return tuple(n if isinstance(n, ir.Row) else n.made() for n in self.nodes)
 
 
 class LoopScope:
     """A loop while it is built, and afterwards for those who ask for its results."""
 
-    def __init__(self, builder: Builder, loop: Loop, outside: Scope) -> None:
+    def __init__(self, builder: Builder, loop: ir.Loop, outside: Scope) -> None:
         self.builder, self.loop = builder, loop
         self.before = outside.snapshot()
-        self.written = {r.out.name for r in all_rows(loop.body) if isinstance(r.out, Ref)}
-        self.carried: dict[Key, Phi] = {}
-        self.queued: dict[str, list[Phi]] = {}
+        self.written = {r.out.name for r in ir.all_rows(loop.body) if isinstance(r.out, ir.Ref)}
+        self.carried: dict[Key, ir.Carry] = {}
+        self.queued: dict[str, list[ir.Carry]] = {}
+        self.next: dict[str, str] = {}
+        """By the name of what is carried: its value after an iteration."""
         self.is_open = True
         self.inside = Scope(self.at_top, dict(outside.scalars))
 
     def later(self, key: Key, by: int) -> Key:
         """The key that means the same slot ``by`` iterations earlier in the names of now."""
         names = [n for n in (self.loop.index, self.loop.total) if n]
-        return key.at({n: binary("+", Var(n), Const(by)) for n in names})
+        return key.at({n: ir.binary("+", ir.Var(n), ir.Const(by)) for n in names})
 
     def at_top(self, key: Key) -> str | None:
         """The value at ``key`` when an iteration starts."""
         if key.name not in self.written and self.later(key, 1) == key:
             return self.before(key)
-        phi = self.carried.get(key)
-        if phi is None:
-            init = self.before(key.at({self.loop.index: Const(0)}))
-            phi = self.carried[key] = self.builder.phi(self.builder.tile_type(key.name), init)
+        carry = self.carried.get(key)
+        if carry is None:
+            init = self.before(key.at({self.loop.index: ir.Const(0)}))
+            carry = self.carried[key] = self.builder.carry(self.builder.tile_type(key.name), init)
             if not self.is_open:
-                self.finish(key, phi)
-        return phi.name
+                self.finish(key)
+        return carry.name
 
-    def finish(self, key: Key, phi: Phi) -> None:
+    def finish(self, key: Key) -> None:
         found = self.inside.find(self.later(key, 1))
         assert found is not None
-        phi.next = found
+        self.next[self.carried[key].name] = found
 
     def close(self, outside: Scope) -> None:
-        """Finds what each phi becomes; every written key is available (lazily) behind the loop."""
+        """Finds what is carried on; every written key is available (lazily) behind the loop."""
         finished = 0
         while finished < len(self.carried):  # more may be asked for on the way
-            key, phi = list(self.carried.items())[finished]
-            self.finish(key, phi)
+            self.finish(list(self.carried)[finished])
             finished += 1
         self.is_open = False
         written = {k.name for k in self.inside.local}
@@ -280,36 +243,35 @@ class LoopScope:
             del outside.local[key]  # which of the slots were overwritten depends on the trips
         for key in self.inside.local:
             top = self.later(key, -1)
-            for trips in (self.loop.trips, binary("max", self.loop.trips, Const(0))):
+            for trips in (self.loop.trips, ir.binary("max", self.loop.trips, ir.Const(0))):
                 outside.local[top.at({self.loop.index: trips})] = partial(self.result, top)
 
     def result(self, top: Key) -> str:
         self.at_top(top)
         return self.carried[top].last
 
-    def made(self) -> Loop:
-        phis = [*(p for q in self.queued.values() for p in q), *self.carried.values()]
-        carry = (Carry(p.name, p.type, Ref(p.init) if p.init else None, p.last) for p in phis)
-        result = tuple(Ref(p.next) for p in phis)
-        return replace(self.loop, body=self.inside.made(), carry=tuple(carry), result=result)
+    def made(self) -> ir.Loop:
+        carry = (*(c for queue in self.queued.values() for c in queue), *self.carried.values())
+        result = tuple(ir.Ref(self.next[c.name]) for c in carry)
+        return replace(self.loop, body=self.inside.made(), carry=carry, result=result)
 
 
 @dataclass
 class Fork:
     """A branch while it is built, and afterwards for those who ask what it hands on."""
 
-    branch: Branch
+    branch: ir.Branch
     then: Scope
     orelse: Scope
 
     def join(self, name: str, kind: TileType, then: str | None, orelse: str | None) -> str:
         """``name``: one of two values, by which way the branch goes."""
         for arm, value in ((self.then, then), (self.orelse, orelse)):
-            op, arg = ("full", Const(0.0)) if value is None else ("move", Ref(value))
-            arm.nodes.append(Row(op, Define(name, kind), (arg,)))
+            op, arg = ("full", ir.Const(0.0)) if value is None else ("move", ir.Ref(value))
+            arm.nodes.append(ir.Row(op, ir.Define(name, kind), (arg,)))
         return name
 
-    def made(self) -> Branch:
+    def made(self) -> ir.Branch:
         return replace(self.branch, then=self.then.made(), orelse=self.orelse.made())
 
 
@@ -319,7 +281,7 @@ Queues = dict[str, list[str]]
 class Builder:
     """Turns the tree of rows into values, one scope at a time."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: ir.Kernel) -> None:
         self.kernel = kernel
         self.count = 0
         self.depth = {b.name: b.depth for b in kernel.buffers}
@@ -327,9 +289,9 @@ class Builder:
         self.queues: Queues = {f.name: [] for f in kernel.fifos}
         self.types: dict[str, TileType] = {}
         self.written = {p.name for p in kernel.params if p.direction in ("out", "inout")}
-        self.reads: list[dict[View, Var]] = []
+        self.reads: list[dict[ir.View, ir.Var]] = []
         self.loops: list[LoopScope] = []
-        self.origin: dict[int, Row] = {}
+        self.origin: dict[int, ir.Row] = {}
         """By the id of a row: the scheduled one that it stands for."""
 
     # values
@@ -344,59 +306,62 @@ class Builder:
         self.types[name] = kind
         return name
 
-    def phi(self, kind: TileType, init: str | None) -> Phi:
-        return Phi(self.value(kind), kind, init, self.value(kind))
+    def carry(self, kind: TileType, init: str | None) -> ir.Carry:
+        before = ir.Ref(init) if init else None
+        return ir.Carry(self.value(kind), kind, before, self.value(kind))
 
     def tile_type(self, name: str) -> TileType:
         """The whole tile of a buffer, both halves included."""
         t = self.kernel.buffer(name).type
         return TileType(t.dtype, t.rows * (2 if self.split[name] else 1), t.cols)
 
-    def add(self, row: Row, scope: Scope, out: Define | View | Scalar, *args: Operand) -> None:
+    def add(
+        self, row: ir.Row, scope: Scope, out: ir.Define | ir.View | ir.Scalar, *args: ir.Operand
+    ) -> None:
         """What ``row`` does, on values."""
-        new = Row(row.op, out, args, loc=row.loc)
+        new = ir.Row(row.op, out, args, loc=row.loc)
         self.origin[id(new)] = row
         scope.nodes.append(new)
 
     # operands
 
-    def scalar(self, e: Expr, core: str, scope: Scope) -> Expr:
+    def scalar(self, e: ir.Expr, core: str, scope: Scope) -> ir.Expr:
         found = scope.scalars
-        names = {n: x for n in names_in(e) if (x := found.get(f"{core} {n}", found.get(n)))}
-        return substitute(e, names)
+        names = {n: x for n in ir.names_in(e) if (x := found.get(f"{core} {n}", found.get(n)))}
+        return ir.substitute(e, names)
 
-    def key(self, ref: Ref, core: str, scope: Scope) -> Key:
+    def key(self, ref: ir.Ref, core: str, scope: Scope) -> Key:
         index = None if ref.index is None else self.scalar(ref.index, core, scope)
         return slot_key(ref.name, index, self.depth[ref.name])
 
-    def use(self, ref: Ref, row: Row, scope: Scope) -> Ref:
+    def use(self, ref: ir.Ref, row: ir.Row, scope: Scope) -> ir.Ref:
         found = scope.find(self.key(ref, row.core, scope))
         if found is None:
             text = statement(row, self.kernel)
             raise ScheduleError(f"'{text}' reads '{ref.name}', which nothing has written", row.loc)
-        return Ref(found, transposed=ref.transposed)
+        return ir.Ref(found, transposed=ref.transposed)
 
-    def view(self, view: View, row: Row, scope: Scope) -> View:
+    def view(self, view: ir.View, row: ir.Row, scope: Scope) -> ir.View:
         items = view.index
         if row.core == "vector":
             items = tuple(both_lanes(item, row, self.kernel) for item in items)
-        return map_exprs(  # type: ignore[no-any-return]
-            View(view.tensor, items), lambda e: self.scalar(e, row.core, scope)
+        return ir.map_exprs(  # type: ignore[no-any-return]
+            ir.View(view.tensor, items), lambda e: self.scalar(e, row.core, scope)
         )
 
-    def operand(self, a: Operand, row: Row, scope: Scope) -> Operand:
-        if isinstance(a, Ref):
+    def operand(self, a: ir.Operand, row: ir.Row, scope: Scope) -> ir.Operand:
+        if isinstance(a, ir.Ref):
             return self.use(a, row, scope)
-        if isinstance(a, View):
+        if isinstance(a, ir.View):
             return self.view(a, row, scope)
-        return self.scalar(a, row.core, scope) if isinstance(a, Expr) else a
+        return self.scalar(a, row.core, scope) if isinstance(a, ir.Expr) else a
 
     # rows
 
-    def row(self, row: Row, scope: Scope) -> None:
+    def row(self, row: ir.Row, scope: Scope) -> None:
         if row.op == "let":
             value = self.scalar(row.scalar(), row.core, scope)
-            scope.scalars[f"{row.core} {row.result(Scalar).name}"] = value
+            scope.scalars[f"{row.core} {row.result(ir.Scalar).name}"] = value
         elif row.op == "read":
             self.read(row, scope)
         elif row.op in ALIASES:
@@ -404,103 +369,103 @@ class Builder:
         else:
             self.step(row, scope)
 
-    def read(self, row: Row, scope: Scope) -> None:
+    def read(self, row: ir.Row, scope: Scope) -> None:
         """``name = read tensor[...]``; a tensor that nobody writes is read once per place."""
-        place = self.view(row.operand(View), row, scope)
+        place = self.view(row.operand(ir.View), row, scope)
         known = next((known[place] for known in self.reads if place in known), None)
         if known is None or place.tensor in self.written:
-            known = Var(self.fresh("%"))
-            self.add(row, scope, Scalar(known.name), place)
+            known = ir.Var(self.fresh("%"))
+            self.add(row, scope, ir.Scalar(known.name), place)
             self.reads[-1][place] = known
-        scope.scalars[f"{row.core} {row.result(Scalar).name}"] = known
+        scope.scalars[f"{row.core} {row.result(ir.Scalar).name}"] = known
 
-    def hand_on(self, row: Row, scope: Scope) -> None:
+    def hand_on(self, row: ir.Row, scope: Scope) -> None:
         """The value keeps its name, unless its place has another element type."""
         (source,) = row.args
-        if isinstance(source, Queue):
-            used = Ref(self.queues[source.name].pop(0))
+        if isinstance(source, ir.Queue):
+            used = ir.Ref(self.queues[source.name].pop(0))
         else:
-            used = self.use(row.operand(Ref), row, scope)
-        assert isinstance(row.out, Queue | Ref)
-        name, to_queue = row.out.name, isinstance(row.out, Queue)
+            used = self.use(row.operand(ir.Ref), row, scope)
+        assert isinstance(row.out, ir.Queue | ir.Ref)
+        name, to_queue = row.out.name, isinstance(row.out, ir.Queue)
         kind = self.kernel.fifo(name).type if to_queue else self.tile_type(name)
         value = used.name
         if used.transposed or self.types[value].dtype != kind.dtype:
             value = self.value(kind)
-            self.add(replace(row, op="move"), scope, Define(value, kind), used)
-        if isinstance(row.out, Queue):
+            self.add(replace(row, op="move"), scope, ir.Define(value, kind), used)
+        if isinstance(row.out, ir.Queue):
             self.queues[name].append(value)
         else:
             scope.local[self.key(row.out, row.core, scope)] = value
 
-    def kept_rows(self, count: Expr, row: Row) -> Expr:
+    def kept_rows(self, count: ir.Expr, row: ir.Row) -> ir.Expr:
         """How many rows of both lanes a padding keeps: as many as lane 0 would if it had them all."""
-        out = row.result(Ref).name
-        sure = isinstance(count, Const) and count.value >= self.tile_type(out).rows
-        if self.split[out] and not sure and "lane" not in names_in(count):
+        out = row.result(ir.Ref).name
+        sure = isinstance(count, ir.Const) and count.value >= self.tile_type(out).rows
+        if self.split[out] and not sure and "lane" not in ir.names_in(count):
             raise ScheduleError(
                 "the rows that a padding keeps are not the first of both lanes", row.loc
             )
         return lane_zero(count)
 
-    def step(self, row: Row, scope: Scope) -> None:
+    def step(self, row: ir.Row, scope: Scope) -> None:
         args, _ = touched(row)
         if row.op == "matmul" and len(args) == 4:
             args = self.accumulated(row, scope)
         if row.op == "pad":
             args = (args[0], self.kept_rows(row.scalar(1), row), *args[2:])
         found = [self.operand(a, row, scope) for a in args]
-        if isinstance(row.out, View):
+        if isinstance(row.out, ir.View):
             self.add(row, scope, self.view(row.out, row, scope), *found)
             return
-        out = row.result(Ref)
+        out = row.result(ir.Ref)
         kind = self.tile_type(out.name)
         value = scope.local[self.key(out, row.core, scope)] = self.value(kind)
-        self.add(row, scope, Define(value, kind), *found)
+        self.add(row, scope, ir.Define(value, kind), *found)
 
-    def accumulated(self, row: Row, scope: Scope) -> tuple[Operand, ...]:
+    def accumulated(self, row: ir.Row, scope: Scope) -> tuple[ir.Operand, ...]:
         """``matmul a, b, acc, test`` as read: without the test where what is carried starts as zero."""
         when = self.scalar(row.scalar(3), row.core, scope)
-        if isinstance(when, Const):
+        if isinstance(when, ir.Const):
             return row.args[:3] if when.value else row.args[:2]
         for level in self.loops:
-            index, zero = Var(level.loop.index), Const(0)
-            if when in (index, Bin("!=", index, zero), Bin("<", zero, index)):
+            index, zero = ir.Var(level.loop.index), ir.Const(0)
+            if when in (index, ir.Bin("!=", index, zero), ir.Bin("<", zero, index)):
                 return self.from_zero(level, row, scope)
         return row.args
 
-    def from_zero(self, level: LoopScope, row: Row, scope: Scope) -> tuple[Operand, ...]:
-        acc = row.operand(Ref, 2)
+    def from_zero(self, level: LoopScope, row: ir.Row, scope: Scope) -> tuple[ir.Operand, ...]:
+        acc = row.operand(ir.Ref, 2)
         key = self.key(acc, row.core, scope)
         known = key in scope.local or key in level.carried
         if acc != row.out or scope is not level.inside or known:
             return row.args
-        level.carried[key] = self.phi(self.tile_type(key.name), None)
+        level.carried[key] = self.carry(self.tile_type(key.name), None)
         return row.args[:3]  # iteration 0 overwrites: undefined is zero here
 
     # tree
 
-    def block(self, block: Block, scope: Scope) -> None:
-        def ready(row: Row) -> bool:
-            return bool(self.queues[row.operand(Queue).name])
+    def block(self, block: ir.Block, scope: Scope) -> None:
+        def ready(row: ir.Row) -> bool:
+            return bool(self.queues[row.operand(ir.Queue).name])
 
         self.reads.append({})
         for node in interleaved(block, ready):
-            if isinstance(node, Row):
+            if isinstance(node, ir.Row):
                 self.row(node, scope)
-            elif isinstance(node, Loop):
+            elif isinstance(node, ir.Loop):
                 self.repeat(node, scope)
             else:
                 self.choice(node, scope)
         self.reads.pop()
 
-    def repeat(self, node: Loop, scope: Scope) -> None:
+    def repeat(self, node: ir.Loop, scope: Scope) -> None:
         named = {n: self.fresh(n) for n in (node.index, node.total) if n}
         trips = self.scalar(node.trips, cores_of(node)[0], scope)
         own = replace(node, index=named[node.index], total=named.get(node.total, ""), trips=trips)
         level = LoopScope(self, own, scope)
-        level.inside.scalars |= {n: Var(x) for n, x in named.items()}
-        for core in CORES:
+        level.inside.scalars |= {n: ir.Var(x) for n, x in named.items()}
+        for core in ir.CORES:
             level.inside.scalars.pop(f"{core} {node.index}", None)
         self.enter_queues(level)
         self.loops.append(level)
@@ -514,21 +479,21 @@ class Builder:
         """A FIFO that is not empty when the loop starts is carried, entry by entry."""
         for name, entries in self.queues.items():
             kind = self.kernel.fifo(name).type
-            level.queued[name] = [self.phi(kind, v) for v in entries]
-            self.queues[name] = [p.name for p in level.queued[name]]
+            level.queued[name] = [self.carry(kind, v) for v in entries]
+            self.queues[name] = [c.name for c in level.queued[name]]
 
-    def leave_queues(self, level: LoopScope, node: Loop) -> None:
-        for name, phis in level.queued.items():
-            if len(self.queues[name]) != len(phis):
+    def leave_queues(self, level: LoopScope, node: ir.Loop) -> None:
+        for name, carries in level.queued.items():
+            if len(self.queues[name]) != len(carries):
                 raise ScheduleError(
                     f"an iteration pushes '{name}' more or less often than it pops it", node.loc
                 )
-            for phi, value in zip(phis, self.queues[name], strict=True):
-                phi.next = value
-            self.queues[name] = [p.last for p in phis]
+            names = (c.name for c in carries)
+            level.next.update(zip(names, self.queues[name], strict=True))
+            self.queues[name] = [c.last for c in carries]
 
-    def choice(self, node: Branch, scope: Scope) -> None:
-        if "lane" in names_in(node.test):
+    def choice(self, node: ir.Branch, scope: Scope) -> None:
+        if "lane" in ir.names_in(node.test):
             raise ScheduleError("a branch on 'lane' sends the two lanes different ways", node.loc)
         before, queues = scope.snapshot(), self.queues
         arms, left = [], []
@@ -568,7 +533,7 @@ class Builder:
         known = ((at, x) for at, x in log.items() if at[0] in self.origin)
         return {(id(self.origin[row]), when): x for (row, when), x in known}
 
-    def build(self) -> Kernel:
+    def build(self) -> ir.Kernel:
         top = Scope(lambda key: None, {})
         self.block(self.kernel.body, top)
         return replace(self.kernel, body=top.made(), buffers=(), fifos=(), events=(), notes=())
@@ -577,7 +542,7 @@ class Builder:
 # ----------------------------------------------------------------------------- comparison
 
 
-def unscheduled(kernel: Kernel) -> Kernel:
+def unscheduled(kernel: ir.Kernel) -> ir.Kernel:
     """A scheduled kernel in values, proven to store what it stores.
 
     Raises:
@@ -596,9 +561,9 @@ def unscheduled(kernel: Kernel) -> Kernel:
     return values
 
 
-def first_difference(kernel: Kernel, schedule: Log, values: Log) -> ScheduleError:
+def first_difference(kernel: ir.Kernel, schedule: Log, values: Log) -> ScheduleError:
     """The first row, in the order of the schedule, that makes something else."""
-    rows = {id(r): r for r in all_rows(kernel.body)}
+    rows = {id(r): r for r in ir.all_rows(kernel.body)}
     for (row, at), token in schedule.items():
         if values.get((row, at), token) != token:
             text = statement(rows[row], kernel)

@@ -157,12 +157,12 @@ class _Assigner:
             self.vector(row, block)
 
     def vector(self, row: Row, block: Block) -> None:
-        assert isinstance(row.out, Define)
         args = [Ref(self.at(a.name, "ub")) if isinstance(a, Ref) else a for a in row.args]
-        made = Define(row.out.name, self.lane_type(row.out.type, row.loc))
+        out = row.result(Define)
+        made = Define(out.name, self.lane_type(out.type, row.loc))
         self.emit(row.op, "vector", made, args, row.loc)
-        self.home[row.out.name, "ub"] = row.out.name
-        self.to_cube(row.out.name, block, row.loc)
+        self.home[out.name, "ub"] = out.name
+        self.to_cube(out.name, block, row.loc)
 
     def at(self, name: str, form: str) -> str:
         return self.home[name, form]
@@ -200,9 +200,8 @@ class _Assigner:
         return View(view.tensor, (*view.index[:at], mine, *view.index[at + 1 :]))
 
     def load(self, row: Row, block: Block) -> None:
-        assert isinstance(row.out, Define)
-        assert isinstance(row.args[0], View)
-        name, type, view = row.out.name, row.out.type, row.args[0]
+        out, view = row.result(Define), row.operand(View)
+        name, type = out.name, out.type
         forms = self.forms(name)
         if "ub" in forms:
             mine = self.lane_view(view, type)
@@ -227,11 +226,9 @@ class _Assigner:
         self.early_moves(name, block, row.loc)
 
     def store(self, row: Row) -> None:
-        assert isinstance(row.out, View)
-        assert isinstance(row.args[0], Ref)
-        name = row.args[0].name
+        name, out = row.operand(Ref).name, row.result(View)
         if (name, "l0c") in self.home and "store" in self.forms(name):
-            self.emit("store", "cube", row.out, [Ref(self.at(name, "l0c"))], row.loc)
+            self.emit("store", "cube", out, [Ref(self.at(name, "l0c"))], row.loc)
             return
         type = self.types[name]
         if type.rows == 1:
@@ -243,23 +240,20 @@ class _Assigner:
         source = self.at(name, "ub")
         if self.producer[name] == "carry":
             source = self.copy(source, type, f"{name}_copy", row.loc)
-        self.emit("store", "vector", self.lane_view(row.out, type), [Ref(source)], row.loc)
+        self.emit("store", "vector", self.lane_view(out, type), [Ref(source)], row.loc)
 
     # matmul operands and results
 
     def matmul(self, row: Row, block: Block) -> None:
-        assert isinstance(row.out, Define)
-        left, right, *rest = row.args
-        assert isinstance(left, Ref)
-        assert isinstance(right, Ref)
+        left, right, rest = row.operand(Ref), row.operand(Ref, 1), row.args[2:]
         side = "right.T" if right.transposed else "right"
         a = self.moved(left.name, "left", row.loc)
         b = self.moved(right.name, side, row.loc)
-        out = row.out.name
-        self.emit("matmul", "cube", row.out, [Ref(a), Ref(b), *rest], row.loc)
-        self.home[out, "l0c"] = out
+        out = row.result(Define)
+        self.emit("matmul", "cube", out, [Ref(a), Ref(b), *rest], row.loc)
+        self.home[out.name, "l0c"] = out.name
         if not rest:
-            self.from_cube(out, block, row.loc)
+            self.from_cube(out.name, block, row.loc)
 
     def early_moves(self, name: str, block: Block, loc: Loc | None) -> None:
         """L1 to L0 right here for the uses inside loops below: once, not once per iteration."""
