@@ -37,8 +37,7 @@ class ControlForm:
         """The control part of the normal form of ``s``."""
         out: list[object] = [*s.pc, *s.wait]
         for outer, stages in self.code.flat.items():
-            if outer in s.flat:
-                out += self._flat_loop(s, outer, stages)
+            out += self._flat_loop(s, outer, stages)
         for x in self.loops:
             out += self._loop(s, x)
         out += self._decided(s)

@@ -19,7 +19,6 @@ from lowering.hazards.instructions import (
     Refused,
     RowCode,
     Stage,
-    Start,
 )
 from pto.errors import PtoError
 from pto.ir import CORES, Loop, Row, Var, all_rows
@@ -91,13 +90,13 @@ def _compile_core(emitter: Emitter, c: int, rows: list[Row], nest: _Nest) -> Non
     shifts = sorted({r.shift for r in rows}, reverse=True)
     own = inner if inner != ABSENT else outer
     stages = {
-        s: Stage(len(code.cursors) + k, shifts[0] - s, inner, own) for k, s in enumerate(shifts)
+        s: Stage(len(code.cursors) + k, shifts[0] - s, inner, own, nest.empty)
+        for k, s in enumerate(shifts)
     }
     every = tuple(stages.values())
     code.cursors += [c] * len(shifts)
     code.flat.setdefault(outer, []).extend(every)
-    out.append(Start(outer, nest.empty, every))
-    head, leaving = len(out), Flat(outer, inner, nest.empty, every)
+    head, leaving = len(out), Flat(outer, every)
     out.append(leaving)
     for r in rows:
         stage, skip = stages[r.shift], list[Leaving]()
@@ -120,17 +119,18 @@ def finish_flat_loops(code: Code, by_position: bool) -> None:
                 _go_by_position(code, ins, out[at : ins.exit])
             every = [s.cursor for s in ins.stages]
             by_item = [s.cursor for s in ins.stages if not s.by_position]
-            for number, cursors in ((ins.loop, by_item), (ins.inner, by_item), (ins.empty, every)):
+            inner, empty = ins.stages[0].inner, ins.stages[0].empty
+            for number, cursors in ((ins.loop, by_item), (inner, by_item), (empty, every)):
                 if number != ABSENT and cursors:
                     code.loops[number].cores.append(c)
                     code.loops[number].cursors += cursors
             code.leads[c, ins.loop] = (by_item or every)[0]
-            code.leads[c, ins.inner] = every[0]
+            code.leads[c, inner] = every[0]
 
 
 def _go_by_position(code: Code, flat: Flat, body: list[Instruction]) -> None:
     """Marks the stages of a core that need not know where items begin."""
-    inner = flat.inner
+    inner = flat.stages[0].inner
     if any(s.inner == ABSENT for s in code.flat[flat.loop]) or code.loops[inner].least > 1:
         return
     rows = [ins for ins in body if isinstance(ins, RowCode)]

@@ -25,8 +25,8 @@ from lowering.hazards.decisions import (
     StartsItem,
     Undecided,
 )
-from lowering.hazards.instructions import Edge, Flat, Stage, Start
-from lowering.hazards.state import ENDED, FlatState, State
+from lowering.hazards.instructions import Edge, Flat, Stage
+from lowering.hazards.state import ENDED, State
 
 
 class Move(Enum):
@@ -45,23 +45,11 @@ class FlatWalk:
     def __init__(self, code: Code, state: State) -> None:
         self.code, self.state = code, state
 
-    def start(self, ins: Start) -> None:
-        """Enters a flat loop: every stage waits as long as it is behind the first one; where items
-        may be empty, all are as behind one (``_begin``)."""
-        for stage in ins.stages:
-            if ins.empty == ABSENT:
-                self.state.wait[stage.cursor] = stage.delay + 1
-            else:
-                self.state.step[stage.cursor][stage.own] = ENDED
-        inside = [self.code.loops[s.inner] for s in self.code.flat[ins.loop] if s.inner != ABSENT]
-        never = any(x.constant is not None and x.constant <= 0 for x in inside)
-        self.state.flat.setdefault(ins.loop, FlatState(closed=never, items_closed=never))
-
     def advance(self, ins: Flat) -> bool:
         """Moves every stage to its next position; False if all are behind the last one."""
         step, wait = self.state.step, self.state.wait
         while True:
-            moves = [self._next(stage, ins) for stage in ins.stages]
+            moves = [self._next(stage, ins.loop) for stage in ins.stages]
             for stage, move in zip(ins.stages, moves, strict=True):
                 wait[stage.cursor] = max(wait[stage.cursor] - 1, 0)
                 self._move(stage, ins.loop, move)
@@ -70,7 +58,7 @@ class FlatWalk:
             if not self._begin(ins):
                 break
         for stage in ins.stages:
-            for x in (ins.loop, ins.inner, ins.empty):
+            for x in (ins.loop, stage.inner, stage.empty):
                 if x != ABSENT:
                     step[stage.cursor][x] = -1
         return False
@@ -91,7 +79,7 @@ class FlatWalk:
     def _begin(self, ins: Flat) -> bool:
         """All stages are behind an item whose inner loop is empty.  They begin with the next one, its
         one position by itself, or with the positions of all other items; False: those are over."""
-        state, empty = self.state, ins.empty
+        state, empty = self.state, ins.stages[0].empty
         e = state.step[ins.stages[0].cursor][empty] if empty != ABSENT else ENDED
         if e == ENDED:
             return False
@@ -103,8 +91,8 @@ class FlatWalk:
             k, step = stage.cursor, state.step[stage.cursor]
             state.wait[k] = stage.delay + 1
             step[empty], step[ins.loop] = (e + 1, e + 1) if more else (ENDED, e)
-            step[ins.inner] = 0 if more else -1
-            state.trips[k][ins.inner] = 0 if more else UNKNOWN
+            step[stage.inner] = 0 if more else -1
+            state.trips[k][stage.inner] = 0 if more else UNKNOWN
             state.entry[k][empty] = int(not more)
         if all(state.entry[k][empty] for k in self.code.loops[empty].cursors):
             del state.decided[empty, 0]
@@ -112,12 +100,12 @@ class FlatWalk:
 
     # positions
 
-    def _next(self, stage: Stage, ins: Flat) -> Move:
+    def _next(self, stage: Stage, outer: int) -> Move:
         """Where a stage goes."""
-        state, k, outer = self.state, stage.cursor, ins.loop
+        state, k = self.state, stage.cursor
         if state.wait[k] > 1 or state.step[k][stage.own] == ENDED:
             return Move.STAYS
-        if ins.empty != ABSENT and state.step[k][ins.empty] != ENDED:
+        if stage.empty != ABSENT and state.step[k][stage.empty] != ENDED:
             return Move.STAYS if state.wait[k] else Move.ENDS
         if stage.inner == ABSENT:
             return self._next_item(k, outer)

@@ -112,13 +112,15 @@ class Stage:
 
     ``delay``: positions behind the first stage of its core.  ``inner``: the loop inside, ABSENT on a
     core without rows there.  ``own``: the loop whose steps are its positions, inside if there is one.
-    ``by_position``: it need not know which item it is in (``lowering/hazards/flat_walk.py``).
+    ``empty``: the loop of the items without iterations, or ABSENT.  ``by_position``: it need not know
+    which item it is in (``lowering/hazards/flat_walk.py``).
     """
 
     cursor: int
     delay: int
     inner: int
     own: int
+    empty: int
     by_position: bool = False
 
 
@@ -244,21 +246,11 @@ class Guard:
     exit: int = ABSENT
 
 
-class Start(NamedTuple):
-    """In front of a flat loop; ``empty``: the loop of its items without iterations, or ABSENT."""
-
-    loop: int
-    empty: int
-    stages: tuple[Stage, ...]
-
-
 @dataclass(slots=True)
 class Flat:
     """All stages of a core to their next positions in a flat loop, or on at ``exit``."""
 
     loop: int
-    inner: int
-    empty: int
     stages: tuple[Stage, ...]
     exit: int = ABSENT
 
@@ -282,4 +274,4 @@ class Again(NamedTuple):
 Leaving = Head | Range | Guard | Flat | Edge
 """Instructions with an exit."""
 
-Instruction = RowCode | Enter | Next | End | Start | Again | Leaving
+Instruction = RowCode | Enter | Next | End | Again | Leaving

@@ -38,7 +38,6 @@ from lowering.hazards.instructions import (
     Next,
     Range,
     RowCode,
-    Start,
     Test,
     Variable,
 )
@@ -186,10 +185,6 @@ class Run:
         step, trips = self.state.step[c][ins.loop], self.state.trips[c][ins.loop]
         return pc + 1 if 0 <= step - ins.offset < trips else ins.exit
 
-    def _start(self, c: int, ins: Start, pc: int) -> int:
-        self.flat.start(ins)
-        return pc + 1
-
     def _flat(self, c: int, ins: Flat, pc: int) -> int:
         return pc + 1 if self.flat.advance(ins) else ins.exit
 
@@ -259,7 +254,6 @@ _CONTROL: dict[type[Instruction], Callable[[Run, int, Any, int], int | None]] = 
     End: Run._end,
     Range: Run._range,
     Guard: Run._guard,
-    Start: Run._start,
     Flat: Run._flat,
     Edge: Run._edge,
     Again: Run._again,

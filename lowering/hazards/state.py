@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT, UNKNOWN
-from lowering.hazards.instructions import RowCode
+from lowering.hazards.instructions import RowCode, Stage
 from pto.records import dataclass
 
 Clock = list[int]
@@ -97,10 +97,21 @@ class State:
             (nothing,) * -(-r.fifo.depth // r.period) if r.fifo.credit else () for r in code.rings
         ]
         self.tensor: dict[int, tuple[tuple[tuple[int, ...], int], ...]] = {}
-        self.flat: dict[int, FlatState] = {}
+        self.flat = {outer: self._in_front(code, stages) for outer, stages in code.flat.items()}
         self.decided: dict[tuple[int, int], tuple[int, bool]] = {}
         self.group: dict[tuple[int, int], tuple[int, bool]] = {}
         self.tests: dict[tuple[int, int], bool] = {}
+
+    def _in_front(self, code: Code, stages: list[Stage]) -> FlatState:
+        """In front of a flat loop every stage waits as long as it is behind the first one of its core;
+        where items may be empty, which come first, all are as behind one."""
+        for stage in stages:
+            self.wait[stage.cursor] = stage.delay + 1
+            if stage.empty != ABSENT:
+                self.step[stage.cursor][stage.own] = ENDED
+        inside = [code.loops[s.inner].constant for s in stages if s.inner != ABSENT]
+        never = any(n is not None and n <= 0 for n in inside)
+        return FlatState(closed=never, items_closed=never)
 
     def fork(self) -> State:
         """A copy that shares nothing that changes."""
