@@ -173,10 +173,11 @@ class Walk(Generic[S]):
                 if not 0 <= p < len(positions):
                     continue
                 item, i, u, runs = positions[p]
-                if runs[side] and side != FRONT and p not in scopes:
+                if not runs[side]:
+                    continue
+                if side != FRONT and p not in scopes:
                     scopes[p] = self._iteration(flat.inner, item, i, u)
-                if runs[side]:
-                    yield entry, item if side == FRONT else scopes[p]
+                yield entry, item if side == FRONT else scopes[p]
             scopes.pop(step + low, None)
 
     def _items(self, flat: FlatLoop, outer: S) -> list[tuple[S, int]]:

@@ -132,7 +132,7 @@ class Op:
     @property
     def scratch(self) -> bool:
         """Whether the last operand is a scratch tile, of the first one's type, that it overwrites."""
-        return self.args[-1:] == (SPARE_TILE,)
+        return bool(self.args) and self.args[-1] is SPARE_TILE
 
     @property
     def in_place(self) -> bool:

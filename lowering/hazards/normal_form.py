@@ -289,5 +289,6 @@ def _unknown(clock: Clock, columns: list[Column]) -> int:
     """The live records that ``clock`` does not know to be complete, as bits."""
     bits = 0
     for q, found, missing in columns:
-        bits |= missing[bisect_right(found, clock[q])]
+        if clock[q] < found[-1]:  # else it knows all of them
+            bits |= missing[bisect_right(found, clock[q])]
     return bits
