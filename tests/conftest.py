@@ -1,4 +1,8 @@
-"""Golden texts: whole programs compared with files, rewritten by ``pytest --update-golden``."""
+"""Golden texts: what is printed, compared with files; ``pytest --update-golden`` rewrites them.
+
+One rule, that of ``golden``: a file is what a test says, a run that rewrites it shows the difference,
+and a file of ``goldens/`` that no test reads fails a run of the whole suite.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,22 @@ from typing import Any
 
 import pytest
 
+from tests import ROOT, TESTS, difference
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 """Several workers with several threads each, on small tiles, wait for each other most of the time."""
 
-GOLDENS = Path(__file__).parent / "goldens"
+pytest.register_assert_rewrite("tests.judges")
+
+GOLDENS = TESTS / "goldens"
 USED: set[Path] = set()
+CHANGED: list[str] = []
+"""What this run has read, and the differences that it has written."""
+
 DEFAULT = "not sweep"
 """The marks that pyproject.toml selects."""
+
+Golden = Callable[[str | Path, str], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,42 +48,51 @@ def _no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """``golden(name, text)``: ``text`` is what ``tests/goldens/NAME`` holds."""
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """``golden(name, text)``: ``text`` is what ``tests/goldens/NAME`` holds, or a file by its path."""
     update = request.config.getoption("--update-golden")
 
-    def compare(name: str, text: str) -> None:
+    def compare(name: str | Path, text: str) -> None:
         path = GOLDENS / name
         USED.add(path)
-        if update:
+        old = path.read_text() if path.exists() else None
+        if update and text != old:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        assert path.exists(), f"no golden {name}: run pytest --update-golden and read what it wrote"
-        assert text == path.read_text()
+            CHANGED.append(difference(old or "", text, str(path.relative_to(ROOT))))
+            return
+        told = f"{path.relative_to(ROOT)}: run pytest --update-golden and read what it wrote"
+        assert text == old, told
 
     return compare
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """What a worker of pytest-xdist has read."""
+    """What a worker of pytest-xdist has read and written."""
     USED.update(map(Path, node.workeroutput.get("goldens", ())))
+    CHANGED.extend(node.workeroutput.get("changed", ()))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for text in sorted(CHANGED):
+        terminalreporter.write(f"\n{text}")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """A golden that no test reads any more fails a run of the whole suite."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["goldens"] = sorted(map(str, USED))
-        return
-    whole = not session.config.args or {Path(a).resolve() for a in session.config.args} <= {
-        GOLDENS.parent.resolve(),
-        GOLDENS.parent.parent.resolve(),
-    }
-    picked = session.config.getoption("keyword") or session.config.getoption("markexpr") != DEFAULT
-    if not whole or picked or exitstatus != 0 or session.config.getoption("collectonly"):
-        return
-    orphans = sorted(p for p in GOLDENS.rglob("*") if p.is_file() and p not in USED)
-    if orphans:
-        names = ", ".join(str(p.relative_to(GOLDENS)) for p in orphans)
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        print(f"\ngoldens that no test reads: {names}")
+        session.config.workeroutput["changed"] = CHANGED
+    elif exitstatus == 0 and is_whole(session.config):
+        orphans = sorted(p for p in GOLDENS.rglob("*") if p.is_file() and p not in USED)
+        if orphans:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            names = ", ".join(str(p.relative_to(GOLDENS)) for p in orphans)
+            print(f"\ngoldens that no test reads: {names}")
+
+
+def is_whole(config: pytest.Config) -> bool:
+    """Whether this is a run of the whole suite but for its sweeps."""
+    picked = config.getoption("keyword") or config.getoption("markexpr") != DEFAULT
+    places = {Path(a).resolve() for a in config.args} <= {TESTS.resolve(), ROOT.resolve()}
+    return places and not picked and not config.getoption("collectonly")

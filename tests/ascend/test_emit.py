@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -25,6 +24,7 @@ from pto.ir import Const, Expr, Flag, Kernel, Scalar, Var, all_rows
 from pto.ops import OPS
 from pto.text import Parser, logical_lines, parse, print_kernel
 from tests import HANDWRITTEN, PROGRAMS, ROOT
+from tests.conftest import Golden
 
 PROGRAMS = {
     "paged_attention": HANDWRITTEN,
@@ -37,7 +37,7 @@ def program(name: str) -> Kernel:
 
 
 @pytest.mark.parametrize("name", sorted(PROGRAMS))
-def test_whole_files(name: str, golden: Callable[[str, str], None]) -> None:
+def test_whole_files(name: str, golden: Golden) -> None:
     for file, text in emit(program(name)).items():
         golden(f"emit/{name}/{file}", text)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests import ROOT
+from tests.conftest import Golden
 
 DOCS = ROOT / "docs"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -24,14 +25,11 @@ def blocks(page: Path, language: str) -> list[str]:
     return [text for name, text in FENCE.findall(page.read_text()) if name == language]
 
 
-def compare(page: Path, printed: Callable[[str], str], update: bool) -> None:
+def compare(page: Path, printed: Callable[[str], str], golden: Golden) -> None:
     """Every block of ``page`` that has a name is ``printed(name)``; there is at least one."""
-    old = page.read_text()
-    new, count = PRINTED.subn(lambda m: m[1] + printed(m[2]), old)
-    if update:
-        page.write_text(new)
+    new, count = PRINTED.subn(lambda m: m[1] + printed(m[2]), page.read_text())
     assert count, f"{page}: nothing is printed"
-    assert page.read_text() == new, f"{page}: run pytest --update-golden and read what it wrote"
+    golden(page, new)
 
 
 def rows(page: Path, heading: str) -> list[list[str]]:

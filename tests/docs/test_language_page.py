@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from lowering.hazards import check
 from lowering.schedule import options_for, schedule
 from lowering.unroll import Counters, issued
@@ -11,6 +9,7 @@ from pto.ir import Define, Kernel, Loop, Ref, Row, Scalar, View, all_rows
 from pto.legality import verify
 from pto.ops import OPS
 from pto.text import parse, print_kernel
+from tests.conftest import Golden
 from tests.docs.pages import DOCS, blocks, compare
 
 PAGE = DOCS / "language.md"
@@ -38,7 +37,7 @@ def programs() -> dict[str, Kernel]:
     }
 
 
-def test_printed(request: pytest.FixtureRequest) -> None:
+def test_printed(golden: Golden) -> None:
     made = programs()
 
     def printed(name: str) -> str:
@@ -48,7 +47,7 @@ def test_printed(request: pytest.FixtureRequest) -> None:
         kernel = next(k for text, k in made.items() if text.startswith(what))
         return steps(kernel, "vector", [int(n) for n in lengths.split()])
 
-    compare(PAGE, printed, request.config.getoption("--update-golden"))
+    compare(PAGE, printed, golden)
 
 
 def test_programs() -> None:

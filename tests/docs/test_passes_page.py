@@ -17,6 +17,7 @@ from pto.kernel import Kernel as Written
 from pto.ops import TRACED
 from pto.text import print_kernel
 from tests import ROOT
+from tests.conftest import Golden
 from tests.docs.pages import DOCS, compare, rows
 
 FOLDER = DOCS / "passes"
@@ -40,9 +41,9 @@ def made() -> dict[str, Kernel]:
     return {"": kernel, **dict(stages(kernel, options_for("best")))}
 
 
-def test_index(request: pytest.FixtureRequest) -> None:
+def test_index(golden: Golden) -> None:
     index = FOLDER / "README.md"
-    compare(index, lambda _: EXAMPLE.read_text(), request.config.getoption("--update-golden"))
+    compare(index, lambda _: EXAMPLE.read_text(), golden)
     numbered = [line for line in index.read_text().splitlines() if line[:1].isdigit()]
     assert [line.split("(")[1].split(")")[0] for line in numbered] == [
         page.name for page in PAGES.values()
@@ -65,10 +66,10 @@ def test_page(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_example(name: str, request: pytest.FixtureRequest) -> None:
+def test_example(name: str, golden: Golden) -> None:
     before, after = made()[["", *NAMES][NAMES.index(name)]], made()[name]
     printed = {"before": shown(before, after), "after": shown(after, before)}
-    compare(PAGES[name], printed.__getitem__, request.config.getoption("--update-golden"))
+    compare(PAGES[name], printed.__getitem__, golden)
 
 
 def shown(kernel: Kernel, beside: Kernel) -> str:

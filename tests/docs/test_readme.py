@@ -8,14 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from lowering.bench.schedules import WIDE_PAGES, report
 from lowering.schedule import NAMED, schedule
 from lowering.simulate import gantt, simulate
 from pto.kernels import SHIPPED
 from pto.text import print_kernel
 from tests import ROOT
+from tests.conftest import Golden
 
 README = ROOT / "README.md"
 PICTURE = ROOT / "docs" / "paged_attention.svg"
@@ -43,27 +42,18 @@ def schedule_table() -> str:
     return "".join(line + "\n" for line in told[1:])
 
 
-def test_quality(request: pytest.FixtureRequest) -> None:
+def test_quality(golden: Golden) -> None:
     """The table and the picture are what the commands beside them make."""
     table = schedule_table()
     timing = simulate(schedule(SHIPPED["paged_attention"].trace()).kernel, [64])
-    if request.config.getoption("--update-golden"):
-        README.write_text(
-            README.read_text().replace(f"```\n{blocks('')[1]}```", f"```\n{table}```")
-        )
-        PICTURE.write_text(gantt.svg(timing))
-    assert blocks("")[1] == table
-    assert PICTURE.read_text() == gantt.svg(timing)
+    old = README.read_text()
+    golden(README, old.replace(f"```\n{blocks('')[1]}```", f"```\n{table}```"))
+    golden(PICTURE, gantt.svg(timing))
 
 
-def test_schedule(request: pytest.FixtureRequest) -> None:
-    found = blocks("")
-    if request.config.getoption("--update-golden"):
-        README.write_text(
-            README.read_text().replace(f"```\n{found[0]}```", f"```\n{page_loop()}```")
-        )
-        found = blocks("")
-    assert found[0] == page_loop()
+def test_schedule(golden: Golden) -> None:
+    old = README.read_text()
+    golden(README, old.replace(f"```\n{blocks('')[0]}```", f"```\n{page_loop()}```"))
 
 
 def test_kernel_is_the_shipped_one() -> None:

@@ -20,6 +20,7 @@ from lowering.hazards.window import Mark, Moment
 from pto.ir import Kernel, Row, map_rows
 from pto.text import WIDTH, parse, print_kernel
 from tests import HANDWRITTEN
+from tests.conftest import Golden
 from tests.hazards import test_rules
 from tests.judges.mutants import row_mutants
 from tests.judges.small_programs import (
@@ -38,7 +39,6 @@ from tests.judges.small_programs import (
 )
 from tests.judges.sync_bugs import PATTERNS
 
-GoldenText = Callable[[str, str], None]
 Say = Callable[..., tuple[int, str, str]]
 
 OF_ORDER = {
@@ -99,11 +99,11 @@ def pattern(number: str) -> Kernel:
 # ---------------------------------------------------------------------------------- whole texts
 
 
-def test_the_report_of_a_missing_free_event(racy: Kernel, golden: GoldenText) -> None:
+def test_the_report_of_a_missing_free_event(racy: Kernel, golden: Golden) -> None:
     golden("picture/missing_free_event.txt", check(racy).report() + "\n")
 
 
-def test_the_svg_of_a_missing_free_event(racy: Kernel, golden: GoldenText) -> None:
+def test_the_svg_of_a_missing_free_event(racy: Kernel, golden: Golden) -> None:
     golden("picture/missing_free_event.svg", picture.svg(check(racy).violations[0]))
 
 
@@ -124,7 +124,7 @@ TOLD = {
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_reports(name: str, golden: GoldenText) -> None:
+def test_reports(name: str, golden: Golden) -> None:
     golden(f"picture/{name}.txt", check(TOLD[name]()).report() + "\n")
 
 
@@ -133,7 +133,7 @@ CROSSED = (
 )
 
 
-def test_two_cores_that_wait_for_each_other(golden: GoldenText) -> None:
+def test_two_cores_that_wait_for_each_other(golden: Golden) -> None:
     """Each pops before it pushes."""
     body = (
         "cube 0 MTE2 xl = pop g\nvector 0 MTE2 q = pop f\n"
@@ -229,7 +229,7 @@ def overtaking_push() -> Violation:
     return next(v for v in found.violations if v.space == "gm")
 
 
-def test_between_the_cores_a_signal_is_missing(golden: GoldenText) -> None:
+def test_between_the_cores_a_signal_is_missing(golden: Golden) -> None:
     v = overtaking_push()
     assert [(m.core, m.text) for m in v.marks] == [("vector", "signal here"), ("cube", "wait here")]
     golden("picture/overtaking_push.txt", report(v) + "\n")
@@ -374,7 +374,7 @@ def test_check_carries_everything_as_data(say: Say) -> None:
     ]
 
 
-def test_check_draws_the_first_violation(say: Say, racy: Kernel, golden: GoldenText) -> None:
+def test_check_draws_the_first_violation(say: Say, racy: Kernel, golden: Golden) -> None:
     status, out, err = say("check", "racy.ptoir", "--svg", "race.svg")
     assert (status, err) == (FAILED, "") and out.endswith("\nwrote race.svg\n")
     golden("picture/missing_free_event.svg", Path("race.svg").read_text())

@@ -8,16 +8,17 @@ from lowering.hazards.compiler import compiled
 from lowering.hazards.operands import tiles_of
 from lowering.hazards.row_checks import OVERWRITING
 from lowering.hazards.state import State
+from lowering.schedule import NAMED, schedule
 from pto.ir import Kernel, Ref, all_rows
+from pto.kernels import SHIPPED
 from pto.ops import OPS
 from pto.row_rules import touched
 from pto.targets.a2a3 import A2A3
 from pto.text import parse
-from tests import ROOT, TESTS
+from tests import ROOT
 from tests.judges import random_programs
 
-SHIPPED = sorted((TESTS / "goldens" / "schedule").glob("*.ptoir"))
-PROGRAMS = [*(parse(p.read_text(), p.name) for p in SHIPPED)]
+PROGRAMS = [schedule(k.trace(), plan).kernel for k in SHIPPED.values() for plan in NAMED]
 PROGRAMS += [random_programs.draw(seed)[0] for seed in range(60)]
 
 

@@ -30,6 +30,7 @@ from pto.ir import Kernel as Program
 from pto.ir import all_rows
 from pto.kernels import SHIPPED
 from pto.text import parse
+from tests.conftest import Golden
 from tests.judges.compilers import complaints, installed
 from tests.judges.mutants import with_row, without
 from tests.whole.test_numerics import HALF_STEP, draw, oracle
@@ -184,10 +185,9 @@ def shapes() -> Iterator[tuple[str, Program]]:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("plan", NAMED)
-def test_whole_sources(name: str, plan: str, golden: Callable[[str, str], None]) -> None:
-    k = schedule(SHIPPED[name].trace(), plan).kernel
-    golden(f"emit/shipped/{name}_{plan}.cpp", emit(k)[f"{k.name}.cpp"])
+def test_whole_sources(name: str, golden: Golden) -> None:
+    """Of the other named schedules ``tests/whole/test_replay.py`` has the checksums."""
+    golden(f"emit/shipped/{name}.cpp", emit(schedule(SHIPPED[name].trace()).kernel)[f"{name}.cpp"])
 
 
 def rejected(source: str) -> str:

@@ -23,6 +23,7 @@ from lowering.schedule import schedule
 from pto import ir, tracer
 from pto.errors import PtoError, TraceError
 from tests import ROOT, TESTS
+from tests.conftest import Golden
 
 WRONG = sorted(p.stem for p in (TESTS / "wrong_kernels").glob("*.py"))
 
@@ -45,7 +46,7 @@ def mistake(name: str) -> PtoError:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_kernel(name: str, golden: Callable[[str, str], None]) -> None:
+def test_wrong_kernel(name: str, golden: Golden) -> None:
     error = mistake(name)
     message = f"{type(error).__name__}: {error}\n".replace(f"{ROOT}/", "")
     golden(f"errors/{name}.txt", message)

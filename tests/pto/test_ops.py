@@ -37,6 +37,7 @@ from pto.targets.a2a3 import A2A3
 from pto.text import parse, print_kernel
 from pto.tile import elementwise, of_tile
 from tests import ROOT
+from tests.conftest import Golden
 
 FAMILY_OPS = [op for op in OPS.values() if op.kind in OF_KIND and op.name not in OF_OP]
 """What is no more than its row, its C++ meaning and its cycles."""
@@ -150,12 +151,8 @@ WRITTEN = {"pto/functions.py": functions, "docs/ops.md": page}
 
 
 @pytest.mark.parametrize("path", WRITTEN)
-def test_what_is_written_from_the_rows(path: str, request: pytest.FixtureRequest) -> None:
-    text = WRITTEN[path]()
-    if request.config.getoption("--update-golden"):
-        (ROOT / path).write_text(text)
-    told = f"{path} is not what pto/ops.py says: run pytest tests/pto/test_ops.py --update-golden"
-    assert (ROOT / path).read_text() == text, told
+def test_what_is_written_from_the_rows(path: str, golden: Golden) -> None:
+    golden(ROOT / path, WRITTEN[path]())
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -23,6 +23,7 @@ from pto.text import WIDTH, expr, parse, print_kernel
 from pto.tracer import GRAMMAR_WORDS
 from pto.types import DTYPE_BYTES, LAYOUTS, SCALAR_DTYPES, TileType
 from tests import HANDWRITTEN, TESTS
+from tests.conftest import Golden
 
 STATICS: list[tuple[str, dict[str, Any]]] = [
     ("paged_attention", {}),
@@ -89,7 +90,7 @@ def test_the_handwritten_schedule_reads_back() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_traced_text(name: str, golden: Callable[[str, str], None]) -> None:
+def test_traced_text(name: str, golden: Golden) -> None:
     golden(f"text/{name}.ptoir", print_kernel(SHIPPED[name].trace()))
 
 
@@ -424,7 +425,7 @@ def test_errors_show_no_line_of_a_text_before() -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_parse_error(name: str, golden: Callable[[str, str], None]) -> None:
+def test_parse_error(name: str, golden: Golden) -> None:
     with pytest.raises(ParseError) as caught:
         parse(BAD[name])
     golden(f"errors/text_{name}.txt", f"{type(caught.value).__name__}: {caught.value}\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,15 +19,13 @@ from pto import Scalar, Tensor, Tile
 from pto.ir import Const, Kernel, Ref, Row, all_rows, binary, map_rows
 from pto.kernels import SHIPPED
 from pto.targets.a2a3 import A2A3
+from tests.conftest import Golden
 
 
-@pytest.mark.parametrize("plan", NAMED)
 @pytest.mark.parametrize("name", SHIPPED)
-def test_whole_schedules(name: str, plan: str, golden: Callable[[str, str], None]) -> None:
-    golden(
-        f"schedule/{name}_{plan}.ptoir",
-        pto.print_kernel(schedule(SHIPPED[name].trace(), plan).kernel),
-    )
+def test_whole_schedules(name: str, golden: Golden) -> None:
+    """Of the other named ones ``tests/whole/test_replay.py`` has the checksums."""
+    golden(f"schedule/{name}.ptoir", pto.print_kernel(schedule(SHIPPED[name].trace()).kernel))
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -15,10 +15,10 @@ from lowering.simulate import Setup, gantt, simulate
 from lowering.simulate.launch import launch
 from lowering.simulate.trace import trace
 from tests import PROGRAMS, ROOT, TESTS
+from tests.conftest import Golden
 from tests.simulate.timed import (
     HEADER,
     TO_CUBE,
-    GoldenText,
     original,
     scheduled,
 )
@@ -43,7 +43,7 @@ def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     return run
 
 
-def test_the_report(say: Say, golden: GoldenText) -> None:
+def test_the_report(say: Say, golden: Golden) -> None:
     status, out, err = say("drain.ptoir", "--costs", "published")
     assert (status, err) == (GOOD, "")
     golden("simulate/report.txt", out)

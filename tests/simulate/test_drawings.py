@@ -17,10 +17,10 @@ from lowering.simulate import Setup, Timing, gantt, simulate
 from lowering.simulate.trace import trace
 from pto.ir import all_rows
 from pto.text import parse
+from tests.conftest import Golden
 from tests.simulate.timed import (
     HEADER,
     TO_VECTOR,
-    GoldenText,
     original,
     scheduled,
 )
@@ -166,7 +166,7 @@ def test_where_the_rows_lead_to() -> None:
     assert rows["exp", "s"] == "pij" and rows["pop", "o"] == rows["div", "y"] == "out"
 
 
-def test_the_picture(golden: GoldenText) -> None:
+def test_the_picture(golden: Golden) -> None:
     t = simulate(parse(HEADER + TO_VECTOR.format(credit=""), "small.ptoir"), [1])
     golden("simulate/fifo.svg", gantt.svg(t))
     assert gantt.svg(example()) == gantt.svg(simulate(original("repair"), [6, 2], example().setup))

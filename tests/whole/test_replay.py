@@ -1,4 +1,5 @@
-"""What becomes of programs drawn at random, one line each, against what became of them before.
+"""What becomes of shipped kernels and of programs drawn at random, one line each, against what became
+of them before.
 
 Each line ends in checksums of whole texts.  A line that changes says that a schedule, an emitted
 source or a verdict has changed: look at why, renew it with ``pytest --update-golden``, and say so
@@ -17,9 +18,11 @@ from lowering.ascend import emit
 from lowering.hazards import check
 from lowering.hazards.assumptions import READINGS
 from lowering.hazards.proof import Proof
-from lowering.schedule import Options, stages
+from lowering.schedule import NAMED, Options, options_for, stages
 from pto.errors import PtoError
 from pto.ir import Kernel, all_rows
+from pto.kernels import SHIPPED
+from tests.conftest import Golden
 from tests.judges import random_kernels, random_programs, random_stages
 from tests.whole.test_random_kernels import PLANS, any_options
 
@@ -31,8 +34,8 @@ def checksum(text: str) -> str:
     return f"{crc32(text.encode()):08x}"
 
 
-def judged(k: Kernel, assume: tuple[str, ...] = ()) -> str:
-    proof = check(k, max_states=MOST_STATES, assume=assume)
+def judged(k: Kernel, assume: tuple[str, ...] = (), most: int = MOST_STATES) -> str:
+    proof = check(k, max_states=most, assume=assume)
     verdict = "proven" if proof.ok else "refused" if proof.refused else "fails"
     longest = f", {proof.trips_checked} trips" if proof.trips_checked else ""
     return f"{verdict}, {proof.states} states{longest}, {checksum(told(proof))}"
@@ -42,7 +45,7 @@ def told(proof: Proof) -> str:
     return f"{proof.failing} {proof.report()} {proof.refused}"
 
 
-def scheduled(k: Kernel, options: Options) -> str:
+def scheduled(k: Kernel, options: Options, most: int = MOST_STATES) -> str:
     """Sizes and checksums of a schedule, its notes and its sources, and what the proof says."""
     try:
         *_, (_, done) = stages(k, options)
@@ -53,7 +56,13 @@ def scheduled(k: Kernel, options: Options) -> str:
     sources = "".join(text for name, text in texts.items() if name.endswith(".cpp"))
     rows = len(list(all_rows(done.body)))
     sizes = f"{rows} rows, {len(done.buffers)} buffers, {len(done.events)} events"
-    return f"{sizes}, schedule {checksum(order)}, sources {checksum(sources)}; {judged(done)}"
+    return f"{sizes}, schedule {checksum(order)}, sources {checksum(sources)}; {judged(done, (), most)}"
+
+
+def shipped() -> Iterator[str]:
+    for name, kernel in SHIPPED.items():
+        for plan in NAMED:
+            yield f"{name} {plan}: {scheduled(kernel.trace(), options_for(plan), 1000)}"
 
 
 def kernels() -> Iterator[str]:
@@ -78,6 +87,6 @@ def programs() -> Iterator[str]:
         yield f"program {seed}{' '.join(['', *assume])}: {judged(k, assume)}"
 
 
-@pytest.mark.parametrize("lines", [kernels, few_stages, programs])
-def test_replay(lines: Callable[[], Iterator[str]], golden: Callable[[str, str], None]) -> None:
+@pytest.mark.parametrize("lines", [shipped, kernels, few_stages, programs])
+def test_replay(lines: Callable[[], Iterator[str]], golden: Golden) -> None:
     golden(f"replay/{lines.__name__}.txt", "".join(f"{line}\n" for line in lines()))

@@ -1,0 +1,80 @@
+"""Each pass on small kernels: what it makes of the program that it gets, as one text per pass; and what
+all of them make of it under the other named options."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import pytest
+
+import pto
+from lowering.schedule import NAMED, PASSES, options_for, stages
+from pto.ir import Kernel
+from tests import difference
+from tests.conftest import Golden
+
+NAMES = [name for name, _ in PASSES]
+
+
+@pto.kernel(grid="cdiv(rows, 32)", x="f32[rows, 64]", out="f32[rows, 64]")
+def one_row(x, out):
+    """One core, no loop: a load, two rows, a store."""
+    here = pto.ds(pto.program_id(0) * 32, 32)
+    pto.store(out[here, :], pto.exp(pto.load(x[here, :])) * 2.0)
+
+
+@pto.kernel(grid="cdiv(rows, 32)", x="f32[rows, steps, 64]", out="f32[rows, 64]")
+def carried(x, out):
+    """A tile carried through a loop of unknown length."""
+    here = pto.ds(pto.program_id(0) * 32, 32)
+
+    def step(i, most):
+        return pto.maximum(most, pto.load(x[here, i, :]))
+
+    start = pto.full((32, 64), 0.0)
+    pto.store(out[here, :], pto.fori_loop(0, x.shape[1], step, start))
+
+
+@pto.kernel(grid="cdiv(rows, 32)", x="bf16[rows, k]", y="bf16[k, 64]", out="f32[rows, 64]")
+def product(x, y, out):
+    """A product summed on the cube, and its relu on the vector core."""
+    here = pto.ds(pto.program_id(0) * 32, 32)
+
+    def step(i, total):
+        at = pto.ds(i * 64, 64, valid=x.shape[1] - i * 64)
+        return total + pto.load(x[here, at]) @ pto.load(y[at, :])
+
+    start = pto.zeros((32, 64))
+    total = pto.fori_loop(0, pto.cdiv(x.shape[1], 64), step, start)
+    pto.store(out[here, :], pto.maximum(total, 0.0))
+
+
+SMALL = {kernel.name: kernel for kernel in (one_row, carried, product)}
+
+
+@lru_cache
+def made(name: str) -> dict[str, Kernel]:
+    """The program in front of the first pass, and behind each."""
+    traced = SMALL[name].trace()
+    return {"": traced, **dict(stages(traced, options_for("best")))}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_traced(name: str, golden: Golden) -> None:
+    golden(f"passes/{name}/0-traced.ptoir", pto.print_kernel(made(name)[""]))
+
+
+@pytest.mark.parametrize("plan", [plan for plan in NAMED if plan != "best"])
+@pytest.mark.parametrize("name", ["carried", "product"])
+def test_other_options(name: str, plan: str, golden: Golden) -> None:
+    (*_, (_, done)) = stages(made(name)[""], options_for(plan))
+    golden(f"passes/{name}/{plan}.ptoir", pto.print_kernel(done))
+
+
+@pytest.mark.parametrize("number", range(1, len(NAMES) + 1), ids=lambda k: NAMES[k - 1])
+@pytest.mark.parametrize("name", SMALL)
+def test_pass(name: str, number: int, golden: Golden) -> None:
+    """The whole program, its lines marked - that the pass takes away and + that it adds."""
+    before, after = (pto.print_kernel(made(name)[x]) for x in ["", *NAMES][number - 1 : number + 1])
+    text = difference(before, after, NAMES[number - 1], beside=1000) or "nothing changes\n"
+    golden(f"passes/{name}/{number}-{NAMES[number - 1]}.diff", text)
