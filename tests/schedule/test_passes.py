@@ -13,7 +13,7 @@ from pto.ir import Kernel
 from tests import difference
 from tests.conftest import Golden
 
-NAMES = [name for name, _ in PASSES]
+NAMES = list(PASSES)
 
 
 @pto.kernel(grid="cdiv(rows, 32)", x="f32[rows, 64]", out="f32[rows, 64]")
