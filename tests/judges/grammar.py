@@ -181,7 +181,7 @@ def grammar() -> Grammar:
 
 
 def logical(text: str) -> list[tuple[int, str]]:
-    """(indent, text) of the lines, comments away and continued lines joined."""
+    """(indent, text) of the lines, comments and notes away and continued lines joined."""
     found: list[tuple[int, str]] = []
     for raw in text.splitlines():
         bare = raw.strip()
@@ -189,11 +189,9 @@ def logical(text: str) -> list[tuple[int, str]]:
             more = bare[1:].strip().split("#")[0]
             joined = "| " + more if more.split(" ")[0] in ("wait", "set") else more
             found[-1] = (found[-1][0], f"{found[-1][1]} {joined}")
-        elif bare.startswith(("note ", "#")) or not (bare := raw.split("#")[0].strip()):
-            continue
-        else:
+        elif bare.startswith("note ") or (bare := raw.split("#")[0].strip()):
             found.append((len(raw) - len(raw.lstrip()), bare))
-    return found
+    return [line for line in found if not line[1].startswith("note ")]
 
 
 def tokens_of(text: str) -> list[str]:
