@@ -318,6 +318,11 @@ class Row:
     set: tuple[Flag, ...] = ()
     loc: Loc | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def queue(self) -> str:
+        """The FIFO that it names, or ''."""
+        return next((x.name for x in (self.out, *self.args) if isinstance(x, Queue)), "")
+
     def result(self, kind: type[N]) -> N:
         """The output of a row whose op makes a ``kind``."""
         assert isinstance(self.out, kind), self
@@ -427,6 +432,12 @@ def loops_of(block: Block) -> Iterator[Loop]:
 def is_scheduled(kernel: Kernel) -> bool:
     """Whether the rows have been given to cores."""
     return any(row.core for row in all_rows(kernel.body))
+
+
+def cores_of(block: Block) -> tuple[str, ...]:
+    """The cores that have rows below."""
+    found = {r.core for r in all_rows(block)}
+    return tuple(c for c in CORES if c in found)
 
 
 def shift_of(node: object) -> int:

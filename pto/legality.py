@@ -40,6 +40,7 @@ from pto.ir import (
     View,
     all_rows,
     constant,
+    cores_of,
     in_own_order,
     is_float,
     is_strided,
@@ -166,13 +167,10 @@ class _Checker:
 
     # names
 
-    def launch_scalars(self) -> Iterator[str]:
+    def everywhere(self) -> set[str]:
         """Scalars known everywhere: parameters, dimensions, and what the launch provides."""
-        yield from self.launch
-        if self.form == TRACED:
-            yield from (f"pid{a}" for a in range(len(self.kernel.grid)))
-        else:
-            yield from BUILTINS
+        pids = [f"pid{axis}" for axis in range(len(self.kernel.grid))]
+        return self.launch.union(pids if self.form == TRACED else BUILTINS)
 
     def is_known(self, name: str) -> bool:
         raise NotImplementedError
@@ -363,7 +361,7 @@ class _Values(_Checker):
 
     def __init__(self, kernel: Kernel, form: str) -> None:
         super().__init__(kernel, form)
-        self.scalars = set(self.launch_scalars())
+        self.scalars = self.everywhere()
         self.taken = {p.name for p in kernel.params} | self.scalars | set(self.fifos)
 
     def is_known(self, name: str) -> bool:
@@ -490,13 +488,6 @@ def _places(block: Block, tests: Tests, branches: tuple[Branch, ...] = ()) -> It
             yield _Place(node, branches, tests)
 
 
-def _cores(node: Row | Loop) -> tuple[str, ...]:
-    """The cores that have rows in ``node``."""
-    rows = (node,) if isinstance(node, Row) else all_rows(node.body)
-    found = {r.core for r in rows}
-    return tuple(c for c in CORES if c in found)
-
-
 class _Slots(_Checker):
     """Every row has a core and a pipe that can run it, on buffers in the right memories.
 
@@ -507,9 +498,8 @@ class _Slots(_Checker):
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel, SCHEDULED)
-        launch = set(self.launch_scalars())
         self.known: dict[str, dict[str, tuple[Tests, ...]]] = {
-            core: dict.fromkeys(launch, ((),)) for core in CORES
+            core: dict.fromkeys(self.everywhere(), ((),)) for core in CORES
         }
         del self.known["cube"]["lane"]
         self.tests: Tests = ()
@@ -528,7 +518,9 @@ class _Slots(_Checker):
         super().declarations()
         if not self.kernel.target:
             message = f"kernel {self.kernel.name} is scheduled and names no target"
-            raise LegalityError(message, self.kernel.loc, f"kernel {self.kernel.name} on a2a3")
+            raise LegalityError(
+                message, self.kernel.loc, f"kernel {self.kernel.name} on {self.target.name}"
+            )
         for b in self.kernel.buffers:
             if why := self.buffer(b):
                 raise LegalityError(f"buffer '{b.name}': {why}", b.loc)
@@ -579,7 +571,7 @@ class _Slots(_Checker):
         places = list(_places(block, self.tests))
         for place in places if as_written else in_own_order(places):
             self.tests = place.tests
-            for core in _cores(place.node):
+            for core in cores_of((place.node,)):
                 self.core = core
                 for branch in place.branches:
                     self.number(branch.test, branch.loc, "a test")
@@ -596,7 +588,7 @@ class _Slots(_Checker):
         if loop.carry or loop.result:
             raise LegalityError("a loop of a scheduled program carries no tiles", loop.loc)
         trips: Terms | None = None
-        for core in _cores(loop):
+        for core in cores_of((loop,)):
             self.core = core
             trips = self.number(loop.trips, loop.loc, "a trip count")
         for core in CORES:
@@ -614,7 +606,7 @@ class _Slots(_Checker):
         if loop.flat:
             inner = loop.body[loop.inner]
             assert isinstance(inner, Loop)
-            for core in _cores(inner):  # known beside it, too
+            for core in cores_of((inner,)):  # known beside it, too
                 self.known[core][inner.total] = (tests,)
         self.tests = (*tests, id(loop))  # no branch inside is one of those outside
         self.counted(loop.index, trips)

@@ -16,7 +16,7 @@ from lowering.ascend.functions import HOST_FUNCTIONS, top_lines, tops_of
 from lowering.ascend.names import Names, said
 from lowering.ascend.text import FLOATS, Place, braced, comment, condition, indented
 from pto.errors import CapacityError
-from pto.ir import Fifo, Kernel, Param, all_rows, names_in
+from pto.ir import Fifo, Kernel, Param, cores_of, names_in
 from pto.records import dataclass
 from pto.targets import target_of
 
@@ -26,7 +26,20 @@ DATA_TYPE: Mapping[str, str] = MappingProxyType(
 ADD: Mapping[str, str] = MappingProxyType(
     {"in": "add_input", "inout": "add_inout", "out": "add_output"}
 )
-CUBE_ID, VECTOR_ID = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One compilation of the kernel source; ``core``: as the runtime calls it."""
+
+    number: int
+    core: str
+    define: str
+
+
+UNITS: Mapping[str, Unit] = MappingProxyType(
+    {"cube": Unit(0, "aic", "__DAV_CUBE__"), "vector": Unit(1, "aiv", "__DAV_VEC__")}
+)
 """Function ids that the two compilations of the kernel source are registered under."""
 
 
@@ -88,17 +101,14 @@ def scalars_of(kernel: Kernel) -> list[Param]:
     return [p for p in kernel.params if p.shape is None]
 
 
-def cores_of(kernel: Kernel) -> tuple[bool, bool]:
-    """(the cube core has rows, the vector core has rows)."""
-    cores = {r.core for r in all_rows(kernel.body)}
-    return "cube" in cores, "vector" in cores
+def units_of(kernel: Kernel) -> dict[str, Unit]:
+    """By core, what is compiled: for cores that have rows."""
+    return {core: UNITS[core] for core in cores_of(kernel.body)}
 
 
 def manifest(kernel: Kernel) -> str:
     """The arguments and the launch as JSON, for tools that call the kernel."""
-    target, (cube, vector) = target_of(kernel), cores_of(kernel)
-    units = [{"core": "aic", "func_id": CUBE_ID, "define": "__DAV_CUBE__"}] if cube else []
-    units += [{"core": "aiv", "func_id": VECTOR_ID, "define": "__DAV_VEC__"}] if vector else []
+    target, units = target_of(kernel), units_of(kernel).values()
     content = {
         "name": kernel.name,
         "entry": "kernel_entry",
@@ -106,7 +116,7 @@ def manifest(kernel: Kernel) -> str:
         "block_num": target.block_num,
         "source": f"{kernel.name}.cpp",
         "orchestration": f"{kernel.name}_orchestration.cpp",
-        "units": units,
+        "units": [{"core": u.core, "func_id": u.number, "define": u.define} for u in units],
         "args": [asdict(a) for a in arguments(kernel)],
         "workspace_bytes_per_block": sum(f.depth * f.slot_bytes for f in kernel.fifos),
         "statics": dict(kernel.statics),
@@ -116,10 +126,11 @@ def manifest(kernel: Kernel) -> str:
 
 def orchestration_source(kernel: Kernel) -> str:
     """The whole of ``NAME_orchestration.cpp``."""
-    cube, vector = cores_of(kernel)
     host = len(kernel.params)
-    ids = [f"constexpr int32_t CUBE_KERNEL = {CUBE_ID};  // built with -D__DAV_CUBE__"] * cube
-    ids += [f"constexpr int32_t VECTOR_KERNEL = {VECTOR_ID};  // built with -D__DAV_VEC__"] * vector
+    ids = [
+        f"constexpr int32_t {core.upper()}_KERNEL = {unit.number};  // built with -D{unit.define}"
+        for core, unit in units_of(kernel).items()
+    ]
     body, words = entry_body(kernel)
     visible = '__attribute__((visibility("default")))'
     lines = [
@@ -248,7 +259,7 @@ def dim_source(kernel: Kernel, dim: str, names: Names) -> str:
 
 def submission(kernel: Kernel, names: Names) -> list[str]:
     """The argument list in the kernel's order, and the task: mixed, both vector cores, or cube."""
-    cube, vector = cores_of(kernel)
+    cores, target = cores_of(kernel.body), target_of(kernel)
     lines = ["CoreTaskArgs task_args;"]
     for p in tensors_of(kernel):
         lines.append(f"task_args.{ADD[p.direction]}({names.of('tensor', p.name)});")
@@ -256,9 +267,8 @@ def submission(kernel: Kernel, names: Names) -> list[str]:
     for k, p in enumerate(scalars_of(kernel)):
         lines.append(f"task_args.add_scalar(orch_args.scalar({k}));  // {p.name}")
     lines += [f"task_args.add_scalar({names.of('scalar', d)});" for d in kernel.dims]
-    lines += ["task_args.launch_spec.set_block_num(BLOCK_NUM);", "", "MixedKernels task;"]
-    lines += ["task.aic_kernel_id = CUBE_KERNEL;"] * cube
-    lines += [
-        f"task.aiv{lane}_kernel_id = VECTOR_KERNEL;" for lane in range(target_of(kernel).lanes)
-    ] * vector
+    lines += [f"task_args.launch_spec.{target.launch}(BLOCK_NUM);", "", "MixedKernels task;"]
+    lines += ["task.aic_kernel_id = CUBE_KERNEL;"] * ("cube" in cores)
+    lanes = range(target.lanes * ("vector" in cores))
+    lines += [f"task.aiv{lane}_kernel_id = VECTOR_KERNEL;" for lane in lanes]
     return [*lines, "rt_submit_task(task, task_args);"]

@@ -241,13 +241,8 @@ def move(row: Row, ctx: Context, env: Env) -> list[str]:
     return [alias, f"TRESHAPE({name}, {slot});", f"TMOV({out}, {name});"]
 
 
-def queue_name(row: Row) -> str:
-    """The FIFO that a push, pop or record works on."""
-    return row.out.name if isinstance(row.out, Queue) else row.operand(Queue).name
-
-
 def push(row: Row, ctx: Context, env: Env) -> list[str]:
-    fifo, ref = queue_name(row), row.operand(Ref)
+    fifo, ref = row.queue, row.operand(Ref)
     tile = ctx.tile_type(ctx.kernel.buffer(ref.name))
     call = f"TPUSH<{ctx.pipe_type(fifo)}, {tile}, {SPLIT}>"
     return [f"{call}({ctx.names.of('fifo', fifo)}, {ctx.slot(ref, env)});"]
@@ -255,7 +250,7 @@ def push(row: Row, ctx: Context, env: Env) -> list[str]:
 
 def push_data(row: Row, ctx: Context, env: Env) -> list[str]:
     """A push that stays silent; the switch goes back, so that a plain push may follow."""
-    fifo = ctx.names.of("fifo", queue_name(row))
+    fifo = ctx.names.of("fifo", row.queue)
     return [
         f"{fifo}.prod.setRecordStatus(false);",
         *push(row, ctx, env),
@@ -265,7 +260,7 @@ def push_data(row: Row, ctx: Context, env: Env) -> list[str]:
 
 def record(row: Row, ctx: Context, env: Env) -> list[str]:
     """The CPU simulator's pipe wants to know what kind of tile was pushed."""
-    fifo = queue_name(row)
+    fifo = row.queue
     pushes = (r for r in all_rows(ctx.kernel.body) if r.op == "push_data" and r.out == Queue(fifo))
     tile = ctx.tile_type(ctx.kernel.buffer(next(pushes).operand(Ref).name))
     return [f"signal<{tile}>({ctx.names.of('fifo', fifo)}, 0);"]
@@ -276,7 +271,7 @@ def pop(row: Row, ctx: Context, env: Env) -> list[str]:
 
     The device's TPOP says so itself and its TFREE does nothing; the CPU simulator needs the call.
     """
-    fifo, ref = queue_name(row), row.result(Ref)
+    fifo, ref = row.queue, row.result(Ref)
     pipe, tile = ctx.pipe_type(fifo), ctx.tile_type(ctx.kernel.buffer(ref.name))
     name = ctx.names.of("fifo", fifo)
     return [
@@ -542,25 +537,14 @@ OF_KIND: Mapping[str, Emitter] = MappingProxyType(
 """Families of ops that differ in the instruction only."""
 OF_OP: Mapping[str, Emitter] = MappingProxyType(
     {
-        "read": read,
-        "let": let,
-        "load": load,
-        "store": store,
-        "move": move,
-        "push": push,
-        "push_data": push_data,
-        "record": record,
-        "pop": pop,
-        "matmul": matmul,
-        "astype": astype,
-        "full": full,
-        "where": where,
-        "pad": pad,
-        "sync": sync,
-        "barrier": barrier,
-        "drain": drain,
+        emitter.__name__: emitter
+        for emitter in (
+            read, let, load, store, move, push, push_data, record, pop, matmul, astype, full, where, pad,
+            sync, barrier, drain,
+        )
     }
-)
+)  # fmt: skip
+"""Ops with an emitter of their own, which is called as they are."""
 EMITTERS: Mapping[str, Emitter] = MappingProxyType(
     {op.name: OF_OP.get(op.name) or OF_KIND[op.kind] for op in OPS.values()}
 )

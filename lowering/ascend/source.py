@@ -22,7 +22,13 @@ from lowering.ascend.blocks import block_lines, entries_of, live
 from lowering.ascend.flat import flat_lines
 from lowering.ascend.functions import FUNCTIONS, top_lines, tops_of
 from lowering.ascend.names import Names, code_of, mentioned, said
-from lowering.ascend.orchestration import arguments, manifest, orchestration_source, scalars_of
+from lowering.ascend.orchestration import (
+    UNITS,
+    arguments,
+    manifest,
+    orchestration_source,
+    scalars_of,
+)
 from lowering.ascend.text import (
     CPP_TYPE,
     FLOATS,
@@ -36,21 +42,17 @@ from lowering.ascend.text import (
 )
 from pto.errors import ScheduleError
 from pto.ir import (
-    CORES,
     Bin,
     Buffer,
     Expr,
     Fifo,
     Kernel,
-    Queue,
-    Row,
     all_rows,
+    cores_of,
     is_float,
 )
 from pto.targets import target_of
 from pto.text import WIDTH, print_kernel
-
-GUARDS = {"cube": "__DAV_CUBE__", "vector": "__DAV_VEC__"}
 
 
 def emit(kernel: Kernel) -> dict[str, str]:
@@ -96,7 +98,7 @@ using namespace pto;
 
 def kernel_source(kernel: Kernel) -> str:
     """The whole of ``NAME.cpp``."""
-    cores = [core for core in CORES if any(r.core == core for r in all_rows(kernel.body))]
+    cores = cores_of(kernel.body)
     types = Names("type ")
     entries = {core: types.of("function", core, f"{kernel.name}_{core}") for core in cores}
     bodies = {core: core_function(kernel, core, types) for core in cores}
@@ -110,11 +112,11 @@ def kernel_source(kernel: Kernel) -> str:
     for core, (body, _) in bodies.items():
         head = [f"static __aicore__ void {entries[core]}(__gm__ int64_t *args)", "{"]
         section = [*top_lines(own[core] - shared, FUNCTIONS), *head, *indented(body), "}"]
-        lines += [f"#ifdef {GUARDS[core]}", *section, f"#endif  // {GUARDS[core]}", ""]
+        lines += [f"#ifdef {UNITS[core].define}", *section, f"#endif  // {UNITS[core].define}", ""]
     lines += ['extern "C" __aicore__ void kernel_entry(__gm__ int64_t *args)', "{"]
     lines += [f"{INDENT}(void)args;  // one of the cores has nothing to do"] * (len(cores) < 2)
     for core in cores:
-        lines += [f"#ifdef {GUARDS[core]}", f"{INDENT}{entries[core]}(args);", "#endif"]
+        lines += [f"#ifdef {UNITS[core].define}", f"{INDENT}{entries[core]}(args);", "#endif"]
     return "\n".join(part for line in types.spelled([*lines, "}"]) for part in folded(line)) + "\n"
 
 
@@ -229,7 +231,7 @@ def launch_scalars(words: frozenset[str]) -> list[str]:
 def pipe_objects(ctx: Context) -> list[str]:
     """One pipe per FIFO, which has an end on each core, on the ring of its own hardware block."""
     found: list[str] = []
-    used = [q.name for r in all_rows(ctx.kernel.body) for q in queues(r)]
+    used = {r.queue for r in all_rows(ctx.kernel.body)}
     passed = enumerate(arguments(ctx.kernel))
     places = {a.name: k for k, a in passed if a.kind == "workspace"}
     shift = ctx.names.fresh("lane_shift")
@@ -244,10 +246,6 @@ def pipe_objects(ctx: Context) -> list[str]:
         ]
         return [*why, *found]
     return found
-
-
-def queues(row: Row) -> list[Queue]:
-    return [q for q in (row.out, *row.args) if isinstance(q, Queue)]
 
 
 def pipe_object(ctx: Context, fifo: Fifo, place: int, shift: str) -> list[str]:

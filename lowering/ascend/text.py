@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from math import inf, isinf, isnan
 from types import MappingProxyType
 
@@ -37,7 +37,7 @@ from pto.records import dataclass
 from pto.targets import Target
 from pto.targets.table import TileClass
 from pto.text import PRECEDENCE
-from pto.types import DTYPE_BYTES, UNIT_BYTES
+from pto.types import DTYPE_BYTES, UNIT_BYTES, TileType
 
 INDENT = "    "
 CPP_TYPE: Mapping[str, str] = MappingProxyType(
@@ -286,16 +286,8 @@ def stored_shape(buffer: Buffer, turned: bool) -> tuple[int, int]:
 def row_view(buffer: Buffer) -> Buffer:
     """The bytes of a column ``[rows, 1]`` seen as one row ``[1, rows]``, which arithmetic takes."""
     assert buffer.layout == "dn", buffer
-    return Buffer(
-        buffer.core,
-        buffer.space,
-        f"{buffer.name}_row",
-        buffer.depth,
-        type(buffer.type)(buffer.type.dtype, 1, buffer.type.rows),
-        "nd",
-        buffer.at,
-        buffer.stride,
-    )
+    row = TileType(buffer.type.dtype, 1, buffer.type.rows)
+    return replace(buffer, name=f"{buffer.name}_row", type=row, layout="nd")
 
 
 # ----------------------------------------------------------------------------------- events

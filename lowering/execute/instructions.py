@@ -177,7 +177,7 @@ class Blocks:
 
     def _fifo(self, row: Row, counts: dict[str, int]) -> tuple[str, str]:
         """(FIFO whose signal it waits for, FIFO that it signals), or '' (docs/machine.md 5.3)."""
-        name = next((x.name for x in (row.out, *row.args) if isinstance(x, Queue)), "")
+        name = row.queue
         if not name:
             return "", ""
         ring = self.machine.rings[name]

@@ -7,8 +7,6 @@ alone is in ``faults``.  Non-goals: rows, order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from lowering.hazards.assumptions import DESTINATION_FLAGS, SOURCE_FLAGS, UNORDERED_STARTS
 from lowering.hazards.operands import tiles_of
 from pto.ir import (
@@ -25,28 +23,19 @@ from pto.records import dataclass
 from pto.targets import target_of
 from pto.types import BOX_ROWS, BOXED, UNIT_BYTES
 
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """``memory``: pipe -> on-chip memories it reads, and writes; ``spaces``: core -> its memories."""
-
-    memory: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
-    spaces: Mapping[str, tuple[str, ...]]
-
-
-A2A3 = Machine(  # docs/machine.md 3.1 and 6.1
-    {
+SPACES_OF = {"a2a3": {"cube": ("l1", "l0a", "l0b", "l0c"), "vector": ("ub",)}}
+MEMORY_OF = {
+    "a2a3": {  # docs/machine.md 3.1 and 6.1
         "MTE2": ((), ("l1", "ub")),
         "MTE1": (("l1",), ("l0a", "l0b")),
         "M": (("l0a", "l0b", "l0c"), ("l0c",)),
         "FIX": (("l0c",), ("l1",)),
         "MTE3": (("ub", "l1"), ()),
         "V": (("ub",), ("ub",)),
-    },
-    {"cube": ("l1", "l0a", "l0b", "l0c"), "vector": ("ub",)},
-)
-MACHINES: Mapping[str, Machine] = {"a2a3": A2A3}
-"""Target -> what the proof itself knows of it, for it judges who made the rows by ``pto/targets``."""
+    }
+}
+"""Target -> core -> its memories; target -> pipe -> on-chip memories it reads, and writes: the proof
+judges who made the rows by ``pto/targets``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +96,6 @@ class Places:
 
     def __init__(self, kernel: Kernel, assume: frozenset[str] = frozenset()) -> None:
         self.kernel, self.target, self.assume = kernel, target_of(kernel), assume
-        self.machine = MACHINES[self.target.name]
         self.faults: list[Fault] = []
         self.buffers = {b.name: b for b in kernel.buffers}
         self.fifos = {f.name: f for f in kernel.fifos}
@@ -289,7 +277,7 @@ class Places:
             self.fault("fifo", text)
 
     def _check_buffer(self, b: Buffer) -> None:
-        if b.space not in self.machine.spaces.get(b.core, ()):
+        if b.space not in SPACES_OF[self.target.name].get(b.core, ()):
             self.fault("place", f"{b.name}: the {b.core} core has no {b.space}", buffer=b.name)
             return
         last = b.at + (b.depth - 1) * b.stride + footprint(b)

@@ -10,7 +10,7 @@ from math import lcm
 
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.operands import Tiles, queue_of
-from lowering.hazards.places import Places
+from lowering.hazards.places import MEMORY_OF, Places
 from pto.ir import Buffer, Const, Expr, Fifo, Flag, Ref, Row, View, distance
 from pto.ops import OPS, form_of
 
@@ -95,13 +95,13 @@ def _check_local_ring(places: Places, row: Row, f: Fifo, b: Buffer) -> None:
 
 
 def _check_ref(places: Places, row: Row, ref: Ref, writes: bool) -> None:
-    b = places.buffers.get(ref.name)
+    b, memory = places.buffers.get(ref.name), MEMORY_OF[places.target.name]
     if b is None:
         places.fault("place", f"no buffer is called {ref.name}", row)
     elif b.core != row.core:
         text = f"{ref.name} is on the {b.core} core, the row on the {row.core} core"
         places.fault("place", text, row, b.name)
-    elif b.space not in places.machine.memory.get(row.pipe, ((b.space,), (b.space,)))[int(writes)]:
+    elif row.pipe in memory and b.space not in memory[row.pipe][writes]:
         verb = "write" if writes else "read"
         places.fault("pipe", f"{row.pipe} does not {verb} {b.space} ({ref.name})", row, b.name)
 

@@ -20,7 +20,7 @@ import ml_dtypes
 import numpy as np
 
 from lowering.ascend import emit
-from lowering.ascend.orchestration import CUBE_ID, VECTOR_ID, cores_of, scalars_of, tensors_of
+from lowering.ascend.orchestration import scalars_of, tensors_of, units_of
 from lowering.ascend.text import FLOATS, INDENT, camel
 from lowering.execute import cases, judge
 from lowering.execute.access import Array
@@ -29,6 +29,7 @@ from lowering.programs import assignments, typed
 from pto import ir
 from pto.errors import InputError
 from pto.kernel import Kernel
+from pto.targets import target_of
 
 SEEDS = 2
 """Random cases in a bundle: the seed that is asked for, and the next."""
@@ -107,9 +108,9 @@ def plain(a: Array) -> Array:
 MODULE = Template('''\
 """$name as a scene test of the runtime, emitted by Tilewright; do not edit.
 
-    python test_$name.py -p a2a3sim        # or on a device: -p a2a3 -d 0
+    python test_$name.py -p ${target}sim        # or on a device: -p $target -d 0
 
-Below tests/st of the runtime's checkout, pytest --platform a2a3sim finds it, too.
+Below tests/st of the runtime's checkout, pytest --platform ${target}sim finds it, too.
 A case is a file in cases/: the inputs (bf16 as uint16), and for every output what its reference
 gives in float64 (NAME.want) and how far each element may lie from it (NAME.limit).
 """
@@ -208,10 +209,12 @@ def module(kernel: ir.Kernel, names: Sequence[str]) -> str:
         f'"{p.name}": ({TORCH[p.dtype]}, D.{p.direction.upper()}),' for p in tensors_of(kernel)
     ]
     scalars = [f'"{p.name}": {CTYPE[p.dtype]}' for p in scalars_of(kernel)]
-    both = '"platforms": ["a2a3sim", "a2a3"]'
+    target = target_of(kernel).name
+    both = f'"platforms": ["{target}sim", "{target}"]'
     listed = [f'{{"name": "{n}", {both}, "params": {{"case": "{n}"}}}},' for n in names]
     return MODULE.substitute(
         name=kernel.name,
+        target=target,
         title=camel(kernel.name),
         tensors=block(tensors, 1),
         scalars=", ".join(scalars),
@@ -224,21 +227,20 @@ def module(kernel: ir.Kernel, names: Sequence[str]) -> str:
 def incores(kernel: ir.Kernel) -> Iterator[str]:
     """What the two compilations of the kernel source are, as far as they have anything to do."""
     folder = core_folder(kernel)
-    units = ((CUBE_ID, "aic"), (VECTOR_ID, "aiv"))
-    for (number, core), there in zip(units, cores_of(kernel), strict=True):
-        if there:
-            yield "{"
-            yield f'    "func_id": {number},'
-            yield f'    "name": "{kernel.name}_{core}",'
-            yield f'    "source": "kernels/{folder}/{kernel.name}.cpp",'
-            yield f'    "core_type": "{core}",'
-            yield '    "signature": KERNEL,'
-            yield "},"
+    for unit in units_of(kernel).values():
+        yield "{"
+        yield f'    "func_id": {unit.number},'
+        yield f'    "name": "{kernel.name}_{unit.core}",'
+        yield f'    "source": "kernels/{folder}/{kernel.name}.cpp",'
+        yield f'    "core_type": "{unit.core}",'
+        yield '    "signature": KERNEL,'
+        yield "},"
 
 
 def core_folder(kernel: ir.Kernel) -> str:
     """Where the runtime's tests keep a source: by the cores that it is for."""
-    return {(True, True): "mix", (True, False): "aic", (False, True): "aiv"}[cores_of(kernel)]
+    first, *more = units_of(kernel).values()
+    return "mix" if more else first.core
 
 
 def block(lines: Iterable[str], depth: int) -> str:

@@ -19,8 +19,8 @@ from lowering.schedule.options import NAMED, Options
 from lowering.schedule.passes.accumulate import accumulate
 from lowering.schedule.passes.assign import assign
 from lowering.schedule.passes.persist import persist
-from lowering.schedule.passes.place import Depths, place
-from lowering.schedule.passes.skew import Pipelining, skew
+from lowering.schedule.passes.place import place
+from lowering.schedule.passes.skew import skew
 from lowering.schedule.passes.sync import sync
 from lowering.schedule.tuned import best_options
 from lowering.values.equivalence import same_values
@@ -29,7 +29,6 @@ from pto.ir import Kernel
 from pto.legality import verify
 from pto.ops import ASSIGNED, PERSISTENT, SCHEDULED
 from pto.records import dataclass
-from pto.targets import target_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +41,12 @@ class Pass:
     reads: tuple[str, ...] = ()
 
 
-def _skew(k: Kernel, o: Options) -> Kernel:
-    return skew(k, Pipelining(o.lookahead, o.prefetch, o.load_at, o.moves, o.flat))
-
-
-def _place(k: Kernel, o: Options) -> Kernel:
-    return place(k, Depths(o.local_depth, o.l0_depth, o.fifo_slots(target_of(k))))
-
-
 PASSES: dict[str, Pass] = {
     "persist": Pass(lambda k, o: persist(k), PERSISTENT),
     "accumulate": Pass(lambda k, o: accumulate(k), PERSISTENT),
     "assign": Pass(lambda k, o: assign(k), ASSIGNED),
-    "skew": Pass(_skew, ASSIGNED, ("lookahead", "prefetch", "load_at", "moves", "flat")),
-    "place": Pass(_place, SCHEDULED, ("lookahead", "local_depth", "l0_depth", "fifo_depth")),
+    "skew": Pass(skew, ASSIGNED, ("lookahead", "prefetch", "load_at", "moves", "flat")),
+    "place": Pass(place, SCHEDULED, ("lookahead", "local_depth", "l0_depth", "fifo_depth")),
     "sync": Pass(lambda k, o: sync(k, o.drain), SCHEDULED, ("drain",)),
 }
 """Every pass by name, in the order in which they run."""

@@ -51,7 +51,6 @@ from pto.ir import (
     Expr,
     Flag,
     Kernel,
-    Queue,
     Row,
     Word,
     all_rows,
@@ -362,10 +361,9 @@ class Machine:
     def plan(self, row: Row) -> _Plan:
         found = self.plans.get(id(row))
         if found is None:
-            fifos = [x.name for x in (row.out, *row.args) if isinstance(x, Queue)]
             waits, sets = map(self._events_of, (row.wait, row.set))
             cost = cost_of(row, self.kernel, self.costs)
-            found = self.plans[id(row)] = _Plan(cost, fifos[0] if fifos else "", waits, sets)
+            found = self.plans[id(row)] = _Plan(cost, row.queue, waits, sets)
         return found
 
     def _events_of(self, flags: Sequence[Flag]) -> tuple[tuple[Event, Expr | None], ...]:

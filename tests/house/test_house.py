@@ -21,7 +21,11 @@ MODULES = {
 
 INDEPENDENT = {
     "lowering/hazards": {"lowering.hazards", "lowering.svg"},
-    "lowering/schedule/passes": {"lowering.schedule.passes", "lowering.unroll"},
+    "lowering/schedule/passes": {
+        "lowering.schedule.passes",
+        "lowering.schedule.options",
+        "lowering.unroll",
+    },
     "lowering/ascend": {"lowering.ascend"},
     "lowering/execute/sequential": {"lowering.execute.access", "lowering.execute.inputs"},
     "pto": set(),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lowering.ascend.functions import FUNCTIONS
-from lowering.hazards.places import MACHINES, Machine
+from lowering.hazards.places import MEMORY_OF, SPACES_OF
 from pto.ops import OPS, STORE_PIPE, TILE
 from pto.targets import GM, TARGETS, Pipe, Space, Target
 from pto.targets.a2a3 import A2A3
@@ -71,7 +71,7 @@ def lacks_of_space(s: Space, t: Target) -> Iterator[str]:
     moves = {m for p in t.pipes.values() for m in p.moves}
     if s.name not in {b for _, b in moves} or s.name not in {a for a, _ in moves}:
         yield f"{row}: no pipe of the target writes it, or none reads it"
-    if s.name not in MACHINES[t.name].spaces.get(s.core, ()):
+    if s.name not in SPACES_OF[t.name].get(s.core, ()):
         yield f"{row}: lowering/hazards/places.py has no {s.name} on the {s.core} core"
     native = {name.lower(): (size, align) for name, _, size, align in native_rows("NATIVE_SPACES")}
     size, align = native.get(s.name, ("0", "0"))
@@ -81,7 +81,7 @@ def lacks_of_space(s: Space, t: Target) -> Iterator[str]:
 
 
 def lacks_of_pipe(p: Pipe, t: Target) -> Iterator[str]:
-    row, machine = f"{t.name}, pipe {p.name}", MACHINES[t.name]
+    row = f"{t.name}, pipe {p.name}"
     homes = {t.spaces[s].core for m in p.moves for s in m if s in t.spaces}
     if not p.cores or not homes <= set(p.cores):
         yield f"{row}: a memory of its moves is on a core that has no such pipe"
@@ -90,7 +90,7 @@ def lacks_of_pipe(p: Pipe, t: Target) -> Iterator[str]:
     if not set(p.needs_barrier) <= {"reads", "writes"} or (p.needs_barrier and not p.barrier):
         yield f"{row}: it needs a barrier that it does not have, or for what no row does"
     sides = tuple(tuple({m[k]: 0 for m in p.moves if m[k] != GM}) for k in (0, 1))
-    judged = machine.memory.get(p.name, ((), ()))
+    judged = MEMORY_OF[t.name].get(p.name, ((), ()))
     if tuple(map(set, sides)) != tuple(map(set, judged)):
         yield f"{row}: lowering/hazards/places.py says that it reads and writes {judged}, not {sides}"
     if [p.name] not in native_rows("NATIVE_PIPES"):
@@ -119,15 +119,14 @@ def computed(pipe: str, t: Target) -> set[str]:
 
 
 def lacks_of_target(t: Target) -> Iterator[str]:
-    if t.name not in MACHINES:
+    if t.name not in SPACES_OF or t.name not in MEMORY_OF:
         yield f"{t.name}: lowering/hazards/places.py has no machine of that name"
         return
     for s in t.spaces.values():
         yield from lacks_of_space(s, t)
     for p in t.pipes.values():
         yield from lacks_of_pipe(p, t)
-    judged = MACHINES[t.name]
-    told = {*(s for found in judged.spaces.values() for s in found)} | set(judged.memory)
+    told = {s for found in SPACES_OF[t.name].values() for s in found} | set(MEMORY_OF[t.name])
     for name in sorted(told - set(t.spaces) - set(t.pipes)):
         yield f"{t.name}: pto/targets has no row for {name}, which lowering/hazards/places.py knows"
     for op in OPS.values():
@@ -204,7 +203,8 @@ def test_what_a_pipe_lacks(words: str) -> None:
 def test_what_a_target_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     (told,) = lacks_of_target(replace(A2A3, name="a3"))
     assert told == "a3: lowering/hazards/places.py has no machine of that name"
-    monkeypatch.setitem(MACHINES, "a3", Machine({**MACHINES["a2a3"].memory, "ODD": ((), ())}, {}))  # type: ignore[index]
+    monkeypatch.setitem(SPACES_OF, "a3", {})
+    monkeypatch.setitem(MEMORY_OF, "a3", {**MEMORY_OF["a2a3"], "ODD": ((), ())})
     without = {n: s for n, s in A2A3.spaces.items() if n != "l0b"}
     wrong = replace(A2A3, name="a3", spaces=without, lanes=1, drain_id=8, costs={})
     told_all = "\n".join(lacks_of_target(wrong))

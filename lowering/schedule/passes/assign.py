@@ -34,6 +34,7 @@ from pto.ir import (
     View,
     all_rows,
     binary,
+    cores_of,
     names_in,
 )
 from pto.legality import straight
@@ -413,9 +414,8 @@ def _spread(block: Block, wanted: dict[str, set[str]]) -> Block:
     out: list[Node] = []
     for node in reversed(tuple(straight(block))):
         if isinstance(node, Loop):
-            cores = [c for c in CORES if any(r.core == c for r in all_rows(node.body))]
             out.append(replace(node, body=_spread(node.body, wanted)))
-            for core in cores:
+            for core in cores_of(node.body):
                 wanted[core].update(names_in(node.trips))
         elif not node.core:
             assert isinstance(node.out, Scalar)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import field, replace
 
+from lowering.schedule.options import Options
 from lowering.schedule.passes.mentions import fresh, names_taken
 from lowering.schedule.passes.moments import Moment
 from lowering.schedule.passes.rings import deep_enough
@@ -41,15 +42,6 @@ from pto.ops import OPS
 from pto.records import dataclass
 from pto.targets import Space, target_of
 from pto.types import TileType
-
-
-@dataclass(frozen=True, slots=True)
-class Depths:
-    """The options of this pass; see ``lowering.schedule.Options``."""
-
-    local: int  # ring slots of what MTE2 writes and of what MTE3 reads
-    l0: int  # slots of every L0A, L0B and L0C buffer, where they fit
-    fifo: int  # GM ring slots of a FIFO inside a loop
 
 
 @dataclass(slots=True)
@@ -110,14 +102,14 @@ def _layout(space: Space, t: TileType, turned: bool = False) -> str:
     return layouts[-1 if turned or (t.cols == 1 and t.rows > 1) else 0]
 
 
-def place(kernel: Kernel, depths: Depths) -> Kernel:
+def place(kernel: Kernel, options: Options) -> Kernel:
     """Buffers for every value; see the module docstring."""
-    return _Placer(kernel, depths).run()
+    return _Placer(kernel, options).run()
 
 
 class _Placer:
-    def __init__(self, kernel: Kernel, depths: Depths) -> None:
-        self.kernel, self.depths, self.target = kernel, depths, target_of(kernel)
+    def __init__(self, kernel: Kernel, options: Options) -> None:
+        self.kernel, self.options, self.target = kernel, options, target_of(kernel)
         self.taken = names_taken(kernel) | {f.name for f in kernel.fifos}
         self.lives: dict[str, Life] = {}
         self.groups: dict[str, Group] = {}
@@ -357,10 +349,12 @@ class _Placer:
             group.depth = 1 + self._span(group)
             pops = [self.lives[m].row for m in group.members]
             fifo = next((r for r in pops if r is not None and r.op == "pop"), None)
-            if fifo is not None and isinstance(fifo.args[0], Queue):
-                group.popped = self.kernel.fifo(fifo.args[0].name).slot_bytes
+            if fifo is not None:
+                group.popped = self.kernel.fifo(fifo.queue).slot_bytes
         filled = {s: self.target.meets_gm(s, filled=True) for s in self.target.spaces}
-        wanted = {s: self.depths.local if filled[s] else self.depths.l0 for s in filled}
+        wanted = {
+            s: self.options.local_depth if filled[s] else self.options.l0_depth for s in filled
+        }
         for space in sorted(filled, key=lambda s: not filled[s]):
             groups = [g for g in self._in(space) if self._is_inner(g.loop) and g.rotates is None]
             handed = [g for g in groups if g.touched - {"V"}]
@@ -430,7 +424,10 @@ class _Placer:
             for r in all_rows(tuple(n for n in loop.body if isinstance(n, Loop) or loop.flat))
             if isinstance(r.out, Queue)
         }
-        wanted = {f.name: self.depths.fifo if f.name in inner else 2 for f in self.kernel.fifos}
+        wanted = {
+            f.name: self.options.fifo_slots(self.target) if f.name in inner else 2
+            for f in self.kernel.fifos
+        }
         depths = deep_enough(self.kernel, wanted)
         for name, depth in depths.items():
             if depth != wanted[name]:

@@ -16,7 +16,7 @@ from math import lcm
 
 from lowering.unroll import Entered, Unrolled, launches
 from pto.errors import CapacityError, ScheduleError
-from pto.ir import CORES, Kernel, Queue, Row
+from pto.ir import CORES, Kernel, Row
 from pto.targets import Credits, Target, target_of
 
 Action = tuple[str, str]
@@ -120,12 +120,10 @@ def attempt(ring: Ring, kind: str) -> bool:
 
 def exchanges(row: Row) -> bool:
     """Whether a row pushes or pops."""
-    return isinstance(row.out, Queue) or row.op == "pop"
+    return row.op != "record" and row.queue != ""
 
 
 def exchanged(issued: Entered) -> Action:
     """What a row that ``exchanges`` does."""
     row = issued[0].row
-    if isinstance(row.out, Queue):
-        return "push", row.out.name
-    return "pop", row.operand(Queue).name
+    return "pop" if row.op == "pop" else "push", row.queue

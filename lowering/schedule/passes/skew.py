@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 from graphlib import TopologicalSorter
 
+from lowering.schedule.options import Options
 from lowering.schedule.passes.mentions import (
     fresh,
     names_taken,
@@ -45,21 +46,9 @@ from pto.ir import (
 )
 from pto.legality import straight
 from pto.ops import OPS
-from pto.records import dataclass
 
 
-@dataclass(frozen=True, slots=True)
-class Pipelining:
-    """The options of this pass; see ``lowering.schedule.Options``."""
-
-    lookahead: int
-    prefetch: int
-    load_at: str  # first | after_move | after_push
-    moves: str = "early"  # early | late
-    flat: bool = False
-
-
-def skew(kernel: Kernel, options: Pipelining) -> Kernel:
+def skew(kernel: Kernel, options: Options) -> Kernel:
     """Shift the rows of every innermost loop; the loops that hold them keep all shifts at 0, or
     become flat."""
     taken, needed = names_taken(kernel), set(tile_uses(kernel.body))
@@ -102,7 +91,7 @@ def levelled(rows: list[Row]) -> list[Row]:
     return out
 
 
-def skewed(loop: Loop, options: Pipelining, taken: set[str], needed: set[str]) -> Block:
+def skewed(loop: Loop, options: Options, taken: set[str], needed: set[str]) -> Block:
     """The body of ``loop`` in step order."""
     rows = [n for n in loop.body if isinstance(n, Row)]
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
@@ -321,7 +310,7 @@ def before_matmul(rows: list[Row]) -> list[Row]:
     return [*out, *moves.values()]
 
 
-def ahead(rows: list[Row], options: Pipelining) -> list[Row]:
+def ahead(rows: list[Row], options: Options) -> list[Row]:
     """Loads ``prefetch`` steps before their first reader, at the place that ``load_at`` names."""
     loads = [r for r in rows if r.op == "load"]
     rest = [r for r in rows if r.op != "load"]
