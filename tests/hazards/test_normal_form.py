@@ -1,13 +1,15 @@
 """What a state may forget: what later rows wait for first, and what is written before it is read.
 
-Every program of the first part is right in the first iteration, because everything is drained in front of the
-loop, and goes wrong in the second, from a state that differs from the first one by a single access
-that somebody does not know to be complete.  To forget that access would hide the hazard.
+Every program of ``tests/programs/normal_form`` begins with a loop, as the state at a decision is looked
+up only behind another one, and drains everything in front of a second one.  A wrong one is right in the
+first iteration of that and goes wrong in the next, from a state that differs by a single access that
+somebody does not know to be complete.  To forget that access would hide the hazard.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -25,9 +27,9 @@ from lowering.schedule import schedule
 from pto.ir import Bin, Const, Kernel, Var, evaluate
 from pto.kernels import SHIPPED
 from pto.text import parse
+from tests import PROGRAMS
 from tests.judges.small_programs import (
     CUBE,
-    ENDS,
     OF_THE_LIBRARY,
     OPERANDS,
     loop,
@@ -35,36 +37,26 @@ from tests.judges.small_programs import (
     small,
 )
 
-EVENTS = "event vector full MTE2 -> V id 0\nevent vector free V -> MTE2 id 0\n"
-LOAD = "vector 0 MTE2 a = load src[0:+8, :] | wait free | set full\n"
-USE = "vector 0 V c = copy a | wait full | set free\nvector 0 V barrier\n"
-READ = "vector 0 V d = copy a\n"
-FREE = "vector 0 V sync | set free\n"
-DRAINED = "vector 0 ALL barrier\n"
-END = "vector 0 MTE2 sync | wait free\n"
-IN_ORDER = "vector 0 MTE2 barrier\n"
-LOADED = LOAD.replace("wait free | ", "") + DRAINED
-CONSUMED = "vector 0 V sync | wait full\n"
+FOLDER = PROGRAMS / "normal_form"
+WRONG = {
+    "one_of_two_reads_waits": ("RAW", 2),
+    "one_of_two_writes_waits": ("WAR", 2),
+    "one_of_two_sets_waits": ("WAR", 2),
+    "one_of_two_pipes_waits": ("RAW", 2),
+    "a_signal_in_front_of_its_push": ("RAW", 1),  # it is popped behind the loop
+}
+"""What goes wrong, and from which trip count on."""
 
-ACKNOWLEDGED = """event vector full MTE2 -> V id 0
-event vector used V -> MTE3 id 0
-event vector f MTE3 -> MTE2 id 0
-event vector seen MTE2 -> MTE3 id 0
-"""
-TURN = (
-    "vector 0 MTE3 sync | wait seen{first} | set f\n"
-    "vector 0 MTE2 a = load src[0:+8, :] | wait f | set seen\n"
-    "vector 0 MTE3 sync | wait seen{second} | set f\n"
-    "vector 0 MTE2 sync | wait f | set seen full\n"
-    "vector 0 V c = copy a | wait full | set used\n"
-    "vector 0 V barrier\n"
-)
-STORED = EVENTS + "event vector stored MTE3 -> MTE2 id 0\n"
-STORE = "vector 0 MTE3 out[block_idx * 16 + lane * 8:+8, :] = store a | set stored\n"
+RIGHT = ("both_reads_behind_the_wait", "the_first_set_waits", "both_pipes_wait", "a_signal_behind_its_push")  # fmt: skip
+"""The same programs with their wait."""
+
+BEFORE = loop("vector 0 V e = full 0.0\nvector 0 V barrier\n", trips="k", index="j")
+"""The state at a decision is looked up only behind another one."""
+
+DRAINED = "vector 0 ALL barrier\n"
 PUSHES = CUBE + "event vector v.full MTE2 -> V id 0\nevent vector v.free V -> MTE2 id 0\n"
 MADE = "cube 0 M acc = matmul x, y | wait acc.free | set acc.full\n"
 DATA = "cube 0 FIX f = push_data acc | wait acc.full | set acc.free\n"
-DRAIN = "cube 0 S drain FIX\n"
 RECORD = "cube 0 FIX record f\n"
 POP = (
     "vector 0 MTE2 a = pop f | wait v.free | set v.full\n"
@@ -72,87 +64,31 @@ POP = (
 )
 
 
-def chained(first: str, second: str) -> tuple[str, str]:
-    turn = TURN.format(first=first, second=second)
-    before = "vector 0 V sync | set used\nvector 0 MTE2 sync | set seen\n" + DRAINED
-    after = "vector 0 MTE3 sync | wait used seen\n"
-    return ACKNOWLEDGED, before + loop(turn, index="i") + after
-
-
-CASES: dict[str, tuple[str, str, str]] = {
-    "one of two reads waits": (
-        "RAW",
-        EVENTS,
-        LOADED + loop(READ + USE + LOAD + IN_ORDER, index="i") + CONSUMED,
-    ),
-    "one of two writes waits": (
-        "WAR",
-        EVENTS,
-        FREE + DRAINED + loop(LOAD.split(" |")[0] + "\n" + IN_ORDER + LOAD + USE + IN_ORDER, index="i") + END,
-    ),
-    "one of two sets waits": ("WAR", *chained("", " used")),
-    "one of two pipes waits": (
-        "RAW",
-        STORED,
-        LOADED + loop(STORE + USE + LOAD.replace("free", "free stored") + IN_ORDER, index="i")
-        + CONSUMED + "vector 0 S drain MTE3\n",
-    ),
-    "a signal in front of its push": (
-        "RAW",
-        PUSHES.replace("[2]", "[1]"),
-        OPERANDS + MADE + DATA + DRAIN + RECORD + "vector 0 V sync | set v.free\n"
-        + loop(POP + MADE + RECORD + DATA + DRAIN, index="i")
-        + POP + "vector 0 MTE2 sync | wait v.free\n" + ENDS,
-    ),
-}  # fmt: skip
-
-RIGHT: dict[str, tuple[str, str]] = {
-    "both reads behind the wait": (
-        EVENTS,
-        LOADED + loop(USE.replace(" | set free", "") + READ + FREE + "vector 0 V barrier\n" + LOAD + IN_ORDER, index="i") + CONSUMED,
-    ),
-    "the first set waits": chained(" used", ""),
-    "both pipes wait": (
-        STORED + "event vector ready MTE2 -> MTE3 id 0\n",
-        (
-            LOADED + loop(STORE.replace("set", "wait ready | set") + USE + LOAD.replace("free", "free stored") + IN_ORDER, index="i")
-            + CONSUMED + "vector 0 MTE3 sync | wait ready\nvector 0 S drain MTE3\n"
-        ).replace("set full", "set full ready"),
-    ),
-    "a signal behind its push": (
-        PUSHES.replace("[2]", "[1]"),
-        OPERANDS + MADE + DATA + DRAIN + RECORD + "vector 0 V sync | set v.free\n"
-        + loop(POP + MADE + DATA + RECORD + DRAIN, index="i")
-        + POP + "vector 0 MTE2 sync | wait v.free\n" + ENDS,
-    ),
-}  # fmt: skip
-
-
-BEFORE = loop("vector 0 V e = full 0.0\nvector 0 V barrier\n", trips="k", index="j")
-"""The state at a decision is looked up only behind another one."""
+def program(name: str) -> Kernel:
+    return parse((FOLDER / f"{name}.ptoir").read_text(), f"{name}.ptoir")
 
 
 def first_failing(k: Kernel) -> int | None:
     return next((n for n in range(4) if not check_unrolled(k, [n]).ok), None)
 
 
-@pytest.mark.parametrize("name", CASES)
+def test_every_program_is_looked_at() -> None:
+    assert {p.stem for p in FOLDER.iterdir()} == {*WRONG, *RIGHT}
+
+
+@pytest.mark.parametrize("name", WRONG)
 def test_a_hazard_that_only_a_later_iteration_meets(name: str) -> None:
-    kind, declarations, body = CASES[name]
-    k = small(declarations, BEFORE + body)
-    count = 1 if name == "a signal in front of its push" else 2  # it is popped behind the loop
-    assert first_failing(k) == count
-    proof = check(k)
+    kind, count = WRONG[name]
+    assert first_failing(program(name)) == count
+    proof = check(program(name))
     assert {v.kind for v in proof.violations} >= {kind}, proof.report()
     assert proof.failing == (count,)
 
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_the_same_program_with_its_wait(name: str) -> None:
-    declarations, body = RIGHT[name]
-    k = small(declarations, BEFORE + body)
-    assert first_failing(k) is None
-    assert check(k).ok, check(k).report()
+    assert first_failing(program(name)) is None
+    assert check(program(name)).ok, check(program(name)).report()
 
 
 def decided(code: Code, trips: list[int]) -> Iterator[State]:
@@ -233,8 +169,8 @@ def test_the_signals_of_a_fifo_keep_its_slots_apart(ring: str, reading: str, apa
 
 
 def test_a_flag_with_two_names_is_awaited_by_nobody() -> None:
-    declarations, body = RIGHT["the first set waits"]
-    k = small(declarations + "event vector other MTE3 -> V id 0\n", body)
+    k = program("the_first_set_waits")
+    k = replace(k, events=(*k.events, replace(k.event("f"), name="other", dst="V")))
     told = [f.name for f in compiled(k).flags].index("f")
     assert Awaited(compiled(k)).before_set[told]
     assert not Awaited(compiled(k, frozenset({"source-flags"}))).before_set[told]
