@@ -22,6 +22,8 @@ from lowering.schedule import NAMED, Options, options_for, stages
 from pto.errors import PtoError
 from pto.ir import Kernel, all_rows
 from pto.kernels import SHIPPED
+from pto.text import parse
+from tests import HANDWRITTEN
 from tests.conftest import Golden
 from tests.judges import random_kernels, random_programs, random_stages
 from tests.whole.test_random_kernels import PLANS, any_options
@@ -46,13 +48,18 @@ def told(proof: Proof) -> str:
 
 
 def scheduled(k: Kernel, options: Options, most: int = MOST_STATES) -> str:
-    """Sizes and checksums of a schedule, its notes and its sources, and what the proof says."""
+    """What becomes of a traced kernel."""
     try:
         *_, (_, done) = stages(k, options)
     except PtoError as error:
         return f"{type(error).__name__} {checksum(error.message)}"
+    return summed(done, most)
+
+
+def summed(done: Kernel, most: int) -> str:
+    """Sizes and checksums of a schedule, its notes and its sources, and what the proof says."""
     texts = emit(done)
-    order = texts[f"{k.name}.ptoir"] + "\n".join(done.notes)
+    order = texts[f"{done.name}.ptoir"] + "\n".join(done.notes)
     sources = "".join(text for name, text in texts.items() if name.endswith(".cpp"))
     rows = len(list(all_rows(done.body)))
     sizes = f"{rows} rows, {len(done.buffers)} buffers, {len(done.events)} events"
@@ -63,6 +70,7 @@ def shipped() -> Iterator[str]:
     for name, kernel in SHIPPED.items():
         for plan in NAMED:
             yield f"{name} {plan}: {scheduled(kernel.trace(), options_for(plan), 1000)}"
+    yield f"paged_attention by hand: {summed(parse(HANDWRITTEN.read_text()), 1000)}"
 
 
 def kernels() -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from tests import HANDWRITTEN
 from tests.judges.grammar import recognised
 from tests.judges.text_mutants import TEXTS, draw, outcome
 
@@ -32,7 +33,7 @@ def test_the_texts_follow_the_grammar() -> None:
 
 
 def test_the_grammar_refuses() -> None:
-    text = TEXTS[0].read_text()
+    text = HANDWRITTEN.read_text()
     for old, new in (("grid ", "grid , "), (" = load ", " = "), (" at ", " at at "), ("[1]", "1")):
         with pytest.raises(AssertionError):
             recognised(text.replace(old, new, 1))
