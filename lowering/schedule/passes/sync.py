@@ -18,6 +18,7 @@ from math import lcm
 
 from lowering.schedule.passes.moments import Moment
 from lowering.unroll import Counters, Entered, Unrolled, launches
+from pto.arithmetic import GREATEST, Number
 from pto.ir import (
     CORES,
     Block,
@@ -36,6 +37,7 @@ from pto.ir import (
     View,
     Word,
     all_rows,
+    coefficients,
     evaluate,
     map_rows,
     names_in,
@@ -434,10 +436,9 @@ def needed_barriers(kernel: Kernel, core: str, pipe: Pipe) -> set[Path]:
     """Rows that need a barrier in front, in some execution; found by running the program."""
     marked: set[Path] = set()
     slots = _Slots({b.name: b.depth for b in kernel.buffers}, pipe.needs_barrier)
-    period = lcm(*slots.depths.values())
     issues = Unrolled(kernel, core, lambda row: row.pipe == pipe.name and row.op != "sync")
     for lengths in launches(kernel):
-        steps = [*map(slots.of, issues.rows(lengths, period))]
+        steps = [*map(slots.of, issues.rows(lengths, slots.period))]
         known = -1
         while len(marked) > known:
             known = len(marked)
@@ -450,26 +451,40 @@ def needed_barriers(kernel: Kernel, core: str, pipe: Pipe) -> set[Path]:
     return marked
 
 
+Step = tuple[Path, int, int]
+"""The path of a row, the slots, as bits, whose writes it depends on, and those that it writes."""
+
+
 class _Slots:
-    """Of a row, and for each value of its counters once: its path, the slots, as bits, whose writes it
-    depends on (those that it ``depends`` on: "reads", "writes"), and those that it writes."""
+    """What rows become, found once for each row and each slot that its counters pick.
+
+    ``depends``: what of a row depends on writes before it: "reads", "writes".
+    """
 
     def __init__(self, depths: Mapping[str, int], depends: tuple[str, ...]) -> None:
-        self.depths, self.depends = depths, depends
-        self.rows: dict[Path, tuple[tuple[str, ...], dict[object, tuple[Path, int, int]]]] = {}
+        self.depths, self.depends, self.period = depths, depends, lcm(*depths.values())
+        self.rows: dict[Path, tuple[tuple[str, ...], int, dict[tuple[Number, ...], Step]]] = {}
         self.numbers: dict[tuple[str, int], int] = {}
 
-    def of(self, issued: Entered) -> tuple[Path, int, int]:
+    def of(self, issued: Entered) -> Step:
         entry, counters = issued
-        known = self.rows.get(entry.path)
-        if known is None:
-            names = tuple(dict.fromkeys(_counters_in(entry.row)))
-            known = self.rows[entry.path] = names, {}
-        names, found = known
-        at = counters[names[0]] if len(names) == 1 else tuple([counters[n] for n in names])
-        return found.get(at) or found.setdefault(
-            at, (entry.path, *self._found(entry.row, counters))
-        )
+        names, period, found = self.rows.get(entry.path) or self._known(entry.path, entry.row)
+        at = tuple([counters[n] % period for n in names])
+        step = found.get(at)
+        if step is None:
+            step = found[at] = entry.path, *self._found(entry.row, counters)
+        return step
+
+    def _known(
+        self, path: Path, row: Row
+    ) -> tuple[tuple[str, ...], int, dict[tuple[Number, ...], Step]]:
+        """The counters that pick the slots of a row, and modulo what: rings turn with sums of them."""
+        indices = [
+            x.index for x in (row.out, *row.args) if isinstance(x, Ref) and x.index is not None
+        ]
+        names = tuple(dict.fromkeys(n for index in indices for n in names_in(index)))
+        turns = all(coefficients(index) is not None for index in indices)
+        return self.rows.setdefault(path, (names, self.period if turns else GREATEST, {}))
 
     def _found(self, row: Row, counters: Counters) -> tuple[int, int]:
         reads, writes = (self._bits(side, counters) for side in touched(row))
@@ -483,13 +498,6 @@ class _Slots:
                 slot = x.name, at % self.depths[x.name]
                 bits |= 1 << self.numbers.setdefault(slot, len(self.numbers))
         return bits
-
-
-def _counters_in(row: Row) -> Iterator[str]:
-    """The counters that the slots of a row go by."""
-    for x in (row.out, *row.args):
-        if isinstance(x, Ref) and x.index is not None:
-            yield from names_in(x.index)
 
 
 def _with_barriers(block: Block, marked: set[Path], path: Path) -> Block:
