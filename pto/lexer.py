@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pto.errors import ParseError
 from pto.ir import BUILTINS, CORES
 from pto.limits import LIMITS, within
 from pto.loc import Loc
+from pto.records import dataclass
 from pto.targets import PIPES
 from pto.types import DTYPE_BYTES
 

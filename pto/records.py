@@ -1,11 +1,11 @@
-"""``@dataclass(frozen=True, slots=True)`` as in the standard library, at a third of what that costs.
+"""``@dataclass``, also ``frozen`` and with ``slots``, as in the standard library, at a third of what that costs.
 
 In: a class with typed fields.  Out: the same as from ``dataclasses.dataclass``, which a type checker takes it
 for: ``fields``, ``replace``, ``asdict``, ``pickle`` and ``copy`` work alike.
 There are more than a hundred records here, and up to Python 3.12 the standard decorator compiles six
 functions for each: a quarter of the time of ``pto emit``.  Here only ``__init__`` is compiled; the others
 are made from the names of the fields.  Once Python 3.13 is the oldest that counts, this module can go.
-Non-goals: options that nobody here uses; what is not frozen is left to the standard library.
+Non-goals: options that nobody here uses.
 """
 
 from __future__ import annotations
@@ -22,24 +22,28 @@ else:
     from operator import attrgetter
 
     def dataclass(cls=None, *, frozen=False, slots=False, eq=True):
-        if not frozen:
-            return dataclasses.dataclass(cls, slots=slots, eq=eq)
-        return lambda cls: _frozen(cls, slots, eq)
+        def record(cls):
+            return _record(cls, frozen, slots, eq)
 
-    def _frozen(cls, slots, eq):
+        return record if cls is None else record(cls)
+
+    def _record(cls, frozen, slots, eq):
         own = vars(cls)
         made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots)(cls)
         found = dataclasses.fields(made)
-        made.__init__ = _init(made, found)
-        made.__setattr__, made.__delattr__ = _refused, _refused
-        made.__getstate__, made.__setstate__ = _state, _set_state
+        made.__init__ = _init(made, found, "_set(self, '{0}', {1})" if frozen else "self.{0} = {1}")
         if "__repr__" not in own:
             made.__repr__ = _repr
         if eq:
-            made.__eq__, made.__hash__ = _compared([f.name for f in found if f.compare])
+            equal, number = _compared([f.name for f in found if f.compare])
+            made.__eq__, made.__hash__ = equal, number if frozen else None
+        if frozen:
+            made.__setattr__, made.__delattr__ = _refused, _refused
+        if frozen and slots:
+            made.__getstate__, made.__setstate__ = _state, _set_state
         return made
 
-    def _init(cls, found):
+    def _init(cls, found, assignment):
         """``__init__``, which sets the fields in order."""
         scope = {"_set": object.__setattr__, "_MISSING": MISSING}
         parameters, body = [], []
@@ -54,7 +58,7 @@ else:
                 default = f"=_default_{f.name}" * (f.default is not MISSING)
                 default += "=_MISSING" * (f.default_factory is not MISSING)
                 parameters.append(f.name + default)
-                body.append(f"  _set(self, '{f.name}', {value})")
+                body.append(f"  {assignment.format(f.name, value)}")
         body += ["  self.__post_init__()"] * hasattr(cls, "__post_init__")
         exec(
             f"def __init__(self, {', '.join(parameters)}):\n" + "\n".join(body or ["  pass"]), scope

@@ -11,7 +11,7 @@ Invariant: every row runs where docs/language.md says.  Non-goals: what an op lo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import groupby
 
 from lowering.ascend.blocks import Entry, block_lines, entries_of, entry_names, needed, row_lines
@@ -39,6 +39,7 @@ from pto.ir import (
     names_in,
 )
 from pto.ops import OPS
+from pto.records import dataclass
 
 FRONT, INSIDE, BEHIND = range(3)
 Part = tuple[int, Entry]

@@ -63,6 +63,22 @@ def test_a_record_is_that_of_the_standard_library() -> None:
     assert ours == theirs
 
 
+def test_what_is_not_frozen_changes_and_has_no_hash() -> None:
+    def both(decorator: Decorator) -> Any:
+        @decorator(slots=True)
+        class Point:
+            """Built up step by step."""
+
+            x: int
+            seen: list[int] = field(default_factory=list)
+
+        a = Point(1)
+        a.x, a.seen = 2, [3]
+        return [repr(a), a == Point(2, [3]), a == Point(2), Point.__hash__, copy.copy(a) == a]
+
+    assert both(dataclass) == both(dataclasses.dataclass)
+
+
 def test_subclasses_and_fields_of_their_own() -> None:
     def both(decorator: Decorator) -> Any:
         base = made(decorator)
