@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 from pto.arithmetic import (
     BINARY,
@@ -288,17 +288,18 @@ def exprs_of(x: object) -> Iterator[Expr]:
         yield x.index
 
 
-def map_exprs(x: Any, f: Callable[[Expr], Expr]) -> Any:
+def map_exprs(x: N, f: Callable[[Expr], Expr]) -> N:
     """An operand or an output with ``f`` of every scalar expression in it."""
+    made: object = x
     if isinstance(x, Expr):
-        return f(x)
-    if isinstance(x, Span):
-        return Span(f(x.start), x.size, None if x.valid is None else f(x.valid))
-    if isinstance(x, View):
-        return View(x.tensor, tuple(map_exprs(item, f) for item in x.index))
-    if isinstance(x, Ref) and x.index is not None:
-        return replace(x, index=f(x.index))
-    return x
+        made = f(x)
+    elif isinstance(x, Span):
+        made = Span(f(x.start), x.size, None if x.valid is None else f(x.valid))
+    elif isinstance(x, View):
+        made = View(x.tensor, tuple(map_exprs(item, f) for item in x.index))
+    elif isinstance(x, Ref) and x.index is not None:
+        made = replace(x, index=f(x.index))
+    return cast(N, made)
 
 
 # ------------------------------------------------------------------------------------- tree

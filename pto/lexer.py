@@ -32,20 +32,7 @@ COLUMNS = ("wait", "set")
 HEADER = ("kernel", "static", "param", "grid", "require", "buffer", "fifo", "event", "note")
 
 RESERVED = frozenset(
-    (
-        *HEADER,
-        *CORES,
-        *FUNCTIONS,
-        *BUILTINS,
-        *COLUMNS,
-        "for",
-        "if",
-        "else",
-        "carry",
-        "yield",
-        "inf",
-        "nan",
-    )
+    (*HEADER, *CORES, *FUNCTIONS, *BUILTINS, *COLUMNS, *"for if else carry yield inf nan".split())
 )
 """What a line or an operand can start with; no name of anything is one of them."""
 

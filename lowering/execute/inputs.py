@@ -186,15 +186,6 @@ def _declared(p: ir.Param) -> str:
     return f"{'scalar' if p.shape is None else 'array'} {p.name} {p.dtype}{shape}"
 
 
-NUMPY_NAME = {
-    "f32": "np.float32",
-    "f16": "np.float16",
-    "i32": "np.int32",
-    "bf16": "ml_dtypes.bfloat16",
-}
-"""How to ask numpy for an element type, for hints."""
-
-
 OTHER_KINDS = {
     "O": "Python objects",
     "U": "text",
@@ -233,7 +224,8 @@ def _typed(p: ir.Param, a: Array) -> Array:
     if a.dtype != want:
         expected = "bfloat16, or its bits as uint16" if p.dtype == "bf16" else want.name
         message = f"{p.name} holds {a.dtype.name}, but {p.dtype} ({expected}) is expected"
-        raise InputError(message, hint=f"convert it: {p.name}.astype({NUMPY_NAME[p.dtype]})")
+        module = "ml_dtypes" if p.dtype == "bf16" else "np"
+        raise InputError(message, hint=f"convert it: {p.name}.astype({module}.{want.name})")
     return np.ascontiguousarray(a).reshape(a.shape)
 
 

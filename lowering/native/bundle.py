@@ -23,7 +23,7 @@ from lowering.ascend import emit
 from lowering.ascend.orchestration import scalars_of, tensors_of, units_of
 from lowering.ascend.text import FLOATS, INDENT, camel
 from lowering.execute import cases, judge
-from lowering.execute.access import Array
+from lowering.execute.access import DTYPES, Array
 from lowering.execute.inputs import bind
 from lowering.programs import assignments, typed
 from pto import ir
@@ -34,9 +34,6 @@ from pto.targets import target_of
 SEEDS = 2
 """Random cases in a bundle: the seed that is asked for, and the next."""
 
-TORCH: Mapping[str, str] = MappingProxyType(
-    {"f32": "torch.float32", "f16": "torch.float16", "bf16": "torch.bfloat16", "i32": "torch.int32"}
-)
 CTYPE: Mapping[str, str] = MappingProxyType(
     {**dict.fromkeys(FLOATS, "ctypes.c_float"), "i32": "ctypes.c_int64"}
 )
@@ -206,7 +203,8 @@ def module(kernel: ir.Kernel, names: Sequence[str]) -> str:
     if kept:
         raise InputError(f"the runtime's scene tests keep the name '{kept[0]}' for themselves")
     tensors = [
-        f'"{p.name}": ({TORCH[p.dtype]}, D.{p.direction.upper()}),' for p in tensors_of(kernel)
+        f'"{p.name}": (torch.{DTYPES[p.dtype].name}, D.{p.direction.upper()}),'
+        for p in tensors_of(kernel)
     ]
     scalars = [f'"{p.name}": {CTYPE[p.dtype]}' for p in scalars_of(kernel)]
     target = target_of(kernel).name

@@ -112,12 +112,11 @@ def both_lanes(item: ir.Expr | ir.Span, row: ir.Row, kernel: ir.Kernel) -> ir.Ex
     """rewrite: ``start + lane * size :+ size``  -->  ``start :+ lanes * size``"""
     span = ir.as_span(item)
     if "lane" not in ir.names_in(span.start):
-        return ir.map_exprs(item, lane_zero)  # type: ignore[no-any-return]
+        return ir.map_exprs(item, lane_zero)
     if ir.linear(span.start)[1].get(ir.Var("lane")) != span.size:
         text = statement(row, kernel)
         raise ScheduleError(f"'{text}' does not split its rows evenly over the lanes", row.loc)
-    whole: ir.Span = ir.map_exprs(span, lane_zero)
-    return replace(whole, size=target_of(kernel).lanes * span.size)
+    return replace(ir.map_exprs(span, lane_zero), size=target_of(kernel).lanes * span.size)
 
 
 def lane_zero(e: ir.Expr) -> ir.Expr:
@@ -345,9 +344,8 @@ class Builder:
         items = view.index
         if row.core == "vector":
             items = tuple(both_lanes(item, row, self.kernel) for item in items)
-        return ir.map_exprs(  # type: ignore[no-any-return]
-            ir.View(view.tensor, items), lambda e: self.scalar(e, row.core, scope)
-        )
+        whole = ir.View(view.tensor, items)
+        return ir.map_exprs(whole, lambda e: self.scalar(e, row.core, scope))
 
     def operand(self, a: ir.Operand, row: ir.Row, scope: Scope) -> ir.Operand:
         if isinstance(a, ir.Ref):
