@@ -148,6 +148,13 @@ def judge(plan: Plan, k: Kernel) -> Verdicts:
     return Verdicts(kind, None, "", _orders(plan, k, FAILING), claim)
 
 
+def same_bits(traced: Kernel, k: Kernel, arrays: Mapping[str, Any]) -> bool:
+    """The scheduled program stores the bits of the traced one."""
+    want = sequential.run(traced, inputs.bind(traced, arrays))
+    got = scheduled.run(k, inputs.bind(k, arrays), block_num=2)
+    return {n: a.tobytes() for n, a in want.items()} == {n: a.tobytes() for n, a in got.items()}
+
+
 def first_failing(
     k: Kernel, runs: Iterable[Sequence[int]], assume: Iterable[str] = ()
 ) -> Sequence[int] | None:

@@ -14,7 +14,7 @@ import pytest
 import pto
 from lowering import native
 from lowering.ascend import emit
-from lowering.execute import inputs, scheduled, sequential
+from lowering.execute import inputs, scheduled
 from lowering.execute.judge import compare, expected
 from lowering.hazards import check, check_unrolled
 from lowering.hazards.compiler import compiled
@@ -34,6 +34,7 @@ from pto.kernels import SHIPPED
 from pto.legality import verify
 from pto.ops import SCHEDULED
 from pto.text import parse, print_kernel
+from tests.judges.agreement import same_bits
 from tests.judges.random_kernels import draw
 from tests.whole.test_random_kernels import NARROW
 
@@ -348,7 +349,7 @@ def test_no_order_is_taken_for_sure_that_depends_on_the_trip_count(
     traced = early_and_late.trace(early=early, late=late)
     k = schedule(traced, options_for(lookahead=lookahead)).kernel
     assert [e.name for e in k.events if e.name.startswith("a.")] == ["a.full", "a.free"]
-    assert same_bits(traced, k)
+    assert same_bits(traced, k, BESIDE)
 
 
 @pto.kernel(
@@ -387,7 +388,7 @@ def test_a_product_beside_the_loop(where: str, stage: int, lookahead: int) -> No
     flat = next(n for n in k.body if isinstance(n, Loop) and n.flat)
     crossings = [r for r in flat.body if isinstance(r, Row) and r.op in ("push", "pop")]
     assert [r.shift for r in crossings] == [stage * lookahead] * 4
-    assert same_bits(traced, k)
+    assert same_bits(traced, k, BESIDE)
 
 
 @pto.kernel(
@@ -437,16 +438,12 @@ def test_best_looks_less_far_ahead_where_the_proof_would_take_too_long(
         schedule(early_and_late.trace(), Options(lookahead=3))
 
 
-def same_bits(traced: Kernel, k: Kernel) -> bool:
-    """The scheduled program gives the bits of the traced one; parameters as ``product_beside``."""
-    arrays = {
-        "x": np.random.default_rng(0).uniform(-1, 1, (5, 32, 32)).astype(np.float32),
-        "w": np.random.default_rng(1).uniform(-1, 1, (6, 32, 32)).astype(ml_dtypes.bfloat16),
-        "lens": np.array([2, 0, 1, 6, 1], np.int32),
-    }
-    want = sequential.run(traced, inputs.bind(traced, arrays))["out"]
-    got = scheduled.run(k, inputs.bind(k, arrays), block_num=2)["out"]
-    return got.tobytes() == want.tobytes()
+BESIDE = {
+    "x": np.random.default_rng(0).uniform(-1, 1, (5, 32, 32)).astype(np.float32),
+    "w": np.random.default_rng(1).uniform(-1, 1, (6, 32, 32)).astype(ml_dtypes.bfloat16),
+    "lens": np.array([2, 0, 1, 6, 1], np.int32),
+}
+"""Arrays for the parameters of ``product_beside``."""
 
 
 def test_what_is_sure_for_all_trip_counts() -> None:

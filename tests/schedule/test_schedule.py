@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import pto
-from lowering.execute import inputs, scheduled, sequential
 from lowering.hazards import check, check_unrolled
 from lowering.hazards.proof import HazardError
 from lowering.schedule import NAMED, PASSES, Options, options_for, schedule, stages
@@ -20,6 +19,7 @@ from pto.ir import Const, Kernel, Ref, Row, all_rows, binary, map_rows
 from pto.kernels import SHIPPED
 from pto.targets.a2a3 import A2A3
 from tests.conftest import Golden
+from tests.judges.agreement import same_bits
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -86,12 +86,6 @@ def five_inputs(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, out: Tens
     for x in (b, c, d, e):
         total = total * 0.5 + pto.load(x[here, :])
     pto.store(out[here, :], total)
-
-
-def same_bits(traced: Kernel, program: Kernel, arrays: dict[str, Any]) -> bool:
-    want = sequential.run(traced, inputs.bind(traced, arrays))["out"]
-    got = scheduled.run(program, inputs.bind(program, arrays), block_num=2)["out"]
-    return want.tobytes() == got.tobytes()
 
 
 def test_running_out_of_flags_ends_in_a_barrier_and_is_told() -> None:
@@ -201,10 +195,16 @@ def test_an_unproven_schedule_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_lost_value_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slots shared by values of two stages: well ordered, and wrong."""
-    from lowering.schedule.passes.place import _Placer
+    """Fewer slots than stages between write and read: well ordered, and wrong."""
+    place = PASSES["place"].run
 
-    monkeypatch.setattr(_Placer, "_fits", lambda *_: True)
+    def two_slots_each(k: Kernel, options: Options) -> Kernel:
+        placed = place(k, options)
+        return replace(
+            placed, buffers=tuple(replace(b, depth=min(b.depth, 2)) for b in placed.buffers)
+        )
+
+    monkeypatch.setitem(PASSES, "place", replace(PASSES["place"], run=two_slots_each))
     with pytest.raises(AssertionError, match="stores another value than was traced"):
         schedule(maximum_kept.trace())
 
