@@ -3,7 +3,7 @@
 A program names its target (``on a2a3``), and everybody who reads the program asks ``target_of``.
 In: nothing.  Out: the types of the tables beside this file.  Invariant: what a memory or a pipe of a
 chip is stands in its row, with its source, and nowhere else but in the proof, which has a copy of its
-own (``lowering/hazards/places.py``) and in the C++ of the native machine; ``tests/test_targets.py``
+own (``lowering/hazards/places.py``) and in the C++ of the native machine; ``tests/pto/test_targets.py``
 compares them and says what a row lacks.  Non-goals: what an op does (``pto/ops.py``).
 """
 

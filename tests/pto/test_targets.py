@@ -6,6 +6,7 @@ Each complaint names the row, what is missing and the file to go to.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,7 +22,8 @@ from pto.targets.a2a3 import A2A3
 from pto.targets.table import TileClass
 from pto.types import LAYOUTS, UNIT_BYTES
 
-NATIVE = Path(__file__).parents[2] / "lowering/native/include/native"
+ROOT = Path(__file__).parents[2]
+NATIVE = ROOT / "lowering/native/include/native"
 HEADER = (NATIVE / "machine.hpp").read_text()
 FUNCTION_TEXT = "\n".join(line for text in FUNCTIONS.values() for line in text)
 
@@ -150,6 +152,18 @@ def lacks_of_target(t: Target) -> Iterator[str]:
 def test_no_row_lacks_anything(name: str) -> None:
     missing = list(lacks_of_target(TARGETS[name]))
     assert not missing, "\n".join(missing)
+
+
+def test_only_tables_name_a_target() -> None:
+    """Everybody else asks the target that the kernel names."""
+    tables = ("pto/targets/", "lowering/hazards/places.py")
+    for path in sorted(p for room in ("pto", "lowering") for p in (ROOT / room).rglob("*.py")):
+        if path.relative_to(ROOT).as_posix().startswith(tables):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant | ast.Name):
+                said = str(node.id if isinstance(node, ast.Name) else node.value)
+                assert said.lower() not in TARGETS, f"{path}:{node.lineno}"
 
 
 def test_what_no_op_does_is_what_a_pipe_can() -> None:

@@ -342,7 +342,8 @@ class _Placer:
                 yield g
 
     def _depths(self) -> None:
-        """As many slots as iterations alive at once; more where pipes hand over, while they fit."""
+        """As many slots as iterations alive at once; more where pipes hand over, while they fit: from one
+        work item to the next only in memories that transfers to or from GM wait for."""
         for group in self.unique():
             if group.rotates is not None:
                 continue
