@@ -10,6 +10,7 @@ the executors.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from types import MappingProxyType
 
 from pto.arithmetic import BINARY, DIVIDING, NumberError
@@ -503,6 +504,7 @@ class _Slots(_Checker):
         }
         del self.known["cube"]["lane"]
         self.tests: Tests = ()
+        self.reached = cache(self.target.reach)
         self.buffers = {b.name: b for b in kernel.buffers}
         self.events = {e.name: e for e in kernel.events}
         self.tiles = {b.name: b.type for b in kernel.buffers}
@@ -529,7 +531,7 @@ class _Slots(_Checker):
                 raise LegalityError(f"fifo '{f.name}': {why}", f.loc)
         for e in self.kernel.events:
             for pipe in (e.src, e.dst):
-                if pipe not in self.target.pipes_of(e.core):
+                if self.target.pipe_of(e.core, pipe) is None:
                     message = f"event '{e.name}': the {e.core} core has no pipe {pipe}"
                     raise LegalityError(message, e.loc)
             why = next((w for n in e.ids if (w := within("id", n))), "")
@@ -571,7 +573,7 @@ class _Slots(_Checker):
         places = list(_places(block, self.tests))
         for place in places if as_written else in_own_order(places):
             self.tests = place.tests
-            for core in cores_of((place.node,)):
+            for core in cores_of((place.node,)) if place.branches else ():
                 self.core = core
                 for branch in place.branches:
                     self.number(branch.test, branch.loc, "a test")
@@ -669,7 +671,7 @@ class _Slots(_Checker):
         ):
             if isinstance(x, Ref) and w is not None:
                 space = self.buffers[x.name].space
-                known = self.target.reach(row.core, row.pipe, verb == "write")
+                known = self.reached(row.core, row.pipe, verb == "write")
                 able = [s.name for s in known if w.memory in ("", s.name)]
                 if space not in able:
                     raise LegalityError(

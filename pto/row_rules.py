@@ -154,23 +154,26 @@ def on_core(row: Row, target: Target) -> None:
         raise LegalityError(f"'{row.op}' is not an op", row.loc)
     if row.core not in CORES:
         raise LegalityError(f"{row.op} has no core, but other rows have one", row.loc)
-    pipes = target.pipes_of(row.core)
-    if row.pipe not in (*pipes, "ALL"):
+    if row.pipe != "ALL" and target.pipe_of(row.core, row.pipe) is None:
         raise LegalityError(f"{row.op}: the {row.core} core has no pipe {row.pipe}", row.loc)
-    able = [p for p in op.on.get(row.core, ()) if p in (*pipes, "ALL")]
-    if row.op == "barrier":
-        able = [p for p in able if p == "ALL" or target.pipes[p].barrier]
-    if row.pipe not in able:
-        known = " or ".join(able)
+    able = op.on.get(row.core, ())
+    if row.pipe not in able or (row.op == "barrier" and row.pipe not in _stopped(row.core, target)):
+        known = " or ".join(_stopped(row.core, target) if row.op == "barrier" else able)
         where = f"it runs on {known}" if known else "that core has nothing to run it"
         raise LegalityError(
             f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}': {where}", row.loc
         )
     for x in row.args:
-        if isinstance(x, Word) and kind_of(x) == PIPE and x.name not in (set(pipes) - {"S"}):
-            raise LegalityError(f"{row.op}: the {row.core} core has no pipe {x.name}", row.loc)
+        if isinstance(x, Word) and kind_of(x) == PIPE:
+            if x.name == "S" or target.pipe_of(row.core, x.name) is None:
+                raise LegalityError(f"{row.op}: the {row.core} core has no pipe {x.name}", row.loc)
     if why := within("shift", row.shift):
         raise LegalityError(f"a shift: {why}", row.loc)
+
+
+def _stopped(core: str, target: Target) -> list[str]:
+    """The pipes of a core that a barrier can stop."""
+    return [*(p.name for p in target.pipes.values() if core in p.cores and p.barrier), "ALL"]
 
 
 # --------------------------------------------------------------------------------------- types

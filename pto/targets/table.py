@@ -144,9 +144,10 @@ class Target:
     costs: Mapping[str, Costs]
     """Cost tables by name; the first is the default."""
 
-    def pipes_of(self, core: str) -> tuple[str, ...]:
-        """The pipes that a core has."""
-        return tuple(p.name for p in self.pipes.values() if core in p.cores)
+    def pipe_of(self, core: str, name: str) -> Pipe | None:
+        """The pipe of a core, if it has one of that name."""
+        pipe = self.pipes.get(name)
+        return pipe if pipe is not None and core in pipe.cores else None
 
     def reach(self, core: str, pipe: str, writes: bool) -> tuple[Space, ...]:
         """The memories of a core that one of its pipes reads, or writes."""
