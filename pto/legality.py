@@ -13,40 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
 
+from pto import ir
 from pto.arithmetic import BINARY, DIVIDING, NumberError
 from pto.errors import LegalityError
-from pto.ir import (
-    BUILTINS,
-    CORES,
-    Bin,
-    Block,
-    Branch,
-    Buffer,
-    Const,
-    Define,
-    Event,
-    Expr,
-    Fifo,
-    Kernel,
-    Loop,
-    Node,
-    Operand,
-    Output,
-    Queue,
-    Ref,
-    Row,
-    Scalar,
-    Span,
-    Var,
-    View,
-    all_rows,
-    constant,
-    cores_of,
-    in_own_order,
-    is_float,
-    is_strided,
-    names_in,
-)
 from pto.limits import LIMITS, within
 from pto.loc import Loc
 from pto.ops import ASSIGNED, OPS, PERSISTENT, SCHEDULED, TRACED
@@ -57,14 +26,14 @@ from pto.targets import target_of
 from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 
 
-def verify(kernel: Kernel, form: str = "") -> Kernel:
+def verify(kernel: ir.Kernel, form: str = "") -> ir.Kernel:
     """``kernel`` itself, if every row is legal in a program of ``form`` (default: traced, or scheduled
     if any row has a core).
 
     Raises:
         LegalityError: for the first row that is not, at its source line.
     """
-    form = form or (SCHEDULED if any(r.core for r in all_rows(kernel.body)) else TRACED)
+    form = form or (SCHEDULED if any(r.core for r in ir.all_rows(kernel.body)) else TRACED)
     check: _Slots | _Values = _Slots(kernel) if form == SCHEDULED else _Values(kernel, form)
     check.declarations()
     check.block(kernel.body)
@@ -72,39 +41,41 @@ def verify(kernel: Kernel, form: str = "") -> Kernel:
     return kernel
 
 
-def records(kernel: Kernel) -> None:
+def records(kernel: ir.Kernel) -> None:
     """Raises LegalityError for a record of a FIFO that no row pushes silently to."""
-    rows = list(all_rows(kernel.body))
+    rows = list(ir.all_rows(kernel.body))
     silent = {r.out for r in rows if r.op == "push_data"}
     for row in rows:
         if row.op == "record" and row.args[0] not in silent:
             raise LegalityError("record: no push_data belongs to it", row.loc)
 
 
-def divides(e: Expr, loc: Loc | None) -> None:
+def divides(e: ir.Expr, loc: Loc | None) -> None:
     """Raises LegalityError where a part of ``e`` never has a value: a literal zero as divisor, a
     constant beyond the integers of 64 bits, ``cdiv`` of a float."""
-    if isinstance(e, Bin):
+    if isinstance(e, ir.Bin):
         divides(e.a, loc)
         divides(e.b, loc)
-        if e.op in DIVIDING and isinstance(e.b, Const) and e.b.value == 0:
+        if e.op in DIVIDING and isinstance(e.b, ir.Const) and e.b.value == 0:
             raise LegalityError("division by zero", loc)
-        if e.op == "cdiv" and (is_float(e.a) or is_float(e.b)):
+        if e.op == "cdiv" and (ir.is_float(e.a) or ir.is_float(e.b)):
             raise LegalityError("cdiv takes integers", loc)
-        if isinstance(e.a, Const) and isinstance(e.b, Const):
+        if isinstance(e.a, ir.Const) and isinstance(e.b, ir.Const):
             try:
-                BINARY[e.op](constant(e.a), constant(e.b))
+                BINARY[e.op](ir.constant(e.a), ir.constant(e.b))
             except NumberError as error:
                 raise LegalityError(error.message, loc) from None
 
 
-def overwritten(loop: Loop) -> None:
+def overwritten(loop: ir.Loop) -> None:
     """Raises LegalityError for a carry that starts as nothing, unless the first iteration of
     the loop overwrites it (``accumulate`` makes such carries)."""
-    made = {r.out.name: r for r in loop.body if isinstance(r, Row) and isinstance(r.out, Define)}
+    made = {
+        r.out.name: r for r in loop.body if isinstance(r, ir.Row) and isinstance(r.out, ir.Define)
+    }
     for c, r in zip(loop.carry, loop.result, strict=True):
         row = made.get(r.name)
-        adds = (Ref(c.name), Var(loop.index))
+        adds = (ir.Ref(c.name), ir.Var(loop.index))
         if c.init is None and (row is None or row.op != "matmul" or row.args[2:] != adds):
             raise LegalityError(
                 f"carry '{c.name}' starts from nothing, and no matmul overwrites it at first",
@@ -112,13 +83,13 @@ def overwritten(loop: Loop) -> None:
             )
 
 
-def flat_nest(loop: Loop) -> None:
+def flat_nest(loop: ir.Loop) -> None:
     """Raises LegalityError unless a flat loop holds rows and one loop of rows, scalars in front."""
-    inner = [n for n in loop.body if isinstance(n, Loop)]
-    rows = [n for n in loop.body if isinstance(n, Row)]
+    inner = [n for n in loop.body if isinstance(n, ir.Loop)]
+    rows = [n for n in loop.body if isinstance(n, ir.Row)]
     if len(inner) != 1 or len(rows) + 1 != len(loop.body):
         raise LegalityError("a flat loop holds rows and one loop", loop.loc)
-    if not all(isinstance(n, Row) for n in inner[0].body):
+    if not all(isinstance(n, ir.Row) for n in inner[0].body):
         raise LegalityError("the loop in a flat loop holds rows only", inner[0].loc)
     if inner[0].flat:
         raise LegalityError("the loop in a flat loop is not flat itself", inner[0].loc)
@@ -131,14 +102,14 @@ def flat_nest(loop: Loop) -> None:
             )
 
 
-def straight(block: Block) -> Iterator[Row | Loop]:
+def straight(block: ir.Block) -> Iterator[ir.Row | ir.Loop]:
     """The nodes of a block of a program without branches.
 
     Raises:
         LegalityError: at a branch.
     """
     for node in block:
-        if not isinstance(node, Row | Loop):
+        if not isinstance(node, ir.Row | ir.Loop):
             raise LegalityError(
                 "a branch cannot be scheduled: rows of a traced program always run",
                 node.loc,
@@ -155,7 +126,7 @@ def odd_size(t: TileType) -> str:
 class _Checker:
     """Walks the tree with the names known so far; the forms differ in what a scope is."""
 
-    def __init__(self, kernel: Kernel, form: str) -> None:
+    def __init__(self, kernel: ir.Kernel, form: str) -> None:
         self.kernel, self.form, self.target = kernel, form, target_of(kernel)
         self.params = {p.name: p for p in kernel.params}
         self.launch = {p.name for p in kernel.params if p.shape is None} | set(kernel.dims)
@@ -171,7 +142,7 @@ class _Checker:
     def everywhere(self) -> set[str]:
         """Scalars known everywhere: parameters, dimensions, and what the launch provides."""
         pids = [f"pid{axis}" for axis in range(len(self.kernel.grid))]
-        return self.launch.union(pids if self.form == TRACED else BUILTINS)
+        return self.launch.union(pids if self.form == TRACED else ir.BUILTINS)
 
     def is_known(self, name: str) -> bool:
         raise NotImplementedError
@@ -179,16 +150,16 @@ class _Checker:
     def fact(self, name: str) -> Terms | None:
         return self.facts.get((self.core, name), {name: 1})
 
-    def number(self, e: Expr, loc: Loc | None, what: str = "") -> Terms | None:
+    def number(self, e: ir.Expr, loc: Loc | None, what: str = "") -> Terms | None:
         """A scalar expression, and what is known of it; ``what`` it is if it must be an integer."""
         if depth_of(e) > LIMITS["depth"].high:
             raise LegalityError(f"an expression {within('depth', depth_of(e))}", loc)
         divides(e, loc)
-        for name in names_in(e):
+        for name in ir.names_in(e):
             if not self.is_known(name):
                 where = f" on the {self.core} core" if self.core else ""
                 raise LegalityError(f"'{name}' is not a scalar known here{where}", loc)
-        if what and is_float(e):
+        if what and ir.is_float(e):
             raise LegalityError(f"{what} is an integer, found a fraction", loc)
         return terms_of(e, self.fact)
 
@@ -196,10 +167,10 @@ class _Checker:
         """``name`` takes every value below ``trips``: surely 0, and all of them if that is a constant."""
         self.ranges[name] = (0, max((constant_of(trips) or 1) - 1, 0))
 
-    def may_skip(self, loop: Loop, trips: Terms | None) -> bool:
+    def may_skip(self, loop: ir.Loop, trips: Terms | None) -> bool:
         """Whether a loop may not run in some of the steps around it: what is in it is in a branch."""
         count = constant_of(trips)
-        return not self.launch.issuperset(names_in(loop.trips)) if count is None else count < 1
+        return not self.launch.issuperset(ir.names_in(loop.trips)) if count is None else count < 1
 
     def reach(self, terms: Terms | None) -> tuple[int, int] | None:
         """The values of some step; inside of a branch only those of constants are sure."""
@@ -232,51 +203,53 @@ class _Checker:
         for required in self.kernel.requires:
             self.launched(required.condition, "a condition", required.loc)
 
-    def launched(self, e: Expr, what: str, loc: Loc | None) -> None:
+    def launched(self, e: ir.Expr, what: str, loc: Loc | None) -> None:
         """An expression over what is known where a kernel is launched: parameters and dimensions."""
-        for name in names_in(e):
+        for name in ir.names_in(e):
             if name not in self.launch:
                 raise LegalityError(f"'{name}' is not known in {what}", loc)
         divides(e, loc)
 
-    def extent(self, e: Expr) -> Terms | None:
+    def extent(self, e: ir.Expr) -> Terms | None:
         """One axis of the grid: an integer over parameters and dimensions."""
         self.launched(e, "the grid", self.kernel.loc)
-        if is_float(e):
+        if ir.is_float(e):
             raise LegalityError("the grid is an integer, found a fraction", self.kernel.loc)
-        if isinstance(e, Const) and (why := within("extent", int(e.value))):
+        if isinstance(e, ir.Const) and (why := within("extent", int(e.value))):
             raise LegalityError(f"the grid: {why}", self.kernel.loc)
         return terms_of(e, lambda name: {name: 1})
 
     # rows
 
-    def statement(self, row: Row) -> None:
+    def statement(self, row: ir.Row) -> None:
         """Everything of a row but its place."""
         check_operands(row, self.form)
         wanted, _ = places_of(OPS[row.op], self.form)
         for x, w in zip(row.args, wanted, strict=False):
             self.operand(x, row, f"{row.op}: an operand" if w.whole else "")
-        args = [seen(x, self.tile(x, row)) for x in row.args if isinstance(x, Ref)]
-        out = row.out.type if isinstance(row.out, Define) else None
-        if isinstance(row.out, Ref):
+        args = [seen(x, self.tile(x, row)) for x in row.args if isinstance(x, ir.Ref)]
+        out = row.out.type if isinstance(row.out, ir.Define) else None
+        if isinstance(row.out, ir.Ref):
             out = self.tile(row.out, row)
         self.memories(row)
         check_types(row, out, args)
         self.moved(row, out, args)
 
-    def memories(self, row: Row) -> None:
+    def memories(self, row: ir.Row) -> None:
         """Values are nowhere yet."""
 
-    def operand(self, x: Operand | Output | None, row: Row, what: str = "") -> Terms | None:
-        if isinstance(x, Const | Var | Bin):
+    def operand(
+        self, x: ir.Operand | ir.Output | None, row: ir.Row, what: str = ""
+    ) -> Terms | None:
+        if isinstance(x, ir.Const | ir.Var | ir.Bin):
             return self.number(x, row.loc, what)
-        if isinstance(x, View):
+        if isinstance(x, ir.View):
             self.view(x, row)
-        if isinstance(x, Queue) and x.name not in self.fifos:
+        if isinstance(x, ir.Queue) and x.name not in self.fifos:
             raise LegalityError(f"'{x.name}' is not a FIFO", row.loc)
         return None
 
-    def tile(self, x: Ref, row: Row) -> TileType:
+    def tile(self, x: ir.Ref, row: ir.Row) -> TileType:
         """The type of a tile that is known here."""
         if x.name not in self.tiles:
             raise LegalityError(f"'{x.name}' is not defined here", row.loc)
@@ -284,15 +257,15 @@ class _Checker:
             self.number(x.index, row.loc, "a slot")
         return self.tiles[x.name]
 
-    def moved(self, row: Row, out: TileType | None, args: Types) -> None:
+    def moved(self, row: ir.Row, out: TileType | None, args: Types) -> None:
         """What goes between a tile and a tensor has the tile's type; an accumulator is rounded on
         its way out (docs/machine.md 12)."""
         view, t = (row.args[0], out) if row.op == "load" else (row.out, args[0] if args else None)
-        if row.op == "store" and isinstance(view, View):
+        if row.op == "store" and isinstance(view, ir.View):
             self.view(view, row)
             if self.params[view.tensor].direction == "in":
                 raise LegalityError(f"{view.tensor} is an input and is written", row.loc)
-        if row.op not in ("load", "store") or not isinstance(view, View) or t is None:
+        if row.op not in ("load", "store") or not isinstance(view, ir.View) or t is None:
             return
         param = self.params[view.tensor]
         types = view_types(view, param, self.form)
@@ -304,14 +277,14 @@ class _Checker:
             raise LegalityError(
                 f"{row.op}: the view is {param.dtype}[{sizes}], the tile {t}", row.loc
             )
-        if is_strided(view, param.shape or (), t.rows, t.cols):
+        if ir.is_strided(view, param.shape or (), t.rows, t.cols):
             raise LegalityError(
                 f"{row.op}: the elements of a row of this view of '{view.tensor}' do not lie side by side",
                 row.loc,
                 "a column moves as rows of whole units, of each of which one element exists: 5:+8<1",
             )
 
-    def view(self, view: View, row: Row) -> None:
+    def view(self, view: ir.View, row: ir.Row) -> None:
         param = self.params.get(view.tensor)
         if param is None or param.shape is None or len(param.shape) != len(view.index):
             raise LegalityError(
@@ -324,9 +297,9 @@ class _Checker:
         for axis, (item, dim) in enumerate(zip(view.index, param.shape, strict=True)):
             self.region(item, dim, f"dimension {axis} of '{view.tensor}'", row.loc)
 
-    def region(self, item: Expr | Span, dim: int | str, what: str, loc: Loc | None) -> None:
+    def region(self, item: ir.Expr | ir.Span, dim: int | str, what: str, loc: Loc | None) -> None:
         """One dimension of a view: whatever is known of it lies inside."""
-        span = item if isinstance(item, Span) else Span(item, 1)
+        span = item if isinstance(item, ir.Span) else ir.Span(item, 1)
         terms = self.number(span.start, loc, f"an index of {what}")
         size: int | None = span.size
         if why := within("size", span.size):
@@ -351,16 +324,16 @@ class _Checker:
             return
         raise LegalityError(f"{found} outside of {what}, which has {dim}", loc)
 
-    def defined(self, row: Row) -> Terms | None:
+    def defined(self, row: ir.Row) -> Terms | None:
         """What is known of the scalar that a row defines."""
         (x,) = row.args
-        return terms_of(x, self.fact) if isinstance(x, Expr) else None
+        return terms_of(x, self.fact) if isinstance(x, ir.Expr) else None
 
 
 class _Values(_Checker):
     """Values are defined once, before they are used, in the block that uses them or one around."""
 
-    def __init__(self, kernel: Kernel, form: str) -> None:
+    def __init__(self, kernel: ir.Kernel, form: str) -> None:
         super().__init__(kernel, form)
         self.scalars = self.everywhere()
         self.taken = {p.name for p in kernel.params} | self.scalars | set(self.fifos)
@@ -371,7 +344,7 @@ class _Values(_Checker):
     def declarations(self) -> None:
         super().declarations()
         fifos = () if self.form == ASSIGNED else self.kernel.fifos
-        placed: tuple[Buffer | Event | Fifo, ...] = (
+        placed: tuple[ir.Buffer | ir.Event | ir.Fifo, ...] = (
             *self.kernel.buffers,
             *self.kernel.events,
             *fifos,
@@ -379,17 +352,17 @@ class _Values(_Checker):
         for x in placed:
             raise LegalityError(f"'{x.name}' belongs to a scheduled program", x.loc)
 
-    def block(self, block: Block) -> None:
+    def block(self, block: ir.Block) -> None:
         for node in block:
             VISIT[type(node)](self, node)
 
-    def inner(self, block: Block) -> None:
+    def inner(self, block: ir.Block) -> None:
         """A block whose values end with it."""
         tiles, scalars = dict(self.tiles), set(self.scalars)
         self.block(block)
         self.tiles, self.scalars = tiles, scalars
 
-    def branch(self, branch: Branch) -> None:
+    def branch(self, branch: ir.Branch) -> None:
         self.number(branch.test, branch.loc, "a test")
         self.guards += 1
         self.inner(branch.then)
@@ -401,22 +374,22 @@ class _Values(_Checker):
             raise LegalityError(f"'{name}' is defined twice", loc)
         self.taken.add(name)
 
-    def row(self, row: Row) -> None:
+    def row(self, row: ir.Row) -> None:
         self.place(row)
         self.statement(row)
-        if isinstance(row.out, Define):
+        if isinstance(row.out, ir.Define):
             if row.out.name in self.tiles:
                 raise LegalityError(f"'{row.out.name}' is defined twice", row.loc)
             self.define(row.out.name, row.loc)
             if why := odd_size(row.out.type):
                 raise LegalityError(f"tile '{row.out.name}': {why}", row.loc)
             self.tiles[row.out.name] = row.out.type
-        elif isinstance(row.out, Scalar):
+        elif isinstance(row.out, ir.Scalar):
             self.define(row.out.name, row.loc)
             self.facts["", row.out.name] = self.defined(row)
             self.scalars.add(row.out.name)
 
-    def place(self, row: Row) -> None:
+    def place(self, row: ir.Row) -> None:
         """No row has a core before they are given out; no row has flags before the last pass."""
         if self.form in (TRACED, PERSISTENT) and (row.core or row.shift or row.pipe):
             raise LegalityError("some rows have a core and some have none", row.loc)
@@ -425,7 +398,7 @@ class _Values(_Checker):
         if self.form == ASSIGNED:
             on_core(row, self.target)
 
-    def loop(self, loop: Loop) -> None:
+    def loop(self, loop: ir.Loop) -> None:
         trips = self.number(loop.trips, loop.loc, "a trip count")
         if loop.flat and self.form != ASSIGNED:
             raise LegalityError("a flat loop belongs to a scheduled program", loop.loc)
@@ -433,7 +406,7 @@ class _Values(_Checker):
             raise LegalityError("a loop that counts on belongs to a scheduled program", loop.loc)
         for c in loop.carry:
             start = None if c.init is None else self.tiles.get(c.init.name)
-            turned = c.init is not None and c.init != Ref(c.init.name)
+            turned = c.init is not None and c.init != ir.Ref(c.init.name)
             if (start != c.type or turned) and (c.init is not None or self.form == TRACED):
                 raise LegalityError(f"carry '{c.name}' does not start from a {c.type}", loop.loc)
         outside, scalars = dict(self.tiles), set(self.scalars)
@@ -445,7 +418,7 @@ class _Values(_Checker):
         self.counted(loop.index, trips)
         skipped = self.may_skip(loop, trips)
         self.guards += skipped
-        self.block(loop.body if loop.flat else tuple(in_own_order(loop.body)))
+        self.block(loop.body if loop.flat else tuple(ir.in_own_order(loop.body)))
         self.guards -= skipped
         if len(loop.carry) != len(loop.result):
             raise LegalityError(
@@ -453,7 +426,7 @@ class _Values(_Checker):
             )
         overwritten(loop)
         for c, r in zip(loop.carry, loop.result, strict=True):
-            if self.tiles.get(r.name) != c.type or r != Ref(r.name):
+            if self.tiles.get(r.name) != c.type or r != ir.Ref(r.name):
                 raise LegalityError(f"carry '{c.name}' does not end as a {c.type}", loop.loc)
         self.tiles, self.scalars = outside, scalars
         for c in loop.carry:
@@ -470,19 +443,21 @@ and between them the loops, by their identity."""
 class _Place:
     """One row or loop of a loop body, with the branches around it."""
 
-    node: Row | Loop
-    branches: tuple[Branch, ...]
+    node: ir.Row | ir.Loop
+    branches: tuple[ir.Branch, ...]
     tests: Tests
 
     @property
     def shift(self) -> int:
-        return self.node.shift if isinstance(self.node, Row) else 0
+        return self.node.shift if isinstance(self.node, ir.Row) else 0
 
 
-def _places(block: Block, tests: Tests, branches: tuple[Branch, ...] = ()) -> Iterator[_Place]:
+def _places(
+    block: ir.Block, tests: Tests, branches: tuple[ir.Branch, ...] = ()
+) -> Iterator[_Place]:
     """The rows and loops of a block, out of their branches."""
     for k, node in enumerate(block):
-        if isinstance(node, Branch):
+        if isinstance(node, ir.Branch):
             for side, taken in ((node.then, True), (node.orelse, False)):
                 yield from _places(side, (*tests, (k, taken)), (*branches, node))
         else:
@@ -497,10 +472,10 @@ class _Slots(_Checker):
     first.  A loop or a branch needs its scalar on every core that has rows inside.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: ir.Kernel) -> None:
         super().__init__(kernel, SCHEDULED)
         self.known: dict[str, dict[str, tuple[Tests, ...]]] = {
-            core: dict.fromkeys(self.everywhere(), ((),)) for core in CORES
+            core: dict.fromkeys(self.everywhere(), ((),)) for core in ir.CORES
         }
         del self.known["cube"]["lane"]
         self.tests: Tests = ()
@@ -538,7 +513,7 @@ class _Slots(_Checker):
             if why or not e.ids:
                 raise LegalityError(f"event '{e.name}': {why or 'it has no id'}", e.loc)
 
-    def buffer(self, b: Buffer) -> str:
+    def buffer(self, b: ir.Buffer) -> str:
         """What is wrong with a buffer, '' if nothing is."""
         t, space = b.type, self.target.spaces.get(b.space)
         if space is None or space.core != b.core:
@@ -558,7 +533,7 @@ class _Slots(_Checker):
             return f"{t}: a row is not a multiple of {UNIT_BYTES} bytes"
         return within("slots", b.depth) or within("address", b.at) or within("address", b.stride)
 
-    def fifo(self, f: Fifo) -> str:
+    def fifo(self, f: ir.Fifo) -> str:
         """What is wrong with a FIFO, '' if nothing is."""
         if f.direction not in ("c2v", "v2c"):
             return f"'{f.direction}' is not a direction"
@@ -566,34 +541,34 @@ class _Slots(_Checker):
 
     # tree
 
-    def block(self, block: Block, as_written: bool = False) -> None:
+    def block(self, block: ir.Block, as_written: bool = False) -> None:
         for node in block:
             if type(node) not in VISIT:
                 raise AssertionError(f"a program has no {type(node).__name__}")
         places = list(_places(block, self.tests))
-        for place in places if as_written else in_own_order(places):
+        for place in places if as_written else ir.in_own_order(places):
             self.tests = place.tests
-            for core in cores_of((place.node,)) if place.branches else ():
+            for core in ir.cores_of((place.node,)) if place.branches else ():
                 self.core = core
                 for branch in place.branches:
                     self.number(branch.test, branch.loc, "a test")
             self.guards += len(place.branches)
-            if isinstance(place.node, Row):
+            if isinstance(place.node, ir.Row):
                 self.core = place.node.core
                 self.row(place.node)
             else:
                 self.loop(place.node, as_written)
             self.guards -= len(place.branches)
 
-    def loop(self, loop: Loop, beside: bool = False) -> None:
-        outside, tests = {c: dict(self.known[c]) for c in CORES}, self.tests
+    def loop(self, loop: ir.Loop, beside: bool = False) -> None:
+        outside, tests = {c: dict(self.known[c]) for c in ir.CORES}, self.tests
         if loop.carry or loop.result:
             raise LegalityError("a loop of a scheduled program carries no tiles", loop.loc)
         trips: Terms | None = None
-        for core in cores_of((loop,)):
+        for core in ir.cores_of((loop,)):
             self.core = core
             trips = self.number(loop.trips, loop.loc, "a trip count")
-        for core in CORES:
+        for core in ir.CORES:
             for name in filter(None, (loop.index, loop.total)):
                 if not (beside and name == loop.total):  # known outside already
                     self.define(core, name, loop.loc)
@@ -601,14 +576,16 @@ class _Slots(_Checker):
         if loop.flat:
             flat_nest(loop)
         low, high = loop.shifts
-        if not low <= 0 <= high and any(isinstance(p.node, Loop) for p in _places(loop.body, ())):
+        if not low <= 0 <= high and any(
+            isinstance(p.node, ir.Loop) for p in _places(loop.body, ())
+        ):
             raise LegalityError(
                 "a loop inside runs at shift 0, all rows beside it at others", loop.loc
             )
         if loop.flat:
             inner = loop.body[loop.inner]
-            assert isinstance(inner, Loop)
-            for core in cores_of((inner,)):  # known beside it, too
+            assert isinstance(inner, ir.Loop)
+            for core in ir.cores_of((inner,)):  # known beside it, too
                 self.known[core][inner.total] = (tests,)
         self.tests = (*tests, id(loop))  # no branch inside is one of those outside
         self.counted(loop.index, trips)
@@ -631,20 +608,22 @@ class _Slots(_Checker):
 
     # rows
 
-    def row(self, row: Row) -> None:
+    def row(self, row: ir.Row) -> None:
         on_core(row, self.target)
         self.statement(row)
         self.flags(row)
         if row.op == "matmul" and len(row.args) > 2 and row.args[2] != row.out:
             raise LegalityError("matmul adds in place only: acc is the result", row.loc)
-        if isinstance(row.out, Scalar):
+        if isinstance(row.out, ir.Scalar):
             known = self.defined(row)
             self.define(row.core, row.out.name, row.loc)
             several = len(self.known[row.core][row.out.name]) > 1  # by the side of a branch
             self.facts[row.core, row.out.name] = None if several or self.guards else known
 
-    def operand(self, x: Operand | Output | None, row: Row, what: str = "") -> Terms | None:
-        if isinstance(x, Queue) and x.name in self.fifos:
+    def operand(
+        self, x: ir.Operand | ir.Output | None, row: ir.Row, what: str = ""
+    ) -> Terms | None:
+        if isinstance(x, ir.Queue) and x.name in self.fifos:
             direction = self.fifos[x.name].direction
             producer = "cube" if direction == "c2v" else "vector"
             if (row.core == producer) == (row.op == "pop"):
@@ -652,7 +631,7 @@ class _Slots(_Checker):
                 raise LegalityError(message, row.loc)
         return super().operand(x, row, what)
 
-    def tile(self, x: Ref, row: Row) -> TileType:
+    def tile(self, x: ir.Ref, row: ir.Row) -> TileType:
         buffer = self.buffers.get(x.name)
         if buffer is None:
             raise LegalityError(f"'{x.name}' is not a buffer", row.loc)
@@ -662,14 +641,14 @@ class _Slots(_Checker):
             raise LegalityError(f"'{x.name}' needs a slot exactly if it has more than one", row.loc)
         return super().tile(x, row)
 
-    def memories(self, row: Row) -> None:
+    def memories(self, row: ir.Row) -> None:
         """Each tile is in a memory that its place in the row reaches; L0A takes no transpose."""
         op = OPS[row.op]
         for x, w, verb in (
             *((a, w, "read") for a, w in zip(row.args, op.args, strict=False)),
             (row.out, op.out, "write"),
         ):
-            if isinstance(x, Ref) and w is not None:
+            if isinstance(x, ir.Ref) and w is not None:
                 space = self.buffers[x.name].space
                 known = self.reached(row.core, row.pipe, verb == "write")
                 able = [s.name for s in known if w.memory in ("", s.name)]
@@ -680,16 +659,16 @@ class _Slots(_Checker):
                         row.loc,
                     )
         for x in (row.out, *row.args):
-            if isinstance(x, Queue):
+            if isinstance(x, ir.Queue):
                 self.operand(x, row)
-        if row.op == "move" and isinstance(row.out, Ref) and isinstance(row.args[0], Ref):
+        if row.op == "move" and isinstance(row.out, ir.Ref) and isinstance(row.args[0], ir.Ref):
             if (
                 row.args[0].transposed
                 and self.buffers[row.out.name].space == OPS["matmul"].args[0].memory
             ):
                 raise LegalityError("move: only the right operand can be transposed", row.loc)
 
-    def flags(self, row: Row) -> None:
+    def flags(self, row: ir.Row) -> None:
         if (row.wait or row.set) and OPS[row.op].kind == "scalar":
             raise LegalityError(
                 f"{row.op} has no wait and set", row.loc, f"{row.core} {row.shift} S sync | ..."
@@ -714,7 +693,7 @@ class _Slots(_Checker):
                     self.number(flag.index, row.loc, "a flag")
 
 
-VISIT: Mapping[type[Node], Callable[[_Values, Node], None]] = MappingProxyType(
-    {Row: _Values.row, Loop: _Values.loop, Branch: _Values.branch}  # type: ignore[dict-item]
+VISIT: Mapping[type[ir.Node], Callable[[_Values, ir.Node], None]] = MappingProxyType(
+    {ir.Row: _Values.row, ir.Loop: _Values.loop, ir.Branch: _Values.branch}  # type: ignore[dict-item]
 )
 """What a block can hold."""

@@ -9,24 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from pto import ir
 from pto.errors import LegalityError
-from pto.ir import (
-    CORES,
-    Const,
-    Define,
-    Expr,
-    Kernel,
-    Operand,
-    Output,
-    Param,
-    Queue,
-    Ref,
-    Row,
-    View,
-    Word,
-    all_rows,
-    is_float,
-)
 from pto.limits import within
 from pto.ops import (
     DTYPE,
@@ -49,17 +33,17 @@ from pto.types import BOX_ROWS, DTYPE_BYTES, TileType
 # ------------------------------------------------------------------------------------ operands
 
 
-def kind_of(x: Operand | Output) -> str:
+def kind_of(x: ir.Operand | ir.Output) -> str:
     """What an operand or a result is, in the words of ``pto/ops.py``."""
-    if isinstance(x, View):
+    if isinstance(x, ir.View):
         return VIEW if x.spans else ELEMENT
-    if isinstance(x, Word):
+    if isinstance(x, ir.Word):
         return DTYPE if x.name in DTYPE_BYTES else PIPE
-    if isinstance(x, Ref | Define):
+    if isinstance(x, ir.Ref | ir.Define):
         return TILE
-    if isinstance(x, Queue):
+    if isinstance(x, ir.Queue):
         return QUEUE
-    return NUMBER if isinstance(x, Const) else SCALAR
+    return NUMBER if isinstance(x, ir.Const) else SCALAR
 
 
 def fits(kind: str, wanted: Wanted) -> bool:
@@ -74,23 +58,23 @@ def places_of(op: Op, form: str) -> tuple[list[Wanted], int]:
 
 
 def touched(
-    row: Row, adds: Callable[[Expr], bool] = lambda test: True
-) -> tuple[tuple[Operand, ...], tuple[Operand | Output, ...]]:
+    row: ir.Row, adds: Callable[[ir.Expr], bool] = lambda test: True
+) -> tuple[tuple[ir.Operand, ...], tuple[ir.Operand | ir.Output, ...]]:
     """(what a row reads, what it writes: its result, then its scratch).
 
     ``adds``: says of the test of a matmul whether it holds, and so whether the product is added to
     a tile, which is read; by default it may be.
     """
     op, reads = OPS[row.op], row.args
-    writes: tuple[Operand | Output, ...] = () if row.out is None else (row.out,)
+    writes: tuple[ir.Operand | ir.Output, ...] = () if row.out is None else (row.out,)
     if op.scratch and len(reads) == len(op.args):
         return reads[:-1], (*writes, reads[-1])
-    if row.op == "matmul" and isinstance(reads[-1], Expr) and not adds(reads[-1]):
+    if row.op == "matmul" and isinstance(reads[-1], ir.Expr) and not adds(reads[-1]):
         return reads[:2], writes
     return reads, writes
 
 
-def check_operands(row: Row, form: str) -> None:
+def check_operands(row: ir.Row, form: str) -> None:
     """Arity and kinds of the operands and of the result.
 
     Raises:
@@ -111,34 +95,36 @@ def check_operands(row: Row, form: str) -> None:
         if not fits(kind_of(x), w):
             message = f"operand {k + 1} is {' or '.join(w.kinds)}, found {kind_of(x)}"
             raise LegalityError(f"{row.op}: {message}", row.loc)
-        if isinstance(x, Ref) and x.transposed and form not in w.turned:
+        if isinstance(x, ir.Ref) and x.transposed and form not in w.turned:
             raise LegalityError(f"{row.op}: operand {k + 1} cannot be transposed", row.loc)
     if op.out is None or row.out is None:
         if op.out is not None or row.out is not None:
             wants = op.out.kinds[0] if op.out else "nothing"
             raise LegalityError(f"{row.op} gives {wants}", row.loc)
         return
-    if isinstance(row.out, Ref) and (form != SCHEDULED or row.out.transposed):
+    if isinstance(row.out, ir.Ref) and (form != SCHEDULED or row.out.transposed):
         raise LegalityError(f"'{row.out.name}' cannot be written like that", row.loc)
-    if kind_of(row.out) not in op.out.kinds or (form == SCHEDULED and isinstance(row.out, Define)):
+    if kind_of(row.out) not in op.out.kinds or (
+        form == SCHEDULED and isinstance(row.out, ir.Define)
+    ):
         name = getattr(row.out, "name", "")
         if TILE in op.out.kinds and form == SCHEDULED:
             raise LegalityError(f"'{name}' is not a buffer", row.loc)
         raise LegalityError(f"{row.op} gives {op.out.kinds[0]}, which '{name}' is not", row.loc)
 
 
-def check_rows(kernel: Kernel) -> None:
+def check_rows(kernel: ir.Kernel) -> None:
     """``check_operands`` of every row on a core: who reads operands by their place may rely on it.
 
     Raises:
         LegalityError: for the first row that does not fit its op.
     """
-    for row in all_rows(kernel.body):
+    for row in ir.all_rows(kernel.body):
         if row.core:
             check_operands(row, SCHEDULED)
 
 
-def view_types(view: View, param: Param, form: str) -> list[TileType]:
+def view_types(view: ir.View, param: ir.Param, form: str) -> list[TileType]:
     """The types of tile that a view can be: one kept dimension is a row, or on a core a column."""
     sizes = [s.size for s in view.spans]
     if len(sizes) == 1:
@@ -147,12 +133,12 @@ def view_types(view: View, param: Param, form: str) -> list[TileType]:
     return [TileType(param.dtype, *sizes)] if len(sizes) == 2 else []
 
 
-def on_core(row: Row, target: Target) -> None:
+def on_core(row: ir.Row, target: Target) -> None:
     """Raises LegalityError unless the row's core and pipe can run it."""
     op = OPS.get(row.op)
     if op is None:
         raise LegalityError(f"'{row.op}' is not an op", row.loc)
-    if row.core not in CORES:
+    if row.core not in ir.CORES:
         raise LegalityError(f"{row.op} has no core, but other rows have one", row.loc)
     if row.pipe != "ALL" and target.pipe_of(row.core, row.pipe) is None:
         raise LegalityError(f"{row.op}: the {row.core} core has no pipe {row.pipe}", row.loc)
@@ -164,7 +150,7 @@ def on_core(row: Row, target: Target) -> None:
             f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}': {where}", row.loc
         )
     for x in row.args:
-        if isinstance(x, Word) and kind_of(x) == PIPE:
+        if isinstance(x, ir.Word) and kind_of(x) == PIPE:
             if x.name == "S" or target.pipe_of(row.core, x.name) is None:
                 raise LegalityError(f"{row.op}: the {row.core} core has no pipe {x.name}", row.loc)
     if why := within("shift", row.shift):
@@ -179,14 +165,14 @@ def _stopped(core: str, target: Target) -> list[str]:
 # --------------------------------------------------------------------------------------- types
 
 
-def seen(x: Ref, t: TileType) -> TileType:
+def seen(x: ir.Ref, t: TileType) -> TileType:
     return TileType(t.dtype, t.cols, t.rows) if x.transposed else t
 
 
 Types = list[TileType]
 
 
-def _product(row: Row, out: TileType, args: Types) -> str:
+def _product(row: ir.Row, out: TileType, args: Types) -> str:
     a, b, *acc = args
     want = TileType("f32", a.rows, b.cols)
     sizes = (a.rows, a.cols, b.cols)
@@ -196,21 +182,21 @@ def _product(row: Row, out: TileType, args: Types) -> str:
     return f"the matmul unit takes every size in multiples of {BOX_ROWS}" if odd else ""
 
 
-def _column(row: Row, out: TileType, args: Types) -> str:
+def _column(row: ir.Row, out: TileType, args: Types) -> str:
     (x,) = args
     right = (out.dtype, out.rows, out.cols) == (x.dtype, x.rows, 1)
     return "" if right else "the result has one column"
 
 
-def _converted(row: Row, out: TileType, args: Types) -> str:
+def _converted(row: ir.Row, out: TileType, args: Types) -> str:
     (x,) = args
-    if (out.rows, out.cols) != (x.rows, x.cols) or row.args[1] != Word(out.dtype):
+    if (out.rows, out.cols) != (x.rows, x.cols) or row.args[1] != ir.Word(out.dtype):
         return "shape and dtype must follow the operands"
     one = x.dtype != out.dtype and "f32" in (x.dtype, out.dtype)
     return "" if one else f"no instruction converts {x.dtype} to {out.dtype}"
 
 
-def _elementwise(row: Row, out: TileType, args: Types) -> str:
+def _elementwise(row: ir.Row, out: TileType, args: Types) -> str:
     x, *rest = args
     forms = (x, TileType(x.dtype, x.rows, 1), TileType(x.dtype, 1, x.cols))
     if out != x or any(y not in forms for y in rest):
@@ -218,22 +204,22 @@ def _elementwise(row: Row, out: TileType, args: Types) -> str:
     return ""
 
 
-def _same(row: Row, out: TileType, args: Types) -> str:
+def _same(row: ir.Row, out: TileType, args: Types) -> str:
     return "" if args == [out] else "the result is the operand in another place"
 
 
-def _of_integers(place: tuple[Operand, Wanted]) -> str:
+def _of_integers(place: tuple[ir.Operand, Wanted]) -> str:
     """A number that becomes an element of an i32 tile is one."""
     x, wanted = place
-    if not isinstance(x, Expr) or wanted.whole:
+    if not isinstance(x, ir.Expr) or wanted.whole:
         return ""
-    if is_float(x):
+    if ir.is_float(x):
         return "the elements of an i32 tile are integers"
-    fits = not isinstance(x, Const) or -(1 << 31) <= x.value < 1 << 31
+    fits = not isinstance(x, ir.Const) or -(1 << 31) <= x.value < 1 << 31
     return "" if fits else "the elements of an i32 tile have 32 bits"
 
 
-TypeRule = Callable[[Row, TileType, Types], str]
+TypeRule = Callable[[ir.Row, TileType, Types], str]
 TYPES: Mapping[str, TypeRule] = MappingProxyType(
     {
         "matmul": _product,
@@ -247,7 +233,7 @@ TYPES: Mapping[str, TypeRule] = MappingProxyType(
 """Op, or kind of op -> what is wrong with the types of a row that makes a tile of tiles."""
 
 
-def check_types(row: Row, out: TileType | None, args: Types) -> None:
+def check_types(row: ir.Row, out: TileType | None, args: Types) -> None:
     """Types of the tiles of a row: of its result, and of its operands from left to right.
 
     Raises:

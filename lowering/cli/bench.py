@@ -10,21 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lowering.cli.options import (
-    GOOD,
-    SCHEDULE,
-    Idle,
-    Parser,
-    Verb,
-    case_arguments,
-    options_of,
-    print_json,
-    schedule_arguments,
-    scheduled,
-    settings,
-    title_of,
-    whole,
-)
+from lowering.cli import options as cli
 from lowering.files import TIMES
 from lowering.programs import load, statics_of, traced
 from pto import ir
@@ -38,26 +24,26 @@ ORDERS = 20
 """Random orders of the pipes, with data."""
 
 BENCH_IDLE = (
-    Idle(
+    cli.Idle(
         (
             *("static", "case", "save", "against", "no_jax", "costs", "no_launch", "json"),
-            *("schedules", *SCHEDULE),
+            *("schedules", *cli.SCHEDULE),
         ),
         lambda args: args.budgets,
         "with --budgets, which are those of one kernel",
     ),
-    Idle(
+    cli.Idle(
         ("case", "save", "against", "rounds", "schedule", "no_jax"),
         lambda args: args.schedules,
         "with --schedules, which measures nothing",
     ),
-    Idle(
+    cli.Idle(
         ("costs", "no_launch", "json"),
         lambda args: not args.schedules,
         "where nothing is simulated",
         "--schedules",
     ),
-    Idle(("case",), lambda args: args.no_jax, "with --no-jax"),
+    cli.Idle(("case",), lambda args: args.no_jax, "with --no-jax"),
 )
 
 if TYPE_CHECKING:
@@ -95,7 +81,7 @@ def bench(args: argparse.Namespace) -> int:
         from lowering.files import write_all
 
         write_all({args.save: json.dumps({"seconds": found}, indent=2).encode() + b"\n"})
-    return GOOD
+    return cli.GOOD
 
 
 def _budgets(args: argparse.Namespace) -> int:
@@ -106,7 +92,7 @@ def _budgets(args: argparse.Namespace) -> int:
         raise InputError("--budgets are those of one kernel; name none")
     with progress("measuring what a compile costs"):
         print(budgets.report(budgets.measured(args.rounds)))
-    return GOOD
+    return cli.GOOD
 
 
 def _check_program(args: argparse.Namespace, name: str) -> None:
@@ -140,14 +126,17 @@ def _tool_times(args: argparse.Namespace, name: str, earlier: Mapping[str, float
     after = _stages(args, name)
     with progress(f"timing the tool on {name}"):
         if args.against:
-            found = tables.compare(f"{name}, {title_of(args)}", {}, after, args.rounds)
+            found = tables.compare(f"{name}, {cli.title_of(args)}", {}, after, args.rounds)
             lines = tuple(tables.Line(x.name, earlier.get(x.name), x.after) for x in found.lines)
             return tables.Table(found.title, lines, found.rounds, (f"before: {args.against}",))
         from lowering.schedule import NAMED
 
         before = _stages(args, name, NAMED["serial"])
         return tables.compare(
-            f"{name}, before: schedule serial, after: {title_of(args)}", before, after, args.rounds
+            f"{name}, before: schedule serial, after: {cli.title_of(args)}",
+            before,
+            after,
+            args.rounds,
         )
 
 
@@ -160,7 +149,7 @@ def _stages(args: argparse.Namespace, name: str, options: Options | None = None)
 
     program = load(name)
     kernel = traced(program, statics_of(program, args.static))
-    options = options or options_of(args, kernel)
+    options = options or cli.options_of(args, kernel)
     done = schedule(kernel, options).kernel
     made = dict(stages(kernel, options))
 
@@ -214,7 +203,7 @@ def _jax_times(args: argparse.Namespace, name: str, drawn: Mapping[str, Arrays])
     kernel = traced(program, statics_of(program, args.static))
     with progress(f"timing JAX on {name}"):
         opponents = BASELINES.get(program.name, {})
-        return tables.against_hand(scheduled(args, kernel), drawn, opponents, args.rounds)
+        return tables.against_hand(cli.scheduled(args, kernel), drawn, opponents, args.rounds)
 
 
 # -------------------------------------------------------------------------------- simulated times
@@ -233,9 +222,9 @@ def _schedules(args: argparse.Namespace) -> int:
             if not args.json:
                 print(flush=True)
     if args.json:
-        return print_json(found)
+        return cli.print_json(found)
     print("\n".join(BLIND))
-    return GOOD
+    return cli.GOOD
 
 
 def _simulated(args: argparse.Namespace, name: str, case: Reference) -> Report:
@@ -249,12 +238,12 @@ def _simulated(args: argparse.Namespace, name: str, case: Reference) -> Report:
     kernel = traced(program, {**statics_of(program, args.static), **case.statics})
     if ir.is_scheduled(kernel):
         raise InputError(f"{name} is scheduled already; no schedule can be chosen")
-    chosen = NAMED | {schedules.AFTER: options_of(args, kernel)}
+    chosen = NAMED | {schedules.AFTER: cli.options_of(args, kernel)}
     with progress(f"scheduling {name}"):
         programs = {plan: schedule(kernel, options).kernel for plan, options in chosen.items()}
     best = programs[schedules.AFTER]
     costs = costs_named(best, args.costs or "").name
-    statics = settings(case.statics or dict(kernel.statics))
+    statics = cli.settings(case.statics or dict(kernel.statics))
     title = f"{kernel.name} {statics}, costs {costs}"
     after = f"{schedules.AFTER} ({changes(chosen[schedules.AFTER])})"
     title += f"\n  before: {schedules.BEFORE}, after: {after}"
@@ -263,13 +252,13 @@ def _simulated(args: argparse.Namespace, name: str, case: Reference) -> Report:
         return schedules.report(title, programs, case, costs, not args.no_launch, tell=tell)
 
 
-def bench_arguments(command: Parser) -> None:
+def bench_arguments(command: cli.Parser) -> None:
     add = command.add_argument
     what = "default: every shipped kernel"
     add("kernels", metavar="KERNEL", nargs="*", action="extend", help=what)
-    schedule_arguments(command)
-    case_arguments(command)
-    add("--rounds", type=whole(1), default=10, metavar="N", help="default 10")
+    cli.schedule_arguments(command)
+    cli.case_arguments(command)
+    add("--rounds", type=cli.whole(1), default=10, metavar="N", help="default 10")
     add("--no-jax", action="store_true", help="only the tool itself")
     command.writes("--save", mark=TIMES, metavar="FILE", help="keep the tool's times")
     command.reads("--against", metavar="FILE", help="kept times to compare with")
@@ -285,4 +274,4 @@ def bench_arguments(command: Parser) -> None:
     add("--json", action="store_true", help="of --schedules: for machines")
 
 
-VERBS = {"bench": Verb(bench, bench_arguments, BENCH_IDLE)}
+VERBS = {"bench": cli.Verb(bench, bench_arguments, BENCH_IDLE)}

@@ -9,20 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lowering.cli.options import (
-    FAILED,
-    GOOD,
-    SCHEDULE,
-    Idle,
-    Parser,
-    Verb,
-    kernel_arguments,
-    load_traced,
-    one_of,
-    options_of,
-    print_json,
-    scheduled,
-)
+from lowering.cli import options as cli
 from lowering.files import SVG
 from lowering.hazards import Proof
 from lowering.hazards.assumptions import READINGS
@@ -35,13 +22,13 @@ EACH = "each"
 LOOKAHEADS = (1, 2, 3)
 
 CHECK_IDLE = (
-    Idle(
-        tuple(option for option in SCHEDULE if option != "tuned"),
+    cli.Idle(
+        tuple(option for option in cli.SCHEDULE if option != "tuned"),
         lambda args: args.all,
         "with --all, which proves every named schedule",
     ),
-    Idle(("assume",), lambda args: args.all, "with --all: give one of the two"),
-    Idle(
+    cli.Idle(("assume",), lambda args: args.all, "with --all: give one of the two"),
+    cli.Idle(
         ("svg",),
         lambda args: args.all or EACH in args.assume,
         "where several proofs are asked for: it draws the failure of one",
@@ -51,7 +38,7 @@ CHECK_IDLE = (
 
 def check(args: argparse.Namespace) -> int:
     """``pto check``: the proof of one schedule, or with ``--all`` a table of all of them."""
-    _, kernel = load_traced(args)
+    _, kernel = cli.load_traced(args)
     if args.all:
         return _check_all(args, kernel)
     if EACH in args.assume:
@@ -59,12 +46,12 @@ def check(args: argparse.Namespace) -> int:
     proof, notes = prove(args, kernel, args.assume)
     same, values = _values(args, kernel)
     if args.json:
-        print_json(_proof_facts(kernel, proof) | {"notes": notes, "values": values})
+        cli.print_json(_proof_facts(kernel, proof) | {"notes": notes, "values": values})
     else:
         print("\n".join([proof.report(), *(f"  {note}" for note in notes), *values]))
     if args.svg:
         print(_draw(args.svg, proof), file=sys.stderr if args.json else sys.stdout)
-    return GOOD if proof.ok and same else FAILED
+    return cli.GOOD if proof.ok and same else cli.FAILED
 
 
 def _values(args: argparse.Namespace, kernel: ir.Kernel) -> tuple[bool, list[str]]:
@@ -123,10 +110,10 @@ def prove(
     from lowering.schedule import schedule
 
     if ir.is_scheduled(kernel):
-        program = scheduled(args, kernel)
+        program = cli.scheduled(args, kernel)
         return hazards.check(program, assume=assume), (*kernel.notes, *_not_emitted(program))
     try:
-        done = schedule(kernel, options_of(args, kernel))
+        done = schedule(kernel, cli.options_of(args, kernel))
     except HazardError as error:
         return error.proof, ()
     proof = hazards.check(done.kernel, assume=assume) if assume else done.proof
@@ -162,8 +149,8 @@ def _check_all(args: argparse.Namespace, kernel: ir.Kernel) -> int:
         if not args.json:
             print(f"  {name:9} lookahead {ahead}  {_verdict(line)}", flush=True)
     if args.json:
-        print_json(lines)
-    return GOOD if all(line["proven"] for line in lines) else FAILED
+        cli.print_json(lines)
+    return cli.GOOD if all(line["proven"] for line in lines) else cli.FAILED
 
 
 def _verdict(line: Mapping[str, Any]) -> str:
@@ -195,13 +182,13 @@ def _check_each_reading(args: argparse.Namespace, kernel: ir.Kernel) -> int:
 
     if len(args.assume) > 1:
         raise InputError(f"--assume {EACH} stands alone: it tries every reading by itself")
-    program = scheduled(args, kernel)
+    program = cli.scheduled(args, kernel)
     proofs = {name: hazards.check(program, assume=[name]) for name in READINGS}
     base = hazards.check(program)
     if args.json:
         facts = [asdict(r) | _proof_facts(kernel, proofs[r.name]) for r in READINGS.values()]
-        print_json({"as assumed": _proof_facts(kernel, base), "readings": facts})
-        return GOOD if base.ok else FAILED
+        cli.print_json({"as assumed": _proof_facts(kernel, base), "readings": facts})
+        return cli.GOOD if base.ok else cli.FAILED
     print(base.message)
     for reading in READINGS.values():
         place = f"docs/machine.md {reading.place}, {reading.confidence}"
@@ -209,7 +196,7 @@ def _check_each_reading(args: argparse.Namespace, kernel: ir.Kernel) -> int:
         print(f"  assumed   {reading.assumed}")
         print(f"  instead   {reading.instead}")
         print(f"  then      {_still(proofs[reading.name])}")
-    return GOOD if base.ok else FAILED
+    return cli.GOOD if base.ok else cli.FAILED
 
 
 def _still(proof: Proof) -> str:
@@ -225,15 +212,15 @@ def _still(proof: Proof) -> str:
     return f"not proven: {counts}; the first a {first.kind}{where}"
 
 
-def check_arguments(command: Parser) -> None:
-    kernel_arguments(command)
+def check_arguments(command: cli.Parser) -> None:
+    cli.kernel_arguments(command)
     command.add_argument(
         "--all", action="store_true", help="every named schedule, lookahead 1 to 3"
     )
     command.add_argument(
         "--assume",
         action="append",
-        type=one_of((*READINGS, EACH)),
+        type=cli.one_of((*READINGS, EACH)),
         default=[],
         metavar="READING",
         help=f"another reading of the machine, may come several times: {', '.join(READINGS)}; "
@@ -249,4 +236,4 @@ def check_arguments(command: Parser) -> None:
     command.add_argument("--json", action="store_true", help="for machines")
 
 
-VERBS = {"check": Verb(check, check_arguments, CHECK_IDLE)}
+VERBS = {"check": cli.Verb(check, check_arguments, CHECK_IDLE)}

@@ -5,19 +5,7 @@ from __future__ import annotations
 import argparse
 
 from lowering.ascend import emit as sources
-from lowering.cli.options import (
-    GOOD,
-    RUNTIMES,
-    Idle,
-    Parser,
-    Verb,
-    case_arguments,
-    kernel_arguments,
-    load_traced,
-    one_of,
-    schedule_of,
-    scheduled,
-)
+from lowering.cli import options as cli
 from lowering.files import check_unread, write_all
 from lowering.hazards import check
 from lowering.hazards.proof import HazardError
@@ -26,7 +14,7 @@ from pto import ir
 from pto.errors import InputError
 
 EMIT_IDLE = (
-    Idle(
+    cli.Idle(
         ("case",),
         lambda args: not args.bundle,
         "on sources: it draws the cases of a bundle",
@@ -37,9 +25,9 @@ EMIT_IDLE = (
 
 def emit(args: argparse.Namespace) -> int:
     """``pto emit``: the Ascend sources of the proven schedule, all files or none."""
-    program, kernel = load_traced(args)
+    program, kernel = cli.load_traced(args)
     if ir.is_scheduled(kernel):
-        proof = check(scheduled(args, kernel))
+        proof = check(cli.scheduled(args, kernel))
         if not proof.ok:
             raise HazardError(proof)
     files = _bundle(args, program, kernel) if args.bundle else _sources(args, kernel)
@@ -48,12 +36,12 @@ def emit(args: argparse.Namespace) -> int:
     write_all({args.output / name: data for name, data in files.items()})
     for name, data in files.items():
         print(f"{args.output / name}  {_size(name, data)}")
-    return GOOD
+    return cli.GOOD
 
 
 def _sources(args: argparse.Namespace, kernel: ir.Kernel) -> dict[str, bytes]:
     made = ir.is_scheduled(kernel)
-    texts = sources(scheduled(args, kernel)) if made else schedule_of(args, kernel).sources
+    texts = sources(cli.scheduled(args, kernel)) if made else cli.schedule_of(args, kernel).sources
     return {n: text.encode() for n, text in texts.items()}
 
 
@@ -62,7 +50,7 @@ def _bundle(args: argparse.Namespace, program: Program, kernel: ir.Kernel) -> di
 
     if isinstance(program, ir.Kernel):
         raise InputError("a .ptoir program draws no random case, which a bundle needs")
-    return bundle(program, kernel, scheduled(args, kernel), args.case)
+    return bundle(program, kernel, cli.scheduled(args, kernel), args.case)
 
 
 def _size(name: str, data: bytes) -> str:
@@ -70,12 +58,12 @@ def _size(name: str, data: bytes) -> str:
     return f"{len(data)} bytes" if name.endswith(".npz") else f"{lines} lines"
 
 
-def emit_arguments(command: Parser) -> None:
-    kernel_arguments(command)
+def emit_arguments(command: cli.Parser) -> None:
+    cli.kernel_arguments(command)
     command.fills("-o", dest="output", metavar="DIR", required=True, help="folder")
-    what = f"a folder that the scene tests of this runtime run: {', '.join(RUNTIMES)}"
-    command.add_argument("--bundle", type=one_of(RUNTIMES), metavar="RUNTIME", help=what)
-    case_arguments(command)
+    what = f"a folder that the scene tests of this runtime run: {', '.join(cli.RUNTIMES)}"
+    command.add_argument("--bundle", type=cli.one_of(cli.RUNTIMES), metavar="RUNTIME", help=what)
+    cli.case_arguments(command)
 
 
-VERBS = {"emit": Verb(emit, emit_arguments, EMIT_IDLE)}
+VERBS = {"emit": cli.Verb(emit, emit_arguments, EMIT_IDLE)}

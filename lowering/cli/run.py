@@ -9,21 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lowering.cli import options as cli
 from lowering.cli import orders
-from lowering.cli.options import (
-    EXECUTORS,
-    FAILED,
-    GOOD,
-    SCHEDULE,
-    Idle,
-    Parser,
-    Verb,
-    case_arguments,
-    kernel_arguments,
-    one_of,
-    print_json,
-    scheduled,
-)
 from lowering.files import NPZ
 from lowering.programs import Program, load, statics_of, traced
 from pto import ir
@@ -40,19 +27,19 @@ Told = dict[str, Any]
 JAX, PTO_ISA, SEQUENTIAL = "jax", "pto-isa", "sequential"
 
 RUN_IDLE = (
-    Idle(
-        SCHEDULE,
+    cli.Idle(
+        cli.SCHEDULE,
         lambda args: args.executor == SEQUENTIAL,
         f"on executor {SEQUENTIAL}, which runs what was traced",
     ),
     *orders.IDLE,
-    Idle(
+    cli.Idle(
         ("pto_isa",),
         lambda args: args.executor != PTO_ISA,
         "on executor {executor}",
         f"--executor {PTO_ISA}",
     ),
-    Idle(("case",), lambda args: args.inputs, "with --inputs, which are not drawn"),
+    cli.Idle(("case",), lambda args: args.inputs, "with --inputs, which are not drawn"),
 )
 
 
@@ -73,10 +60,12 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         cases.write_outputs(args.out, outputs)
     if args.json:
-        print_json(report)
+        cli.print_json(report)
     else:
         print("\n".join(_told(args, cases.describe(program, bound), report, verdict)))
-    return GOOD if verdict.ok and not report.get("orders", {}).get("differences") else FAILED
+    return (
+        cli.GOOD if verdict.ok and not report.get("orders", {}).get("differences") else cli.FAILED
+    )
 
 
 def _arrays(args: argparse.Namespace, program: Program) -> tuple[Arrays, ir.Kernel]:
@@ -103,7 +92,7 @@ def _execute(
     if args.executor == SEQUENTIAL and ir.is_scheduled(kernel):
         message = f"{args.kernel} is scheduled; executor sequential runs what is not"
         raise InputError(message, hint="--executor numpy or jax")
-    chosen = kernel if args.executor == SEQUENTIAL else scheduled(args, kernel)
+    chosen = kernel if args.executor == SEQUENTIAL else cli.scheduled(args, kernel)
     if args.executor in orders.EXECUTORS:
         return orders.EXECUTORS[args.executor](args, chosen, bound)
     with progress(f"running {kernel.name} on executor {args.executor}"):
@@ -230,23 +219,23 @@ def _told(
         yield f"  wrote {args.out}"
 
 
-def run_arguments(command: Parser) -> None:
-    kernel_arguments(command)
+def run_arguments(command: cli.Parser) -> None:
+    cli.kernel_arguments(command)
     add = command.add_argument
-    kinds = f"{', '.join(EXECUTORS)} (default {JAX})"
-    add("--executor", type=one_of(EXECUTORS), default=JAX, metavar="NAME", help=kinds)
+    kinds = f"{', '.join(cli.EXECUTORS)} (default {JAX})"
+    add("--executor", type=cli.one_of(cli.EXECUTORS), default=JAX, metavar="NAME", help=kinds)
     what = "pto-isa: a checkout of the PTO tile library (default PTO_ISA_ROOT)"
     add("--pto-isa", type=Path, metavar="DIR", help=what)
     what = "arrays by parameter name; bf16 as uint16"
     command.reads("--inputs", metavar="FILE.npz", help=what)
     command.writes("--out", mark=NPZ, metavar="FILE.npz", help="where the outputs go")
-    case_arguments(command)
+    cli.case_arguments(command)
     tolerance_arguments(command)
     orders.order_arguments(command)
     add("--json", action="store_true", help="for machines")
 
 
-def tolerance_arguments(command: Parser) -> None:
+def tolerance_arguments(command: cli.Parser) -> None:
     add = command.add_argument
     what = "allowed instead of the derived tolerance: --atol + --rtol * |expected|"
     add("--rtol", type=_size_of_error, metavar="X", help=what)
@@ -263,4 +252,4 @@ def _size_of_error(text: str) -> float:
 _size_of_error.__name__ = "size of an error"  # what argparse calls it
 
 
-VERBS = {"run": Verb(run, run_arguments, RUN_IDLE)}
+VERBS = {"run": cli.Verb(run, run_arguments, RUN_IDLE)}

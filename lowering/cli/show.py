@@ -7,20 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lowering.cli.options import (
-    EXECUTORS,
-    GOOD,
-    SCHEDULE,
-    Idle,
-    Parser,
-    Verb,
-    kernel_arguments,
-    load_traced,
-    options_of,
-    print_json,
-    scheduled,
-    settings,
-)
+from lowering.cli import options as cli
 from lowering.programs import Program, case_options
 from lowering.schedule import PASSES, stages
 from pto import ir
@@ -36,7 +23,7 @@ def _unread(stage: str) -> tuple[str, ...]:
     names = list(PASSES)
     read = [option for name in names[: names.index(stage) + 1] for option in PASSES[name].reads]
     read += ["schedule", "tuned"] if read else []
-    return tuple(option for option in SCHEDULE if option not in read)
+    return tuple(option for option in cli.SCHEDULE if option not in read)
 
 
 def _at(stage: str) -> Callable[[argparse.Namespace], bool]:
@@ -44,9 +31,9 @@ def _at(stage: str) -> Callable[[argparse.Namespace], bool]:
 
 
 SHOW_IDLE = (
-    Idle((*SCHEDULE, "static"), _at(SOURCE), "on the source of a kernel"),
-    Idle(SCHEDULE, _at(TRACED), "on a kernel before its schedule"),
-    *(Idle(_unread(name), _at(name), f"up to stage {name}") for name in PASSES),
+    cli.Idle((*cli.SCHEDULE, "static"), _at(SOURCE), "on the source of a kernel"),
+    cli.Idle(cli.SCHEDULE, _at(TRACED), "on a kernel before its schedule"),
+    *(cli.Idle(_unread(name), _at(name), f"up to stage {name}") for name in PASSES),
 )
 
 
@@ -58,12 +45,14 @@ def list_kernels(args: argparse.Namespace) -> int:
     kernels = [_facts(k) for k in SHIPPED.values()]
     if args.json:
         schedules = {name: o.choices for name, o in NAMED.items()}
-        return print_json({"kernels": kernels, "schedules": schedules, "executors": EXECUTORS})
+        return cli.print_json(
+            {"kernels": kernels, "schedules": schedules, "executors": cli.EXECUTORS}
+        )
     for k in kernels:
         print("\n".join(_listed(k)), end="\n\n")
     for name, options in NAMED.items():
-        print(f"schedule {name:9} {settings(options.choices)}")
-    return GOOD
+        print(f"schedule {name:9} {cli.settings(options.choices)}")
+    return cli.GOOD
 
 
 def _facts(kernel: Kernel) -> dict[str, Any]:
@@ -87,23 +76,23 @@ def _listed(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"    {name:{width}}  {kind}"
     yield f"  grid {facts['grid']}"
     shown = {n: "|".join(map(str, v)) for n, v in facts["choices"].items()}
-    yield f"  -D     {settings(facts['statics'] | shown)}"
+    yield f"  -D     {cli.settings(facts['statics'] | shown)}"
     if facts["case"]:
-        yield f"  --case {settings(facts['case'])}"
+        yield f"  --case {cli.settings(facts['case'])}"
 
 
-def list_arguments(command: Parser) -> None:
+def list_arguments(command: cli.Parser) -> None:
     command.add_argument("--json", action="store_true", help="for machines")
 
 
 def show(args: argparse.Namespace) -> int:
     """``pto show``: the program at one stage, as text that ``pto check`` reads back."""
-    program, kernel = load_traced(args)
+    program, kernel = cli.load_traced(args)
     if args.stage == SOURCE:
         print(_source(program, args.kernel).rstrip("\n"))
     else:
         print(print_kernel(at_stage(args, kernel)).rstrip("\n"))
-    return GOOD
+    return cli.GOOD
 
 
 def at_stage(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
@@ -116,12 +105,12 @@ def at_stage(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
     if args.stage not in known:
         raise InputError(f"no stage is called '{args.stage}'", hint=did_you_mean(args.stage, known))
     if args.stage == SCHEDULED:
-        return scheduled(args, kernel)
+        return cli.scheduled(args, kernel)
     if ir.is_scheduled(kernel):
         raise InputError(f"{args.kernel} is scheduled already; it has no stage '{args.stage}'")
     if args.stage == TRACED:
         return kernel
-    return next(k for name, k in stages(kernel, options_of(args, kernel)) if name == args.stage)
+    return next(k for name, k in stages(kernel, cli.options_of(args, kernel)) if name == args.stage)
 
 
 def _source(program: Program, what: str) -> str:
@@ -135,13 +124,13 @@ def _source(program: Program, what: str) -> str:
         raise InputError(f"the source of {program.name} cannot be read", program.loc) from None
 
 
-def show_arguments(command: Parser) -> None:
-    kernel_arguments(command)
+def show_arguments(command: cli.Parser) -> None:
+    cli.kernel_arguments(command)
     what = f"source, traced, the name of a pass, or {SCHEDULED} (the default)"
     command.add_argument("--stage", default=SCHEDULED, help=what)
 
 
 VERBS = {
-    "list": Verb(list_kernels, list_arguments),
-    "show": Verb(show, show_arguments, SHOW_IDLE),
+    "list": cli.Verb(list_kernels, list_arguments),
+    "show": cli.Verb(show, show_arguments, SHOW_IDLE),
 }

@@ -9,17 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowering.cli.options import (
-    GOOD,
-    Idle,
-    Parser,
-    Verb,
-    kernel_arguments,
-    load_traced,
-    print_json,
-    scheduled,
-    whole,
-)
+from lowering.cli import options as cli
 from lowering.files import SVG, TRACE
 from pto import ir
 
@@ -37,12 +27,12 @@ MOST_ITEMS, MOST_BLOCKS = 1_000_000, 1_000_000
 """Work items, and blocks of one: more would take days and all memory."""
 
 SIMULATE_IDLE = (
-    Idle(
+    cli.Idle(
         ("trace", "svg"),
         lambda args: args.launch,
         "with --launch: it shows one hardware block",
     ),
-    Idle(
+    cli.Idle(
         ("steps",),
         lambda args: not args.svg,
         "without a picture",
@@ -62,20 +52,20 @@ def simulate(args: argparse.Namespace) -> int:
     """``pto simulate``: the makespan of a schedule, what every pipe waits for, and a bound."""
     from lowering.files import write_all
 
-    _, kernel = load_traced(args)
+    _, kernel = cli.load_traced(args)
     name = "as written" if ir.is_scheduled(kernel) else args.schedule or "best"
-    report = (_launch if args.launch else _one_block)(args, scheduled(args, kernel))
+    report = (_launch if args.launch else _one_block)(args, cli.scheduled(args, kernel))
     files = {path: text.encode() for path, text in report.files.items()}
     if files:
         write_all(files)
     if args.json:
-        print_json({"kernel": kernel.name, "schedule": name, **report.facts})
+        cli.print_json({"kernel": kernel.name, "schedule": name, **report.facts})
     else:
         print(f"{kernel.name}, schedule {name}: {report.title}")
         print("\n".join(f"  {line}".rstrip() for line in report.lines))
     for path in files:
         print(f"wrote {path}", file=sys.stderr if args.json else sys.stdout)
-    return GOOD
+    return cli.GOOD
 
 
 @dataclass(frozen=True)
@@ -292,31 +282,31 @@ def _told_launch(found: Launch) -> Iterator[str]:
 
 
 def _counts(text: str) -> list[int]:
-    return [whole(0, MOST_BLOCKS)(part) for part in text.split(",")]
+    return [cli.whole(0, MOST_BLOCKS)(part) for part in text.split(",")]
 
 
 def _steps(text: str) -> int | str:
     if text == ALL:
         return text
     try:
-        return whole(1)(text)
+        return cli.whole(1)(text)
     except argparse.ArgumentTypeError:
         message = f"'{text}' is neither '{ALL}' nor a number from 1 up"
         raise argparse.ArgumentTypeError(message) from None
 
 
-def simulate_arguments(command: Parser) -> None:
-    kernel_arguments(command)
+def simulate_arguments(command: cli.Parser) -> None:
+    cli.kernel_arguments(command)
     add = command.add_argument
     what = "trip count of the inner loop in each work item (default 64)"
     add("--blocks", type=_counts, default=[64], metavar="N[,N...]", help=what)
     what = "work items: repeats --blocks up to this many"
-    add("--items", type=whole(1, MOST_ITEMS), metavar="M", help=what)
+    add("--items", type=cli.whole(1, MOST_ITEMS), metavar="M", help=what)
     what = "cycles from a FIFO signal to the other core (default: 0, 500 and 1000)"
-    add("--cross-core-latency", type=whole(0), metavar="C", help=what)
+    add("--cross-core-latency", type=cli.whole(0), metavar="C", help=what)
     add("--costs", metavar="TABLE", help="flat (the default), fitted or published")
     what = "entries that a pipe holds before the scalar unit stops"
-    add("--queue-depth", type=whole(1), metavar="N", help=what)
+    add("--queue-depth", type=cli.whole(1), metavar="N", help=what)
     add("--launch", action="store_true", help="the items on all hardware blocks, one memory")
     what = "for chrome://tracing or ui.perfetto.dev"
     command.writes("--trace", mark=TRACE, metavar="FILE.json", help=what)
@@ -326,4 +316,4 @@ def simulate_arguments(command: Parser) -> None:
     add("--json", action="store_true", help="for machines")
 
 
-VERBS = {"simulate": Verb(simulate, simulate_arguments, SIMULATE_IDLE)}
+VERBS = {"simulate": cli.Verb(simulate, simulate_arguments, SIMULATE_IDLE)}

@@ -7,18 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from lowering.cli.options import (
-    GOOD,
-    KERNEL,
-    Idle,
-    Parser,
-    Verb,
-    load_traced,
-    print_json,
-    settings,
-    static_arguments,
-    whole,
-)
+from lowering.cli import options as cli
 from lowering.files import TUNED
 from pto import ir
 from pto.errors import InputError
@@ -30,7 +19,7 @@ if TYPE_CHECKING:
 TOP, WIDTH = 10, 100
 """Candidates that are shown; columns."""
 
-TUNE_IDLE = (Idle(("top",), lambda args: args.json, "with --json, which holds all candidates"),)
+TUNE_IDLE = (cli.Idle(("top",), lambda args: args.json, "with --json, which holds all candidates"),)
 
 
 def tune(args: argparse.Namespace) -> int:
@@ -41,7 +30,7 @@ def tune(args: argparse.Namespace) -> int:
     from lowering.progress import progress
     from lowering.schedule import tune as search
 
-    _, kernel = load_traced(args)
+    _, kernel = cli.load_traced(args)
     if ir.is_scheduled(kernel):
         raise InputError(f"{args.kernel} is scheduled already; no schedule can be chosen")
     tried: dict[Options, Candidate] = {}
@@ -51,12 +40,12 @@ def tune(args: argparse.Namespace) -> int:
     if args.output:
         write_all({args.output: json.dumps(facts, indent=2).encode() + b"\n"})
     if args.json:
-        print_json(facts | {"table": [_facts(found, c) for c in found.candidates]})
+        cli.print_json(facts | {"table": [_facts(found, c) for c in found.candidates]})
     else:
         print("\n".join(line.rstrip() for line in _told(found, args.top)))
     if args.output:
         print(f"wrote {args.output}", file=sys.stderr if args.json else sys.stdout)
-    return GOOD
+    return cli.GOOD
 
 
 def _facts(found: Search, candidate: Candidate) -> dict[str, Any]:
@@ -77,7 +66,7 @@ def _told(found: Search, top: int | None) -> Iterator[str]:
     from lowering.schedule.tuned import changes
 
     refused = found.candidates[len(found.proven) :]
-    yield f"{found.kernel.name} {settings(dict(found.kernel.statics))}"
+    yield f"{found.kernel.name} {cli.settings(dict(found.kernel.statics))}"
     yield f"  costs {found.costs}; {len(found.proven)} candidates proven, {len(refused)} refused"
     yield "  Cycles, and below them the ratio to the busiest pipe.  long: one work item of 64 blocks;"
     yield "  short: 64 work items of 1 to 4; behind it the cycles from core to core.  queue 4: long 0"
@@ -144,15 +133,15 @@ def _top(text: str) -> int | None:
     if text == "all":
         return None
     try:
-        return whole(1)(text)
+        return cli.whole(1)(text)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"'{text}' is neither 'all' nor a number") from None
 
 
-def tune_arguments(command: Parser) -> None:
+def tune_arguments(command: cli.Parser) -> None:
     add = command.add_argument
-    add("kernel", metavar="KERNEL", help=KERNEL)
-    static_arguments(command)
+    add("kernel", metavar="KERNEL", help=cli.KERNEL)
+    cli.static_arguments(command)
     what = "the result, for --tuned or $PTO_TUNED"
     command.writes("-o", "--output", mark=TUNED, metavar="FILE", help=what)
     add("--costs", metavar="TABLE", help="flat (the default), fitted or published")
@@ -160,4 +149,4 @@ def tune_arguments(command: Parser) -> None:
     add("--json", action="store_true", help="for machines, with all candidates")
 
 
-VERBS = {"tune": Verb(tune, tune_arguments, TUNE_IDLE)}
+VERBS = {"tune": cli.Verb(tune, tune_arguments, TUNE_IDLE)}

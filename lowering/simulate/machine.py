@@ -44,24 +44,14 @@ from lowering.simulate.timing import (
     costs_named,
 )
 from lowering.unroll import Counters, issued
+from pto import ir
 from pto.errors import InputError
-from pto.ir import (
-    CORES,
-    Event,
-    Expr,
-    Flag,
-    Kernel,
-    Row,
-    Word,
-    all_rows,
-    evaluate,
-)
 from pto.ops import OPS
 from pto.records import dataclass
 from pto.targets import target_of
 
 
-def simulate(kernel: Kernel, blocks: Sequence[int], setup: Setup = DEFAULT) -> Timing:
+def simulate(kernel: ir.Kernel, blocks: Sequence[int], setup: Setup = DEFAULT) -> Timing:
     """One hardware block that works through one item per entry of ``blocks``.
 
     ``blocks``: the trip count of the inner loops in each work item.
@@ -136,7 +126,7 @@ class _Pipe:
         self.ready = latest(self.ready, self.done)
         return True
 
-    def start(self, row: Row, scope: Counters, cost: Cost) -> bool:
+    def start(self, row: ir.Row, scope: Counters, cost: Cost) -> bool:
         start, after, why = *self.front, self.why
         if self.ready[0] >= start and self.ready[1] >= 0:
             start, after, why = *self.ready, ORDER
@@ -204,7 +194,7 @@ class _Scalar:
     # The program and its parts yield where something has to happen before the unit can go on.
 
     def _program(self) -> Iterator[None]:
-        core = CORES[min(self.core, 1)]
+        core = ir.CORES[min(self.core, 1)]
         for _, row, scope in issued(self.machine.kernel, core, self.machine.blocks):
             plan = self.machine.plan(row)
             for event, index in plan.waits:
@@ -224,9 +214,9 @@ class _Scalar:
                     yield from self._tell(self.pipes[row.pipe], flags.append)
         self.over = True
 
-    def _work(self, row: Row, scope: Counters, plan: _Plan) -> Iterator[None]:
+    def _work(self, row: ir.Row, scope: Counters, plan: _Plan) -> Iterator[None]:
         if row.op == "drain":
-            drained = row.operand(Word).name
+            drained = row.operand(ir.Word).name
             yield from self._drain([drained], f"drain {drained}")
         elif row.op == "barrier" and row.pipe == "ALL":
             yield from self._drain(list(self.pipes), "barrier")
@@ -239,7 +229,7 @@ class _Scalar:
         elif row.op != "sync":
             yield from self._op(row, scope, plan)
 
-    def _op(self, row: Row, scope: Counters, plan: _Plan) -> Iterator[None]:
+    def _op(self, row: ir.Row, scope: Counters, plan: _Plan) -> Iterator[None]:
         """A row that a pipe runs; a push or a pop with signals and credits (docs/machine.md 5.3)."""
         pipe, fifo = self.pipes[row.pipe], plan.fifo
         if row.op == "pop":
@@ -261,8 +251,8 @@ class _Scalar:
         """Of both lanes, if they are the ones that send."""
         return [self.machine.signals[fifo, free, peer, self.core] for peer in self.peers]
 
-    def _flags(self, event: Event, index: Expr | None, scope: Counters) -> Box:
-        at = 0 if index is None else int(evaluate(index, scope.__getitem__))
+    def _flags(self, event: ir.Event, index: ir.Expr | None, scope: Counters) -> Box:
+        at = 0 if index is None else int(ir.evaluate(index, scope.__getitem__))
         key = self.core, event.src, event.dst, event.ids[at % len(event.ids)]
         return self.machine.flags[key]
 
@@ -329,8 +319,8 @@ class _Plan:
 
     cost: Cost
     fifo: str
-    waits: tuple[tuple[Event, Expr | None], ...]
-    sets: tuple[tuple[Event, Expr | None], ...]
+    waits: tuple[tuple[ir.Event, ir.Expr | None], ...]
+    sets: tuple[tuple[ir.Event, ir.Expr | None], ...]
 
 
 class Machine:
@@ -340,7 +330,7 @@ class Machine:
     much of the memory it has until then is not known yet; ``bandwidth`` may change between runs.
     """
 
-    def __init__(self, kernel: Kernel, blocks: Sequence[int], setup: Setup) -> None:
+    def __init__(self, kernel: ir.Kernel, blocks: Sequence[int], setup: Setup) -> None:
         self.kernel, self.blocks, self.setup = kernel, tuple(blocks), setup
         target = target_of(kernel)
         self.costs = costs_named(kernel, setup.costs)
@@ -358,7 +348,7 @@ class Machine:
         self.scalars = [_Scalar(self, k, _pipes(kernel, k)) for k in range(len(self.names))]
         self.pipes = [p for s in self.scalars for p in s.pipes.values()]
 
-    def plan(self, row: Row) -> _Plan:
+    def plan(self, row: ir.Row) -> _Plan:
         found = self.plans.get(id(row))
         if found is None:
             waits, sets = map(self._events_of, (row.wait, row.set))
@@ -366,7 +356,7 @@ class Machine:
             found = self.plans[id(row)] = _Plan(cost, row.queue, waits, sets)
         return found
 
-    def _events_of(self, flags: Sequence[Flag]) -> tuple[tuple[Event, Expr | None], ...]:
+    def _events_of(self, flags: Sequence[ir.Flag]) -> tuple[tuple[ir.Event, ir.Expr | None], ...]:
         return tuple((self.events[f.name], f.index) for f in flags)
 
     def signal(
@@ -405,8 +395,8 @@ class Machine:
         return Timing(self.kernel, self.setup, self.blocks, makespan, usage, spans, moved)
 
 
-def _pipes(kernel: Kernel, core: int) -> list[str]:
+def _pipes(kernel: ir.Kernel, core: int) -> list[str]:
     """The pipes that a core uses, or at least drains."""
-    rows = [r for r in all_rows(kernel.body) if r.core == CORES[min(core, 1)]]
-    drained = {x.name for r in rows if r.op == "drain" for x in r.args if isinstance(x, Word)}
+    rows = [r for r in ir.all_rows(kernel.body) if r.core == ir.CORES[min(core, 1)]]
+    drained = {x.name for r in rows if r.op == "drain" for x in r.args if isinstance(x, ir.Word)}
     return [p for p in target_of(kernel).pipes if p in (drained | {r.pipe for r in rows}) - {"S"}]
