@@ -3,7 +3,7 @@
 In: the instruction streams of one hardware block (``lowering/execute/instructions.py``).  The scalar unit of
 each core drops the parts of its rows into the queues of its pipes; each pipe starts its parts in
 order.  Which enabled move comes next is up to the caller: at random with data
-(``adversarial.py``), or all of them without (``exhaustive.py``).
+(``adversarial.py``), or all of them without (``tests/judges/exhaustive.py``).
 
 Rules (docs/machine.md 3.4, 4.1, 5.1 to 5.3): a row that works is in flight from start to finish, and
 several of one pipe may be.  A wait at the head of a queue holds the queue back until its flag

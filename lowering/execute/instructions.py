@@ -5,15 +5,14 @@ In: a scheduled kernel and the bound arrays.  Out: for each hardware block one `
 flags, FIFO places and tensor regions fixed.  What follows from the data alone (trip counts,
 branches, indices) is settled here, because nothing that a scalar unit reads is ever written.
 
-Two machines run these streams: ``adversarial.py`` with data in random orders, ``exhaustive.py``
-without data in all orders.  Neither knows the scheduler or the proof (``hazards/``).
+``adversarial.py`` runs them with data in random orders, ``tests/judges/exhaustive.py`` without data
+in all orders.  Neither knows the scheduler or the proof (``hazards/``).
 Invariant: a stream does not depend on how the pipes interleave.  Non-goals: order, time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from lowering.execute.access import Region, Scope, compiled
@@ -84,10 +83,6 @@ class Program:
     target: Target
     streams: tuple[Stream, ...]
     names: tuple[str, ...]
-
-    def one_lane(self) -> Program:
-        """The same program as if the vector core had one lane; both lanes run the same rows."""
-        return replace(self, target=replace(self.target, lanes=1), streams=self.streams[:2])
 
     def receivers(self, fifo: Fifo, free: bool) -> tuple[int, ...]:
         """The streams that receive the data signals of a FIFO, or its free signals."""
@@ -226,22 +221,3 @@ def _region(tensor: str, region: Region) -> Extent | None:
         return None
     spans = ((w.start, w.stop) if isinstance(w, slice) else (w, w + 1) for w in region.where)
     return f"tensor {tensor}", tuple(spans)
-
-
-def overlap(a: Extent, b: Extent) -> bool:
-    """Whether two extents share a byte or an element."""
-    return a[0] == b[0] and all(
-        x[0] < y[1] and y[0] < x[1] for x, y in zip(a[1], b[1], strict=True)
-    )
-
-
-def conflict(a: Instruction, b: Instruction) -> bool:
-    """Whether ``a``, issued first if they are of one pipe, and ``b`` must not overlap in time.
-
-    A vector row reads its operands before a later row of the pipe writes (docs/machine.md 6.3).
-    """
-    if any(overlap(x, y) for x in a.writes for y in (*b.reads, *b.writes)):
-        return True
-    if a.pipe == b.pipe and a.pipe[1] == "V":
-        return False
-    return any(overlap(x, y) for x in a.reads for y in b.writes)

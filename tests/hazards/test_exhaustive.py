@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from lowering.execute import inputs
-from lowering.execute.exhaustive import TooLarge, Verdict, explore
 from lowering.execute.instructions import Blocks
 from lowering.hazards import check, check_unrolled
 from pto.errors import PtoError
 from pto.ir import Kernel
+from tests.judges.exhaustive import TooLarge, Verdict, explore, one_lane
 from tests.judges.random_programs import arguments, draw, runs
 from tests.judges.small_programs import HEADER, loop, small
 from tests.judges.sync_bugs import PATTERNS, Pattern
@@ -34,7 +34,7 @@ MAX_STATES = 20_000
 def every_order(k: Kernel, trips: int, lanes: int = 1, most: int = MAX_STATES) -> Verdict:
     """All orders of the first block of a random program."""
     program = next(iter(Blocks(k, arguments(k, trips), 1)))
-    return explore(program if lanes > 1 else program.one_lane(), most)
+    return explore(program if lanes > 1 else one_lane(program), most)
 
 
 def compared(seed: int) -> Counter[str]:
@@ -119,7 +119,7 @@ def bound(k: Kernel, trips: int) -> inputs.Bound:
 
 
 def orders_of(k: Kernel, trips: int) -> Verdict:
-    return explore(next(iter(Blocks(k, bound(k, trips), 1))).one_lane())
+    return explore(one_lane(next(iter(Blocks(k, bound(k, trips), 1)))))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda p: p.name)

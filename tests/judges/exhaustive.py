@@ -12,10 +12,10 @@ This judges ``lowering/hazards/`` and shares no code with it.  Non-goals: large 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lowering.execute.cluster import ISSUE, START, WORK, Cluster, InterleavingError, Move, queues_of
-from lowering.execute.instructions import Instruction, Program, conflict
+from lowering.execute.instructions import Extent, Instruction, Program
 
 MAX_STATES = 200_000
 
@@ -65,6 +65,12 @@ def explore(program: Program, max_states: int = MAX_STATES) -> Verdict:
     return Verdict("", "", len(seen))
 
 
+def one_lane(program: Program) -> Program:
+    """The same program as if the vector core had one lane; both lanes run the same rows."""
+    target = replace(program.target, lanes=1)
+    return replace(program, target=target, streams=program.streams[:2])
+
+
 def _settled(cluster: Cluster) -> list[Move]:
     """Issues and starts all that can be; the moves left, each of which is a choice.
 
@@ -96,6 +102,25 @@ def _check(cluster: Cluster, new: Instruction) -> None:
             old = parts[n].of
             if parts[n].kind == WORK and old is not new and conflict(old, new):
                 raise InterleavingError("race", _told(cluster.queues.program, old, new), new)
+
+
+def overlap(a: Extent, b: Extent) -> bool:
+    """Whether two extents share a byte or an element."""
+    return a[0] == b[0] and all(
+        x[0] < y[1] and y[0] < x[1] for x, y in zip(a[1], b[1], strict=True)
+    )
+
+
+def conflict(a: Instruction, b: Instruction) -> bool:
+    """Whether ``a``, issued first if they are of one pipe, and ``b`` must not overlap in time.
+
+    A vector row reads its operands before a later row of the pipe writes (docs/machine.md 6.3).
+    """
+    if any(overlap(x, y) for x in a.writes for y in (*b.reads, *b.writes)):
+        return True
+    if a.pipe == b.pipe and a.pipe[1] == "V":
+        return False
+    return any(overlap(x, y) for x in a.reads for y in b.writes)
 
 
 def _told(program: Program, a: Instruction, b: Instruction) -> str:
