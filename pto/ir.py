@@ -588,23 +588,33 @@ class Kernel:
 # ------------------------------------------------------------------------------- index algebra
 
 
-def linear(e: Expr) -> tuple[int, dict[Expr, int]]:
-    """``e`` as constant + sum of coefficient * atom; a name, a float, and what is not linear are
+Linear = tuple[int, dict[Expr, int]]
+"""constant + sum of coefficient * atom."""
+
+
+def as_atom(x: Expr) -> Linear:
+    """What stands for itself only."""
+    return 0, {x: 1}
+
+
+def linear(e: Expr, known: Callable[[Var], Linear] = as_atom) -> Linear:
+    """``e`` as a sum; a name that nothing more is ``known`` of, a float, and what is not linear are
     atoms."""
-    if is_float(e) or isinstance(e, Var):
-        return 0, {e: 1}
+    if isinstance(e, Var):
+        return known(e)
+    if is_float(e):
+        return as_atom(e)
     if isinstance(e, Const):
         return int(e.value), {}
-    (const, terms), (other, more) = linear(e.a), linear(e.b)
+    (const, terms), (other, more) = linear(e.a, known), linear(e.b, known)
     if e.op in "+-":
         sign = 1 if e.op == "+" else -1
-        for atom, k in more.items():
-            terms[atom] = terms.get(atom, 0) + sign * k
-        return const + sign * other, {a: k for a, k in terms.items() if k}
+        found = {x: terms.get(x, 0) + sign * more.get(x, 0) for x in (*terms, *more)}
+        return const + sign * other, {x: k for x, k in found.items() if k}
     if e.op == "*" and not (terms and more):
         scale, rest = (other, terms) if terms else (const, more)
         return const * other, {a: k * scale for a, k in rest.items() if scale}
-    return 0, {e: 1}
+    return as_atom(e)
 
 
 def coefficients(e: Expr) -> dict[str, int] | None:

@@ -19,7 +19,7 @@ from pto.errors import LegalityError
 from pto.limits import LIMITS, within
 from pto.loc import Loc
 from pto.ops import ASSIGNED, OPS, PERSISTENT, SCHEDULED, TRACED
-from pto.reach import Terms, added, constant_of, depth_of, reach_of, spread_of, terms_of
+from pto.reach import depth_of, reach_of, spread_of
 from pto.records import dataclass
 from pto.row_rules import Types, check_operands, check_types, on_core, places_of, seen, view_types
 from pto.targets import target_of
@@ -132,7 +132,7 @@ class _Checker:
         self.launch = {p.name for p in kernel.params if p.shape is None} | set(kernel.dims)
         self.fifos = {f.name: f for f in kernel.fifos}
         self.tiles: dict[str, TileType] = {}
-        self.facts: dict[tuple[str, str], Terms | None] = {}
+        self.facts: dict[tuple[str, str], ir.Linear] = {}
         self.ranges: dict[str, tuple[int, int]] = {}
         self.guards = 0
         self.core = ""
@@ -147,10 +147,10 @@ class _Checker:
     def is_known(self, name: str) -> bool:
         raise NotImplementedError
 
-    def fact(self, name: str) -> Terms | None:
-        return self.facts.get((self.core, name), {name: 1})
+    def fact(self, x: ir.Var) -> ir.Linear:
+        return self.facts.get((self.core, x.name)) or ir.as_atom(x)
 
-    def number(self, e: ir.Expr, loc: Loc | None, what: str = "") -> Terms | None:
+    def number(self, e: ir.Expr, loc: Loc | None, what: str = "") -> ir.Linear:
         """A scalar expression, and what is known of it; ``what`` it is if it must be an integer."""
         if depth_of(e) > LIMITS["depth"].high:
             raise LegalityError(f"an expression {within('depth', depth_of(e))}", loc)
@@ -161,20 +161,21 @@ class _Checker:
                 raise LegalityError(f"'{name}' is not a scalar known here{where}", loc)
         if what and ir.is_float(e):
             raise LegalityError(f"{what} is an integer, found a fraction", loc)
-        return terms_of(e, self.fact)
+        return ir.linear(e, self.fact)
 
-    def counted(self, name: str, trips: Terms | None) -> None:
+    def counted(self, name: str, trips: ir.Linear) -> None:
         """``name`` takes every value below ``trips``: surely 0, and all of them if that is a constant."""
-        self.ranges[name] = (0, max((constant_of(trips) or 1) - 1, 0))
+        count, terms = trips
+        self.ranges[name] = (0, 0 if terms else max(count - 1, 0))
 
-    def may_skip(self, loop: ir.Loop, trips: Terms | None) -> bool:
+    def may_skip(self, loop: ir.Loop, trips: ir.Linear) -> bool:
         """Whether a loop may not run in some of the steps around it: what is in it is in a branch."""
-        count = constant_of(trips)
-        return not self.launch.issuperset(ir.names_in(loop.trips)) if count is None else count < 1
+        count, terms = trips
+        return not self.launch.issuperset(ir.names_in(loop.trips)) if terms else count < 1
 
-    def reach(self, terms: Terms | None) -> tuple[int, int] | None:
+    def reach(self, form: ir.Linear) -> tuple[int, int] | None:
         """The values of some step; inside of a branch only those of constants are sure."""
-        return reach_of(terms, {} if self.guards else self.ranges)
+        return reach_of(form, {} if self.guards else self.ranges)
 
     # declarations
 
@@ -210,14 +211,14 @@ class _Checker:
                 raise LegalityError(f"'{name}' is not known in {what}", loc)
         divides(e, loc)
 
-    def extent(self, e: ir.Expr) -> Terms | None:
+    def extent(self, e: ir.Expr) -> ir.Linear:
         """One axis of the grid: an integer over parameters and dimensions."""
         self.launched(e, "the grid", self.kernel.loc)
         if ir.is_float(e):
             raise LegalityError("the grid is an integer, found a fraction", self.kernel.loc)
         if isinstance(e, ir.Const) and (why := within("extent", int(e.value))):
             raise LegalityError(f"the grid: {why}", self.kernel.loc)
-        return terms_of(e, lambda name: {name: 1})
+        return ir.linear(e)
 
     # rows
 
@@ -238,16 +239,13 @@ class _Checker:
     def memories(self, row: ir.Row) -> None:
         """Values are nowhere yet."""
 
-    def operand(
-        self, x: ir.Operand | ir.Output | None, row: ir.Row, what: str = ""
-    ) -> Terms | None:
-        if isinstance(x, ir.Const | ir.Var | ir.Bin):
-            return self.number(x, row.loc, what)
+    def operand(self, x: ir.Operand | ir.Output, row: ir.Row, what: str = "") -> None:
+        if isinstance(x, ir.Expr):
+            self.number(x, row.loc, what)
         if isinstance(x, ir.View):
             self.view(x, row)
         if isinstance(x, ir.Queue) and x.name not in self.fifos:
             raise LegalityError(f"'{x.name}' is not a FIFO", row.loc)
-        return None
 
     def tile(self, x: ir.Ref, row: ir.Row) -> TileType:
         """The type of a tile that is known here."""
@@ -300,7 +298,7 @@ class _Checker:
     def region(self, item: ir.Expr | ir.Span, dim: int | str, what: str, loc: Loc | None) -> None:
         """One dimension of a view: whatever is known of it lies inside."""
         span = item if isinstance(item, ir.Span) else ir.Span(item, 1)
-        terms = self.number(span.start, loc, f"an index of {what}")
+        form = self.number(span.start, loc, f"an index of {what}")
         size: int | None = span.size
         if why := within("size", span.size):
             raise LegalityError(f"a view: {why}", loc)
@@ -309,11 +307,11 @@ class _Checker:
             size = min(max(ends[0], 0), span.size) if ends and ends[0] == ends[1] else None
         if not size:  # nothing, or nobody knows how much
             return
-        first, behind = self.reach(terms), None
-        if terms is None:
+        first, behind = self.reach(form), None
+        if first is None:
             first = spread_of(span.start, {} if self.guards else self.ranges)
-        elif isinstance(dim, str):
-            behind = self.reach(added(terms, {dim: 1}, -1))
+        if isinstance(dim, str):
+            behind = self.reach(ir.linear(ir.Bin("-", span.start, ir.Var(dim)), self.fact))
         if first and (first[0] < 0 or (isinstance(dim, int) and first[1] + size > dim)):
             low, high = first[0], first[1] + size - 1
             found = f"element {low} is" if low == high else f"elements {low} to {high} are"
@@ -324,10 +322,12 @@ class _Checker:
             return
         raise LegalityError(f"{found} outside of {what}, which has {dim}", loc)
 
-    def defined(self, row: ir.Row) -> Terms | None:
-        """What is known of the scalar that a row defines."""
+    def learn(self, name: str, row: ir.Row, surely: bool = True) -> None:
+        """What is known of ``name``, a scalar that a row defines, ``surely`` no other one."""
         (x,) = row.args
-        return terms_of(x, self.fact) if isinstance(x, ir.Expr) else None
+        form = ir.linear(x, self.fact) if surely and isinstance(x, ir.Expr) else None
+        self.facts[self.core, name] = form or ir.as_atom(ir.Var(name))
+        self.ranges.pop(name, None)
 
 
 class _Values(_Checker):
@@ -386,7 +386,7 @@ class _Values(_Checker):
             self.tiles[row.out.name] = row.out.type
         elif isinstance(row.out, ir.Scalar):
             self.define(row.out.name, row.loc)
-            self.facts["", row.out.name] = self.defined(row)
+            self.learn(row.out.name, row)
             self.scalars.add(row.out.name)
 
     def place(self, row: ir.Row) -> None:
@@ -564,7 +564,7 @@ class _Slots(_Checker):
         outside, tests = {c: dict(self.known[c]) for c in ir.CORES}, self.tests
         if loop.carry or loop.result:
             raise LegalityError("a loop of a scheduled program carries no tiles", loop.loc)
-        trips: Terms | None = None
+        trips = ir.as_atom(loop.trips)
         for core in ir.cores_of((loop,)):
             self.core = core
             trips = self.number(loop.trips, loop.loc, "a trip count")
@@ -615,21 +615,18 @@ class _Slots(_Checker):
         if row.op == "matmul" and len(row.args) > 2 and row.args[2] != row.out:
             raise LegalityError("matmul adds in place only: acc is the result", row.loc)
         if isinstance(row.out, ir.Scalar):
-            known = self.defined(row)
             self.define(row.core, row.out.name, row.loc)
             several = len(self.known[row.core][row.out.name]) > 1  # by the side of a branch
-            self.facts[row.core, row.out.name] = None if several or self.guards else known
+            self.learn(row.out.name, row, not several and not self.guards)
 
-    def operand(
-        self, x: ir.Operand | ir.Output | None, row: ir.Row, what: str = ""
-    ) -> Terms | None:
+    def operand(self, x: ir.Operand | ir.Output, row: ir.Row, what: str = "") -> None:
         if isinstance(x, ir.Queue) and x.name in self.fifos:
             direction = self.fifos[x.name].direction
             producer = "cube" if direction == "c2v" else "vector"
             if (row.core == producer) == (row.op == "pop"):
                 message = f"{row.op} of the {direction} fifo {x.name} on the {row.core} core"
                 raise LegalityError(message, row.loc)
-        return super().operand(x, row, what)
+        super().operand(x, row, what)
 
     def tile(self, x: ir.Ref, row: ir.Row) -> TileType:
         buffer = self.buffers.get(x.name)

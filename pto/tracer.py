@@ -16,6 +16,7 @@ from pto import ir, source
 from pto.errors import PtoError, TraceError, UnknownNameError, did_you_mean
 from pto.loc import Loc
 from pto.ops import FUNCTIONS
+from pto.reach import reach_of
 
 GRAMMAR_WORDS = frozenset(
     """kernel static param grid require buffer fifo event note for if else carry yield from last on in out
@@ -118,17 +119,9 @@ class Trace:
         while scope is not None and scope.parent is not None:
             lengths[scope.index] = self.resolved(scope.trips)
             scope = scope.parent
-        terms = ir.coefficients(self.resolved(expr))
-        if terms is None:
-            return None
-        low = high = terms.pop("", 0)
-        for name, factor in terms.items():
-            length = lengths.get(name)
-            if not isinstance(length, ir.Const) or length.value < 1:
-                return None
-            reach = factor * (int(length.value) - 1)
-            low, high = low + min(reach, 0), high + max(reach, 0)
-        return low, high
+        known = ((name, e.value) for name, e in lengths.items() if isinstance(e, ir.Const))
+        ranges = {name: (0, int(length) - 1) for name, length in known if length >= 1}
+        return reach_of(ir.linear(self.resolved(expr)), ranges)
 
     @contextlib.contextmanager
     def block(self, index: str, what: str, trips: ir.Expr) -> Iterator[Scope]:
