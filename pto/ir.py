@@ -609,7 +609,9 @@ def linear(e: Expr, known: Callable[[Var], Linear] = as_atom) -> Linear:
     (const, terms), (other, more) = linear(e.a, known), linear(e.b, known)
     if e.op in "+-":
         sign = 1 if e.op == "+" else -1
-        found = {x: terms.get(x, 0) + sign * more.get(x, 0) for x in (*terms, *more)}
+        found = dict(terms)
+        for atom, k in more.items():
+            found[atom] = found.get(atom, 0) + sign * k
         return const + sign * other, {x: k for x, k in found.items() if k}
     if e.op == "*" and not (terms and more):
         scale, rest = (other, terms) if terms else (const, more)

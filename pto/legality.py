@@ -310,8 +310,9 @@ class _Checker:
         first, behind = self.reach(form), None
         if first is None:
             first = spread_of(span.start, {} if self.guards else self.ranges)
-        if isinstance(dim, str):
-            behind = self.reach(ir.linear(ir.Bin("-", span.start, ir.Var(dim)), self.fact))
+        const, terms = form
+        if isinstance(dim, str) and terms.get(ir.Var(dim)) == 1:
+            behind = self.reach((const, {x: k for x, k in terms.items() if x != ir.Var(dim)}))
         if first and (first[0] < 0 or (isinstance(dim, int) and first[1] + size > dim)):
             low, high = first[0], first[1] + size - 1
             found = f"element {low} is" if low == high else f"elements {low} to {high} are"
