@@ -256,21 +256,6 @@ class Traced:
         asked = "indexing a Python container" if where == "[]" else where or "Python"
         raise TraceError(f"{asked} needs a Python {kind}, found {self.described()}", loc, hint)
 
-    def __index__(self) -> int:
-        self._as_number("int")
-
-    def __int__(self) -> int:
-        self._as_number("int")
-
-    def __float__(self) -> float:
-        self._as_number("float")
-
-    def __complex__(self) -> complex:
-        self._as_number("complex")
-
-    def __round__(self, digits: object = None) -> NoReturn:
-        self._as_number("number")
-
     def __len__(self) -> int:
         fail(TraceError, f"{self.described()} has no len()", "use .shape")
 
@@ -412,6 +397,17 @@ def _refuse(symbol: str) -> Any:
     return method
 
 
+def _no_number(kind: str) -> Any:
+    def method(self: Traced, *others: object) -> NoReturn:
+        self._as_number(kind)
+
+    return method
+
+
+for _name, _kind in {
+    "index": "int", "int": "int", "float": "float", "complex": "complex", "round": "number",
+}.items():  # fmt: skip
+    setattr(Traced, f"__{_name}__", _no_number(_kind))
 for _name, _symbol in {
     "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
     "matmul": "@", "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>",
