@@ -189,13 +189,8 @@ def _check_carry(value: Any, before: Tile, body: Body, k: int) -> None:
             whole=value is None,
         )  # fmt: skip
     if value.transposed:
-        _fail_at(
-            body,
-            k,
-            ShapeError,
-            f"carry '{before.name}' ends as '{value.name}.T'",
-            "carry it untransposed",
-        )
+        message = f"carry '{before.name}' ends as '{value.name}.T'"
+        _fail_at(body, k, ShapeError, message, "carry it untransposed")
     if value.type != before.type:
         hint = f"a carry keeps its type: convert the result with .astype('{before.dtype}')"
         if value.shape != before.shape:

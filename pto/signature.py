@@ -43,11 +43,8 @@ def _check_plain(function: object) -> None:
     if isinstance(function, FunctionType) and function.__name__.isidentifier():
         return
     found = "a lambda" if isinstance(function, FunctionType) else noun(function)
-    raise TraceError(
-        f"a kernel must be a function with a name, found {found}",
-        source.here(),
-        "def name(x, out): ...  below  @pto.kernel(...)",
-    )
+    message = f"a kernel must be a function with a name, found {found}"
+    raise TraceError(message, source.here(), "def name(x, out): ...  below  @pto.kernel(...)")
 
 
 class Signature:
@@ -81,22 +78,17 @@ class Signature:
     def _check_function(self) -> None:
         flags = self.code.co_flags
         if flags & 0x0C:
-            raise TraceError(
-                f"kernel '{self.name}' has *args or **kwargs", self.loc, "name every parameter"
-            )
+            message = f"kernel '{self.name}' has *args or **kwargs"
+            raise TraceError(message, self.loc, "name every parameter")
         if flags & 0x2A0:
-            raise TraceError(
-                f"kernel '{self.name}' is a generator or coroutine, its body would never run",
-                self.loc,
-                "results leave a kernel by pto.store",
-            )
+            message = f"kernel '{self.name}' is a generator or coroutine, its body would never run"
+            raise TraceError(message, self.loc, "results leave a kernel by pto.store")
 
     def _check_parameters(self) -> None:
         for name in self.names:
             if name in self.types and name in self.statics:
-                raise TraceError(
-                    f"parameter '{name}' has a type and is static", self.argument(name), "drop one"
-                )
+                message = f"parameter '{name}' has a type and is static"
+                raise TraceError(message, self.argument(name), "drop one")
             if name not in self.types and name not in self.statics:
                 raise TraceError(
                     f"parameter '{name}' of kernel '{self.name}' has no type",
@@ -107,27 +99,19 @@ class Signature:
             is_plain = name.isascii() and name not in GRAMMAR_WORDS - set(_ALLOWED_PARAMETERS)
             if not is_plain:
                 why = "means something in the text form" if name.isascii() else "is not ASCII"
-                raise TraceError(
-                    f"'{name}' cannot name a parameter: it {why}",
-                    source.parameter(self.code, name),
-                    "rename it",
-                )
+                message = f"'{name}' cannot name a parameter: it {why}"
+                raise TraceError(message, source.parameter(self.code, name), "rename it")
         for name in self.types:
             if name not in self.names:
-                raise TraceError(
-                    f"kernel '{self.name}' has no parameter '{name}'",
-                    self.argument(name),
-                    did_you_mean(name, self.names),
-                )
+                message = f"kernel '{self.name}' has no parameter '{name}'"
+                raise TraceError(message, self.argument(name), did_you_mean(name, self.names))
 
     def _check_statics(self) -> None:
         for name, values in self.choices.items():
             if len({type(v) for v in values}) > 1:
                 listed = ", ".join(map(repr, values))
-                raise TraceError(
-                    f"the choices of '{name}' are of several types: {listed}",
-                    self.argument("static", name),
-                )
+                message = f"the choices of '{name}' are of several types: {listed}"
+                raise TraceError(message, self.argument("static", name))
         listed_all = {n: self.choices.get(n, (v,)) for n, v in self.statics.items()}
         for name, value in ((n, v) for n, values in listed_all.items() for v in values):
             if not isinstance(value, int | float | str):
@@ -175,10 +159,8 @@ class Signature:
         known = self.choices.get(name, (value,))
         if value in known:
             return value
-        raise InputError(
-            f"static parameter '{name}' = {value!r} is none of {', '.join(map(repr, known))}",
-            self.argument("static", name),
-        )
+        message = f"static parameter '{name}' = {value!r} is none of {', '.join(map(repr, known))}"
+        raise InputError(message, self.argument("static", name))
 
     def _converted(self, name: str, value: Static) -> Static:
         wanted = type(self.statics[name])
@@ -203,9 +185,8 @@ class Signature:
     def _line(self, name: str, text: object) -> Line:
         if not isinstance(text, str):
             example = 'grid="cdiv(rows, 16)"' if name == "grid" else f'{name}="f32[rows, 128]"'
-            raise TraceError(
-                f"'{name}' must be a text, found {noun(text)}", self.argument(name), example
-            )
+            message = f"'{name}' must be a text, found {noun(text)}"
+            raise TraceError(message, self.argument(name), example)
         line = Line(self.loc.file, self.loc.line, 0, text)
         line.tokens = tokens_of(line)
         return line
@@ -231,9 +212,8 @@ class Signature:
                 shape.append(self._dimension(line, size))
             line.end()
         except ParseError as error:
-            raise TraceError(
-                f"type of '{name}': {error.message}", self.argument(name), error.hint
-            ) from None
+            message = f"type of '{name}': {error.message}"
+            raise TraceError(message, self.argument(name), error.hint) from None
         return ir.Param(name, "in", dtype, tuple(shape))
 
     def _dimension(self, line: Line, e: ir.Expr) -> int | str:
@@ -261,10 +241,8 @@ class Signature:
                 for name in ir.names_in(size):
                     if name not in dims:
                         known = [*dims, *values]
-                        raise line.fail(
-                            f"'{name}' is neither a dimension nor a static parameter",
-                            did_you_mean(name, known),
-                        )
+                        message = f"'{name}' is neither a dimension nor a static parameter"
+                        raise line.fail(message, did_you_mean(name, known))
                 if ir.is_float(size):
                     raise line.fail(f"'{expr(size)}' is not an integer", "divide with // or cdiv")
                 if isinstance(size, ir.Const) and (

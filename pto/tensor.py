@@ -154,11 +154,8 @@ class Tensor(Traced):
     def _slice(self, axis: int, item: slice) -> tuple[ir.Span, Scope | None]:
         dim, what = self.dims[axis], f"the slice of '{self.name}' in dimension {axis}"
         if item.step is not None and as_number(item.step) != 1:
-            fail(
-                ShapeError,
-                f"{what} has a step",
-                "a tile takes neighbouring elements; load them all",
-            )
+            message = f"{what} has a step"
+            fail(ShapeError, message, "a tile takes neighbouring elements; load them all")
         start = as_index(0 if item.start is None else item.start, what)
         if item.stop is None and isinstance(dim, str):
             fail(
@@ -170,11 +167,9 @@ class Tensor(Traced):
         trace = current()
         size = ir.distance(trace.resolved(stop.expr), trace.resolved(start.expr))
         if size is None:
-            fail(
-                ShapeError,
-                f"{what} has no static size",
-                "use pto.ds(start, size, valid=count): size static, start and count traced",
-            )
+            message = f"{what} has no static size"
+            hint = "use pto.ds(start, size, valid=count): size static, start and count traced"
+            fail(ShapeError, message, hint)
         span = ir.Span(start.expr, int(size))
         self._check_bounds(axis, span)
         if span.size < 1:
@@ -197,11 +192,8 @@ class Tensor(Traced):
         hint = "negative indices do not count from the end" if first < 0 else ""
         if first >= 0 and size > 1:
             hint = "pto.ds(start, size, valid=count) reads as zero what does not exist"
-        fail(
-            MemoryAccessError,
-            f"{found} outside of dimension {axis} of '{self.name}', which has {dim}",
-            hint,
-        )
+        message = f"{found} outside of dimension {axis} of '{self.name}', which has {dim}"
+        fail(MemoryAccessError, message, hint)
 
     def _read(self, view: ir.View) -> Scalar:
         if self.dtype != "i32":
@@ -220,11 +212,8 @@ class Tensor(Traced):
         return Scalar(ir.Var(name), trace.scope)
 
     def __setitem__(self, index: object, value: object) -> None:
-        fail(
-            TraceError,
-            f"tensor '{self.name}' cannot be assigned to",
-            f"write to it with pto.store({self.name}[...], tile)",
-        )
+        message = f"tensor '{self.name}' cannot be assigned to"
+        fail(TraceError, message, f"write to it with pto.store({self.name}[...], tile)")
 
     def _operator_hint(self, symbol: str) -> str:
         return f"it lies in GM: x = pto.load({self.name}[...]) gives a tile to compute with"

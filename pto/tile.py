@@ -63,11 +63,8 @@ class Tile(Traced):
         """This tile as an operand of a new row, after checking that it may be used here."""
         self.check_usable()
         if self.transposed and not matmul:
-            fail(
-                ShapeError,
-                f"'{self.name}.T' can only be the right operand of @",
-                "the cube transposes while it multiplies; no other unit can",
-            )
+            message = f"'{self.name}.T' can only be the right operand of @"
+            fail(ShapeError, message, "the cube transposes while it multiplies; no other unit can")
         return ir.Ref(self.name, None, self.transposed)
 
     def astype(self, dtype: str) -> Tile:
@@ -133,11 +130,8 @@ class Tile(Traced):
         return "a tile is used whole: load the part you need, pto.load(t[...])"
 
     def __setitem__(self, index: object, value: object) -> None:
-        fail(
-            TraceError,
-            f"{self.described()} cannot be assigned to",
-            "a tile never changes: make a new one, or pto.store to a tensor",
-        )
+        message = f"{self.described()} cannot be assigned to"
+        fail(TraceError, message, "a tile never changes: make a new one, or pto.store to a tensor")
 
 
 class Mask(Traced):
@@ -174,11 +168,9 @@ class Iota(Traced):
 def iota(axis: int) -> Iota:
     """The column numbers (``axis`` 1), to be compared with a scalar for ``where``."""
     if axis != 1:
-        fail(
-            ShapeError,
-            f"iota({axis}): only columns (axis 1) can be masked",
-            "rows that do not exist: load with pto.ds(start, size, valid=count)",
-        )
+        message = f"iota({axis}): only columns (axis 1) can be masked"
+        hint = "rows that do not exist: load with pto.ds(start, size, valid=count)"
+        fail(ShapeError, message, hint)
     return Iota()
 
 
@@ -195,12 +187,8 @@ def as_tile(value: object, what: str, operand: int | None = None) -> Tile:
         return value
     if isinstance(value, TensorView):
         name = value.tensor.name
-        fail(
-            TraceError,
-            f"{what} is a view of '{name}' in GM",
-            f"load it first: pto.load({name}[...])",
-            operand,
-        )
+        message = f"{what} is a view of '{name}' in GM"
+        fail(TraceError, message, f"load it first: pto.load({name}[...])", operand)
     hint = ""
     if isinstance(value, Scalar) or as_number(value) is not None:
         hint = "pto.full((rows, cols), value) makes a tile of one number"
@@ -211,11 +199,8 @@ def as_tile(value: object, what: str, operand: int | None = None) -> Tile:
 
 def _vector_dtype(op: str, x: Tile) -> None:
     if x.dtype == "bf16":
-        fail(
-            DTypeError,
-            f"{op}: '{x.name}' is bf16, which the vector unit cannot compute with",
-            "convert it first with .astype('f32')",
-        )
+        message = f"{op}: '{x.name}' is bf16, which the vector unit cannot compute with"
+        fail(DTypeError, message, "convert it first with .astype('f32')")
 
 
 def _known_dtype(op: str, dtype: object, operand: int) -> str:
@@ -250,11 +235,8 @@ def elementwise(op: str, x: Tile, other: object, part: bool = False) -> Tile:
     y = as_tile(other, f"the second operand of {symbol}")
     _vector_dtype(symbol, y)
     if x.dtype != y.dtype:
-        fail(
-            DTypeError,
-            f"{symbol}: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}",
-            "convert one of them with .astype('f32')",
-        )
+        message = f"{symbol}: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}"
+        fail(DTypeError, message, "convert one of them with .astype('f32')")
     _integer_operand(symbol, x, None)
     if y.shape in (x.shape, (x.shape[0], 1), (1, x.shape[1])):
         return record(op, x.type, x.ref(), y.ref(), part=part)
@@ -285,11 +267,8 @@ def _integer_operand(symbol: str, x: Tile, value: Scalar | None) -> None:
         return
     if symbol == "/" or (value is not None and value.is_float):
         what = "divided" if symbol == "/" else "combined with the float " + noun(value)
-        fail(
-            DTypeError,
-            f"{symbol}: '{x.name}' is i32 and cannot be {what}",
-            f"convert it first: {x.name}.astype('f32')",
-        )
+        message = f"{symbol}: '{x.name}' is i32 and cannot be {what}"
+        fail(DTypeError, message, f"convert it first: {x.name}.astype('f32')")
 
 
 def _broadcast_first(op: str, x: Tile, y: Tile) -> Tile:
@@ -400,11 +379,8 @@ def astype(x: Tile, dtype: str, part: bool = False) -> Tile:
     if wanted == tile.dtype:
         return tile
     if "f32" not in (wanted, tile.dtype):
-        fail(
-            DTypeError,
-            f"astype: no instruction converts '{tile.name}' from {tile.dtype} to {wanted}",
-            f"go through f32: {tile.name}.astype('f32').astype('{wanted}')",
-        )
+        message = f"astype: no instruction converts '{tile.name}' from {tile.dtype} to {wanted}"
+        fail(DTypeError, message, f"go through f32: {tile.name}.astype('f32').astype('{wanted}')")
     made = TileType(wanted, *tile.shape)
     return record("astype", made, tile.ref(), ir.Word(wanted), part=part)
 
@@ -447,12 +423,8 @@ def where(mask: Mask, x: Tile, other: float) -> Tile:
     The mask is ``pto.iota(1) < count``: the first ``count`` columns keep ``x``.
     """
     if not isinstance(mask, Mask):
-        fail(
-            TraceError,
-            f"the condition of where must be pto.iota(1) < count, found {noun(mask)}",
-            "the hardware masks the first columns of a tile",
-            0,
-        )
+        message = f"the condition of where must be pto.iota(1) < count, found {noun(mask)}"
+        fail(TraceError, message, "the hardware masks the first columns of a tile", 0)
     mask.check_usable()
     tile = as_tile(x, "the second operand of where", 1)
     _vector_dtype("where", tile)
@@ -481,19 +453,13 @@ def matmul(a: object, b: object, acc: Tile | None = None) -> Tile:
     """
     x, y = as_tile(a, "the left operand of @", 0), as_tile(b, "the right operand of @", 1)
     if x.dtype != y.dtype:
-        fail(
-            DTypeError,
-            f"@: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}",
-            f"convert one of them with .astype('{min(x.dtype, y.dtype)}')",
-        )
+        message = f"@: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}"
+        fail(DTypeError, message, f"convert one of them with .astype('{min(x.dtype, y.dtype)}')")
     if x.dtype == "i32":
         fail(DTypeError, f"@: '{x.name}' is i32; the matmul unit takes bf16, f16 or f32")
     if x.transposed:
-        fail(
-            ShapeError,
-            f"@: the left operand '{x.name}.T' cannot be transposed",
-            "only the right one can: (b @ a.T) is the transpose of (a @ b.T)",
-        )
+        message = f"@: the left operand '{x.name}.T' cannot be transposed"
+        fail(ShapeError, message, "only the right one can: (b @ a.T) is the transpose of (a @ b.T)")
     _check_matmul_shape(x, y)
     result = TileType("f32", x.shape[0], y.shape[1])
     if acc is None:
@@ -511,9 +477,8 @@ def _check_matmul_shape(x: Tile, y: Tile) -> None:
         right = (
             f"'{y.name}.T' is {y.dtype}[{k2}, {n}]" if y.transposed else f"'{y.name}' is {y.type}"
         )
-        fail(
-            ShapeError, f"@: '{x.name}' is {x.type}, {right}: inner sizes {k} and {k2} differ", turn
-        )
+        message = f"@: '{x.name}' is {x.type}, {right}: inner sizes {k} and {k2} differ"
+        fail(ShapeError, message, turn)
     sizes = ((m, "rows on the left"), (n, "columns on the right"), (k, "as the inner size"))
     wrong = [f"{n} {what}" for n, what in sizes if n % BOX_ROWS]
     if wrong:

@@ -155,11 +155,9 @@ def is_tracing() -> bool:
 def current() -> Trace:
     if not _active:
         what, _ = source.construct(source.user_frame())
-        fail(
-            TraceError,
-            f"{what if what.endswith('()') else 'a traced value'} is used outside of a kernel",
-            "tiles and scalars exist only while pto traces a function decorated with @pto.kernel",
-        )
+        message = f"{what if what.endswith('()') else 'a traced value'} is used outside of a kernel"
+        hint = "tiles and scalars exist only while pto traces a function decorated with @pto.kernel"
+        fail(TraceError, message, hint)
     return _active[-1]
 
 
@@ -222,11 +220,8 @@ class Traced:
         where, loc = source.construct(source.user_frame())
         quoted = where if where.endswith("()") else f"'{where or 'bool'}'"
         found = "a traced scalar" if self._noun == "scalar" else self.described()
-        raise TraceError(
-            f"{quoted} needs to know {found}, whose value exists only when the kernel runs",
-            loc,
-            self._branch_hint(where),
-        )
+        message = f"{quoted} needs to know {found}, whose value exists only when the kernel runs"
+        raise TraceError(message, loc, self._branch_hint(where))
 
     def _branch_hint(self, where: str) -> str:
         if where == "while":
@@ -266,19 +261,14 @@ class Traced:
         fail(TraceError, f"'in' cannot look into {self.described()}")
 
     def __hash__(self) -> int:
-        fail(
-            TraceError,
-            f"{self.described()} cannot be a dict key or a member of a set",
-            "its value is not known while tracing; use a list, or a key of your own",
-        )
+        message = f"{self.described()} cannot be a dict key or a member of a set"
+        hint = "its value is not known while tracing; use a list, or a key of your own"
+        fail(TraceError, message, hint)
 
     def __format__(self, spec: str) -> str:
         if spec:
-            fail(
-                TraceError,
-                f"{self.described()} cannot be formatted with '{spec}'",
-                "print its repr",
-            )
+            message = f"{self.described()} cannot be formatted with '{spec}'"
+            fail(TraceError, message, "print its repr")
         return repr(self)
 
     # foreign arrays
@@ -311,11 +301,8 @@ class Traced:
     if not TYPE_CHECKING:  # to a checker a value has none of these
 
         def __iter__(self) -> Iterator[Any]:
-            raise TraceError(
-                f"{self.described()} cannot be iterated or unpacked",
-                source.construct(source.user_frame())[1],
-                self._iter_hint(),
-            )
+            message = f"{self.described()} cannot be iterated or unpacked"
+            raise TraceError(message, source.construct(source.user_frame())[1], self._iter_hint())
 
         def __call__(self, *args: object, **kwargs: object) -> NoReturn:
             fail(TraceError, f"{self.described()} cannot be called")
@@ -332,11 +319,8 @@ class Traced:
             fail(TraceError, f"{self.described()} cannot be indexed", self._index_hint())
 
         def __setitem__(self, index: object, value: object) -> None:
-            fail(
-                TraceError,
-                f"{self.described()} cannot be assigned to",
-                "a value never changes: make a new one",
-            )
+            message = f"{self.described()} cannot be assigned to"
+            fail(TraceError, message, "a value never changes: make a new one")
 
         def __delitem__(self, index: object) -> None:
             fail(TraceError, f"elements of {self.described()} cannot be deleted")
@@ -347,11 +331,8 @@ class Traced:
     # operators: a subclass overrides those that it has
 
     def _no_operator(self, symbol: str) -> NoReturn:
-        fail(
-            TraceError,
-            f"'{symbol}' does not work on {self.described()}",
-            self._operator_hint(symbol),
-        )
+        message = f"'{symbol}' does not work on {self.described()}"
+        fail(TraceError, message, self._operator_hint(symbol))
 
     def _operator_hint(self, symbol: str) -> str:
         return ""

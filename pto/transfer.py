@@ -49,26 +49,16 @@ def store(view: TensorView, x: Tile) -> None:
     target = _view(view, "the first operand of store must be", "pto.store(out[i, :], tile)")
     tile, name = as_tile(x, "what is stored", 1), target.tensor.name
     if tile.shape != target.shape:
-        fail(
-            ShapeError,
-            f"store: '{tile.name}' is {tile.type} but the view of '{name}' is {target.type}",
-            "",
-            1,
-        )
+        message = f"store: '{tile.name}' is {tile.type} but the view of '{name}' is {target.type}"
+        fail(ShapeError, message, "", 1)
     if tile.dtype != target.dtype:
-        fail(
-            DTypeError,
-            f"store: '{tile.name}' is {tile.dtype} but '{name}' is {target.dtype}",
-            f"convert it with .astype('{target.dtype}')",
-            1,
-        )
+        message = f"store: '{tile.name}' is {tile.dtype} but '{name}' is {target.dtype}"
+        fail(DTypeError, message, f"convert it with .astype('{target.dtype}')", 1)
     trace = current()
     if name in trace.loaded:
-        fail(
-            MemoryAccessError,
-            f"the kernel stores to '{name}' here, but reads it at {trace.loaded[name]}",
-            "work items run in any order: make it two parameters, one to read and one to write",
-        )
+        message = f"the kernel stores to '{name}' here, but reads it at {trace.loaded[name]}"
+        hint = "work items run in any order: make it two parameters, one to read and one to write"
+        fail(MemoryAccessError, message, hint)
     made = Store(target.view, trace, source.here())
     problem = clash(made, trace.stores.setdefault(name, []))
     if problem:
