@@ -5,17 +5,25 @@ cost."""
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lowering.ascend import source as ascend
 from lowering.cli import options as cli
-from lowering.files import TIMES
-from lowering.programs import load, statics_of, traced
+from lowering.files import TIMES, write_all
+from lowering.hazards import prover as hazards
+from lowering.programs import Program, load, statics_of, traced
+from lowering.progress import progress
+from lowering.schedule import NAMED, Options, schedule, stages
+from lowering.schedule.tuned import changes
+from lowering.values.equivalence import same_values
 from pto import ir
 from pto.errors import InputError
 from pto.kernel import Kernel
+from pto.signature import Static
 
 LONG = 4096
 """Iterations of the plain run of the proof, nothing merged."""
@@ -50,7 +58,6 @@ if TYPE_CHECKING:
     from lowering.bench.executors import Call, Table
     from lowering.bench.schedules import Reference, Report
     from lowering.execute.cases import Arrays
-    from lowering.schedule import Options
 
 
 def bench(args: argparse.Namespace) -> int:
@@ -76,17 +83,12 @@ def bench(args: argparse.Namespace) -> int:
         for table in _jax_times(args, name, drawn) if drawn else ():
             print(f"{table}\n", flush=True)
     if args.save:
-        import json
-
-        from lowering.files import write_all
-
         write_all({args.save: json.dumps({"seconds": found}, indent=2).encode() + b"\n"})
     return cli.GOOD
 
 
 def _budgets(args: argparse.Namespace) -> int:
     from lowering.bench import budgets
-    from lowering.progress import progress
 
     if args.kernels:
         raise InputError("--budgets are those of one kernel; name none")
@@ -95,11 +97,18 @@ def _budgets(args: argparse.Namespace) -> int:
     return cli.GOOD
 
 
+def _loaded(
+    args: argparse.Namespace, name: str, statics: Mapping[str, Static] = {}
+) -> tuple[Program, ir.Kernel]:
+    program = load(name)
+    return program, traced(program, {**statics_of(program, args.static), **statics})
+
+
 def _check_program(args: argparse.Namespace, name: str) -> None:
     from lowering.execute import cases
 
-    program = load(name)
-    if ir.is_scheduled(traced(program, statics_of(program, args.static))):
+    program, kernel = _loaded(args, name)
+    if ir.is_scheduled(kernel):
         raise InputError(f"{name} is scheduled already; there is nothing to time")
     if isinstance(program, Kernel) and program.draw_case is not None:
         for text in args.case:
@@ -109,8 +118,6 @@ def _check_program(args: argparse.Namespace, name: str) -> None:
 def _read_times(path: Path | None) -> dict[str, float]:
     if path is None:
         return {}
-    import json
-
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["seconds"]
         return {str(n): float(t) for n, t in found.items()}
@@ -121,7 +128,6 @@ def _read_times(path: Path | None) -> dict[str, float]:
 def _tool_times(args: argparse.Namespace, name: str, earlier: Mapping[str, float]) -> Table:
     """trace, schedule, check and emit; before: what ``--against`` holds, or the plainest schedule."""
     from lowering.bench import executors as tables
-    from lowering.progress import progress
 
     after = _stages(args, name)
     with progress(f"timing the tool on {name}"):
@@ -129,26 +135,14 @@ def _tool_times(args: argparse.Namespace, name: str, earlier: Mapping[str, float
             found = tables.compare(f"{name}, {cli.title_of(args)}", {}, after, args.rounds)
             lines = tuple(tables.Line(x.name, earlier.get(x.name), x.after) for x in found.lines)
             return tables.Table(found.title, lines, found.rounds, (f"before: {args.against}",))
-        from lowering.schedule import NAMED
-
         before = _stages(args, name, NAMED["serial"])
-        return tables.compare(
-            f"{name}, before: schedule serial, after: {cli.title_of(args)}",
-            before,
-            after,
-            args.rounds,
-        )
+        title = f"{name}, before: schedule serial, after: {cli.title_of(args)}"
+        return tables.compare(title, before, after, args.rounds)
 
 
 def _stages(args: argparse.Namespace, name: str, options: Options | None = None) -> dict[str, Call]:
     """The stages of one kernel as calls that can be timed; None: with the options asked for."""
-    from lowering.ascend import source as ascend
-    from lowering.hazards import prover as hazards
-    from lowering.schedule import schedule, stages
-    from lowering.values.equivalence import same_values
-
-    program = load(name)
-    kernel = traced(program, statics_of(program, args.static))
+    program, kernel = _loaded(args, name)
     options = options or cli.options_of(args, kernel)
     done = schedule(kernel, options).kernel
     made = dict(stages(kernel, options))
@@ -186,8 +180,7 @@ def _drawn(args: argparse.Namespace, name: str) -> dict[str, Arrays]:
     """The cases asked for, by their text; none where the kernel draws none."""
     from lowering.execute import cases
 
-    program = load(name)
-    kernel = traced(program, statics_of(program, args.static))
+    program, kernel = _loaded(args, name)
     if not isinstance(program, Kernel) or program.draw_case is None:
         return {}
     texts = args.case or [""]
@@ -196,11 +189,9 @@ def _drawn(args: argparse.Namespace, name: str) -> dict[str, Arrays]:
 
 def _jax_times(args: argparse.Namespace, name: str, drawn: Mapping[str, Arrays]) -> list[Table]:
     from lowering.bench import executors as tables
-    from lowering.progress import progress
     from pto.kernels.baselines import BASELINES
 
-    program = load(name)
-    kernel = traced(program, statics_of(program, args.static))
+    program, kernel = _loaded(args, name)
     with progress(f"timing JAX on {name}"):
         opponents = BASELINES.get(program.name, {})
         return tables.against_hand(cli.scheduled(args, kernel), drawn, opponents, args.rounds)
@@ -229,13 +220,9 @@ def _schedules(args: argparse.Namespace) -> int:
 
 def _simulated(args: argparse.Namespace, name: str, case: Reference) -> Report:
     from lowering.bench import schedules
-    from lowering.progress import progress
-    from lowering.schedule import NAMED, schedule
-    from lowering.schedule.tuned import changes
     from lowering.simulate.timing import costs_named
 
-    program = load(name)
-    kernel = traced(program, {**statics_of(program, args.static), **case.statics})
+    _, kernel = _loaded(args, name, case.statics)
     if ir.is_scheduled(kernel):
         raise InputError(f"{name} is scheduled already; no schedule can be chosen")
     chosen = NAMED | {schedules.AFTER: cli.options_of(args, kernel)}

@@ -6,17 +6,24 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lowering.ascend import emit
 from lowering.cli import options as cli
-from lowering.files import SVG
+from lowering.files import SVG, write_all
 from lowering.hazards import Proof
+from lowering.hazards import prover as hazards
 from lowering.hazards.assumptions import READINGS
 from lowering.hazards.proof import HazardError
 from lowering.programs import counterpart
+from lowering.schedule import NAMED, options_for, schedule
+from lowering.schedule.passes.persist import persist
+from lowering.values.equivalence import difference
 from pto import ir
 from pto.errors import InputError, PtoError, ScheduleError
+from pto.text import statement
 
 EACH = "each"
 LOOKAHEADS = (1, 2, 3)
@@ -57,10 +64,6 @@ def check(args: argparse.Namespace) -> int:
 def _values(args: argparse.Namespace, kernel: ir.Kernel) -> tuple[bool, list[str]]:
     """Whether a schedule read from text computes what it is compared with, and what to say of it;
     a schedule that was made here computes what was traced."""
-    from lowering.schedule.passes.persist import persist
-    from lowering.values.equivalence import difference
-    from pto.text import statement
-
     if not ir.is_scheduled(kernel):
         if args.against:
             message = f"--against compares a schedule in a .ptoir file; that of {args.kernel} is made here"
@@ -90,7 +93,6 @@ def _values(args: argparse.Namespace, kernel: ir.Kernel) -> tuple[bool, list[str
 
 def _draw(path: Path, proof: Proof) -> str:
     """Writes the picture of the first violation that has one; says what was done."""
-    from lowering.files import write_all
     from lowering.hazards import picture
 
     if proof.ok:
@@ -106,9 +108,6 @@ def prove(
     args: argparse.Namespace, kernel: ir.Kernel, assume: Sequence[str] = ()
 ) -> tuple[Proof, tuple[str, ...]]:
     """The proof of the text as it is, or of the schedule asked for; and what the schedule reached."""
-    from lowering.hazards import prover as hazards
-    from lowering.schedule import schedule
-
     if ir.is_scheduled(kernel):
         program = cli.scheduled(args, kernel)
         return hazards.check(program, assume=assume), (*kernel.notes, *_not_emitted(program))
@@ -122,8 +121,6 @@ def prove(
 
 def _not_emitted(program: ir.Kernel) -> Iterator[str]:
     """Why a schedule written by hand, in whatever order it is, cannot become C++."""
-    from lowering.ascend import emit
-
     try:
         emit(program)
     except PtoError as error:
@@ -131,14 +128,10 @@ def _not_emitted(program: ir.Kernel) -> Iterator[str]:
 
 
 def _proof_facts(kernel: ir.Kernel, proof: Proof) -> dict[str, Any]:
-    from dataclasses import asdict
-
     return {"kernel": kernel.name, "proven": proof.ok} | asdict(proof)
 
 
 def _check_all(args: argparse.Namespace, kernel: ir.Kernel) -> int:
-    from lowering.schedule import NAMED
-
     if ir.is_scheduled(kernel):
         raise InputError(f"{args.kernel} is scheduled already; --all has nothing to choose from")
     lines = []
@@ -161,8 +154,6 @@ def _verdict(line: Mapping[str, Any]) -> str:
 
 def _line(args: argparse.Namespace, kernel: ir.Kernel, name: str, lookahead: int) -> dict[str, Any]:
     """One schedule: proven with what was found out, or refused with the reason."""
-    from lowering.schedule import options_for, schedule
-
     line: dict[str, Any] = {"schedule": name, "lookahead": lookahead}
     options = options_for(name, kernel, args.tuned, lookahead=lookahead)
     try:
@@ -175,11 +166,6 @@ def _line(args: argparse.Namespace, kernel: ir.Kernel, name: str, lookahead: int
 
 def _check_each_reading(args: argparse.Namespace, kernel: ir.Kernel) -> int:
     """One line per reading of the machine: what the proof assumes, and what holds without it."""
-    from dataclasses import asdict
-
-    from lowering.hazards import prover as hazards
-    from lowering.hazards.assumptions import READINGS
-
     if len(args.assume) > 1:
         raise InputError(f"--assume {EACH} stands alone: it tries every reading by itself")
     program = cli.scheduled(args, kernel)

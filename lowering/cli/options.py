@@ -9,20 +9,18 @@ a file of another kind.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from lowering.files import check_folder, check_output
 from lowering.programs import Program, load, source_of, statics_of, traced
-from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, options_for
+from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, Schedule, options_for, schedule
 from pto import ir
 from pto.errors import InputError, did_you_mean
 from pto.records import dataclass
-
-if TYPE_CHECKING:
-    from lowering.schedule import Schedule
 
 GOOD, FAILED, USAGE = 0, 1, 2
 EXECUTORS = ("sequential", "numpy", "adversarial", "jax", "native", "pto-isa")
@@ -85,8 +83,6 @@ def schedule_of(args: argparse.Namespace, kernel: ir.Kernel) -> Schedule:
     Raises:
         HazardError: when the proof fails.
     """
-    from lowering.schedule import schedule
-
     return schedule(kernel, options_of(args, kernel))
 
 
@@ -95,8 +91,6 @@ def settings(values: Mapping[str, Any]) -> str:
 
 
 def print_json(value: object) -> int:
-    import json
-
     print(json.dumps(value, indent=2))
     return GOOD
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from itertools import islice
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from lowering.cli.options import Idle, Parser, one_of, whole
@@ -59,9 +61,6 @@ def seeds_of(args: argparse.Namespace) -> range:
 
 
 def adversarial(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> Ran:
-    from itertools import islice
-    from time import perf_counter
-
     from lowering.execute.adversarial import Difference, Orders, blocks_for
     from lowering.execute.cluster import InterleavingError
 
@@ -78,8 +77,6 @@ def adversarial(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> Ra
 
 
 def native(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> Ran:
-    from time import perf_counter
-
     from lowering import native as host
 
     seeds, order = seeds_of(args), args.order or "mixed"

@@ -13,6 +13,7 @@ from lowering.cli import options as cli
 from lowering.cli import orders
 from lowering.files import NPZ
 from lowering.programs import Program, load, statics_of, traced
+from lowering.progress import progress
 from pto import ir
 from pto.errors import InputError
 from pto.kernel import Kernel
@@ -86,8 +87,6 @@ def _execute(
     args: argparse.Namespace, kernel: ir.Kernel, bound: Bound
 ) -> tuple[dict[str, Any], Told]:
     """The outputs, and what an executor with many orders has to say about them."""
-    from lowering.progress import progress
-
     execute = _executor(args)
     if args.executor == SEQUENTIAL and ir.is_scheduled(kernel):
         message = f"{args.kernel} is scheduled; executor sequential runs what is not"
@@ -171,7 +170,6 @@ def _judged(
 ) -> Verdict:
     """Against the reference of the kernel, or else against the executor ``sequential``."""
     from lowering.execute import cases, judge
-    from lowering.progress import progress
 
     by = _compared_with(args, program, kernel)
     with progress("computing what is expected"):

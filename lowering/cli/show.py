@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lowering.cli import options as cli
 from lowering.programs import Program, case_options
-from lowering.schedule import PASSES, stages
+from lowering.schedule import NAMED, PASSES, stages
 from pto import ir
 from pto.errors import InputError, did_you_mean
 from pto.kernel import Kernel
@@ -39,7 +40,6 @@ SHOW_IDLE = (
 
 def list_kernels(args: argparse.Namespace) -> int:
     """``pto list``: the shipped kernels with all that can be set, and the named schedules."""
-    from lowering.schedule import NAMED
     from pto.kernels import SHIPPED
 
     kernels = [_facts(k) for k in SHIPPED.values()]
@@ -116,8 +116,6 @@ def at_stage(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
 def _source(program: Program, what: str) -> str:
     if isinstance(program, ir.Kernel):
         return Path(what).read_text(encoding="utf-8")
-    import inspect
-
     try:
         return inspect.getsource(program.function)
     except OSError:

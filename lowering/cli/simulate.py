@@ -7,17 +7,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lowering.cli import options as cli
-from lowering.files import SVG, TRACE
+from lowering.files import SVG, TRACE, write_all
+from lowering.progress import progress
+from lowering.simulate import Setup, Timing
+from lowering.simulate import simulate as simulated
+from lowering.simulate.launch import HBM, Launch, launch
+from lowering.simulate.timing import Usage, shown
 from pto import ir
-
-if TYPE_CHECKING:
-    from lowering.simulate import Setup, Timing
-    from lowering.simulate.launch import Launch
-    from lowering.simulate.timing import Usage
-    from pto.targets import Costs
+from pto.targets import Costs
 
 Facts = dict[str, Any]
 
@@ -50,8 +50,6 @@ LATENCIES = (500, 1000)
 
 def simulate(args: argparse.Namespace) -> int:
     """``pto simulate``: the makespan of a schedule, what every pipe waits for, and a bound."""
-    from lowering.files import write_all
-
     _, kernel = cli.load_traced(args)
     name = "as written" if ir.is_scheduled(kernel) else args.schedule or "best"
     report = (_launch if args.launch else _one_block)(args, cli.scheduled(args, kernel))
@@ -85,8 +83,6 @@ def _items(args: argparse.Namespace) -> list[int]:
 
 
 def _setup(args: argparse.Namespace, latency: int) -> Setup:
-    from lowering.simulate import Setup
-
     return Setup(args.costs or "", latency, args.queue_depth)
 
 
@@ -111,14 +107,11 @@ def _told_setup(setup: Setup, costs: Costs) -> Iterator[str]:
 
 
 def _one_block(args: argparse.Namespace, kernel: ir.Kernel) -> Report:
-    from lowering.progress import progress
-    from lowering.simulate import simulate
-
     given, items = args.cross_core_latency, _items(args)
     with progress(f"simulating {kernel.name}"):
-        timing = simulate(kernel, items, _setup(args, given or 0))
+        timing = simulated(kernel, items, _setup(args, given or 0))
         others = LATENCIES if given is None and kernel.fifos else ()
-        later = {c: simulate(kernel, items, _setup(args, c)).makespan for c in others}
+        later = {c: simulated(kernel, items, _setup(args, c)).makespan for c in others}
         by_latency = {timing.setup.latency: timing.makespan} | later
     return Report(
         timing.work_items,
@@ -171,8 +164,6 @@ def _files(args: argparse.Namespace, timing: Timing) -> dict[Path, str]:
 
 
 def _told(timing: Timing, later: Mapping[int, int]) -> Iterator[str]:
-    from lowering.simulate.timing import shown
-
     yield from _told_setup(timing.setup, timing.costs)
     yield ""
     yield f"makespan {_time(timing, timing.makespan)}"
@@ -230,9 +221,6 @@ def _clipped(text: str, width: int) -> str:
 
 
 def _launch(args: argparse.Namespace, kernel: ir.Kernel) -> Report:
-    from lowering.progress import progress
-    from lowering.simulate.launch import launch
-
     items = _items(args)
     with progress(f"simulating {kernel.name} on all hardware blocks"):
         found = launch(kernel, items, _setup(args, args.cross_core_latency or 0))
@@ -258,9 +246,6 @@ def _launch_facts(found: Launch, longest: Timing) -> Facts:
 
 
 def _told_launch(found: Launch) -> Iterator[str]:
-    from lowering.simulate.launch import HBM
-    from lowering.simulate.timing import shown
-
     costs = next(iter(found.timings.values())).costs
     yield from _told_setup(found.setup, costs)
     yield f"HBM {costs.hbm_bytes_per_second / 1e12:.1f} TB/s, shared by the blocks that run"

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import textwrap
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lowering.cli import options as cli
-from lowering.files import TUNED
+from lowering.files import TUNED, write_all
+from lowering.progress import progress
+from lowering.schedule import NAMED, Options
+from lowering.schedule.tuned import changes
 from pto import ir
 from pto.errors import InputError
 
 if TYPE_CHECKING:
-    from lowering.schedule import Options
     from lowering.schedule.tune import Candidate, Search
 
 TOP, WIDTH = 10, 100
@@ -24,10 +29,6 @@ TUNE_IDLE = (cli.Idle(("top",), lambda args: args.json, "with --json, which hold
 
 def tune(args: argparse.Namespace) -> int:
     """``pto tune``: search the schedule options, proven and simulated; the result is what best is."""
-    import json
-
-    from lowering.files import write_all
-    from lowering.progress import progress
     from lowering.schedule import tune as search
 
     _, kernel = cli.load_traced(args)
@@ -49,8 +50,6 @@ def tune(args: argparse.Namespace) -> int:
 
 
 def _facts(found: Search, candidate: Candidate) -> dict[str, Any]:
-    from dataclasses import asdict
-
     from lowering.schedule.tune import SCENARIOS
 
     facts = {"options": candidate.options.choices, "why": found.why(candidate)}
@@ -63,7 +62,6 @@ def _facts(found: Search, candidate: Candidate) -> dict[str, Any]:
 
 def _told(found: Search, top: int | None) -> Iterator[str]:
     from lowering.schedule.tune import SCENARIOS, SHALLOW
-    from lowering.schedule.tuned import changes
 
     refused = found.candidates[len(found.proven) :]
     yield f"{found.kernel.name} {cli.settings(dict(found.kernel.statics))}"
@@ -107,15 +105,11 @@ def _told_candidate(found: Search, candidate: Candidate, number: int) -> Iterato
 
 def _label(options: Options) -> str:
     """The name of a schedule that has one, or all that is not the default."""
-    from lowering.schedule.tuned import changes
-
     name = _name(options)
     return f"schedule {name}" if name else changes(options)
 
 
 def _name(options: Options) -> str:
-    from lowering.schedule import NAMED
-
     return next((name for name, o in NAMED.items() if o == options), "")
 
 
@@ -124,8 +118,6 @@ def _columns(texts: list[str]) -> str:
 
 
 def _wrapped(text: str, indent: str = "      ") -> list[str]:
-    import textwrap
-
     return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ")
 
 
