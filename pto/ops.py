@@ -272,6 +272,9 @@ _ROWS = (
 OPS: Mapping[str, Op] = MappingProxyType({op.name: op for op in _ROWS})
 """Every op by name."""
 
+COMPOSED = ("tanh",)
+"""Functions of one tile that have no row: ``pto/tile.py`` makes them of rows that are there."""
+
 FUNCTIONS: Mapping[str, Op] = MappingProxyType({op.name: op for op in (*_UNARY, *_REDUCE)})
 """The ops of one tile that users call by name (``pto/functions.py``)."""
 

@@ -68,7 +68,8 @@ class Tile(Traced):
         return ir.Ref(self.name, None, self.transposed)
 
     def astype(self, dtype: str) -> Tile:
-        """Converted to ``dtype`` ('f32', 'bf16', 'f16'), to the nearest, ties to even."""
+        """Converted to ``dtype`` ('f32', 'bf16', 'f16', 'i32'), to the nearest, ties to even; one of
+        the two is f32."""
         return astype(self, dtype)
 
     def __add__(self, other: Operand) -> Tile:
@@ -120,7 +121,8 @@ class Tile(Traced):
             )
         return {
             "**": "multiply it with itself, or pto.sqrt",
-            "//": "use /",
+            "//": "x / y is the quotient; no op rounds down",
+            **dict.fromkeys(("floor", "ceil", "trunc"), "x.astype('i32') rounds to the nearest"),
         }.get(symbol, "")
 
     def _iter_hint(self) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pto import ir, source
 from pto.errors import PtoError, TraceError, UnknownNameError, did_you_mean
 from pto.loc import Loc
-from pto.ops import FUNCTIONS
+from pto.ops import COMPOSED, FUNCTIONS
 from pto.reach import reach_of
 
 GRAMMAR_WORDS = frozenset(
@@ -364,8 +364,7 @@ _METHODS = {
     "matmul": "write a @ b",
     "transpose": "x.T, as the right operand of @",
     "reshape": "a tile keeps its shape; load another region of the tensor",
-    "tanh": "pto.tanh(x)",
-    **{name: f"pto.{name}(x)" for name in FUNCTIONS},
+    **{name: f"pto.{name}(x)" for name in (*FUNCTIONS, *COMPOSED)},
     "at": "values never change; pto.store(out[...], x) writes to a tensor",
 }
 """Methods of numpy arrays -> what to write instead."""

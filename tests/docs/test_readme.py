@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pto
 from lowering.bench.schedules import WIDE_PAGES, report
 from lowering.schedule import NAMED, schedule
 from lowering.simulate import gantt, simulate
@@ -49,6 +50,12 @@ def test_quality(golden: Golden) -> None:
     old = README.read_text()
     golden(README, old.replace(f"```\n{blocks('')[1]}```", f"```\n{table}```"))
     golden(PICTURE, gantt.svg(timing))
+
+
+def test_every_function_is_told() -> None:
+    table = README.read_text().partition("| in a kernel | |\n")[2].partition("\n\n")[0]
+    inside = {n for n in pto.__all__ if n.islower()} - {"kernel", "parse", "print_kernel"}
+    assert not inside - set(re.findall(r"[a-z_]+", table))
 
 
 def test_schedule(golden: Golden) -> None:

@@ -31,7 +31,7 @@ from pto import Tensor, Tile
 from pto.errors import InputError, LegalityError, PtoError
 from pto.ir import all_rows
 from pto.legality import verify
-from pto.ops import ANY, FUNCTIONS, OPS, SCHEDULED, Op, Operand
+from pto.ops import ANY, COMPOSED, FUNCTIONS, OPS, SCHEDULED, Op, Operand
 from pto.targets import TARGETS
 from pto.targets.a2a3 import A2A3
 from pto.text import parse, print_kernel
@@ -161,7 +161,7 @@ def test_every_function_is_public(name: str) -> None:
     assert name in pto.__all__ and function.__doc__ == sentence(FUNCTIONS[name])
 
 
-@pytest.mark.parametrize("name", [*FUNCTIONS, "tanh"])
+@pytest.mark.parametrize("name", [*FUNCTIONS, *COMPOSED])
 def test_a_method_is_told_the_function(name: str) -> None:
     with pytest.raises(pto.TraceError) as caught:
         traced(lambda t, x: getattr(t, name), "f32")
@@ -176,6 +176,15 @@ def compiler() -> str:
         return build.compiler()
     except InputError as missing:
         pytest.skip(str(missing))
+
+
+@cache
+def of_the_library() -> frozenset[str]:
+    """The instructions that the table of docs/machine.md 12 names."""
+    page = (ROOT / "docs" / "machine.md").read_text()
+    table = page.partition("\n## 12. ")[2].partition("\n## 13. ")[0]
+    items = [row.split("|")[1] for row in table.splitlines() if row.startswith("| ")]
+    return frozenset(re.findall(r"\bT[A-Z_]+\b", " ".join(items)))
 
 
 @cache
@@ -200,6 +209,8 @@ def lacks(op: Op, known: frozenset[str]) -> Iterator[str]:
     for call in op.instruction.values():
         if call not in known:
             yield f"{op.name}: lowering/native/include/native/ops.hpp has no {call}"
+        if call not in of_the_library():
+            yield f"{op.name}: docs/machine.md 12 has no {call}, so the device has none"
     for name, target in TARGETS.items():
         for costs in target.costs.values():
             has = (
@@ -419,6 +430,10 @@ def test_a_text_refuses_what_a_row_does_not_take(name: str) -> None:
 @pto.kernel(grid="1", x="f32[16, 64]", out="f32[16, 64]")
 def tanh_of(x: Tensor, out: Tensor) -> None:
     pto.store(out[:, :], pto.tanh(pto.load(x[:, :])))
+
+
+def test_every_composed_function_has_a_test() -> None:
+    assert not [name for name in COMPOSED if f"test_{name}" not in globals()]
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
