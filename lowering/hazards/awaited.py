@@ -21,7 +21,7 @@ from math import prod
 
 from lowering.hazards.assumptions import OVERTAKING_SIGNALS, PASSING_WAITS
 from lowering.hazards.code import Code
-from lowering.hazards.state import Clock, State, join
+from lowering.hazards.state import Clock, State
 
 EFFECTS_LIMIT = 64
 """A row with more of them is not looked into, and its pipe counts as one that waits for nothing."""
@@ -36,7 +36,7 @@ class Awaited:
     ``of_access``, ``of_write``: by byte range, in front of all rows that touch or write it.
     ``before_set``: by flag, what all rows that set it wait for; nothing if it has another name, which
     is looked at before the waits of a row.  ``of_set``: the same, by pipe that must know of its last
-    wait.  ``told_by``: by flag, those that its waits come before.  ``kept_apart``: byte ranges of FIFO slots.
+    wait.  ``kept_apart``: byte ranges of FIFO slots.
     """
 
     def __init__(self, code: Code) -> None:
@@ -64,10 +64,6 @@ class Awaited:
             () if code.siblings[f] or flag.src in varied else tuple(sorted(sets.get(f, ())))
             for f, flag in enumerate(code.flags)
         ]
-        self.told_by = [
-            [h for h, before in enumerate(self.before_set) if f in before]
-            for f in range(len(code.flags))
-        ]
         self.of_set = [
             [(p, self.before_set[f]) for p in pipes] for f, pipes in enumerate(code.flag_pipes)
         ]
@@ -89,20 +85,33 @@ class Awaited:
             if ring.fifo.credit and depth % ring.period == 0 and k not in code.split_rings:
                 yield from range(ring.first_range, ring.first_range + depth)
 
-    def will_know(self, s: State) -> list[Clock]:
-        """Of each flag what its next wait will tell at least."""
+    def told(self, s: State) -> list[Clock]:
+        """What each flag tells by itself: what its set knew, or what its sender knows today."""
         flags = self.code.flags
-        known = [sent[0] if sent else s.clock[f.src] for f, sent in zip(flags, s.flag, strict=True)]
-        todo = [f for f, sent in enumerate(s.flag) if not sent and self.before_set[f]]
-        while todo:
-            f = todo.pop()
-            clock = known[f]
+        return [sent[0] if sent else s.clock[f.src] for f, sent in zip(flags, s.flag, strict=True)]
+
+    def is_open(self, s: State, told: list[Clock], q: int, r: int, who: Waiting) -> bool:
+        """Somebody may meet row ``r`` of pipe ``q`` without being told that it is complete."""
+        for p, flags in who:
+            if s.clock[p][q] < r:
+                for f in flags:
+                    if told[f][q] >= r:
+                        break
+                else:
+                    if not self._is_told(s, told, q, r, flags):
+                        return True
+        return False
+
+    def _is_told(self, s: State, told: list[Clock], q: int, r: int, flags: tuple[int, ...]) -> bool:
+        """Who sets one of ``flags``, which do not tell of a row by themselves, will be told of it."""
+        todo = [f for f in flags if not s.flag[f]]
+        for f in todo:
             for g in self.before_set[f]:
-                clock = join(clock, known[g])
-            if clock != known[f]:
-                known[f] = clock
-                todo += [h for h in self.told_by[f] if not s.flag[h]]
-        return known
+                if told[g][q] >= r:
+                    return True
+                if not s.flag[g] and g not in todo:
+                    todo.append(g)
+        return False
 
 
 def _waiting(b: int, pipes: tuple[int, ...], waits: dict[tuple[int, int], set[int]]) -> Waiting:

@@ -8,7 +8,6 @@ choice in the user's terms (``note``).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import replace
 from itertools import accumulate
 
 from lowering.hazards.code import Code
@@ -197,7 +196,7 @@ class PositionExists(FlatNeed):
     position: int
 
     def decided(self, flat: FlatState, choice: bool) -> FlatState:
-        return replace(flat, promised=self.position + choice, closed=not choice)
+        return flat._replace(promised=self.position + choice, closed=not choice)
 
     def answer(self, oracle: Oracle, state: State) -> bool:
         return self.position < sum(oracle.counts)
@@ -224,7 +223,7 @@ class ItemExists(FlatNeed):
     item: int
 
     def decided(self, flat: FlatState, choice: bool) -> FlatState:
-        return replace(flat, items=self.item + choice, items_closed=not choice)
+        return flat._replace(items=self.item + choice, items_closed=not choice)
 
     def answer(self, oracle: Oracle, state: State) -> bool:
         return self.item < len(oracle.trips)

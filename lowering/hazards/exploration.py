@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lowering.hazards.code import Code
@@ -120,7 +119,7 @@ class Exploration:
                 k, inner = stage.cursor, stage.inner
                 if inner != ABSENT and not stage.by_position and s.step[k][inner] != ENDED:
                     passed = min(passed, s.total[k][inner] + s.step[k][inner])
-            s.flat[outer] = replace(flat, firsts=tuple(p for p in flat.firsts if p > passed))
+            s.flat[outer] = flat._replace(firsts=tuple([p for p in flat.firsts if p > passed]))
         if not s.group and not s.tests:
             return
         tests, scopes = self.code.tests, {x.group: x.scope for x in self.code.loops}

@@ -13,8 +13,6 @@ time.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from enum import Enum, auto
 
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT, UNKNOWN
@@ -29,14 +27,9 @@ from lowering.hazards.instructions import Edge, Flat, Stage
 from lowering.hazards.state import ENDED, State
 
 
-class Move(Enum):
-    """What the next step of a core is to a stage: nothing, the next position of the item or the first
-    of the next one, or that all positions are behind it."""
-
-    STAYS = auto()
-    GOES_ON = auto()
-    NEXT_ITEM = auto()
-    ENDS = auto()
+STAYS, GOES_ON, NEXT_ITEM, ENDS = range(4)
+"""What the next step of a core is to a stage: nothing, the next position of the item or the first of the
+next one, or that all positions are behind it."""
 
 
 class FlatWalk:
@@ -63,17 +56,17 @@ class FlatWalk:
                     step[stage.cursor][x] = -1
         return False
 
-    def _move(self, stage: Stage, outer: int, move: Move) -> None:
+    def _move(self, stage: Stage, outer: int, move: int) -> None:
         k, inner, own = stage.cursor, stage.inner, stage.own
         step, total = self.state.step[k], self.state.total[k]
-        if move is Move.ENDS:  # all its steps are behind it: rings turn on from there
+        if move == ENDS:  # all its steps are behind it: rings turn on from there
             total[own] += step[own] + 1 if self.state.trips[k][own] else 0
             step[own] = ENDED
-        elif move is Move.NEXT_ITEM:
+        elif move == NEXT_ITEM:
             total[inner] += max(step[inner] + 1, 0)
             step[inner] = 0
             step[outer] += 1
-        elif move is Move.GOES_ON:
+        elif move == GOES_ON:
             step[own] += 1
 
     def _begin(self, ins: Flat) -> bool:
@@ -100,29 +93,29 @@ class FlatWalk:
 
     # positions
 
-    def _next(self, stage: Stage, outer: int) -> Move:
+    def _next(self, stage: Stage, outer: int) -> int:
         """Where a stage goes."""
         state, k = self.state, stage.cursor
         if state.wait[k] > 1 or state.step[k][stage.own] == ENDED:
-            return Move.STAYS
+            return STAYS
         if stage.empty != ABSENT and state.step[k][stage.empty] != ENDED:
-            return Move.STAYS if state.wait[k] else Move.ENDS
+            return STAYS if state.wait[k] else ENDS
         if stage.inner == ABSENT:
             return self._next_item(k, outer)
         p = state.total[k][stage.inner] + state.step[k][stage.inner] + 1
         if not self._exists(stage, outer, p):
-            return Move.ENDS
+            return ENDS
         if stage.by_position or not self._is_first(stage, outer, p):
-            return Move.GOES_ON
-        return Move.NEXT_ITEM
+            return GOES_ON
+        return NEXT_ITEM
 
-    def _next_item(self, k: int, outer: int) -> Move:
+    def _next_item(self, k: int, outer: int) -> int:
         """A core without rows in the inner loop has one position per item."""
         flat, w = self.state.flat[outer], self.state.step[k][outer] + 1
         if w < flat.items:
-            return Move.GOES_ON
+            return GOES_ON
         if flat.items_closed or flat.closed:
-            return Move.ENDS
+            return ENDS
         raise Undecided(ItemExists(outer, w))
 
     def _exists(self, stage: Stage, outer: int, p: int) -> bool:
@@ -132,7 +125,7 @@ class FlatWalk:
             return p < flat.promised
         if stage.by_position or not self._surely_exists(stage, outer, p):
             raise Undecided(PositionExists(outer, p))
-        self.state.flat[outer] = replace(flat, promised=p + 1)
+        self.state.flat[outer] = flat._replace(promised=p + 1)
         return True
 
     def _surely_exists(self, stage: Stage, outer: int, p: int) -> bool:

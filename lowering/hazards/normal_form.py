@@ -18,10 +18,9 @@ The number of forms is finite unless one core runs ahead of the other without bo
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
 
-from lowering.hazards.awaited import Awaited, Waiting
+from lowering.hazards.awaited import Awaited
 from lowering.hazards.code import Code
 from lowering.hazards.control_form import ControlForm
 from lowering.hazards.counters import ABSENT, Counters, decidable
@@ -77,12 +76,9 @@ class _Turn:
     is_event: bool
 
 
-Live = Iterator[tuple[int, int, int]]
-"""(record, pipe, row): what some pipe may still have to be ordered behind.  A record is a number for
-what a later row would meet there, the same in states that look alike."""
-
-Column = tuple[int, list[int], list[int]]
-"""(pipe, its rows that matter, what is unknown to who knows only the first k of them)."""
+Live = tuple[int, int, int]
+"""(bit, pipe, row): what some pipe may still have to be ordered behind.  The bit stands for what a later
+row would meet there, the same in states that look alike."""
 
 
 class NormalForm:
@@ -108,7 +104,7 @@ class NormalForm:
             for w in code.writers
         ]
         self.orders: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
-        self._number_records()
+        self.bits: dict[tuple[object, ...], int] = {}
 
     def _fixed_members(self) -> None:
         """The byte ranges and flags that are always written down in one order."""
@@ -121,21 +117,11 @@ class NormalForm:
         self.shared_ranges = [b for b in self.fixed_ranges if named.count(b) > 1]
         self.fixed_flags = [f for f in range(len(code.flags)) if f not in flags]
 
-    def _number_records(self) -> None:
-        """Records by what they are of: writes and reads of byte ranges by pipe, waits of flags, writes
-        to GM by pipe, and accesses of tensors, which are numbered as they are met."""
-        pipes, ranges = len(self.code.pipes), len(self.code.ranges)
-        self.first_read = pipes * ranges
-        self.first_wait = 2 * self.first_read
-        self.first_store = self.first_wait + len(self.code.flags)
-        self.first_tensor = self.first_store + pipes
-        self.tensor_records: dict[tuple[int, tuple[int | None, ...]], int] = {}
-
     def form(self, s: State) -> Form:
         """The normal form of ``s``."""
         ranges, flags = self._order(s)
-        columns = _columns(self._live(s, ranges, flags))
-        pattern, unknown = self._pending(s, flags, columns)
+        live = list(self._live(s, ranges, flags))
+        pattern, unknown = self._pending(s, flags, live)
         last_slot = tuple([s.slot[b] for b in self.shared_ranges])
         unwritten = 0
         for k, b in enumerate(ranges):
@@ -162,12 +148,12 @@ class NormalForm:
         return found
 
     def _pending(
-        self, s: State, flags: list[int], columns: list[Column]
+        self, s: State, flags: list[int], live: list[Live]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """How many sets and signals are pending, and what they and the pipes do not know; what its
         receiver knows need not be told."""
         code = self.code
-        unknown = [_unknown(clock, columns) for clock in s.clock]
+        unknown = [_unknown(clock, live) for clock in s.clock]
         pattern: list[int] = []
         shared: dict[int, int] = {}  # one row sets several flags with one clock
         for f in flags:
@@ -175,61 +161,61 @@ class NormalForm:
             for clock in s.flag[f]:
                 bits = shared.get(id(clock))
                 if bits is None:
-                    bits = shared[id(clock)] = _unknown(clock, columns)
+                    bits = shared[id(clock)] = _unknown(clock, live)
                 unknown.append(bits & unknown[code.flags[f].dst])
         for k, ring in enumerate(code.rings):
             producer = 0 if ring.fifo.direction == "c2v" else 1
             for queue, core in ((s.data[k], 1 - producer), (s.free[k], producer)):
                 pattern.append(len(queue))
                 for sent in queue:
-                    unknown.append(_unknown(sent, columns) & unknown[code.scalar_pipe[core]])
+                    unknown.append(_unknown(sent, live) & unknown[code.scalar_pipe[core]])
         return tuple(pattern), tuple(unknown)
 
     # what a later row may still meet
 
-    def _live(self, s: State, ranges: list[int], flags: list[int]) -> Live:
-        will_know = self.awaited.will_know(s)
-        yield from self._accesses(s, ranges, will_know)
-        yield from self._waits(s, flags, will_know)
+    def _bit(self, *name: object) -> int:
+        return 1 << self.bits.setdefault(name, len(self.bits))
+
+    def _live(self, s: State, ranges: list[int], flags: list[int]) -> Iterator[Live]:
+        told = self.awaited.told(s)
+        yield from self._accesses(s, ranges, told)
+        yield from self._waits(s, flags, told)
         yield from self._stores(s)
         yield from self._tensors(s)
 
-    def _accesses(self, s: State, ranges: list[int], will_know: list[Clock]) -> Live:
+    def _accesses(self, s: State, ranges: list[int], told: list[Clock]) -> Iterator[Live]:
         """The last write of each byte range and the reads since."""
-        awaited, pipes = self.awaited, len(s.count)
+        awaited = self.awaited
         for k, b in enumerate(ranges):
             q = s.writer[b]
             if q == ABSENT or b in awaited.kept_apart:
                 continue
-            if _is_open(s.clock, will_know, q, s.written[b], awaited.of_access[b]):
-                yield k * pipes + q, q, s.written[b]
+            if awaited.is_open(s, told, q, s.written[b], awaited.of_access[b]):
+                yield self._bit("write", k, q), q, s.written[b]
             for q, r in s.reader[b]:
-                if not self.benign[b][q]:
-                    if _is_open(s.clock, will_know, q, r, awaited.of_write[b]):
-                        yield self.first_read + k * pipes + q, q, r
+                if not self.benign[b][q] and awaited.is_open(s, told, q, r, awaited.of_write[b]):
+                    yield self._bit("read", k, q), q, r
 
-    def _waits(self, s: State, flags: list[int], will_know: list[Clock]) -> Live:
+    def _waits(self, s: State, flags: list[int], told: list[Clock]) -> Iterator[Live]:
         """The last wait for each flag, which the next set must come behind."""
         for k, f in enumerate(flags):
             q, r = self.code.flags[f].dst, s.last_wait[f]
-            if r and _is_open(s.clock, will_know, q, r, self.awaited.of_set[f]):
-                yield self.first_wait + k, q, r
+            if r and self.awaited.is_open(s, told, q, r, self.awaited.of_set[f]):
+                yield self._bit("wait", k), q, r
 
-    def _stores(self, s: State) -> Live:
+    def _stores(self, s: State) -> Iterator[Live]:
         """The last write of each pipe to GM, which the end must come behind."""
         code = self.code
         for q, r in enumerate(s.gm):
             if r > s.clock[code.scalar_pipe[code.core_of[q]]][q]:
-                yield self.first_store + q, q, r
+                yield self._bit("store", q), q, r
 
-    def _tensors(self, s: State) -> Live:
+    def _tensors(self, s: State) -> Iterator[Live]:
         """Accesses of tensors that may meet others, by the iterations they were in."""
         for number, entries in s.tensor.items():
             row = self.code.rows[number]
             for at, r in entries:
-                name = (number, relative(self.code, s, at, row))
-                record = self.tensor_records.setdefault(name, len(self.tensor_records))
-                yield self.first_tensor + record, row.pipe, r
+                yield self._bit("tensor", number, relative(self.code, s, at, row)), row.pipe, r
 
 
 def _counters(code: Code, rotated: set[str]) -> Counters:
@@ -257,38 +243,10 @@ def _orders(members: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return tuple(members[k:] + members[:k] for k in range(len(members)))
 
 
-def _is_open(clocks: list[Clock], will_know: list[Clock], q: int, r: int, who: Waiting) -> bool:
-    """Somebody may meet row ``r`` of pipe ``q`` without being told that it is complete."""
-    for p, flags in who:
-        if clocks[p][q] < r:
-            for f in flags:
-                if will_know[f][q] >= r:
-                    break
-            else:
-                return True
-    return False
-
-
-def _columns(live: Live) -> list[Column]:
-    rows: dict[int, dict[int, int]] = {}
-    for record, q, r in live:
-        of_pipe = rows.setdefault(q, {})
-        of_pipe[r] = of_pipe.get(r, 0) | 1 << record
-    columns = []
-    for q, of_pipe in rows.items():
-        found = sorted(of_pipe)
-        missing = [0]
-        for r in reversed(found):
-            missing.append(missing[-1] | of_pipe[r])
-        missing.reverse()
-        columns.append((q, found, missing))
-    return columns
-
-
-def _unknown(clock: Clock, columns: list[Column]) -> int:
-    """The live records that ``clock`` does not know to be complete, as bits."""
+def _unknown(clock: Clock, live: list[Live]) -> int:
+    """The accesses that ``clock`` does not know to be complete, as bits."""
     bits = 0
-    for q, found, missing in columns:
-        if clock[q] < found[-1]:  # else it knows all of them
-            bits |= missing[bisect_right(found, clock[q])]
+    for bit, q, r in live:
+        if clock[q] < r:
+            bits |= bit
     return bits

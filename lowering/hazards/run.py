@@ -56,16 +56,13 @@ class Run:
 
     def advance(self) -> Need | None:
         """Runs both cores as far as they get.  Returns the decision they wait for, None at the end."""
-        state = self.state
-        while True:
-            before = (state.pc[:], state.count[:], [x[:] for x in state.step])
-            for c in (0, 1):
-                self._core(c)
-            if self._ended(0) and self._ended(1):
-                self.rows.finish()
-                return None
-            if (state.pc, state.count, state.step) == before:
-                break
+        c = waiting = 0
+        while waiting < 2:  # one that has moved may let the other go on
+            waiting = 1 if self._core(c) else waiting + 1
+            c = 1 - c
+        if self._ended(0) and self._ended(1):
+            self.rows.finish()
+            return None
         if self.needs == [None, None]:
             self.rows.deadlock((self._stuck(0), self._stuck(1)))
         return self.needs[self._behind()] or self.needs[0] or self.needs[1]
@@ -85,11 +82,11 @@ class Run:
         far = [[total[k][x] + step[k][x] for k, x in leads] for leads in self.code.shared_leads]
         return int(far[1] < far[0])
 
-    def _core(self, c: int) -> None:
-        """Runs core ``c`` until it ends, is blocked, or needs a decision (``needs``)."""
+    def _core(self, c: int) -> bool:
+        """Runs core ``c`` until it ends, is blocked, or needs a decision (``needs``); whether it moved."""
         state, code, take = self.state, self.code.instructions[c], self.rows.row
         pc, steps, trips = state.pc[c], state.step, state.trips
-        self.needs[c] = None
+        self.needs[c], moved = None, False
         try:
             while True:
                 ins = code[pc]
@@ -99,14 +96,16 @@ class Run:
                         if not take(ins, self._effect(ins)):
                             break
                     pc += 1
-                    continue
-                following = _CONTROL[type(ins)](self, c, ins, pc)
-                if following is None:
-                    break
-                pc = following
+                else:
+                    following = _CONTROL[type(ins)](self, c, ins, pc)
+                    if following is None:
+                        break
+                    pc = following
+                moved = True
         except Undecided as waits:
             self.needs[c] = waits.need
         state.pc[c] = pc
+        return moved
 
     # rows
 

@@ -7,12 +7,11 @@ place, so that ``State.fork`` is shallow.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import NamedTuple
 
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT, UNKNOWN
 from lowering.hazards.instructions import RowCode, Stage
-from pto.records import dataclass
 
 Clock = list[int]
 """By pipe: how many of its rows are known to be complete."""
@@ -30,8 +29,7 @@ def join(a: Clock, b: Clock) -> Clock:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class FlatState:
+class FlatState(NamedTuple):
     """What is decided of one run of a flat loop.
 
     Of positions below ``known`` it is decided whether they are first, ``firsts`` are those that
@@ -49,9 +47,9 @@ class FlatState:
     def noted(self, p: int, item: int, first: bool) -> FlatState:
         """With position ``p``, the next after those known, decided; if it is ``first``, of ``item``."""
         if not first:
-            return replace(self, known=p + 1)
+            return self._replace(known=p + 1)
         items = max(self.items, item + 1)
-        return replace(self, known=p + 1, firsts=(*self.firsts, p), items=items)
+        return self._replace(known=p + 1, firsts=(*self.firsts, p), items=items)
 
 
 class State:
