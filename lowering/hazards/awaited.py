@@ -21,7 +21,7 @@ from math import prod
 
 from lowering.hazards.assumptions import OVERTAKING_SIGNALS, PASSING_WAITS
 from lowering.hazards.code import Code
-from lowering.hazards.state import Clock, State
+from lowering.hazards.state import State
 
 EFFECTS_LIMIT = 64
 """A row with more of them is not looked into, and its pipe counts as one that waits for nothing."""
@@ -85,31 +85,35 @@ class Awaited:
             if ring.fifo.credit and depth % ring.period == 0 and k not in code.split_rings:
                 yield from range(ring.first_range, ring.first_range + depth)
 
-    def told(self, s: State) -> list[Clock]:
-        """What each flag tells by itself: what its set knew, or what its sender knows today."""
-        flags = self.code.flags
-        return [sent[0] if sent else s.clock[f.src] for f, sent in zip(flags, s.flag, strict=True)]
 
-    def is_open(self, s: State, told: list[Clock], q: int, r: int, who: Waiting) -> bool:
+class Told:
+    """What the flags of a state will tell whoever waits for them next."""
+
+    def __init__(self, awaited: Awaited, s: State) -> None:
+        self.clock, self.flag, self.before_set = s.clock, s.flag, awaited.before_set
+        flags = zip(awaited.code.flags, s.flag, strict=True)
+        self.known = [sent[0] if sent else s.clock[flag.src] for flag, sent in flags]
+
+    def is_open(self, q: int, r: int, who: Waiting) -> bool:
         """Somebody may meet row ``r`` of pipe ``q`` without being told that it is complete."""
         for p, flags in who:
-            if s.clock[p][q] < r:
+            if self.clock[p][q] < r:
                 for f in flags:
-                    if told[f][q] >= r:
+                    if self.known[f][q] >= r:
                         break
                 else:
-                    if not self._is_told(s, told, q, r, flags):
+                    if not self._is_passed_on(q, r, flags):
                         return True
         return False
 
-    def _is_told(self, s: State, told: list[Clock], q: int, r: int, flags: tuple[int, ...]) -> bool:
-        """Who sets one of ``flags``, which do not tell of a row by themselves, will be told of it."""
-        todo = [f for f in flags if not s.flag[f]]
+    def _is_passed_on(self, q: int, r: int, flags: tuple[int, ...]) -> bool:
+        """Who sets one of ``flags``, none of which knows of the row, will be told of it before."""
+        todo = [f for f in flags if not self.flag[f]]
         for f in todo:
             for g in self.before_set[f]:
-                if told[g][q] >= r:
+                if self.known[g][q] >= r:
                     return True
-                if not s.flag[g] and g not in todo:
+                if not self.flag[g] and g not in todo:
                     todo.append(g)
         return False
 

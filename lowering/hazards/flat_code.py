@@ -6,6 +6,8 @@ alone.  Non-goals: walking through it (``lowering/hazards/flat_walk.py``).
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT, LETTERS
 from lowering.hazards.emitter import Context, Emitter, staged
@@ -82,6 +84,10 @@ def _compile_core(emitter: Emitter, c: int, rows: list[Row], nest: _Nest) -> Non
     outer, inner, body = nest.around.loop, nest.within.loop, nest.node.body
     mine = {id(r) for r in all_rows((body[nest.node.inner],))}
     first = {id(r) for r in body[: nest.node.inner]}
+
+    def where(r: Row) -> tuple[int, bool, bool]:
+        return r.shift, id(r) in mine, id(r) in first
+
     if not any(id(r) in mine for r in rows):
         if nest.empty != ABSENT:
             text = f"which may be empty, and the {CORES[c]} core has no row there"
@@ -98,12 +104,13 @@ def _compile_core(emitter: Emitter, c: int, rows: list[Row], nest: _Nest) -> Non
     code.flat.setdefault(outer, []).extend(every)
     head, leaving = len(out), Flat(outer, every)
     out.append(leaving)
-    for r in rows:
-        stage, skip = stages[r.shift], list[Leaving]()
-        if id(r) not in mine:
-            skip.append(Edge(stage, outer, id(r) in first))
-            out.append(skip[0])
-        emitter.row(r, staged(nest.within if id(r) in mine else nest.around, stage.cursor))
+    for (shift, inside, early), group in groupby(rows, where):
+        stage, skip = stages[shift], list[Leaving]()
+        if not inside:
+            skip.append(Edge(stage, outer, early))
+            out += skip
+        for r in group:
+            emitter.row(r, staged(nest.within if inside else nest.around, stage.cursor))
         emitter.land(c, skip)
     out.append(Again(head))
     emitter.land(c, [leaving])

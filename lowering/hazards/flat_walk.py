@@ -13,7 +13,6 @@ time.
 
 from __future__ import annotations
 
-
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT, UNKNOWN
 from lowering.hazards.decisions import (
@@ -25,7 +24,6 @@ from lowering.hazards.decisions import (
 )
 from lowering.hazards.instructions import Edge, Flat, Stage
 from lowering.hazards.state import ENDED, State
-
 
 STAYS, GOES_ON, NEXT_ITEM, ENDS = range(4)
 """What the next step of a core is to a stage: nothing, the next position of the item or the first of the

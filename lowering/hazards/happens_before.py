@@ -262,18 +262,19 @@ class HappensBefore:
         return clock
 
     def _await_data(self, row: RowCode, clock: Clock, n: int) -> Clock:
-        first, *rest = self.state.data[row.ring]
-        self.state.data[row.ring] = tuple(rest)
-        self._fence(row.core, first)
-        return join(clock, self.state.clock[row.pipe])
+        return self._receive(self.state.data, row, clock)
 
     def _await_credit(self, row: RowCode, clock: Clock, n: int) -> Clock:
         if not needs_credit(self.code, self.state, row.ring):
             return clock
-        first, *rest = self.state.free[row.ring]
-        self.state.free[row.ring] = tuple(rest)
-        self._fence(row.core, first)
-        return join(clock, self.state.clock[row.pipe])
+        return self._receive(self.state.free, row, clock)
+
+    def _receive(self, queues: list[tuple[Clock, ...]], row: RowCode, clock: Clock) -> Clock:
+        """Takes the oldest signal of a FIFO, which issue has waited for."""
+        clocks, queue = self.state.clock, queues[row.ring]
+        queues[row.ring], clocks[row.pipe] = queue[1:], clock
+        self._fence(row.core, queue[0])
+        return clocks[row.pipe]
 
     def _take_data(self, row: RowCode, effect: Effect, n: int) -> SlotRange:
         """The slot of a FIFO that a pop reads."""

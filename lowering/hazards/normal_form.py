@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lowering.hazards.awaited import Awaited
+from lowering.hazards.awaited import Awaited, Told
 from lowering.hazards.code import Code
 from lowering.hazards.control_form import ControlForm
 from lowering.hazards.counters import ABSENT, Counters, decidable
@@ -33,11 +33,11 @@ from pto.records import dataclass
 @dataclass(frozen=True, slots=True)
 class Form:
     """``same`` decides which rows run; ``unwritten`` bytes have never been written (bits by
-    position), ``unknown`` says of each clock, flag and signal what it does not know (bits)."""
+    position), ``unknown`` says what each clock, flag and signal does not know (bits)."""
 
     same: tuple[object, ...]
     unwritten: int
-    unknown: tuple[int, ...]
+    unknown: int
 
 
 class Seen:
@@ -45,7 +45,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.unwritten: list[int] = []
-        self.unknown: list[tuple[int, ...]] = []
+        self.unknown: list[int] = []
 
     def covers(self, new: Form) -> bool:
         """True if every hazard met from ``new`` is met from a form seen before; else notes it.
@@ -54,9 +54,7 @@ class Seen:
         that run, so the two may be covered by two different forms.
         """
         written = any(not new.unwritten & ~x for x in self.unwritten)
-        known = any(
-            all(not y & ~x for x, y in zip(old, new.unknown, strict=True)) for old in self.unknown
-        )
+        known = any(not new.unknown & ~x for x in self.unknown)
         if not written:
             self.unwritten.append(new.unwritten)
         if not known:
@@ -77,8 +75,8 @@ class _Turn:
 
 
 Live = tuple[int, int, int]
-"""(bit, pipe, row): what some pipe may still have to be ordered behind.  The bit stands for what a later
-row would meet there, the same in states that look alike."""
+"""(record, pipe, row): what some pipe may still have to be ordered behind.  A record is a number for
+what a later row would meet there, the same in states that look alike."""
 
 
 class NormalForm:
@@ -104,7 +102,7 @@ class NormalForm:
             for w in code.writers
         ]
         self.orders: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
-        self.bits: dict[tuple[object, ...], int] = {}
+        self.numbers: dict[tuple[object, ...], int] = {}
 
     def _fixed_members(self) -> None:
         """The byte ranges and flags that are always written down in one order."""
@@ -120,8 +118,12 @@ class NormalForm:
     def form(self, s: State) -> Form:
         """The normal form of ``s``."""
         ranges, flags = self._order(s)
-        live = list(self._live(s, ranges, flags))
-        pattern, unknown = self._pending(s, flags, live)
+        pattern, clocks = self._clocks(s, flags)
+        unknown, wide = 0, len(clocks)
+        for number, q, r in self._live(s, ranges, flags):
+            for k, (clock, receiver) in enumerate(clocks, number * wide):
+                if clock[q] < r and receiver[q] < r:
+                    unknown |= 1 << k
         last_slot = tuple([s.slot[b] for b in self.shared_ranges])
         unwritten = 0
         for k, b in enumerate(ranges):
@@ -147,75 +149,69 @@ class NormalForm:
             found = self.orders[key] = (ranges, flags)
         return found
 
-    def _pending(
-        self, s: State, flags: list[int], live: list[Live]
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """How many sets and signals are pending, and what they and the pipes do not know; what its
-        receiver knows need not be told."""
-        code = self.code
-        unknown = [_unknown(clock, live) for clock in s.clock]
-        pattern: list[int] = []
-        shared: dict[int, int] = {}  # one row sets several flags with one clock
+    def _clocks(
+        self, s: State, flags: list[int]
+    ) -> tuple[tuple[int, ...], list[tuple[Clock, Clock]]]:
+        """How many sets and signals are pending; the clocks of pipes and of what is pending, each with that
+        of its receiver, which need not be told what it knows."""
+        code, pattern = self.code, list[int]()
+        found = [(clock, clock) for clock in s.clock]
         for f in flags:
             pattern.append(len(s.flag[f]))
-            for clock in s.flag[f]:
-                bits = shared.get(id(clock))
-                if bits is None:
-                    bits = shared[id(clock)] = _unknown(clock, live)
-                unknown.append(bits & unknown[code.flags[f].dst])
+            for sent in s.flag[f]:
+                found.append((sent, s.clock[code.flags[f].dst]))
         for k, ring in enumerate(code.rings):
             producer = 0 if ring.fifo.direction == "c2v" else 1
             for queue, core in ((s.data[k], 1 - producer), (s.free[k], producer)):
                 pattern.append(len(queue))
-                for sent in queue:
-                    unknown.append(_unknown(sent, live) & unknown[code.scalar_pipe[core]])
-        return tuple(pattern), tuple(unknown)
+                found += [(sent, s.clock[code.scalar_pipe[core]]) for sent in queue]
+        return tuple(pattern), found
 
     # what a later row may still meet
 
-    def _bit(self, *name: object) -> int:
-        return 1 << self.bits.setdefault(name, len(self.bits))
+    def _number(self, *name: object) -> int:
+        return self.numbers.setdefault(name, len(self.numbers))
 
     def _live(self, s: State, ranges: list[int], flags: list[int]) -> Iterator[Live]:
-        told = self.awaited.told(s)
+        told = Told(self.awaited, s)
         yield from self._accesses(s, ranges, told)
         yield from self._waits(s, flags, told)
         yield from self._stores(s)
         yield from self._tensors(s)
 
-    def _accesses(self, s: State, ranges: list[int], told: list[Clock]) -> Iterator[Live]:
+    def _accesses(self, s: State, ranges: list[int], told: Told) -> Iterator[Live]:
         """The last write of each byte range and the reads since."""
         awaited = self.awaited
         for k, b in enumerate(ranges):
             q = s.writer[b]
             if q == ABSENT or b in awaited.kept_apart:
                 continue
-            if awaited.is_open(s, told, q, s.written[b], awaited.of_access[b]):
-                yield self._bit("write", k, q), q, s.written[b]
+            if told.is_open(q, s.written[b], awaited.of_access[b]):
+                yield self._number("write", k, q), q, s.written[b]
             for q, r in s.reader[b]:
-                if not self.benign[b][q] and awaited.is_open(s, told, q, r, awaited.of_write[b]):
-                    yield self._bit("read", k, q), q, r
+                if not self.benign[b][q] and told.is_open(q, r, awaited.of_write[b]):
+                    yield self._number("read", k, q), q, r
 
-    def _waits(self, s: State, flags: list[int], told: list[Clock]) -> Iterator[Live]:
+    def _waits(self, s: State, flags: list[int], told: Told) -> Iterator[Live]:
         """The last wait for each flag, which the next set must come behind."""
         for k, f in enumerate(flags):
             q, r = self.code.flags[f].dst, s.last_wait[f]
-            if r and self.awaited.is_open(s, told, q, r, self.awaited.of_set[f]):
-                yield self._bit("wait", k), q, r
+            if r and told.is_open(q, r, self.awaited.of_set[f]):
+                yield self._number("wait", k), q, r
 
     def _stores(self, s: State) -> Iterator[Live]:
         """The last write of each pipe to GM, which the end must come behind."""
         code = self.code
         for q, r in enumerate(s.gm):
             if r > s.clock[code.scalar_pipe[code.core_of[q]]][q]:
-                yield self._bit("store", q), q, r
+                yield self._number("store", q), q, r
 
     def _tensors(self, s: State) -> Iterator[Live]:
         """Accesses of tensors that may meet others, by the iterations they were in."""
         for number, entries in s.tensor.items():
             row = self.code.rows[number]
             for at, r in entries:
-                yield self._bit("tensor", number, relative(self.code, s, at, row)), row.pipe, r
+                yield self._number("tensor", number, relative(self.code, s, at, row)), row.pipe, r
 
 
 def _counters(code: Code, rotated: set[str]) -> Counters:
@@ -241,12 +237,3 @@ def _members(code: Code, name: str, depth: int) -> tuple[tuple[tuple[int, ...], 
 
 def _orders(members: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return tuple(members[k:] + members[:k] for k in range(len(members)))
-
-
-def _unknown(clock: Clock, live: list[Live]) -> int:
-    """The accesses that ``clock`` does not know to be complete, as bits."""
-    bits = 0
-    for bit, q, r in live:
-        if clock[q] < r:
-            bits |= bit
-    return bits

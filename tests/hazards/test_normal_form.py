@@ -15,12 +15,12 @@ from itertools import product
 import pytest
 
 from lowering.hazards import check, check_unrolled
-from lowering.hazards.awaited import Awaited
+from lowering.hazards.awaited import Awaited, Told
 from lowering.hazards.code import Code
 from lowering.hazards.compiler import compiled
 from lowering.hazards.counters import Counters, decidable
 from lowering.hazards.run import Run
-from lowering.hazards.state import State, join
+from lowering.hazards.state import State
 from lowering.hazards.trips import Oracle
 from lowering.hazards.unwritten import may_be_unwritten
 from lowering.schedule import schedule
@@ -105,10 +105,11 @@ def test_what_a_flag_will_tell_is_told_on() -> None:
     code = compiled(schedule(SHIPPED["paged_attention"].trace()).kernel)
     awaited = Awaited(code)
     for state in decided(code, [4]):
-        known = awaited.will_know(state)
+        told = Told(awaited, state)
         for f, before in enumerate(awaited.before_set):
             for g in () if state.flag[f] else before:
-                assert join(known[f], known[g]) == known[f]
+                for q, r in ((q, r) for clock in told.known for q, r in enumerate(clock)):
+                    assert told.is_open(q, r, [(q, (g,))]) or not told.is_open(q, r, [(q, (f,))])
 
 
 ONE_OTHER = "buffer vector ub r[3] f32[8, 64] nd at 16384 by {stride}\n"
