@@ -40,11 +40,16 @@ class FlatWalk:
         """Moves every stage to its next position; False if all are behind the last one."""
         step, wait = self.state.step, self.state.wait
         while True:
+            over = True
             moves = [self._next(stage, ins.loop) for stage in ins.stages]
             for stage, move in zip(ins.stages, moves, strict=True):
-                wait[stage.cursor] = max(wait[stage.cursor] - 1, 0)
-                self._move(stage, ins.loop, move)
-            if any(step[s.cursor][s.own] != ENDED for s in ins.stages):
+                k = stage.cursor
+                if wait[k]:
+                    wait[k] -= 1
+                if move != STAYS:
+                    self._move(stage, ins.loop, move)
+                over &= step[k][stage.own] == ENDED
+            if not over:
                 return True
             if not self._begin(ins):
                 break

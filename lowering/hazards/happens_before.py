@@ -54,6 +54,9 @@ from lowering.hazards.log import DATA, FLAG, FREE, ON_TENSOR, SPOILED, STILL_SET
 from lowering.hazards.state import Clock, State, join, needs_credit, relative
 from pto.ir import CORES
 
+Special = tuple[SlotRanges, SlotRanges, Clock]
+"""What a row reads and writes, and what it knows before it does."""
+
 
 class Hit(Exception):
     """A hazard was found (fast mode, which keeps no log to describe it)."""
@@ -82,8 +85,8 @@ class HappensBefore:
             self.log.row(self.code, state, row, (p, n), effect)
         if waits:
             clock = self._take(waits, clock, p, n)
-        if row.kind:
-            reads, writes, clock = self._special(row, effect, clock, n)
+        if row.kind in _SPECIAL:
+            reads, writes, clock = _SPECIAL[row.kind](self, row, effect, clock, n)
         elif waits and p == self.code.scalar_pipe[row.core]:
             clock[p] = n
             self._fence(row.core, clock)
@@ -225,49 +228,46 @@ class HappensBefore:
         for q in (self.code.scalar_pipe[c],) if alone else self.code.core_pipes[c]:
             clocks[q] = join(clocks[q], clock)
 
-    def _special(
-        self, row: RowCode, effect: Effect, clock: Clock, n: int
-    ) -> tuple[SlotRanges, SlotRanges, Clock]:
-        """What barriers, drains and FIFO rows do before they touch memory: (reads, writes, clock)."""
-        _, reads, writes, _ = effect
-        work = _BEFORE_MEMORY.get(row.kind)
-        if work is not None:
-            clock = work(self, row, clock, n)
-        if row.kind == POP:
-            reads = (*reads, self._take_data(row, effect, n))
-        elif row.kind in PUSHES:
-            writes = (*writes, self._fill_slot(row, n))
-        return reads, writes, clock
+    # what barriers, drains and FIFO rows do before they touch memory: (reads, writes, clock)
 
-    def _barrier(self, row: RowCode, clock: Clock, n: int) -> Clock:
-        clock = clock[:]
-        clock[row.pipe] = n - 1
-        return clock
+    def _barrier(self, row: RowCode, effect: Effect, clock: Clock, n: int) -> Special:
+        return effect.reads, effect.writes, _complete(clock, row.pipe, n - 1)
 
-    def _barrier_all(self, row: RowCode, clock: Clock, n: int) -> Clock:
+    def _barrier_all(self, row: RowCode, effect: Effect, clock: Clock, n: int) -> Special:
         """Every pipe of the core waits for all of them."""
         mine, clocks = self.code.core_pipes[row.core], self.state.clock
         for q in mine:
             clock = join(clock, _complete(clocks[q], q, self.state.count[q]))
         clock[row.pipe] = n  # it is done by the scalar unit itself
         clocks[:] = [join(old, clock) if q in mine else old for q, old in enumerate(clocks)]
-        return clock
+        return effect.reads, effect.writes, clock
 
-    def _drain(self, row: RowCode, clock: Clock, n: int) -> Clock:
+    def _drain(self, row: RowCode, effect: Effect, clock: Clock, n: int) -> Special:
         """The scalar unit waits for all rows of one pipe."""
         q = row.drained
         clock = join(clock, _complete(self.state.clock[q], q, self.state.count[q]))
         clock[row.pipe] = n  # it is done by the scalar unit itself
         self._fence(row.core, clock)
-        return clock
+        return effect.reads, effect.writes, clock
 
-    def _await_data(self, row: RowCode, clock: Clock, n: int) -> Clock:
-        return self._receive(self.state.data, row, clock)
+    def _pop(self, row: RowCode, effect: Effect, clock: Clock, n: int) -> Special:
+        """It waits for data, and reads a slot of the FIFO."""
+        state, ring = self.state, row.ring
+        clock = self._receive(state.data, row, clock)
+        access = self._ring_slot(ring, state.popped[ring])
+        self._check_local(ring, effect.writes[0], (row.pipe, n))
+        state.popped[ring] += 1
+        return (*effect.reads, access), effect.writes, clock
 
-    def _await_credit(self, row: RowCode, clock: Clock, n: int) -> Clock:
-        if not needs_credit(self.code, self.state, row.ring):
-            return clock
-        return self._receive(self.state.free, row, clock)
+    def _push(self, row: RowCode, effect: Effect, clock: Clock, n: int) -> Special:
+        """It may wait for a free signal, and writes a slot of the FIFO."""
+        state, ring = self.state, row.ring
+        if needs_credit(self.code, state, ring):
+            clock = self._receive(state.free, row, clock)
+        access = self._ring_slot(ring, state.pushed[ring])
+        state.pushed[ring] += 1
+        state.gm[row.pipe] = n
+        return effect.reads, (*effect.writes, access), clock
 
     def _receive(self, queues: list[tuple[Clock, ...]], row: RowCode, clock: Clock) -> Clock:
         """Takes the oldest signal of a FIFO, which issue has waited for."""
@@ -275,22 +275,6 @@ class HappensBefore:
         queues[row.ring], clocks[row.pipe] = queue[1:], clock
         self._fence(row.core, queue[0])
         return clocks[row.pipe]
-
-    def _take_data(self, row: RowCode, effect: Effect, n: int) -> SlotRange:
-        """The slot of a FIFO that a pop reads."""
-        state, ring = self.state, row.ring
-        access = self._ring_slot(ring, state.popped[ring])
-        self._check_local(ring, effect.writes[0], (row.pipe, n))
-        state.popped[ring] += 1
-        return access
-
-    def _fill_slot(self, row: RowCode, n: int) -> SlotRange:
-        """The slot of a FIFO that a push writes."""
-        state, ring = self.state, row.ring
-        access = self._ring_slot(ring, state.pushed[ring])
-        state.pushed[ring] += 1
-        state.gm[row.pipe] = n
-        return access
 
     def _ring_slot(self, ring: int, index: int) -> SlotRange:
         r = self.code.rings[ring]
@@ -415,15 +399,15 @@ class HappensBefore:
             raise Hit
 
 
-_BEFORE_MEMORY: dict[int, Callable[[HappensBefore, RowCode, Clock, int], Clock]] = {
+_SPECIAL: dict[int, Callable[[HappensBefore, RowCode, Effect, Clock, int], Special]] = {
     BARRIER: HappensBefore._barrier,
     BARRIER_ALL: HappensBefore._barrier_all,
     DRAIN: HappensBefore._drain,
-    POP: HappensBefore._await_data,
-    PUSH: HappensBefore._await_credit,
-    PUSH_DATA: HappensBefore._await_credit,
+    POP: HappensBefore._pop,
+    PUSH: HappensBefore._push,
+    PUSH_DATA: HappensBefore._push,
 }
-"""What a row waits for beside its flags; what it knows then."""
+"""What a row of that kind does beside waiting for flags and touching its tiles."""
 
 
 def _complete(clock: Clock, p: int, n: int) -> Clock:
