@@ -133,16 +133,15 @@ class ControlForm:
         if scope == ABSENT:
             return 0
         c = self.code.loops[scope].cursors[0]
-        return s.total[c][scope] + max(s.step[c][scope], 0) - instance
+        return s.begun(c, scope) - instance
 
     def _rings(self, s: State) -> Iterator[object]:
         """Where in its period each FIFO is, how much is in it, and where its local ring is."""
         for k, ring in enumerate(self.code.rings):
             pushed, popped = s.pushed[k], s.popped[k]
             yield pushed % ring.period, pushed - popped, popped % self.absolute[k]
-        for k, core, loop, depth in self.relative:
-            at = self.code.lead(core, loop)
-            yield (s.popped[k] - s.total[at][loop] - max(s.step[at][loop], 0)) % depth
+        for k, cursor, loop, depth in self.relative:
+            yield (s.popped[k] - s.begun(cursor, loop)) % depth
 
 
 def _ahead(s: State, k: int, loop: int, entry: int, n: int) -> int | tuple[int, ...]:

@@ -21,16 +21,12 @@ BOTH = (False, True)
 """Leaving first."""
 
 
+@dataclass(frozen=True, slots=True)
 class Need(ABC):
-    """A decision to take.  An *instance* is the iteration of the loop that the trip count or test
-    depends on, counted over the whole run."""
+    """A decision to take.  ``about``: the number of the loop or test that it is about.  An *instance* is the
+    iteration of the loop that the trip count or test depends on, counted over the whole run."""
 
-    __slots__ = ()
-
-    @property
-    @abstractmethod
-    def subject(self) -> int:
-        """The number of the loop or test that it is about."""
+    about: int
 
     @property
     def steps(self) -> int:
@@ -68,29 +64,24 @@ class Undecided(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OneMoreStep(Need):
-    """Does ``loop``, which has run ``step`` steps in its entry number ``entry``, run one more?"""
+    """Does a loop, which has run ``step`` steps in its entry number ``entry``, run one more?"""
 
-    loop: int
     entry: int
     step: int
     instance: int
-
-    @property
-    def subject(self) -> int:
-        return self.loop
 
     @property
     def steps(self) -> int:
         return self.step
 
     def decide(self, code: Code, state: State, choice: bool) -> None:
-        loop, steps = code.loops[self.loop], self.step + choice
-        state.decided[self.loop, self.entry] = (steps, not choice)
+        loop, steps = code.loops[self.about], self.step + choice
+        state.decided[self.about, self.entry] = (steps, not choice)
         if loop.reused:
             count_steps(code, state, loop.group, self.instance, steps, not choice)
 
     def options(self, code: Code, state: State) -> tuple[bool, ...]:
-        loop = code.loops[self.loop]
+        loop = code.loops[self.about]
         over = code.ends(loop, self.step)
         if over is not None:
             return (not over,)
@@ -103,65 +94,55 @@ class OneMoreStep(Need):
         return BOTH
 
     def answer(self, oracle: Oracle, state: State) -> bool:
-        return self.step < oracle.runs(state, oracle.code.loops[self.loop])
+        return self.step < oracle.runs(state, oracle.code.loops[self.about])
 
     def note(self, replay: Replay, state: State, choice: bool) -> None:
-        loop = replay.code.loops[self.loop]
+        loop = replay.code.loops[self.about]
         replay.empty += loop.node.flat and choice
         replay.step(state, loop, self.step, choice)
 
 
 @dataclass(frozen=True, slots=True)
 class TestHolds(Need):
-    """Does ``test``, which nothing known decides, hold?"""
+    """Does a test, which nothing known decides, hold?"""
 
-    test: int
     instance: int
 
-    @property
-    def subject(self) -> int:
-        return self.test
-
     def decide(self, code: Code, state: State, choice: bool) -> None:
-        state.tests[self.test, self.instance] = choice
+        state.tests[self.about, self.instance] = choice
 
     def answer(self, oracle: Oracle, state: State) -> bool:
-        return bool(oracle.given(state, 1, expr(oracle.code.tests[self.test].expr)))
+        return bool(oracle.given(state, 1, expr(oracle.code.tests[self.about].expr)))
 
     def note(self, replay: Replay, state: State, choice: bool) -> None:
-        replay.given(state)[expr(replay.code.tests[self.test].expr)] = int(choice)
+        replay.given(state)[expr(replay.code.tests[self.about].expr)] = int(choice)
 
 
 @dataclass(frozen=True, slots=True)
 class CountAbove(Need):
-    """Is the trip count that ``test`` is about above ``count``, which it is at least?"""
+    """Is the trip count that a test is about above ``count``, which it is at least?"""
 
-    test: int
     instance: int
     count: int
-
-    @property
-    def subject(self) -> int:
-        return self.test
 
     @property
     def least(self) -> int:
         return self.count
 
     def decide(self, code: Code, state: State, choice: bool) -> None:
-        about = code.tests[self.test].about
+        about = code.tests[self.about].about
         assert isinstance(about, Threshold)
         count_steps(code, state, about.group, self.instance, self.count + choice, not choice)
 
     def options(self, code: Code, state: State) -> tuple[bool, ...]:
-        sure = max(x.least for x in code.loops_about(self.test))
+        sure = max(x.least for x in code.loops_about(self.about))
         return (True,) if self.count < sure and sure > 0 else BOTH
 
     def answer(self, oracle: Oracle, state: State) -> bool:
-        return self.count < oracle.count(state, oracle.code.loops_about(self.test)[0])
+        return self.count < oracle.count(state, oracle.code.loops_about(self.about)[0])
 
     def note(self, replay: Replay, state: State, choice: bool) -> None:
-        for x in replay.code.loops_about(self.test):
+        for x in replay.code.loops_about(self.about):
             replay.given(state).setdefault(expr(x.node.trips), self.count + choice)
 
 
@@ -172,26 +153,20 @@ class CountAbove(Need):
 class FlatNeed(Need):
     """A decision about a flat loop (``lowering/hazards/flat_walk.py``)."""
 
-    loop: int
-
-    @property
-    def subject(self) -> int:
-        return self.loop
-
     def decide(self, code: Code, state: State, choice: bool) -> None:
-        state.flat[self.loop] = self.decided(state.flat[self.loop], choice)
+        state.flat[self.about] = self.decided(state.flat[self.about], choice)
 
     @abstractmethod
     def decided(self, flat: FlatState, choice: bool) -> FlatState:
         """What is decided of the loop then."""
 
     def note(self, replay: Replay, state: State, choice: bool) -> None:
-        replay.step(state, replay.code.loops[self.loop], 0, choice)
+        replay.step(state, replay.code.loops[self.about], 0, choice)
 
 
 @dataclass(frozen=True, slots=True)
 class PositionExists(FlatNeed):
-    """Does ``loop`` have a position number ``position``?"""
+    """Does it have a position number ``position``?"""
 
     position: int
 
@@ -204,7 +179,7 @@ class PositionExists(FlatNeed):
 
 @dataclass(frozen=True, slots=True)
 class StartsItem(FlatNeed):
-    """Is ``position`` of ``loop`` the first of an item, which would be ``item``?"""
+    """Is ``position`` the first of an item, which would be ``item``?"""
 
     position: int
     item: int
@@ -218,7 +193,7 @@ class StartsItem(FlatNeed):
 
 @dataclass(frozen=True, slots=True)
 class ItemExists(FlatNeed):
-    """Does ``loop`` have an item number ``item``?"""
+    """Does it have an item number ``item``?"""
 
     item: int
 

@@ -102,7 +102,7 @@ class Exploration:
         """True if states explored before meet every hazard of ``s``; else ``s`` is noted."""
         self._forget(s)
         form = self.form.form(s)
-        if self.seen.setdefault((type(need), need.subject, form.same), Seen()).covers(form):
+        if self.seen.setdefault((type(need), need.about, form.same), Seen()).covers(form):
             return True
         self.states += 1
         if self.states > self.max_states:

@@ -62,18 +62,6 @@ class Seen:
         return written and known
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """A ring that turns with the steps of ``cursor`` in ``loop``, modulo ``depth``: its byte ranges or
-    its flags by which of them is the current one."""
-
-    cursor: int
-    loop: int
-    depth: int
-    orders: tuple[tuple[int, ...], ...]
-    is_event: bool
-
-
 Live = tuple[int, int, int]
 """(record, pipe, row): what some pipe may still have to be ordered behind.  A record is a number for
 what a later row would meet there, the same in states that look alike."""
@@ -84,17 +72,17 @@ class NormalForm:
 
     def __init__(self, code: Code) -> None:
         self.code = code
-        rotated = rotations(code)
-        self.turns = [
-            _Turn(code.lead(r.core, r.loop), r.loop, r.depth, *_members(code, r.name, r.depth))
-            for r in rotated
-        ]
-        self.ring_orders = [
-            _orders(tuple(range(r.first_range, r.first_range + r.fifo.depth))) for r in code.rings
+        self.turns = rotations(code)
+        self.rings: list[tuple[tuple[int, ...], bool]] = [
+            *((t.members, t.is_event) for t in self.turns),
+            *(
+                (tuple(range(r.first_range, r.first_range + r.fifo.depth)), False)
+                for r in code.rings
+            ),
         ]
         self._fixed_members()
-        counters = _counters(code, {r.name for r in rotated})
-        self.control = ControlForm(code, counters, *local_rings(code, rotated))
+        counters = _counters(code, {t.name for t in self.turns})
+        self.control = ControlForm(code, counters, *local_rings(code, self.turns))
         self.awaited = Awaited(code)
         self.may_be_unwritten = may_be_unwritten(code)
         self.benign = [
@@ -107,9 +95,8 @@ class NormalForm:
     def _fixed_members(self) -> None:
         """The byte ranges and flags that are always written down in one order."""
         code = self.code
-        turned = {b for orders in self.ring_orders for b in orders[0]}
-        turned |= {b for t in self.turns if not t.is_event for b in t.orders[0]}
-        flags = {f for t in self.turns if t.is_event for f in t.orders[0]}
+        turned = {b for members, is_event in self.rings if not is_event for b in members}
+        flags = {f for members, is_event in self.rings if is_event for f in members}
         named = [b for ranges in code.slot_ranges for b in ranges]
         self.fixed_ranges = [b for b in range(len(code.ranges)) if b not in turned]
         self.shared_ranges = [b for b in self.fixed_ranges if named.count(b) > 1]
@@ -133,21 +120,15 @@ class NormalForm:
 
     def _order(self, s: State) -> tuple[list[int], list[int]]:
         """Byte ranges and flags, each ring from its current slot on."""
-        at = [
-            (s.total[t.cursor][t.loop] + max(s.step[t.cursor][t.loop], 0)) % t.depth
-            for t in self.turns
-        ]
-        at += [s.pushed[k] % len(orders) for k, orders in enumerate(self.ring_orders)]
+        at = [s.begun(t.cursor, t.loop) % len(t.members) for t in self.turns]
+        at += [n % ring.fifo.depth for n, ring in zip(s.pushed, self.code.rings, strict=True)]
         key = tuple(at)
-        found = self.orders.get(key)
-        if found is None:
+        if key not in self.orders:
             ranges, flags = self.fixed_ranges[:], self.fixed_flags[:]
-            for k, t in enumerate(self.turns):
-                (flags if t.is_event else ranges).extend(t.orders[at[k]])
-            for k, orders in enumerate(self.ring_orders):
-                ranges.extend(orders[at[len(self.turns) + k]])
-            found = self.orders[key] = (ranges, flags)
-        return found
+            for k, (members, is_event) in zip(key, self.rings, strict=True):
+                (flags if is_event else ranges).extend(members[k:] + members[:k])
+            self.orders[key] = (ranges, flags)
+        return self.orders[key]
 
     def _clocks(
         self, s: State, flags: list[int]
@@ -226,14 +207,3 @@ def _counters(code: Code, rotated: set[str]) -> Counters:
         if t.known:
             decidable(t.expr, 0, counters)
     return counters
-
-
-def _members(code: Code, name: str, depth: int) -> tuple[tuple[tuple[int, ...], ...], bool]:
-    """The flags or byte ranges of a rotated ring, in its orders, and whether it is an event."""
-    if name in code.events:
-        return _orders(code.event_flags[name]), True
-    return _orders(tuple(code.slot_ranges[code.slots[name, s]][0] for s in range(depth))), False
-
-
-def _orders(members: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    return tuple(members[k:] + members[:k] for k in range(len(members)))

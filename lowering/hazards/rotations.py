@@ -19,20 +19,22 @@ from pto.records import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A ring read from its current slot on, and what drives it."""
+    """A ring read from its current slot on, which turns with the steps of ``cursor`` in ``loop``.
+    ``members``: its byte ranges, or the flags of an event, by slot."""
 
     name: str
-    core: int
+    is_event: bool
+    members: tuple[int, ...]
+    cursor: int
     loop: int
-    depth: int
 
 
 class LocalRing(NamedTuple):
-    """The buffer that a FIFO is popped into turns with a loop: with its steps on a core, modulo
+    """The buffer that a FIFO is popped into turns with a loop: with the steps of a cursor, modulo
     ``depth``."""
 
     ring: int
-    core: int
+    cursor: int
     loop: int
     depth: int
 
@@ -44,12 +46,11 @@ def rotations(code: Code) -> list[Rotation]:
         drivers.note(row)
     found = []
     for name, loops in drivers.loops.items():
-        if len(loops) == 1 and min(loops) != ABSENT and _is_exclusive(code, name):
-            event = code.events.get(name)
-            core = event.core if event else code.buffers[name].core
-            depth = len(event.ids) if event else code.buffers[name].depth
-            if depth > 1:
-                found.append(Rotation(name, CORES.index(core), min(loops), depth))
+        members, event = _exclusive(code, name), code.events.get(name)
+        if len(loops) == 1 and min(loops) != ABSENT and len(members) > 1:
+            core = CORES.index((event or code.buffers[name]).core)
+            cursor = code.lead(core, min(loops))
+            found.append(Rotation(name, event is not None, members, cursor, min(loops)))
     return found
 
 
@@ -99,21 +100,21 @@ class _Drivers:
         self.loops.setdefault(name, set()).add(loop)
 
 
-def _is_exclusive(code: Code, name: str) -> bool:
-    """No other name stands for the flags or bytes of this ring."""
+def _exclusive(code: Code, name: str) -> tuple[int, ...]:
+    """The flags or byte ranges of a ring, by slot; none if there is another name for one of them."""
     if name in code.events:
         mine = code.event_flags[name]
         if any(code.siblings[f] for f in mine):
-            return False
+            return ()
         others = [f for n, flags in code.event_flags.items() if n != name for f in flags]
     else:
         slots = [code.slot_ranges[code.slots[name, s]] for s in range(code.buffers[name].depth)]
         if any(len(ranges) != 1 for ranges in slots):
-            return False
+            return ()
         mine = tuple(b for ranges in slots for b in ranges)
         named = zip(code.slot_buffer, code.slot_ranges, strict=True)
         others = [b for buffer, ranges in named if buffer != name for b in ranges]
-    return len(set(mine)) == len(mine) and not set(mine) & set(others)
+    return mine if len(set(mine)) == len(mine) and set(mine).isdisjoint(others) else ()
 
 
 def local_rings(code: Code, rotated: list[Rotation]) -> tuple[list[LocalRing], list[int]]:
@@ -127,7 +128,7 @@ def local_rings(code: Code, rotated: list[Rotation]) -> tuple[list[LocalRing], l
             name = next(n for _, _, n in code.indices(row.row) if n in code.buffers)
             if name in driver:
                 r = driver[name]
-                relative.add(LocalRing(row.ring, r.core, r.loop, r.depth))
+                relative.add(LocalRing(row.ring, r.cursor, r.loop, len(r.members)))
             else:
                 absolute[row.ring] *= code.buffers[name].depth
     return sorted(relative), absolute

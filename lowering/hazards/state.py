@@ -111,6 +111,10 @@ class State:
         never = any(n is not None and n <= 0 for n in inside)
         return FlatState(closed=never, items_closed=never)
 
+    def begun(self, k: int, loop: int) -> int:
+        """Steps of ``loop`` before the one that cursor ``k`` is in, counted over the whole run."""
+        return self.total[k][loop] + max(self.step[k][loop], 0)
+
     def fork(self) -> State:
         """A copy that shares nothing that changes."""
         new = State.__new__(State)
@@ -164,5 +168,5 @@ def relative(code: Code, state: State, at: tuple[int, ...], row: RowCode) -> tup
         if x < oldest(code, state, loop):
             return (*found, None)
         k = code.lead(row.core, loop)
-        found.append(x - state.total[k][loop] - max(state.step[k][loop], 0))
+        found.append(x - state.begun(k, loop))
     return tuple(found)
