@@ -99,7 +99,8 @@ class Code(Places):
     @cached_property
     def shared_leads(self) -> list[list[tuple[int, int]]]:
         """By core: the cursor that is furthest, and the loop, for each loop that both cores run."""
-        shared = [x.number for x in self.loops if len(x.cores) == 2]
+        cores = {x.number: {self.cursors[k] for k in x.cursors} for x in self.loops}
+        shared = [x for x, found in cores.items() if len(found) == 2]
         return [[(self.lead(c, x), x) for x in shared] for c in (0, 1)]
 
     # what a row touches

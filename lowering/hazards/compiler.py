@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lowering.hazards.code import Code
-from lowering.hazards.counters import ABSENT, COMPARE, Relation, Threshold, constant, settled
+from lowering.hazards.counters import COMPARE, Relation, Threshold, constant, settled
 from lowering.hazards.emitter import Context, Emitter
 from lowering.hazards.flat_code import compile_flat, finish_flat_loops
 from lowering.hazards.instructions import (
@@ -19,7 +19,6 @@ from lowering.hazards.instructions import (
     Leaving,
     LoopCode,
     Next,
-    Range,
     RowCode,
     Test,
 )
@@ -87,9 +86,6 @@ def _compile_loop(emitter: Emitter, node: Loop, at: Context) -> None:
     skips: list[list[Leaving]] = []
     for c, out in enumerate(code.instructions):
         skips.append(emitter.guard(c, at, 0))
-        if at.loop != ABSENT:
-            skips[c].append(Range(at.loop, code.loops[at.loop].high))
-            out.append(skips[c][-1])
         heads.append(Head(inside.loop))
         out += Enter(inside.loop), heads[c]
     first = [len(out) for out in code.instructions]
@@ -99,7 +95,6 @@ def _compile_loop(emitter: Emitter, node: Loop, at: Context) -> None:
         if not any(isinstance(ins, RowCode) for ins in out[first[c] :]):
             del out[starts[c] :]  # a core without rows here
             continue
-        loop.cores.append(c)
         loop.cursors.append(c)
         out.append(Next(inside.loop, first[c] - 1))
         emitter.land(c, [*skips[c], heads[c]])

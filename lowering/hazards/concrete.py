@@ -17,20 +17,8 @@ from lowering.hazards.state import State
 from lowering.hazards.trips import Oracle, Trips, items_loop
 
 
-def fails(code: Code, trips: Sequence[Trips]) -> bool:
-    """Whether the run meets a hazard."""
-    return _execute(code, trips)
-
-
-def logged(code: Code, trips: Sequence[Trips], limit: int = HAZARD_LIMIT) -> Log:
-    """The run with its rows, and at most ``limit`` of its hazards."""
-    log = Log(limit)
-    _execute(code, trips, log)
-    return log
-
-
-def _execute(code: Code, trips: Sequence[Trips], log: Log | None = None) -> bool:
-    """Runs to the end, or to the hazard that stops it (True): the first, or those that fill ``log``."""
+def fails(code: Code, trips: Sequence[Trips], log: Log | None = None) -> bool:
+    """Whether the run meets a hazard that stops it: the first, or those that fill ``log``."""
     state, oracle = State(code), Oracle(code, trips)
     run = Run(code, state, log)
     try:
@@ -39,6 +27,13 @@ def _execute(code: Code, trips: Sequence[Trips], log: Log | None = None) -> bool
     except Hit:
         return True
     return False
+
+
+def logged(code: Code, trips: Sequence[Trips], limit: int = HAZARD_LIMIT) -> Log:
+    """The run with its rows, and at most ``limit`` of its hazards."""
+    log = Log(limit)
+    fails(code, trips, log)
+    return log
 
 
 def smallest(code: Code, limit: int, items: int = 3) -> tuple[int, ...] | None:

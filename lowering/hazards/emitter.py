@@ -86,8 +86,9 @@ class Emitter:
                 s[loop.node.total] = Var(f"u#{loop.number}")
         return inner
 
-    def guard(self, c: int, at: Context, shift: int) -> list[Leaving]:
-        """Instructions that skip what follows unless every test on the way holds."""
+    def guard(self, c: int, at: Context, shift: int, counted: bool = True) -> list[Leaving]:
+        """Instructions that skip what follows unless every test on the way holds, and, if it is to be
+        ``counted``, the loop has that iteration."""
         added: list[Leaving] = []
         offset = self.code.loops[at.loop].high - shift if at.loop != ABSENT else 0
         for test, wanted in at.guards:
@@ -96,6 +97,8 @@ class Emitter:
             added.append(
                 Guard(found.number, wanted == same, at.loop, offset, tuple(variables.values()))
             )
+        if counted and not added and at.loop != ABSENT:
+            added.append(Guard(ABSENT, True, at.loop, offset, ()))
         self.code.instructions[c].extend(added)
         return added
 
@@ -127,7 +130,7 @@ class Emitter:
         new = self._record(row, at)
         if not is_sound(self.code, row) or OPS[row.op].kind == "scalar":
             return
-        skips = self.guard(new.core, at, row.shift)
+        skips = self.guard(new.core, at, row.shift, counted=False)
         self._work(new)
         self._place(new, at)
         check_own_overlap(self.code, row, new.tiles, lambda e: self.code.index(e, new))
@@ -179,7 +182,7 @@ class Emitter:
         """Loops that core ``c`` has left for good when a row here runs, the last one first."""
 
         def left(x: LoopCode) -> bool:
-            if c not in x.cores or x.number in at.loops:
+            if c not in x.cursors or x.number in at.loops:
                 return False
             if x.parent == at.loop:
                 return x.guards == at.guards[: len(x.guards)]

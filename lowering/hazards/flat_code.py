@@ -129,7 +129,6 @@ def finish_flat_loops(code: Code, by_position: bool) -> None:
             inner, empty = ins.stages[0].inner, ins.stages[0].empty
             for number, cursors in ((ins.loop, by_item), (inner, by_item), (empty, every)):
                 if number != ABSENT and cursors:
-                    code.loops[number].cores.append(c)
                     code.loops[number].cursors += cursors
             code.leads[c, ins.loop] = (by_item or every)[0]
             code.leads[c, inner] = every[0]

@@ -71,7 +71,6 @@ class LoopCode:
     group: int = 0
     scope: int = ABSENT
     reused: bool = False
-    cores: list[int] = field(default_factory=list)
     cursors: list[int] = field(default_factory=list)
     guards: Guards = ()
     rounds: int = 1
@@ -226,17 +225,9 @@ class End:
 
 
 @dataclass(slots=True)
-class Range:
-    """On at ``exit`` if the loop has no iteration (step - ``offset``)."""
-
-    loop: int
-    offset: int
-    exit: int = ABSENT
-
-
-@dataclass(slots=True)
 class Guard:
-    """On at ``exit`` unless ``test`` comes out as ``wanted`` in iteration (step - ``offset``)."""
+    """On at ``exit`` unless ``loop`` has an iteration (step - ``offset``) and ``test``, if there is one, comes
+    out as ``wanted`` there."""
 
     test: int
     wanted: bool
@@ -271,7 +262,7 @@ class Again(NamedTuple):
     head: int
 
 
-Leaving = Head | Range | Guard | Flat | Edge
+Leaving = Head | Guard | Flat | Edge
 """Instructions with an exit."""
 
 Instruction = RowCode | Enter | Next | End | Again | Leaving

@@ -54,7 +54,6 @@ class Fault:
 class Flagged:
     """One physical flag."""
 
-    core: int
     src: int
     dst: int
     id: int
@@ -197,7 +196,7 @@ class Places:
 
     def _number_flags(self) -> None:
         self.flags: list[Flagged] = []
-        self.flag_number: dict[tuple[int, int, int], int] = {}
+        known: dict[tuple[int, int, int], int] = {}
         self.event_flags: dict[str, tuple[int, ...]] = {}
         for e in self.kernel.events:
             src, dst = self.pipe_number[e.core, e.src], self.pipe_number[e.core, e.dst]
@@ -205,14 +204,14 @@ class Places:
             for k, n in enumerate(e.ids):
                 name = f"{e.name}[{k}]" if len(e.ids) > 1 else e.name
                 key = (src, dst, n)
-                if key in self.flag_number:
-                    other = self.flags[self.flag_number[key]].name
+                if key in known:
+                    other = self.flags[known[key]].name
                     text = f"{name} and {other} are one flag: {e.core} {e.src} -> {e.dst} id {n}"
-                    self.faults.append(Fault("id", text))
+                    self.fault("id", text)
                 else:
-                    self.flag_number[key] = len(self.flags)
-                    self.flags.append(Flagged(CORES.index(e.core), src, dst, n, name))
-                numbers.append(self.flag_number[key])
+                    known[key] = len(self.flags)
+                    self.flags.append(Flagged(src, dst, n, name))
+                numbers.append(known[key])
             self.event_flags[e.name] = tuple(numbers)
         self.siblings = [self._siblings(f) for f in self.flags]
         self.flag_pipes = [self._flag_pipes(k) for k in range(len(self.flags))]

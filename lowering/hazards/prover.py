@@ -2,27 +2,11 @@
 
 In: a scheduled ``Kernel`` (made by the scheduler or parsed from text).  Out: a ``Proof``: ok, or the
 violations with both accesses, the bytes, the smallest failing trip counts and the missing edge, or
-a refusal with its reason.  Shares no code with the scheduler; the rules are docs/machine.md 9.
-
-*All interleavings.*  One abstract execution decides them all: ``lowering/hazards/happens_before.py``.
-
-*All trip counts, all sequences of work items.*  The execution stops wherever it needs a decision:
-one more iteration of a loop or not, this branch or that.  From there on the future depends only on
-the normal form of the state (``lowering/hazards/normal_form.py``), of which there are finitely many.  The
-exploration takes both ways at every decision and stops at forms whose every hazard is also met from
-a form explored before, because that one knows less.  Suppose some run meets a hazard: take the
-shortest way to it from any form that was reached; its first decision leads to a form that was
-explored or is covered, from where the way is shorter: so the exploration met a hazard itself.
-Trip count n of a loop is "n times one more, then leave"; the persistent loop over work items is a
-loop like any other.
-
-*No false alarm from merging.*  A violation is replayed with the concrete decisions that led to it
-(``lowering/hazards/failure.py``).
-Two loops with one trip count expression are known to both run or both not run; beyond that, and
-for tests on data, every combination is taken to be possible.
-
-Symbolic dimensions are at least 1; other scalars may have any value.  Non-goals: numbers, speed, and
-whether a slot holds the *intended* iteration (the executors check that).
+a refusal with its reason.  Shares no code with the scheduler; the rules are docs/machine.md 9, and why
+they are decided for every trip count and every interleaving stands in docs/proof.md.
+Invariant: merging raises no false alarm, since a violation is replayed with the concrete decisions that
+led to it (``lowering/hazards/failure.py``).  Non-goals: numbers, speed, and whether a slot holds the
+*intended* iteration (the executors check that).
 
 What tells of a failure is imported when there is one: most proofs succeed.
 """

@@ -35,6 +35,15 @@ class Extent:
     def terms(self) -> tuple[tuple[tuple[Expr | None, int], ...], ...]:
         return self.start, *self.ends
 
+    @property
+    def sizes(self) -> Iterator[Terms]:
+        """The numbers of elements that bound it."""
+        for end in self.ends:
+            size = dict(end)
+            for atom, c in self.start:
+                size[atom] = size.get(atom, 0) - c
+            yield size
+
 
 Region = tuple[Extent, ...]
 
@@ -201,12 +210,9 @@ def _forces(a: Extent, b: Extent, top: Expr, known: Overlap) -> bool:
 def _greatest_size(e: Extent, facts: Facts) -> int:
     """An upper bound of the number of elements, whatever the scalars are."""
     sizes = []
-    for end in e.ends:
-        left = dict(end)
-        for atom, c in e.start:
-            left[atom] = left.get(atom, 0) - c
-        size = left.get(None, 0)
-        for atom, c in left.items():
+    for terms in e.sizes:
+        size = terms.get(None, 0)
+        for atom, c in terms.items():
             if atom is not None and c:
                 size += max(c * end for end in facts.limits(atom))
         sizes.append(size)
@@ -222,14 +228,8 @@ def _apart(a: Extent, b: Extent, known: Overlap) -> bool:
     gap = x.get(None, 0) - y.get(None, 0)
 
     def size(e: Extent) -> int:
-        found = []
-        for end in e.ends:
-            left = dict(end)
-            for k, c in e.start:
-                left[k] = left.get(k, 0) - c
-            if not any(c for k, c in left.items() if k is not None):
-                found.append(left.get(None, 0))
-        return min(found)
+        constant = (t for t in e.sizes if not any(c for k, c in t.items() if k is not None))
+        return min(t.get(None, 0) for t in constant)
 
     return gap >= size(b) or -gap >= size(a)
 

@@ -46,16 +46,8 @@ def described(code: Code, log: Log, trips: tuple[int, ...]) -> tuple[Violation, 
     """The hazards of a run, one per pair of rows."""
     seen: dict[tuple[object, ...], Violation] = {}
     for f in log.found:
-        key = (
-            f.kind,
-            *(
-                log.rows[at].row.number if at in log.rows else ABSENT
-                for at in (f.first, f.second)
-                if at
-            ),
-            f.flag,
-            f.ring,
-        )
+        met = [log.rows[at].row.number for at in (f.first, f.second) if at in log.rows]
+        key = (f.kind, *met, f.flag, f.ring)
         if key not in seen:
             seen[key] = _violation(code, log, f, trips)
     return tuple(seen.values())
@@ -63,33 +55,21 @@ def described(code: Code, log: Log, trips: tuple[int, ...]) -> tuple[Violation, 
 
 def _violation(code: Code, log: Log, f: Found, trips: tuple[int, ...]) -> Violation:
     first, second = (_access(code, log, at) for at in (f.first, f.second))
-    buffer, space, span = _memory(code, f)
-    text = MEANING.get(f.kind, "")
-    if f.flag != ABSENT:
-        flag = code.flags[f.flag]
-        src, dst = code.pipes[flag.src], code.pipes[flag.dst]
-        buffer, text = "", f"flag {flag.name} ({src[0]} {src[1]} -> {dst[1]} id {flag.id})"
-        text += (
-            f": {f.detail}"
-            if f.detail
-            else ": set again before the wait for the last set has ended"
-        )
-    elif f.detail and f.detail != ON_TENSOR:
-        text = f"{text}: {f.detail}" if text else f.detail
-    is_open = f.detail == ON_TENSOR and not _surely_meet(code, log, f)
+    moments, missing = window(code, log, f), _missing(code, f)
+    places = marks(code, f, moments)
+    shared, is_open = (
+        _shared(code, log, f),
+        f.detail == ON_TENSOR and not _surely_meet(code, log, f),
+    )
+    text = _text(code, f)
     if is_open:
         text += ", if both touch the same elements: that they do not was not shown"
-    missing, moments = _missing(code, f), window(code, log, f)
-    places = marks(code, f, moments)
-    shared = _shared(code, log, f)
     return Violation(
         f.kind,
         text,
         first,
         second,
-        buffer,
-        space,
-        span,
+        *_memory(code, f),
         trips,
         missing,
         moments,
@@ -97,6 +77,17 @@ def _violation(code: Code, log: Log, f: Found, trips: tuple[int, ...]) -> Violat
         shared,
         is_open,
     )
+
+
+def _text(code: Code, f: Found) -> str:
+    """What is wrong, in words."""
+    if f.flag != ABSENT:
+        flag = code.flags[f.flag]
+        (core, src), (_, dst) = code.pipes[flag.src], code.pipes[flag.dst]
+        detail = f.detail or "set again before the wait for the last set has ended"
+        return f"flag {flag.name} ({core} {src} -> {dst} id {flag.id}): {detail}"
+    detail = f.detail if f.detail != ON_TENSOR else ""
+    return ": ".join(x for x in (MEANING.get(f.kind, ""), detail) if x)
 
 
 def _surely_meet(code: Code, log: Log, f: Found) -> bool:

@@ -36,7 +36,6 @@ from lowering.hazards.instructions import (
     Head,
     Instruction,
     Next,
-    Range,
     RowCode,
     Test,
     Variable,
@@ -180,10 +179,6 @@ class Run:
             if all(state.entry[d][loop] > entry for d in self.code.loops[loop].cursors):
                 del state.decided[loop, entry]
 
-    def _range(self, c: int, ins: Range, pc: int) -> int:
-        step, trips = self.state.step[c][ins.loop], self.state.trips[c][ins.loop]
-        return pc + 1 if 0 <= step - ins.offset < trips else ins.exit
-
     def _flat(self, c: int, ins: Flat, pc: int) -> int:
         return pc + 1 if self.flat.advance(ins) else ins.exit
 
@@ -199,7 +194,8 @@ class Run:
         step, trips = self.state.step[c], self.state.trips[c]
         if ins.loop != ABSENT and not 0 <= step[ins.loop] - ins.offset < trips[ins.loop]:
             return ins.exit
-        return pc + 1 if self._holds(c, ins) == ins.wanted else ins.exit
+        go_on = ins.test == ABSENT or self._holds(c, ins) == ins.wanted
+        return pc + 1 if go_on else ins.exit
 
     def _holds(self, c: int, ins: Guard) -> bool:
         """How a test comes out; what it goes by may have to be decided first."""
@@ -251,7 +247,6 @@ _CONTROL: dict[type[Instruction], Callable[[Run, int, Any, int], int | None]] = 
     Head: Run._head,
     Next: Run._next,
     End: Run._end,
-    Range: Run._range,
     Guard: Run._guard,
     Flat: Run._flat,
     Edge: Run._edge,

@@ -38,9 +38,8 @@ CHANGING = set(
     lowering/hazards/counters.Counter lowering/hazards/trips.Replay
     lowering/hazards/instructions.LoopCode lowering/hazards/instructions.RowCode
     lowering/hazards/instructions.Test lowering/hazards/instructions.Stage
-    lowering/hazards/instructions.Head lowering/hazards/instructions.Range
-    lowering/hazards/instructions.Guard lowering/hazards/instructions.Flat
-    lowering/hazards/instructions.Edge
+    lowering/hazards/instructions.Head lowering/hazards/instructions.Guard
+    lowering/hazards/instructions.Flat lowering/hazards/instructions.Edge
     lowering/schedule/passes/place.Group lowering/schedule/passes/place.Life lowering/schedule/passes/rings.Ring
     lowering/schedule/passes/sync.Edits pto/lexer.Line
     """.split()
