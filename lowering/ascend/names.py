@@ -42,14 +42,14 @@ FORBIDDEN = KEYWORDS | DEVICE_WORDS | MACROS
 PLACEHOLDER = re.compile("«[^»]*»")
 _WORD = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
 _TEXT = re.compile(r'"[^"\n]*"')
-_COMMENT = re.compile(r"(?:^|[^\S\n])//.*$", re.MULTILINE)
+_COMMENT = re.compile(r"(?:^|\s)//.*$")
 _OF_LIBRARY = re.compile("(T[A-Z].*)?Pipe|PTO.*")
 _NO_WORD = re.compile(r"(?:[^\w]|_)+", re.ASCII)
 
 
 def code_of(lines: Iterable[str]) -> str:
     """The text of lines without their comments."""
-    return _COMMENT.sub("", "\n".join(lines))
+    return "\n".join(_COMMENT.sub("", line) if "//" in line else line for line in lines)
 
 
 def said(lines: Iterable[str]) -> frozenset[str]:
@@ -115,21 +115,20 @@ class Names:
         self._wishes[found] = wish
         return found
 
-    def chosen(self, lines: list[str]) -> dict[str, str]:
+    def chosen(self, text: str, words: Set[str]) -> dict[str, str]:
         """Placeholder -> name.  First those of the program that can stay as they are."""
-        used, words = mentioned("\n".join(lines)), said(lines)
-
-        def turn(p: str) -> tuple[bool, bool]:
-            return p in self._own, chosen(self._wishes[p], words, ()) != self._wishes[p]
-
+        used, wishes = mentioned(text), self._wishes
+        alone = {p: chosen(wish, words, ()) for p, wish in wishes.items() if p in used}
         names: dict[str, str] = {}
         taken: set[str] = set()
-        for p in sorted((p for p in self._wishes if p in used), key=turn):
-            names[p] = chosen(self._wishes[p], words, taken)
+        for p in sorted(alone, key=lambda p: (p in self._own, alone[p] != wishes[p])):
+            names[p] = chosen(wishes[p], words, taken) if alone[p] in taken else alone[p]
             taken.add(names[p])
         return names
 
-    def spelled(self, lines: list[str]) -> list[str]:
-        """The lines with a name for each placeholder of this object; those of others stay."""
-        names = self.chosen(lines)
-        return [PLACEHOLDER.sub(lambda m: names.get(m[0], m[0]), line) for line in lines]
+    def spelled(self, lines: list[str], words: Set[str]) -> list[str]:
+        """The lines, which say these ``words``, with a name for each placeholder of this object; those
+        of others stay."""
+        text = "\n".join(lines)
+        names = self.chosen(text, words)
+        return PLACEHOLDER.sub(lambda m: names.get(m[0], m[0]), text).split("\n")

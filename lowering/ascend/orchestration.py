@@ -188,7 +188,8 @@ def entry_body(kernel: Kernel) -> tuple[list[str], frozenset[str]]:
         lines.append(f"const uint32_t {shape}[4] = {{{sizes}}};")
         lines.append(f"TensorCreateInfo {ring(f, names)}({shape}, 4, {dtype});")
     lines += ["", *braced("PTO2_SCOPE()", submission(kernel, names))]
-    return names.spelled(lines), said(lines)
+    words = said(lines)
+    return names.spelled(lines, words), words
 
 
 def ring(fifo: Fifo, names: Names) -> str:

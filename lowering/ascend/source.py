@@ -117,7 +117,9 @@ def kernel_source(kernel: Kernel) -> str:
     lines += [f"{INDENT}(void)args;  // one of the cores has nothing to do"] * (len(cores) < 2)
     for core in cores:
         lines += [f"#ifdef {UNITS[core].define}", f"{INDENT}{entries[core]}(args);", "#endif"]
-    return "\n".join(part for line in types.spelled([*lines, "}"]) for part in folded(line)) + "\n"
+    lines += ["}"]
+    spelled = types.spelled(lines, said(lines))
+    return "\n".join(part for line in spelled for part in folded(line)) + "\n"
 
 
 ROUNDING = (
@@ -186,13 +188,12 @@ def core_function(kernel: Kernel, core: str, types: Names) -> tuple[list[str], f
             body += flat_lines(flat, ctx, env)
     pipes = pipe_objects(ctx)
     used = mentioned(code_of(body))
-    parts = [argument_declarations(ctx, used), launch_scalars(said([*pipes, *body]))]
-    parts += [pipes, tile_declarations(ctx, used), list(ctx.constants.values()), ctx.counters]
-    lines: list[str] = []
-    for part in parts:
-        lines += [*part, ""] if part else []
-    lines += body
-    return ctx.names.spelled(lines), said(lines)
+    parts = [pipes, tile_declarations(ctx, used), list(ctx.constants.values()), ctx.counters, body]
+    words = said(line for part in parts for line in part)
+    head = [argument_declarations(ctx, used), launch_scalars(words)]
+    lines = [line for part in (*head, *parts) if part for line in (*part, "")][:-1]
+    words |= said(line for part in head for line in part)
+    return ctx.names.spelled(lines, words), words
 
 
 # ---------------------------------------------------------------------------- declarations

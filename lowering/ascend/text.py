@@ -109,7 +109,11 @@ def scalar(e: Expr, env: Env, level: int = 0) -> str:
     """``e`` in C++ (``docs/scalars.md``), folded: compilers compute literals in 32 bits, and warn of
     ``i == i``.  Parentheses stand where the operator around, of precedence ``level`` (0: none),
     needs them, and around negative literals beside an operator."""
-    e = substitute(e, {})
+    return of_folded(substitute(e, {}), env, level)
+
+
+def of_folded(e: Expr, env: Env, level: int = 0) -> str:
+    """``scalar`` of what is folded, as the parts of an expression then are."""
     if isinstance(e, Const):
         text = float_literal(e.value) if is_float(e) else int_literal(int(e.value))
         return f"({text})" if level and text.startswith("-") else text
@@ -127,12 +131,14 @@ def infix(e: Bin, env: Env, level: int) -> str:
         x, y = in_float(e.a), in_float(e.b)
     else:
         x, y = e.a, e.b
-    a, b = scalar(x, env, mine + compares), scalar(y, env, mine + 1)
+    a, b = of_folded(x, env, mine + compares), of_folded(y, env, mine + 1)
     if e.op == "/" and not is_float(x):
-        a = f"static_cast<float>({scalar(x, env)})"
+        a = f"static_cast<float>({of_folded(x, env)})"
     if compares:  # the truth of a comparison is no number that a compiler likes to compare
         a, b = (
-            f"int64_t{{{scalar(o, env)}}}" if is_comparison(o) and isinstance(other, Const) else t
+            f"int64_t{{{of_folded(o, env)}}}"
+            if is_comparison(o) and isinstance(other, Const)
+            else t
             for o, other, t in ((x, y, a), (y, x, b))
         )
     text = f"{a} {'/' if e.op == '//' else e.op} {b}"
@@ -176,9 +182,10 @@ def ceiling(e: Bin, env: Env, level: int) -> str:
 
 def trip_count(e: Expr, env: Env, level: int = 0) -> str:
     """``e`` as a number of iterations: whatever is not positive means none."""
+    e = substitute(e, {})
     if isinstance(e, Bin) and e.op == "cdiv" and never_negative(e.b, env):
         return rounded_up(e, env, level)
-    return scalar(e, env, level)
+    return of_folded(e, env, level)
 
 
 def rounded_up(e: Bin, env: Env, level: int) -> str:
@@ -189,7 +196,7 @@ def rounded_up(e: Bin, env: Env, level: int) -> str:
 
 def called(function: str, e: Bin, env: Env) -> str:
     """A call of one of the functions at the top of the file."""
-    return f"{function}({scalar(e.a, env)}, {scalar(e.b, env)})"
+    return f"{function}({of_folded(e.a, env)}, {of_folded(e.b, env)})"
 
 
 def calling(function: str) -> Spelling:

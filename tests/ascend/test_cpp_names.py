@@ -13,7 +13,7 @@ import pytest
 
 import pto
 from lowering.ascend import emit
-from lowering.ascend.names import DEVICE_WORDS, KEYWORDS, MACROS, Names, is_forbidden
+from lowering.ascend.names import DEVICE_WORDS, KEYWORDS, MACROS, Names, is_forbidden, said
 from lowering.hazards.proof import HazardError
 from lowering.schedule import Options, schedule
 from pto import ir
@@ -106,7 +106,7 @@ def spelled(*wishes: str, text: str = "") -> list[str]:
     """The names that tiles of a program called ``wishes`` get in a text that says ``text``."""
     names = Names()
     lines = [names.of("buffer", wish) for wish in wishes]
-    return names.spelled([*lines, text])[:-1]
+    return names.spelled([*lines, text], said([text]))[:-1]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_two_names_stay_two() -> None:
     assert spelled("M_PI_", "M_PI__", "M_PI___") == ["M_PI_", "M_PI_2_", "M_PI_3_"]
     names = Names()
     lines = [names.fresh("x_gm"), names.of("buffer", "x_gm"), names.fresh("x_gm")]
-    assert names.spelled(lines) == ["x_gm_2", "x_gm", "x_gm_3"]
+    assert names.spelled(lines, frozenset()) == ["x_gm_2", "x_gm", "x_gm_3"]
 
 
 def test_no_name_of_the_vocabulary_is_chosen() -> None:
