@@ -21,8 +21,7 @@ def one_by_one(block: Block) -> Block:
 
 
 def _plain(loop: Loop) -> Loop:
-    at, inner = loop.inner, loop.body[loop.inner]
-    assert isinstance(inner, Loop)
+    at, inner = loop.inner, loop.inside
     last = binary("-", inner.trips, Const(1))
     front = [replace(_by(Const(0), inner, r), shift=0) for r in loop.body[:at]]
     inside = [_by(Var(inner.index), inner, r) for r in inner.body]

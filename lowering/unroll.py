@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from lowering.walk import Entry, Walk
+from lowering.walk import Entry, Issues, Walk
 from pto.arithmetic import Number
 from pto.bounds import decided, of_launch
 from pto.errors import ScheduleError
@@ -65,16 +65,16 @@ class Counters(dict[str, Number]):
 
 
 Issue = tuple[Path, Row, Counters]
-Entered = tuple[Entry, Counters]
-"""A row as it is issued: with the counters of its iteration."""
+Issued = Issues[Counters]
+"""Rows as they are issued: with the counters of their iteration."""
 
 
 def issued(
     kernel: Kernel, core: str, lengths: Sequence[int] | None = None, period: int = 0
 ) -> Iterator[Issue]:
     """The rows of ``core`` in the order it issues them: ``Unrolled``, for one choice of lengths."""
-    for entry, scope in Unrolled(kernel, core).rows(lengths, period):
-        yield entry.path, entry.row, scope
+    for run, scope in Unrolled(kernel, core).runs(lengths, period):
+        yield from ((entry.path, entry.row, scope) for entry in run)
 
 
 def in_flight(kernel: Kernel) -> int:
@@ -133,10 +133,11 @@ class Unrolled:
         numbers = {trips: k for k, trips in enumerate(dict.fromkeys(inside))}
         loops = list(loops_of(kernel.body))
         self.number = {id(x): numbers.get(x.trips, 0) for x in loops}
-        self.named = {id(x): tuple(_named(x)) for x in loops}
+        told = {id(n) for x in loops for n in x.body}
+        self.named = {id(x): tuple(_named(x, id(x) in told)) for x in loops}
         self.walk = Walk(kernel.body, core, self, wanted)
 
-    def rows(self, lengths: Sequence[int] | None = None, period: int = 0) -> Iterator[Entered]:
+    def runs(self, lengths: Sequence[int] | None = None, period: int = 0) -> Iterator[Issued]:
         """The rows in the order in which they are issued; both cores see the same lengths.
 
         ``lengths``: the trip count of the inner loops in every work item, constant trip counts aside;
@@ -145,7 +146,7 @@ class Unrolled:
         """
         self.exact, self.lengths = lengths is not None, LENGTHS if lengths is None else lengths
         self.period, self.enough = period, self.far if period else 0
-        return self.walk.rows(Counters())
+        return self.walk.runs(Counters())
 
     def trips(self, loop: Loop, scope: Counters, ahead: Sequence[Entry] = ()) -> int:
         return self._length(loop, scope.at)
@@ -172,9 +173,10 @@ class Unrolled:
             raise ScheduleError(message, branch.loc)
         return bool(evaluate(branch.test, scope.__getitem__))
 
-    def inside(self, loop: Loop, scope: Counters, i: int) -> Counters:
+    def inside(self, loop: Loop, scope: Counters, i: int, total: int) -> Counters:
         """A trip count that is a name is known, too: that of the loop, and those in its body."""
         found = Counters(scope, (*scope.at, i))
+        found[loop.index], found[loop.total] = i, total
         for inner, name in self.named[id(loop)]:
             found[name] = self._length(inner, scope.at if inner is loop else found.at)
         return found
@@ -183,8 +185,8 @@ class Unrolled:
         scope.update(counters)
 
 
-def _named(loop: Loop) -> Iterator[tuple[Loop, str]]:
-    """The loop and those in its body whose trip counts are names."""
-    for x in (loop, *(n for n in loop.body if isinstance(n, Loop))):
-        if isinstance(x.trips, Var):
+def _named(loop: Loop, told: bool) -> Iterator[tuple[Loop, str]]:
+    """The loop, unless the one around has told of it, and those in its body whose trip counts are names."""
+    for x in (*[loop] * (not told), *loop.body):
+        if isinstance(x, Loop) and isinstance(x.trips, Var):
             yield x, x.trips.name

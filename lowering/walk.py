@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Generic, Protocol, TypeVar
 
 from pto.ir import Block, Branch, Loop, Path, Row, all_rows
@@ -33,10 +34,23 @@ class Entry:
     """A row of a core; ``depth``: how many loops are around it."""
 
     row: Row
-    shift: int
-    guards: Guards
     path: Path
     depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Rows of one shift that an iteration issues one behind the other; a row in a branch by itself."""
+
+    entries: tuple[Entry, ...]
+    guards: Guards
+    shift: int
+
+    def joins(self, other: Run) -> bool:
+        return self.shift == other.shift and not (self.guards or other.guards)
+
+    def only(self, wanted: Callable[[Row], bool]) -> Run:
+        return replace(self, entries=tuple([e for e in self.entries if wanted(e.row)]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +71,7 @@ class PlainLoop:
 class FlatLoop:
     """A flat loop with rows of a core, and the loop in it; ``runs_on``: whether it has some there.
 
-    ``stages``: the rows in the order of a step, and on which side of the loop inside they stand.
+    ``stages``: the runs in the order of a step, and on which side of the loop inside they stand.
     ``scalars``: those that say how often it runs.
     """
 
@@ -67,14 +81,15 @@ class FlatLoop:
     inner: Loop
     inside: Path
     runs_on: bool
-    stages: tuple[tuple[int, Entry], ...]
+    stages: tuple[tuple[int, Run], ...]
     scalars: tuple[Entry, ...]
     shifts: tuple[int, int]
     shift: int = 0
 
 
-Node = Entry | PlainLoop | FlatLoop
+Node = Run | PlainLoop | FlatLoop
 Issue = tuple[Entry, S]
+Issues = tuple[tuple[Entry, ...], S]
 FRONT, INSIDE, BEHIND = range(3)
 Position = tuple[S, int, int, tuple[bool, bool, bool]]
 """Of a flat loop: the item, the iteration in it and of all so far, and which sides run there."""
@@ -89,8 +104,8 @@ class Domain(Protocol[S]):
     def holds(self, branch: Branch, scope: S) -> bool:
         """Which way a branch goes."""
 
-    def inside(self, loop: Loop, scope: S, i: int) -> S:
-        """The scope of iteration ``i``; its counters come later."""
+    def inside(self, loop: Loop, scope: S, i: int, total: int) -> S:
+        """The scope of iteration ``i``, which is number ``total`` of all entries."""
 
     def count(self, scope: S, counters: Mapping[str, int]) -> None:
         """Sets counters of a scope."""
@@ -107,30 +122,29 @@ class Walk(Generic[S]):
         wanted: Callable[[Row], bool] | None = None,
     ) -> None:
         self.domain = domain
-        nodes = _nodes(block, core, (), (), 0)
-        self.nodes = tuple(nodes if wanted is None else _only(nodes, wanted))
+        nodes = _together(_nodes(block, core, (), (), 0))
+        self.nodes = nodes if wanted is None else tuple(_only(nodes, wanted))
         self.finished: dict[Path, int] = {}
         """Of each loop the iterations of its earlier entries."""
 
     def rows(self, scope: S) -> Iterator[Issue[S]]:
         """All rows from the start; what a row defines must be in its scope before the next one."""
+        return ((entry, each) for run, each in self.runs(scope) for entry in run)
+
+    def runs(self, scope: S) -> Iterator[Issues[S]]:
+        """The same, with rows that an iteration issues together as one."""
         self.finished.clear()
         for node in self.nodes:
             yield from self._node(node, scope)
 
-    def _node(self, node: Node, scope: S) -> Iterable[Issue[S]]:
+    def _node(self, node: Node, scope: S) -> Iterable[Issues[S]]:
         if not all(self.domain.holds(branch, scope) == way for branch, way in node.guards):
             return ()
-        if isinstance(node, Entry):
-            return ((node, scope),)
+        if isinstance(node, Run):
+            return ((node.entries, scope),)
         return self._plain(node, scope) if isinstance(node, PlainLoop) else self._flat(node, scope)
 
-    def _iteration(self, loop: Loop, outer: S, i: int, total: int) -> S:
-        scope = self.domain.inside(loop, outer, i)
-        self.domain.count(scope, {loop.index: i, loop.total: total})
-        return scope
-
-    def _plain(self, each: PlainLoop, outer: S) -> Iterator[Issue[S]]:
+    def _plain(self, each: PlainLoop, outer: S) -> Iterator[Issues[S]]:
         """Steps; in each, every row runs for its own iteration."""
         trips, before = self.domain.trips(each.loop, outer), self.finished.get(each.path, 0)
         scopes: dict[int, S] = {}
@@ -140,15 +154,12 @@ class Walk(Generic[S]):
                 if not 0 <= i < trips:
                     continue
                 if i not in scopes:
-                    scopes[i] = self._iteration(each.loop, outer, i, before + i)
-                if node.guards or not isinstance(node, Entry):
-                    yield from self._node(node, scopes[i])
-                else:
-                    yield node, scopes[i]
+                    scopes[i] = self.domain.inside(each.loop, outer, i, before + i)
+                yield from self._node(node, scopes[i])
             scopes.pop(step - each.last, None)
         self.finished[each.path] = before + trips
 
-    def _flat(self, flat: FlatLoop, outer: S) -> Iterator[Issue[S]]:
+    def _flat(self, flat: FlatLoop, outer: S) -> Iterator[Issues[S]]:
         """First each item without iterations, one position by itself; then the others together."""
         turns, u = (self.finished.get(x, 0) for x in (flat.path, flat.inside))
         together: list[Position[S]] = []
@@ -163,21 +174,21 @@ class Walk(Generic[S]):
         yield from self._steps(flat, together)
         self.finished[flat.inside] = u
 
-    def _steps(self, flat: FlatLoop, positions: Sequence[Position[S]]) -> Iterator[Issue[S]]:
+    def _steps(self, flat: FlatLoop, positions: Sequence[Position[S]]) -> Iterator[Issues[S]]:
         """Steps; in each, every row runs for its own position."""
         low, high = flat.shifts
         scopes: dict[int, S] = {}
         for step in range(-high, len(positions) - low):
-            for side, entry in flat.stages:
-                p = step + entry.shift
+            for side, run in flat.stages:
+                p = step + run.shift
                 if not 0 <= p < len(positions):
                     continue
                 item, i, u, runs = positions[p]
                 if not runs[side]:
                     continue
                 if side != FRONT and p not in scopes:
-                    scopes[p] = self._iteration(flat.inner, item, i, u)
-                yield entry, item if side == FRONT else scopes[p]
+                    scopes[p] = self.domain.inside(flat.inner, item, i, u)
+                yield run.entries, item if side == FRONT else scopes[p]
             scopes.pop(step + low, None)
 
     def _items(self, flat: FlatLoop, outer: S) -> list[tuple[S, int]]:
@@ -185,7 +196,7 @@ class Walk(Generic[S]):
         does nothing in them."""
         found: list[tuple[S, int]] = []
         for w in range(self.domain.trips(flat.loop, outer)):
-            item = self._iteration(flat.loop, outer, w, 0)
+            item = self.domain.inside(flat.loop, outer, w, 0)
             self.domain.count(item, {flat.inner.total: 0})
             trips = self.domain.trips(flat.inner, item, flat.scalars) if flat.runs_on else 1
             found.append((item, trips))
@@ -201,7 +212,7 @@ def _nodes(block: Block, core: str, path: Path, guards: Guards, depth: int) -> I
                 yield from _nodes(side, core, (*here, int(way)), (*guards, (node, way)), depth)
         elif isinstance(node, Row):
             if node.core == core:
-                yield Entry(node, node.shift, guards, here, depth)
+                yield Run((Entry(node, here, depth),), guards, node.shift)
         elif any(r.core == core for r in all_rows(node.body)):
             nodes = tuple(_nodes(node.body, core, here, (), depth + 1))
             yield (_flat_loop if node.flat else _plain_loop)(node, nodes, guards, here)
@@ -213,28 +224,48 @@ def _only(nodes: Iterable[Node], wanted: Callable[[Row], bool]) -> Iterator[Node
         if isinstance(node, PlainLoop):
             yield replace(node, nodes=tuple(_only(node.nodes, wanted)))
         elif isinstance(node, FlatLoop):
-            yield replace(node, stages=tuple(x for x in node.stages if wanted(x[1].row)))
-        elif wanted(node.row):
-            yield node
+            stages = ((side, run.only(wanted)) for side, run in node.stages)
+            yield replace(node, stages=tuple([x for x in stages if x[1].entries]))
+        elif (run := node.only(wanted)).entries:
+            yield run
+
+
+def _together(nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """The nodes, neighbours of one shift as one run."""
+    found: list[Node] = []
+    for node in nodes:
+        last = found[-1] if found else None
+        if isinstance(node, Run) and isinstance(last, Run) and node.joins(last):
+            found[-1] = replace(last, entries=last.entries + node.entries)
+        else:
+            found.append(node)
+    return tuple(found)
 
 
 def _plain_loop(loop: Loop, nodes: tuple[Node, ...], guards: Guards, path: Path) -> PlainLoop:
     shifts = (*loop.shifts, *(n.shift for n in nodes))
-    return PlainLoop(loop, guards, path, nodes, -max(shifts), -min(shifts))
+    return PlainLoop(loop, guards, path, _together(nodes), -max(shifts), -min(shifts))
 
 
 def _flat_loop(loop: Loop, nodes: tuple[Node, ...], guards: Guards, path: Path) -> FlatLoop:
-    inner, shifts = loop.body[loop.inner], loop.shifts
-    assert isinstance(inner, Loop)
-    stages: list[tuple[int, Entry]] = []
+    stages: list[tuple[int, Run]] = []
+    scalars: list[Entry] = []
     for node in nodes:
         if isinstance(node, PlainLoop):
-            stages += ((INSIDE, n) for n in node.nodes if isinstance(n, Entry))
-        elif isinstance(node, Entry):
-            stages.append((FRONT if node.path[-1] < loop.inner else BEHIND, node))
-    beside = [entry for side, entry in stages if side != INSIDE]
-    scalars = tuple(e for e in beside if OPS[e.row.op].kind == "scalar")
-    early = {e.path: replace(e, shift=shifts[1]) for e in scalars}  # when their item is first met
-    staged = tuple((side, early.get(e.path, e)) for side, e in stages)
-    inside, runs_on = (*path, loop.inner), len(beside) < len(stages)
-    return FlatLoop(loop, guards, path, inner, inside, runs_on, staged, scalars, shifts)
+            stages += ((INSIDE, run) for run in node.nodes if isinstance(run, Run))
+        elif isinstance(node, Run):
+            (entry,) = node.entries
+            if OPS[entry.row.op].kind == "scalar":  # defined when their item is first met
+                scalars.append(entry)
+                node = replace(node, shift=loop.shifts[1])
+            stages.append((FRONT if entry.path[-1] < loop.inner else BEHIND, node))
+    staged = tuple(
+        (side, run)
+        for side, group in groupby(stages, key=lambda x: x[0])
+        for run in _together(run for _, run in group)
+        if isinstance(run, Run)
+    )
+    return FlatLoop(
+        loop, guards, path, loop.inside, (*path, loop.inner), any(side == INSIDE for side, _ in stages),
+        staged, tuple(scalars), loop.shifts,
+    )  # fmt: skip

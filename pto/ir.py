@@ -380,6 +380,11 @@ class Loop:
         """Where in the body of a flat loop its inner loop stands."""
         return next(k for k, n in enumerate(self.body) if isinstance(n, Loop))
 
+    @property
+    def inside(self) -> Loop:
+        """The inner loop of a flat loop."""
+        return next(n for n in self.body if isinstance(n, Loop))
+
 
 @dataclass(frozen=True, slots=True)
 class Branch:

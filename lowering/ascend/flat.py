@@ -75,8 +75,7 @@ class _Nest:
 
 def flat_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
     """All of a flat loop; ``env``: the scalars around it."""
-    inner = loop.body[loop.inner]
-    assert isinstance(inner, Loop)
+    inner = loop.inside
     front = entries_of(loop.body[: loop.inner], ctx.core)
     scalars = [e.node for e in front if isinstance(e.node, Row) and OPS[e.node.op].kind == "scalar"]
     parts = [(FRONT, e) for e in front if e.node not in scalars]

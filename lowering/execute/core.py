@@ -191,8 +191,10 @@ class Core:
     def holds(self, branch: ir.Branch, scope: Scope) -> bool:
         return bool(compiled(branch.test)(scope))
 
-    def inside(self, loop: ir.Loop, scope: Scope, i: int) -> Scope:
-        return Scope(scope, self.known(loop)[1])
+    def inside(self, loop: ir.Loop, scope: Scope, i: int, total: int) -> Scope:
+        found = Scope(scope, self.known(loop)[1])
+        found[loop.index], found[loop.total] = i, total
+        return found
 
     def known(self, loop: ir.Loop) -> tuple[Callable[[Env], Any], frozenset[str]]:
         """The entry of ``loops``, made where it is first asked for."""

@@ -83,8 +83,10 @@ class Core:
     def holds(self, branch: Branch, frame: Frame) -> bool:
         return self.world.truth(substitute(branch.test, frame))
 
-    def inside(self, loop: Loop, frame: Frame, i: int) -> Frame:
-        return Frame(frame, (*frame.at, i))
+    def inside(self, loop: Loop, frame: Frame, i: int, total: int) -> Frame:
+        found = Frame(frame, (*frame.at, i))
+        found[loop.index], found[loop.total] = Const(i), Const(total)
+        return found
 
     def count(self, frame: Frame, counters: Mapping[str, int]) -> None:
         frame.update({name: Const(value) for name, value in counters.items()})

@@ -42,8 +42,8 @@ class Numbers:
     def holds(self, branch: Branch, scope: dict[str, int]) -> bool:
         return bool(evaluate(branch.test, scope.__getitem__))
 
-    def inside(self, loop: Loop, scope: dict[str, int], i: int) -> dict[str, int]:
-        return dict(scope)
+    def inside(self, loop: Loop, scope: dict[str, int], i: int, total: int) -> dict[str, int]:
+        return {**scope, loop.index: i, loop.total: total}
 
     def count(self, scope: dict[str, int], counters: Mapping[str, int]) -> None:
         scope.update(counters)

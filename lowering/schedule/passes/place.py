@@ -203,8 +203,7 @@ class _Placer:
         home = life.path[-1] if life.path else None
         if home is None or not home.flat:
             return Moment(-shift if path == life.path else 0, (tick,))
-        inside = home.body[home.inner]
-        return Moment(-shift, (tick,), tick > self.ticks[id(inside)], True)
+        return Moment(-shift, (tick,), tick > self.ticks[id(home.inside)], True)
 
     # groups
 

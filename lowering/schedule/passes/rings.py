@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import lcm
 
-from lowering.unroll import Entered, Unrolled, launches
+from lowering.unroll import Unrolled, launches
 from pto.errors import CapacityError, ScheduleError
-from pto.ir import CORES, Kernel, Row
+from pto.ir import CORES, Kernel, Row, all_rows
 from pto.records import dataclass
 from pto.targets import Credits, Target, target_of
 
@@ -65,9 +65,11 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int]) -> dict[str, int]:
                 "another fifo_depth, or a smaller lookahead",
             )
     depths = dict(wanted)
-    cores, runs = [Unrolled(kernel, core, exchanges) for core in CORES], list(launches(kernel))
+    actions = {id(r): exchanged(r) for r in all_rows(kernel.body) if exchanges(r)}
+    cores = [Unrolled(kernel, core, lambda row: id(row) in actions) for core in CORES]
+    runs = list(launches(kernel))
     while True:
-        found = (full_rings(cores, depths, target, lengths) for lengths in runs)
+        found = (full_rings(cores, actions, depths, target, lengths) for lengths in runs)
         full = next(filter(None, found), [])
         if not full:
             return depths
@@ -85,14 +87,18 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int]) -> dict[str, int]:
 
 def full_rings(
     both: Sequence[Unrolled],
+    actions: Mapping[int, Action],
     depths: Mapping[str, int],
     target: Target,
     lengths: Sequence[int] | None,
 ) -> list[str]:
-    """The FIFOs whose full rings stop everything, none if both cores reach the end."""
+    """The FIFOs whose full rings stop everything, none if both cores reach the end; ``actions``: of
+    rows, by their ids."""
     rings = {name: Ring(Credits(n, target.ring_period[n])) for name, n in depths.items()}
     period = lcm(*depths.values())
-    cores = [map(exchanged, core.rows(lengths, period)) for core in both]
+    cores = [
+        (actions[id(e.row)] for run, _ in core.runs(lengths, period) for e in run) for core in both
+    ]
     waiting: list[Action | None] = [next(c, None) for c in cores]
     moved = True
     while moved:
@@ -123,7 +129,6 @@ def exchanges(row: Row) -> bool:
     return row.op != "record" and row.queue != ""
 
 
-def exchanged(issued: Entered) -> Action:
+def exchanged(row: Row) -> Action:
     """What a row that ``exchanges`` does."""
-    row = issued[0].row
     return "pop" if row.op == "pop" else "push", row.queue

@@ -136,8 +136,7 @@ def flattened(loop: Loop, taken: set[str]) -> Loop:
     last value only until the next item starts in its stage, so a later stage reads a copy.  Scalars
     that are read behind come from tensors that nothing writes, and are read in front.
     """
-    inner = loop.body[loop.inner]
-    assert isinstance(inner, Loop)
+    inner = loop.inside
     made = {result_of(r): r.shift for r in inner.body if isinstance(r, Row)}
     rest = [n for n in loop.body[loop.inner + 1 :] if isinstance(n, Row)]
     scalars = [r for r in rest if OPS[r.op].kind == "scalar"]

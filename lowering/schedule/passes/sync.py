@@ -12,12 +12,12 @@ access and a wait directly before, so that nothing else gets between (docs/machi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from math import lcm
 
 from lowering.schedule.passes.moments import Moment
-from lowering.unroll import Counters, Entered, Unrolled, launches
+from lowering.unroll import Counters, Issued, Unrolled, launches
 from pto.arithmetic import GREATEST, Number
 from pto.ir import (
     CORES,
@@ -438,7 +438,7 @@ def needed_barriers(kernel: Kernel, core: str, pipe: Pipe) -> set[Path]:
     slots = _Slots({b.name: b.depth for b in kernel.buffers}, pipe.needs_barrier)
     issues = Unrolled(kernel, core, lambda row: row.pipe == pipe.name and row.op != "sync")
     for lengths in launches(kernel):
-        steps = [*map(slots.of, issues.rows(lengths, slots.period))]
+        steps = [x for run in issues.runs(lengths, slots.period) for x in slots.of(run)]
         known = -1
         while len(marked) > known:
             known = len(marked)
@@ -454,37 +454,38 @@ def needed_barriers(kernel: Kernel, core: str, pipe: Pipe) -> set[Path]:
 Step = tuple[Path, int, int]
 """The path of a row, the slots, as bits, whose writes it depends on, and those that it writes."""
 
+Known = tuple[tuple[str, ...], int, dict[tuple[Number, ...], Sequence[Step]]]
+"""Of a run of rows the counters that count, modulo what they do, and the steps by their values."""
+
 
 class _Slots:
-    """What rows become, found once for each row and each slot that its counters pick.
+    """What rows become, found once for each run of rows and the slots that its counters pick.
 
     ``depends``: what of a row depends on writes before it: "reads", "writes".
     """
 
     def __init__(self, depths: Mapping[str, int], depends: tuple[str, ...]) -> None:
         self.depths, self.depends, self.period = depths, depends, lcm(*depths.values())
-        self.rows: dict[Path, tuple[tuple[str, ...], int, dict[tuple[Number, ...], Step]]] = {}
+        self.runs: dict[Path, Known] = {}
         self.numbers: dict[tuple[str, int], int] = {}
 
-    def of(self, issued: Entered) -> Step:
-        entry, counters = issued
-        names, period, found = self.rows.get(entry.path) or self._known(entry.path, entry.row)
+    def of(self, issued: Issued) -> Sequence[Step]:
+        run, counters = issued
+        path = run[0].path
+        names, period, found = self.runs.get(path) or self._known(path, [e.row for e in run])
         at = tuple([counters[n] % period for n in names])
-        step = found.get(at)
-        if step is None:
-            step = found[at] = entry.path, *self._found(entry.row, counters)
-        return step
+        steps = found.get(at)
+        if steps is None:
+            steps = found[at] = [(e.path, *self._found(e.row, counters)) for e in run]
+        return steps
 
-    def _known(
-        self, path: Path, row: Row
-    ) -> tuple[tuple[str, ...], int, dict[tuple[Number, ...], Step]]:
-        """The counters that pick the slots of a row, and modulo what: rings turn with sums of them."""
-        indices = [
-            x.index for x in (row.out, *row.args) if isinstance(x, Ref) and x.index is not None
-        ]
+    def _known(self, path: Path, rows: Sequence[Row]) -> Known:
+        """The counters that pick the slots of a run, and modulo what: rings turn with sums of them."""
+        touched = (x for r in rows for x in (r.out, *r.args) if isinstance(x, Ref))
+        indices = [x.index for x in touched if x.index is not None]
         names = tuple(dict.fromkeys(n for index in indices for n in names_in(index)))
         turns = all(coefficients(index) is not None for index in indices)
-        return self.rows.setdefault(path, (names, self.period if turns else GREATEST, {}))
+        return self.runs.setdefault(path, (names, self.period if turns else GREATEST, {}))
 
     def _found(self, row: Row, counters: Counters) -> tuple[int, int]:
         reads, writes = (self._bits(side, counters) for side in touched(row))
