@@ -17,12 +17,12 @@ Non-goals: order between pipes, bounds, rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field
 from functools import lru_cache
 from typing import cast
 
-from lowering.values.tokens import Log, run_schedule
+from lowering.values.tokens import Log, Scheduled
 from lowering.values.world import UNDEFINED, World, normal, worlds
 from pto.ir import (
     Block,
@@ -31,6 +31,7 @@ from pto.ir import (
     Expr,
     Kernel,
     Loop,
+    Operand,
     Ref,
     Row,
     Scalar,
@@ -68,18 +69,21 @@ class Meanings(World):
         return target_of(self.kernel).lanes
 
     def scalar(self, e: Expr, values: Mapping[str, Expr]) -> Expr:
-        return normal(with_values(e, values))
+        return e if isinstance(e, Const) else normal(with_values(e, values))
 
     def place(self, view: View, values: Mapping[str, Expr], core: str = "") -> tuple[object, ...]:
         """What every lane has of a view.  Only rows of the vector core say that themselves; of others
         each lane has its part of the rows, if there are several."""
         spans = [axis for axis, item in enumerate(view.index) if isinstance(item, Span)]
         whole = [self._index(item, values) for item in view.index]
-        split = spans[0] if core != "vector" and len(spans) > 1 and whole[spans[0]][1] > 1 else None
-        return view.tensor, *(
-            tuple([self._share(x, lane, axis == split) for axis, x in enumerate(whole)])
-            for lane in range(self.lanes)
-        )
+        lanes = range(self.lanes)
+        if core == "vector":
+            return view.tensor, *(tuple([share(x, lane) for x in whole]) for lane in lanes)
+        split = spans[0] if len(spans) > 1 and whole[spans[0]][1] > 1 else None
+        if split is None:
+            return view.tensor, *[tuple(whole)] * self.lanes
+        ways = [part(whole[split], lane, self.lanes) for lane in lanes]
+        return view.tensor, *((*whole[:split], each, *whole[split + 1 :]) for each in ways)
 
     def _index(self, item: Expr | Span, values: Mapping[str, Expr]) -> Index:
         if not isinstance(item, Span):
@@ -87,32 +91,19 @@ class Meanings(World):
         valid = None if item.valid is None else self.scalar(item.valid, values)
         return self.scalar(item.start, values), item.size, valid
 
-    def _share(self, index: Index, lane: int, split: bool) -> Index:
-        """What a lane has of an index."""
-        start, size, valid = index
-        if split:
-            size //= self.lanes
-            before = Const(lane * size)
-            start = binary("+", start, before)
-            valid = None if valid is None else binary("-", valid, before)
-        return on(lane, start), size, None if valid is None else on(lane, valid)
-
-    def result(self, row: Row, args: Iterable[object]) -> int:
+    def result(self, row: Row, args: Sequence[object]) -> int:
         """The number of what a row makes; a store is noted by its place."""
-        found = list(args)
+        place = args[0]
         if row.op == "store":
-            place, value, *_ = found
-            self.stores[place] = row, self.value(value)
+            self.stores[place] = row, self.value(args[1])
             return UNDEFINED
-        token = super().result(row, found)
-        (view, *_) = row.args
+        token, view = super().result(row, args), row.args[0]
         if row.core != "vector" or not isinstance(view, View):
             return token
         if all(span.valid is None for span in view.spans):
             return token
         part = self.token(("a part of", token))
         self.rows.setdefault(part, row)
-        place = found[0]
         assert isinstance(place, tuple)
         self.parts[part] = token, [[x for x in each if x[1]] for each in place[1:]]
         return part
@@ -128,23 +119,30 @@ class Meanings(World):
         ]
         return whole if right and all(right) else self.token(("pad", x, *counts))
 
-    def made(self, op: str, args: Iterable[object]) -> int:
+    def made(self, op: str, args: Sequence[object]) -> int:
         """The number of ``op(args)``."""
-        found = list(args)
-        if op == "copy":
-            return self.value(found[0])
-        if op == "pad":
-            return self.padded(self.value(found[0]), cast("list[Expr]", found[1:]))
-        if op == "matmul":
-            product = self.token((op, self.value(found[0]), self.value(found[1])))
-            self.products.add(product)
-            adds = len(found) > 2 and not (len(found) > 3 and found[3] == Const(0))
-            return self.total(product, self.value(found[2])) if adds else product
-        if op == "add" and isinstance(found[1], tuple):
-            return self.total(self.value(found[0]), self.value(found[1]))
-        if OPS[op].commutes and isinstance(found[1], tuple):
-            return self.token((op, *sorted(map(self.value, found[:2]))))
-        return self.token((op, *found))
+        if op in OF_OP:
+            return OF_OP[op](self, args)
+        if OPS[op].commutes and isinstance(args[1], tuple):
+            return self.token((op, *sorted(map(self.value, args[:2]))))
+        return self.token((op, *args))
+
+    def copy(self, args: Sequence[object]) -> int:
+        return self.value(args[0])
+
+    def pad(self, args: Sequence[object]) -> int:
+        return self.padded(self.value(args[0]), cast("Sequence[Expr]", args[1:]))
+
+    def matmul(self, args: Sequence[object]) -> int:
+        product = self.token(("matmul", self.value(args[0]), self.value(args[1])))
+        self.products.add(product)
+        adds = len(args) > 2 and not (len(args) > 3 and args[3] == Const(0))
+        return self.total(product, self.value(args[2])) if adds else product
+
+    def add(self, args: Sequence[object]) -> int:
+        if isinstance(args[1], tuple):
+            return self.total(self.value(args[0]), self.value(args[1]))
+        return self.token(("add", *args))
 
     def total(self, x: int, y: int) -> int:
         zero = self.token(("full", Const(0.0)))
@@ -153,6 +151,29 @@ class Meanings(World):
         if y == zero and x in self.products:
             return x
         return self.token(("add", *sorted((x, y))))
+
+
+OF_OP: Mapping[str, Callable[[Meanings, Sequence[object]], int]] = {
+    "copy": Meanings.copy,
+    "pad": Meanings.pad,
+    "matmul": Meanings.matmul,
+    "add": Meanings.add,
+}
+"""Ops of which one value can be written in several ways."""
+
+
+def share(index: Index, lane: int) -> Index:
+    """An index of the vector core on one lane."""
+    start, size, valid = index
+    return on(lane, start), size, None if valid is None else on(lane, valid)
+
+
+def part(index: Index, lane: int, lanes: int) -> Index:
+    """What a lane has of a span that is split; of what is normal, the normal form."""
+    start, size, valid = index
+    size //= lanes
+    first = binary("+", start, Const(lane * size))
+    return first, size, None if valid is None else binary("+", valid, Const(-lane * size))
 
 
 def on(lane: int, e: Expr) -> Expr:
@@ -207,7 +228,7 @@ class Traced:
         if row.op == "move":
             number = self.world.value(operands[0])
         else:
-            where = [self.operand(row.out, scalars)] if isinstance(row.out, View) else []
+            where = [self.world.operand(row.out, scalars)] if isinstance(row.out, View) else []
             states = self.world.states(row, self.tensors)
             number = self.log[id(row), at] = self.world.result(row, [*where, *operands, *states])
         if isinstance(row.out, Scalar):
@@ -217,7 +238,7 @@ class Traced:
         elif isinstance(row.out, Define):
             self.tiles[row.out.name] = number
 
-    def operand(self, a: object, scalars: dict[str, Expr]) -> object:
+    def operand(self, a: Operand, scalars: dict[str, Expr]) -> object:
         if isinstance(a, Ref):
             return self.tiles[a.name], a.transposed
         return self.world.operand(a, scalars)
@@ -243,9 +264,10 @@ def difference(before: Kernel, after: Kernel) -> Difference | None:
     """
     for block in (before.body, *(loop.body for loop in loops_of(before.body))):
         list(straight(block))  # what was traced has no branches
+    cores = Scheduled(after)
     for trips in worlds(after):
         world = Meanings(trips, after)
-        run_schedule(after, world)
+        cores.run(world)
         scheduled, world.stores = world.stores, {}
         Traced(world, world.start()).block(before.body, {})
         for place, (row, want) in world.stores.items():

@@ -11,7 +11,7 @@ Non-goals: order between pipes, bounds, numbers.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lowering.values.world import UNDEFINED, World
 from lowering.walk import Entry, Walk
@@ -30,9 +30,11 @@ from pto.ir import (
     Scalar,
     Var,
     View,
+    all_rows,
     substitute,
 )
 from pto.ops import OPS
+from pto.records import dataclass
 from pto.row_rules import touched
 
 ALIASES = frozenset(("move", "push", "push_data", "pop"))
@@ -55,20 +57,37 @@ class Frame(dict[str, Expr]):
         self.at = at
 
 
+@dataclass
+class Shared:
+    """What both cores see: the world, FIFOs, tensors, and the log."""
+
+    world: World
+    queues: dict[str, list[int]]
+    tensors: dict[str, int]
+    log: Log = field(default_factory=dict)
+    done: int = 0
+
+
 class Core:
     """One core: runs its rows in order and gives way while a pop finds nothing."""
 
-    def __init__(self, kernel: Kernel, name: str, world: World, shared: Shared) -> None:
-        self.name, self.world, self.shared = name, world, shared
+    shared: Shared
+
+    def __init__(self, kernel: Kernel, name: str) -> None:
+        self.name = name
         self.slots: dict[tuple[str, int], int] = {}
         self.depth = {b.name: b.depth for b in kernel.buffers}
+        self.touched = {id(r): touched(r) for r in all_rows(kernel.body) if r.core == name}
+        """By the id of a row: what it reads, what it writes."""
         self.walk = Walk(kernel.body, name, self)
 
-    def run(self) -> Generator[None]:
+    def run(self, shared: Shared) -> Generator[None]:
+        self.shared, self.world = shared, shared.world
+        self.slots.clear()
         for entry, frame in self.walk.rows(Frame()):
             row = entry.row
             if row.op == "pop":
-                while not self.shared.queues[row.operand(Queue).name]:
+                while not shared.queues[row.operand(Queue).name]:
                     yield
             if row.op not in SILENT:
                 self.execute(row, frame, frame.at[: entry.depth])
@@ -98,64 +117,60 @@ class Core:
         if row.op == "let":
             frame[row.result(Scalar).name] = substitute(row.scalar(), frame)
             return
-        reads, (_, *scratch) = touched(row)
+        (reads, (_, *scratch)), out = self.touched[id(row)], row.out
         token = self.result(row, reads, frame)
-        if isinstance(row.out, Scalar):
-            frame[row.out.name] = Var(f"%{token}")
+        if isinstance(out, Scalar):
+            frame[out.name] = Var(f"%{token}")
             return
         for spoiled in scratch:
             assert isinstance(spoiled, Ref)
             self.slots[self.slot(spoiled, frame)] = UNDEFINED
         if row.op not in ALIASES:
             self.shared.log[id(row), at] = token
-        if isinstance(row.out, Queue):
-            self.shared.queues[row.out.name].append(token)
-        elif isinstance(row.out, View):
-            self.shared.tensors[row.out.tensor] = token
+        if isinstance(out, Queue):
+            self.shared.queues[out.name].append(token)
+        elif isinstance(out, View):
+            self.shared.tensors[out.tensor] = token
         else:
             self.slots[self.slot(row.result(Ref), frame)] = token
 
     def slot(self, ref: Ref, frame: Frame) -> tuple[str, int]:
         if ref.index is None:
             return ref.name, 0
-        index = self.world.number(substitute(ref.index, frame))
-        return ref.name, int(index) % self.depth[ref.name]
+        return ref.name, int(self.world.number(ref.index, frame)) % self.depth[ref.name]
 
-    def result(self, row: Row, args: Sequence[Operand], frame: Frame) -> int:
-        if isinstance(args[0], Queue):
-            return self.shared.queues[args[0].name].pop(0)
-        operands = [self.operand(a, frame) for a in args]
+    def result(self, row: Row, reads: Sequence[Operand], frame: Frame) -> int:
+        first = reads[0]
+        if isinstance(first, Queue):
+            return self.shared.queues[first.name].pop(0)
+        operands = [self.operand(a, frame) for a in reads]
         if row.op in ALIASES:
             return self.world.value(operands[0])
         where = [self.operand(row.out, frame)] if isinstance(row.out, View) else []
-        return self.world.result(
-            row, [*where, *operands, *self.world.states(row, self.shared.tensors)]
-        )
+        states = self.world.states(row, self.shared.tensors)
+        return self.world.result(row, [*where, *operands, *states])
 
-    def operand(self, a: object, frame: Frame) -> object:
+    def operand(self, a: Operand, frame: Frame) -> object:
         if isinstance(a, Ref):
             return self.slots.get(self.slot(a, frame), UNDEFINED), a.transposed
         return self.world.operand(a, frame, self.name)
 
 
-@dataclass
-class Shared:
-    """What both cores see: FIFOs, tensors, and the log."""
+class Scheduled:
+    """Both cores of a scheduled program, to be run in many worlds."""
 
-    queues: dict[str, list[int]]
-    tensors: dict[str, int]
-    log: Log = field(default_factory=dict)
-    done: int = 0
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.cores = [Core(kernel, name) for name in CORES]
 
-
-def run_schedule(kernel: Kernel, world: World) -> Shared:
-    """Both cores, taking turns whenever one waits."""
-    shared = Shared({f.name: [] for f in kernel.fifos}, world.start())
-    cores = [Core(kernel, name, world, shared).run() for name in CORES]
-    before = -1
-    while cores:
-        cores = [c for c in cores if next(c, "done") is None]
-        if cores and shared.done == before:
-            raise ScheduleError("a pop waits for a push that never comes")
-        before = shared.done
-    return shared
+    def run(self, world: World) -> Shared:
+        """The cores take turns whenever one waits."""
+        shared = Shared(world, {f.name: [] for f in self.kernel.fifos}, world.start())
+        cores = [core.run(shared) for core in self.cores]
+        before = -1
+        while cores:
+            cores = [c for c in cores if next(c, "done") is None]
+            if cores and shared.done == before:
+                raise ScheduleError("a pop waits for a push that never comes")
+            before = shared.done
+        return shared

@@ -30,7 +30,7 @@ from functools import cache, partial
 
 from lowering.one_by_one import one_by_one
 from lowering.values.equivalence import Traced
-from lowering.values.tokens import ALIASES, SILENT, Log, run_schedule
+from lowering.values.tokens import ALIASES, SILENT, Log, Scheduled
 from lowering.values.world import World, worlds
 from pto import ir
 from pto.errors import ScheduleError
@@ -549,9 +549,10 @@ def unscheduled(kernel: ir.Kernel) -> ir.Kernel:
     kernel = replace(kernel, body=one_by_one(kernel.body))
     builder = Builder(kernel)
     values = builder.build()
+    cores = Scheduled(kernel)
     for trips in worlds(kernel):
         world = World(trips, kernel)
-        shared = run_schedule(kernel, world)
+        shared = cores.run(world)
         mine = Traced(world, world.start())
         mine.block(values.body, {})
         if mine.tensors != shared.tensors:

@@ -16,10 +16,11 @@ Non-goals: numbers of tiles.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import lcm
+from types import MappingProxyType
 
 from pto.arithmetic import Number, NumberError
 from pto.ir import (
@@ -30,6 +31,9 @@ from pto.ir import (
     Expr,
     Kernel,
     Loop,
+    Operand,
+    Queue,
+    Ref,
     Row,
     Var,
     View,
@@ -65,6 +69,8 @@ OUTPUTS = ("out", "inout")
 
 BESIDE = 2
 """What a name counts as beside another one that is made up."""
+
+NOTHING: Mapping[str, Expr] = MappingProxyType({})
 
 Undo = Callable[[Number, Number], Number]
 LEFT: Mapping[str, Undo] = {
@@ -139,6 +145,8 @@ class World:
     asked: dict[Expr, None] = field(default_factory=dict)
     rows: dict[int, Row] = field(default_factory=dict)
     """Token -> the first row that made it."""
+    met: dict[int, list[str]] = field(default_factory=dict)
+    """By the id of a row: the tensors that are written and that it meets."""
 
     def __post_init__(self) -> None:
         self.values |= {"block_idx": 0, "block_num": 1, "lane": 0}
@@ -161,10 +169,15 @@ class World:
         test that is not decided goes both ways."""
         return bool(self._told(e, (len(self.asked) + self.trips[0]) % 2))
 
-    def number(self, e: Expr) -> Number:
-        """The value of ``e``; 0 where it has none."""
+    def number(self, e: Expr, values: Mapping[str, Expr] = NOTHING) -> Number:
+        """The value of ``e``, with its names replaced; 0 where it has none."""
+
+        def value(name: str) -> Number:
+            found = values.get(name)
+            return self._value(name) if found is None else evaluate(found, self._value)
+
         try:
-            return evaluate(e, self._value)
+            return evaluate(e, value)
         except NumberError:
             return 0
 
@@ -205,13 +218,13 @@ class World:
             out.append((self.scalar(span.start, values), valid))
         return tuple(out)
 
-    def operand(self, a: object, values: Mapping[str, Expr], core: str = "") -> object:
+    def operand(self, a: Operand, values: Mapping[str, Expr], core: str = "") -> object:
         """What a row of ``core`` reads that is no tile."""
         if isinstance(a, View):
             return self.place(a, values, core)
         if isinstance(a, Word):
             return a.name
-        assert isinstance(a, Expr)
+        assert not isinstance(a, Ref | Queue), a
         return self.scalar(a, values)
 
     def value(self, operand: object) -> int:
@@ -227,24 +240,26 @@ class World:
 
     def states(self, row: Row, tensors: Mapping[str, int]) -> list[int]:
         """What those of ``tensors`` hold that a row meets."""
-        views = [x for x in (row.out, *row.args) if isinstance(x, View)]
-        return [tensors[v.tensor] for v in views if v.tensor in tensors]
+        met = self.met.get(id(row))
+        if met is None:
+            views = [x for x in (row.out, *row.args) if isinstance(x, View)]
+            met = self.met[id(row)] = [v.tensor for v in views if v.tensor in tensors]
+        return [tensors[name] for name in met]
 
-    def result(self, row: Row, args: Iterable[object]) -> int:
+    def result(self, row: Row, args: Sequence[object]) -> int:
         """The token of what a row makes."""
         token = self.made(row.op, args)
         self.rows.setdefault(token, row)
         return token
 
-    def made(self, op: str, args: Iterable[object]) -> int:
+    def made(self, op: str, args: Sequence[object]) -> int:
         """The token of an op; a matmul that overwrites does not depend on what it overwrites."""
-        found = list(args)
-        if op == "matmul" and len(found) > 2:
-            test = found[3] if len(found) == 4 else Const(1)
+        if op == "matmul" and len(args) > 2:
+            test = args[3] if len(args) == 4 else Const(1)
             assert isinstance(test, Expr)
-            keep = found[2] != (UNDEFINED, False) and (not isinstance(test, Const) or test.value)
-            found = found[:3] if keep else found[:2]
-        return self.token((op, *found))
+            keep = args[2] != (UNDEFINED, False) and (not isinstance(test, Const) or test.value)
+            args = args[:3] if keep else args[:2]
+        return self.token((op, *args))
 
 
 def normal(e: Expr) -> Expr:

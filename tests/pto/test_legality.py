@@ -21,7 +21,7 @@ from lowering.schedule import schedule, stages
 from lowering.schedule.passes.persist import persist
 from lowering.simulate import simulate
 from lowering.values.equivalence import same_values
-from lowering.values.tokens import run_schedule
+from lowering.values.tokens import Scheduled
 from lowering.values.world import World, worlds
 from pto import ir
 from pto.errors import LegalityError, PtoError, ScheduleError
@@ -336,7 +336,7 @@ def test_every_test_goes_both_ways() -> None:
     ways = set()
     for trips in worlds(kernel):
         world = World(trips, kernel)
-        run_schedule(kernel, world)
+        Scheduled(kernel).run(world)
         ways.add(world.values["go"] == 1)
     assert ways == {True, False}
 
