@@ -10,22 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lowering.walk import Entry, Issues, Walk
+from pto import ir
 from pto.arithmetic import Number
 from pto.bounds import decided, of_launch
 from pto.errors import ScheduleError
-from pto.ir import (
-    Branch,
-    Const,
-    Kernel,
-    Loop,
-    Path,
-    Row,
-    Var,
-    all_rows,
-    evaluate,
-    loops_of,
-    names_in,
-)
 from pto.text import expr
 
 # Why samples are enough here: nothing rests on them.  What the scheduler chooses by them (barriers
@@ -59,27 +47,27 @@ class Counters(dict[str, Number]):
 
     __slots__ = ("at",)
 
-    def __init__(self, counters: Mapping[str, Number] | None = None, at: Path = ()) -> None:
+    def __init__(self, counters: Mapping[str, Number] | None = None, at: ir.Path = ()) -> None:
         super().__init__(counters or {})
         self.at = at
 
 
-Issue = tuple[Path, Row, Counters]
+Issue = tuple[ir.Path, ir.Row, Counters]
 Issued = Issues[Counters]
 """Rows as they are issued: with the counters of their iteration."""
 
 
 def issued(
-    kernel: Kernel, core: str, lengths: Sequence[int] | None = None, period: int = 0
+    kernel: ir.Kernel, core: str, lengths: Sequence[int] | None = None, period: int = 0
 ) -> Iterator[Issue]:
     """The rows of ``core`` in the order it issues them: ``Unrolled``, for one choice of lengths."""
     for run, scope in Unrolled(kernel, core).runs(lengths, period):
         yield from ((entry.path, entry.row, scope) for entry in run)
 
 
-def in_flight(kernel: Kernel) -> int:
+def in_flight(kernel: ir.Kernel) -> int:
     """Steps that are in flight together."""
-    shifts = [r.shift for r in all_rows(kernel.body)]
+    shifts = [r.shift for r in ir.all_rows(kernel.body)]
     return 1 + max(shifts) - min(shifts)
 
 
@@ -88,16 +76,16 @@ def shortened(trips: int, enough: int, period: int) -> int:
     return trips if not period or trips <= enough else enough + (trips - enough) % period
 
 
-def launches(kernel: Kernel) -> Iterator[Sequence[int] | None]:
+def launches(kernel: ir.Kernel) -> Iterator[Sequence[int] | None]:
     """Sequences of trip counts, one per work item, with which rows of a core meet as they may.
 
     A flat loop ends differently behind every sequence of short items that is in flight together, so
     all of them are run; the last is one item that is long.  If the inner loops are constant, runs
     differ in the number of items only.  None: ``LENGTHS``, for constant trip counts too.
     """
-    flat = [n for n in kernel.body if isinstance(n, Loop) and n.flat]
+    flat = [n for n in kernel.body if isinstance(n, ir.Loop) and n.flat]
     most = min(in_flight(kernel), LONGEST)
-    if flat and all(isinstance(x.trips, Const) for n in flat for x in loops_of(n.body)):
+    if flat and all(isinstance(x.trips, ir.Const) for n in flat for x in ir.loops_of(n.body)):
         yield from ((1,) * items for items in (*range(1, most + 1), 2 * LONGEST))
     elif flat:
         yield from RUNS
@@ -126,12 +114,14 @@ class Unrolled:
     """
 
     def __init__(
-        self, kernel: Kernel, core: str, wanted: Callable[[Row], bool] | None = None
+        self, kernel: ir.Kernel, core: str, wanted: Callable[[ir.Row], bool] | None = None
     ) -> None:
         self.known, self.far = of_launch(kernel), 4 * in_flight(kernel)
-        inside = (x.trips for n in kernel.body if isinstance(n, Loop) for x in loops_of(n.body))
+        inside = (
+            x.trips for n in kernel.body if isinstance(n, ir.Loop) for x in ir.loops_of(n.body)
+        )
         numbers = {trips: k for k, trips in enumerate(dict.fromkeys(inside))}
-        loops = list(loops_of(kernel.body))
+        loops = list(ir.loops_of(kernel.body))
         self.number = {id(x): numbers.get(x.trips, 0) for x in loops}
         told = {id(n) for x in loops for n in x.body}
         self.named = {id(x): tuple(_named(x, id(x) in told)) for x in loops}
@@ -148,17 +138,17 @@ class Unrolled:
         self.period, self.enough = period, self.far if period else 0
         return self.walk.runs(Counters())
 
-    def trips(self, loop: Loop, scope: Counters, ahead: Sequence[Entry] = ()) -> int:
+    def trips(self, loop: ir.Loop, scope: Counters, ahead: Sequence[Entry] = ()) -> int:
         return self._length(loop, scope.at)
 
-    def _length(self, loop: Loop, at: Path) -> int:
+    def _length(self, loop: ir.Loop, at: ir.Path) -> int:
         if not at:
             return len(self.lengths)
-        if self.exact and isinstance(loop.trips, Const):
+        if self.exact and isinstance(loop.trips, ir.Const):
             return shortened(int(loop.trips.value), self.enough, self.period)
         return self.lengths[(sum(at) + self.number[id(loop)]) % len(self.lengths)]
 
-    def holds(self, branch: Branch, scope: Counters) -> bool:
+    def holds(self, branch: ir.Branch, scope: Counters) -> bool:
         """Which way a branch goes.
 
         Raises:
@@ -167,13 +157,13 @@ class Unrolled:
         always = decided(branch.test, self.known)
         if always is not None:
             return always
-        unknown = [n for n in names_in(branch.test) if n not in scope]
+        unknown = [n for n in ir.names_in(branch.test) if n not in scope]
         if unknown:
             message = f"which way 'if {expr(branch.test)}' goes depends on '{unknown[0]}', which only a call has"
             raise ScheduleError(message, branch.loc)
-        return bool(evaluate(branch.test, scope.__getitem__))
+        return bool(ir.evaluate(branch.test, scope.__getitem__))
 
-    def inside(self, loop: Loop, scope: Counters, i: int, total: int) -> Counters:
+    def inside(self, loop: ir.Loop, scope: Counters, i: int, total: int) -> Counters:
         """A trip count that is a name is known, too: that of the loop, and those in its body."""
         found = Counters(scope, (*scope.at, i))
         found[loop.index], found[loop.total] = i, total
@@ -185,8 +175,8 @@ class Unrolled:
         scope.update(counters)
 
 
-def _named(loop: Loop, told: bool) -> Iterator[tuple[Loop, str]]:
+def _named(loop: ir.Loop, told: bool) -> Iterator[tuple[ir.Loop, str]]:
     """The loop, unless the one around has told of it, and those in its body whose trip counts are names."""
     for x in (*[loop] * (not told), *loop.body):
-        if isinstance(x, Loop) and isinstance(x.trips, Var):
+        if isinstance(x, ir.Loop) and isinstance(x.trips, ir.Var):
             yield x, x.trips.name

@@ -27,23 +27,8 @@ from lowering.ascend.text import (
     scalar,
     trip_count,
 )
+from pto import ir
 from pto.errors import PtoError, ScheduleError
-from pto.ir import (
-    Block,
-    Const,
-    Expr,
-    Flag,
-    Loop,
-    Row,
-    Scalar,
-    Var,
-    View,
-    all_rows,
-    exprs_of,
-    map_rows,
-    names_a_float,
-    names_in,
-)
 from pto.ops import OPS
 from pto.records import dataclass
 from pto.text import statement
@@ -56,28 +41,28 @@ UNCOMMENTED = ("scalar", "sync")
 class Entry:
     """A row or loop of one core, with the branches around it: (branch number, test, sense)."""
 
-    node: Row | Loop
-    tests: tuple[tuple[int, Expr, bool], ...] = ()
+    node: ir.Row | ir.Loop
+    tests: tuple[tuple[int, ir.Expr, bool], ...] = ()
 
     @property
     def shift(self) -> int:
         """A loop belongs to the unshifted iteration of the loop around it."""
-        return self.node.shift if isinstance(self.node, Row) else 0
+        return self.node.shift if isinstance(self.node, ir.Row) else 0
 
     @property
-    def flat(self) -> Loop | None:
+    def flat(self) -> ir.Loop | None:
         """The flat loop that this is, if it is one."""
-        return self.node if isinstance(self.node, Loop) and self.node.flat else None
+        return self.node if isinstance(self.node, ir.Loop) and self.node.flat else None
 
 
-def entries_of(block: Block, core: str) -> list[Entry]:
+def entries_of(block: ir.Block, core: str) -> list[Entry]:
     """The rows and loops that ``core`` has in a block, branches flattened, empty loops left out."""
     found: list[Entry] = []
     for k, node in enumerate(block):
-        if isinstance(node, Row):
+        if isinstance(node, ir.Row):
             found += [Entry(node)] if node.core == core else []
-        elif isinstance(node, Loop):
-            found += [Entry(node)] if any(r.core == core for r in all_rows(node.body)) else []
+        elif isinstance(node, ir.Loop):
+            found += [Entry(node)] if any(r.core == core for r in ir.all_rows(node.body)) else []
         else:
             for sense, side in ((True, node.then), (False, node.orelse)):
                 for e in entries_of(side, core):
@@ -118,20 +103,20 @@ def declared_here(
     """``env`` with the scalars that rows of this block declare."""
     scope = dict(env)
     for e in entries:
-        if isinstance(e.node, Row) and isinstance(e.node.out, Scalar) and not e.tests:
+        if isinstance(e.node, ir.Row) and isinstance(e.node.out, ir.Scalar) and not e.tests:
             name = e.node.out.name
             if name not in held:
-                floating = names_a_float(e.node)
+                floating = ir.names_a_float(e.node)
                 bound = scalar_least(e.node, scope)
                 scope[name] = Place(ctx.scalar(name), floating, True, bound)
     return scope
 
 
-def node_lines(node: Row | Loop, ctx: Context, env: Env) -> list[str]:
-    return row_lines(node, ctx, env) if isinstance(node, Row) else loop_lines(node, ctx, env)
+def node_lines(node: ir.Row | ir.Loop, ctx: Context, env: Env) -> list[str]:
+    return row_lines(node, ctx, env) if isinstance(node, ir.Row) else loop_lines(node, ctx, env)
 
 
-def row_lines(row: Row, ctx: Context, env: Env) -> list[str]:
+def row_lines(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     """Waits, the op, sets; the row itself as a comment in front or, when short, behind.
 
     Raises:
@@ -150,7 +135,7 @@ def row_lines(row: Row, ctx: Context, env: Env) -> list[str]:
     return [f"{op[0]}  {comment}"] if lines == op and len(op) == 1 else [comment, *lines]
 
 
-def flag_line(call: str, flag: Flag, ctx: Context, env: Env) -> str:
+def flag_line(call: str, flag: ir.Flag, ctx: Context, env: Env) -> str:
     """``set_flag`` or ``wait_flag`` with the event's pipes, its id and, behind, its name."""
     event = ctx.kernel.event(flag.name)
     number = event_id(event, flag.index, env, ctx)
@@ -164,7 +149,7 @@ def flag_line(call: str, flag: Flag, ctx: Context, env: Env) -> str:
 # ------------------------------------------------------------------------------------ loops
 
 
-def loop_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
+def loop_lines(loop: ir.Loop, ctx: Context, env: Env) -> list[str]:
     """A loop: plain when all its rows have one shift, else one step loop with guarded blocks.
 
     Raises:
@@ -175,7 +160,7 @@ def loop_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
     entries = entries_of(loop.body, ctx.core)
     trips = trip_count(loop.trips, env)
     lines: list[str] = []
-    if not isinstance(loop.trips, Const | Var):
+    if not isinstance(loop.trips, ir.Const | ir.Var):
         trips = ctx.names.fresh(f"{loop.index}_count")
         lines.append(f"const int64_t {trips} = {trip_count(loop.trips, env)};")
     index = ctx.scalar(loop.index)
@@ -195,17 +180,17 @@ def loop_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
     else:
         lines += pipelined(loop, entries, trips, base, ctx, scope)
     if base:
-        finished = trips if isinstance(loop.trips, Const) else f"max_of({trips}, 0)"
+        finished = trips if isinstance(loop.trips, ir.Const) else f"max_of({trips}, 0)"
         lines.append(f"{base} += {finished};")
     return lines
 
 
-def total_line(loop: Loop, base: str, ctx: Context) -> str:
+def total_line(loop: ir.Loop, base: str, ctx: Context) -> str:
     return f"const int64_t {ctx.scalar(loop.total)} = {base} + {ctx.scalar(loop.index)};"
 
 
 def pipelined(
-    loop: Loop, entries: list[Entry], trips: str, base: str, ctx: Context, env: dict[str, Place]
+    loop: ir.Loop, entries: list[Entry], trips: str, base: str, ctx: Context, env: dict[str, Place]
 ) -> list[str]:
     """``for t``: in step ``t`` the rows of shift ``s`` run for iteration ``t - (highest - s)``."""
     runs = [(s, list(run)) for s, run in groupby(entries, key=lambda e: e.shift)]
@@ -233,7 +218,7 @@ def guard(index: str, step: str, behind: int, span: int, trips: str) -> str:
 
 
 def scalar_rings(
-    loop: Loop, runs: list[tuple[int, list[Entry]]], ctx: Context, env: Env
+    loop: ir.Loop, runs: list[tuple[int, list[Entry]]], ctx: Context, env: Env
 ) -> tuple[list[str], dict[str, Place]]:
     """(declarations, places) of scalars that are used outside the block that defines them.
 
@@ -241,18 +226,18 @@ def scalar_rings(
     """
     lines: list[str] = []
     places: dict[str, Place] = {}
-    rows = [e.node for _, run in runs for e in run if isinstance(e.node, Row)]
-    for name in dict.fromkeys(r.out.name for r in rows if isinstance(r.out, Scalar)):
+    rows = [e.node for _, run in runs for e in run if isinstance(e.node, ir.Row)]
+    for name in dict.fromkeys(r.out.name for r in rows if isinstance(r.out, ir.Scalar)):
         shifts = [s for s, run in runs if name in entry_names(run, ctx.core)]
         if len(shifts) == 1:
             continue
         depth = max(shifts) - min(shifts) + 1
-        first = next(r for r in rows if r.out == Scalar(name))
-        floating = names_a_float(first)
+        first = next(r for r in rows if r.out == ir.Scalar(name))
+        floating = ir.names_a_float(first)
         kind, text = "float" if floating else "int64_t", ctx.scalar(name)
         lines.append(f"{kind} {text}[{depth}];" if depth > 1 else f"{kind} {text} = 0;")
         inside = {**env, loop.index: Place(ctx.scalar(loop.index), least=0)}
-        place = f"{text}[{modulo(Var(loop.index), depth, inside)}]" if depth > 1 else text
+        place = f"{text}[{modulo(ir.Var(loop.index), depth, inside)}]" if depth > 1 else text
         places[name] = Place(place, floating, least=scalar_least(first, {**env, **places}))
     return lines, places
 
@@ -260,7 +245,7 @@ def scalar_rings(
 # -------------------------------------------------------------------------------- name use
 
 
-def live(block: Block, core: str) -> Block:
+def live(block: ir.Block, core: str) -> ir.Block:
     """before --> after: scalars that nothing on ``core`` reads disappear; their flags stay.
 
     What is used in one loop and computed in another scope is not for this function: a scope asks
@@ -269,23 +254,23 @@ def live(block: Block, core: str) -> Block:
     while True:
         used = frozenset(names_used(block, core))
 
-        def without(row: Row, used: frozenset[str] = used) -> Row | tuple[Row, ...]:
-            if row.core != core or not isinstance(row.out, Scalar) or row.out.name in used:
+        def without(row: ir.Row, used: frozenset[str] = used) -> ir.Row | tuple[ir.Row, ...]:
+            if row.core != core or not isinstance(row.out, ir.Scalar) or row.out.name in used:
                 return row
             flagged = row.wait or row.set
             return replace(row, op="sync", out=None, args=()) if flagged else ()
 
-        kept = map_rows(block, without)
+        kept = ir.map_rows(block, without)
         if kept == block:
             return block
         block = kept
 
 
-def needed(scalars: list[Row], names: Iterable[str]) -> list[Row]:
+def needed(scalars: list[ir.Row], names: Iterable[str]) -> list[ir.Row]:
     """The rows among ``scalars`` that ``names`` depend on; the others only for their flags."""
-    wanted, kept = set(names), list[Row]()
+    wanted, kept = set(names), list[ir.Row]()
     for row in reversed(scalars):
-        assert isinstance(row.out, Scalar), row
+        assert isinstance(row.out, ir.Scalar), row
         if row.out.name in wanted or row.wait or row.set:
             wanted |= set(row_names(row))
             kept.append(row)
@@ -296,31 +281,31 @@ def entry_names(run: list[Entry], core: str) -> frozenset[str]:
     """Every scalar that a run of entries defines or uses."""
     found: list[str] = []
     for e in run:
-        found += [n for _, test, _ in e.tests for n in names_in(test)]
+        found += [n for _, test, _ in e.tests for n in ir.names_in(test)]
         found += names_used((e.node,), core)
-        if isinstance(e.node, Row) and isinstance(e.node.out, Scalar):
+        if isinstance(e.node, ir.Row) and isinstance(e.node.out, ir.Scalar):
             found.append(e.node.out.name)
     return frozenset(found)
 
 
-def names_used(block: Block, core: str) -> list[str]:
+def names_used(block: ir.Block, core: str) -> list[str]:
     """Every scalar and tensor name that the rows of ``core`` read, with repetitions."""
     found: list[str] = []
     for node in block:
-        if isinstance(node, Row):
+        if isinstance(node, ir.Row):
             found += row_names(node) if node.core == core else []
-        elif isinstance(node, Loop):
+        elif isinstance(node, ir.Loop):
             inner = names_used(node.body, core)
-            if any(r.core == core for r in all_rows(node.body)):
-                found += [*names_in(node.trips), *inner]
+            if any(r.core == core for r in ir.all_rows(node.body)):
+                found += [*ir.names_in(node.trips), *inner]
         else:
             inner = names_used(node.then, core) + names_used(node.orelse, core)
-            found += [*names_in(node.test), *inner] if inner else []
+            found += [*ir.names_in(node.test), *inner] if inner else []
     return found
 
 
-def row_names(row: Row) -> list[str]:
+def row_names(row: ir.Row) -> list[str]:
     """Names in the scalar parts of one row; a view also names its tensor."""
     parts = (row.out, *row.args, *row.wait, *row.set)
-    tensors = [x.tensor for x in parts if isinstance(x, View)]
-    return tensors + [n for x in parts for e in exprs_of(x) for n in names_in(e)]
+    tensors = [x.tensor for x in parts if isinstance(x, ir.View)]
+    return tensors + [n for x in parts for e in ir.exprs_of(x) for n in ir.names_in(e)]

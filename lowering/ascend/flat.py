@@ -25,19 +25,7 @@ from lowering.ascend.text import (
     indented,
     trip_count,
 )
-from pto.ir import (
-    Bin,
-    Const,
-    Expr,
-    Loop,
-    Row,
-    Scalar,
-    Var,
-    binary,
-    in_own_order,
-    names_a_float,
-    names_in,
-)
+from pto import ir
 from pto.ops import OPS
 from pto.records import dataclass
 
@@ -49,11 +37,11 @@ Part = tuple[int, Entry]
 class _Nest:
     """A flat loop as one core sees it; ``fields`` are the members of ``Position`` by scalar name."""
 
-    loop: Loop
-    inner: Loop
+    loop: ir.Loop
+    inner: ir.Loop
     ctx: Context
     env: Env
-    scalars: list[Row]
+    scalars: list[ir.Row]
     parts: list[Part]
     count: str
     fields: dict[str, bool] = field(default_factory=dict)
@@ -68,21 +56,23 @@ class _Nest:
     @property
     def trips(self) -> str:
         """The scalar that holds the trip count of the inner loop."""
-        if isinstance(self.inner.trips, Var):
+        if isinstance(self.inner.trips, ir.Var):
             return self.inner.trips.name
         return f"{self.inner.index} count"  # a name that no program can have
 
 
-def flat_lines(loop: Loop, ctx: Context, env: Env) -> list[str]:
+def flat_lines(loop: ir.Loop, ctx: Context, env: Env) -> list[str]:
     """All of a flat loop; ``env``: the scalars around it."""
     inner = loop.inside
     front = entries_of(loop.body[: loop.inner], ctx.core)
-    scalars = [e.node for e in front if isinstance(e.node, Row) and OPS[e.node.op].kind == "scalar"]
+    scalars = [
+        e.node for e in front if isinstance(e.node, ir.Row) and OPS[e.node.op].kind == "scalar"
+    ]
     parts = [(FRONT, e) for e in front if e.node not in scalars]
     parts += [(INSIDE, e) for e in entries_of(inner.body, ctx.core)]
     parts += [(BEHIND, e) for e in entries_of(loop.body[loop.inner + 1 :], ctx.core)]
     lines, count = [], trip_count(loop.trips, env)
-    if not isinstance(loop.trips, Const | Var):
+    if not isinstance(loop.trips, ir.Const | ir.Var):
         count = ctx.names.fresh(f"{loop.index}_count")
         lines.append(f"const int64_t {count} = {trip_count(loop.trips, env)};")
     nest = _Nest(loop, inner, ctx, env, scalars, parts, count)
@@ -120,15 +110,15 @@ def _empty_items(nest: _Nest) -> list[str]:
     """The loop over items whose inner loop is empty; nothing if no item can be so."""
     scope = _inside(nest)
     for row in nest.scalars:
-        assert isinstance(row.out, Scalar)
-        floating, bound = names_a_float(row), scalar_least(row, scope)
+        assert isinstance(row.out, ir.Scalar)
+        floating, bound = ir.names_a_float(row), scalar_least(row, scope)
         scope[row.out.name] = Place(nest.ctx.scalar(row.out.name), floating, True, bound)
     if not nest.has_inner or (at_least(nest.inner.trips, scope) or 0) > 0:
         return []
     w, v, u = (nest.ctx.scalar(n) for n in (nest.loop.index, nest.loop.total, nest.inner.total))
-    ctx, outside = nest.ctx, in_own_order(e for part, e in nest.parts if part != INSIDE)
+    ctx, outside = nest.ctx, ir.in_own_order(e for part, e in nest.parts if part != INSIDE)
     counts = nest.loop.total in entry_names(_rows(nest), ctx.core)
-    wanted = [*entry_names(outside, ctx.core), *names_in(nest.inner.trips)]
+    wanted = [*entry_names(outside, ctx.core), *ir.names_in(nest.inner.trips)]
     head = [line for row in needed(nest.scalars, wanted) for line in row_lines(row, ctx, scope)]
     scope[nest.inner.total] = Place(u, least=0)
     rows = [line for e in outside for line in block_lines([e], ctx, scope)]
@@ -199,10 +189,10 @@ def _steps(nest: _Nest, some_before: bool) -> list[str]:
 
 def _staged(nest: _Nest) -> Iterator[Entry]:
     """All rows, those beside the inner loop under the test that this is their position."""
-    i = Var(nest.inner.index)
-    edges: dict[int, Expr] = {
-        FRONT: Bin("==", i, Const(0)),
-        BEHIND: Bin("==", binary("+", i, Const(1)), Var(nest.trips)),
+    i = ir.Var(nest.inner.index)
+    edges: dict[int, ir.Expr] = {
+        FRONT: ir.Bin("==", i, ir.Const(0)),
+        BEHIND: ir.Bin("==", ir.binary("+", i, ir.Const(1)), ir.Var(nest.trips)),
     }
     for part, e in nest.parts:
         if part == INSIDE or not nest.has_inner:
@@ -225,20 +215,22 @@ def _choose_fields(nest: _Nest, runs: list[tuple[int, list[Entry]]]) -> None:
     if nest.has_inner:
         nest.fields |= {nest.inner.index: False, nest.trips: False}
     rows = nest.scalars + [
-        e.node for _, e in nest.parts if isinstance(e.node, Row) and isinstance(e.node.out, Scalar)
+        e.node
+        for _, e in nest.parts
+        if isinstance(e.node, ir.Row) and isinstance(e.node.out, ir.Scalar)
     ]
     for row in rows:
-        assert isinstance(row.out, Scalar)
-        name, floating = row.out.name, names_a_float(row)
+        assert isinstance(row.out, ir.Scalar)
+        name, floating = row.out.name, ir.names_a_float(row)
         scope[name] = Place(ctx.scalar(name), floating)
         if row in nest.scalars or sum(name in names for names in used) > 1:
             nest.fields[name] = floating
 
 
-def _mentioned(row: Row) -> Iterator[str]:
+def _mentioned(row: ir.Row) -> Iterator[str]:
     for a in row.args:
-        if isinstance(a, Expr):
-            yield from names_in(a)
+        if isinstance(a, ir.Expr):
+            yield from ir.names_in(a)
 
 
 def _scope(nest: _Nest, struct: str) -> dict[str, Place]:
@@ -249,7 +241,7 @@ def _scope(nest: _Nest, struct: str) -> dict[str, Place]:
         text = f"{struct}.{nest.ctx.scalar(name)}"
         scope[name] = Place(text, floating, least=counters.get(name))
     for row in nest.scalars:
-        assert isinstance(row.out, Scalar)
+        assert isinstance(row.out, ir.Scalar)
         scope[row.out.name] = replace(scope[row.out.name], least=scalar_least(row, scope))
     scope[nest.inner.total] = Place(nest.ctx.scalar(nest.inner.total), least=0)
     return scope
@@ -273,8 +265,8 @@ def _take(nest: _Nest, ahead: str) -> list[str]:
     if not nest.has_inner:
         return [*braced(f"if (++{w} < {nest.count})", [*item, *count])]
     i, n = scope[nest.inner.index].text, scope[nest.trips].text
-    if not isinstance(nest.inner.trips, Var) or nest.trips not in {
-        r.out.name for r in nest.scalars if isinstance(r.out, Scalar)
+    if not isinstance(nest.inner.trips, ir.Var) or nest.trips not in {
+        r.out.name for r in nest.scalars if isinstance(r.out, ir.Scalar)
     }:
         item.append(f"{n} = {trip_count(nest.inner.trips, scope)};")
     search = braced(f"while ({n} <= 0 && ++{w} < {nest.count})", item)

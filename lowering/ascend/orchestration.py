@@ -15,8 +15,8 @@ from types import MappingProxyType
 from lowering.ascend.functions import HOST_FUNCTIONS, top_lines, tops_of
 from lowering.ascend.names import Names, said
 from lowering.ascend.text import FLOATS, Place, braced, comment, condition, indented
+from pto import ir
 from pto.errors import CapacityError
-from pto.ir import Fifo, Kernel, Param, cores_of, names_in
 from pto.records import dataclass
 from pto.targets import target_of
 
@@ -54,7 +54,7 @@ class Argument:
     direction: str
 
 
-def arguments(kernel: Kernel) -> tuple[Argument, ...]:
+def arguments(kernel: ir.Kernel) -> tuple[Argument, ...]:
     """Tensors in parameter order, a workspace per FIFO, scalars, symbolic dimensions.
 
     Raises:
@@ -93,20 +93,20 @@ def arguments(kernel: Kernel) -> tuple[Argument, ...]:
     return (*tensors, *rings, *scalars, *dims)
 
 
-def tensors_of(kernel: Kernel) -> list[Param]:
+def tensors_of(kernel: ir.Kernel) -> list[ir.Param]:
     return [p for p in kernel.params if p.shape is not None]
 
 
-def scalars_of(kernel: Kernel) -> list[Param]:
+def scalars_of(kernel: ir.Kernel) -> list[ir.Param]:
     return [p for p in kernel.params if p.shape is None]
 
 
-def units_of(kernel: Kernel) -> dict[str, Unit]:
+def units_of(kernel: ir.Kernel) -> dict[str, Unit]:
     """By core, what is compiled: for cores that have rows."""
-    return {core: UNITS[core] for core in cores_of(kernel.body)}
+    return {core: UNITS[core] for core in ir.cores_of(kernel.body)}
 
 
-def manifest(kernel: Kernel) -> str:
+def manifest(kernel: ir.Kernel) -> str:
     """The arguments and the launch as JSON, for tools that call the kernel."""
     target, units = target_of(kernel), units_of(kernel).values()
     content = {
@@ -124,7 +124,7 @@ def manifest(kernel: Kernel) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def orchestration_source(kernel: Kernel) -> str:
+def orchestration_source(kernel: ir.Kernel) -> str:
     """The whole of ``NAME_orchestration.cpp``."""
     host = len(kernel.params)
     ids = [
@@ -167,7 +167,7 @@ def orchestration_source(kernel: Kernel) -> str:
     return "\n".join(lines) + "\n"
 
 
-def entry_body(kernel: Kernel) -> tuple[list[str], frozenset[str]]:
+def entry_body(kernel: ir.Kernel) -> tuple[list[str], frozenset[str]]:
     """Host tensors and their dimensions, what is demanded of them, the rings, the submission; and
     the words that it says itself."""
     names = Names()
@@ -192,12 +192,12 @@ def entry_body(kernel: Kernel) -> tuple[list[str], frozenset[str]]:
     return names.spelled(lines, words), words
 
 
-def ring(fifo: Fifo, names: Names) -> str:
+def ring(fifo: ir.Fifo, names: Names) -> str:
     """The workspace of a FIFO."""
     return names.of("ring", fifo.name, f"{fifo.name}_ring")
 
 
-def demands(kernel: Kernel, names: Names) -> list[str]:
+def demands(kernel: ir.Kernel, names: Names) -> list[str]:
     """The launch ends where a tensor is another than the kernel was made for, or where a condition of
     the kernel's does not hold."""
     wanted = [accepted(p, names) for p in tensors_of(kernel)]
@@ -208,7 +208,7 @@ def demands(kernel: Kernel, names: Names) -> list[str]:
     return [*refused(wanted), *read, *refused(required)]
 
 
-def accepted(p: Param, names: Names) -> tuple[str, str]:
+def accepted(p: ir.Param, names: Names) -> tuple[str, str]:
     """What a tensor must be: a call without its last argument, the text for who sees that it is not."""
     sizes = [names.of("scalar", d) if isinstance(d, str) else str(d) for d in p.shape or ()]
     shown = f"{p.name}: {p.dtype}[{', '.join(map(str, p.shape or ()))}]"
@@ -216,10 +216,10 @@ def accepted(p: Param, names: Names) -> tuple[str, str]:
     return call, quoted(shown)
 
 
-def scalars_read(kernel: Kernel, names: Names) -> tuple[list[str], dict[str, Place]]:
+def scalars_read(kernel: ir.Kernel, names: Names) -> tuple[list[str], dict[str, Place]]:
     """The scalar parameters that conditions speak of, and where all scalars are."""
     env = {d: Place(names.of("scalar", d), least=1) for d in kernel.dims}
-    spoken = {n for r in kernel.requires for n in names_in(r.condition)}
+    spoken = {n for r in kernel.requires for n in ir.names_in(r.condition)}
     lines: list[str] = []
     for k, p in enumerate(scalars_of(kernel)):
         env[p.name] = Place(names.of("scalar", p.name))
@@ -250,7 +250,7 @@ def quoted(text: str) -> str:
     return f'"{"".join(plain)}"'
 
 
-def dim_source(kernel: Kernel, dim: str, names: Names) -> str:
+def dim_source(kernel: ir.Kernel, dim: str, names: Names) -> str:
     """The host tensor and axis that a symbolic dimension is read from: the first that has it."""
     for p in tensors_of(kernel):
         if dim in (p.shape or ()):
@@ -258,9 +258,9 @@ def dim_source(kernel: Kernel, dim: str, names: Names) -> str:
     raise AssertionError(dim)
 
 
-def submission(kernel: Kernel, names: Names) -> list[str]:
+def submission(kernel: ir.Kernel, names: Names) -> list[str]:
     """The argument list in the kernel's order, and the task: mixed, both vector cores, or cube."""
-    cores, target = cores_of(kernel.body), target_of(kernel)
+    cores, target = ir.cores_of(kernel.body), target_of(kernel)
     lines = ["CoreTaskArgs task_args;"]
     for p in tensors_of(kernel):
         lines.append(f"task_args.{ADD[p.direction]}({names.of('tensor', p.name)});")

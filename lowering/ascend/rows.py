@@ -27,30 +27,15 @@ from lowering.ascend.text import (
     scalar,
     stored_shape,
 )
+from pto import ir
 from pto.arithmetic import Number
 from pto.errors import ScheduleError, ShapeError
-from pto.ir import (
-    Buffer,
-    Const,
-    Expr,
-    Queue,
-    Ref,
-    Row,
-    Scalar,
-    Span,
-    Var,
-    View,
-    Word,
-    all_rows,
-    as_span,
-    binary,
-)
 from pto.ops import OPS, form_of
 from pto.records import dataclass
 from pto.text import expr
 
-Emitter = Callable[[Row, Context, Env], list[str]]
-ONE, ZERO = Const(1), Const(0)
+Emitter = Callable[[ir.Row, Context, Env], list[str]]
+ONE, ZERO = ir.Const(1), ir.Const(0)
 SPLIT = "TILE_UP_DOWN"
 
 
@@ -65,22 +50,22 @@ class Region:
     """A two-dimensional piece of a tensor: first element, and per dimension span and stride."""
 
     first: str
-    rows: Span
-    cols: Span
-    row_stride: Expr
-    col_stride: Expr
+    rows: ir.Span
+    cols: ir.Span
+    row_stride: ir.Expr
+    col_stride: ir.Expr
 
 
-def strides(shape: tuple[int | str, ...]) -> list[Expr]:
+def strides(shape: tuple[int | str, ...]) -> list[ir.Expr]:
     """Row-major strides in elements; symbolic dimensions stay symbolic."""
-    dims: list[Expr] = [Const(d) if isinstance(d, int) else Var(d) for d in shape]
-    steps: list[Expr] = [ONE]
+    dims: list[ir.Expr] = [ir.Const(d) if isinstance(d, int) else ir.Var(d) for d in shape]
+    steps: list[ir.Expr] = [ONE]
     for d in reversed(dims[1:]):
-        steps.insert(0, binary("*", d, steps[0]))
+        steps.insert(0, ir.binary("*", d, steps[0]))
     return steps[: len(dims)]
 
 
-def region(view: View, tile: tuple[int, int], ctx: Context, env: Env) -> Region:
+def region(view: ir.View, tile: tuple[int, int], ctx: Context, env: Env) -> Region:
     """What of a tensor goes into (or comes from) a tile of ``tile`` rows and columns.
 
     Raises:
@@ -88,13 +73,13 @@ def region(view: View, tile: tuple[int, int], ctx: Context, env: Env) -> Region:
     """
     param = ctx.kernel.param(view.tensor)
     steps = strides(param.shape or ())
-    offset: Expr = ZERO
-    kept: list[tuple[Span, Expr]] = []
+    offset: ir.Expr = ZERO
+    kept: list[tuple[ir.Span, ir.Expr]] = []
     for item, step in zip(view.index, steps, strict=True):
-        offset = binary("+", offset, binary("*", as_span(item).start, step))
-        if isinstance(item, Span) and (item.size != 1 or item.valid is not None):
+        offset = ir.binary("+", offset, ir.binary("*", ir.as_span(item).start, step))
+        if isinstance(item, ir.Span) and (item.size != 1 or item.valid is not None):
             kept.append((item, step))
-    whole = (Span(ZERO, 1), ONE)
+    whole = (ir.Span(ZERO, 1), ONE)
     if len(kept) < 2:  # one-element dimensions were dropped: put them back where the tile has them
         kept = [*kept, whole] if tile[1] == 1 else [whole] * (2 - len(kept)) + kept
         kept = [*kept, whole][:2]
@@ -110,9 +95,9 @@ def transposed(r: Region) -> Region:
     return Region(r.first, r.cols, r.rows, r.col_stride, r.row_stride)
 
 
-def static(e: Expr) -> str:
+def static(e: ir.Expr) -> str:
     """A stride as template argument: its value, or DYNAMIC."""
-    return str(e.value) if isinstance(e, Const) else "DYNAMIC"
+    return str(e.value) if isinstance(e, ir.Const) else "DYNAMIC"
 
 
 def global_tensor(
@@ -123,12 +108,12 @@ def global_tensor(
     Layout ND keeps rows and columns; DN exchanges them, which is how a tile gets loaded as its
     transpose.
     """
-    step: Expr = r.row_stride if r.rows.size > 1 else Const(r.cols.size)
+    step: ir.Expr = r.row_stride if r.rows.size > 1 else ir.Const(r.cols.size)
     shape = [v if v.isdigit() else "DYNAMIC" for v in valid]
     counts = [v for v in valid if not v.isdigit()]
     if layout == "DN":
         shape, counts = shape[::-1], counts[::-1]
-    steps = [] if isinstance(step, Const) else [scalar(step, env)]
+    steps = [] if isinstance(step, ir.Const) else [scalar(step, env)]
     sizes = [f"{{{', '.join(counts)}}}"] if counts or steps else []
     name = ctx.names.fresh(f"{wish}_gm")
     kind = "GmColumns" if layout == "DN" else "GmRows"
@@ -138,10 +123,10 @@ def global_tensor(
 
 
 def clipped(
-    ctx: Context, env: Env, wish: str, span: Span
+    ctx: Context, env: Env, wish: str, span: ir.Span
 ) -> tuple[list[str], str, list[str], list[str]]:
     """(declaration, valid count, "is less than whole", "is not empty") of one dimension."""
-    if span.valid is None or isinstance(span.valid, Const):
+    if span.valid is None or isinstance(span.valid, ir.Const):
         most = span.size if span.valid is None else int(span.valid.value)
         return [], str(max(min(most, span.size), 0)), [], []
     name = ctx.names.fresh(wish)
@@ -150,7 +135,7 @@ def clipped(
 
 
 def part_of(
-    ctx: Context, buffer: Buffer, slot: str, valid: tuple[str, str], pad: str = ""
+    ctx: Context, buffer: ir.Buffer, slot: str, valid: tuple[str, str], pad: str = ""
 ) -> tuple[list[str], str]:
     """(declarations, name) of a tile on the bytes of ``slot`` with a valid size of its own."""
     name = ctx.names.fresh(f"{buffer.name}_part")
@@ -165,7 +150,9 @@ def part_of(
 # ------------------------------------------------------------------------------------ moves
 
 
-def moved_parts(ctx: Context, env: Env, ref: Ref, view: View) -> tuple[Buffer, str, Region]:
+def moved_parts(
+    ctx: Context, env: Env, ref: ir.Ref, view: ir.View
+) -> tuple[ir.Buffer, str, Region]:
     """(buffer as a load or store sees it, its slot, region).  A column moves as one row.
 
     Raises:
@@ -178,7 +165,7 @@ def moved_parts(ctx: Context, env: Env, ref: Ref, view: View) -> tuple[Buffer, s
     if r.col_stride != ONE and r.cols.size > 1:
         raise ShapeError(f"elements of a row of a view of {view.tensor} do not lie side by side")
     most, space = ctx.target.box_row_stride, ctx.target.spaces[buffer.space]
-    far = isinstance(r.row_stride, Const) and r.row_stride.value > most
+    far = isinstance(r.row_stride, ir.Const) and r.row_stride.value > most
     if space.is_boxed and ctx.target.meets_gm(space.name, filled=True) and r.rows.size > 1 and far:
         raise ShapeError(
             f"rows of a view of {view.tensor} are {expr(r.row_stride)} elements apart, "
@@ -187,7 +174,7 @@ def moved_parts(ctx: Context, env: Env, ref: Ref, view: View) -> tuple[Buffer, s
     return buffer, slot, r
 
 
-def transfer(ctx: Context, env: Env, ref: Ref, view: View, call: str) -> list[str]:
+def transfer(ctx: Context, env: Env, ref: ir.Ref, view: ir.View, call: str) -> list[str]:
     """A load (``call`` = TLOAD) or store (TSTORE), whole or partial."""
     buffer, slot, r = moved_parts(ctx, env, ref, view)
     name, dtype = buffer.name, ctx.kernel.param(view.tensor).dtype
@@ -220,17 +207,17 @@ def in_order(call: str, tile: str, gm: str) -> str:
     return f"{call}({tile}, {gm});" if call == "TLOAD" else f"{call}({gm}, {tile});"
 
 
-def load(row: Row, ctx: Context, env: Env) -> list[str]:
-    return transfer(ctx, env, row.result(Ref), row.operand(View), "TLOAD")
+def load(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    return transfer(ctx, env, row.result(ir.Ref), row.operand(ir.View), "TLOAD")
 
 
-def store(row: Row, ctx: Context, env: Env) -> list[str]:
-    return transfer(ctx, env, row.operand(Ref), row.result(View), "TSTORE")
+def store(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    return transfer(ctx, env, row.operand(ir.Ref), row.result(ir.View), "TSTORE")
 
 
-def move(row: Row, ctx: Context, env: Env) -> list[str]:
+def move(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     """L1 to L0.  A tile in nz has the bytes of its transpose in zn: ``.T`` is an alias."""
-    source, out = row.operand(Ref), ctx.slot(row.result(Ref), env)
+    source, out = row.operand(ir.Ref), ctx.slot(row.result(ir.Ref), env)
     stored = ctx.kernel.buffer(source.name)
     slot = ctx.slot(source, env)
     wanted = "zn" if source.transposed else "nz"
@@ -241,14 +228,14 @@ def move(row: Row, ctx: Context, env: Env) -> list[str]:
     return [alias, f"TRESHAPE({name}, {slot});", f"TMOV({out}, {name});"]
 
 
-def push(row: Row, ctx: Context, env: Env) -> list[str]:
-    fifo, ref = row.queue, row.operand(Ref)
+def push(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    fifo, ref = row.queue, row.operand(ir.Ref)
     tile = ctx.tile_type(ctx.kernel.buffer(ref.name))
     call = f"TPUSH<{ctx.pipe_type(fifo)}, {tile}, {SPLIT}>"
     return [f"{call}({ctx.names.of('fifo', fifo)}, {ctx.slot(ref, env)});"]
 
 
-def push_data(row: Row, ctx: Context, env: Env) -> list[str]:
+def push_data(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     """A push that stays silent; the switch goes back, so that a plain push may follow."""
     fifo = ctx.names.of("fifo", row.queue)
     return [
@@ -258,20 +245,22 @@ def push_data(row: Row, ctx: Context, env: Env) -> list[str]:
     ]
 
 
-def record(row: Row, ctx: Context, env: Env) -> list[str]:
+def record(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     """The CPU simulator's pipe wants to know what kind of tile was pushed."""
     fifo = row.queue
-    pushes = (r for r in all_rows(ctx.kernel.body) if r.op == "push_data" and r.out == Queue(fifo))
-    tile = ctx.tile_type(ctx.kernel.buffer(next(pushes).operand(Ref).name))
+    pushes = (
+        r for r in ir.all_rows(ctx.kernel.body) if r.op == "push_data" and r.out == ir.Queue(fifo)
+    )
+    tile = ctx.tile_type(ctx.kernel.buffer(next(pushes).operand(ir.Ref).name))
     return [f"signal<{tile}>({ctx.names.of('fifo', fifo)}, 0);"]
 
 
-def pop(row: Row, ctx: Context, env: Env) -> list[str]:
+def pop(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     """The tile is loaded when TPOP is done in MTE2 order, so its FIFO slot is free at once.
 
     The device's TPOP says so itself and its TFREE does nothing; the CPU simulator needs the call.
     """
-    fifo, ref = row.queue, row.result(Ref)
+    fifo, ref = row.queue, row.result(ir.Ref)
     pipe, tile = ctx.pipe_type(fifo), ctx.tile_type(ctx.kernel.buffer(ref.name))
     name = ctx.names.of("fifo", fifo)
     return [
@@ -283,21 +272,22 @@ def pop(row: Row, ctx: Context, env: Env) -> list[str]:
 # ------------------------------------------------------------------------------------- cube
 
 
-def matmul(row: Row, ctx: Context, env: Env) -> list[str]:
+def matmul(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     """``a @ b``, added to the accumulator when there is one (and its test, if any, is not 0)."""
     out, a, b = (
-        ctx.slot(r, env) for r in (row.result(Ref), row.operand(Ref, 0), row.operand(Ref, 1))
+        ctx.slot(r, env)
+        for r in (row.result(ir.Ref), row.operand(ir.Ref, 0), row.operand(ir.Ref, 1))
     )
     plain = f"TMATMUL({out}, {a}, {b});"
     if len(row.args) == 2:
         return [plain]
-    if ctx.slot(row.operand(Ref, 2), env) != out:
+    if ctx.slot(row.operand(ir.Ref, 2), env) != out:
         raise ScheduleError("matmul: the device accumulates in place only")
     adding = f"TMATMUL_ACC({out}, {out}, {a}, {b});"
     if len(row.args) == 3:
         return [adding]
     test = row.scalar(3)
-    if isinstance(test, Const):
+    if isinstance(test, ir.Const):
         return [adding if test.value else plain]
     return [
         f"if ({condition(test, env)}) {{",
@@ -311,40 +301,40 @@ def matmul(row: Row, ctx: Context, env: Env) -> list[str]:
 # ----------------------------------------------------------------------------------- vector
 
 
-def shape_of(ctx: Context, ref: Ref) -> tuple[int, int]:
+def shape_of(ctx: Context, ref: ir.Ref) -> tuple[int, int]:
     """Rows and columns of a slot on one lane."""
     t = ctx.kernel.buffer(ref.name).type
     return t.rows, t.cols
 
 
-def unary_arithmetic(row: Row, ctx: Context, env: Env) -> list[str]:
+def unary_arithmetic(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     """Unary arithmetic: the result, the operand, and a scratch tile where the op has one."""
-    slots = (ctx.row_slot(x, env) for x in (row.out, *row.args) if isinstance(x, Ref))
+    slots = (ctx.row_slot(x, env) for x in (row.out, *row.args) if isinstance(x, ir.Ref))
     return [f"{OPS[row.op].instruction['tile']}({', '.join(slots)});"]
 
 
-def binary_arithmetic(row: Row, ctx: Context, env: Env) -> list[str]:
+def binary_arithmetic(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     """Binary arithmetic: the operand form picks the instruction."""
-    out, x = row.result(Ref), row.operand(Ref)
+    out, x = row.result(ir.Ref), row.operand(ir.Ref)
     calls = OPS[row.op].instruction
     assert shape_of(ctx, out) == shape_of(ctx, x), f"{row.op}: only the second operand may repeat"
     y = row.args[1]
-    form = form_of(shape_of(ctx, out), shape_of(ctx, y) if isinstance(y, Ref) else None)
-    if not isinstance(y, Ref):
+    form = form_of(shape_of(ctx, out), shape_of(ctx, y) if isinstance(y, ir.Ref) else None)
+    if not isinstance(y, ir.Ref):
         second = literal(row.scalar(1), ctx.kernel.buffer(out.name).type.dtype, env)
     else:
         second = ctx.slot(y, env) if form == "rows" else ctx.row_slot(y, env)
     return [f"{calls[form]}({ctx.row_slot(out, env)}, {ctx.row_slot(x, env)}, {second});"]
 
 
-def reduction(row: Row, ctx: Context, env: Env) -> list[str]:
+def reduction(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     """The library wants as many stored rows in the source as in the result, filled up or not."""
     out, x, scratch = (
-        ctx.slot(r, env) for r in (row.result(Ref), row.operand(Ref), row.operand(Ref, 1))
+        ctx.slot(r, env) for r in (row.result(ir.Ref), row.operand(ir.Ref), row.operand(ir.Ref, 1))
     )
     call = OPS[row.op].instruction["tile"]
-    source = ctx.kernel.buffer(row.operand(Ref).name)
-    stored = stored_shape(ctx.kernel.buffer(row.result(Ref).name), turned=False)[0]
+    source = ctx.kernel.buffer(row.operand(ir.Ref).name)
+    stored = stored_shape(ctx.kernel.buffer(row.result(ir.Ref).name), turned=False)[0]
     if stored == source.type.rows:
         return [f"{call}({out}, {x}, {scratch});"]
     name = ctx.names.fresh(f"{source.name}_rows")
@@ -352,45 +342,45 @@ def reduction(row: Row, ctx: Context, env: Env) -> list[str]:
     shape = ", ".join(map(str, (stored, t.cols, t.rows, t.cols)))
     return [
         f"Ub<{CPP_TYPE[t.dtype]}, {shape}> {name};",
-        f"TASSIGN({name}, {ctx.address(row.operand(Ref), env)});",
+        f"TASSIGN({name}, {ctx.address(row.operand(ir.Ref), env)});",
         f"{call}({out}, {name}, {scratch});",
     ]
 
 
-def astype(row: Row, ctx: Context, env: Env) -> list[str]:
+def astype(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     """CAST_RINT is to the nearest, ties to even; CAST_ROUND would take ties away from zero."""
-    out, x = ctx.row_slot(row.result(Ref), env), ctx.row_slot(row.operand(Ref), env)
+    out, x = ctx.row_slot(row.result(ir.Ref), env), ctx.row_slot(row.operand(ir.Ref), env)
     return [f"TCVT({out}, {x}, RoundMode::CAST_RINT);"]
 
 
-def expand(ctx: Context, env: Env, ref: Ref, value: Expr) -> str:
+def expand(ctx: Context, env: Env, ref: ir.Ref, value: ir.Expr) -> str:
     """Every element of a slot becomes ``value``."""
     dtype = ctx.kernel.buffer(ref.name).type.dtype
     return f"TEXPANDS({ctx.row_slot(ref, env)}, {literal(value, dtype, env)});"
 
 
-def full(row: Row, ctx: Context, env: Env) -> list[str]:
-    return [expand(ctx, env, row.result(Ref), row.scalar(0))]
+def full(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    return [expand(ctx, env, row.result(ir.Ref), row.scalar(0))]
 
 
-def in_place(row: Row, ctx: Context, env: Env) -> list[str]:
+def in_place(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     """Nothing, or the copy that lets an in-place op write another slot than it reads."""
-    out, x = ctx.row_slot(row.result(Ref), env), ctx.row_slot(row.operand(Ref), env)
+    out, x = ctx.row_slot(row.result(ir.Ref), env), ctx.row_slot(row.operand(ir.Ref), env)
     return [] if out == x else [f"TMOV({out}, {x});", "pipe_barrier(PIPE_V);"]
 
 
 PAD_VALUES = MappingProxyType({0.0: "Zero", -math.inf: "Min", math.inf: "Max"})
 
 
-def pad_value(value: Expr, dtype: str, env: Env) -> str:
+def pad_value(value: ir.Expr, dtype: str, env: Env) -> str:
     """The library's pad value for a constant.
 
     Raises:
         ScheduleError: when it is not known at compile time.
     """
-    if not isinstance(value, Const):
+    if not isinstance(value, ir.Const):
         raise ScheduleError(f"where fills with a constant, {expr(value)} is none")
-    is_negative_zero = value == Const(-0.0)
+    is_negative_zero = value == ir.Const(-0.0)
     named = None if is_negative_zero else PAD_VALUES.get(float(value.value))
     return f"PadValue::{named}" if named else f"PadValueCustom({literal(value, dtype, env)})"
 
@@ -409,19 +399,19 @@ class Bound:
 
 
 def bounds(
-    ctx: Context, env: Env, buffer: Buffer, counts: tuple[Expr, Expr]
+    ctx: Context, env: Env, buffer: ir.Buffer, counts: tuple[ir.Expr, ir.Expr]
 ) -> tuple[list[str], list[Bound]]:
     """(declarations, rows and columns to keep); a bound that is no plain name becomes one."""
     lines: list[str] = []
     found = []
     sizes = (buffer.type.rows, buffer.type.cols)
     for count, size, wish in zip(counts, sizes, ("rows", "cols"), strict=True):
-        if isinstance(count, Const):
+        if isinstance(count, ir.Const):
             number = min(int(count.value), size)
             found.append(Bound(str(number), size, number))
             continue
         text = scalar(count, env)
-        if not isinstance(count, Var):
+        if not isinstance(count, ir.Var):
             name = ctx.names.fresh(f"{buffer.name}_{wish}")
             lines.append(f"const int64_t {name} = {text};")
             text = name
@@ -430,14 +420,14 @@ def bounds(
 
 
 def fill_outside(
-    row: Row, ctx: Context, env: Env, counts: tuple[Expr, Expr], value: Expr
+    row: ir.Row, ctx: Context, env: Env, counts: tuple[ir.Expr, ir.Expr], value: ir.Expr
 ) -> list[str]:
     """``value`` outside the first ``counts`` rows and columns of a slot, in place.
 
     Nothing to keep: the whole slot is filled, as the library's padding wants at least one element
     that stays; everything to keep: nothing is done.
     """
-    out = row.result(Ref)
+    out = row.result(ir.Ref)
     buffer, slot = ctx.kernel.buffer(out.name), ctx.row_slot(out, env)
     if buffer.layout == "dn":  # a column is filled as one row
         buffer, counts = row_view(buffer), counts[::-1]
@@ -469,12 +459,12 @@ def fill_outside(
     ]
 
 
-def where(row: Row, ctx: Context, env: Env) -> list[str]:
-    rows = Const(ctx.kernel.buffer(row.result(Ref).name).type.rows)
+def where(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    rows = ir.Const(ctx.kernel.buffer(row.result(ir.Ref).name).type.rows)
     return fill_outside(row, ctx, env, (rows, row.scalar(1)), row.scalar(2))
 
 
-def pad(row: Row, ctx: Context, env: Env) -> list[str]:
+def pad(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     counts = (row.scalar(1), row.scalar(2))
     return fill_outside(row, ctx, env, counts, ZERO)
 
@@ -482,9 +472,9 @@ def pad(row: Row, ctx: Context, env: Env) -> list[str]:
 # --------------------------------------------------------------------------------- scalars
 
 
-def target_place(row: Row, env: Env) -> Place:
+def target_place(row: ir.Row, env: Env) -> Place:
     """Where ``read`` and ``let`` put their result."""
-    return env[row.result(Scalar).name]
+    return env[row.result(ir.Scalar).name]
 
 
 def define(place: Place, value: str) -> list[str]:
@@ -493,41 +483,41 @@ def define(place: Place, value: str) -> list[str]:
     return [f"{kind if place.is_declared_by_row else ''}{place.text} = {value};"]
 
 
-def let(row: Row, ctx: Context, env: Env) -> list[str]:
+def let(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     place = target_place(row, env)
     return define(place, scalar(row.scalar(0), env))
 
 
-def read(row: Row, ctx: Context, env: Env) -> list[str]:
-    view = row.operand(View)
+def read(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    view = row.operand(ir.View)
     steps = strides(ctx.kernel.param(view.tensor).shape or ())
-    offset: Expr = ZERO
+    offset: ir.Expr = ZERO
     for item, step in zip(view.index, steps, strict=True):
-        assert not isinstance(item, Span), row
-        offset = binary("+", offset, binary("*", item, step))
+        assert not isinstance(item, ir.Span), row
+        offset = ir.binary("+", offset, ir.binary("*", item, step))
     place = target_place(row, env)
     return define(place, f"{ctx.names.of('tensor', view.tensor)}[{scalar(offset, env)}]")
 
 
-def scalar_least(row: Row, env: Env) -> Number | None:
+def scalar_least(row: ir.Row, env: Env) -> Number | None:
     """The least value of a ``let``; what is read from GM can be anything."""
     first = row.args[0]
-    return None if isinstance(first, View) else at_least(row.scalar(0), env)
+    return None if isinstance(first, ir.View) else at_least(row.scalar(0), env)
 
 
 # ------------------------------------------------------------------------------------ order
 
 
-def sync(row: Row, ctx: Context, env: Env) -> list[str]:
+def sync(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     return []
 
 
-def barrier(row: Row, ctx: Context, env: Env) -> list[str]:
+def barrier(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     return [f"pipe_barrier(PIPE_{row.pipe});"]
 
 
-def drain(row: Row, ctx: Context, env: Env) -> list[str]:
-    flag = f"PIPE_{row.operand(Word).name}, PIPE_S, EVENT_ID{ctx.target.drain_id}"
+def drain(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    flag = f"PIPE_{row.operand(ir.Word).name}, PIPE_S, EVENT_ID{ctx.target.drain_id}"
     return [f"set_flag({flag});", f"wait_flag({flag});"]
 
 

@@ -40,22 +40,13 @@ from lowering.ascend.text import (
     indented,
     popped_buffer,
 )
+from pto import ir
 from pto.errors import ScheduleError
-from pto.ir import (
-    Bin,
-    Buffer,
-    Expr,
-    Fifo,
-    Kernel,
-    all_rows,
-    cores_of,
-    is_float,
-)
 from pto.targets import target_of
 from pto.text import WIDTH, print_kernel
 
 
-def emit(kernel: Kernel) -> dict[str, str]:
+def emit(kernel: ir.Kernel) -> dict[str, str]:
     """The source files of a scheduled kernel, by name.
 
     ``NAME.cpp``: the kernel, compiled once per core; ``NAME_orchestration.cpp``: its submission;
@@ -96,9 +87,9 @@ using namespace pto;
 """
 
 
-def kernel_source(kernel: Kernel) -> str:
+def kernel_source(kernel: ir.Kernel) -> str:
     """The whole of ``NAME.cpp``."""
-    cores = cores_of(kernel.body)
+    cores = ir.cores_of(kernel.body)
     types = Names("type ")
     entries = {core: types.of("function", core, f"{kernel.name}_{core}") for core in cores}
     bodies = {core: core_function(kernel, core, types) for core in cores}
@@ -131,16 +122,16 @@ ROUNDING = (
 )
 
 
-def sums_products(kernel: Kernel) -> bool:
+def sums_products(kernel: ir.Kernel) -> bool:
     """Whether scalars of a kernel are products and sums of floats."""
-    exprs = [a for r in all_rows(kernel.body) for a in r.args if isinstance(a, Expr)]
-    ops = {b.op for e in exprs for b in operators(e) if is_float(b)}
+    exprs = [a for r in ir.all_rows(kernel.body) for a in r.args if isinstance(a, ir.Expr)]
+    ops = {b.op for e in exprs for b in operators(e) if ir.is_float(b)}
     return "*" in ops and not ops.isdisjoint("+-")
 
 
-def operators(e: Expr) -> Iterator[Bin]:
+def operators(e: ir.Expr) -> Iterator[ir.Bin]:
     """Every operator in ``e``."""
-    if isinstance(e, Bin):
+    if isinstance(e, ir.Bin):
         yield e
         yield from operators(e.a)
         yield from operators(e.b)
@@ -158,7 +149,7 @@ def folded(line: str) -> list[str]:
     return [head + bracket, f"{margin}{INDENT}{rest}"]
 
 
-def pipe_type(kernel: Kernel, fifo: Fifo, types: Names) -> list[str]:
+def pipe_type(kernel: ir.Kernel, fifo: ir.Fifo, types: Names) -> list[str]:
     """The FIFO's library type: first flag id, direction, slot bytes, slots, local slots."""
     if not fifo.credit:
         message = f"fifo {fifo.name}: the library's pipe waits for its free signals when it ends"
@@ -170,7 +161,7 @@ def pipe_type(kernel: Kernel, fifo: Fifo, types: Names) -> list[str]:
     return [f"using {name} = TPipe<{fifo.flag}, {direction}, {sizes}>;"]
 
 
-def core_function(kernel: Kernel, core: str, types: Names) -> tuple[list[str], frozenset[str]]:
+def core_function(kernel: ir.Kernel, core: str, types: Names) -> tuple[list[str], frozenset[str]]:
     """The body of ``NAME_cube`` or ``NAME_vector``: what its rows need, then the rows; and the words
     that it says itself."""
     mine = replace(kernel, body=live(kernel.body, core))
@@ -232,7 +223,7 @@ def launch_scalars(words: frozenset[str]) -> list[str]:
 def pipe_objects(ctx: Context) -> list[str]:
     """One pipe per FIFO, which has an end on each core, on the ring of its own hardware block."""
     found: list[str] = []
-    used = {r.queue for r in all_rows(ctx.kernel.body)}
+    used = {r.queue for r in ir.all_rows(ctx.kernel.body)}
     passed = enumerate(arguments(ctx.kernel))
     places = {a.name: k for k, a in passed if a.kind == "workspace"}
     shift = ctx.names.fresh("lane_shift")
@@ -249,7 +240,7 @@ def pipe_objects(ctx: Context) -> list[str]:
     return found
 
 
-def pipe_object(ctx: Context, fifo: Fifo, place: int, shift: str) -> list[str]:
+def pipe_object(ctx: Context, fifo: ir.Fifo, place: int, shift: str) -> list[str]:
     """The pipe of one FIFO; the vector side gets the byte offset of its lane."""
     buffer = popped_buffer(ctx.kernel, fifo.name)
     at = buffer.at if buffer.core == ctx.core else 0
@@ -278,7 +269,7 @@ def tile_declarations(ctx: Context, used: frozenset[str]) -> list[str]:
     return lines
 
 
-def buffer_lines(ctx: Context, name: str, b: Buffer) -> list[str]:
+def buffer_lines(ctx: Context, name: str, b: ir.Buffer) -> list[str]:
     """``Type name[depth];`` and the address of each slot."""
     if b.depth == 1:
         return [f"{ctx.tile_type(b)} {name};", f"TASSIGN({name}, {b.at});"]

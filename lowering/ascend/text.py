@@ -14,25 +14,10 @@ from math import inf, isinf, isnan
 from types import MappingProxyType
 
 from lowering.ascend.names import Names
+from pto import ir
 from pto.arithmetic import COMPARING, LEAST, Number, rounded, shortest
 from pto.bounds import Range, bounds
 from pto.errors import ScheduleError, ShapeError
-from pto.ir import (
-    Bin,
-    Buffer,
-    Const,
-    Event,
-    Expr,
-    Kernel,
-    Queue,
-    Ref,
-    Var,
-    all_rows,
-    binary,
-    is_float,
-    names_in,
-    substitute,
-)
 from pto.records import dataclass
 from pto.targets import Target
 from pto.targets.table import TileClass
@@ -105,39 +90,39 @@ def int_literal(value: int) -> str:
     return f"{value + 1} - 1" if value == LEAST else str(value)
 
 
-def scalar(e: Expr, env: Env, level: int = 0) -> str:
+def scalar(e: ir.Expr, env: Env, level: int = 0) -> str:
     """``e`` in C++ (``docs/scalars.md``), folded: compilers compute literals in 32 bits, and warn of
     ``i == i``.  Parentheses stand where the operator around, of precedence ``level`` (0: none),
     needs them, and around negative literals beside an operator."""
-    return of_folded(substitute(e, {}), env, level)
+    return of_folded(ir.substitute(e, {}), env, level)
 
 
-def of_folded(e: Expr, env: Env, level: int = 0) -> str:
+def of_folded(e: ir.Expr, env: Env, level: int = 0) -> str:
     """``scalar`` of what is folded, as the parts of an expression then are."""
-    if isinstance(e, Const):
-        text = float_literal(e.value) if is_float(e) else int_literal(int(e.value))
+    if isinstance(e, ir.Const):
+        text = float_literal(e.value) if ir.is_float(e) else int_literal(int(e.value))
         return f"({text})" if level and text.startswith("-") else text
-    if isinstance(e, Var):
+    if isinstance(e, ir.Var):
         return env[e.name].text
-    in_floats = is_float(e.a) or is_float(e.b)
+    in_floats = ir.is_float(e.a) or ir.is_float(e.b)
     return (FLOAT_TEXT if in_floats else INTEGER_TEXT).get(e.op, infix)(e, env, level)
 
 
-def infix(e: Bin, env: Env, level: int) -> str:
+def infix(e: ir.Bin, env: Env, level: int) -> str:
     """``a op b``; where one side is a float C++ converts the other, a literal is one already."""
     mine = PRECEDENCE[e.op]
     compares = e.op in COMPARING  # C++ ranks == below <, so operands of either get their own
-    if e.op == "/" or is_float(e.a) or is_float(e.b):
+    if e.op == "/" or ir.is_float(e.a) or ir.is_float(e.b):
         x, y = in_float(e.a), in_float(e.b)
     else:
         x, y = e.a, e.b
     a, b = of_folded(x, env, mine + compares), of_folded(y, env, mine + 1)
-    if e.op == "/" and not is_float(x):
+    if e.op == "/" and not ir.is_float(x):
         a = f"static_cast<float>({of_folded(x, env)})"
     if compares:  # the truth of a comparison is no number that a compiler likes to compare
         a, b = (
             f"int64_t{{{of_folded(o, env)}}}"
-            if is_comparison(o) and isinstance(other, Const)
+            if is_comparison(o) and isinstance(other, ir.Const)
             else t
             for o, other, t in ((x, y, a), (y, x, b))
         )
@@ -145,67 +130,67 @@ def infix(e: Bin, env: Env, level: int) -> str:
     return f"({text})" if mine < level else text
 
 
-def is_comparison(e: Expr) -> bool:
-    return isinstance(e, Bin) and e.op in COMPARING
+def is_comparison(e: ir.Expr) -> bool:
+    return isinstance(e, ir.Bin) and e.op in COMPARING
 
 
-def in_float(e: Expr) -> Expr:
+def in_float(e: ir.Expr) -> ir.Expr:
     """An integer literal as the float that it becomes beside one."""
-    return Const(rounded(e.value)) if isinstance(e, Const) else e
+    return ir.Const(rounded(e.value)) if isinstance(e, ir.Const) else e
 
 
-def at_least(e: Expr, env: Env) -> Number | None:
+def at_least(e: ir.Expr, env: Env) -> Number | None:
     """The least value that ``e`` can have, as far as the places in ``env`` tell."""
-    known = {n: env[n].least for n in names_in(e) if n in env}
+    known = {n: env[n].least for n in ir.names_in(e) if n in env}
     found = bounds(e, {n: Range(low) for n, low in known.items() if low is not None}).low
     return None if found == -inf else found
 
 
-def never_negative(e: Expr, env: Env) -> bool:
+def never_negative(e: ir.Expr, env: Env) -> bool:
     bound = at_least(e, env)
     return bound is not None and bound >= 0
 
 
-def floored(e: Bin, env: Env, level: int) -> str:
+def floored(e: ir.Bin, env: Env, level: int) -> str:
     """``a // b`` and ``a % b`` round down; C++ does so only where neither side is negative."""
     if never_negative(e.a, env) and never_negative(e.b, env):
         return infix(e, env, level)
     return called("floor_div" if e.op == "//" else "floor_mod", e, env)
 
 
-def ceiling(e: Bin, env: Env, level: int) -> str:
+def ceiling(e: ir.Bin, env: Env, level: int) -> str:
     """``cdiv(a, b)``, which C++ has for numbers that are not negative."""
     if never_negative(e.a, env) and never_negative(e.b, env):
         return rounded_up(e, env, level)
     return called("ceil_div", e, env)
 
 
-def trip_count(e: Expr, env: Env, level: int = 0) -> str:
+def trip_count(e: ir.Expr, env: Env, level: int = 0) -> str:
     """``e`` as a number of iterations: whatever is not positive means none."""
-    e = substitute(e, {})
-    if isinstance(e, Bin) and e.op == "cdiv" and never_negative(e.b, env):
+    e = ir.substitute(e, {})
+    if isinstance(e, ir.Bin) and e.op == "cdiv" and never_negative(e.b, env):
         return rounded_up(e, env, level)
     return of_folded(e, env, level)
 
 
-def rounded_up(e: Bin, env: Env, level: int) -> str:
+def rounded_up(e: ir.Bin, env: Env, level: int) -> str:
     """``(a + b - 1) / b``"""
-    last = binary("-", e.b, Const(1))
-    return infix(Bin("//", binary("+", e.a, last), e.b), env, level)
+    last = ir.binary("-", e.b, ir.Const(1))
+    return infix(ir.Bin("//", ir.binary("+", e.a, last), e.b), env, level)
 
 
-def called(function: str, e: Bin, env: Env) -> str:
+def called(function: str, e: ir.Bin, env: Env) -> str:
     """A call of one of the functions at the top of the file."""
     return f"{function}({of_folded(e.a, env)}, {of_folded(e.b, env)})"
 
 
 def calling(function: str) -> Spelling:
     return lambda e, env, level: called(
-        function, Bin(e.op, in_float(e.a), in_float(e.b)) if function in ON_FLOATS else e, env
+        function, ir.Bin(e.op, in_float(e.a), in_float(e.b)) if function in ON_FLOATS else e, env
     )
 
 
-Spelling = Callable[[Bin, Env, int], str]
+Spelling = Callable[[ir.Bin, Env, int], str]
 ON_FLOATS = ("float_min", "float_max", "float_floor_div", "float_floor_mod")
 INTEGER_TEXT: Mapping[str, Spelling] = MappingProxyType(
     {
@@ -227,34 +212,38 @@ FLOAT_TEXT: Mapping[str, Spelling] = MappingProxyType(
 """Operators that C++ spells otherwise; all others are infix."""
 
 
-def literal(e: Expr, dtype: str, env: Env) -> str:
+def literal(e: ir.Expr, dtype: str, env: Env) -> str:
     """``e`` as an operand of a tile of ``dtype``: a literal of that type, or a conversion."""
     cpp = CPP_TYPE[dtype]
     if dtype not in FLOATS:
-        return scalar(e, env) if isinstance(e, Const) else f"static_cast<{cpp}>({scalar(e, env)})"
+        return (
+            scalar(e, env) if isinstance(e, ir.Const) else f"static_cast<{cpp}>({scalar(e, env)})"
+        )
     x = in_float(e)
     text = scalar(x, env)
-    return text if cpp == "float" and is_float(x) else f"static_cast<{cpp}>({text})"
+    return text if cpp == "float" and ir.is_float(x) else f"static_cast<{cpp}>({text})"
 
 
-def condition(test: Expr, env: Env) -> str:
+def condition(test: ir.Expr, env: Env) -> str:
     """``test`` as the condition of an ``if``."""
     if is_comparison(test):
         return scalar(test, env)
     return f"{scalar(test, env, 2)} != 0"
 
 
-def modulo(index: Expr, count: int, env: Env, level: int = 0) -> str:
+def modulo(index: ir.Expr, count: int, env: Env, level: int = 0) -> str:
     """Ring position ``index`` modulo ``count``; constant offsets are brought to 0 .. count - 1."""
-    if isinstance(index, Const):
+    if isinstance(index, ir.Const):
         return str(int(index.value) % count)
     shift = 0
-    while isinstance(index, Bin) and index.op in "+-" and isinstance(index.b, Const):
+    while isinstance(index, ir.Bin) and index.op in "+-" and isinstance(index.b, ir.Const):
         shift += int(index.b.value) if index.op == "+" else -int(index.b.value)
         index = index.a
-    if isinstance(index, Const):
+    if isinstance(index, ir.Const):
         return str((int(index.value) + shift) % count)
-    return scalar(Bin("%", binary("+", index, Const(shift % count)), Const(count)), env, level)
+    return scalar(
+        ir.Bin("%", ir.binary("+", index, ir.Const(shift % count)), ir.Const(count)), env, level
+    )
 
 
 # ------------------------------------------------------------------------------------ tiles
@@ -270,7 +259,7 @@ class Extent:
     valid_cols: str
 
 
-def stored_shape(buffer: Buffer, turned: bool) -> tuple[int, int]:
+def stored_shape(buffer: ir.Buffer, turned: bool) -> tuple[int, int]:
     """(rows, columns) the library's type is declared with.
 
     What is ``turned`` is stored as its transpose.  A column or a single row is filled up to a
@@ -290,7 +279,7 @@ def stored_shape(buffer: Buffer, turned: bool) -> tuple[int, int]:
     return (t.cols, t.rows) if turned else (t.rows, t.cols)
 
 
-def row_view(buffer: Buffer) -> Buffer:
+def row_view(buffer: ir.Buffer) -> ir.Buffer:
     """The bytes of a column ``[rows, 1]`` seen as one row ``[1, rows]``, which arithmetic takes."""
     assert buffer.layout == "dn", buffer
     row = TileType(buffer.type.dtype, 1, buffer.type.rows)
@@ -300,10 +289,10 @@ def row_view(buffer: Buffer) -> Buffer:
 # ----------------------------------------------------------------------------------- events
 
 
-def event_id(event: Event, index: Expr | None, env: Env, ctx: Context) -> str:
+def event_id(event: ir.Event, index: ir.Expr | None, env: Env, ctx: Context) -> str:
     """The id argument of ``set_flag``: ``EVENT_IDn``, or a sum that a running index selects."""
-    if index is None or isinstance(index, Const) or len(event.ids) == 1:
-        at = int(index.value) if isinstance(index, Const) else 0
+    if index is None or isinstance(index, ir.Const) or len(event.ids) == 1:
+        at = int(index.value) if isinstance(index, ir.Const) else 0
         return f"EVENT_ID{event.ids[at % len(event.ids)]}"
     position = modulo(index, len(event.ids), env)
     name = ctx.names.of("event", event.name)
@@ -326,12 +315,12 @@ class Context:
     of the function, in the order of first use.
     """
 
-    kernel: Kernel
+    kernel: ir.Kernel
     target: Target
     core: str
     names: Names
     types: Names
-    rows: dict[str, Buffer] = field(default_factory=dict)
+    rows: dict[str, ir.Buffer] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
     counters: list[str] = field(default_factory=list)
 
@@ -343,11 +332,13 @@ class Context:
         """The type of a FIFO's pipe."""
         return self.types.of("fifo", fifo, f"{camel(fifo)}Pipe")
 
-    def tile_class(self, buffer: Buffer) -> TileClass:
+    def tile_class(self, buffer: ir.Buffer) -> TileClass:
         """The library's class for the slots of a buffer."""
         return self.target.spaces[buffer.space].layouts[buffer.layout]
 
-    def tile_type(self, buffer: Buffer, valid: tuple[str, str] | None = None, pad: str = "") -> str:
+    def tile_type(
+        self, buffer: ir.Buffer, valid: tuple[str, str] | None = None, pad: str = ""
+    ) -> str:
         """The type of a slot; ``valid``: its valid rows and columns, ``pad``: a pad value."""
         made, t = self.tile_class(buffer), buffer.type
         stored, inside = stored_shape(buffer, made.turned), valid or (str(t.rows), str(t.cols))
@@ -356,12 +347,12 @@ class Context:
         shown += inside if pad or inside != (str(stored[0]), str(stored[1])) else ()
         return f"{made.name}<{', '.join([*shown, pad] if pad else shown)}>"
 
-    def slot(self, ref: Ref, env: Env) -> str:
+    def slot(self, ref: ir.Ref, env: Env) -> str:
         """A buffer slot as C++: ``name`` or ``name[u % 2]``."""
         name = self.names.of("buffer", ref.name)
         return self._slot(self.kernel.buffer(ref.name), name, ref.index, env)
 
-    def row_slot(self, ref: Ref, env: Env) -> str:
+    def row_slot(self, ref: ir.Ref, env: Env) -> str:
         """The slot as arithmetic takes it: a column through its row view, others as they are."""
         buffer = self.kernel.buffer(ref.name)
         if buffer.layout != "dn":
@@ -370,21 +361,21 @@ class Context:
         name = self.names.of("row", ref.name, view.name)
         return self._slot(buffer, name, ref.index, env)
 
-    def address(self, ref: Ref, env: Env) -> str:
+    def address(self, ref: ir.Ref, env: Env) -> str:
         """The byte address of a slot in its memory."""
         buffer = self.kernel.buffer(ref.name)
         if buffer.depth == 1 or ref.index is None:
             return str(buffer.at)
         return f"{buffer.at} + {modulo(ref.index, buffer.depth, env, 4)} * {buffer.stride}"
 
-    def _slot(self, buffer: Buffer, name: str, index: Expr | None, env: Env) -> str:
+    def _slot(self, buffer: ir.Buffer, name: str, index: ir.Expr | None, env: Env) -> str:
         if buffer.depth == 1:
             return name
         assert index is not None, f"{buffer.name} has {buffer.depth} slots, the row names none"
         return f"{name}[{modulo(index, buffer.depth, env)}]"
 
 
-def popped_buffer(kernel: Kernel, fifo: str) -> Buffer:
+def popped_buffer(kernel: ir.Kernel, fifo: str) -> ir.Buffer:
     """The local ring that a FIFO is popped into.
 
     Raises:
@@ -393,8 +384,8 @@ def popped_buffer(kernel: Kernel, fifo: str) -> Buffer:
     """
     found = dict.fromkeys(
         r.out.name
-        for r in all_rows(kernel.body)
-        if r.op == "pop" and r.args == (Queue(fifo),) and isinstance(r.out, Ref)
+        for r in ir.all_rows(kernel.body)
+        if r.op == "pop" and r.args == (ir.Queue(fifo),) and isinstance(r.out, ir.Ref)
     )
     if len(found) != 1:
         raise ScheduleError(f"fifo {fifo} is popped into {len(found)} buffers instead of one")

@@ -9,23 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lowering.schedule.passes.mentions import count_uses, fresh, names_taken, tile_uses
+from pto import ir
 from pto.bounds import Known, inside, noted, of_launch, surely_runs
-from pto.ir import (
-    Block,
-    Const,
-    Define,
-    Kernel,
-    Loop,
-    Node,
-    Ref,
-    Row,
-    Var,
-    all_rows,
-)
 from pto.legality import straight
 
 
-def accumulate(kernel: Kernel) -> Kernel:
+def accumulate(kernel: ir.Kernel) -> ir.Kernel:
     """carry acc from full 0; acc' = acc + a @ b --> carry acc; acc' = matmul a, b, acc, i.
 
     The matmul accumulates in L0C.  Applies where the carry is used for nothing else inside the loop and the loop provably runs
@@ -36,14 +25,14 @@ def accumulate(kernel: Kernel) -> Kernel:
     uses = count_uses(kernel.body)
     zeros = {
         r.out.name
-        for r in all_rows(kernel.body)
-        if r.op == "full" and isinstance(r.out, Define) and r.args == (Const(0.0),)
+        for r in ir.all_rows(kernel.body)
+        if r.op == "full" and isinstance(r.out, ir.Define) and r.args == (ir.Const(0.0),)
     }
 
-    def visit(block: Block, known: Known) -> Block:
-        out: list[Node] = []
+    def visit(block: ir.Block, known: Known) -> ir.Block:
+        out: list[ir.Node] = []
         for node in straight(block):
-            if isinstance(node, Loop):
+            if isinstance(node, ir.Loop):
                 node = replace(node, body=visit(node.body, inside(node, known)))
                 for k in range(len(node.carry) if surely_runs(node, known) else 0):
                     node = _accumulating(node, k, uses, zeros)
@@ -56,52 +45,58 @@ def accumulate(kernel: Kernel) -> Kernel:
     return _without_unused_fills(replace(kernel, body=visit(kernel.body, of_launch(kernel))))
 
 
-def _split_accumulator(row: Row, taken: set[str], uses: dict[str, int]) -> tuple[Row, ...]:
-    if row.op != "matmul" or len(row.args) < 3 or not isinstance(row.out, Define):
+def _split_accumulator(row: ir.Row, taken: set[str], uses: dict[str, int]) -> tuple[ir.Row, ...]:
+    if row.op != "matmul" or len(row.args) < 3 or not isinstance(row.out, ir.Define):
         return (row,)
     product = fresh(f"{row.out.name}_product", taken)
     uses[product] = 1
     return (
-        replace(row, out=Define(product, row.out.type), args=row.args[:2]),
-        Row("add", row.out, (row.args[2], Ref(product)), loc=row.loc),
+        replace(row, out=ir.Define(product, row.out.type), args=row.args[:2]),
+        ir.Row("add", row.out, (row.args[2], ir.Ref(product)), loc=row.loc),
     )
 
 
-def _accumulating(loop: Loop, k: int, uses: dict[str, int], zeros: set[str]) -> Loop:
+def _accumulating(loop: ir.Loop, k: int, uses: dict[str, int], zeros: set[str]) -> ir.Loop:
     carry, result = loop.carry[k], loop.result[k]
-    rows = {r.out.name: r for r in loop.body if isinstance(r, Row) and isinstance(r.out, Define)}
+    rows = {
+        r.out.name: r for r in loop.body if isinstance(r, ir.Row) and isinstance(r.out, ir.Define)
+    }
     add = rows.get(result.name)
     start = carry.init.name if carry.init else ""
     if add is None or add.op != "add" or start not in zeros or uses[carry.name] != 1:
         return loop
-    others = [a for a in add.args if a != Ref(carry.name)]
-    product = rows.get(others[0].name) if len(others) == 1 and isinstance(others[0], Ref) else None
+    others = [a for a in add.args if a != ir.Ref(carry.name)]
+    product = (
+        rows.get(others[0].name) if len(others) == 1 and isinstance(others[0], ir.Ref) else None
+    )
     if (
         product is None
         or product.op != "matmul"
         or len(product.args) != 2
-        or not isinstance(product.out, Define)
+        or not isinstance(product.out, ir.Define)
     ):
         return loop
     if uses[product.out.name] != 1 or uses[result.name] != 1:
         return loop
-    into = replace(product, out=add.out, args=(*product.args, Ref(carry.name), Var(loop.index)))
+    into = replace(
+        product, out=add.out, args=(*product.args, ir.Ref(carry.name), ir.Var(loop.index))
+    )
     body = tuple(into if n is product else n for n in loop.body if n is not add)
     carries = tuple(replace(c, init=None) if c is carry else c for c in loop.carry)
     return replace(loop, body=body, carry=carries)
 
 
-def _without_unused_fills(kernel: Kernel) -> Kernel:
+def _without_unused_fills(kernel: ir.Kernel) -> ir.Kernel:
     used = set(tile_uses(kernel.body))
 
-    def keep(block: Block) -> Block:
+    def keep(block: ir.Block) -> ir.Block:
         return tuple(
-            replace(n, body=keep(n.body)) if isinstance(n, Loop) else n
+            replace(n, body=keep(n.body)) if isinstance(n, ir.Loop) else n
             for n in straight(block)
             if not (
-                isinstance(n, Row)
+                isinstance(n, ir.Row)
                 and n.op == "full"
-                and isinstance(n.out, Define)
+                and isinstance(n.out, ir.Define)
                 and n.out.name not in used
             )
         )

@@ -12,31 +12,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from lowering.schedule.passes.mentions import count_uses, fresh, names_taken, scalars_of
+from pto import ir
 from pto.errors import CapacityError, ShapeError
-from pto.ir import (
-    CORES,
-    Block,
-    Carry,
-    Const,
-    Define,
-    Fifo,
-    Kernel,
-    Loop,
-    Node,
-    Operand,
-    Output,
-    Queue,
-    Ref,
-    Row,
-    Scalar,
-    Span,
-    Var,
-    View,
-    all_rows,
-    binary,
-    cores_of,
-    names_in,
-)
 from pto.legality import straight
 from pto.loc import Loc
 from pto.ops import OPS
@@ -53,30 +30,30 @@ class Need:
     block: int
 
 
-def assign(kernel: Kernel) -> Kernel:
+def assign(kernel: ir.Kernel) -> ir.Kernel:
     """Rows to cores and pipes; moves, pushes and pops inserted; vector rows split over the lanes."""
     return _Assigner(kernel).run()
 
 
 class _Assigner:
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: ir.Kernel) -> None:
         self.kernel, self.target = kernel, target_of(kernel)
         self.taken = names_taken(kernel)
         self.uses = count_uses(kernel.body)
         self.needs: dict[str, list[Need]] = {}
         self.types: dict[str, TileType] = {}
         self.producer: dict[str, str] = {}
-        self.fifos: list[Fifo] = []
+        self.fifos: list[ir.Fifo] = []
         self.home: dict[tuple[str, str], str] = {}
         """(traced tile, ub | l0c | nz | zn | left | right) -> name of the value there"""
-        self.out: list[Node] = []
+        self.out: list[ir.Node] = []
         self._survey(kernel.body)
 
     # what is needed where
 
-    def _survey(self, block: Block) -> None:
+    def _survey(self, block: ir.Block) -> None:
         for node in straight(block):
-            if isinstance(node, Loop):
+            if isinstance(node, ir.Loop):
                 for c in node.carry:
                     for name in (c.name, c.last):
                         self.types[name] = c.type
@@ -90,11 +67,11 @@ class _Assigner:
             else:
                 self._survey_row(node, id(block))
 
-    def _survey_row(self, row: Row, block: int) -> None:
-        if isinstance(row.out, Define):
+    def _survey_row(self, row: ir.Row, block: int) -> None:
+        if isinstance(row.out, ir.Define):
             self.types[row.out.name] = row.out.type
             self.producer[row.out.name] = row.op
-        refs = [a for a in row.args if isinstance(a, Ref)]
+        refs = [a for a in row.args if isinstance(a, ir.Ref)]
         if row.op == "matmul":
             self._need(refs[0].name, "left", block)
             self._need(refs[1].name, "right.T" if refs[1].transposed else "right", block)
@@ -114,11 +91,11 @@ class _Assigner:
 
     # rows
 
-    def run(self) -> Kernel:
+    def run(self) -> ir.Kernel:
         body = self.block(self.kernel.body)
         if len(self.fifos) * 2 > self.target.fifo_flags:
             most = self.target.fifo_flags // 2
-            pushes = [r for r in all_rows(body) if isinstance(r.out, Queue)]
+            pushes = [r for r in ir.all_rows(body) if isinstance(r.out, ir.Queue)]
             raise CapacityError(
                 f"kernel '{self.kernel.name}' hands {len(self.fifos)} tiles from core to core, "
                 f"the cross-core flags serve {most}; this is number {most + 1}",
@@ -128,10 +105,10 @@ class _Assigner:
         fifos = tuple(replace(f, flag=2 * k) for k, f in enumerate(self.fifos))
         return replace(self.kernel, body=spread_scalars(body), fifos=fifos, target=self.target.name)
 
-    def block(self, block: Block) -> Block:
+    def block(self, block: ir.Block) -> ir.Block:
         outer, self.out = self.out, []
         for node in straight(block):
-            if isinstance(node, Loop):
+            if isinstance(node, ir.Loop):
                 self.loop(node, block)
             else:
                 self.row(node, block)
@@ -139,13 +116,13 @@ class _Assigner:
         return done
 
     def emit(
-        self, op: str, core: str, out: Output, args: Iterable[Operand], loc: Loc | None
+        self, op: str, core: str, out: ir.Output, args: Iterable[ir.Operand], loc: Loc | None
     ) -> None:
         """A row on the first pipe of a core that runs its op."""
         pipe, *_ = OPS[op].on[core]
-        self.out.append(Row(op, out, tuple(args), core, pipe, loc=loc))
+        self.out.append(ir.Row(op, out, tuple(args), core, pipe, loc=loc))
 
-    def row(self, row: Row, block: Block) -> None:
+    def row(self, row: ir.Row, block: ir.Block) -> None:
         if OPS[row.op].kind == "scalar":
             self.out.append(replace(row, pipe="S"))
         elif row.op == "load":
@@ -157,10 +134,10 @@ class _Assigner:
         else:
             self.vector(row, block)
 
-    def vector(self, row: Row, block: Block) -> None:
-        args = [Ref(self.at(a.name, "ub")) if isinstance(a, Ref) else a for a in row.args]
-        out = row.result(Define)
-        made = Define(out.name, self.lane_type(out.type, row.loc))
+    def vector(self, row: ir.Row, block: ir.Block) -> None:
+        args = [ir.Ref(self.at(a.name, "ub")) if isinstance(a, ir.Ref) else a for a in row.args]
+        out = row.result(ir.Define)
+        made = ir.Define(out.name, self.lane_type(out.type, row.loc))
         self.emit(row.op, "vector", made, args, row.loc)
         self.home[out.name, "ub"] = out.name
         self.to_cube(out.name, block, row.loc)
@@ -187,49 +164,49 @@ class _Assigner:
             raise ShapeError(f"{t} does not fit the vector cores: {why} {unit} bytes", loc, how)
         return TileType(t.dtype, rows, t.cols)
 
-    def lane_view(self, view: View, type: TileType) -> View:
+    def lane_view(self, view: ir.View, type: TileType) -> ir.View:
         """The rows of ``view`` that belong to this lane."""
         spans = view.spans
         if type.rows == 1 or len(spans) < 2:
             return view
         half = type.rows // self.target.lanes
-        offset = binary("*", Var("lane"), Const(half))
+        offset = ir.binary("*", ir.Var("lane"), ir.Const(half))
         first = spans[0]
-        valid = None if first.valid is None else binary("-", first.valid, offset)
-        mine = Span(binary("+", first.start, offset), half, valid)
+        valid = None if first.valid is None else ir.binary("-", first.valid, offset)
+        mine = ir.Span(ir.binary("+", first.start, offset), half, valid)
         at = view.index.index(first)
-        return View(view.tensor, (*view.index[:at], mine, *view.index[at + 1 :]))
+        return ir.View(view.tensor, (*view.index[:at], mine, *view.index[at + 1 :]))
 
-    def load(self, row: Row, block: Block) -> None:
-        out, view = row.result(Define), row.operand(View)
+    def load(self, row: ir.Row, block: ir.Block) -> None:
+        out, view = row.result(ir.Define), row.operand(ir.View)
         name, type = out.name, out.type
         forms = self.forms(name)
         if "ub" in forms:
             mine = self.lane_view(view, type)
             value = name
-            lane = Define(value, self.lane_type(type, row.loc))
+            lane = ir.Define(value, self.lane_type(type, row.loc))
             self.emit("load", "vector", lane, [mine], row.loc)
             if any(s.valid is not None for s in mine.spans):
                 value = fresh(f"{name}_padded", self.taken)
                 both = zip(view.spans, mine.spans, strict=True)  # all rows: more than a lane has
-                sizes = [Const(s.size) if m.valid is None else m.valid for s, m in both]
-                rows, cols = [Const(1), *sizes] if len(sizes) == 1 else sizes
-                made = Define(value, lane.type)
-                self.emit("pad", "vector", made, [Ref(name), rows, cols], row.loc)
+                sizes = [ir.Const(s.size) if m.valid is None else m.valid for s, m in both]
+                rows, cols = [ir.Const(1), *sizes] if len(sizes) == 1 else sizes
+                made = ir.Define(value, lane.type)
+                self.emit("pad", "vector", made, [ir.Ref(name), rows, cols], row.loc)
             self.home[name, "ub"] = value
         for layout, sides in (("nz", ("left", "right")), ("zn", ("right.T",))):
             if any(f in sides for f in forms):
                 first = (name, "ub") not in self.home and (name, "nz") not in self.home
                 suffix = "t" if layout == "zn" else "l1"
                 value = name if first else fresh(f"{name}_{suffix}", self.taken)
-                self.emit("load", "cube", Define(value, type), [view], row.loc)
+                self.emit("load", "cube", ir.Define(value, type), [view], row.loc)
                 self.home[name, layout] = value
         self.early_moves(name, block, row.loc)
 
-    def store(self, row: Row) -> None:
-        name, out = row.operand(Ref).name, row.result(View)
+    def store(self, row: ir.Row) -> None:
+        name, out = row.operand(ir.Ref).name, row.result(ir.View)
         if (name, "l0c") in self.home and "store" in self.forms(name):
-            self.emit("store", "cube", out, [Ref(self.at(name, "l0c"))], row.loc)
+            self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c"))], row.loc)
             return
         type = self.types[name]
         if type.rows == 1:
@@ -241,22 +218,22 @@ class _Assigner:
         source = self.at(name, "ub")
         if self.producer[name] == "carry":
             source = self.copy(source, type, f"{name}_copy", row.loc)
-        self.emit("store", "vector", self.lane_view(out, type), [Ref(source)], row.loc)
+        self.emit("store", "vector", self.lane_view(out, type), [ir.Ref(source)], row.loc)
 
     # matmul operands and results
 
-    def matmul(self, row: Row, block: Block) -> None:
-        left, right, rest = row.operand(Ref), row.operand(Ref, 1), row.args[2:]
+    def matmul(self, row: ir.Row, block: ir.Block) -> None:
+        left, right, rest = row.operand(ir.Ref), row.operand(ir.Ref, 1), row.args[2:]
         side = "right.T" if right.transposed else "right"
         a = self.moved(left.name, "left", row.loc)
         b = self.moved(right.name, side, row.loc)
-        out = row.result(Define)
-        self.emit("matmul", "cube", out, [Ref(a), Ref(b), *rest], row.loc)
+        out = row.result(ir.Define)
+        self.emit("matmul", "cube", out, [ir.Ref(a), ir.Ref(b), *rest], row.loc)
         self.home[out.name, "l0c"] = out.name
         if not rest:
             self.from_cube(out.name, block, row.loc)
 
-    def early_moves(self, name: str, block: Block, loc: Loc | None) -> None:
+    def early_moves(self, name: str, block: ir.Block, loc: Loc | None) -> None:
         """L1 to L0 right here for the uses inside loops below: once, not once per iteration."""
         for need in self.needs.get(name, []):
             if need.form in ("left", "right", "right.T") and need.block != id(block):
@@ -269,8 +246,8 @@ class _Assigner:
             t = self.types[name]
             type = TileType(t.dtype, t.cols, t.rows) if form == "right.T" else t
             value = fresh(f"{name}_{'a' if form == 'left' else 'b'}", self.taken)
-            operand = Ref(source, None, form == "right.T")
-            self.emit("move", "cube", Define(value, type), [operand], loc)
+            operand = ir.Ref(source, None, form == "right.T")
+            self.emit("move", "cube", ir.Define(value, type), [operand], loc)
             self.home[name, form] = value
         return self.home[name, form]
 
@@ -283,21 +260,21 @@ class _Assigner:
                 f"'{name}' has one row; a tile that changes cores needs {BOX_ROWS}", loc
             )
         fifo = fresh(f"{name}_fifo", self.taken)
-        self.fifos.append(Fifo(fifo, "c2v" if to == "ub" else "v2c", 2, type, 0))
+        self.fifos.append(ir.Fifo(fifo, "c2v" if to == "ub" else "v2c", 2, type, 0))
         value = fresh(f"{name}_{'v' if to == 'ub' else 'l1'}", self.taken)
         local = self.lane_type(type, loc) if to == "ub" else type
-        self.emit("push", producer, Queue(fifo), [Ref(source)], loc)
-        self.emit("pop", consumer, Define(value, local), [Queue(fifo)], loc)
+        self.emit("push", producer, ir.Queue(fifo), [ir.Ref(source)], loc)
+        self.emit("pop", consumer, ir.Define(value, local), [ir.Queue(fifo)], loc)
         return value
 
-    def from_cube(self, name: str, block: Block, loc: Loc | None) -> None:
+    def from_cube(self, name: str, block: ir.Block, loc: Loc | None) -> None:
         """A matmul result that the vector core (or another matmul) needs."""
         forms = [f for f in self.forms(name) if f != "store"]
         if forms:
             self.home[name, "ub"] = self.cross(name, self.at(name, "l0c"), "ub", loc)
             self.to_cube(name, block, loc)
 
-    def to_cube(self, name: str, block: Block, loc: Loc | None) -> None:
+    def to_cube(self, name: str, block: ir.Block, loc: Loc | None) -> None:
         """A vector value that a matmul needs."""
         forms = self.forms(name)
         if "right.T" in forms:
@@ -314,7 +291,7 @@ class _Assigner:
 
     # loops
 
-    def loop(self, loop: Loop, block: Block) -> None:
+    def loop(self, loop: ir.Loop, block: ir.Block) -> None:
         vector = [c for c in loop.carry if c.init]
         here = set(made_in(block))
         inits = {c.name: self.own_copy(c, here, loop.loc) for c in vector}
@@ -332,7 +309,7 @@ class _Assigner:
         carries = tuple(
             replace(
                 c,
-                init=Ref(inits[c.name]) if c in vector else None,
+                init=ir.Ref(inits[c.name]) if c in vector else None,
                 type=self.lane_type(c.type, loop.loc) if c in vector else c.type,
             )
             for c in loop.carry
@@ -341,7 +318,7 @@ class _Assigner:
         for c in loop.carry:
             self.last(c, loop, block)
 
-    def own_copy(self, c: Carry, here: set[str], loc: Loc | None) -> str:
+    def own_copy(self, c: ir.Carry, here: set[str], loc: Loc | None) -> str:
         """The initial value, copied if something else needs it, an earlier iteration of a loop around
         included, or it is not made by V.  ``here``: what is made next to the loop."""
         assert c.init is not None
@@ -359,26 +336,26 @@ class _Assigner:
 
     def copy(self, source: str, type: TileType, hint: str, loc: Loc | None) -> str:
         value = fresh(hint, self.taken)
-        made = Define(value, self.lane_type(type, loc))
-        self.emit("copy", "vector", made, [Ref(source)], loc)
+        made = ir.Define(value, self.lane_type(type, loc))
+        self.emit("copy", "vector", made, [ir.Ref(source)], loc)
         return value
 
-    def results(self, loop: Loop, body: Block) -> tuple[tuple[Ref, ...], list[Node]]:
+    def results(self, loop: ir.Loop, body: ir.Block) -> tuple[tuple[ir.Ref, ...], list[ir.Node]]:
         """What the loop yields; values that V did not make for this purpose alone are copied."""
         outer, self.out = self.out, []
         made = {
             r.out.name
             for r in body
-            if isinstance(r, Row) and isinstance(r.out, Define) and r.pipe == "V"
+            if isinstance(r, ir.Row) and isinstance(r.out, ir.Define) and r.pipe == "V"
         }
         leaving = {
             a.name
             for r in body
-            if isinstance(r, Row) and r.op in ("store", "push")
+            if isinstance(r, ir.Row) and r.op in ("store", "push")
             for a in r.args
-            if isinstance(a, Ref)
+            if isinstance(a, ir.Ref)
         }
-        refs: list[Ref] = []
+        refs: list[ir.Ref] = []
         taken: set[str] = set()
         for c, r in zip(loop.carry, loop.result, strict=True):
             if c.init is None:
@@ -388,11 +365,11 @@ class _Assigner:
             if source not in made or source in taken or source in leaving:
                 source = self.copy(source, c.type, f"{c.name}_next", loop.loc)
             taken.add(source)
-            refs.append(Ref(source))
+            refs.append(ir.Ref(source))
         tail, self.out = self.out, outer
         return tuple(refs), tail
 
-    def last(self, c: Carry, loop: Loop, block: Block) -> None:
+    def last(self, c: ir.Carry, loop: ir.Loop, block: ir.Block) -> None:
         """The value after the loop, where it is needed."""
         if c.init:
             self.home[c.last, "ub"] = c.last
@@ -405,21 +382,21 @@ class _Assigner:
 # ------------------------------------------------------------------------------ scalar rows
 
 
-def spread_scalars(block: Block) -> Block:
+def spread_scalars(block: ir.Block) -> ir.Block:
     """Scalar rows without a core --> one copy on every core that needs the value."""
-    return _spread(block, {core: set() for core in CORES})
+    return _spread(block, {core: set() for core in ir.CORES})
 
 
-def _spread(block: Block, wanted: dict[str, set[str]]) -> Block:
-    out: list[Node] = []
+def _spread(block: ir.Block, wanted: dict[str, set[str]]) -> ir.Block:
+    out: list[ir.Node] = []
     for node in reversed(tuple(straight(block))):
-        if isinstance(node, Loop):
+        if isinstance(node, ir.Loop):
             out.append(replace(node, body=_spread(node.body, wanted)))
-            for core in cores_of(node.body):
-                wanted[core].update(names_in(node.trips))
+            for core in ir.cores_of(node.body):
+                wanted[core].update(ir.names_in(node.trips))
         elif not node.core:
-            assert isinstance(node.out, Scalar)
-            for core in reversed(CORES):
+            assert isinstance(node.out, ir.Scalar)
+            for core in reversed(ir.CORES):
                 if node.out.name in wanted[core]:
                     out.append(replace(node, core=core))
                     wanted[core].update(scalars_of(node))
@@ -429,10 +406,10 @@ def _spread(block: Block, wanted: dict[str, set[str]]) -> Block:
     return tuple(reversed(out))
 
 
-def made_in(block: Block) -> Iterable[str]:
+def made_in(block: ir.Block) -> Iterable[str]:
     """Tiles that rows and loops of ``block`` itself give a value to."""
     for node in straight(block):
-        if isinstance(node, Row) and isinstance(node.out, Define):
+        if isinstance(node, ir.Row) and isinstance(node.out, ir.Define):
             yield node.out.name
-        elif isinstance(node, Loop):
+        elif isinstance(node, ir.Loop):
             yield from (c.last for c in node.carry)

@@ -8,34 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from pto.ir import (
-    Block,
-    Define,
-    Expr,
-    Kernel,
-    Loop,
-    Ref,
-    Row,
-    Scalar,
-    exprs_of,
-    map_exprs,
-    names_in,
-)
+from pto import ir
 from pto.legality import straight
 
 
-def names_taken(kernel: Kernel) -> set[str]:
+def names_taken(kernel: ir.Kernel) -> set[str]:
     """Every name that a new value must not have."""
     taken = {p.name for p in kernel.params} | set(kernel.dims) | {n for n, _ in kernel.statics}
     for block in _blocks(kernel.body):
         for node in block:
-            if isinstance(node, Loop):
+            if isinstance(node, ir.Loop):
                 taken |= (
                     {node.index, node.total}
                     | {c.name for c in node.carry}
                     | {c.last for c in node.carry}
                 )
-            elif isinstance(node, Row) and isinstance(node.out, Define | Scalar):
+            elif isinstance(node, ir.Row) and isinstance(node.out, ir.Define | ir.Scalar):
                 taken.add(node.out.name)
     return taken
 
@@ -50,26 +38,26 @@ def fresh(hint: str, taken: set[str]) -> str:
     return name
 
 
-def _blocks(block: Block) -> Iterator[Block]:
+def _blocks(block: ir.Block) -> Iterator[ir.Block]:
     yield block
     for node in straight(block):
-        if isinstance(node, Loop):
+        if isinstance(node, ir.Loop):
             yield from _blocks(node.body)
 
 
-def rewrite_exprs(row: Row, f: Callable[[Expr], Expr]) -> Row:
+def rewrite_exprs(row: ir.Row, f: Callable[[ir.Expr], ir.Expr]) -> ir.Row:
     """``row`` with every scalar expression in it replaced by ``f`` of it."""
-    args = tuple(map_exprs(a, f) for a in row.args)
-    return replace(row, out=map_exprs(row.out, f), args=args)
+    args = tuple(ir.map_exprs(a, f) for a in row.args)
+    return replace(row, out=ir.map_exprs(row.out, f), args=args)
 
 
-def scalars_of(row: Row) -> Iterator[str]:
+def scalars_of(row: ir.Row) -> Iterator[str]:
     """Names of the scalars that a row reads."""
     for x in (*row.args, row.out, *row.wait, *row.set):
-        yield from (n for e in exprs_of(x) for n in names_in(e))
+        yield from (n for e in ir.exprs_of(x) for n in ir.names_in(e))
 
 
-def count_uses(block: Block) -> dict[str, int]:
+def count_uses(block: ir.Block) -> dict[str, int]:
     """How often each tile is read, carries and loop results included."""
     uses: dict[str, int] = {}
     for name in tile_uses(block):
@@ -77,11 +65,11 @@ def count_uses(block: Block) -> dict[str, int]:
     return uses
 
 
-def tile_uses(block: Block) -> Iterator[str]:
+def tile_uses(block: ir.Block) -> Iterator[str]:
     for node in straight(block):
-        if isinstance(node, Loop):
+        if isinstance(node, ir.Loop):
             yield from (c.init.name for c in node.carry if c.init)
             yield from tile_uses(node.body)
             yield from (r.name for r in node.result)
         else:
-            yield from (a.name for a in node.args if isinstance(a, Ref))
+            yield from (a.name for a in node.args if isinstance(a, ir.Ref))

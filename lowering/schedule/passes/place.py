@@ -18,24 +18,8 @@ from lowering.schedule.options import Options
 from lowering.schedule.passes.mentions import fresh, names_taken
 from lowering.schedule.passes.moments import Moment
 from lowering.schedule.passes.rings import deep_enough
+from pto import ir
 from pto.errors import CapacityError
-from pto.ir import (
-    Block,
-    Buffer,
-    Const,
-    Define,
-    Expr,
-    Fifo,
-    Kernel,
-    Loop,
-    Node,
-    Queue,
-    Ref,
-    Row,
-    Var,
-    all_rows,
-    binary,
-)
 from pto.legality import straight
 from pto.loc import Loc
 from pto.ops import OPS
@@ -57,10 +41,10 @@ class Group:
     space: str
     type: TileType
     layout: str
-    loop: Loop | None
+    loop: ir.Loop | None
     members: list[str]
     depth: int = 1
-    rotates: Loop | None = None
+    rotates: ir.Loop | None = None
     first: str = ""
     result: str = ""
     last: str = ""
@@ -75,21 +59,21 @@ class Group:
 class Life:
     """Where a value is made and read: loops around it, position and shift, pipes."""
 
-    row: Row | None
-    path: tuple[Loop, ...]
+    row: ir.Row | None
+    path: tuple[ir.Loop, ...]
     made: int
     shift: int
-    reads: list[tuple[tuple[Loop, ...], int, int, Row]] = field(default_factory=list)
+    reads: list[tuple[tuple[ir.Loop, ...], int, int, ir.Row]] = field(default_factory=list)
 
 
 def walk(
-    block: Block, path: tuple[Loop, ...], tick: int = 0
-) -> Iterator[tuple[int, tuple[Loop, ...], Node]]:
+    block: ir.Block, path: tuple[ir.Loop, ...], tick: int = 0
+) -> Iterator[tuple[int, tuple[ir.Loop, ...], ir.Node]]:
     """(tick, loops around, node) in the order written; a loop has the tick of its head."""
     for node in straight(block):
         tick += 1
         yield tick, path, node
-        if isinstance(node, Loop):
+        if isinstance(node, ir.Loop):
             for inner in walk(node.body, (*path, node), tick):
                 tick = inner[0]
                 yield inner
@@ -102,13 +86,13 @@ def _layout(space: Space, t: TileType, turned: bool = False) -> str:
     return layouts[-1 if turned or (t.cols == 1 and t.rows > 1) else 0]
 
 
-def place(kernel: Kernel, options: Options) -> Kernel:
+def place(kernel: ir.Kernel, options: Options) -> ir.Kernel:
     """Buffers for every value; see the module docstring."""
     return _Placer(kernel, options).run()
 
 
 class _Placer:
-    def __init__(self, kernel: Kernel, options: Options) -> None:
+    def __init__(self, kernel: ir.Kernel, options: Options) -> None:
         self.kernel, self.options, self.target = kernel, options, target_of(kernel)
         self.taken = names_taken(kernel) | {f.name for f in kernel.fifos}
         self.lives: dict[str, Life] = {}
@@ -118,7 +102,7 @@ class _Placer:
         self.totals: dict[int, str] = {}
         self.ticks: dict[int, int] = {}
 
-    def run(self) -> Kernel:
+    def run(self) -> ir.Kernel:
         self._survey()
         self._copy_back()
         self._carried(self.kernel.body, ())
@@ -140,17 +124,17 @@ class _Placer:
     def _survey(self) -> None:
         """Definitions first: in step order a row may stand before the load that feeds it."""
         for tick, path, node in walk(self.kernel.body, ()):
-            if isinstance(node, Row) and isinstance(node.out, Define):
+            if isinstance(node, ir.Row) and isinstance(node.out, ir.Define):
                 self.lives[node.out.name] = Life(node, path, tick, node.shift)
-            elif isinstance(node, Loop):
+            elif isinstance(node, ir.Loop):
                 self.ticks[id(node)] = tick
                 for c in node.carry:
                     self.lives[c.name] = Life(None, (*path, node), tick, 0)
                     self.lives[c.last] = Life(None, path, tick + len(node.body) + 1, 0)
         for tick, path, node in walk(self.kernel.body, ()):
-            if isinstance(node, Row):
+            if isinstance(node, ir.Row):
                 for a in node.args:
-                    if isinstance(a, Ref):
+                    if isinstance(a, ir.Ref):
                         self.lives[a.name].reads.append((path, tick, node.shift, node))
 
     def _copy_back(self) -> None:
@@ -158,8 +142,8 @@ class _Placer:
         and is needed behind the loop, or x in a later stage: a ring would leave its last value in a
         slot that depends on the trip count, and where the next item starts."""
 
-        def visit(block: Block) -> Block:
-            return tuple(self._copied(n, visit) if isinstance(n, Loop) else n for n in block)
+        def visit(block: ir.Block) -> ir.Block:
+            return tuple(self._copied(n, visit) if isinstance(n, ir.Loop) else n for n in block)
 
         body = visit(self.kernel.body)
         if body != self.kernel.body:
@@ -167,8 +151,8 @@ class _Placer:
             self.lives = {}
             self._survey()
 
-    def _copied(self, loop: Loop, visit: Callable[[Block], Block]) -> Loop:
-        copies: list[Row] = []
+    def _copied(self, loop: ir.Loop, visit: Callable[[ir.Block], ir.Block]) -> ir.Loop:
+        copies: list[ir.Row] = []
         results = list(loop.result)
         for k, (c, r) in enumerate(zip(loop.carry, loop.result, strict=True)):
             life = self.lives[r.name]
@@ -176,10 +160,10 @@ class _Placer:
             if needed and c.init and not self._in_place(c.name, r.name):
                 made = life.row
                 assert made is not None
-                assert isinstance(made.out, Define)
-                results[k] = Ref(fresh(f"{c.name}_next", self.taken))
-                out = Define(results[k].name, made.out.type)
-                copies.append(Row("copy", out, (r,), "vector", "V", made.shift, loc=loop.loc))
+                assert isinstance(made.out, ir.Define)
+                results[k] = ir.Ref(fresh(f"{c.name}_next", self.taken))
+                out = ir.Define(results[k].name, made.out.type)
+                copies.append(ir.Row("copy", out, (r,), "vector", "V", made.shift, loc=loop.loc))
         return replace(loop, body=(*visit(loop.body), *copies), result=tuple(results))
 
     def born(self, name: str) -> Moment:
@@ -197,7 +181,7 @@ class _Placer:
         """All reads of a value are surely not behind ``when``."""
         return all(end.surely_before(when) for end in self.ends(name))
 
-    def _moment(self, path: tuple[Loop, ...], life: Life, shift: int, tick: int) -> Moment:
+    def _moment(self, path: tuple[ir.Loop, ...], life: Life, shift: int, tick: int) -> Moment:
         """A row at ``tick`` in ``path`` as an iteration of the innermost loop around ``life`` sees
         it."""
         home = life.path[-1] if life.path else None
@@ -207,16 +191,16 @@ class _Placer:
 
     # groups
 
-    def _carried(self, block: Block, path: tuple[Loop, ...]) -> None:
+    def _carried(self, block: ir.Block, path: tuple[ir.Loop, ...]) -> None:
         """One group per carried tile: its initial, carried, next and last value."""
         for node in block:
-            if not isinstance(node, Loop):
+            if not isinstance(node, ir.Loop):
                 continue
             self._carried(node.body, (*path, node))
             for c, r in zip(node.carry, node.result, strict=True):
                 result = self.lives[r.name].row
                 assert result is not None
-                assert isinstance(result.out, Define)
+                assert isinstance(result.out, ir.Define)
                 space, layout = self._space(result)
                 first = [c.init.name] if c.init else []
                 members = [*first, c.name, r.name, c.last]
@@ -246,14 +230,14 @@ class _Placer:
         )
         return old and self._lag(result, made.path, made.shift) == 0
 
-    def _lag(self, name: str, path: tuple[Loop, ...], shift: int) -> int:
+    def _lag(self, name: str, path: tuple[ir.Loop, ...], shift: int) -> int:
         """Steps from ``shift`` to the last stage of this loop that reads a value."""
         return max([0, *(shift - s for where, _, s, _ in self.lives[name].reads if where == path)])
 
     def _others(self) -> None:
         for name, life in self.lives.items():
             row = life.row
-            if name in self.groups or row is None or not isinstance(row.out, Define):
+            if name in self.groups or row is None or not isinstance(row.out, ir.Define):
                 continue
             host = self._host(name, row, life)
             if host is not None:
@@ -274,13 +258,13 @@ class _Placer:
             if life.row is not None:
                 group.touched.add(life.row.pipe)
 
-    def _host(self, name: str, row: Row, life: Life) -> Group | None:
+    def _host(self, name: str, row: ir.Row, life: Life) -> Group | None:
         """The buffer of an operand that dies here and can hold the result as well."""
         if not OPS[row.op].in_place or row.op == "copy":
             return None
-        assert isinstance(row.out, Define)
+        assert isinstance(row.out, ir.Define)
         for a in row.args:
-            if not isinstance(a, Ref):
+            if not isinstance(a, ir.Ref):
                 continue
             group, source = self.groups[a.name], self.lives[a.name]
             if group.type != row.out.type or group.rotates is not None:
@@ -317,15 +301,15 @@ class _Placer:
             if self.lives[m].row is not None
         )
 
-    def _space(self, row: Row) -> tuple[str, str]:
+    def _space(self, row: ir.Row) -> tuple[str, str]:
         """The memory and the layout of what a row makes, by who reads it where there are several."""
-        assert isinstance(row.out, Define)
+        assert isinstance(row.out, ir.Define)
         name, reads = row.out.name, self.lives[row.out.name].reads
         places = [
             (OPS[r.op].args[k].memory, a.transposed)
             for _, _, _, r in reads
             for k, a in enumerate(r.args)
-            if isinstance(a, Ref) and a.name == name
+            if isinstance(a, ir.Ref) and a.name == name
         ]
         reached = self.target.reach(row.core, row.pipe, writes=True)
         asked = [s for s in reached if s.name == places[0][0]] if len(reached) > 1 else reached
@@ -366,7 +350,7 @@ class _Placer:
     def _in(self, space: str) -> list[Group]:
         return [g for g in self.unique() if g.space == space]
 
-    def _is_inner(self, loop: Loop | None) -> bool:
+    def _is_inner(self, loop: ir.Loop | None) -> bool:
         return loop is not None and loop not in self.kernel.body
 
     def _is_outer(self, g: Group) -> bool:
@@ -414,15 +398,15 @@ class _Placer:
             read.setdefault(loops, []).extend(mine)
         return max([0, *(max(s) - min(read[k], default=max(s)) for k, s in made.items())])
 
-    def _fifos(self) -> tuple[Fifo, ...]:
+    def _fifos(self) -> tuple[ir.Fifo, ...]:
         """GM rings: the wanted slots inside loops and where work items overlap, else two; more where
         the cores would block."""
         inner = {
             r.out.name
             for loop in self.kernel.body
-            if isinstance(loop, Loop)
-            for r in all_rows(tuple(n for n in loop.body if isinstance(n, Loop) or loop.flat))
-            if isinstance(r.out, Queue)
+            if isinstance(loop, ir.Loop)
+            for r in ir.all_rows(tuple(n for n in loop.body if isinstance(n, ir.Loop) or loop.flat))
+            if isinstance(r.out, ir.Queue)
         }
         wanted = {
             f.name: self.options.fifo_slots(self.target) if f.name in inner else 2
@@ -451,22 +435,24 @@ class _Placer:
         """Bytes of all slots; the last one needs only its tile."""
         return self._stride(g) * (g.depth - 1) + self._slot(g)
 
-    def _addresses(self) -> tuple[Buffer, ...]:
+    def _addresses(self) -> tuple[ir.Buffer, ...]:
         for t in self._scratch_types():
             self.scratch[t] = self._spare(t, fresh("scratch", self.taken))
         order = list(self.target.spaces)
-        buffers: list[Buffer] = []
+        buffers: list[ir.Buffer] = []
         used: dict[str, int] = {}
         for g in sorted(self.unique(), key=lambda g: order.index(g.space)):
             at, stride = used.get(g.space, 0), self._stride(g)
             used[g.space] = at + self._bytes(g)
-            buffers.append(Buffer(g.core, g.space, g.name, g.depth, g.type, g.layout, at, stride))
+            buffers.append(
+                ir.Buffer(g.core, g.space, g.name, g.depth, g.type, g.layout, at, stride)
+            )
         for space, size in used.items():
             if size > self.target.spaces[space].capacity_bytes:
                 raise self._overflow(space, size, buffers)
         return tuple(buffers)
 
-    def _overflow(self, space: str, size: int, buffers: list[Buffer]) -> CapacityError:
+    def _overflow(self, space: str, size: int, buffers: list[ir.Buffer]) -> CapacityError:
         mine = sorted((b for b in buffers if b.space == space), key=lambda b: -b.stride * b.depth)
         live = ", ".join(f"{b.name} {b.type} x {b.depth} = {b.stride * b.depth}" for b in mine[:8])
         group = next(g for g in self.unique() if g.name == mine[0].name)
@@ -480,7 +466,7 @@ class _Placer:
         """One scratch tile per type of tile that an op with scratch reads."""
         rows = [life.row for life in self.lives.values() if life.row is not None]
         refs = [r.args[0] for r in rows if OPS[r.op].scratch]
-        return list(dict.fromkeys(self.groups[a.name].type for a in refs if isinstance(a, Ref)))
+        return list(dict.fromkeys(self.groups[a.name].type for a in refs if isinstance(a, ir.Ref)))
 
     def _spare(self, t: TileType, name: str = "") -> Group:
         """The buffer of a scratch tile."""
@@ -489,7 +475,7 @@ class _Placer:
 
     # rewriting
 
-    def _total(self, loop: Loop) -> str:
+    def _total(self, loop: ir.Loop) -> str:
         """The running iteration counter of an inner loop, the items so far of a flat one; any other
         work-item loop counts by itself."""
         if loop in self.kernel.body and not loop.flat:
@@ -498,25 +484,25 @@ class _Placer:
             self.totals[id(loop)] = fresh("turn" if loop.flat else "u", self.taken)
         return self.totals[id(loop)]
 
-    def _ref(self, name: str, transposed: bool = False) -> Ref:
+    def _ref(self, name: str, transposed: bool = False) -> ir.Ref:
         group = self.groups[name]
-        return Ref(group.name, self._index(group, name) if group.depth > 1 else None, transposed)
+        return ir.Ref(group.name, self._index(group, name) if group.depth > 1 else None, transposed)
 
-    def _index(self, group: Group, name: str) -> Expr:
+    def _index(self, group: Group, name: str) -> ir.Expr:
         if group.rotates is not None:
             flat = group.loop is not None and group.loop.flat
-            i = Var(self._total(group.rotates) if flat else group.rotates.index)
+            i = ir.Var(self._total(group.rotates) if flat else group.rotates.index)
             if name == group.result:
-                return binary("+", i, Const(1))
+                return ir.binary("+", i, ir.Const(1))
             assert name != group.last, "what is read behind the loop is a copy in place"
-            return Const(0) if name == group.first and not flat else i
+            return ir.Const(0) if name == group.first and not flat else i
         assert group.loop is not None, group.name
-        return Var(self._total(group.loop))
+        return ir.Var(self._total(group.loop))
 
-    def _rewrite(self, block: Block, path: tuple[Loop, ...]) -> Block:
-        out: list[Node] = []
+    def _rewrite(self, block: ir.Block, path: tuple[ir.Loop, ...]) -> ir.Block:
+        out: list[ir.Node] = []
         for node in straight(block):
-            if isinstance(node, Loop):
+            if isinstance(node, ir.Loop):
                 body = self._rewrite(node.body, (*path, node))
                 total = self.totals.get(id(node), "")
                 out.append(replace(node, body=body, total=total, carry=(), result=()))
@@ -524,9 +510,9 @@ class _Placer:
                 out.append(self._row(node))
         return tuple(out)
 
-    def _row(self, row: Row) -> Row:
-        args = [self._ref(a.name, a.transposed) if isinstance(a, Ref) else a for a in row.args]
-        out = self._ref(row.out.name) if isinstance(row.out, Define) else row.out
-        if OPS[row.op].scratch and self.scratch and isinstance(row.args[0], Ref):
-            args.append(Ref(self.scratch[self.groups[row.args[0].name].type].name))
+    def _row(self, row: ir.Row) -> ir.Row:
+        args = [self._ref(a.name, a.transposed) if isinstance(a, ir.Ref) else a for a in row.args]
+        out = self._ref(row.out.name) if isinstance(row.out, ir.Define) else row.out
+        if OPS[row.op].scratch and self.scratch and isinstance(row.args[0], ir.Ref):
+            args.append(ir.Ref(self.scratch[self.groups[row.args[0].name].type].name))
         return replace(row, args=tuple(args), out=out)

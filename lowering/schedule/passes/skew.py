@@ -25,49 +25,32 @@ from lowering.schedule.passes.mentions import (
     scalars_of,
     tile_uses,
 )
+from pto import ir
 from pto.bounds import Known, inside, noted, of_launch, surely_runs
-from pto.ir import (
-    CORES,
-    Block,
-    Define,
-    Expr,
-    Kernel,
-    Loop,
-    Node,
-    Queue,
-    Ref,
-    Row,
-    Scalar,
-    Var,
-    all_rows,
-    in_own_order,
-    names_a_float,
-    substitute,
-)
 from pto.legality import straight
 from pto.ops import OPS
 
 
-def skew(kernel: Kernel, options: Options) -> Kernel:
+def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
     """Shift the rows of every innermost loop; the loops that hold them keep all shifts at 0, or
     become flat."""
     taken, needed = names_taken(kernel), set(tile_uses(kernel.body))
     notes = list(kernel.notes)
 
-    def visit(block: Block, inside: bool) -> Block:
-        out: list[Node] = []
-        run: list[Row] = []
+    def visit(block: ir.Block, inside: bool) -> ir.Block:
+        out: list[ir.Node] = []
+        run: list[ir.Row] = []
         for node in straight(block):
-            if isinstance(node, Row):
+            if isinstance(node, ir.Row):
                 run.append(node)
             else:
-                if inside and not any(isinstance(n, Loop) for n in node.body):
+                if inside and not any(isinstance(n, ir.Loop) for n in node.body):
                     body = skewed(node, options, taken, needed)
                 else:
                     body = visit(node.body, True)
                 out.extend(levelled(run))
                 done = replace(node, body=body)
-                if options.flat and not inside and any(isinstance(n, Loop) for n in body):
+                if options.flat and not inside and any(isinstance(n, ir.Loop) for n in body):
                     reason = keeps_apart(done, of_launch(kernel))
                     if reason:
                         notes.append(f"work items do not overlap: {reason}")
@@ -80,20 +63,20 @@ def skew(kernel: Kernel, options: Options) -> Kernel:
     return replace(kernel, body=visit(kernel.body, False), notes=tuple(notes))
 
 
-def levelled(rows: list[Row]) -> list[Row]:
+def levelled(rows: list[ir.Row]) -> list[ir.Row]:
     """Rows outside of pipelined loops: scalars first, then by depth in the data flow."""
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
     work = by_level(work, loads_later=False, pops_last=True)
-    out: list[Row] = []
-    for core in CORES:
+    out: list[ir.Row] = []
+    for core in ir.CORES:
         out.extend(r for r in rows if r.core == core and OPS[r.op].kind == "scalar")
         out.extend(r for r in work if r.core == core)
     return out
 
 
-def skewed(loop: Loop, options: Options, taken: set[str], needed: set[str]) -> Block:
+def skewed(loop: ir.Loop, options: Options, taken: set[str], needed: set[str]) -> ir.Block:
     """The body of ``loop`` in step order."""
-    rows = [n for n in loop.body if isinstance(n, Row)]
+    rows = [n for n in loop.body if isinstance(n, ir.Row)]
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
     scalars = [r for r in rows if OPS[r.op].kind == "scalar"]
     lags = [options.lookahead * (p // 2) for p in phases_of(work, loop, needed)]
@@ -101,8 +84,8 @@ def skewed(loop: Loop, options: Options, taken: set[str], needed: set[str]) -> B
     ordered = by_level(shifted, loads_later=True, pops_last=options.load_at == "first")
     if options.moves == "late":
         ordered = before_matmul(ordered)
-    out: list[Row] = []
-    for core in CORES:
+    out: list[ir.Row] = []
+    for core in ir.CORES:
         mine = ahead([r for r in ordered if r.core == core], options)
         out.extend(with_scalars(mine, [r for r in scalars if r.core == core], taken))
     return tuple(out)
@@ -111,24 +94,24 @@ def skewed(loop: Loop, options: Options, taken: set[str], needed: set[str]) -> B
 # ---------------------------------------------------------------------------------- work items
 
 
-def keeps_apart(loop: Loop, known: Known) -> str:
+def keeps_apart(loop: ir.Loop, known: Known) -> str:
     """Why a loop over work items that holds a loop cannot be flat, '' if it can."""
-    loops = [n for n in loop.body if isinstance(n, Loop)]
-    if len(loops) > 1 or any(isinstance(n, Loop) for n in loops[0].body):
+    loops = [n for n in loop.body if isinstance(n, ir.Loop)]
+    if len(loops) > 1 or any(isinstance(n, ir.Loop) for n in loops[0].body):
         return "an item has more than one loop"
-    cores = {r.core for r in all_rows(loop.body) if OPS[r.op].kind != "scalar"}
-    idle = [c for c in CORES if c in cores - {r.core for r in all_rows(loops[0].body)}]
+    cores = {r.core for r in ir.all_rows(loop.body) if OPS[r.op].kind != "scalar"}
+    idle = [c for c in ir.CORES if c in cores - {r.core for r in ir.all_rows(loops[0].body)}]
     if "cube" in idle:
         return f"the cube core is not in the loop over {loops[0].index}"
     known = inside(loop, known)
     for row in loop.body[: loop.inner]:
-        known = noted(row, known) if isinstance(row, Row) else known
+        known = noted(row, known) if isinstance(row, ir.Row) else known
     if idle and not surely_runs(loops[0], known):
         return f"the loop over {loops[0].index} may be empty, and the {idle[0]} core is not in it"
     return ""
 
 
-def flattened(loop: Loop, taken: set[str]) -> Loop:
+def flattened(loop: ir.Loop, taken: set[str]) -> ir.Loop:
     """A loop over work items whose inner loop runs on from one item to the next.
 
     What is made in front runs with the first stage that reads it, loads too: the queue of their pipe
@@ -137,8 +120,8 @@ def flattened(loop: Loop, taken: set[str]) -> Loop:
     that are read behind come from tensors that nothing writes, and are read in front.
     """
     inner = loop.inside
-    made = {result_of(r): r.shift for r in inner.body if isinstance(r, Row)}
-    rest = [n for n in loop.body[loop.inner + 1 :] if isinstance(n, Row)]
+    made = {result_of(r): r.shift for r in inner.body if isinstance(r, ir.Row)}
+    rest = [n for n in loop.body[loop.inner + 1 :] if isinstance(n, ir.Row)]
     scalars = [r for r in rest if OPS[r.op].kind == "scalar"]
     behind = _behind([r for r in rest if r not in scalars], inner, made, taken)
     readers: dict[str, int] = {}
@@ -146,10 +129,10 @@ def flattened(loop: Loop, taken: set[str]) -> Loop:
         if c.init:
             readers[c.init.name] = made[r.name]
     for row in (*inner.body, *behind):
-        assert isinstance(row, Row)
+        assert isinstance(row, ir.Row)
         for name in reads_of(row):
             readers[name] = max(readers.get(name, row.shift), row.shift)
-    front = [*(n for n in loop.body[: loop.inner] if isinstance(n, Row)), *scalars]
+    front = [*(n for n in loop.body[: loop.inner] if isinstance(n, ir.Row)), *scalars]
     for k in reversed(producers_first(front)):
         if OPS[front[k].op].kind != "scalar":
             row = front[k] = replace(front[k], shift=readers.get(result_of(front[k]) or "", 0))
@@ -159,24 +142,26 @@ def flattened(loop: Loop, taken: set[str]) -> Loop:
 
 
 def _behind(
-    rows: list[Row], inner: Loop, made: dict[str | None, int], taken: set[str]
-) -> list[Row]:
+    rows: list[ir.Row], inner: ir.Loop, made: dict[str | None, int], taken: set[str]
+) -> list[ir.Row]:
     """The rows behind the inner loop with their shifts, in front of them the copies of carries."""
     stage = {c.last: made[r.name] for c, r in zip(inner.carry, inner.result, strict=True)}
     shifts: dict[str, int] = dict(stage)
-    copies: list[Row] = []
+    copies: list[ir.Row] = []
     copied: dict[str, str] = {}
     for k in producers_first(rows):
         row = rows[k]
         shift = min((shifts[n] for n in reads_of(row) if n in shifts), default=0)
         args = []
         for a in row.args:
-            if isinstance(a, Ref) and stage.get(a.name, shift) > shift:
+            if isinstance(a, ir.Ref) and stage.get(a.name, shift) > shift:
                 if a.name not in copied:
                     copied[a.name] = fresh(f"{a.name}_last", taken)
                     kind = next(c.type for c in inner.carry if c.last == a.name)
-                    out = Define(copied[a.name], kind)
-                    copies.append(Row("copy", out, (a,), "vector", "V", stage[a.name], loc=row.loc))
+                    out = ir.Define(copied[a.name], kind)
+                    copies.append(
+                        ir.Row("copy", out, (a,), "vector", "V", stage[a.name], loc=row.loc)
+                    )
                 a = replace(a, name=copied[a.name])
             args.append(a)
         rows[k] = replace(row, shift=shift, args=tuple(args))
@@ -184,7 +169,7 @@ def _behind(
     return [*copies, *rows]
 
 
-def producers_first(rows: list[Row]) -> list[int]:
+def producers_first(rows: list[ir.Row]) -> list[int]:
     """Positions of ``rows`` of both cores, those that make a value before those that take it."""
     made = {result_of(r): k for k, r in enumerate(rows)}
     takes = {k: [made[n] for n in reads_of(r) if n in made] for k, r in enumerate(rows)}
@@ -194,19 +179,19 @@ def producers_first(rows: list[Row]) -> list[int]:
 # -------------------------------------------------------------------------------------- phases
 
 
-def reads_of(row: Row) -> Iterator[str]:
+def reads_of(row: ir.Row) -> Iterator[str]:
     """Tiles and FIFOs that a row takes values from."""
     for a in row.args:
-        if isinstance(a, Ref | Queue):
+        if isinstance(a, ir.Ref | ir.Queue):
             yield a.name
 
 
-def result_of(row: Row) -> str | None:
+def result_of(row: ir.Row) -> str | None:
     """The tile or FIFO that a row gives a value to."""
-    return row.out.name if isinstance(row.out, Define | Queue) else None
+    return row.out.name if isinstance(row.out, ir.Define | ir.Queue) else None
 
 
-def phases_of(rows: list[Row], loop: Loop, needed: set[str]) -> list[int]:
+def phases_of(rows: list[ir.Row], loop: ir.Loop, needed: set[str]) -> list[int]:
     """The phase of every row: the crossings from core to core before it.
 
     Rows of one recurrence (a carry depends on itself through them) share a phase, whatever cores
@@ -225,7 +210,7 @@ def phases_of(rows: list[Row], loop: Loop, needed: set[str]) -> list[int]:
     return late_moves(rows, [phase[k] for k in knot])
 
 
-def flow_edges(rows: list[Row], loop: Loop, needed: set[str]) -> list[tuple[int, int, int]]:
+def flow_edges(rows: list[ir.Row], loop: ir.Loop, needed: set[str]) -> list[tuple[int, int, int]]:
     """(producer, reader, 1 if a value changes cores there), the loop's carries included.
 
     A carry that is needed behind the loop is overwritten in place, so its readers come before its
@@ -263,7 +248,7 @@ def recurrences(count: int, edges: list[tuple[int, int, int]]) -> list[int]:
     ]
 
 
-def late_moves(rows: list[Row], phase: list[int]) -> list[int]:
+def late_moves(rows: list[ir.Row], phase: list[int]) -> list[int]:
     """L1 to L0 in the phase of the matmul that needs it: L0 is small."""
     readers: dict[str, int] = {}
     for row, p in zip(rows, phase, strict=True):
@@ -278,7 +263,7 @@ def late_moves(rows: list[Row], phase: list[int]) -> list[int]:
 # --------------------------------------------------------------------------------------- order
 
 
-def by_level(rows: list[Row], loads_later: bool, pops_last: bool) -> list[Row]:
+def by_level(rows: list[ir.Row], loads_later: bool, pops_last: bool) -> list[ir.Row]:
     """Earlier stages first; within a stage, rows in the order of their depth in the data flow.
 
     Rows of one depth do not depend on each other, so one barrier serves them all.
@@ -297,10 +282,10 @@ def by_level(rows: list[Row], loads_later: bool, pops_last: bool) -> list[Row]:
     return [rows[k] for k in order]
 
 
-def before_matmul(rows: list[Row]) -> list[Row]:
+def before_matmul(rows: list[ir.Row]) -> list[ir.Row]:
     """Every L1 to L0 move right before the matmul that reads it, the left operand's first."""
     moves = {result_of(r): r for r in rows if r.op == "move"}
-    out: list[Row] = []
+    out: list[ir.Row] = []
     for row in rows:
         if row.op == "matmul":
             out += [moves.pop(n) for n in reads_of(row) if n in moves]
@@ -309,11 +294,11 @@ def before_matmul(rows: list[Row]) -> list[Row]:
     return [*out, *moves.values()]
 
 
-def ahead(rows: list[Row], options: Options) -> list[Row]:
+def ahead(rows: list[ir.Row], options: Options) -> list[ir.Row]:
     """Loads ``prefetch`` steps before their first reader, at the place that ``load_at`` names."""
     loads = [r for r in rows if r.op == "load"]
     rest = [r for r in rows if r.op != "load"]
-    early: list[Row] = []
+    early: list[ir.Row] = []
     for load in loads:
         name = result_of(load)
         reader = next(k for k, r in enumerate(rest) if name in tuple(reads_of(r)))
@@ -324,10 +309,10 @@ def ahead(rows: list[Row], options: Options) -> list[Row]:
             early.append(moved)
         else:
             rest.insert(place_behind(rest, reader, options.load_at), moved)
-    return [*in_own_order(early), *rest]
+    return [*ir.in_own_order(early), *rest]
 
 
-def place_behind(rows: list[Row], reader: int, load_at: str) -> int:
+def place_behind(rows: list[ir.Row], reader: int, load_at: str) -> int:
     """Where a prefetch goes: behind the moves of its reader's stage, or (``after_push``, first
     stage only: docs/machine.md 16.3) behind its push."""
     shift = rows[reader].shift
@@ -338,7 +323,7 @@ def place_behind(rows: list[Row], reader: int, load_at: str) -> int:
     return reader + 1
 
 
-def with_scalars(rows: list[Row], scalars: list[Row], taken: set[str]) -> list[Row]:
+def with_scalars(rows: list[ir.Row], scalars: list[ir.Row], taken: set[str]) -> list[ir.Row]:
     """Scalar rows put before their first use.
 
     A ``read`` happens once, at the largest shift that needs it, and is carried to later steps; a
@@ -346,7 +331,7 @@ def with_scalars(rows: list[Row], scalars: list[Row], taken: set[str]) -> list[R
     """
     out = list(rows)
     for scalar in reversed(scalars):
-        assert isinstance(scalar.out, Scalar)
+        assert isinstance(scalar.out, ir.Scalar)
         name = scalar.out.name
         shifts = sorted({r.shift for r in out if name in scalars_of(r)}, reverse=True)
         if scalar.op == "read":
@@ -354,10 +339,10 @@ def with_scalars(rows: list[Row], scalars: list[Row], taken: set[str]) -> list[R
         for k, shift in enumerate(shifts):
             mine = name if k == 0 else fresh(name, taken)
             users = [j for j, r in enumerate(out) if name in scalars_of(r) and (r.shift == shift)]
-            renamed: dict[str, Expr] = (
-                {} if mine == name else {name: Var(mine, names_a_float(scalar))}
+            renamed: dict[str, ir.Expr] = (
+                {} if mine == name else {name: ir.Var(mine, ir.names_a_float(scalar))}
             )
             for j in users if renamed else ():
-                out[j] = rewrite_exprs(out[j], partial(substitute, values=renamed))
-            out.insert(users[0], replace(scalar, out=Scalar(mine), shift=shift))
+                out[j] = rewrite_exprs(out[j], partial(ir.substitute, values=renamed))
+            out.insert(users[0], replace(scalar, out=ir.Scalar(mine), shift=shift))
     return out

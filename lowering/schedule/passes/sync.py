@@ -18,30 +18,8 @@ from math import lcm
 
 from lowering.schedule.passes.moments import Moment
 from lowering.unroll import Counters, Issued, Unrolled, launches
+from pto import ir
 from pto.arithmetic import GREATEST, Number
-from pto.ir import (
-    CORES,
-    Block,
-    Buffer,
-    Const,
-    Event,
-    Expr,
-    Flag,
-    Kernel,
-    Loop,
-    Node,
-    Path,
-    Queue,
-    Ref,
-    Row,
-    View,
-    Word,
-    all_rows,
-    coefficients,
-    evaluate,
-    map_rows,
-    names_in,
-)
 from pto.legality import straight
 from pto.ops import STORE_PIPE
 from pto.records import dataclass
@@ -54,13 +32,13 @@ class Access:
     """One row's use of a buffer, or all uses that an inner loop, or an item with it, makes of it on
     one pipe."""
 
-    path: Path
+    path: ir.Path
     pipe: str
     writes: bool
-    index: Expr | None
+    index: ir.Expr | None
     begin: Moment
     end: Moment
-    loop: Path | None
+    loop: ir.Path | None
     """The loop whose uses they are, or the one beside the row in a flat loop."""
 
     @property
@@ -73,29 +51,29 @@ class Access:
 class Edits:
     """Additions to the tree: flags on rows, rows before and behind nodes."""
 
-    waits: dict[Path, list[Flag]] = field(default_factory=dict)
-    sets: dict[Path, list[Flag]] = field(default_factory=dict)
-    before: dict[Path, list[Row]] = field(default_factory=dict)
-    behind: dict[Path, list[Row]] = field(default_factory=dict)
+    waits: dict[ir.Path, list[ir.Flag]] = field(default_factory=dict)
+    sets: dict[ir.Path, list[ir.Flag]] = field(default_factory=dict)
+    before: dict[ir.Path, list[ir.Row]] = field(default_factory=dict)
+    behind: dict[ir.Path, list[ir.Row]] = field(default_factory=dict)
 
 
-def sync(kernel: Kernel, drain_pushes: bool) -> Kernel:
+def sync(kernel: ir.Kernel, drain_pushes: bool) -> ir.Kernel:
     """All passes of this module in order."""
     kernel = recorded_by_hand(kernel) if drain_pushes else kernel
     return with_final_drains(with_barriers(with_events(kernel)))
 
 
-def recorded_by_hand(kernel: Kernel) -> Kernel:
+def recorded_by_hand(kernel: ir.Kernel) -> ir.Kernel:
     """x = push t --> x = push_data t; drain FIX; record x  (on the cube: docs/machine.md 16.3)."""
 
-    def split(row: Row) -> Row | tuple[Row, ...]:
-        if row.op != "push" or row.core != "cube" or not isinstance(row.out, Queue):
+    def split(row: ir.Row) -> ir.Row | tuple[ir.Row, ...]:
+        if row.op != "push" or row.core != "cube" or not isinstance(row.out, ir.Queue):
             return row
-        drain = Row("drain", None, (Word(row.pipe),), row.core, "S", row.shift, loc=row.loc)
-        record = Row("record", None, (row.out,), row.core, row.pipe, row.shift, loc=row.loc)
+        drain = ir.Row("drain", None, (ir.Word(row.pipe),), row.core, "S", row.shift, loc=row.loc)
+        record = ir.Row("record", None, (row.out,), row.core, row.pipe, row.shift, loc=row.loc)
         return replace(row, op="push_data"), drain, record
 
-    return replace(kernel, body=map_rows(kernel.body, split))
+    return replace(kernel, body=ir.map_rows(kernel.body, split))
 
 
 # -------------------------------------------------------------------------------------- events
@@ -105,14 +83,14 @@ def recorded_by_hand(kernel: Kernel) -> Kernel:
 class Handover:
     """``first`` must end before ``then`` starts, ``distance`` iterations of their block later."""
 
-    buffer: Buffer
+    buffer: ir.Buffer
     kind: str
     first: Access
     then: Access
     distance: int
 
     @property
-    def block(self) -> Path:
+    def block(self) -> ir.Path:
         return self.first.path[:-1]
 
     @property
@@ -127,7 +105,7 @@ class Handover:
 Chain = tuple[Handover, ...]
 
 
-def with_events(kernel: Kernel) -> Kernel:
+def with_events(kernel: ir.Kernel) -> ir.Kernel:
     """Full and free events for every buffer that two pipes share."""
     edits, events, notes, target = Edits(), [], [], target_of(kernel)
     used: dict[tuple[str, str, str], int] = {}
@@ -141,9 +119,9 @@ def with_events(kernel: Kernel) -> Kernel:
             barrier(edits, h.then, h.buffer.core)
             continue
         used[pipes] = start + count
-        events.append(Event(*pipes[:1], name, *pipes[1:], tuple(range(start, start + count))))
-        attach(edits, Flag(name, h.first.index), h.first, h.buffer.core, "set")
-        attach(edits, Flag(name, h.then.index), h.then, h.buffer.core, "wait")
+        events.append(ir.Event(*pipes[:1], name, *pipes[1:], tuple(range(start, start + count))))
+        attach(edits, ir.Flag(name, h.first.index), h.first, h.buffer.core, "set")
+        attach(edits, ir.Flag(name, h.then.index), h.then, h.buffer.core, "wait")
     primed = [e for e in events if ".free" in e.name]
     body = applied(kernel.body, edits, ())
     body = (*prime_rows(primed, "set"), *body, *prime_rows(primed, "wait"))
@@ -167,22 +145,23 @@ def event_names(handovers: list[Handover]) -> list[str]:
     return names
 
 
-def ordered(events: list[Event], pipes: list[str]) -> list[Event]:
+def ordered(events: list[ir.Event], pipes: list[str]) -> list[ir.Event]:
     """By core, then by pipes, then by id: the order of the placement table."""
     return sorted(
-        events, key=lambda e: (CORES.index(e.core), pipes.index(e.src), pipes.index(e.dst), e.ids)
+        events,
+        key=lambda e: (ir.CORES.index(e.core), pipes.index(e.src), pipes.index(e.dst), e.ids),
     )
 
 
 def home_accesses(
-    block: Block, name: str, named: Named, path: Path = (), inner: int | None = None
+    block: ir.Block, name: str, named: Named, path: ir.Path = (), inner: int | None = None
 ) -> list[Access]:
     """Accesses to a buffer, seen from the innermost block that contains them all; in the order of an
     iteration of one position.  ``inner``: of a flat loop, where the loop in it stands."""
     holders = [k for k, n in enumerate(block) if name in named[id(n)]]
-    if len(holders) == 1 and isinstance(block[holders[0]], Loop):
+    if len(holders) == 1 and isinstance(block[holders[0]], ir.Loop):
         loop = block[holders[0]]
-        assert isinstance(loop, Loop)
+        assert isinstance(loop, ir.Loop)
         inside = loop.inner if loop.flat else None
         return home_accesses(loop.body, name, named, (*path, holders[0]), inside)
     found = [a for k in holders for a in _accesses(block[k], name, (*path, k), inner)]
@@ -193,29 +172,29 @@ Named = dict[int, frozenset[str]]
 """Of each node, by its id, the buffers that its rows name."""
 
 
-def names_of(block: Block) -> Named:
+def names_of(block: ir.Block) -> Named:
     """Of every node below the buffers that its rows name."""
     found: Named = {}
     for node in straight(block):
-        if isinstance(node, Loop):
+        if isinstance(node, ir.Loop):
             found |= names_of(node.body)
             found[id(node)] = frozenset().union(*(found[id(n)] for n in node.body))
         else:
             found[id(node)] = frozenset(
-                x.name for x in (*node.args, node.out) if isinstance(x, Ref)
+                x.name for x in (*node.args, node.out) if isinstance(x, ir.Ref)
             )
     return found
 
 
-def _touches(row: Row, name: str) -> bool:
-    return any(isinstance(x, Ref) and x.name == name for x in (*row.args, row.out))
+def _touches(row: ir.Row, name: str) -> bool:
+    return any(isinstance(x, ir.Ref) and x.name == name for x in (*row.args, row.out))
 
 
-def _accesses(node: Node, name: str, path: Path, inner: int | None) -> Iterator[Access]:
+def _accesses(node: ir.Node, name: str, path: ir.Path, inner: int | None) -> Iterator[Access]:
     """Of a loop one access per pipe; in a flat loop at the stages of its rows."""
-    rows = [r for r in all_rows((node,)) if _touches(r, name)]
+    rows = [r for r in ir.all_rows((node,)) if _touches(r, name)]
     flat = inner is not None
-    if isinstance(node, Row):
+    if isinstance(node, ir.Row):
         when, beside = Moment(-node.shift, path), None
         if inner is not None:
             when, beside = Moment(-node.shift, path, path[-1] > inner, True), (*path[:-1], inner)
@@ -230,12 +209,12 @@ def _accesses(node: Node, name: str, path: Path, inner: int | None) -> Iterator[
         yield Access(path, pipe, writes, _index(rows[0], name), begin, end, path)
 
 
-def _writes(row: Row, name: str) -> bool:
-    return any(isinstance(x, Ref) and x.name == name for x in touched(row)[1])
+def _writes(row: ir.Row, name: str) -> bool:
+    return any(isinstance(x, ir.Ref) and x.name == name for x in touched(row)[1])
 
 
-def _index(row: Row, name: str) -> Expr | None:
-    return next(x.index for x in (row.out, *row.args) if isinstance(x, Ref) and x.name == name)
+def _index(row: ir.Row, name: str) -> ir.Expr | None:
+    return next(x.index for x in (row.out, *row.args) if isinstance(x, ir.Ref) and x.name == name)
 
 
 def together(accesses: list[Access]) -> Access:
@@ -261,7 +240,7 @@ def last_of(accesses: list[Access]) -> Access:
     return last if sure else together(accesses)
 
 
-def all_handovers(kernel: Kernel) -> Iterator[Handover]:
+def all_handovers(kernel: ir.Kernel) -> Iterator[Handover]:
     """The conflicts of every buffer, nearest pair of accesses per pair of pipes.
 
     Forward: within one iteration.  Back: to the next use of the slot, ``depth`` iterations later,
@@ -365,29 +344,29 @@ def _covered(found: list[Handover], first: Access, then: Access) -> bool:
     )
 
 
-def attach(edits: Edits, flag: Flag, access: Access, core: str, kind: str) -> None:
+def attach(edits: Edits, flag: ir.Flag, access: Access, core: str, kind: str) -> None:
     """A flag on the row itself, or on a ``sync`` row outside the loop that stands for it."""
     if not access.is_loop:
         (edits.waits if kind == "wait" else edits.sets).setdefault(access.path, []).append(flag)
         return
     shift = -access.begin.step if kind == "wait" else -access.end.step
-    row = Row("sync", None, (), core, access.pipe, shift, **{kind: (flag,)})  # type: ignore[arg-type]
+    row = ir.Row("sync", None, (), core, access.pipe, shift, **{kind: (flag,)})  # type: ignore[arg-type]
     (edits.before if kind == "wait" else edits.behind).setdefault(access.path, []).append(row)
 
 
 def barrier(edits: Edits, access: Access, core: str) -> None:
     """All pipes of the core stop before ``access``: the order of last resort."""
-    row = Row("barrier", None, (), core, "ALL", -access.begin.step)
+    row = ir.Row("barrier", None, (), core, "ALL", -access.begin.step)
     edits.before.setdefault(access.path, []).append(row)
 
 
-def applied(block: Block, edits: Edits, path: Path) -> Block:
+def applied(block: ir.Block, edits: Edits, path: ir.Path) -> ir.Block:
     """The tree with all edits made; neighbouring ``sync`` rows of one pipe become one."""
-    out: list[Node] = []
+    out: list[ir.Node] = []
     for k, node in enumerate(straight(block)):
         here = (*path, k)
         out.extend(merged(edits.before.get(here, [])))
-        if isinstance(node, Loop):
+        if isinstance(node, ir.Loop):
             out.append(replace(node, body=applied(node.body, edits, here)))
         else:
             waits, sets = tuple(edits.waits.get(here, ())), tuple(edits.sets.get(here, ()))
@@ -396,9 +375,9 @@ def applied(block: Block, edits: Edits, path: Path) -> Block:
     return tuple(out)
 
 
-def merged(rows: list[Row]) -> list[Row]:
+def merged(rows: list[ir.Row]) -> list[ir.Row]:
     """sync | wait a; sync | wait b, same core and pipe --> sync | wait a b."""
-    by_place: dict[tuple[str, str, str, int], Row] = {}
+    by_place: dict[tuple[str, str, str, int], ir.Row] = {}
     for r in rows:
         key = (r.op, r.core, r.pipe, r.shift)
         old = by_place.get(key)
@@ -408,33 +387,33 @@ def merged(rows: list[Row]) -> list[Row]:
     return list(by_place.values())
 
 
-def prime_rows(events: list[Event], kind: str) -> list[Row]:
+def prime_rows(events: list[ir.Event], kind: str) -> list[ir.Row]:
     """Rows that set every free flag before the first use, or wait for all of them at the end."""
     rows = []
     for e in events:
         count = len(e.ids)
-        flags = tuple(Flag(e.name, None if count == 1 else Const(k)) for k in range(count))
+        flags = tuple(ir.Flag(e.name, None if count == 1 else ir.Const(k)) for k in range(count))
         pipe = e.src if kind == "set" else e.dst
-        rows.append(Row("sync", None, (), e.core, pipe, **{kind: flags}))  # type: ignore[arg-type]
-    return sorted(merged(rows), key=lambda r: CORES.index(r.core))
+        rows.append(ir.Row("sync", None, (), e.core, pipe, **{kind: flags}))  # type: ignore[arg-type]
+    return sorted(merged(rows), key=lambda r: ir.CORES.index(r.core))
 
 
 # ------------------------------------------------------------------------------------ barriers
 
 
-def with_barriers(kernel: Kernel) -> Kernel:
+def with_barriers(kernel: ir.Kernel) -> ir.Kernel:
     """A barrier before every row that depends on an unfinished row of its own pipe, where the pipe
     needs one."""
-    marked: set[Path] = set()
+    marked: set[ir.Path] = set()
     for pipe in target_of(kernel).pipes.values():
         for core in pipe.cores if pipe.needs_barrier else ():
             marked |= needed_barriers(kernel, core, pipe)
     return replace(kernel, body=_with_barriers(kernel.body, marked, ()))
 
 
-def needed_barriers(kernel: Kernel, core: str, pipe: Pipe) -> set[Path]:
+def needed_barriers(kernel: ir.Kernel, core: str, pipe: Pipe) -> set[ir.Path]:
     """Rows that need a barrier in front, in some execution; found by running the program."""
-    marked: set[Path] = set()
+    marked: set[ir.Path] = set()
     slots = _Slots({b.name: b.depth for b in kernel.buffers}, pipe.needs_barrier)
     issues = Unrolled(kernel, core, lambda row: row.pipe == pipe.name and row.op != "sync")
     for lengths in launches(kernel):
@@ -451,7 +430,7 @@ def needed_barriers(kernel: Kernel, core: str, pipe: Pipe) -> set[Path]:
     return marked
 
 
-Step = tuple[Path, int, int]
+Step = tuple[ir.Path, int, int]
 """The path of a row, the slots, as bits, whose writes it depends on, and those that it writes."""
 
 Known = tuple[tuple[str, ...], int, dict[tuple[Number, ...], Sequence[Step]]]
@@ -466,7 +445,7 @@ class _Slots:
 
     def __init__(self, depths: Mapping[str, int], depends: tuple[str, ...]) -> None:
         self.depths, self.depends, self.period = depths, depends, lcm(*depths.values())
-        self.runs: dict[Path, Known] = {}
+        self.runs: dict[ir.Path, Known] = {}
         self.numbers: dict[tuple[str, int], int] = {}
 
     def of(self, issued: Issued) -> Sequence[Step]:
@@ -479,48 +458,48 @@ class _Slots:
             steps = found[at] = [(e.path, *self._found(e.row, counters)) for e in run]
         return steps
 
-    def _known(self, path: Path, rows: Sequence[Row]) -> Known:
+    def _known(self, path: ir.Path, rows: Sequence[ir.Row]) -> Known:
         """The counters that pick the slots of a run, and modulo what: rings turn with sums of them."""
-        touched = (x for r in rows for x in (r.out, *r.args) if isinstance(x, Ref))
+        touched = (x for r in rows for x in (r.out, *r.args) if isinstance(x, ir.Ref))
         indices = [x.index for x in touched if x.index is not None]
-        names = tuple(dict.fromkeys(n for index in indices for n in names_in(index)))
-        turns = all(coefficients(index) is not None for index in indices)
+        names = tuple(dict.fromkeys(n for index in indices for n in ir.names_in(index)))
+        turns = all(ir.coefficients(index) is not None for index in indices)
         return self.runs.setdefault(path, (names, self.period if turns else GREATEST, {}))
 
-    def _found(self, row: Row, counters: Counters) -> tuple[int, int]:
+    def _found(self, row: ir.Row, counters: Counters) -> tuple[int, int]:
         reads, writes = (self._bits(side, counters) for side in touched(row))
         return reads * ("reads" in self.depends) | writes * ("writes" in self.depends), writes
 
     def _bits(self, side: Iterable[object], counters: Counters) -> int:
         bits = 0
         for x in side:
-            if isinstance(x, Ref):
-                at = 0 if x.index is None else int(evaluate(x.index, counters.__getitem__))
+            if isinstance(x, ir.Ref):
+                at = 0 if x.index is None else int(ir.evaluate(x.index, counters.__getitem__))
                 slot = x.name, at % self.depths[x.name]
                 bits |= 1 << self.numbers.setdefault(slot, len(self.numbers))
         return bits
 
 
-def _with_barriers(block: Block, marked: set[Path], path: Path) -> Block:
-    out: list[Node] = []
+def _with_barriers(block: ir.Block, marked: set[ir.Path], path: ir.Path) -> ir.Block:
+    out: list[ir.Node] = []
     for k, node in enumerate(straight(block)):
-        if isinstance(node, Loop):
+        if isinstance(node, ir.Loop):
             out.append(replace(node, body=_with_barriers(node.body, marked, (*path, k))))
             continue
         if (*path, k) in marked:
-            out.append(Row("barrier", None, (), node.core, node.pipe, node.shift, loc=node.loc))
+            out.append(ir.Row("barrier", None, (), node.core, node.pipe, node.shift, loc=node.loc))
         out.append(node)
     return tuple(out)
 
 
-def with_final_drains(kernel: Kernel) -> Kernel:
+def with_final_drains(kernel: ir.Kernel) -> ir.Kernel:
     """Before the kernel returns, each core waits for its writes to GM (docs/machine.md R10)."""
     rows = []
-    for core in CORES:
+    for core in ir.CORES:
         pipe = STORE_PIPE[core]
         if any(
-            r.core == core and r.pipe == pipe and isinstance(r.out, View | Queue)
-            for r in all_rows(kernel.body)
+            r.core == core and r.pipe == pipe and isinstance(r.out, ir.View | ir.Queue)
+            for r in ir.all_rows(kernel.body)
         ):
-            rows.append(Row("drain", None, (Word(pipe),), core, "S"))
+            rows.append(ir.Row("drain", None, (ir.Word(pipe),), core, "S"))
     return replace(kernel, body=(*kernel.body, *rows))
