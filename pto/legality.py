@@ -152,6 +152,8 @@ class _Checker:
 
     def number(self, e: ir.Expr, loc: Loc | None, what: str = "") -> ir.Linear:
         """A scalar expression, and what is known of it; ``what`` it is if it must be an integer."""
+        if isinstance(e, ir.Const) and isinstance(e.value, int):
+            return e.value, {}
         if depth_of(e) > LIMITS["depth"].high:
             raise LegalityError(f"an expression {within('depth', depth_of(e))}", loc)
         divides(e, loc)
@@ -225,7 +227,7 @@ class _Checker:
     def statement(self, row: ir.Row) -> None:
         """Everything of a row but its place."""
         check_operands(row, self.form)
-        wanted, _ = places_of(OPS[row.op], self.form)
+        wanted, _ = places_of(row.op, self.form)
         for x, w in zip(row.args, wanted, strict=False):
             self.operand(x, row, f"{row.op}: an operand" if w.whole else "")
         args = [seen(x, self.tile(x, row)) for x in row.args if isinstance(x, ir.Ref)]

@@ -7,6 +7,7 @@ no table accepts is refused.  Non-goals: names, and whatever more than one row i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import MappingProxyType
 
 from pto import ir
@@ -24,7 +25,6 @@ from pto.ops import (
     SCHEDULED,
     TILE,
     VIEW,
-    Op,
 )
 from pto.ops import Operand as Wanted
 from pto.targets import Target
@@ -51,9 +51,10 @@ def fits(kind: str, wanted: Wanted) -> bool:
     return kind in wanted.kinds or (kind == NUMBER and SCALAR in wanted.kinds)
 
 
-def places_of(op: Op, form: str) -> tuple[list[Wanted], int]:
+@cache
+def places_of(op: str, form: str) -> tuple[list[Wanted], int]:
     """The operands that a row of ``form`` can have, and how many of them it must."""
-    known = [a for a in op.args if FORMS.index(a.start) <= FORMS.index(form)]
+    known = [a for a in OPS[op].args if FORMS.index(a.start) <= FORMS.index(form)]
     return known, sum(a.needed for a in known)
 
 
@@ -85,7 +86,7 @@ def check_operands(row: ir.Row, form: str) -> None:
         raise LegalityError(f"'{row.op}' is not an op", row.loc)
     if FORMS.index(op.start) > FORMS.index(form):
         raise LegalityError(f"{row.op} belongs to a scheduled program", row.loc)
-    wanted, least = places_of(op, form)
+    wanted, least = places_of(row.op, form)
     if not least <= len(row.args) <= len(wanted):
         names = [" or ".join(w.kinds) for w in wanted]
         takes = ", ".join(names[:least]) or "no operand"

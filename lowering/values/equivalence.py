@@ -168,6 +168,7 @@ def share(index: Index, lane: int) -> Index:
     return on(lane, start), size, None if valid is None else on(lane, valid)
 
 
+@lru_cache(1 << 14)
 def part(index: Index, lane: int, lanes: int) -> Index:
     """What a lane has of a span that is split; of what is normal, the normal form."""
     start, size, valid = index
