@@ -84,7 +84,8 @@ def overwritten(loop: ir.Loop) -> None:
 
 
 def flat_nest(loop: ir.Loop) -> None:
-    """Raises LegalityError unless a flat loop holds rows and one loop of rows, scalars in front."""
+    """Raises LegalityError unless a flat loop holds rows and one loop of rows, scalars in front, which
+    say how often that runs before there is an order of the items to count."""
     inner = [n for n in loop.body if isinstance(n, ir.Loop)]
     rows = [n for n in loop.body if isinstance(n, ir.Row)]
     if len(inner) != 1 or len(rows) + 1 != len(loop.body):
@@ -93,13 +94,19 @@ def flat_nest(loop: ir.Loop) -> None:
         raise LegalityError("the loop in a flat loop holds rows only", inner[0].loc)
     if inner[0].flat:
         raise LegalityError("the loop in a flat loop is not flat itself", inner[0].loc)
+    told = [(inner[0].trips, inner[0].loc)]
     for row in rows:
         op = OPS.get(row.op)
-        late = row.shift or row in loop.body[loop.inner :]
-        if op is not None and op.kind == "scalar" and late:
-            raise LegalityError(
-                "a scalar of a flat loop stands in front of the loop in it, at shift 0", row.loc
-            )
+        if op is not None and op.kind == "scalar":
+            if row.shift or row in loop.body[loop.inner :]:
+                why = "a scalar of a flat loop stands in front of the loop in it, at shift 0"
+                raise LegalityError(why, row.loc)
+            told += ((e, row.loc) for a in row.args for e in ir.exprs_of(a))
+    for e, loc in told:
+        for name in ir.names_in(e):
+            if name in (loop.total, inner[0].total):
+                why = f"'{name}' counts on as the items run, a scalar is known before"
+                raise LegalityError(why, loc)
 
 
 def straight(block: ir.Block) -> Iterator[ir.Row | ir.Loop]:
@@ -586,10 +593,8 @@ class _Slots(_Checker):
                 "a loop inside runs at shift 0, all rows beside it at others", loop.loc
             )
         if loop.flat:
-            inner = loop.body[loop.inner]
-            assert isinstance(inner, ir.Loop)
-            for core in ir.cores_of((inner,)):  # known beside it, too
-                self.known[core][inner.total] = (tests,)
+            for core in ir.cores_of((loop.inside,)):  # known beside it, too
+                self.known[core][loop.inside.total] = (tests,)
         self.tests = (*tests, id(loop))  # no branch inside is one of those outside
         self.counted(loop.index, trips)
         self.ranges.pop(loop.total, None)

@@ -98,7 +98,7 @@ def block_lines(
 
 
 def declared_here(
-    entries: list[Entry], ctx: Context, env: Env, held: frozenset[str]
+    entries: list[Entry], ctx: Context, env: Env, held: frozenset[str] = frozenset()
 ) -> dict[str, Place]:
     """``env`` with the scalars that rows of this block declare."""
     scope = dict(env)
@@ -158,11 +158,7 @@ def loop_lines(loop: ir.Loop, ctx: Context, env: Env) -> list[str]:
     if loop.flat:
         raise ScheduleError("a flat loop inside of a loop or a branch cannot be emitted", loop.loc)
     entries = entries_of(loop.body, ctx.core)
-    trips = trip_count(loop.trips, env)
-    lines: list[str] = []
-    if not isinstance(loop.trips, ir.Const | ir.Var):
-        trips = ctx.names.fresh(f"{loop.index}_count")
-        lines.append(f"const int64_t {trips} = {trip_count(loop.trips, env)};")
+    lines, trips = counted(loop, ctx, env)
     index = ctx.scalar(loop.index)
     scope = {**env, loop.index: Place(index, least=0)}
     base = ""
@@ -183,6 +179,15 @@ def loop_lines(loop: ir.Loop, ctx: Context, env: Env) -> list[str]:
         finished = trips if isinstance(loop.trips, ir.Const) else f"max_of({trips}, 0)"
         lines.append(f"{base} += {finished};")
     return lines
+
+
+def counted(loop: ir.Loop, ctx: Context, env: Env) -> tuple[list[str], str]:
+    """(declaration, trip count): what is no plain name becomes one."""
+    text = trip_count(loop.trips, env)
+    if isinstance(loop.trips, ir.Const | ir.Var):
+        return [], text
+    name = ctx.names.fresh(f"{loop.index}_count")
+    return [f"const int64_t {name} = {text};"], name
 
 
 def total_line(loop: ir.Loop, base: str, ctx: Context) -> str:

@@ -14,7 +14,16 @@ from collections.abc import Iterator
 from dataclasses import field, replace
 from itertools import groupby
 
-from lowering.ascend.blocks import Entry, block_lines, entries_of, entry_names, needed, row_lines
+from lowering.ascend.blocks import (
+    Entry,
+    block_lines,
+    counted,
+    declared_here,
+    entries_of,
+    entry_names,
+    needed,
+    row_lines,
+)
 from lowering.ascend.rows import scalar_least
 from lowering.ascend.text import (
     Context,
@@ -71,10 +80,7 @@ def flat_lines(loop: ir.Loop, ctx: Context, env: Env) -> list[str]:
     parts = [(FRONT, e) for e in front if e.node not in scalars]
     parts += [(INSIDE, e) for e in entries_of(inner.body, ctx.core)]
     parts += [(BEHIND, e) for e in entries_of(loop.body[loop.inner + 1 :], ctx.core)]
-    lines, count = [], trip_count(loop.trips, env)
-    if not isinstance(loop.trips, ir.Const | ir.Var):
-        count = ctx.names.fresh(f"{loop.index}_count")
-        lines.append(f"const int64_t {count} = {trip_count(loop.trips, env)};")
+    lines, count = counted(loop, ctx, env)
     nest = _Nest(loop, inner, ctx, env, scalars, parts, count)
     named = nest.has_inner and inner.total
     nest.position = ctx.scalar(inner.total) if named else ctx.names.fresh("u")
@@ -86,12 +92,8 @@ def flat_lines(loop: ir.Loop, ctx: Context, env: Env) -> list[str]:
 
 def _inside(nest: _Nest) -> dict[str, Place]:
     """The scalars of an item where its rows stand in a block of their own."""
-    w = Place(nest.ctx.scalar(nest.loop.index), least=0)
-    return {
-        **nest.env,
-        nest.loop.index: w,
-        nest.loop.total: Place(nest.ctx.scalar(nest.loop.total), least=0),
-    }
+    counters = nest.loop.index, nest.loop.total
+    return {**nest.env, **{name: Place(nest.ctx.scalar(name), least=0) for name in counters}}
 
 
 def _rows(nest: _Nest) -> list[Entry]:
@@ -108,11 +110,7 @@ def _plain(nest: _Nest) -> list[str]:
 
 def _empty_items(nest: _Nest) -> list[str]:
     """The loop over items whose inner loop is empty; nothing if no item can be so."""
-    scope = _inside(nest)
-    for row in nest.scalars:
-        assert isinstance(row.out, ir.Scalar)
-        floating, bound = ir.names_a_float(row), scalar_least(row, scope)
-        scope[row.out.name] = Place(nest.ctx.scalar(row.out.name), floating, True, bound)
+    scope = declared_here([*map(Entry, nest.scalars)], nest.ctx, _inside(nest))
     if not nest.has_inner or (at_least(nest.inner.trips, scope) or 0) > 0:
         return []
     w, v, u = (nest.ctx.scalar(n) for n in (nest.loop.index, nest.loop.total, nest.inner.total))
@@ -208,7 +206,7 @@ def _choose_fields(nest: _Nest, runs: list[tuple[int, list[Entry]]]) -> None:
     for name in (nest.inner.index, nest.inner.total):
         scope[name] = Place(ctx.scalar(name), least=0)
     used = [entry_names(run, ctx.core) for _, run in runs]
-    wanted = set().union(*used) | {n for row in nest.scalars for n in _mentioned(row)}
+    wanted = set().union(*used)
     nest.fields[nest.loop.index] = False
     if nest.loop.total in wanted:
         nest.fields[nest.loop.total] = False
@@ -225,12 +223,6 @@ def _choose_fields(nest: _Nest, runs: list[tuple[int, list[Entry]]]) -> None:
         scope[name] = Place(ctx.scalar(name), floating)
         if row in nest.scalars or sum(name in names for names in used) > 1:
             nest.fields[name] = floating
-
-
-def _mentioned(row: ir.Row) -> Iterator[str]:
-    for a in row.args:
-        if isinstance(a, ir.Expr):
-            yield from ir.names_in(a)
 
 
 def _scope(nest: _Nest, struct: str) -> dict[str, Place]:

@@ -410,6 +410,16 @@ def test_the_counter_of_the_inner_loop_is_known_beside_it_where_that_has_rows(pl
         parsed(elsewhere, "b")
 
 
+@pytest.mark.parametrize("name", ["turn", "u"])
+@pytest.mark.parametrize("place", ["vector 0 S k = let {}", "vector 0 S k = read h[{}]"])
+def test_a_scalar_of_a_flat_loop_is_known_before_items_are_counted(name: str, place: str) -> None:
+    text = SCHEDULED_HEAD.replace("param ", "param h in i32[64]\nparam ", 1)
+    text += FLAT.format(front="turn", behind="turn")
+    text = text.replace("  vector 0 V r", f"  {place.format(name)}\n  vector 0 V r", 1)
+    with pytest.raises(LegalityError, match=f"'{name}' counts on as the items run"):
+        parsed(text, "a")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"depth": 0}, "0 is not in 1 .. 256"), ({"flag": 16}, "16 is not in 0 .. 15")],

@@ -15,17 +15,10 @@ from pto.legality import straight
 def names_taken(kernel: ir.Kernel) -> set[str]:
     """Every name that a new value must not have."""
     taken = {p.name for p in kernel.params} | set(kernel.dims) | {n for n, _ in kernel.statics}
-    for block in _blocks(kernel.body):
-        for node in block:
-            if isinstance(node, ir.Loop):
-                taken |= (
-                    {node.index, node.total}
-                    | {c.name for c in node.carry}
-                    | {c.last for c in node.carry}
-                )
-            elif isinstance(node, ir.Row) and isinstance(node.out, ir.Define | ir.Scalar):
-                taken.add(node.out.name)
-    return taken
+    for loop in ir.loops_of(kernel.body):
+        taken |= {loop.index, loop.total, *(n for c in loop.carry for n in (c.name, c.last))}
+    made = (r.out for r in ir.all_rows(kernel.body))
+    return taken | {x.name for x in made if isinstance(x, ir.Define | ir.Scalar)}
 
 
 def fresh(hint: str, taken: set[str]) -> str:
@@ -36,13 +29,6 @@ def fresh(hint: str, taken: set[str]) -> str:
         name = f"{hint}_{n}"
     taken.add(name)
     return name
-
-
-def _blocks(block: ir.Block) -> Iterator[ir.Block]:
-    yield block
-    for node in straight(block):
-        if isinstance(node, ir.Loop):
-            yield from _blocks(node.body)
 
 
 def rewrite_exprs(row: ir.Row, f: Callable[[ir.Expr], ir.Expr]) -> ir.Row:

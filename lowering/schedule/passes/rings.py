@@ -65,7 +65,7 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int]) -> dict[str, int]:
                 "another fifo_depth, or a smaller lookahead",
             )
     depths = dict(wanted)
-    actions = {id(r): exchanged(r) for r in all_rows(kernel.body) if exchanges(r)}
+    actions = {id(r): a for r in all_rows(kernel.body) if (a := exchanged(r))}
     cores = [Unrolled(kernel, core, lambda row: id(row) in actions) for core in CORES]
     runs = list(launches(kernel))
     while True:
@@ -108,13 +108,7 @@ def full_rings(
             while action is not None and attempt(rings[action[1]], action[0]):
                 action, moved = next(core, None), True
             waiting[k] = action
-    full = [
-        name
-        for action in waiting
-        if action is not None
-        for kind, name in [action]
-        if kind == "push"
-    ]
+    full = [action[1] for action in waiting if action and action[0] == "push"]
     if any(waiting) and not full:
         raise ScheduleError("the cores wait for tiles that nobody pushes")
     return full
@@ -124,11 +118,8 @@ def attempt(ring: Ring, kind: str) -> bool:
     return ring.try_push() if kind == "push" else ring.try_pop()
 
 
-def exchanges(row: Row) -> bool:
-    """Whether a row pushes or pops."""
-    return row.op != "record" and row.queue != ""
-
-
-def exchanged(row: Row) -> Action:
-    """What a row that ``exchanges`` does."""
+def exchanged(row: Row) -> Action | None:
+    """What a row does with a FIFO."""
+    if row.op == "record" or not row.queue:
+        return None
     return "pop" if row.op == "pop" else "push", row.queue

@@ -404,16 +404,22 @@ def prime_rows(events: list[ir.Event], kind: str) -> list[ir.Row]:
 def with_barriers(kernel: ir.Kernel) -> ir.Kernel:
     """A barrier before every row that depends on an unfinished row of its own pipe, where the pipe
     needs one."""
-    marked: set[ir.Path] = set()
+    marked: set[int] = set()
     for pipe in target_of(kernel).pipes.values():
         for core in pipe.cores if pipe.needs_barrier else ():
             marked |= needed_barriers(kernel, core, pipe)
-    return replace(kernel, body=_with_barriers(kernel.body, marked, ()))
+
+    def behind_barrier(row: ir.Row) -> ir.Row | tuple[ir.Row, ...]:
+        if id(row) not in marked:
+            return row
+        return ir.Row("barrier", None, (), row.core, row.pipe, row.shift, loc=row.loc), row
+
+    return replace(kernel, body=ir.map_rows(kernel.body, behind_barrier))
 
 
-def needed_barriers(kernel: ir.Kernel, core: str, pipe: Pipe) -> set[ir.Path]:
-    """Rows that need a barrier in front, in some execution; found by running the program."""
-    marked: set[ir.Path] = set()
+def needed_barriers(kernel: ir.Kernel, core: str, pipe: Pipe) -> set[int]:
+    """Rows, by their ids, that need a barrier in front, in some execution; found by running the program."""
+    marked: set[int] = set()
     slots = _Slots({b.name: b.depth for b in kernel.buffers}, pipe.needs_barrier)
     issues = Unrolled(kernel, core, lambda row: row.pipe == pipe.name and row.op != "sync")
     for lengths in launches(kernel):
@@ -422,16 +428,16 @@ def needed_barriers(kernel: ir.Kernel, core: str, pipe: Pipe) -> set[ir.Path]:
         while len(marked) > known:
             known = len(marked)
             unfinished = 0
-            for path, depends, writes in steps:
-                if depends & unfinished or path in marked:
-                    marked.add(path)
+            for row, depends, writes in steps:
+                if depends & unfinished or row in marked:
+                    marked.add(row)
                     unfinished = 0
                 unfinished |= writes
     return marked
 
 
-Step = tuple[ir.Path, int, int]
-"""The path of a row, the slots, as bits, whose writes it depends on, and those that it writes."""
+Step = tuple[int, int, int]
+"""The id of a row, the slots, as bits, whose writes it depends on, and those that it writes."""
 
 Known = tuple[tuple[str, ...], int, dict[tuple[Number, ...], Sequence[Step]]]
 """Of a run of rows the counters that count, modulo what they do, and the steps by their values."""
@@ -445,26 +451,26 @@ class _Slots:
 
     def __init__(self, depths: Mapping[str, int], depends: tuple[str, ...]) -> None:
         self.depths, self.depends, self.period = depths, depends, lcm(*depths.values())
-        self.runs: dict[ir.Path, Known] = {}
+        self.runs: dict[int, Known] = {}
+        """By the id of the first row."""
         self.numbers: dict[tuple[str, int], int] = {}
 
     def of(self, issued: Issued) -> Sequence[Step]:
         run, counters = issued
-        path = run[0].path
-        names, period, found = self.runs.get(path) or self._known(path, [e.row for e in run])
+        names, period, found = self.runs.get(id(run[0].row)) or self._known([e.row for e in run])
         at = tuple([counters[n] % period for n in names])
         steps = found.get(at)
         if steps is None:
-            steps = found[at] = [(e.path, *self._found(e.row, counters)) for e in run]
+            steps = found[at] = [(id(e.row), *self._found(e.row, counters)) for e in run]
         return steps
 
-    def _known(self, path: ir.Path, rows: Sequence[ir.Row]) -> Known:
+    def _known(self, rows: Sequence[ir.Row]) -> Known:
         """The counters that pick the slots of a run, and modulo what: rings turn with sums of them."""
         touched = (x for r in rows for x in (r.out, *r.args) if isinstance(x, ir.Ref))
         indices = [x.index for x in touched if x.index is not None]
         names = tuple(dict.fromkeys(n for index in indices for n in ir.names_in(index)))
         turns = all(ir.coefficients(index) is not None for index in indices)
-        return self.runs.setdefault(path, (names, self.period if turns else GREATEST, {}))
+        return self.runs.setdefault(id(rows[0]), (names, self.period if turns else GREATEST, {}))
 
     def _found(self, row: ir.Row, counters: Counters) -> tuple[int, int]:
         reads, writes = (self._bits(side, counters) for side in touched(row))
@@ -478,18 +484,6 @@ class _Slots:
                 slot = x.name, at % self.depths[x.name]
                 bits |= 1 << self.numbers.setdefault(slot, len(self.numbers))
         return bits
-
-
-def _with_barriers(block: ir.Block, marked: set[ir.Path], path: ir.Path) -> ir.Block:
-    out: list[ir.Node] = []
-    for k, node in enumerate(straight(block)):
-        if isinstance(node, ir.Loop):
-            out.append(replace(node, body=_with_barriers(node.body, marked, (*path, k))))
-            continue
-        if (*path, k) in marked:
-            out.append(ir.Row("barrier", None, (), node.core, node.pipe, node.shift, loc=node.loc))
-        out.append(node)
-    return tuple(out)
 
 
 def with_final_drains(kernel: ir.Kernel) -> ir.Kernel:
