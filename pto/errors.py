@@ -6,6 +6,8 @@ this package is an ``AssertionError`` or any other exception, never one of these
 
 from __future__ import annotations
 
+import ast
+import linecache
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
@@ -76,8 +78,6 @@ class ScheduleError(PtoError):
 
 def source_excerpt(loc: Loc) -> str:
     """The user's line with a caret below the place, or '' if the file cannot be read."""
-    import linecache
-
     line = linecache.getline(loc.file, loc.line).rstrip()
     text = line.lstrip()
     if not text:
@@ -105,8 +105,6 @@ def render(message: str, loc: Loc | None, hint: str) -> str:
 
 def frame_at(loc: Loc) -> TracebackType | None:
     """A traceback of one frame that stands at ``loc``: a statement compiled to be there raises."""
-    import ast
-
     place = {
         "lineno": max(loc.line, 1),
         "end_lineno": max(loc.line, 1),

@@ -8,6 +8,7 @@ only before ``wait`` and ``set``.
 
 from __future__ import annotations
 
+import linecache
 import re
 from collections.abc import Sequence
 from dataclasses import field
@@ -75,8 +76,6 @@ class Line:
             col = col + len(text.rstrip())
             end_col = col + 1
         if self.source and self.file.startswith("<"):
-            import linecache
-
             linecache.cache[self.file] = (1, None, [f"{s}\n" for s in self.source], self.file)
         return ParseError(message, Loc(self.file, line, col, end_col), hint)
 

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import json
+import linecache
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from pto import ir
+from pto import ir, lexer
 from pto.arithmetic import rounded
 from pto.errors import ParseError
-from pto.lexer import (
-    COLUMNS,
-    FUNCTIONS,
-    HEADER,
-    MIRRORED,
-    PRECEDENCE,
-    WORDS,
-    Line,
-    logical_lines,
-)
+from pto.lexer import Line
 from pto.loc import Loc
 from pto.reach import depth_of
 from pto.targets import PIPES, SPACES
@@ -53,7 +45,7 @@ class Parser:
     """
 
     def __init__(self, source: str, file: str) -> None:
-        self.lines = logical_lines(source, file)
+        self.lines = lexer.logical_lines(source, file)
         self.file = file
         self.at = 0
         self.params: dict[str, ir.Param] = {}
@@ -79,10 +71,14 @@ class Parser:
         if level == 4:
             return self.atom(x)
         left, length = self.expression(x, level + 1), 0
-        while PRECEDENCE.get(MIRRORED.get(x.peek, x.peek)) == level:
+        while lexer.PRECEDENCE.get(lexer.MIRRORED.get(x.peek, x.peek)) == level:
             op, length = x.next(), x.limited(length + 1, "depth")
             right = self.expression(x, level + 1)
-            left = ir.Bin(MIRRORED[op], right, left) if op in MIRRORED else ir.Bin(op, left, right)
+            left = (
+                ir.Bin(lexer.MIRRORED[op], right, left)
+                if op in lexer.MIRRORED
+                else ir.Bin(op, left, right)
+            )
         if length:
             x.limited(depth_of(left), "depth")
         return left
@@ -106,7 +102,7 @@ class Parser:
                 inner = self.expression(x)
             x.expect(")")
             return inner
-        if token in FUNCTIONS:
+        if token in lexer.FUNCTIONS:
             x.expect("(")
             with self.deeper(x):
                 a = self.expression(x)
@@ -198,8 +194,8 @@ class Parser:
 
     def argument(self, x: Line, op: str, k: int) -> ir.Operand:
         name = x.peek
-        if (op, k) in WORDS:
-            return ir.Word(x.word(WORDS[op, k], "dtype" if op == "astype" else "pipe"))
+        if (op, k) in lexer.WORDS:
+            return ir.Word(x.word(lexer.WORDS[op, k], "dtype" if op == "astype" else "pipe"))
         if name.removesuffix(".T") in self.tiles:
             return self.ref(x)
         if self.is_tensor(name):
@@ -245,7 +241,7 @@ class Parser:
             shift = x.integer("shift")
             pipe = x.word((*PIPES, "ALL"), "pipe")
         out = self.output(x)
-        if x.peek in HEADER:
+        if x.peek in lexer.HEADER:
             x.at += 1
             raise x.fail(f"'{x.tokens[x.at - 1]}' does not belong among the rows")
         op = x.name("op")
@@ -257,7 +253,7 @@ class Parser:
         waits: tuple[ir.Flag, ...] = ()
         sets: tuple[ir.Flag, ...] = ()
         while x.accept("|"):
-            kind = x.word(COLUMNS, "column")
+            kind = x.word(lexer.COLUMNS, "column")
             if kind == "wait":
                 waits += self.flag_list(x)
             else:
@@ -486,7 +482,7 @@ class Parser:
         target = x.name("target", free=True) if x.accept("on") else ""
         x.end()
         self.at += 1
-        found: dict[str, list[Any]] = {kind: [] for kind in HEADER}
+        found: dict[str, list[Any]] = {kind: [] for kind in lexer.HEADER}
         for kinds in (
             ("static", "param"),
             ("grid",),
@@ -534,7 +530,5 @@ def parse(source: str, file: str = "<text>") -> ir.Kernel:
         ParseError: with the line of the text, when it does not follow the grammar.
     """
     if file.startswith("<"):  # errors show its lines, and not those of a text before it
-        import linecache
-
         linecache.cache[file] = (1, None, source.splitlines(keepends=True), file)
     return Parser(source, file).kernel()

@@ -8,16 +8,17 @@ The functions behind "for messages" run only when an error is reported.
 
 from __future__ import annotations
 
+import ast
 import functools
+import linecache
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pto.loc import Loc
 
 if TYPE_CHECKING:
-    import ast
     from types import CodeType, FrameType
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
@@ -68,8 +69,6 @@ def _loc(code: CodeType, place: Position) -> Loc:
     line, col, end_line, end_col = place
     if end_col == 0 or (end_line == line and _lines_are_ascii(code.co_filename)):
         return Loc(code.co_filename, line, col, end_col, code.co_name)
-    import linecache
-
     text = linecache.getline(code.co_filename, line).rstrip()
     raw = text.encode()
     start = len(raw[:col].decode(errors="replace"))
@@ -79,8 +78,6 @@ def _loc(code: CodeType, place: Position) -> Loc:
 
 @functools.cache
 def _lines_are_ascii(filename: str) -> bool:
-    import linecache
-
     return all(line.isascii() for line in linecache.getlines(filename))
 
 
@@ -158,15 +155,11 @@ def unpacked_parameter(code: CodeType) -> tuple[str, ...]:
 
 
 def _source_of(code: CodeType) -> str:
-    import linecache
-
     return "".join(linecache.getlines(code.co_filename))
 
 
 @functools.lru_cache(maxsize=64)
 def _tree(source: str) -> ast.Module:
-    import ast
-
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError):
@@ -189,8 +182,6 @@ class _Names:
 
     def assign(self, value: ast.expr, names: tuple[str, ...]) -> None:
         """``value`` is what ``names`` get; a display gives each of its elements a name."""
-        import ast
-
         if isinstance(value, ast.Tuple | ast.List):
             if len(names) == 1:
                 names = tuple(f"{names[0]}_{k}" for k in range(len(value.elts)))
@@ -210,8 +201,6 @@ class _Names:
 
     def give_back(self, value: ast.expr) -> None:
         """``value`` is what a function returns."""
-        import ast
-
         is_tuple = isinstance(value, ast.Tuple)
         for k, element in enumerate(value.elts if isinstance(value, ast.Tuple) else [value]):
             at = k if is_tuple else None
@@ -221,8 +210,6 @@ class _Names:
 
     def unpack(self, function: ast.FunctionDef) -> None:
         """``m, l, acc = carry`` in a function whose last parameter is ``carry``."""
-        import ast
-
         if not function.args.args:
             return
         carry = function.args.args[-1].arg
@@ -236,8 +223,6 @@ class _Names:
 
 @functools.lru_cache(maxsize=64)
 def _names(source: str) -> _Names:
-    import ast
-
     found = _Names()
     for node in ast.walk(_tree(source)):
         if isinstance(node, ast.Assign):
@@ -258,8 +243,6 @@ def _names(source: str) -> _Names:
 
 def _parts(value: ast.expr) -> Iterator[ast.expr]:
     """The expressions inside of ``value`` that belong to it alone."""
-    import ast
-
     for part in ast.iter_child_nodes(value):
         if isinstance(part, ast.Lambda | ast.NamedExpr):
             continue
@@ -276,8 +259,6 @@ def _range(node: ast.expr | ast.stmt | ast.keyword | ast.arg) -> Position:
 
 
 def _target_names(target: ast.expr) -> tuple[str, ...]:
-    import ast
-
     if isinstance(target, ast.Name):
         return (target.id,)
     if isinstance(target, ast.Tuple | ast.List):
@@ -296,8 +277,6 @@ def construct(frame: FrameType | None, number: bool = False) -> tuple[str, Loc |
     of tuples, for, condition of a comprehension, ``NAME()`` for a call of NAME, ``[]`` for an index, '' if it cannot be told.
     ``number``: it wants an int or a float, so only the last two are meant.
     """
-    import ast
-
     if frame is None:
         return "", None
     here = position(frame)
@@ -323,8 +302,6 @@ def operand(frame: FrameType | None, k: int) -> Loc | None:
 
     The object of a method call is operand 0.
     """
-    import ast
-
     if frame is None:
         return None
     here = position(frame)
@@ -340,20 +317,21 @@ def operand(frame: FrameType | None, k: int) -> Loc | None:
     return locate(frame)
 
 
+USED: Mapping[type[ast.AST], tuple[str, str]] = {
+    ast.If: ("if", "test"),
+    ast.While: ("while", "test"),
+    ast.For: ("for", "iter"),
+    ast.IfExp: ("if expression", "test"),
+    ast.Assert: ("assert", "test"),
+}
+"""What takes the value of one of its parts: how it is called, and the part."""
+
+
 def _uses(node: ast.expr | ast.stmt | ast.comprehension) -> list[tuple[str, ast.expr]]:
     """(construct, part of it) for every part whose value ``node`` takes while tracing."""
-    import ast
-
-    if isinstance(node, ast.If):
-        return [("if", node.test)]
-    if isinstance(node, ast.While):
-        return [("while", node.test)]
-    if isinstance(node, ast.For):
-        return [("for", node.iter)]
-    if isinstance(node, ast.IfExp):
-        return [("if expression", node.test)]
-    if isinstance(node, ast.Assert):
-        return [("assert", node.test)]
+    if type(node) in USED:
+        what, part = USED[type(node)]
+        return [(what, getattr(node, part))]
     if isinstance(node, ast.BoolOp):
         return [("and / or", node)]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
@@ -374,8 +352,6 @@ def _uses(node: ast.expr | ast.stmt | ast.comprehension) -> list[tuple[str, ast.
 
 
 def _function(code: CodeType) -> ast.FunctionDef | None:
-    import ast
-
     for node in ast.walk(_tree(_source_of(code))):
         if isinstance(node, ast.FunctionDef) and node.name == code.co_name:
             first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
@@ -408,8 +384,6 @@ def parameter(code: CodeType, name: str) -> Loc:
 
 def decorator_argument(code: CodeType, name: str, key: str = "") -> Loc:
     """``name=...`` in the decorators of a function, or the entry ``key`` of its ``dict(...)``."""
-    import ast
-
     node = _function(code)
     for decorator in node.decorator_list if node is not None else []:
         for keyword in decorator.keywords if isinstance(decorator, ast.Call) else []:
@@ -425,8 +399,6 @@ def decorator_argument(code: CodeType, name: str, key: str = "") -> Loc:
 
 def returned(code: CodeType, k: int | None) -> Loc | None:
     """The value that a function returns (``k``: that element of it), if it has one ``return``."""
-    import ast
-
     node = _function(code)
     if node is None:
         return None
