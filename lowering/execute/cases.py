@@ -35,7 +35,6 @@ from lowering.programs import (
 from pto import ir, source
 from pto.errors import InputError, PtoError, did_you_mean
 from pto.kernel import Kernel
-from pto.loc import Loc
 from pto.records import dataclass
 from pto.signature import Static
 from pto.tracer import noun
@@ -195,79 +194,75 @@ def traced_for(
 # ------------------------------------------------------------------------ drawing, the reference
 
 
-def accepted(
-    function: Callable[..., Any], values: Mapping[str, Any], what: str, given: int = 0
-) -> dict[str, Any]:
-    """Those of ``values`` that ``function`` takes by name; its first ``given`` parameters have theirs.
-
-    Raises:
-        InputError: naming ``what`` the function is, when it has a parameter that nothing is for.
-    """
-    parameters = list(inspect.signature(function).parameters.values())[given:]
-    for p in parameters:
-        if p.kind in NAMED and p.default is p.empty and p.name not in values:
-            message = f"{what} has a parameter '{p.name}', which nothing is given for"
-            raise InputError(message, place_of(function), did_you_mean(p.name, values))
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return dict(values)
-    names = [p.name for p in parameters]
-    return {n: v for n, v in values.items() if n in names}
-
-
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def place_of(function: Callable[..., Any]) -> Loc | None:
-    """Where the user's function is defined."""
-    code = getattr(function, "__code__", None)
-    return source.definition(code) if code is not None else None
+@dataclass(frozen=True, slots=True)
+class Users:
+    """A function of the user's, and ``what`` messages call it."""
 
+    function: Callable[..., Any]
+    what: str
 
-def _called(function: Callable[..., Any], what: str, *given: object, **named: object) -> Any:
-    """What the user's function returns; a call that its parameters do not take is his mistake."""
-    try:
-        inspect.signature(function).bind(*given, **named)
-    except TypeError as error:
-        arguments = ", ".join([*("rng" for _ in given), *(f"{n}=..." for n in named)])
-        message = f"{what} is called with ({arguments}): {error}"
-        raise InputError(message, place_of(function)) from None
-    return function(*given, **named)
+    def wrong(self, message: str, hint: str = "") -> InputError:
+        """The error, where the function is defined."""
+        code = getattr(self.function, "__code__", None)
+        place = source.definition(code) if code is not None else None
+        return InputError(f"{self.what} {message}", place, hint)
 
+    def called(self, values: Mapping[str, Any], *given: object) -> Any:
+        """What it returns for those of ``values`` that it takes by name, behind what is ``given``.
 
-def _mapping(returned: object, function: Callable[..., Any], what: str) -> Mapping[str, Any]:
-    if isinstance(returned, Mapping) and all(isinstance(n, str) for n in returned):
-        return returned
-    found = "a dict whose keys are no names" if isinstance(returned, Mapping) else noun(returned)
-    hint = 'return a dict of arrays by name: {"x": ...}'
-    raise InputError(f"{what} returns {found}", place_of(function), hint)
+        Raises:
+            InputError: it has a parameter that nothing is for, or cannot be called like that.
+        """
+        signature = inspect.signature(self.function)
+        parameters = list(signature.parameters.values())[len(given) :]
+        for p in parameters:
+            if p.kind in NAMED and p.default is p.empty and p.name not in values:
+                message = f"has a parameter '{p.name}', which nothing is given for"
+                raise self.wrong(message, did_you_mean(p.name, values))
+        takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        names = [p.name for p in parameters]
+        takes = {n: v for n, v in values.items() if takes_all or n in names}
+        try:
+            signature.bind(*given, **takes)
+        except TypeError as error:
+            arguments = ", ".join([*("rng" for _ in given), *(f"{n}=..." for n in takes)])
+            raise self.wrong(f"is called with ({arguments}): {error}") from None
+        return self.function(*given, **takes)
 
+    def mapping(self, returned: object) -> Mapping[str, Any]:
+        if isinstance(returned, Mapping) and all(isinstance(n, str) for n in returned):
+            return returned
+        is_dict = isinstance(returned, Mapping)
+        found = "a dict whose keys are no names" if is_dict else noun(returned)
+        raise self.wrong(f"returns {found}", 'return a dict of arrays by name: {"x": ...}')
 
-def _numbers(given: object, name: str, function: Callable[..., Any], what: str) -> Array:
-    """What a function of the user's returned under ``name``."""
-    try:
-        array = np.asarray(given)
-    except (ValueError, TypeError, OverflowError):
-        array = np.array(None)
-    held = no_number(array.dtype)
-    if not held:
-        return array
-    is_array = isinstance(given, np.ndarray | np.generic)
-    found = f"{held} ({array.dtype})" if is_array else noun(given)
-    message = f"{what} returns {found} for '{name}', which is no array of numbers"
-    raise InputError(message, place_of(function))
+    def numbers(self, given: object, name: str) -> Array:
+        """What it returned under ``name``."""
+        try:
+            array = np.asarray(given)
+        except (ValueError, TypeError, OverflowError):
+            array = np.array(None)
+        held = no_number(array.dtype)
+        if not held:
+            return array
+        is_array = isinstance(given, np.ndarray | np.generic)
+        found = f"{held} ({array.dtype})" if is_array else noun(given)
+        raise self.wrong(f"returns {found} for '{name}', which is no array of numbers")
 
-
-def _drawn(given: object, p: ir.Param, function: Callable[..., Any], what: str) -> Array:
-    """A tensor in its type: floats are rounded, i32 must hold the rest; scalars as they are."""
-    array = _numbers(given, p.name, function, what)
-    if p.shape is None or HELD.get(array.dtype) == p.dtype:  # the bits of bf16 stay, too
-        return array
-    with np.errstate(invalid="ignore", over="ignore"):
-        held = array.astype(DTYPES[p.dtype])
-    if p.dtype == "i32" and (held != array).any():
-        lost = f"{array[held != array][0]} in '{p.name}', which {held.dtype.name} does not hold"
-        raise InputError(f"{what} returns {lost}", place_of(function))
-    return held
+    def tensor(self, given: object, p: ir.Param) -> Array:
+        """A tensor in its type: floats are rounded, i32 must hold the rest; scalars as they are."""
+        array = self.numbers(given, p.name)
+        if p.shape is None or HELD.get(array.dtype) == p.dtype:  # the bits of bf16 stay, too
+            return array
+        with np.errstate(invalid="ignore", over="ignore"):
+            held = array.astype(DTYPES[p.dtype])
+        if p.dtype == "i32" and (held != array).any():
+            lost = f"{array[held != array][0]} in '{p.name}'"
+            raise self.wrong(f"returns {lost}, which {held.dtype.name} does not hold")
+        return held
 
 
 def case_values(kernel: Kernel, texts: Sequence[str]) -> dict[str, Static]:
@@ -298,14 +293,13 @@ def draw(kernel: Kernel, program: ir.Kernel, texts: Sequence[str]) -> Arrays:
     """
     values = case_values(kernel, texts)
     seed = int(values.pop("seed"))
-    what, function = f"the case of {kernel.name}", kernel.draw_case
-    assert function is not None
-    takes = accepted(function, dict(program.statics) | values, what, 1)
+    assert kernel.draw_case is not None
+    case = Users(kernel.draw_case, f"the case of {kernel.name}")
     with users_code(f"drawing a case of {kernel.name}"):
         rng = np.random.default_rng(seed)
-        drawn = _mapping(_called(function, what, rng, **takes), function, what)
+        drawn = case.mapping(case.called(dict(program.statics) | values, rng))
     params = {p.name: p for p in program.params}
-    return {n: _drawn(a, params[n], function, what) if n in params else a for n, a in drawn.items()}
+    return {n: case.tensor(a, params[n]) if n in params else a for n, a in drawn.items()}
 
 
 def expected(kernel: Kernel, program: ir.Kernel, bound: Bound) -> dict[str, Array]:
@@ -318,34 +312,27 @@ def expected(kernel: Kernel, program: ir.Kernel, bound: Bound) -> dict[str, Arra
         n: a for n, a in bound.arrays.items() if bound.directions[n] == "in" or n in bound.starts
     }
     wide = {n: _wide(np.asarray(a)) for n, a in {**seen, **bound.scalars}.items()}
-    what = f"the reference of {kernel.name}"
-    takes = accepted(kernel.oracle, dict(program.statics) | wide, what)
+    reference = Users(kernel.oracle, f"the reference of {kernel.name}")
     outputs = [p.name for p in program.params if p.direction in ("out", "inout")]
     with users_code(f"running the reference of {kernel.name}"):
-        returned: Any = _called(kernel.oracle, what, **takes)
-        if not isinstance(returned, Mapping):
-            if len(outputs) != 1:
-                raise InputError(
-                    f"{what} returns {noun(returned)}",
-                    place_of(kernel.oracle),
-                    f"return a dict of the outputs: {', '.join(outputs)}",
-                )
-            returned = {outputs[0]: returned}
-    returned = _mapping(returned, kernel.oracle, what)
-    results = {
-        n: _numbers(a, n, kernel.oracle, what).astype(np.float64) for n, a in returned.items()
-    }
-    place = place_of(kernel.oracle)
+        returned = reference.called(dict(program.statics) | wide)
+    if not isinstance(returned, Mapping):
+        if len(outputs) != 1:
+            hint = f"return a dict of the outputs: {', '.join(outputs)}"
+            raise reference.wrong(f"returns {noun(returned)}", hint)
+        returned = {outputs[0]: returned}
+    named = reference.mapping(returned)
+    results = {n: reference.numbers(a, n).astype(np.float64) for n, a in named.items()}
     if not results:
-        raise InputError(f"{what} returns no output", place, f"it computes: {', '.join(outputs)}")
+        raise reference.wrong("returns no output", f"it computes: {', '.join(outputs)}")
     for name, array in results.items():
         if name not in outputs:
-            message = f"{what} returns '{name}', which is no output"
-            raise InputError(message, place, did_you_mean(name, outputs))
+            message = f"returns '{name}', which is no output"
+            raise reference.wrong(message, did_you_mean(name, outputs))
         shape = bound.arrays[name].shape
         if array.shape != shape:
-            message = f"{what} returns shape {list(array.shape)} for '{name}'"
-            raise InputError(f"{message}, which has {list(shape)}", place)
+            message = f"returns shape {list(array.shape)} for '{name}', which has {list(shape)}"
+            raise reference.wrong(message)
     return results
 
 
