@@ -75,8 +75,7 @@ class Tile(Traced):
     def __add__(self, other: Operand) -> Tile:
         return elementwise("add", self, other)
 
-    def __radd__(self, other: Operand) -> Tile:
-        return elementwise("add", self, other)
+    __radd__ = __add__
 
     def __sub__(self, other: Operand) -> Tile:
         return elementwise("sub", self, other)
@@ -87,8 +86,7 @@ class Tile(Traced):
     def __mul__(self, other: Operand) -> Tile:
         return elementwise("mul", self, other)
 
-    def __rmul__(self, other: Operand) -> Tile:
-        return elementwise("mul", self, other)
+    __rmul__ = __mul__
 
     def __truediv__(self, other: Operand) -> Tile:
         return elementwise("div", self, other)

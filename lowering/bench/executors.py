@@ -210,6 +210,3 @@ def difference(hand: Any, outputs: Mapping[str, Any]) -> float:
 def show(tables: Sequence[Table]) -> str:
     """All tables, an empty line between them."""
     return "\n\n".join(map(str, tables)) + "\n"
-
-
-__all__ = ["Line", "Table", "against_hand", "compare", "measure", "show", "visible_devices"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -132,17 +132,7 @@ def _facts(timing: Timing, by_latency: Mapping[int, int]) -> Facts:
         "makespan_cycles_by_latency": {str(c): n for c, n in by_latency.items()},
         "tensor_bytes": timing.tensor_bytes,
         "pipes": _pipes(timing),
-        "critical_path": [
-            {
-                "pipe": step.unit,
-                "row": step.text,
-                "waited_for": step.why,
-                "times": step.count,
-                "cycles": step.cycles,
-                "waited_cycles": step.waited,
-            }
-            for step in timing.critical_path()
-        ],
+        "critical_path": [asdict(step) for step in timing.critical_path()],
     }
 
 
@@ -180,10 +170,10 @@ def _told(timing: Timing, later: Mapping[int, int]) -> Iterator[str]:
     yield f"{'critical path':{ROW + 13}}{'after':21}{'times':>6}{'cycles':>10}"
     path = timing.critical_path()
     for step in path[:MOST_ROWS]:
-        text, why = _clipped(step.text, ROW - 2), _clipped(step.why, 20)
+        text, why = _clipped(step.row, ROW - 2), _clipped(step.waited_for, 20)
         share = _percent(step.cycles, timing.makespan)
-        counts = f"{step.count:6}{step.cycles:10,}{share}"
-        yield f"{shown(step.unit):13}{text:{ROW}}{why:21}{counts}"
+        counts = f"{step.times:6}{step.cycles:10,}{share}"
+        yield f"{shown(step.pipe):13}{text:{ROW}}{why:21}{counts}"
     if path[MOST_ROWS:]:
         rest = sum(step.cycles for step in path[MOST_ROWS:])
         what = f"{len(path) - MOST_ROWS} more"

@@ -80,20 +80,20 @@ def _read_array(path: Path, archive: Any, name: str) -> Array:
 
 
 def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
-    """Writes a ``.npz`` file, whole or not at all; bf16 as its bits in ``uint16``."""
-    plain = {
-        n: a.view(np.uint16) if a.dtype == ml_dtypes.bfloat16 else a for n, a in outputs.items()
-    }
-    write_all({path: archive_of(plain)})
+    """Writes a ``.npz`` file, whole or not at all."""
+    write_all({path: archive_of(outputs)})
 
 
-def archive_of(arrays: Arrays) -> bytes:
-    """A ``.npz`` file; numpy's own writer keeps names like ``file`` to itself."""
+def archive_of(arrays: Mapping[str, Any]) -> bytes:
+    """A ``.npz`` file, bf16 as its bits in ``uint16``; numpy's own writer keeps names like ``file`` to
+    itself."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+                a = np.asanyarray(array)
+                plain = a.view(np.uint16) if a.dtype == ml_dtypes.bfloat16 else a
+                np.lib.format.write_array(member, plain, allow_pickle=False)
     return stream.getvalue()
 
 

@@ -61,20 +61,24 @@ class InterleavingError(ScheduleError):
         super().__init__(f"{kind}: {message}", None if of is None else of.row.loc)
 
 
+class Issue(NamedTuple):
+    """One row of a stream: it belongs to ``pipe``, which holds ``upto`` parts once it is issued; the
+    scalar unit needs one signal from each of ``needs``."""
+
+    of: Instruction
+    pipe: int
+    upto: int
+    needs: tuple[Counter, ...]
+
+
 @dataclass(frozen=True)
 class Queues:
-    """All that a program ever puts into the queues, in order; shared by every run of it.
-
-    Row ``n`` of stream ``k`` belongs to pipe number ``pipe_of[k][n]``, which holds ``upto[k][n]``
-    parts once it is issued; its scalar unit needs one signal from each of ``needs[k][n]``.
-    """
+    """All that a program ever puts into the queues, in order; shared by every run of it."""
 
     program: Program
     pipes: tuple[Pipe, ...]
     parts: tuple[tuple[Part, ...], ...]
-    pipe_of: tuple[tuple[int, ...], ...]
-    upto: tuple[tuple[int, ...], ...]
-    needs: tuple[tuple[tuple[Counter, ...], ...], ...]
+    streams: tuple[tuple[Issue, ...], ...]
     of_core: tuple[tuple[int, ...], ...]
 
 
@@ -86,26 +90,23 @@ def queues_of(program: Program) -> Queues:
     """
     pipes: dict[Pipe, list[Part]] = {}
     numbers: dict[Pipe, int] = {}
-    pipe_of: list[tuple[int, ...]] = []
-    upto: list[tuple[int, ...]] = []
-    for stream in program.streams:
-        where, count = [], []
+    streams: list[tuple[Issue, ...]] = []
+    of_core: list[tuple[int, ...]] = []
+    for k, stream in enumerate(program.streams):
+        found = []
         _check_waits(program, stream)
         for ins in stream:
-            queue = pipes.setdefault(ins.pipe, [])
-            numbers.setdefault(ins.pipe, len(numbers))
+            number, queue = (
+                numbers.setdefault(ins.pipe, len(numbers)),
+                pipes.setdefault(ins.pipe, []),
+            )
             if not _on_scalar(ins):
                 queue.extend(_parts(program, ins))
-            where.append(numbers[ins.pipe])
-            count.append(len(queue))
-        pipe_of.append(tuple(where))
-        upto.append(tuple(count))
-    of_core = tuple(
-        tuple(n for p, n in numbers.items() if p[0] == k) for k in range(len(program.streams))
-    )
+            found.append(Issue(ins, number, len(queue), _needs(program, ins)))
+        streams.append(tuple(found))
+        of_core.append(tuple(n for (core, _), n in numbers.items() if core == k))
     parts = tuple(tuple(q) for q in pipes.values())
-    needs = tuple(tuple(_needs(program, i) for i in stream) for stream in program.streams)
-    return Queues(program, tuple(pipes), parts, tuple(pipe_of), tuple(upto), needs, of_core)
+    return Queues(program, tuple(pipes), parts, tuple(streams), tuple(of_core))
 
 
 def _check_waits(program: Program, stream: Stream) -> None:
@@ -210,11 +211,11 @@ class Cluster:
 
     def may_issue(self, k: int) -> bool:
         """The scalar unit of stream ``k`` is not stopped at its next row."""
-        stream = self.queues.program.streams[k]
+        stream = self.queues.streams[k]
         if self.pc[k] == len(stream):
             return False
-        ins = stream[self.pc[k]]
-        for counter in self.queues.needs[k][self.pc[k]]:
+        ins, _, _, needs = stream[self.pc[k]]
+        for counter in needs:
             if not self.signals.get(counter):
                 return False
         if not _on_scalar(ins):
@@ -295,11 +296,10 @@ class Cluster:
         self.flags |= {flag}
 
     def _issue(self, k: int) -> None:
-        at = self.pc[k]
-        ins, p = self.queues.program.streams[k][at], self.queues.pipe_of[k][at]
-        self.pc[k] = at + 1
-        self.issued[p] = self.queues.upto[k][at]
-        for counter in self.queues.needs[k][at]:
+        ins, p, upto, needs = self.queues.streams[k][self.pc[k]]
+        self.issued[p] = upto
+        self.pc[k] += 1
+        for counter in needs:
             self.signals[counter] -= 1
         if _on_scalar(ins):
             self.flags -= set(ins.waits)

@@ -45,11 +45,14 @@ def _floor_quotient(xp: Any, a: Array, b: Array) -> Array:
     return xp.where(abs(quotient) < EXACT_QUOTIENT, exact.astype(xp.float32), quotient)
 
 
+SUMS: Mapping[str, Rule] = {
+    "+": lambda xp, a, b: a + b,
+    "-": lambda xp, a, b: a - b,
+    "*": lambda xp, a, b: a * b,
+}
 INTEGERS: Mapping[str, Rule] = MappingProxyType(
     {
-        "+": lambda xp, a, b: a + b,
-        "-": lambda xp, a, b: a - b,
-        "*": lambda xp, a, b: a * b,
+        **SUMS,
         "//": lambda xp, a, b: xp.floor_divide(a, b),
         "%": lambda xp, a, b: xp.remainder(a, b),
         "min": lambda xp, a, b: xp.minimum(a, b),
@@ -59,9 +62,7 @@ INTEGERS: Mapping[str, Rule] = MappingProxyType(
 )
 FLOATS: Mapping[str, Rule] = MappingProxyType(
     {
-        "+": lambda xp, a, b: a + b,
-        "-": lambda xp, a, b: a - b,
-        "*": lambda xp, a, b: a * b,
+        **SUMS,
         "/": lambda xp, a, b: a / b,
         "//": _floor_quotient,
         "%": _remainder,
@@ -69,14 +70,8 @@ FLOATS: Mapping[str, Rule] = MappingProxyType(
         "max": lambda xp, a, b: xp.where(b > a, b, a),
     }
 )
-COMPARES: Mapping[str, Rule] = MappingProxyType(
-    {
-        "<": lambda xp, a, b: xp.less(a, b),
-        "<=": lambda xp, a, b: xp.less_equal(a, b),
-        "==": lambda xp, a, b: xp.equal(a, b),
-        "!=": lambda xp, a, b: xp.not_equal(a, b),
-    }
-)
+COMPARES = {"<": "less", "<=": "less_equal", "==": "equal", "!=": "not_equal"}
+"""What a comparison is called in an array module."""
 
 
 def apply(xp: Any, op: str, a: Any, b: Any) -> Any:
@@ -91,5 +86,5 @@ def apply(xp: Any, op: str, a: Any, b: Any) -> Any:
     if in_floats:
         a, b = as_float(xp, a), as_float(xp, b)
     if op in COMPARING:
-        return COMPARES[op](xp, a, b).astype(xp.int64)
+        return getattr(xp, COMPARES[op])(a, b).astype(xp.int64)
     return (FLOATS if in_floats else INTEGERS)[op](xp, a, b)

@@ -282,6 +282,3 @@ def run(
 def reason(kernel: Kernel, arrays: Mapping[str, Any], devices: int | None = None) -> str:
     """Why the work is not spread over the devices, or ''."""
     return compile(kernel).program(arrays, devices).reason
-
-
-__all__ = ["Executable", "compile", "reason", "run"]

@@ -16,14 +16,11 @@ from string import Template
 from types import MappingProxyType
 from typing import Any
 
-import ml_dtypes
-import numpy as np
-
 from lowering.ascend import emit
 from lowering.ascend.orchestration import scalars_of, tensors_of, units_of
 from lowering.ascend.text import FLOATS, INDENT, camel
 from lowering.execute import cases, judge
-from lowering.execute.access import DTYPES, Array
+from lowering.execute.access import DTYPES
 from lowering.execute.inputs import bind
 from lowering.programs import assignments, typed
 from pto import ir
@@ -89,15 +86,10 @@ def archive(kernel: Kernel, traced: ir.Kernel, arrays: Mapping[str, Any]) -> byt
     for left_out in judge.missing(bound, masks, reference):
         raise InputError(left_out.told(), hint=judge.START)
     wanted = judge.expected(traced, bound, reference, masks)
-    held = {n: plain(np.asarray(a)) for n, a in arrays.items()}
+    held = dict(arrays)
     for e in wanted:
         held |= {f"{e.name}.want": e.want, f"{e.name}.limit": e.limit}
     return cases.archive_of(held)
-
-
-def plain(a: Array) -> Array:
-    """numpy alone knows no bf16: its bits."""
-    return a.view(np.uint16) if a.dtype == ml_dtypes.bfloat16 else a
 
 
 # ----------------------------------------------------------------------------------- module

@@ -17,7 +17,6 @@ from lowering.ascend.orchestration import Argument, arguments
 from lowering.execute.access import DTYPES, Array
 from lowering.execute.inputs import Bound
 from lowering.files import naming
-from pto.arithmetic import Number
 from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel
 from pto.targets import target_of
@@ -57,7 +56,8 @@ def _argument(
     """One line of a job: what the kernel's next argument is."""
     if a.kind == "scalar":
         value = bound.names[a.name]
-        return f"scalar {_bits(value) if a.dtype == 'f32' else int(value)}"
+        bits = np.float32(value).view(np.uint32)
+        return f"scalar {int(bits if a.dtype == 'f32' else value)}"
     if a.kind == "workspace":
         shape = (blocks, *(int(n) for n in (a.shape or ())[1:]))
         size = int(np.prod(shape)) * DTYPES[a.dtype].itemsize
@@ -66,7 +66,3 @@ def _argument(
     np.ascontiguousarray(array).tofile(place / a.name)
     sizes = " ".join(map(str, array.shape))
     return f"tensor {a.name} {a.direction} {place / a.name} {array.nbytes} {array.ndim} {sizes}"
-
-
-def _bits(value: Number) -> int:
-    return int(np.float32(value).view(np.uint32))

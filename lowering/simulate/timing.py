@@ -119,16 +119,16 @@ class Usage:
 class Step:
     """A row on the critical path: how often, and what part of the makespan it makes up.
 
-    ``waited``: the part of ``cycles`` in which what it waited for was done already, but the row did
+    ``waited_cycles``: the part of ``cycles`` in which what it waited for was done already, but the row did
     not run: a signal on its way to another core, or the scalar unit issuing.
     """
 
-    unit: str
-    text: str
-    why: str
-    count: int
+    pipe: str
+    row: str
+    waited_for: str
+    times: int
     cycles: int
-    waited: int
+    waited_cycles: int
 
 
 @dataclass(frozen=True)

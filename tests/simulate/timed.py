@@ -55,7 +55,7 @@ def check_critical_path(t: Timing) -> None:
     """Each row of the chain starts when the one before it lets it; the parts add up."""
     chain = t.critical()
     assert sum(step.cycles for step in t.critical_path()) == max(s.end for s in t.spans)
-    assert all(0 <= step.waited <= step.cycles for step in t.critical_path())
+    assert all(0 <= step.waited_cycles <= step.cycles for step in t.critical_path())
     for a, b in pairwise(chain):
         assert b.start >= (a.start if a.unit == b.unit else a.end)
 
