@@ -100,11 +100,9 @@ class Kernel:
         with tracer.tracing(trace):
             self._run(trace, params, statics)
         if not trace.stores:
-            raise MemoryAccessError(
-                f"kernel '{self.name}' stores nothing, so it computes nothing",
-                self.loc,
-                "results leave a kernel by pto.store(out[...], tile)",
-            )
+            message = f"kernel '{self.name}' stores nothing, so it computes nothing"
+            hint = "results leave a kernel by pto.store(out[...], tile)"
+            raise MemoryAccessError(message, self.loc, hint)
         body = _without_dead_rows(tuple(trace.root.nodes))
         shown = tuple((n, int(v) if isinstance(v, bool) else v) for n, v in statics.items())
         required = tuple(trace.requires)

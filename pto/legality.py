@@ -77,10 +77,8 @@ def overwritten(loop: ir.Loop) -> None:
         row = made.get(r.name)
         adds = (ir.Ref(c.name), ir.Var(loop.index))
         if c.init is None and (row is None or row.op != "matmul" or row.args[2:] != adds):
-            raise LegalityError(
-                f"carry '{c.name}' starts from nothing, and no matmul overwrites it at first",
-                loop.loc,
-            )
+            message = f"carry '{c.name}' starts from nothing, and no matmul overwrites it at first"
+            raise LegalityError(message, loop.loc)
 
 
 def flat_nest(loop: ir.Loop) -> None:
@@ -117,11 +115,9 @@ def straight(block: ir.Block) -> Iterator[ir.Row | ir.Loop]:
     """
     for node in block:
         if not isinstance(node, ir.Row | ir.Loop):
-            raise LegalityError(
-                "a branch cannot be scheduled: rows of a traced program always run",
-                node.loc,
-                "choose values: maximum, minimum, where; or write the schedule with the branch",
-            )
+            message = "a branch cannot be scheduled: rows of a traced program always run"
+            hint = "choose values: maximum, minimum, where; or write the schedule with the branch"
+            raise LegalityError(message, node.loc, hint)
         yield node
 
 
@@ -281,9 +277,8 @@ class _Checker:
             rounded and TileType(param.dtype, t.rows, t.cols) in types and t.dtype == "f32"
         ):
             sizes = ", ".join(str(s.size) for s in view.spans)
-            raise LegalityError(
-                f"{row.op}: the view is {param.dtype}[{sizes}], the tile {t}", row.loc
-            )
+            message = f"{row.op}: the view is {param.dtype}[{sizes}], the tile {t}"
+            raise LegalityError(message, row.loc)
         if ir.is_strided(view, param.shape or (), t.rows, t.cols):
             raise LegalityError(
                 f"{row.op}: the elements of a row of this view of '{view.tensor}' do not lie side by side",
@@ -294,13 +289,11 @@ class _Checker:
     def view(self, view: ir.View, row: ir.Row) -> None:
         param = self.params.get(view.tensor)
         if param is None or param.shape is None or len(param.shape) != len(view.index):
-            raise LegalityError(
-                f"'{view.tensor}' is not a tensor of {len(view.index)} dimensions", row.loc
-            )
+            message = f"'{view.tensor}' is not a tensor of {len(view.index)} dimensions"
+            raise LegalityError(message, row.loc)
         if row.op == "read" and param.dtype != "i32":
-            raise LegalityError(
-                f"read: '{view.tensor}' is {param.dtype}, only i32 can be read as a scalar", row.loc
-            )
+            message = f"read: '{view.tensor}' is {param.dtype}, only i32 can be read as a scalar"
+            raise LegalityError(message, row.loc)
         for axis, (item, dim) in enumerate(zip(view.index, param.shape, strict=True)):
             self.region(item, dim, f"dimension {axis} of '{view.tensor}'", row.loc)
 
@@ -431,9 +424,8 @@ class _Values(_Checker):
         self.block(loop.body if loop.flat else tuple(ir.in_own_order(loop.body)))
         self.guards -= skipped
         if len(loop.carry) != len(loop.result):
-            raise LegalityError(
-                f"the loop carries {len(loop.carry)}, but yields {len(loop.result)}", loop.loc
-            )
+            message = f"the loop carries {len(loop.carry)}, but yields {len(loop.result)}"
+            raise LegalityError(message, loop.loc)
         overwritten(loop)
         for c, r in zip(loop.carry, loop.result, strict=True):
             if self.tiles.get(r.name) != c.type or r != ir.Ref(r.name):
@@ -505,9 +497,8 @@ class _Slots(_Checker):
         super().declarations()
         if not self.kernel.target:
             message = f"kernel {self.kernel.name} is scheduled and names no target"
-            raise LegalityError(
-                message, self.kernel.loc, f"kernel {self.kernel.name} on {self.target.name}"
-            )
+            hint = f"kernel {self.kernel.name} on {self.target.name}"
+            raise LegalityError(message, self.kernel.loc, hint)
         for b in self.kernel.buffers:
             if why := self.buffer(b):
                 raise LegalityError(f"buffer '{b.name}': {why}", b.loc)
@@ -589,9 +580,8 @@ class _Slots(_Checker):
         if not low <= 0 <= high and any(
             isinstance(p.node, ir.Loop) for p in _places(loop.body, ())
         ):
-            raise LegalityError(
-                "a loop inside runs at shift 0, all rows beside it at others", loop.loc
-            )
+            message = "a loop inside runs at shift 0, all rows beside it at others"
+            raise LegalityError(message, loop.loc)
         if loop.flat:
             for core in ir.cores_of((loop.inside,)):  # known beside it, too
                 self.known[core][loop.inside.total] = (tests,)
@@ -675,25 +665,22 @@ class _Slots(_Checker):
 
     def flags(self, row: ir.Row) -> None:
         if (row.wait or row.set) and OPS[row.op].kind == "scalar":
-            raise LegalityError(
-                f"{row.op} has no wait and set", row.loc, f"{row.core} {row.shift} S sync | ..."
-            )
+            message = f"{row.op} has no wait and set"
+            raise LegalityError(message, row.loc, f"{row.core} {row.shift} S sync | ...")
         for kind, flags, end in (("wait", row.wait, "dst"), ("set", row.set, "src")):
             for flag in flags:
                 event = self.events.get(flag.name)
                 if event is None or event.core != row.core:
-                    raise LegalityError(
-                        f"'{flag.name}' is not an event of the {row.core} core", row.loc
-                    )
+                    message = f"'{flag.name}' is not an event of the {row.core} core"
+                    raise LegalityError(message, row.loc)
                 if getattr(event, end) != row.pipe:
                     raise LegalityError(
                         f"'{flag.name}' goes {event.src} -> {event.dst}: a row of {row.pipe} cannot {kind} it",
                         row.loc,
                     )
                 if (flag.index is None) != (len(event.ids) == 1):
-                    raise LegalityError(
-                        f"'{flag.name}' has {len(event.ids)} ids, an index must pick one", row.loc
-                    )
+                    message = f"'{flag.name}' has {len(event.ids)} ids, an index must pick one"
+                    raise LegalityError(message, row.loc)
                 if flag.index is not None:
                     self.number(flag.index, row.loc, "a flag")
 

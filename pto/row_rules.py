@@ -147,9 +147,8 @@ def on_core(row: ir.Row, target: Target) -> None:
     if row.pipe not in able or (row.op == "barrier" and row.pipe not in _stopped(row.core, target)):
         known = " or ".join(_stopped(row.core, target) if row.op == "barrier" else able)
         where = f"it runs on {known}" if known else "that core has nothing to run it"
-        raise LegalityError(
-            f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}': {where}", row.loc
-        )
+        message = f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}': {where}"
+        raise LegalityError(message, row.loc)
     for x in row.args:
         if isinstance(x, ir.Word) and kind_of(x) == PIPE:
             if x.name == "S" or target.pipe_of(row.core, x.name) is None:

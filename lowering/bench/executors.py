@@ -18,7 +18,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -205,8 +205,3 @@ def difference(hand: Any, outputs: Mapping[str, Any]) -> float:
     """Largest absolute difference to the first output."""
     first = np.asarray(next(iter(outputs.values())), np.float32)
     return float(np.abs(np.asarray(hand, np.float32) - first).max())
-
-
-def show(tables: Sequence[Table]) -> str:
-    """All tables, an empty line between them."""
-    return "\n\n".join(map(str, tables)) + "\n"

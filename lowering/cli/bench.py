@@ -249,11 +249,8 @@ def bench_arguments(command: cli.Parser) -> None:
     add("--no-jax", action="store_true", help="only the tool itself")
     command.writes("--save", mark=TIMES, metavar="FILE", help="keep the tool's times")
     command.reads("--against", metavar="FILE", help="kept times to compare with")
-    add(
-        "--budgets",
-        action="store_true",
-        help="a compile, in imports of numpy, and what it may take",
-    )
+    what = "a compile, in imports of numpy, and what it may take"
+    add("--budgets", action="store_true", help=what)
     simulated = "simulated cycles of all named schedules (default: of paged_attention)"
     add("--schedules", action="store_true", help=simulated)
     add("--costs", metavar="TABLE", help="of --schedules: flat (the default), fitted or published")

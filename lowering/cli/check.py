@@ -200,26 +200,22 @@ def _still(proof: Proof) -> str:
 
 def check_arguments(command: cli.Parser) -> None:
     cli.kernel_arguments(command)
-    command.add_argument(
-        "--all", action="store_true", help="every named schedule, lookahead 1 to 3"
-    )
-    command.add_argument(
+    add, known = command.add_argument, (*READINGS, EACH)
+    add("--all", action="store_true", help="every named schedule, lookahead 1 to 3")
+    what = f"another reading of the machine, may come several times: {', '.join(READINGS)}; "
+    what += f"{EACH}: one line for every one of them"
+    add(
         "--assume",
         action="append",
-        type=cli.one_of((*READINGS, EACH)),
+        type=cli.one_of(known),
         default=[],
         metavar="READING",
-        help=f"another reading of the machine, may come several times: {', '.join(READINGS)}; "
-        f"{EACH}: one line for every one of them",
+        help=what,
     )
-    command.add_argument(
-        "--against",
-        metavar="KERNEL",
-        default="",
-        help="a kernel whose values a schedule in FILE.ptoir must compute; -D is for this kernel",
-    )
+    what = "a kernel whose values a schedule in FILE.ptoir must compute; -D is for this kernel"
+    add("--against", metavar="KERNEL", default="", help=what)
     command.writes("--svg", mark=SVG, metavar="FILE.svg", help="a picture of what fails")
-    command.add_argument("--json", action="store_true", help="for machines")
+    add("--json", action="store_true", help="for machines")
 
 
 VERBS = {"check": cli.Verb(check, check_arguments, CHECK_IDLE)}

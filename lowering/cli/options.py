@@ -48,10 +48,6 @@ def options_of(args: argparse.Namespace, kernel: ir.Kernel) -> Options:
     return options_for(name, kernel, args.tuned, **given)
 
 
-def _asks_for_schedule(args: argparse.Namespace) -> bool:
-    return any(getattr(args, option) is not None for option in SCHEDULE)
-
-
 def title_of(args: argparse.Namespace) -> str:
     return f"schedule {args.schedule or 'best'}"
 
@@ -71,7 +67,7 @@ def scheduled(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
         InputError: when a schedule is asked for that the text already has.
     """
     if ir.is_scheduled(kernel):
-        if _asks_for_schedule(args):
+        if any(getattr(args, option) is not None for option in SCHEDULE):
             raise InputError(f"{args.kernel} is scheduled already; no schedule can be chosen")
         return kernel
     return schedule_of(args, kernel).kernel
@@ -270,15 +266,12 @@ def kernel_arguments(command: Parser) -> None:
     schedule_arguments(command)
 
 
+SEVERAL: Mapping[str, Any] = {"metavar": "NAME=VALUE", "action": "append", "default": []}
+"""An option that may come several times."""
+
+
 def static_arguments(command: Parser) -> None:
-    command.add_argument(
-        "-D",
-        dest="static",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a static parameter",
-    )
+    command.add_argument("-D", dest="static", help="a static parameter", **SEVERAL)
 
 
 def schedule_arguments(command: Parser) -> None:
@@ -301,11 +294,5 @@ def schedule_arguments(command: Parser) -> None:
 
 
 def case_arguments(command: Parser) -> None:
-    add = command.add_argument
-    add(
-        "--case",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="an option of the random case, or its seed (default 0)",
-    )
+    what = "an option of the random case, or its seed (default 0)"
+    command.add_argument("--case", help=what, **SEVERAL)

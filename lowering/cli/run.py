@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     validate(kernel, bound)
     outputs, told = _execute(args, kernel, bound)
     report: Told = {"kernel": kernel.name, "executor": args.executor} | told
-    report["dims"], report["outputs"] = dict(bound.dims), _summaries(outputs)
+    report["dims"] = dict(bound.dims)
+    report["outputs"] = {n: f"{a.dtype.name}{list(a.shape)}" for n, a in outputs.items()}
     verdict = _judged(args, program, kernel, bound, outputs)
     report |= verdict.facts()
     if args.out:
@@ -185,10 +186,6 @@ def _judged(
         judge.missing(bound, masks, reference),
         list(judge.notes(bound, wanted)),
     )
-
-
-def _summaries(outputs: Mapping[str, Any]) -> dict[str, str]:
-    return {n: f"{a.dtype.name}{list(a.shape)}" for n, a in outputs.items()}
 
 
 def _comparison(c: Any) -> dict[str, Any]:

@@ -144,17 +144,6 @@ class Executable:
             self.programs[key] = self.build(dims, count)
         return self.programs[key]
 
-    def text(self, arrays: Mapping[str, Any], devices: int | None = None) -> str:
-        """The optimised HLO."""
-        return str(self.lowered(arrays, devices).compile().as_text())
-
-    def lowered(self, arrays: Mapping[str, Any], devices: int | None = None) -> Any:
-        """The program before XLA (a ``jax.stages.Lowered``)."""
-        placed = self.place(arrays, devices)
-        call: Any = placed.program.call
-        with jax.enable_x64(True):
-            return call.lower(*(x for x in (placed.arrays, placed.table) if x is not None))
-
     # building
 
     def dims(self, arrays: Mapping[str, Any]) -> dict[str, int]:

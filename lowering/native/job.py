@@ -43,9 +43,8 @@ def execute(
         for name, array in outputs.items():
             made = np.fromfile(place / name, array.dtype)
             if made.size != array.size:
-                raise InputError(
-                    f"{place} has no room for '{name}'", hint="TMPDIR names another folder"
-                )
+                message = f"{place} has no room for '{name}'"
+                raise InputError(message, hint="TMPDIR names another folder")
             array[...] = made.reshape(array.shape)
     return done.stdout, outputs
 

@@ -382,9 +382,8 @@ class Machine:
         stuck = [s.name for s in self.scalars if not s.over]
         stuck += [p.name for p in self.pipes if p.queue]
         if stuck:
-            raise InputError(
-                f"the program stands still: {', '.join(stuck)} wait forever", hint="pto check"
-            )
+            message = f"the program stands still: {', '.join(stuck)} wait forever"
+            raise InputError(message, hint="pto check")
         ends = [s.now for s in self.scalars] + [latest(p.front, p.done) for p in self.pipes]
         makespan = latest(ends)[0]
         usage = {}

@@ -233,7 +233,6 @@ def costs_named(kernel: Kernel, name: str) -> Costs:
     target = target_of(kernel)
     tables = target.costs
     if name and name not in tables:
-        raise InputError(
-            f"{target.name} has no costs '{name}'", hint=f"one of: {', '.join(tables)}"
-        )
+        message = f"{target.name} has no costs '{name}'"
+        raise InputError(message, hint=f"one of: {', '.join(tables)}")
     return tables[name or next(iter(tables))]

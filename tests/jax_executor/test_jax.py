@@ -42,6 +42,14 @@ def paged(text: str = "") -> Kernel:
     return parse(text or HANDWRITTEN.read_text(), str(HANDWRITTEN))
 
 
+def lowered(kernel: Kernel, arrays: dict[str, Any]) -> Any:
+    """The program of a call before XLA (a ``jax.stages.Lowered``)."""
+    placed = jax_executor.compile(kernel).place(arrays)
+    call: Any = placed.program.call
+    with jax.enable_x64(True):
+        return call.lower(*(x for x in (placed.arrays, placed.table) if x is not None))
+
+
 # ------------------------------------------------------------------------------- numerics
 
 
@@ -386,10 +394,10 @@ import numpy as np
 from lowering import jax_executor
 from tests.judges.oracles import paged_attention, paged_case
 from tests import HANDWRITTEN
-from tests.jax_executor.test_jax import GEMM, RMSNORM, paged
+from tests.jax_executor.test_jax import GEMM, RMSNORM, lowered, paged
 from pto.text import parse
 case = paged_case([int(x) for x in sys.argv[1].split(",")], width=8)
-text = jax_executor.compile(paged()).text(case)
+text = lowered(paged(), case).compile().as_text()
 out = jax_executor.run(paged(), case)["out"]
 a, b = np.ones((100, 16), np.float32), np.ones((16, 64), np.float32)
 g = {"a": a, "b": b, "bias": np.zeros(64, np.float32)}
@@ -463,8 +471,8 @@ import hashlib
 import numpy as np
 from lowering import jax_executor
 from tests.judges.oracles import paged_case
-from tests.jax_executor.test_jax import paged
-text = jax_executor.compile(paged()).lowered(paged_case([5, 300])).as_text()
+from tests.jax_executor.test_jax import lowered, paged
+text = lowered(paged(), paged_case([5, 300])).as_text()
 print(hashlib.sha256(text.encode()).hexdigest())
 """
 
