@@ -33,18 +33,7 @@ from pto.scalar import Scalar, cdiv, program_id
 from pto.signature import Choice, choice
 from pto.tensor import Tensor, ds
 from pto.text import parse, print_kernel
-from pto.tile import (
-    Tile,
-    astype,
-    full,
-    iota,
-    matmul,
-    maximum,
-    minimum,
-    tanh,
-    where,
-    zeros,
-)
+from pto.tile import Tile, astype, full, iota, matmul, maximum, minimum, tanh, where, zeros
 from pto.transfer import load, store
 
 __version__ = "0.1.0"

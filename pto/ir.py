@@ -15,14 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from typing import TypeVar, cast
 
-from pto.arithmetic import (
-    BINARY,
-    Number,
-    NumberError,
-    operator_type,
-    rounded,
-    shortest,
-)
+from pto.arithmetic import BINARY, Number, NumberError, operator_type, rounded, shortest
 from pto.loc import Loc
 from pto.records import dataclass
 from pto.types import TileType

@@ -16,7 +16,7 @@ from pto.arithmetic import Number
 from pto.bounds import bounds
 from pto.loc import Loc
 from pto.records import dataclass
-from pto.tracer import Scope, Trace
+from pto.tracer import Trace
 
 STEPS = 64
 """How many steps of a store the search looks at."""
@@ -27,11 +27,15 @@ Region = tuple[Span, ...]
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What makes a store happen again: an axis of the grid or a loop."""
+    """What makes a store happen again: an ``axis`` of the grid, or a loop ('')."""
 
     name: str
-    what: str
     trips: ir.Expr
+    axis: str
+
+    @property
+    def what(self) -> str:
+        return f"axis {self.axis} of the grid" if self.axis else f"loop '{self.name}'"
 
 
 class Store:
@@ -41,17 +45,10 @@ class Store:
         self.trace, self.loc, self.tensor = trace, loc, view.tensor
         self.index = ir.map_exprs(view, trace.resolved).index
         self.counters = [
-            Counter(f"pid{k}", f"axis {k} of the grid", size)
-            for k, size in enumerate(trace.grid)
-            if size != ir.Const(1)
+            Counter(name, trips, str(k) if k < len(trace.grid) else "")
+            for k, (name, trips) in enumerate(trace.counters.items())
+            if bounds(trips, {}).high > 1
         ]
-        loops: list[Counter] = []
-        scope: Scope | None = trace.scope
-        while scope is not None and scope.parent is not None:
-            loops.append(Counter(scope.index, f"loop '{scope.index}'", trace.resolved(scope.trips)))
-            scope = scope.parent
-        self.counters += reversed(loops)
-        self.counters = [c for c in self.counters if bounds(c.trips, {}).high > 1]
 
     def depends(self, e: ir.Expr) -> set[str]:
         """Counters that ``e`` depends on, through tables too."""
@@ -74,12 +71,11 @@ def clash(new: Store, earlier: list[Store]) -> tuple[str, str] | None:
     used: set[str] = set().union(*(new.depends(ir.as_span(item).start) for item in new.index))
     for counter in new.counters:
         if counter.name not in used:
-            where = "work items along" if counter.name.startswith("pid") else "iterations of"
+            where = "work items along" if counter.axis else "iterations of"
+            hint = "store after the loop, or let the region depend on its index"
             return (
                 f"store: all {where} {counter.what} write the same elements of '{new.tensor}'",
-                "let the region depend on pto.program_id"
-                if counter.name.startswith("pid")
-                else "store after the loop, or let the region depend on its index",
+                "let the region depend on pto.program_id" if counter.axis else hint,
             )
     if not _is_apart(new):
         found = _witness(new, new)
@@ -125,9 +121,7 @@ def _both(a: Store, b: Store, at: tuple[int, ...], then: tuple[int, ...]) -> str
 
 def _when(store: Store, values: tuple[int, ...]) -> str:
     """``program_id(0) = 0, i = 1``"""
-    names = [
-        f"program_id({c.name[3:]})" if c.name.startswith("pid") else c.name for c in store.counters
-    ]
+    names = [f"program_id({c.axis})" if c.axis else c.name for c in store.counters]
     return ", ".join(f"{n} = {v}" for n, v in zip(names, values, strict=True))
 
 

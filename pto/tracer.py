@@ -108,18 +108,23 @@ class Trace:
         """``expr`` with every ``let`` name replaced by what it stands for."""
         return ir.substitute(expr, self.lets) if self.lets else expr
 
+    @property
+    def counters(self) -> dict[str, ir.Expr]:
+        """What makes a row run again: axes of the grid and loops, from outside, with their lengths."""
+        loops: list[tuple[str, ir.Expr]] = []
+        scope: Scope | None = self.scope
+        while scope is not None and scope.parent is not None:
+            loops.append((scope.index, self.resolved(scope.trips)))
+            scope = scope.parent
+        return {f"pid{k}": size for k, size in enumerate(self.grid)} | dict(reversed(loops))
+
     def extremes(self, expr: ir.Expr) -> tuple[int, int] | None:
         """(least, greatest) value of ``expr`` that some step of the kernel really has, or None.
 
         Known where it is linear in grid axes and loop indices of static length: each of them takes
         every value on its own.
         """
-        lengths = {f"pid{k}": size for k, size in enumerate(self.grid)}
-        scope: Scope | None = self.scope
-        while scope is not None and scope.parent is not None:
-            lengths[scope.index] = self.resolved(scope.trips)
-            scope = scope.parent
-        known = ((name, e.value) for name, e in lengths.items() if isinstance(e, ir.Const))
+        known = ((name, e.value) for name, e in self.counters.items() if isinstance(e, ir.Const))
         ranges = {name: (0, int(length) - 1) for name, length in known if length >= 1}
         return reach_of(ir.linear(self.resolved(expr)), ranges)
 

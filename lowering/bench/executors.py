@@ -139,26 +139,17 @@ SHARDED = "shard_map"
 
 def against_hand(
     kernel: Kernel,
-    cases: Mapping[str, Mapping[str, Any]],
-    opponents: Mapping[str, Prepare],
-    rounds: int = 10,
-) -> list[Table]:
-    """For each case the JAX executor against hand-written functions, and against the best of them:
-    of those that only ``jit`` compiles, and of those that also shard by hand.
-
-    ``cases`` are arrays by parameter name, ``opponents`` come from ``pto/kernels/baselines.py``.
-    Every opponent gets the same arrays, already in place, and the same devices.
-    """
-    return [one_case(kernel, name, case, opponents, rounds) for name, case in cases.items()]
-
-
-def one_case(
-    kernel: Kernel,
     name: str,
     case: Mapping[str, Any],
     opponents: Mapping[str, Prepare],
-    rounds: int,
+    rounds: int = 10,
 ) -> Table:
+    """The JAX executor against hand-written functions, and against the best of them: of those that
+    only ``jit`` compiles, and of those that also shard by hand.
+
+    ``case`` are arrays by parameter name, ``opponents`` come from ``pto/kernels/baselines.py``.
+    Every opponent gets the same arrays, already in place, and the same devices.
+    """
     import jax
 
     from lowering import jax_executor

@@ -10,7 +10,7 @@ What a launch does not know is told in ``lowering/simulate/launch.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import asdict, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -73,16 +73,16 @@ REFERENCES: Mapping[str, tuple[Reference, ...]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One program in one situation.  ``pipe`` is busy for ``bound`` cycles, or HBM is."""
+    """One program in one situation.  ``bound_pipe`` is busy for ``bound_cycles``, or HBM is."""
 
     cycles: int
-    bound: int
-    pipe: str
+    bound_cycles: int
+    bound_pipe: str
     seconds: float
 
     @property
     def ratio(self) -> float:
-        return self.cycles / self.bound
+        return self.cycles / self.bound_cycles
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Section:
 
     def facts(self) -> dict[str, Any]:
         by_latency = {
-            str(latency): {name: _facts(f) for name, f in by_name.items()}
+            str(latency): {name: asdict(f) for name, f in by_name.items()}
             for latency, by_name in self.figures.items()
         }
         facts: dict[str, Any] = {"title": self.title, "by_latency": by_latency}
@@ -144,20 +144,11 @@ def _line(by_name: Mapping[str, Figure], unit: str) -> str:
     told = "".join(f"{_amount(f, unit):>11}" for f in by_name.values())
     before, after = by_name[BEFORE], by_name[AFTER]
     delta = 100 * (after.cycles / before.cycles - 1)
-    return f"{told}{delta:+8.1f} %{after.ratio:9.3f} {shown(after.pipe)}"
+    return f"{told}{delta:+8.1f} %{after.ratio:9.3f} {shown(after.bound_pipe)}"
 
 
 def _amount(figure: Figure, unit: str) -> str:
     return f"{figure.seconds * 1e6:,.1f}" if unit == "us" else f"{figure.cycles:,}"
-
-
-def _facts(figure: Figure) -> dict[str, Any]:
-    return {
-        "cycles": figure.cycles,
-        "bound_cycles": figure.bound,
-        "bound_pipe": figure.pipe,
-        "seconds": figure.seconds,
-    }
 
 
 # ------------------------------------------------------------------------------------- the figures

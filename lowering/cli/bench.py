@@ -80,8 +80,8 @@ def bench(args: argparse.Namespace) -> int:
         table = _tool_times(args, name, earlier)
         found |= {line.name: line.after for line in table.lines}
         print(f"{table}\n", flush=True)
-        for table in _jax_times(args, name, drawn) if drawn else ():
-            print(f"{table}\n", flush=True)
+        for title, case in drawn.items():
+            print(f"{_jax_times(args, name, title, case)}\n", flush=True)
     if args.save:
         write_all({args.save: json.dumps({"seconds": found}, indent=2).encode() + b"\n"})
     return cli.GOOD
@@ -187,14 +187,15 @@ def _drawn(args: argparse.Namespace, name: str) -> dict[str, Arrays]:
     return {t or "default case": cases.draw(program, kernel, [t] if t else []) for t in texts}
 
 
-def _jax_times(args: argparse.Namespace, name: str, drawn: Mapping[str, Arrays]) -> list[Table]:
+def _jax_times(args: argparse.Namespace, name: str, title: str, case: Arrays) -> Table:
     from lowering.bench import executors as tables
     from pto.kernels.baselines import BASELINES
 
     program, kernel = _loaded(args, name)
     with progress(f"timing JAX on {name}"):
         opponents = BASELINES.get(program.name, {})
-        return tables.against_hand(cli.scheduled(args, kernel), drawn, opponents, args.rounds)
+        made = cli.scheduled(args, kernel)
+        return tables.against_hand(made, title, case, opponents, args.rounds)
 
 
 # -------------------------------------------------------------------------------- simulated times

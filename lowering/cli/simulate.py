@@ -28,16 +28,9 @@ MOST_ITEMS, MOST_BLOCKS = 1_000_000, 1_000_000
 
 SIMULATE_IDLE = (
     cli.Idle(
-        ("trace", "svg"),
-        lambda args: args.launch,
-        "with --launch: it shows one hardware block",
+        ("trace", "svg"), lambda args: args.launch, "with --launch: it shows one hardware block"
     ),
-    cli.Idle(
-        ("steps",),
-        lambda args: not args.svg,
-        "without a picture",
-        "--svg FILE --steps 8",
-    ),
+    cli.Idle(("steps",), lambda args: not args.svg, "without a picture", "--svg FILE --steps 8"),
 )
 
 WIDTH, ROW, MOST_ROWS = 100, 38, 8

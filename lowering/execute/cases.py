@@ -24,14 +24,7 @@ import numpy as np
 from lowering.execute.access import DTYPES, Array
 from lowering.execute.inputs import Bound, native, no_number
 from lowering.files import write_all
-from lowering.programs import (
-    Program,
-    assignments,
-    case_options,
-    traced,
-    typed,
-    users_code,
-)
+from lowering.programs import Program, assignments, case_options, traced, typed, users_code
 from pto import ir, source
 from pto.errors import InputError, PtoError, did_you_mean
 from pto.kernel import Kernel

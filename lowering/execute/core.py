@@ -14,16 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lowering.execute.access import (
-    Array,
-    Env,
-    Locate,
-    Scope,
-    compiled,
-    locator,
-    outside,
-    scalars_in,
-)
+from lowering.execute import access
+from lowering.execute.access import Array, Env, Locate, Scope
 from lowering.execute.memory import Memory, Ring, Slot
 from lowering.walk import Entry, Issue, Walk
 from pto import ir
@@ -102,7 +94,7 @@ class Core:
         slots = self.slots[ref.name]
         if ref.index is None:
             return lambda env: slots[0]
-        index, depth = compiled(ref.index), len(slots)
+        index, depth = access.compiled(ref.index), len(slots)
         return lambda env: slots[int(index(env)) % depth]
 
     def reader(self, row: ir.Row, ref: ir.Ref) -> Callable[[Scope], Array]:
@@ -123,12 +115,14 @@ class Core:
         if isinstance(o, ir.Word):
             return lambda scope: o.name
         assert isinstance(o, ir.Expr)
-        return compiled(o)
+        return access.compiled(o)
 
     def locate(self, row: ir.Row, view: ir.View) -> Locate:
         shape = self.machine.tensors[view.tensor].shape
         kernel = self.machine.kernel
-        return locator(view, shape, outside(kernel, row, view, shape, MemoryAccessError))
+        return access.locator(
+            view, shape, access.outside(kernel, row, view, shape, MemoryAccessError)
+        )
 
     def ring(self, o: Any) -> Ring:
         assert isinstance(o, ir.Queue)
@@ -189,7 +183,7 @@ class Core:
         commit(fetch())
 
     def holds(self, branch: ir.Branch, scope: Scope) -> bool:
-        return bool(compiled(branch.test)(scope))
+        return bool(access.compiled(branch.test)(scope))
 
     def inside(self, loop: ir.Loop, scope: Scope, i: int, total: int) -> Scope:
         found = Scope(scope, self.known(loop)[1])
@@ -200,8 +194,8 @@ class Core:
         """The entry of ``loops``, made where it is first asked for."""
         found = self.loops.get(id(loop))
         if found is None:
-            own = scalars_in(loop.body, self.name) | {loop.index, loop.total}
-            found = self.loops[id(loop)] = compiled(loop.trips), own
+            own = access.scalars_in(loop.body, self.name) | {loop.index, loop.total}
+            found = self.loops[id(loop)] = access.compiled(loop.trips), own
         return found
 
     def count(self, scope: Scope, counters: Mapping[str, int]) -> None:

@@ -19,14 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from lowering.execute.access import (
-    DTYPES,
-    Array,
-    outside,
-    reads_behind,
-    undefined,
-    visible,
-)
+from lowering.execute.access import DTYPES, Array, outside, reads_behind, undefined, visible
 from lowering.execute.scalars import apply, is_float
 from lowering.one_by_one import one_by_one
 from pto import ir

@@ -15,18 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from lowering.execute.access import (
-    DTYPES,
-    Array,
-    Env,
-    Locate,
-    Scope,
-    compiled,
-    locator,
-    outside,
-    scalars_in,
-    span_shape,
-)
+from lowering.execute import access
+from lowering.execute.access import DTYPES, Array, Env, Locate, Scope
 from lowering.execute.inputs import Bound, pid_names, validate
 from pto import ir
 from pto.arithmetic import rounded
@@ -177,13 +167,13 @@ class Interpreter:
         return RULES[node.op](self, node)
 
     def branch(self, branch: ir.Branch) -> Action:
-        test = compiled(branch.test)
+        test = access.compiled(branch.test)
         then, orelse = self.block(branch.then), self.block(branch.orelse)
         return lambda tiles, scope: (then if test(scope) else orelse)(tiles, scope)
 
     def loop(self, loop: ir.Loop) -> Action:
-        trips, body = compiled(loop.trips), self.block(loop.body)
-        own = scalars_in(loop.body) | {loop.index}
+        trips, body = access.compiled(loop.trips), self.block(loop.body)
+        own = access.scalars_in(loop.body) | {loop.index}
         results = [self.tile(r) for r in loop.result]
 
         def run(tiles: Tiles, scope: Scope) -> None:
@@ -213,17 +203,19 @@ class Interpreter:
         if isinstance(o, ir.Word):
             return lambda tiles, scope: o.name
         assert isinstance(o, ir.Expr)
-        value = compiled(o)
+        value = access.compiled(o)
         return lambda tiles, scope: value(scope)
 
     def locate(self, row: ir.Row, view: ir.View) -> Locate:
         shape = self.tensors[view.tensor].shape
-        return locator(view, shape, outside(self.kernel, row, view, shape, InputError))
+        return access.locator(
+            view, shape, access.outside(self.kernel, row, view, shape, InputError)
+        )
 
 
 def _load(at: Interpreter, row: ir.Row) -> Action:
     out, view = row.result(ir.Define), row.operand(ir.View)
-    locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], span_shape(view)
+    locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], access.span_shape(view)
     name, kind = out.name, out.type
 
     def run(tiles: Tiles, scope: Scope) -> None:
@@ -251,7 +243,7 @@ def writable(kernel: ir.Kernel, row: ir.Row) -> ir.View:
 def _store(at: Interpreter, row: ir.Row) -> Action:
     view = writable(at.kernel, row)
     dtype = at.kernel.param(view.tensor).dtype
-    locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], span_shape(view)
+    locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], access.span_shape(view)
     read = at.tile(row.operand(ir.Ref))
 
     def run(tiles: Tiles, scope: Scope) -> None:
@@ -274,7 +266,7 @@ def _read(at: Interpreter, row: ir.Row) -> Action:
 
 
 def _let(at: Interpreter, row: ir.Row) -> Action:
-    return _scalar(compiled(row.scalar()), row)
+    return _scalar(access.compiled(row.scalar()), row)
 
 
 def _scalar(value: Callable[[Env], Any], row: ir.Row) -> Action:

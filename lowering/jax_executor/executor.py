@@ -117,10 +117,7 @@ class Executable:
         return placed()
 
     def place(
-        self,
-        arrays: Mapping[str, Any],
-        devices: int | None = None,
-        starts: Collection[str] = (),
+        self, arrays: Mapping[str, Any], devices: int | None = None, starts: Collection[str] = ()
     ) -> Placed:
         """The inputs where the program wants them, and the work items dealt to the devices.
 

@@ -524,7 +524,7 @@ def test_measure_goes_round_by_round() -> None:
 
 def test_against_hand() -> None:
     case = paged_case((3, 200))
-    (table,) = bench.against_hand(paged(), {"tiny": case}, BASELINES["paged_attention"], rounds=1)
+    table = bench.against_hand(paged(), "tiny", case, BASELINES["paged_attention"], rounds=1)
     assert table.title == "paged_attention, tiny"
     assert table.lines[-1].name.startswith("best ")
     assert all(line.ratio for line in table.lines)
