@@ -375,34 +375,25 @@ _METHODS = {
 """Methods of numpy arrays -> what to write instead."""
 
 
-def _refuse(symbol: str) -> Any:
-    def method(self: Traced, *others: object) -> NoReturn:
-        self._no_operator(symbol)
-
-    return method
-
-
-def _no_number(kind: str) -> Any:
-    def method(self: Traced, *others: object) -> NoReturn:
-        self._as_number(kind)
-
-    return method
+def _refuse(how: str, word: str) -> Any:
+    """A method that ends in ``how(word)``, whatever it is given."""
+    return lambda self, *others: getattr(self, how)(word)
 
 
 for _name, _kind in {
     "index": "int", "int": "int", "float": "float", "complex": "complex", "round": "number",
 }.items():  # fmt: skip
-    setattr(Traced, f"__{_name}__", _no_number(_kind))
+    setattr(Traced, f"__{_name}__", _refuse("_as_number", _kind))
 for _name, _symbol in {
     "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
     "matmul": "@", "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>",
     "divmod": "divmod",
 }.items():  # fmt: skip
-    setattr(Traced, f"__{_name}__", _refuse(_symbol))
-    setattr(Traced, f"__r{_name}__", _refuse(_symbol))
+    setattr(Traced, f"__{_name}__", _refuse("_no_operator", _symbol))
+    setattr(Traced, f"__r{_name}__", _refuse("_no_operator", _symbol))
 for _name, _symbol in {
     "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=",
     "neg": "-", "pos": "+", "invert": "~", "abs": "abs", "trunc": "trunc",
     "floor": "floor", "ceil": "ceil",
 }.items():  # fmt: skip
-    setattr(Traced, f"__{_name}__", _refuse(_symbol))
+    setattr(Traced, f"__{_name}__", _refuse("_no_operator", _symbol))

@@ -225,16 +225,11 @@ def run_arguments(command: cli.Parser) -> None:
     command.reads("--inputs", metavar="FILE.npz", help=what)
     command.writes("--out", mark=NPZ, metavar="FILE.npz", help="where the outputs go")
     cli.case_arguments(command)
-    tolerance_arguments(command)
-    orders.order_arguments(command)
-    add("--json", action="store_true", help="for machines")
-
-
-def tolerance_arguments(command: cli.Parser) -> None:
-    add = command.add_argument
     what = "allowed instead of the derived tolerance: --atol + --rtol * |expected|"
     add("--rtol", type=_size_of_error, metavar="X", help=what)
     add("--atol", type=_size_of_error, metavar="X", help="see --rtol; the one not given is 0")
+    orders.order_arguments(command)
+    add("--json", action="store_true", help="for machines")
 
 
 def _size_of_error(text: str) -> float:

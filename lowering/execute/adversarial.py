@@ -44,12 +44,8 @@ def program_order(moves: list[Move]) -> Move:
 def order(seed: int, queues: Queues) -> Choose:
     """The order of one seed: by turns always late for one pipe, by priorities, and at random."""
     rng = random.Random(seed)
-    styles = (_late_pipe, _priorities, _random)
+    styles = (_late_pipe, _priorities, lambda rng, number, queues: rng.choice)
     return styles[seed % len(styles)](rng, seed // len(styles), queues)
-
-
-def _random(rng: random.Random, number: int, queues: Queues) -> Choose:
-    return rng.choice
 
 
 def _late_pipe(rng: random.Random, number: int, queues: Queues) -> Choose:

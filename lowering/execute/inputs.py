@@ -520,11 +520,7 @@ class _Walk:
         columns = _taken(lines.columns, parent)
         columns[loop.index] = np.arange(len(parent)) - before[parent]
         if loop.total:
-            earlier = before - before[_first_of(lines.columns[ROOT])]
+            root = lines.columns[ROOT]
+            earlier = before - before[np.searchsorted(root, root)]  # since its program began
             columns[loop.total] = columns[loop.index] + earlier[parent]
         self.block(loop.body, Lines(columns, len(parent), parent))
-
-
-def _first_of(groups: Array) -> Array:
-    """For each element of a sorted array the index of the first equal one."""
-    return np.searchsorted(groups, groups)
