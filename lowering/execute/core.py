@@ -124,10 +124,6 @@ class Core:
             view, shape, access.outside(kernel, row, view, shape, MemoryAccessError)
         )
 
-    def ring(self, o: Any) -> Ring:
-        assert isinstance(o, ir.Queue)
-        return self.machine.rings[o.name]
-
     def uninitialised(
         self, row: ir.Row, slot: Slot, seen: Array, scope: Scope
     ) -> MemoryAccessError:

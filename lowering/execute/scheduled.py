@@ -155,7 +155,7 @@ def _move(core: Core, row: Row) -> Step:
 
 def _push(core: Core, row: Row) -> Step:
     """Writes a FIFO slot; ``push`` also records it, ``push_data`` leaves that to a later row."""
-    ring, source = core.ring(row.out), row.operand(Ref)
+    ring, source = core.machine.rings[row.queue], row.operand(Ref)
     read, end, records = core.reader(row, source), core.lane, row.op == "push"
     rows = _rows_of_end(core, row, source, ring)
 
@@ -174,7 +174,7 @@ def _push(core: Core, row: Row) -> Step:
 
 
 def _record(core: Core, row: Row) -> Step:
-    ring, end = core.ring(row.args[0] if row.args else row.out), core.lane
+    ring, end = core.machine.rings[row.queue], core.lane
 
     def issue(scope: Scope) -> Action:
         if ring.recorded[end] >= ring.pushed[end]:
@@ -187,7 +187,7 @@ def _record(core: Core, row: Row) -> Step:
 
 
 def _pop(core: Core, row: Row) -> Step:
-    ring, out = core.ring(row.args[0]), row.result(Ref)
+    ring, out = core.machine.rings[row.queue], row.result(Ref)
     pick, end = core.pick(out), core.lane
     rows = _rows_of_end(core, row, out, ring)
 
