@@ -59,7 +59,11 @@ def test_a_launch() -> None:
     for latency in LATENCIES:
         want = launch(made["best"], [8] * 26, Setup(latency=latency))
         got = even.figures[latency]["best"]
-        assert (got.cycles, got.bound_cycles, got.bound_pipe) == (want.makespan, want.bound, want.bound_pipe)
+        assert (got.cycles, got.bound_cycles, got.bound_pipe) == (
+            want.makespan,
+            want.bound,
+            want.bound_pipe,
+        )
         assert uneven.figures[latency]["best"].cycles < got.cycles
     assert max(map(len, told)) <= 100
     assert "24 clusters, 26 work items of 8, 1, 5, 3, 7 blocks in turn, us" in told[-4]

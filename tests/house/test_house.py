@@ -76,14 +76,15 @@ def test_who_imports_whom(package: str) -> None:
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Modules by full name; ``from lowering import x`` is ``lowering.x``."""
+    """Modules by full name; of what is imported from a package, those that are modules themselves."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module == "lowering":
-            yield from (f"lowering.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
+            for alias in node.names:
+                path = f"{node.module}.{alias.name}".replace(".", "/")
+                is_module = not {path, f"{path}/__init__"}.isdisjoint(MODULES)
+                yield dotted(path) if is_module else node.module or ""
 
 
 def test_no_import_circle() -> None:
