@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import Generic, Protocol, TypeVar
 
 from pto.ir import Block, Branch, Loop, Path, Row, all_rows
@@ -28,6 +27,9 @@ A branch is a guard of every row in it, so each row is tested for its own iterat
 S = TypeVar("S")
 """A scope: the scalars of one iteration, on top of those around it."""
 
+FRONT, INSIDE, BEHIND = range(3)
+"""Sides of the loop in a flat one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -40,17 +42,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Rows of one shift that an iteration issues one behind the other; a row in a branch by itself."""
+    """Rows of one shift that an iteration issues one behind the other; a row in a branch by itself.
+    ``side``: where in a flat loop they stand."""
 
     entries: tuple[Entry, ...]
     guards: Guards
     shift: int
+    side: int = INSIDE
 
     def joins(self, other: Run) -> bool:
-        return self.shift == other.shift and not (self.guards or other.guards)
-
-    def only(self, wanted: Callable[[Row], bool]) -> Run:
-        return replace(self, entries=tuple([e for e in self.entries if wanted(e.row)]))
+        alike = self.side == other.side and self.shift == other.shift
+        return alike and not (self.guards or other.guards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class PlainLoop:
 class FlatLoop:
     """A flat loop with rows of a core, and the loop in it; ``runs_on``: whether it has some there.
 
-    ``stages``: the runs in the order of a step, and on which side of the loop inside they stand.
+    ``stages``: the runs in the order of a step.
     ``scalars``: those that say how often it runs.
     """
 
@@ -81,16 +83,16 @@ class FlatLoop:
     inner: Loop
     inside: Path
     runs_on: bool
-    stages: tuple[tuple[int, Run], ...]
+    stages: tuple[Run, ...]
     scalars: tuple[Entry, ...]
     shifts: tuple[int, int]
     shift: int = 0
 
 
 Node = Run | PlainLoop | FlatLoop
+N = TypeVar("N", Run, Node)
 Issue = tuple[Entry, S]
 Issues = tuple[tuple[Entry, ...], S]
-FRONT, INSIDE, BEHIND = range(3)
 Position = tuple[S, int, int, tuple[bool, bool, bool]]
 """Of a flat loop: the item, the iteration in it and of all so far, and which sides run there."""
 
@@ -123,7 +125,7 @@ class Walk(Generic[S]):
     ) -> None:
         self.domain = domain
         nodes = _together(_nodes(block, core, (), (), 0))
-        self.nodes = nodes if wanted is None else tuple(_only(nodes, wanted))
+        self.nodes = nodes if wanted is None else _only(nodes, wanted)
         self.finished: dict[Path, int] = {}
         """Of each loop the iterations of its earlier entries."""
 
@@ -179,16 +181,16 @@ class Walk(Generic[S]):
         low, high = flat.shifts
         scopes: dict[int, S] = {}
         for step in range(-high, len(positions) - low):
-            for side, run in flat.stages:
+            for run in flat.stages:
                 p = step + run.shift
                 if not 0 <= p < len(positions):
                     continue
                 item, i, u, runs = positions[p]
-                if not runs[side]:
+                if not runs[run.side]:
                     continue
-                if side != FRONT and p not in scopes:
+                if run.side != FRONT and p not in scopes:
                     scopes[p] = self.domain.inside(flat.inner, item, i, u)
-                yield run.entries, item if side == FRONT else scopes[p]
+                yield run.entries, item if run.side == FRONT else scopes[p]
             scopes.pop(step + low, None)
 
     def _items(self, flat: FlatLoop, outer: S) -> list[tuple[S, int]]:
@@ -218,21 +220,22 @@ def _nodes(block: Block, core: str, path: Path, guards: Guards, depth: int) -> I
             yield (_flat_loop if node.flat else _plain_loop)(node, nodes, guards, here)
 
 
-def _only(nodes: Iterable[Node], wanted: Callable[[Row], bool]) -> Iterator[Node]:
+def _only(nodes: Iterable[N], wanted: Callable[[Row], bool]) -> tuple[N, ...]:
     """The nodes with the ``wanted`` rows alone; loops run as they do with all of them."""
+    found: list[N] = []
     for node in nodes:
         if isinstance(node, PlainLoop):
-            yield replace(node, nodes=tuple(_only(node.nodes, wanted)))
+            found.append(replace(node, nodes=_only(node.nodes, wanted)))
         elif isinstance(node, FlatLoop):
-            stages = ((side, run.only(wanted)) for side, run in node.stages)
-            yield replace(node, stages=tuple([x for x in stages if x[1].entries]))
-        elif (run := node.only(wanted)).entries:
-            yield run
+            found.append(replace(node, stages=_only(node.stages, wanted)))
+        elif entries := tuple([e for e in node.entries if wanted(e.row)]):
+            found.append(replace(node, entries=entries))
+    return tuple(found)
 
 
-def _together(nodes: Iterable[Node]) -> tuple[Node, ...]:
+def _together(nodes: Iterable[N]) -> tuple[N, ...]:
     """The nodes, neighbours of one shift as one run."""
-    found: list[Node] = []
+    found: list[N] = []
     for node in nodes:
         last = found[-1] if found else None
         if isinstance(node, Run) and isinstance(last, Run) and node.joins(last):
@@ -248,24 +251,20 @@ def _plain_loop(loop: Loop, nodes: tuple[Node, ...], guards: Guards, path: Path)
 
 
 def _flat_loop(loop: Loop, nodes: tuple[Node, ...], guards: Guards, path: Path) -> FlatLoop:
-    stages: list[tuple[int, Run]] = []
+    stages: list[Run] = []
     scalars: list[Entry] = []
     for node in nodes:
         if isinstance(node, PlainLoop):
-            stages += ((INSIDE, run) for run in node.nodes if isinstance(run, Run))
+            stages += (run for run in node.nodes if isinstance(run, Run))
         elif isinstance(node, Run):
             (entry,) = node.entries
             if OPS[entry.row.op].kind == "scalar":  # defined when their item is first met
                 scalars.append(entry)
                 node = replace(node, shift=loop.shifts[1])
-            stages.append((FRONT if entry.path[-1] < loop.inner else BEHIND, node))
-    staged = tuple(
-        (side, run)
-        for side, group in groupby(stages, key=lambda x: x[0])
-        for run in _together(run for _, run in group)
-        if isinstance(run, Run)
-    )
+            side = FRONT if entry.path[-1] < loop.inner else BEHIND
+            stages.append(replace(node, side=side))
+    runs_on = any(run.side == INSIDE for run in stages)
     return FlatLoop(
-        loop, guards, path, loop.inside, (*path, loop.inner), any(side == INSIDE for side, _ in stages),
-        staged, tuple(scalars), loop.shifts,
+        loop, guards, path, loop.inside, (*path, loop.inner), runs_on,
+        _together(stages), tuple(scalars), loop.shifts,
     )  # fmt: skip
