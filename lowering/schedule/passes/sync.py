@@ -420,8 +420,19 @@ def with_barriers(kernel: ir.Kernel) -> ir.Kernel:
 def needed_barriers(kernel: ir.Kernel, core: str, pipe: Pipe) -> set[int]:
     """Rows, by their ids, that need a barrier in front, in some execution; found by running the program."""
     marked: set[int] = set()
+
+    def is_mine(row: ir.Row) -> bool:
+        return row.core == core and row.pipe == pipe.name and row.op != "sync"
+
+    sides = [touched(r) for r in ir.all_rows(kernel.body) if is_mine(r)]
+    found = {
+        "reads": {x.name for side, _ in sides for x in side if isinstance(x, ir.Ref)},
+        "writes": {x.name for _, side in sides for x in side if isinstance(x, ir.Ref)},
+    }
+    if not any(found[how] & found["writes"] for how in pipe.needs_barrier):
+        return marked  # no row meets what another one writes
     slots = _Slots({b.name: b.depth for b in kernel.buffers}, pipe.needs_barrier)
-    issues = Unrolled(kernel, core, lambda row: row.pipe == pipe.name and row.op != "sync")
+    issues = Unrolled(kernel, core, is_mine)
     for lengths in launches(kernel):
         steps = [x for run in issues.runs(lengths, slots.period) for x in slots.of(run)]
         known = -1
