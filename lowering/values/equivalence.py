@@ -102,22 +102,11 @@ class Meanings(World):
             return token
         if all(span.valid is None for span in view.spans):
             return token
-        part = self.token(("a part of", token))
-        self.rows.setdefault(part, row)
+        loaded = self.token(("a part of", token))
+        self.rows.setdefault(loaded, row)
         assert isinstance(place, tuple)
-        self.parts[part] = token, [[x for x in each if x[1]] for each in place[1:]]
-        return part
-
-    def padded(self, x: int, counts: Sequence[Expr]) -> int:
-        """The number of ``x`` with zeros behind the first rows and columns: that of what was traced,
-        if they are those that were loaded."""
-        whole, everywhere = self.parts.get(x, (x, ()))
-        right = [
-            keeps(on(lane, count), span)
-            for lane, spans in enumerate(everywhere)
-            for count, span in zip(counts, [ONE_ROW, *spans][-2:], strict=True)
-        ]
-        return whole if right and all(right) else self.token(("pad", x, *counts))
+        self.parts[loaded] = token, [[x for x in each if x[1]] for each in place[1:]]
+        return loaded
 
     def made(self, op: str, args: Sequence[object]) -> int:
         """The number of ``op(args)``."""
@@ -131,7 +120,16 @@ class Meanings(World):
         return self.value(args[0])
 
     def pad(self, args: Sequence[object]) -> int:
-        return self.padded(self.value(args[0]), cast("Sequence[Expr]", args[1:]))
+        """With zeros behind the first rows and columns: what was traced, if they are those that were
+        loaded."""
+        x, counts = self.value(args[0]), cast("Sequence[Expr]", args[1:])
+        whole, everywhere = self.parts.get(x, (x, ()))
+        right = [
+            keeps(on(lane, count), span)
+            for lane, spans in enumerate(everywhere)
+            for count, span in zip(counts, [ONE_ROW, *spans][-2:], strict=True)
+        ]
+        return whole if right and all(right) else self.token(("pad", x, *counts))
 
     def matmul(self, args: Sequence[object]) -> int:
         product = self.token(("matmul", self.value(args[0]), self.value(args[1])))
