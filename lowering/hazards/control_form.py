@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from math import lcm
 
 from lowering.hazards.code import Code
-from lowering.hazards.counters import ABSENT, UNKNOWN, Counter, Counters
+from lowering.hazards.counters import ABSENT, LETTERS, UNKNOWN, Counter, Counters
 from lowering.hazards.instructions import Flat, LoopCode, Stage
 from lowering.hazards.rotations import LocalRing
 from lowering.hazards.state import ENDED, State
@@ -25,7 +25,9 @@ class ControlForm:
     def __init__(
         self, code: Code, counters: Counters, relative: list[LocalRing], absolute: list[int]
     ) -> None:
-        self.code, self.counters = code, counters
+        self.code = code
+        found = [[counters.get(f"{x}#{n}", _NONE) for n in range(len(code.loops))] for x in LETTERS]
+        self.steps, self.totals, self.counts = found
         self.relative, self.absolute = relative, absolute
         in_flat = {
             x for outer, stages in code.flat.items() for x in (outer, *(s.inner for s in stages))
@@ -48,7 +50,7 @@ class ControlForm:
     def _loop(self, s: State, x: LoopCode) -> Iterator[object]:
         """Where the cores are in a loop, and how many iterations are to come."""
         number = x.number
-        total = self.counters.get(f"u#{number}", _NONE)
+        total = self.totals[number]
         for c in x.cursors:
             j, n, t = s.step[c][number], s.trips[c][number], s.total[c][number]
             if j < 0:
@@ -56,8 +58,8 @@ class ControlForm:
                 continue
             yield self._step(x, j, self._near(x)), _shifted(total, x.span, t + j)
             yield -1 if n == UNKNOWN else n - j
-        last = self.counters.get(f"n#{number}")
-        if last is not None:
+        last = self.counts[number]
+        if last is not _NONE:
             yield tuple(last.norm(s.last[c][number]) for c in x.cursors)
         first = x.cursors[0] if x.cursors else 0
         for k in x.cursors[1:]:
@@ -65,14 +67,13 @@ class ControlForm:
 
     def _near(self, x: LoopCode) -> int:
         """Steps up to which the rows of a loop, or the ways to go on, tell each from the others."""
-        exact = self.counters.get(f"i#{x.number}", _NONE).exact
-        return max(x.span + exact, self.code.told_apart(x))
+        return max(x.span + self.steps[x.number].exact, self.code.told_apart(x))
 
     def _step(self, x: LoopCode, j: int, near: int) -> int:
         """Step ``j`` of a loop as far as it can be told, exactly if it is ``near``."""
         if j < near:
             return j
-        modulus = self.counters.get(f"i#{x.number}", _NONE).modulus
+        modulus = self.steps[x.number].modulus
         return near + (j - near) % lcm(modulus, self.code.residue if x.long else 1)
 
     def _flat_loop(self, s: State, outer: int, stages: list[Stage]) -> Iterator[object]:
@@ -89,14 +90,15 @@ class ControlForm:
     def _stage(self, s: State, outer: int, stage: Stage, here: int) -> Iterator[object]:
         """Where a stage is; ``here``: the item that the first stage is in which goes by item."""
         k, inner = stage.cursor, stage.inner
-        at, w, turns = s.step[k][stage.own], s.step[k][outer], self.counters.get(f"u#{outer}")
-        turn = turns.norm(w) if turns else 0  # -1 in front of the first item
+        at, w = s.step[k][stage.own], s.step[k][outer]
+        turns = self.totals[outer]
+        turn = turns.norm(w) if turns is not _NONE else 0  # -1 in front of the first item
         if at == ENDED:
             yield ENDED, turn  # where empty items come first, another item may follow
             return
         if inner != ABSENT:
-            p, total = s.total[k][inner] + at, self.counters.get(f"u#{inner}", _NONE)
-            yield p - s.flat[outer].promised, total.norm(max(p, 0))
+            p = s.total[k][inner] + at
+            yield p - s.flat[outer].promised, self.totals[inner].norm(max(p, 0))
         if not stage.by_position:
             yield w - here, turn
             if inner != ABSENT:

@@ -19,6 +19,7 @@ The number of forms is finite unless one core runs ahead of the other without bo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from lowering.hazards.awaited import Awaited, Told
 from lowering.hazards.code import Code
@@ -67,6 +68,15 @@ Live = tuple[int, int, int]
 what a later row would meet there, the same in states that look alike."""
 
 
+class _Order(NamedTuple):
+    """Byte ranges and flags, each ring from its current slot on.  Of ranges (place, number): of those
+    whose accesses, and of those whose first write, a state may have to remember."""
+
+    watched: list[tuple[int, int]]
+    unwritten: list[tuple[int, int]]
+    flags: list[int]
+
+
 class NormalForm:
     """Computes normal forms for the states of one program."""
 
@@ -89,7 +99,7 @@ class NormalForm:
             [code.reads_first(q) and w == (q,) for q in range(len(code.pipes))]
             for w in code.writers
         ]
-        self.orders: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
+        self.orders: dict[tuple[int, ...], _Order] = {}
         self.numbers: dict[tuple[object, ...], int] = {}
 
     def _fixed_members(self) -> None:
@@ -104,22 +114,21 @@ class NormalForm:
 
     def form(self, s: State) -> Form:
         """The normal form of ``s``."""
-        ranges, flags = self._order(s)
-        pattern, clocks = self._clocks(s, flags)
+        order = self._order(s)
+        pattern, clocks = self._clocks(s, order.flags)
         unknown, wide = 0, len(clocks)
-        for number, q, r in self._live(s, ranges, flags):
+        for number, q, r in self._live(s, order):
             for k, (clock, receiver) in enumerate(clocks, number * wide):
                 if clock[q] < r and receiver[q] < r:
                     unknown |= 1 << k
         last_slot = tuple([s.slot[b] for b in self.shared_ranges])
         unwritten = 0
-        for k, b in enumerate(ranges):
-            if s.writer[b] == ABSENT and self.may_be_unwritten[b]:
+        for k, b in order.unwritten:
+            if s.writer[b] == ABSENT:
                 unwritten |= 1 << k
         return Form((self.control.of(s), pattern, last_slot), unwritten, unknown)
 
-    def _order(self, s: State) -> tuple[list[int], list[int]]:
-        """Byte ranges and flags, each ring from its current slot on."""
+    def _order(self, s: State) -> _Order:
         at = [s.begun(t.cursor, t.loop) % len(t.members) for t in self.turns]
         at += [n % ring.fifo.depth for n, ring in zip(s.pushed, self.code.rings, strict=True)]
         key = tuple(at)
@@ -127,7 +136,10 @@ class NormalForm:
             ranges, flags = self.fixed_ranges[:], self.fixed_flags[:]
             for k, (members, is_event) in zip(key, self.rings, strict=True):
                 (flags if is_event else ranges).extend(members[k:] + members[:k])
-            self.orders[key] = (ranges, flags)
+            places = list(enumerate(ranges))
+            watched = [(k, b) for k, b in places if b not in self.awaited.kept_apart]
+            unwritten = [(k, b) for k, b in places if self.may_be_unwritten[b]]
+            self.orders[key] = _Order(watched, unwritten, flags)
         return self.orders[key]
 
     def _clocks(
@@ -153,19 +165,19 @@ class NormalForm:
     def _number(self, *name: object) -> int:
         return self.numbers.setdefault(name, len(self.numbers))
 
-    def _live(self, s: State, ranges: list[int], flags: list[int]) -> Iterator[Live]:
+    def _live(self, s: State, order: _Order) -> Iterator[Live]:
         told = Told(self.awaited, s)
-        yield from self._accesses(s, ranges, told)
-        yield from self._waits(s, flags, told)
+        yield from self._accesses(s, order.watched, told)
+        yield from self._waits(s, order.flags, told)
         yield from self._stores(s)
         yield from self._tensors(s)
 
-    def _accesses(self, s: State, ranges: list[int], told: Told) -> Iterator[Live]:
+    def _accesses(self, s: State, ranges: list[tuple[int, int]], told: Told) -> Iterator[Live]:
         """The last write of each byte range and the reads since."""
         awaited = self.awaited
-        for k, b in enumerate(ranges):
+        for k, b in ranges:
             q = s.writer[b]
-            if q == ABSENT or b in awaited.kept_apart:
+            if q == ABSENT:
                 continue
             if told.is_open(q, s.written[b], awaited.of_access[b]):
                 yield self._number("write", k, q), q, s.written[b]
