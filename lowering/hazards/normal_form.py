@@ -19,6 +19,7 @@ The number of forms is finite unless one core runs ahead of the other without bo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import lcm
 from typing import NamedTuple
 
 from lowering.hazards.awaited import Awaited, Told
@@ -68,6 +69,11 @@ Live = tuple[int, int, int]
 what a later row would meet there, the same in states that look alike."""
 
 
+Knows = tuple[int, Clock, Clock]
+"""(bit, clock, clock of the receiver): a pipe, or a set or signal, which need not tell its receiver what
+that knows."""
+
+
 class _Order(NamedTuple):
     """Byte ranges and flags, each ring from its current slot on.  Of ranges (place, number): of those
     whose accesses, and of those whose first write, a state may have to remember."""
@@ -90,6 +96,10 @@ class NormalForm:
                 for r in code.rings
             ),
         ]
+        self.drivers: dict[tuple[int, int], int] = {}
+        for t in self.turns:
+            driver = t.cursor, t.loop
+            self.drivers[driver] = lcm(self.drivers.get(driver, 1), len(t.members))
         self._fixed_members()
         counters = _counters(code, {t.name for t in self.turns})
         self.control = ControlForm(code, counters, *local_rings(code, self.turns))
@@ -116,11 +126,13 @@ class NormalForm:
         """The normal form of ``s``."""
         order = self._order(s)
         pattern, clocks = self._clocks(s, order.flags)
-        unknown, wide = 0, len(clocks)
+        unknown = 0
         for number, q, r in self._live(s, order):
-            for k, (clock, receiver) in enumerate(clocks, number * wide):
+            by_whom = 0
+            for bit, clock, receiver in clocks:
                 if clock[q] < r and receiver[q] < r:
-                    unknown |= 1 << k
+                    by_whom |= bit
+            unknown |= by_whom << number * len(clocks)
         last_slot = tuple([s.slot[b] for b in self.shared_ranges])
         unwritten = 0
         for k, b in order.unwritten:
@@ -129,12 +141,14 @@ class NormalForm:
         return Form((self.control.of(s), pattern, last_slot), unwritten, unknown)
 
     def _order(self, s: State) -> _Order:
-        at = [s.begun(t.cursor, t.loop) % len(t.members) for t in self.turns]
-        at += [n % ring.fifo.depth for n, ring in zip(s.pushed, self.code.rings, strict=True)]
-        key = tuple(at)
+        turned = [s.begun(*driver) % n for driver, n in self.drivers.items()]
+        pushed = [n % ring.fifo.depth for n, ring in zip(s.pushed, self.code.rings, strict=True)]
+        key = (*turned, *pushed)
         if key not in self.orders:
             ranges, flags = self.fixed_ranges[:], self.fixed_flags[:]
-            for k, (members, is_event) in zip(key, self.rings, strict=True):
+            at = [*(s.begun(t.cursor, t.loop) for t in self.turns), *pushed]
+            for n, (members, is_event) in zip(at, self.rings, strict=True):
+                k = n % len(members)
                 (flags if is_event else ranges).extend(members[k:] + members[:k])
             places = list(enumerate(ranges))
             watched = [(k, b) for k, b in places if b not in self.awaited.kept_apart]
@@ -142,11 +156,8 @@ class NormalForm:
             self.orders[key] = _Order(watched, unwritten, flags)
         return self.orders[key]
 
-    def _clocks(
-        self, s: State, flags: list[int]
-    ) -> tuple[tuple[int, ...], list[tuple[Clock, Clock]]]:
-        """How many sets and signals are pending; the clocks of pipes and of what is pending, each with that
-        of its receiver, which need not be told what it knows."""
+    def _clocks(self, s: State, flags: list[int]) -> tuple[tuple[int, ...], list[Knows]]:
+        """How many sets and signals are pending; and who knows something: the pipes, and what is pending."""
         code, pattern = self.code, list[int]()
         found = [(clock, clock) for clock in s.clock]
         for f in flags:
@@ -158,7 +169,7 @@ class NormalForm:
             for queue, core in ((s.data[k], 1 - producer), (s.free[k], producer)):
                 pattern.append(len(queue))
                 found += [(sent, s.clock[code.scalar_pipe[core]]) for sent in queue]
-        return tuple(pattern), found
+        return tuple(pattern), [(1 << k, *clocks) for k, clocks in enumerate(found)]
 
     # what a later row may still meet
 
