@@ -168,7 +168,8 @@ class Emitter:
         """Which iteration the row runs for, and the counters that its slots and flags go by."""
         staged = at.stage != ABSENT
         if new.loop != ABSENT and not staged:
-            new.offset = self.code.loops[new.loop].high - new.row.shift
+            loop = self.code.loops[new.loop]
+            new.offset, new.ranged = loop.high - new.row.shift, loop.span > 0
         if new.row.shift == 0 and not staged:
             new.finished = self._finished(new.core, at)
         found: dict[str, Variable] = {}

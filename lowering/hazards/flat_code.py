@@ -16,7 +16,6 @@ from lowering.hazards.instructions import (
     Edge,
     Flat,
     Instruction,
-    Leaving,
     LoopCode,
     Refused,
     RowCode,
@@ -85,8 +84,8 @@ def _compile_core(emitter: Emitter, c: int, rows: list[Row], nest: _Nest) -> Non
     mine = {id(r) for r in all_rows((body[nest.node.inner],))}
     first = {id(r) for r in body[: nest.node.inner]}
 
-    def where(r: Row) -> tuple[int, bool, bool]:
-        return r.shift, id(r) in mine, id(r) in first
+    def where(r: Row) -> tuple[int, bool | None]:
+        return r.shift, None if id(r) in mine else id(r) in first
 
     if not any(id(r) in mine for r in rows):
         if nest.empty != ABSENT:
@@ -104,14 +103,13 @@ def _compile_core(emitter: Emitter, c: int, rows: list[Row], nest: _Nest) -> Non
     code.flat.setdefault(outer, []).extend(every)
     head, leaving = len(out), Flat(outer, every)
     out.append(leaving)
-    for (shift, inside, early), group in groupby(rows, where):
-        stage, skip = stages[shift], list[Leaving]()
-        if not inside:
-            skip.append(Edge(stage, outer, early))
-            out += skip
+    for (shift, early), group in groupby(rows, where):
+        edge = Edge(stages[shift], outer, early)
+        out.append(edge)
         for r in group:
-            emitter.row(r, staged(nest.within if inside else nest.around, stage.cursor))
-        emitter.land(c, skip)
+            at = nest.within if early is None else nest.around
+            emitter.row(r, staged(at, edge.stage.cursor))
+        emitter.land(c, [edge])
     out.append(Again(head))
     emitter.land(c, [leaving])
 
@@ -140,7 +138,8 @@ def _go_by_position(code: Code, flat: Flat, body: list[Instruction]) -> None:
     if any(s.inner == ABSENT for s in code.flat[flat.loop]) or code.loops[inner].least > 1:
         return
     rows = [ins for ins in body if isinstance(ins, RowCode)]
-    by_item = {ins.stage.cursor for ins in body if isinstance(ins, Edge)}
+    edges = [ins for ins in body if isinstance(ins, Edge)]
+    by_item = {ins.stage.cursor for ins in edges if ins.first is not None}
     for row in rows:
         free = all(LETTERS[v.letter] == "u" and v.loop == inner for v in row.variables)
         if row.tracked or not free:

@@ -157,9 +157,11 @@ class FlatWalk:
         return forced
 
     def at_edge(self, ins: Edge) -> bool:
-        """Whether a stage is at the first (or the last) position of an item."""
+        """Whether a stage is at a position, the first or the last one of an item if it has to be that."""
         state, stage, k = self.state, ins.stage, ins.stage.cursor
         at = state.step[k][stage.own]
+        if ins.first is None:
+            return 0 <= at < state.trips[k][stage.own]
         if state.wait[k] or at == ENDED:
             return False
         if stage.inner == ABSENT or not state.trips[k][stage.inner]:

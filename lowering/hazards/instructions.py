@@ -165,7 +165,7 @@ class RowCode:
     """A row: as compiled, the instruction that runs it.
 
     It is in ``loops``, the innermost last, and runs for iteration (step of its cursor - ``offset``) of
-    ``loop``.  ``finished``: loops that its core has left for good, the last one first.  ``tracked``:
+    ``loop``, if ``ranged`` only where there is one.  ``finished``: loops that its core has left for good, the last one first.  ``tracked``:
     what it touches in a tensor may meet another row.  ``ring``, ``drained``: the FIFO that it pushes to or
     pops from, the pipe that it drains.  ``effects``: by the classes of its ``variables``, those
     found so far.
@@ -180,6 +180,7 @@ class RowCode:
     cursor: int
     tiles: Tiles
     offset: int = 0
+    ranged: bool = False
     kind: int = PLAIN
     ring: int = ABSENT
     drained: int = ABSENT
@@ -248,11 +249,12 @@ class Flat:
 
 @dataclass(slots=True)
 class Edge:
-    """On at ``exit`` unless the stage is at the first (or the last) position of an item."""
+    """On at ``exit`` unless the stage is at a position: for rows beside the inner loop at the ``first`` (or
+    the last) one of an item, for those inside (None) at any that has an iteration."""
 
     stage: Stage
     loop: int
-    first: bool
+    first: bool | None
     exit: int = ABSENT
 
 

@@ -90,8 +90,8 @@ class Run:
             while True:
                 ins = code[pc]
                 if type(ins) is RowCode:
-                    loop, k = ins.loop, ins.cursor
-                    if loop == ABSENT or 0 <= steps[k][loop] - ins.offset < trips[k][loop]:
+                    loop = ins.loop
+                    if not ins.ranged or 0 <= steps[c][loop] - ins.offset < trips[c][loop]:
                         if not take(ins, self._effect(ins)):
                             break
                     pc += 1
