@@ -11,7 +11,7 @@ from math import lcm
 
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT, LETTERS, UNKNOWN, Counter, Counters
-from lowering.hazards.instructions import Flat, LoopCode, Stage
+from lowering.hazards.instructions import Edge, Flat, LoopCode, Stage
 from lowering.hazards.rotations import LocalRing
 from lowering.hazards.state import ENDED, State
 
@@ -29,6 +29,13 @@ class ControlForm:
         found = [[counters.get(f"{x}#{n}", _NONE) for n in range(len(code.loops))] for x in LETTERS]
         self.steps, self.totals, self.counts = found
         self.relative, self.absolute = relative, absolute
+        self.edges = [ABSENT] * len(
+            code.cursors
+        )  # by stage: the last row, or rows, of first positions
+        for side in code.instructions:
+            for pc, ins in enumerate(side):
+                if isinstance(ins, Edge) and ins.first:
+                    self.edges[ins.stage.cursor] = pc
         in_flat = {
             x for outer, stages in code.flat.items() for x in (outer, *(s.inner for s in stages))
         }
@@ -102,9 +109,17 @@ class ControlForm:
         if not stage.by_position:
             yield w - here, turn
             if inner != ABSENT:
-                c, loop = self.code.cursors[k], self.code.loops[inner]
-                head = isinstance(self.code.instructions[c][s.pc[c]], Flat)  # it is left first
-                yield self._step(loop, at, max(self._near(loop), 1) - head)
+                yield self._step(self.code.loops[inner], at, self._near_in_item(s, stage))
+
+    def _near_in_item(self, s: State, stage: Stage) -> int:
+        """Steps of a stage in its item that what it still does at its position, or the ways to go on, tell
+        from the others: at the head of the loop nothing is left, and only an edge asks for the first."""
+        loop, c = self.code.loops[stage.inner], self.code.cursors[stage.cursor]
+        pc, ways = s.pc[c], self.code.told_apart(loop) - 1  # it is left first
+        rows = loop.span + self.steps[loop.number].exact
+        if isinstance(self.code.instructions[c][pc], Flat):
+            return max(rows - 1, ways, 0)
+        return max(rows, ways, pc <= self.edges[stage.cursor])
 
     def _decided(self, s: State) -> Iterator[object]:
         """What decided trip counts still are to the cores."""
