@@ -19,6 +19,8 @@ from lowering.hazards.awaited import Awaited, Told
 from lowering.hazards.code import Code
 from lowering.hazards.compiler import compiled
 from lowering.hazards.counters import Counters, decidable
+from lowering.hazards.instructions import Edge
+from lowering.hazards.normal_form import NormalForm
 from lowering.hazards.run import Run
 from lowering.hazards.state import State
 from lowering.hazards.trips import Oracle
@@ -110,6 +112,31 @@ def test_what_a_flag_will_tell_is_told_on() -> None:
             for g in () if state.flag[f] else before:
                 for q, r in ((q, r) for clock in told.known for q, r in enumerate(clock)):
                     assert told.is_open(q, r, [(q, (g,))]) or not told.is_open(q, r, [(q, (f,))])
+
+
+def test_the_first_position_is_told_from_others_in_front_of_its_rows_only() -> None:
+    code = compiled(schedule(SHIPPED["paged_attention"].trace()).kernel)
+    control, told = NormalForm(code).control, set[bool]()
+    edges = [
+        (c, pc, ins.stage)
+        for c, side in enumerate(code.instructions)
+        for pc, ins in enumerate(side)
+        if isinstance(ins, Edge) and ins.first
+    ]
+    for state in decided(code, [4]):
+        for c, pc, stage in edges:
+            k, inner = stage.cursor, stage.inner
+            if state.step[k][inner] < 0:
+                continue
+            first, second = state.fork(), state.fork()
+            first.total[k][inner] += first.step[k][inner]
+            second.total[k][inner] = first.total[k][inner] - 1
+            first.step[k][inner], second.step[k][inner] = 0, 1
+            for ahead in (True, False):
+                first.pc[c] = second.pc[c] = pc + (not ahead)
+                assert (control.of(first) != control.of(second)) == ahead
+                told.add(ahead)
+    assert told == {True, False}
 
 
 ONE_OTHER = "buffer vector ub r[3] f32[8, 64] nd at 16384 by {stride}\n"

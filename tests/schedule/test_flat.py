@@ -427,14 +427,14 @@ def test_best_looks_less_far_ahead_where_it_does_not_fit() -> None:
 def test_best_looks_less_far_ahead_where_the_proof_would_take_too_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lowering.schedule.scheduler.check", partial(check, max_states=60))
+    monkeypatch.setattr("lowering.schedule.scheduler.check", partial(check, max_states=40))
     k = schedule(early_and_late.trace())
     assert k.kernel.notes[:3] == (
         "lookahead 1, prefetch 1",
-        "not lookahead 3: not closed after 60 states",
-        "not lookahead 2: not closed after 60 states",
+        "not lookahead 3: not closed after 40 states",
+        "not lookahead 2: not closed after 40 states",
     )
-    with pytest.raises(HazardError, match="not closed after 60 states"):
+    with pytest.raises(HazardError, match="not closed after 40 states"):
         schedule(early_and_late.trace(), Options(lookahead=3))
 
 
