@@ -47,6 +47,8 @@ def kernel(x: Tensor, out: Tensor, *, k: int) -> None:
         pass
     t + "1"  # MISTAKE operator
     t @ 2  # MISTAKE operator
+    int(b)  # MISTAKE call-overload
+    range(b)  # MISTAKE call-overload
     pto.ds(0, 1.5)  # MISTAKE arg-type
     pto.where(t, t, 0.0)  # MISTAKE arg-type
     pto.where(pto.iota(1) < k, t, t)  # MISTAKE arg-type
