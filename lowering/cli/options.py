@@ -204,7 +204,9 @@ def checked(command: Parser, args: argparse.Namespace, idle: Iterable[Idle]) -> 
 
 def _check_files(command: Parser, args: argparse.Namespace) -> None:
     read = [getattr(args, name) for name in command.inputs]
-    read += [source_of(what) for what in _kernels(args)]
+    kernel = getattr(args, "kernel", None)
+    kernels = [kernel] if kernel else getattr(args, "kernels", None) or []
+    read += [source_of(what) for what in kernels]
     written: dict[Path, str] = {}
     for name, mark in command.outputs.items():
         path: Path | None = getattr(args, name)
@@ -215,11 +217,6 @@ def _check_files(command: Parser, args: argparse.Namespace) -> None:
                 raise InputError(f"{other} and {command.flags[name]} both name {path}")
     for name in command.folders:
         check_folder(getattr(args, name))
-
-
-def _kernels(args: argparse.Namespace) -> list[str]:
-    named = getattr(args, "kernel", None)
-    return [named] if named else getattr(args, "kernels", None) or []
 
 
 def filled(text: str) -> str:
