@@ -102,6 +102,30 @@ def test_running_out_of_flags_ends_in_a_barrier_and_is_told() -> None:
     assert not check(replace(plan.kernel, body=bare)).ok, "the barrier stands for nothing"
 
 
+@pto.kernel(grid="n", out="f32[n, 32, 64]", **dict.fromkeys("abcdefghij", "f32[n, 32, 64]"))
+def two_by_two(
+    a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor,
+    f: Tensor, g: Tensor, h: Tensor, i: Tensor, j: Tensor, out: Tensor,
+) -> None:  # fmt: skip
+    """One event for each two loads that are multiplied; the fifth pair finds no ids."""
+    w = pto.program_id(0)
+    loads = [pto.load(x[w, :, :]) for x in (a, b, c, d, e, f, g, h, i, j)]
+    total = pto.zeros((32, 64))
+    for x, y in zip(loads[::2], loads[1::2], strict=True):
+        total = total + x * y
+    pto.store(out[w, :, :], total)
+
+
+def test_notes_name_events_that_are_there() -> None:
+    """An event without ids is told as the barrier that stands for it."""
+    kernel = schedule(two_by_two.trace()).kernel
+    names = {e.name for e in kernel.events}
+    chains = [note.partition("implied by ")[2] for note in kernel.notes if "implied by" in note]
+    told = [name for chain in chains for name in chain.split(" and ")]
+    assert any(name.startswith("the barrier for ") for name in told)
+    assert all(name in names or name.startswith("the barrier for ") for name in told)
+
+
 def few_ids(k: Kernel) -> None:
     """Every pair of pipes has at most eight flags, each with its own id (docs/machine.md 4.2)."""
     found: dict[tuple[str, str, str], list[int]] = {}

@@ -111,12 +111,14 @@ def with_events(kernel: ir.Kernel) -> ir.Kernel:
     used: dict[tuple[str, str, str], int] = {}
     needed, implied = without_implied(list(all_handovers(kernel)))
     names = event_names(needed)
+    told = dict(zip(names, names, strict=True))
     for h, name in zip(needed, names, strict=True):
         pipes = (h.buffer.core, h.first.pipe, h.then.pipe)
         start, count = used.get(pipes, 0), h.buffer.depth
         if start + count > target.event_ids:
             notes.append(f"{name}: no {h.pipes} ids left, a barrier on all pipes stands for it")
             barrier(edits, h.then, h.buffer.core)
+            told[name] = f"the barrier for {name}"
             continue
         used[pipes] = start + count
         events.append(ir.Event(*pipes[:1], name, *pipes[1:], tuple(range(start, start + count))))
@@ -126,7 +128,7 @@ def with_events(kernel: ir.Kernel) -> ir.Kernel:
     body = applied(kernel.body, edits, ())
     body = (*prime_rows(primed, "set"), *body, *prime_rows(primed, "wait"))
     for h, chain in implied:
-        witness = " and ".join(dict.fromkeys(names[needed.index(o)] for o in chain))
+        witness = " and ".join(dict.fromkeys(told[names[needed.index(o)]] for o in chain))
         notes.append(f"{h.buffer.name} {h.pipes} needs no event: implied by {witness}")
     return replace(
         kernel,
