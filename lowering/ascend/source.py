@@ -100,8 +100,10 @@ def kernel_source(kernel: ir.Kernel) -> str:
     lines = [*map(comment, [*head, *kernel.notes]), *INCLUDES.split("\n")]
     lines += [*ROUNDING * sums_products(kernel), *top_lines(shared, FUNCTIONS)]
     lines += [*pipes, ""] if pipes else []
-    for core, (body, _) in bodies.items():
+    for core, (body, words) in bodies.items():
         head = [f"static __aicore__ void {entries[core]}(__gm__ int64_t *args)", "{"]
+        if "args" not in words:
+            body = ["(void)args;  // no row of this core names an argument", *body]
         section = [*top_lines(own[core] - shared, FUNCTIONS), *head, *indented(body), "}"]
         lines += [f"#ifdef {UNITS[core].define}", *section, f"#endif  // {UNITS[core].define}", ""]
     lines += ['extern "C" __aicore__ void kernel_entry(__gm__ int64_t *args)', "{"]

@@ -195,6 +195,10 @@ def rejected(source: str) -> str:
     return "".join(complaints({"kernel.cpp": source}, installed()[:1]))
 
 
+def test_a_core_whose_rows_name_no_argument_compiles_without_a_warning() -> None:
+    assert not rejected(emit(parse(SMALL, "small.ptoir"))["small.cpp"])
+
+
 def sources(programs: Iterator[tuple[str, Program]]) -> dict[str, str]:
     """Different texts, by the first name that has each."""
     found: dict[str, str] = {}
