@@ -11,12 +11,11 @@ Non-goals: what a row does; what it waits for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 from pto.ir import Block, Branch, Loop, Path, Row, all_rows
 from pto.ops import OPS
-from pto.records import dataclass
 
 Guards = tuple[tuple[Branch, bool], ...]
 """Branches, and the way that each must go.

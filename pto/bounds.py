@@ -10,11 +10,11 @@ Non-goals: relations between names (``rows - first``); the proof has its own rul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import inf, isfinite
 
 from pto.arithmetic import Number
 from pto.ir import Const, Expr, Kernel, Loop, Row, Scalar, Var
-from pto.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

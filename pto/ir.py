@@ -12,12 +12,11 @@ Every class is a frozen value; ``Loc`` never takes part in comparison.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 from pto.arithmetic import BINARY, Number, NumberError, operator_type, rounded, shortest
 from pto.loc import Loc
-from pto.records import dataclass
 from pto.types import TileType
 
 CORES = ("cube", "vector")
@@ -528,6 +527,10 @@ class Param:
     dtype: str
     shape: tuple[int | str, ...] | None = None
     loc: Loc | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_written(self) -> bool:
+        return self.direction in ("out", "inout")
 
 
 @dataclass(frozen=True, slots=True)

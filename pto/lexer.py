@@ -11,13 +11,12 @@ from __future__ import annotations
 import linecache
 import re
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from pto.errors import ParseError
 from pto.ir import BUILTINS, CORES
 from pto.limits import LIMITS, within
 from pto.loc import Loc
-from pto.records import dataclass
 from pto.targets import PIPES
 from pto.types import DTYPE_BYTES
 

@@ -6,9 +6,8 @@ Read by the parser, which refuses a number at its place, and by ``pto/legality.p
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-
-from pto.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,11 @@ Operand forms of a two-operand vector op, by the shape of its second operand:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from pto.ir import CORES
-from pto.records import dataclass
 from pto.targets import PIPES
 
 Rule = Callable[..., Any]

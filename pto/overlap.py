@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pto import ir
 from pto.arithmetic import Number
 from pto.bounds import bounds
 from pto.loc import Loc
-from pto.records import dataclass
 from pto.tracer import Trace
 
 STEPS = 64

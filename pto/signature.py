@@ -7,6 +7,7 @@ Every mistake is reported at the argument of the decorator, or at the parameter 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -14,7 +15,6 @@ from pto import ir, source
 from pto.arithmetic import GREATEST, LEAST
 from pto.errors import InputError, ParseError, PtoError, TraceError, did_you_mean
 from pto.loc import Loc
-from pto.records import dataclass
 from pto.text import Line, Parser, expr, tokens_of
 from pto.tracer import GRAMMAR_WORDS, noun
 from pto.types import DTYPE_BYTES, SCALAR_DTYPES, SCALAR_HINT

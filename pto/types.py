@@ -6,8 +6,7 @@ Non-goal: the memories and costs of a particular chip; those live in ``pto/targe
 from __future__ import annotations
 
 import math
-
-from pto.records import dataclass
+from dataclasses import dataclass
 
 DTYPE_BYTES: dict[str, int] = {"f32": 4, "i32": 4, "f16": 2, "bf16": 2}
 """Element types by name, with their size in bytes."""

@@ -11,7 +11,7 @@ equal shift; a scalar that outlives its block lives in a small ring indexed by t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from lowering.ascend.rows import EMITTERS, scalar_least
@@ -30,7 +30,6 @@ from lowering.ascend.text import (
 from pto import ir
 from pto.errors import PtoError, ScheduleError
 from pto.ops import OPS
-from pto.records import dataclass
 from pto.text import statement
 
 UNCOMMENTED = ("scalar", "sync")

@@ -11,7 +11,7 @@ Invariant: every row runs where docs/language.md says.  Non-goals: what an op lo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from lowering.ascend.blocks import (
@@ -36,7 +36,6 @@ from lowering.ascend.text import (
 )
 from pto import ir
 from pto.ops import OPS
-from pto.records import dataclass
 
 FRONT, INSIDE, BEHIND = range(3)
 Part = tuple[int, Entry]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from lowering.ascend.functions import HOST_FUNCTIONS, top_lines, tops_of
@@ -17,7 +17,6 @@ from lowering.ascend.names import Names, said
 from lowering.ascend.text import FLOATS, Place, braced, comment, condition, indented
 from pto import ir
 from pto.errors import CapacityError
-from pto.records import dataclass
 from pto.targets import target_of
 
 DATA_TYPE: Mapping[str, str] = MappingProxyType(

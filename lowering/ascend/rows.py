@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from lowering.ascend.text import (
@@ -31,7 +31,6 @@ from pto import ir
 from pto.arithmetic import Number
 from pto.errors import ScheduleError, ShapeError
 from pto.ops import OPS, form_of
-from pto.records import dataclass
 from pto.text import expr
 
 Emitter = Callable[[ir.Row, Context, Env], list[str]]

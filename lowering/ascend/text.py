@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from math import inf, isinf, isnan
 from types import MappingProxyType
 
@@ -18,7 +18,6 @@ from pto import ir
 from pto.arithmetic import COMPARING, LEAST, Number, rounded, shortest
 from pto.bounds import Range, bounds
 from pto.errors import ScheduleError, ShapeError
-from pto.records import dataclass
 from pto.targets import Target
 from pto.targets.table import TileClass
 from pto.text import PRECEDENCE

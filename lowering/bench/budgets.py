@@ -14,17 +14,18 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 import pto
-from pto.records import dataclass
 
 UNIT = "import numpy"
 
 COMPILE = """
 import time
+from statistics import median
 from lowering.schedule import schedule
 from pto.kernels import SHIPPED
 
@@ -33,9 +34,10 @@ for _ in range(9):
     start = time.process_time()
     schedule(SHIPPED["paged_attention"].trace())
     times.append(time.process_time() - start)
-print(sorted(times[2:])[3])
+print(median(times[2:]))
 """
-"""Prints what one compile takes in a process that has done some: all but reading and writing files."""
+"""Prints the CPU seconds of one compile in a process that has done two: all but reading and writing
+files."""
 
 Commands = Mapping[str, Callable[[str], tuple[list[str], bool]]]
 """Name -> from a folder for what it writes: the arguments of Python, and whether it prints its time."""

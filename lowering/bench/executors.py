@@ -19,12 +19,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pto.ir import Kernel
-from pto.records import dataclass
 
 Call = Callable[[], Any]
 Times = dict[str, list[float]]

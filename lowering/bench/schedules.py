@@ -10,7 +10,7 @@ What a launch does not know is told in ``lowering/simulate/launch.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +20,6 @@ from lowering.simulate import Setup, simulate
 from lowering.simulate.launch import launch
 from lowering.simulate.timing import shown
 from pto.ir import Kernel
-from pto.records import dataclass
 from pto.signature import Static
 from pto.targets import target_of
 

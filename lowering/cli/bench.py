@@ -91,7 +91,7 @@ def _budgets(args: argparse.Namespace) -> int:
     from lowering.bench import budgets
 
     if args.kernels:
-        raise InputError("--budgets are those of one kernel; name none")
+        raise InputError("--budgets measure paged_attention; name no kernel")
     with progress("measuring what a compile costs"):
         print(budgets.report(budgets.measured(args.rounds)))
     return cli.GOOD

@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,7 +21,6 @@ from lowering.programs import Program, load, source_of, statics_of, traced
 from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, Schedule, options_for, schedule
 from pto import ir
 from pto.errors import InputError, did_you_mean
-from pto.records import dataclass
 
 GOOD, FAILED, USAGE = 0, 1, 2
 EXECUTORS = ("sequential", "numpy", "adversarial", "jax", "native", "pto-isa")

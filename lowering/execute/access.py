@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -21,7 +22,6 @@ from numpy.typing import NDArray
 from pto import ir
 from pto.arithmetic import BINARY, Number, shortest
 from pto.errors import InputError, MemoryAccessError, PtoError
-from pto.records import dataclass
 from pto.text import expr as expr_text
 
 Array = NDArray[Any]

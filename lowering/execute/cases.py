@@ -15,6 +15,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ from lowering.programs import Program, assignments, case_options, traced, typed,
 from pto import ir, source
 from pto.errors import InputError, PtoError, did_you_mean
 from pto.kernel import Kernel
-from pto.records import dataclass
 from pto.signature import Static
 from pto.tracer import noun
 
@@ -306,7 +306,7 @@ def expected(kernel: Kernel, program: ir.Kernel, bound: Bound) -> dict[str, Arra
     }
     wide = {n: _wide(np.asarray(a)) for n, a in {**seen, **bound.scalars}.items()}
     reference = Users(kernel.oracle, f"the reference of {kernel.name}")
-    outputs = [p.name for p in program.params if p.direction in ("out", "inout")]
+    outputs = [p.name for p in program.params if p.is_written]
     with users_code(f"running the reference of {kernel.name}"):
         returned = reference.called(dict(program.statics) | wide)
     if not isinstance(returned, Mapping):

@@ -9,7 +9,7 @@ stage (``docs/language.md``); a branch is tested for that iteration.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,6 @@ from lowering.execute.memory import Memory, Ring, Slot
 from lowering.walk import Entry, Issue, Walk
 from pto import ir
 from pto.errors import MemoryAccessError, ScheduleError
-from pto.records import dataclass
 from pto.targets import Target
 from pto.text import statement
 

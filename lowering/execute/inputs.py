@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -27,7 +27,6 @@ from pto.arithmetic import BINARY, DIVIDING, LEAST, Number, NumberError, rounded
 from pto.errors import InputError, did_you_mean
 from pto.loc import Loc
 from pto.ops import OPS
-from pto.records import dataclass
 from pto.targets import target_of
 from pto.text import expr as expr_text
 

@@ -13,6 +13,7 @@ Invariant: a stream does not depend on how the pipes interleave.  Non-goals: ord
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from lowering.execute.access import Region, Scope, compiled
@@ -21,7 +22,6 @@ from lowering.execute.inputs import Bound
 from lowering.execute.scheduled import block_of
 from pto.ir import Fifo, Flag, Kernel, Queue, Ref, Row, View, Word
 from pto.ops import OPS
-from pto.records import dataclass
 from pto.row_rules import touched
 from pto.targets import Target, target_of
 from pto.text import statement

@@ -20,7 +20,7 @@ Non-goals: drawing inputs, calling references (``lowering/execute/cases.py``).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -31,7 +31,6 @@ from lowering.execute.access import Array
 from lowering.execute.inputs import Bound
 from lowering.execute.roundings import LARGEST, UNIT, apart, in_range, roundings
 from pto.ir import Kernel, is_scheduled
-from pto.records import dataclass
 
 # -------------------------------------------------------------------------------- never written
 

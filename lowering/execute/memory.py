@@ -6,12 +6,13 @@ what was written.  Invariant: buffers that overlap destroy each other, as on the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from lowering.execute.access import DTYPES, Array
 from pto.errors import CapacityError, ScheduleError
 from pto.ir import Buffer, Fifo
-from pto.records import dataclass
 from pto.targets import Target
 
 POISON = 0xFF

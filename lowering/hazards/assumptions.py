@@ -9,9 +9,9 @@ machine notes (docs/machine.md), confidence as there: C certain, L likely, X con
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from pto.errors import InputError
-from pto.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

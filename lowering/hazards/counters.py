@@ -8,12 +8,12 @@ Indices and tests of a schedule are decided by finitely many classes of counter 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import lcm
 
 from lowering.hazards.limits import INFINITE
 from lowering.hazards.regions import Terms
 from pto.ir import Bin, Const, Expr, Var
-from pto.records import dataclass
 
 UNKNOWN = 1 << 60
 """The trip count of a loop as long as it is not decided."""

@@ -8,13 +8,13 @@ choice in the user's terms (``note``).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from itertools import accumulate
 
 from lowering.hazards.code import Code
 from lowering.hazards.counters import Threshold
 from lowering.hazards.state import FlatState, State, count_steps, known_count
 from lowering.hazards.trips import Oracle, Replay
-from pto.records import dataclass
 from pto.text import expr
 
 BOTH = (False, True)

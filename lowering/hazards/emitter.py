@@ -6,7 +6,7 @@ faults of single rows.  Non-goals: walking the tree (``lowering/hazards/compiler
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT, LETTERS, Counter, decidable, plain_test
@@ -32,7 +32,6 @@ from lowering.hazards.row_checks import check_own_overlap, is_sound
 from lowering.hazards.scalars import Environments, forked, inlined
 from pto.ir import CORES, Const, Expr, Loop, Row, Var, View, Word, names_in
 from pto.ops import OPS
-from pto.records import dataclass
 from pto.text import expr
 
 

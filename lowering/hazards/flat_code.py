@@ -6,6 +6,7 @@ alone.  Non-goals: walking through it (``lowering/hazards/flat_walk.py``).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import groupby
 
 from lowering.hazards.code import Code
@@ -23,9 +24,8 @@ from lowering.hazards.instructions import (
 )
 from pto.errors import PtoError
 from pto.ir import CORES, Loop, Row, Var, all_rows
-from pto.legality import flat_nest
 from pto.ops import OPS
-from pto.records import dataclass
+from pto.slot_form import flat_nest
 
 
 @dataclass(frozen=True, slots=True)

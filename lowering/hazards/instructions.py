@@ -10,14 +10,13 @@ a flat loop, whose rows are at the position of the stage, not of the core.
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lowering.hazards.counters import ABSENT, LETTERS, Counter, Relation, Threshold
 from lowering.hazards.operands import Tiles
 from lowering.hazards.regions import Region
 from pto.ir import Expr, Loop, Row
-from pto.records import dataclass
 
 LONG = 32
 """A loop of at most so many constant iterations is simply run ..."""

@@ -9,11 +9,10 @@ number of blocks at least 1; values read can be anything.  Shares nothing with t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from pto.arithmetic import DIVIDING
 from pto.ir import BUILTINS, Const, Expr, Var
-from pto.records import dataclass
 
 INFINITE = 1 << 62
 Limits = tuple[int, int]

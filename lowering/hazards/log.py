@@ -6,11 +6,12 @@ In: the rows of ``lowering/hazards/happens_before.py`` as they run.  Out: a ``Lo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.instructions import POP, PUSHES, Effect, RowCode
 from lowering.hazards.state import State, needs_credit
-from pto.records import dataclass
 
 At = tuple[int, int]
 """A row that ran: (pipe, how many rows of the pipe ran up to it)."""

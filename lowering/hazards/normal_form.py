@@ -19,6 +19,7 @@ The number of forms is finite unless one core runs ahead of the other without bo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import lcm
 from typing import NamedTuple
 
@@ -29,7 +30,6 @@ from lowering.hazards.counters import ABSENT, Counters, decidable
 from lowering.hazards.rotations import local_rings, rotations
 from lowering.hazards.state import Clock, State, relative
 from lowering.hazards.unwritten import may_be_unwritten
-from pto.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ The proof's own reading of the op table; it shares none with the scheduler.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pto.ir import Queue, Ref, Row
 from pto.ops import OPS
-from pto.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ alone is in ``faults``.  Non-goals: rows, order.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from lowering.hazards.assumptions import DESTINATION_FLAGS, SOURCE_FLAGS, UNORDERED_STARTS
 from lowering.hazards.operands import tiles_of
 from pto.ir import (
@@ -19,7 +21,6 @@ from pto.ir import (
     Word,
     all_rows,
 )
-from pto.records import dataclass
 from pto.targets import target_of
 from pto.types import BOX_ROWS, BOXED, UNIT_BYTES
 

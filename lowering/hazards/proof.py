@@ -7,9 +7,8 @@ Plain records without a part in finding them (``lowering/hazards/prover.py``); `
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from pto.records import dataclass
 
 if TYPE_CHECKING:
     from lowering.hazards.violation import Violation

@@ -15,10 +15,10 @@ Non-goals: values of tables (two pages read from a block table may be one page),
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from lowering.hazards.limits import Facts
 from pto.ir import Bin, Const, Expr, Span, Var, View, binary, names_in
-from pto.records import dataclass
 
 Terms = dict[Expr | None, int]
 """Integer coefficients by atom; ``None`` is the constant."""

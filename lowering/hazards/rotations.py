@@ -8,13 +8,13 @@ and final waits).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.instructions import POP, RowCode
 from pto.ir import CORES, Bin, Const, Expr, Flag, Var
-from pto.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ Of a race inside one pipe the rows behind the first access lie on a second rail,
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from lowering.hazards.violation import Violation
 from lowering.hazards.window import BEHIND, IN_FRONT, Mark, Moment
-from pto.records import dataclass
 
 Lane = tuple[str, str]
 """(core, pipe)."""

@@ -7,7 +7,7 @@ in the user's terms.  The decisions themselves are in ``lowering/hazards/decisio
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from lowering.hazards.code import Code
@@ -15,7 +15,6 @@ from lowering.hazards.counters import ABSENT
 from lowering.hazards.instructions import LoopCode
 from lowering.hazards.state import FlatState, State
 from pto.ir import Const, Loop, names_in
-from pto.records import dataclass
 from pto.text import expr
 
 Trips = int | Mapping[str, int]

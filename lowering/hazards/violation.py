@@ -5,11 +5,11 @@ Plain records without a part in finding them; ``lowering/hazards/picture.py`` dr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from textwrap import wrap
 
 from lowering.hazards.window import Mark, Moment
 from pto.loc import Loc
-from pto.records import dataclass
 from pto.text import WIDTH
 
 MISSING = "  missing      "

@@ -10,12 +10,12 @@ row behind the second; of a long stretch between them it keeps both ends.  Non-g
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.log import STILL_SET, At, Found, Log
-from pto.records import dataclass
 from pto.text import statement
 
 ROWS_LIMIT = 9

@@ -161,7 +161,7 @@ class Executable:
         return tuple(dims[s] if isinstance(s, str) else s for s in shape)
 
     def build(self, dims: Mapping[str, int], devices: int) -> Program:
-        outs = [p.name for p in self.kernel.params if p.direction in ("out", "inout")]
+        outs = [p.name for p in self.kernel.params if p.is_written]
         rooms = {name: self.room(name, dims) for name in outs}
 
         def call(arrays: dict[str, Array], table: Array = None) -> dict[str, Array]:

@@ -6,10 +6,9 @@ Non-goals: what a choice does (``lowering/schedule/passes``).
 
 from __future__ import annotations
 
-from dataclasses import field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 from pto.errors import ScheduleError
-from pto.records import dataclass
 from pto.targets import TARGETS, Target
 
 LOAD_AT = ("first", "after_move", "after_push")

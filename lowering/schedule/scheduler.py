@@ -9,7 +9,7 @@ them all.  The result computes what was traced (``lowering/values/equivalence.py
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lowering.ascend import emit
@@ -28,7 +28,6 @@ from pto.errors import CapacityError, ScheduleError
 from pto.ir import Kernel
 from pto.legality import verify
 from pto.ops import ASSIGNED, PERSISTENT, SCHEDULED
-from pto.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

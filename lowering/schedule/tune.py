@@ -20,7 +20,7 @@ Non-goals: other cost tables than the one asked for; the order of rows within a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import exp, inf, log
 from typing import Any
@@ -33,7 +33,6 @@ from lowering.simulate import Setup, Timing, simulate
 from lowering.simulate.timing import END, ISSUE, START, costs_named, shown
 from pto.errors import PtoError, ScheduleError
 from pto.ir import Kernel
-from pto.records import dataclass
 from pto.targets import target_of
 
 Axes = Mapping[str, Sequence[int | str | bool]]

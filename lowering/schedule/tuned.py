@@ -20,14 +20,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lowering.schedule.options import Options
 from pto.errors import InputError, ScheduleError, did_you_mean
 from pto.ir import Kernel
-from pto.records import dataclass
 from pto.signature import Static
 from pto.targets import target_of
 

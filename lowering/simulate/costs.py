@@ -7,11 +7,11 @@ are those of ``pto/targets``.  Non-goals: when a row runs (``lowering/simulate/m
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil
 
 from pto.ir import Kernel, Ref, Row, View
 from pto.ops import OPS, form_of
-from pto.records import dataclass
 from pto.targets import GM, Costs, Line
 from pto.types import BOX_ROWS, UNIT_BYTES, TileType
 

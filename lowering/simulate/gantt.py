@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from itertools import cycle
 
@@ -19,7 +20,6 @@ from lowering.simulate.timing import Stall, Timing, shown
 from lowering.simulate.trace import Slice, slices
 from lowering.svg import GREY, INK, MONO, document, element, label
 from pto.ir import Kernel, Queue, Ref, Row, View, all_rows
-from pto.records import dataclass
 from pto.text import statement
 
 STEPS = 4

@@ -25,6 +25,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import inf
 from operator import attrgetter, itemgetter
@@ -47,7 +48,6 @@ from lowering.unroll import Counters, issued
 from pto import ir
 from pto.errors import InputError
 from pto.ops import OPS
-from pto.records import dataclass
 from pto.targets import target_of
 
 

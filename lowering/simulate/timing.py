@@ -7,6 +7,7 @@ Invariant: for every unit busy + stalls = makespan.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import ceil
@@ -15,7 +16,6 @@ from lowering.unroll import Counters
 from pto.arithmetic import Number
 from pto.errors import InputError
 from pto.ir import Block, Kernel, Loop, Row
-from pto.records import dataclass
 from pto.targets import Costs, target_of
 from pto.text import statement
 

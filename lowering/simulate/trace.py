@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lowering.simulate.timing import Span, Timing
-from pto.records import dataclass
 from pto.text import statement
 
 Event = dict[str, Any]

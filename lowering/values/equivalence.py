@@ -18,7 +18,7 @@ Non-goals: order between pipes, bounds, rounding.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import cast
 
@@ -45,7 +45,6 @@ from pto.ir import (
 from pto.ir import substitute as with_values
 from pto.legality import straight
 from pto.ops import OPS
-from pto.records import dataclass
 from pto.targets import target_of
 
 Place = object

@@ -11,7 +11,7 @@ Non-goals: order between pipes, bounds, numbers.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from lowering.values.world import UNDEFINED, World
 from lowering.walk import Entry, Walk
@@ -34,7 +34,6 @@ from pto.ir import (
     substitute,
 )
 from pto.ops import OPS
-from pto.records import dataclass
 from pto.row_rules import touched
 
 ALIASES = frozenset(("move", "push", "push_data", "pop"))

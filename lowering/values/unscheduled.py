@@ -11,13 +11,11 @@ overwritten too early, or a FIFO read out of turn, is a ``ScheduleError`` that n
 iteration.
 
 How: rows of one iteration run together (the shift of a row says when, not what); the two cores are
-merged by running each until it waits for a FIFO.  A slot is a symbolic key, ``i + 1`` modulo the
-depth; at the end of an iteration ``i + 1`` becomes ``i``.  A key that an iteration reads before it
-writes is carried by the loop, and so is one that is read behind the loop.
+merged by running each until it waits for a FIFO.  ``scopes`` finds the value of a slot.
 
-Vector rows stand for both lanes: a tile that is split between the lanes has its whole number of
-rows here and ``lane`` is 0.  A branch hands a value on by a ``move`` to one name at the end of both
-ways.  Loop indices (``i.7``) and scalars that are read (``%12``) are named once in the program.
+Vector rows stand for both lanes: a tile that is split between the lanes (``lanes``) has its whole
+number of rows here and ``lane`` is 0.  Loop indices (``i.7``) and scalars that are read (``%12``) are
+named once in the program.
 
 Non-goals: races and capacity (``lowering/hazards/``), timing, numbers.
 """
@@ -25,103 +23,21 @@ Non-goals: races and capacity (``lowering/hazards/``), timing, numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 
 from lowering.one_by_one import one_by_one
 from lowering.values.equivalence import Traced
+from lowering.values.lanes import both_lanes, lane_zero, split_buffers
+from lowering.values.scopes import Fork, Key, LoopScope, Scope, slot_key
 from lowering.values.tokens import ALIASES, SILENT, Log, Scheduled
 from lowering.values.world import World, worlds
 from pto import ir
 from pto.errors import ScheduleError
-from pto.ops import OPS
 from pto.row_rules import touched
 from pto.targets import target_of
-from pto.text import expr as expr_text
 from pto.text import statement
 from pto.types import TileType
-
-# ------------------------------------------------------------------------------- keys
-
-
-@dataclass(frozen=True)
-class Key:
-    """A place that holds a value: slot ``index`` (modulo ``depth``) of a buffer."""
-
-    name: str
-    index: ir.Expr
-    depth: int
-
-    def at(self, values: dict[str, ir.Expr]) -> Key:
-        """The same place with names replaced."""
-        return slot_key(self.name, ir.substitute(self.index, values), self.depth)
-
-
-def slot_key(name: str, index: ir.Expr | None, depth: int) -> Key:
-    """The key of a ring slot in normal form: sorted terms, coefficients modulo the depth."""
-    const, terms = ir.linear(index or ir.Const(0))
-    out: ir.Expr = ir.Const(0)
-    for atom, k in sorted(terms.items(), key=lambda t: expr_text(t[0])):
-        if k % depth:
-            out = ir.binary("+", out, ir.binary("*", atom, ir.Const(k % depth)))
-    if out == ir.Const(0):
-        return Key(name, ir.Const(const % depth), depth)
-    return Key(name, ir.binary("+", out, ir.Const(const % depth)), depth)
-
-
-# ----------------------------------------------------------------------- lanes and halves
-
-
-def split_buffers(kernel: ir.Kernel) -> dict[str, bool]:
-    """Which buffers hold a half of the rows per lane (the others hold the same on both lanes).
-
-    A FIFO twice as high as the slot, or ``lane`` in a view, says so; ops hand it on to operands of
-    the same height.  Without a hint a one-row buffer is replicated and any other is split.
-    """
-    vector = {b.name: b.type for b in kernel.buffers if b.core == "vector"}
-    group = {name: name for name in vector}
-
-    def root(name: str) -> str:
-        while group[name] != name:
-            name = group[name]
-        return name
-
-    hints: list[tuple[str, bool]] = []
-    for r in ir.all_rows(kernel.body):
-        refs = [x for x in (r.out, *touched(r)[0]) if isinstance(x, ir.Ref)]
-        tiles = [x.name for x in refs if x.name in vector]
-        for x in (r.out, *r.args):
-            if isinstance(x, ir.Queue) and tiles:
-                hints.append((tiles[0], kernel.fifo(x.name).type.rows != vector[tiles[0]].rows))
-            if isinstance(x, ir.View) and tiles:
-                hints.append(
-                    (tiles[0], any("lane" in ir.names_in(ir.as_span(i).start) for i in x.index))
-                )
-        if OPS[r.op].kind in ("unary", "binary", "reduce"):
-            for name in tiles[1:]:
-                if vector[name].rows == vector[tiles[0]].rows:
-                    group[root(name)] = root(tiles[0])
-    known = {root(name): split for name, split in hints}
-    return {
-        b.name: known.get(root(b.name), b.type.rows > 1) if b.core == "vector" else False
-        for b in kernel.buffers
-    }
-
-
-def both_lanes(item: ir.Expr | ir.Span, row: ir.Row, kernel: ir.Kernel) -> ir.Expr | ir.Span:
-    """rewrite: ``start + lane * size :+ size``  -->  ``start :+ lanes * size``"""
-    span = ir.as_span(item)
-    if "lane" not in ir.names_in(span.start):
-        return ir.map_exprs(item, lane_zero)
-    if ir.linear(span.start)[1].get(ir.Var("lane")) != span.size:
-        text = statement(row, kernel)
-        raise ScheduleError(f"'{text}' does not split its rows evenly over the lanes", row.loc)
-    return replace(ir.map_exprs(span, lane_zero), size=target_of(kernel).lanes * span.size)
-
-
-def lane_zero(e: ir.Expr) -> ir.Expr:
-    return ir.substitute(e, {"lane": ir.Const(0)})
-
 
 # ---------------------------------------------------------------------------- block order
 
@@ -164,116 +80,6 @@ def interleaved(block: ir.Block, ready: Callable[[ir.Row], bool]) -> Generator[i
 # -------------------------------------------------------------------------------- builder
 
 
-class Scope:
-    """What is known at one point of the program: the value at each key, and the scalars.
-
-    ``outer`` finds a key that this scope has not written.  A value may be lazy: asking for it
-    makes a loop carry it, or a branch hand it on.
-    """
-
-    def __init__(self, outer: Callable[[Key], str | None], scalars: dict[str, ir.Expr]) -> None:
-        self.local: dict[Key, str | Callable[[], str]] = {}
-        self.outer = outer
-        self.scalars = scalars
-        self.nodes: list[ir.Row | LoopScope | Fork] = []
-
-    def find(self, key: Key) -> str | None:
-        found = self.local.get(key)
-        if found is None:
-            return self.outer(key)
-        return found() if callable(found) else found
-
-    def snapshot(self) -> Callable[[Key], str | None]:
-        """``find`` as of now."""
-        now = Scope(self.outer, self.scalars)
-        now.local = dict(self.local)
-        return now.find
-
-    def made(self) -> ir.Block:
-        """The program, once nobody asks for anything any more."""
-        return tuple(n if isinstance(n, ir.Row) else n.made() for n in self.nodes)
-
-
-class LoopScope:
-    """A loop while it is built, and afterwards for those who ask for its results."""
-
-    def __init__(self, builder: Builder, loop: ir.Loop, outside: Scope) -> None:
-        self.builder, self.loop = builder, loop
-        self.before = outside.snapshot()
-        self.written = {r.out.name for r in ir.all_rows(loop.body) if isinstance(r.out, ir.Ref)}
-        self.carried: dict[Key, ir.Carry] = {}
-        self.queued: dict[str, list[ir.Carry]] = {}
-        self.next: dict[str, str] = {}
-        """By the name of what is carried: its value after an iteration."""
-        self.is_open = True
-        self.inside = Scope(self.at_top, dict(outside.scalars))
-
-    def later(self, key: Key, by: int) -> Key:
-        """The key that means the same slot ``by`` iterations earlier in the names of now."""
-        names = [n for n in (self.loop.index, self.loop.total) if n]
-        return key.at({n: ir.binary("+", ir.Var(n), ir.Const(by)) for n in names})
-
-    def at_top(self, key: Key) -> str | None:
-        """The value at ``key`` when an iteration starts."""
-        if key.name not in self.written and self.later(key, 1) == key:
-            return self.before(key)
-        carry = self.carried.get(key)
-        if carry is None:
-            init = self.before(key.at({self.loop.index: ir.Const(0)}))
-            carry = self.carried[key] = self.builder.carry(self.builder.tile_type(key.name), init)
-            if not self.is_open:
-                self.finish(key)
-        return carry.name
-
-    def finish(self, key: Key) -> None:
-        found = self.inside.find(self.later(key, 1))
-        assert found is not None
-        self.next[self.carried[key].name] = found
-
-    def close(self, outside: Scope) -> None:
-        """Finds what is carried on; every written key is available (lazily) behind the loop."""
-        finished = 0
-        while finished < len(self.carried):  # more may be asked for on the way
-            self.finish(list(self.carried)[finished])
-            finished += 1
-        self.is_open = False
-        written = {k.name for k in self.inside.local}
-        for key in [k for k in outside.local if k.name in written and k.depth > 1]:
-            del outside.local[key]  # which of the slots were overwritten depends on the trips
-        for key in self.inside.local:
-            top = self.later(key, -1)
-            for trips in (self.loop.trips, ir.binary("max", self.loop.trips, ir.Const(0))):
-                outside.local[top.at({self.loop.index: trips})] = partial(self.result, top)
-
-    def result(self, top: Key) -> str:
-        self.at_top(top)
-        return self.carried[top].last
-
-    def made(self) -> ir.Loop:
-        carry = (*(c for queue in self.queued.values() for c in queue), *self.carried.values())
-        result = tuple(ir.Ref(self.next[c.name]) for c in carry)
-        return replace(self.loop, body=self.inside.made(), carry=carry, result=result)
-
-
-@dataclass
-class Fork:
-    """A branch while it is built, and afterwards for those who ask what it hands on."""
-
-    branch: ir.Branch
-    then: Scope
-    orelse: Scope
-
-    def join(self, name: str, kind: TileType, then: str | None, orelse: str | None) -> str:
-        """``name``: one of two values, by which way the branch goes."""
-        for arm, value in ((self.then, then), (self.orelse, orelse)):
-            op, arg = ("full", ir.Const(0.0)) if value is None else ("move", ir.Ref(value))
-            arm.nodes.append(ir.Row(op, ir.Define(name, kind), (arg,)))
-        return name
-
-    def made(self) -> ir.Branch:
-        return replace(self.branch, then=self.then.made(), orelse=self.orelse.made())
-
-
 Queues = dict[str, list[str]]
 
 
@@ -287,7 +93,7 @@ class Builder:
         self.split = split_buffers(kernel)
         self.queues: Queues = {f.name: [] for f in kernel.fifos}
         self.types: dict[str, TileType] = {}
-        self.written = {p.name for p in kernel.params if p.direction in ("out", "inout")}
+        self.written = {p.name for p in kernel.params if p.is_written}
         self.reads: list[dict[ir.View, ir.Var]] = []
         self.loops: list[LoopScope] = []
         self.origin: dict[int, ir.Row] = {}
@@ -305,6 +111,9 @@ class Builder:
         self.types[name] = kind
         return name
 
+    def carry_of(self, buffer: str, init: str | None) -> ir.Carry:
+        return self.carry(self.tile_type(buffer), init)
+
     def carry(self, kind: TileType, init: str | None) -> ir.Carry:
         before = ir.Ref(init) if init else None
         return ir.Carry(self.value(kind), kind, before, self.value(kind))
@@ -312,7 +121,9 @@ class Builder:
     def tile_type(self, name: str) -> TileType:
         """The whole tile of a buffer, both halves included."""
         t = self.kernel.buffer(name).type
-        return TileType(t.dtype, t.rows * (2 if self.split[name] else 1), t.cols)
+        return TileType(
+            t.dtype, t.rows * (target_of(self.kernel).lanes if self.split[name] else 1), t.cols
+        )
 
     def add(
         self, row: ir.Row, scope: Scope, out: ir.Define | ir.View | ir.Scalar, *args: ir.Operand
@@ -438,7 +249,7 @@ class Builder:
         known = key in scope.local or key in level.carried
         if acc != row.out or scope is not level.inside or known:
             return row.args
-        level.carried[key] = self.carry(self.tile_type(key.name), None)
+        level.carried[key] = self.carry_of(key.name, None)
         return row.args[:3]  # iteration 0 overwrites: undefined is zero here
 
     # tree
@@ -461,7 +272,7 @@ class Builder:
         named = {n: self.fresh(n) for n in (node.index, node.total) if n}
         trips = self.scalar(node.trips, cores_of(node)[0], scope)
         own = replace(node, index=named[node.index], total=named.get(node.total, ""), trips=trips)
-        level = LoopScope(self, own, scope)
+        level = LoopScope(own, scope, self.carry_of)
         level.inside.scalars |= {n: ir.Var(x) for n, x in named.items()}
         for core in ir.CORES:
             level.inside.scalars.pop(f"{core} {node.index}", None)

@@ -64,9 +64,6 @@ MOST = 9
 """Iterations of a constant loop that are run at least beyond the whole periods of all rings: more than
 any number of ``SHORT``, so that related trip counts keep their distance."""
 
-OUTPUTS = ("out", "inout")
-"""Directions of tensors that are written."""
-
 BESIDE = 2
 """What a name counts as beside another one that is made up."""
 
@@ -236,7 +233,7 @@ class World:
 
     def start(self) -> dict[str, int]:
         """What the tensors hold that are written."""
-        return {p.name: self.token(p.name) for p in self.kernel.params if p.direction in OUTPUTS}
+        return {p.name: self.token(p.name) for p in self.kernel.params if p.is_written}
 
     def states(self, row: Row, tensors: Mapping[str, int]) -> list[int]:
         """What those of ``tensors`` hold that a row meets."""

@@ -10,10 +10,10 @@ compares them and says what a row lacks.  Non-goals: what an op does (``pto/ops.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pto.errors import ScheduleError
 from pto.ir import Fifo
-from pto.records import dataclass
 from pto.types import BOXED, DTYPE_BYTES
 
 GM = "gm"

@@ -154,9 +154,9 @@ LOOSE_ZIPS = {
     "lowering/hazards/window.window": "a window may be empty",
     "lowering/simulate/gantt.numbered": "shades repeat without end",
     "lowering/simulate/timing.critical_path": "each with the end of the one before",
-    "pto/legality.define": "the branches that two places share",
-    "pto/legality.memories": "the last operands may be left out",
-    "pto/legality.statement": "the last operands may be left out",
+    "pto/slot_form.define": "the branches that two places share",
+    "pto/slot_form.memories": "the last operands may be left out",
+    "pto/checker.statement": "the last operands may be left out",
     "pto/row_rules.check_operands": "the last operands may be left out",
     "pto/row_rules.check_types": "the last operands may be left out",
 }

@@ -416,7 +416,7 @@ def test_a_scalar_of_a_flat_loop_is_known_before_items_are_counted(name: str, pl
     text = SCHEDULED_HEAD.replace("param ", "param h in i32[64]\nparam ", 1)
     text += FLAT.format(front="turn", behind="turn")
     text = text.replace("  vector 0 V r", f"  {place.format(name)}\n  vector 0 V r", 1)
-    with pytest.raises(LegalityError, match=f"'{name}' counts on as the items run"):
+    with pytest.raises(LegalityError, match=f"'{name}' is not known yet"):
         parsed(text, "a")
 
 

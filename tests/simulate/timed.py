@@ -82,7 +82,10 @@ PUSH, POP, PUSH_BACK, POP_BACK, KEYS = 101, 35, 10, 27, 419
 """16 x 64 floats out of L0C, half of them into UB; 1024 bytes out of UB, 2048 into L1; 32768 there."""
 
 
-def run(body: str, setup: Setup = Setup(), blocks: Sequence[int] = (1,)) -> Timing:  # noqa: B008
+PLAIN = Setup()
+
+
+def run(body: str, setup: Setup = PLAIN, blocks: Sequence[int] = (1,)) -> Timing:
     t = simulate(parse(HEADER + body, "small.ptoir"), blocks, setup)
     check_accounts(t)
     return t

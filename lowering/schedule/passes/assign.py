@@ -9,7 +9,7 @@ values.  Non-goals: iterations (skew), memory (place), order between pipes (sync
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lowering.schedule.passes.mentions import count_uses, fresh, names_taken, scalars_of
 from pto import ir
@@ -17,7 +17,6 @@ from pto.errors import CapacityError, ShapeError
 from pto.legality import straight
 from pto.loc import Loc
 from pto.ops import OPS
-from pto.records import dataclass
 from pto.targets import target_of
 from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 

@@ -8,8 +8,9 @@ front in a late stage and a row behind in an early one are in no fixed order.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pto.ir import Path
-from pto.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ a carried tile is updated in place, or rotates through a ring when old and new a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from lowering.schedule.options import Options
 from lowering.schedule.passes.mentions import fresh, names_taken
@@ -23,7 +23,6 @@ from pto.errors import CapacityError
 from pto.legality import straight
 from pto.loc import Loc
 from pto.ops import OPS
-from pto.records import dataclass
 from pto.targets import Space, target_of
 from pto.types import TileType
 

@@ -11,12 +11,12 @@ can be too short although fewer tiles than slots are in flight.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import lcm
 
 from lowering.unroll import Unrolled, launches
 from pto.errors import CapacityError, ScheduleError
 from pto.ir import CORES, Kernel, Row, all_rows
-from pto.records import dataclass
 from pto.targets import Credits, Target, target_of
 
 Action = tuple[str, str]

@@ -13,7 +13,7 @@ access and a wait directly before, so that nothing else gets between (docs/machi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from math import lcm
 
 from lowering.schedule.passes.moments import Moment
@@ -22,7 +22,6 @@ from pto import ir
 from pto.arithmetic import GREATEST, Number
 from pto.legality import straight
 from pto.ops import STORE_PIPE
-from pto.records import dataclass
 from pto.row_rules import touched
 from pto.targets import Pipe, target_of
 
@@ -352,8 +351,14 @@ def attach(edits: Edits, flag: ir.Flag, access: Access, core: str, kind: str) ->
         (edits.waits if kind == "wait" else edits.sets).setdefault(access.path, []).append(flag)
         return
     shift = -access.begin.step if kind == "wait" else -access.end.step
-    row = ir.Row("sync", None, (), core, access.pipe, shift, **{kind: (flag,)})  # type: ignore[arg-type]
+    row = sync_row(core, access.pipe, shift, kind, (flag,))
     (edits.before if kind == "wait" else edits.behind).setdefault(access.path, []).append(row)
+
+
+def sync_row(core: str, pipe: str, shift: int, kind: str, flags: tuple[ir.Flag, ...]) -> ir.Row:
+    """A row that does nothing but set or wait for flags."""
+    wait, sets = (flags, ()) if kind == "wait" else ((), flags)
+    return ir.Row("sync", None, (), core, pipe, shift, wait, sets)
 
 
 def barrier(edits: Edits, access: Access, core: str) -> None:
@@ -396,7 +401,7 @@ def prime_rows(events: list[ir.Event], kind: str) -> list[ir.Row]:
         count = len(e.ids)
         flags = tuple(ir.Flag(e.name, None if count == 1 else ir.Const(k)) for k in range(count))
         pipe = e.src if kind == "set" else e.dst
-        rows.append(ir.Row("sync", None, (), e.core, pipe, **{kind: flags}))  # type: ignore[arg-type]
+        rows.append(sync_row(e.core, pipe, 0, kind, flags))
     return sorted(merged(rows), key=lambda r: ir.CORES.index(r.core))
 
 
