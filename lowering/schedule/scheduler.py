@@ -1,8 +1,8 @@
 """The scheduler: a visible table of passes, and the named choices of their options.
 
 In: a traced kernel.  Out: ``Schedule``: the scheduled kernel with its proof and its sources.
-Every pass is ``Kernel -> Kernel``; the legality tables are checked after each; ``stages`` shows
-them all.  The result computes what was traced (``lowering/values/equivalence.py``) in a proven order
+Every pass is ``Kernel -> Kernel``; ``stages`` shows them all, each checked against the legality tables;
+a schedule is checked once, at its end.  The result computes what was traced (``lowering/values/equivalence.py``) in a proven order
 (``lowering/hazards/``), or is refused; nothing is changed silently.
 """
 
@@ -63,8 +63,14 @@ class Schedule:
 
 def stages(kernel: Kernel, options: Options) -> Iterator[tuple[str, Kernel]]:
     """(pass name, kernel after it), in order, each checked for legality."""
+    for name, made in _passes(kernel, options):
+        yield name, verify(made, PASSES[name].form)
+
+
+def _passes(kernel: Kernel, options: Options) -> Iterator[tuple[str, Kernel]]:
+    """``stages`` unchecked: of a whole schedule the proof checks the last, which shows them all."""
     for name, step in PASSES.items():
-        kernel = verify(step.run(kernel, options), step.form)
+        kernel = step.run(kernel, options)
         yield name, kernel
 
 
@@ -139,7 +145,7 @@ def scheduled_with(kernel: Kernel, options: Options, notes: Sequence[str] = ()) 
 
     What is proven is emitted, too: what the tile library or the runtime cannot take is told here.
     """
-    made = dict(stages(kernel, options))
+    made = dict(_passes(kernel, options))
     done = made["sync"]
     same_values(made["persist"], done)
     described = f"lookahead {options.lookahead}, prefetch {options.prefetch}"
