@@ -2,8 +2,9 @@
 
 In: a traced kernel.  Out: ``Schedule``: the scheduled kernel with its proof and its sources.
 Every pass is ``Kernel -> Kernel``; ``stages`` shows them all, each checked against the legality tables;
-a schedule is checked once, at its end.  The result computes what was traced (``lowering/values/equivalence.py``) in a proven order
-(``lowering/hazards/``), or is refused; nothing is changed silently.
+a schedule is checked once, at its end.  The result computes what was traced
+(``lowering/values/equivalence.py``) in a proven order (``lowering/hazards/``), or is refused; nothing is
+changed silently.
 """
 
 from __future__ import annotations
