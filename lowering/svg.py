@@ -1,9 +1,20 @@
-"""The elements of a self-contained SVG: dark text on white, the same bytes for the same drawing."""
+"""The elements of a self-contained SVG, and the picture that a notebook shows.
+
+In: boxes, lines, words.  Out: dark text on white; a ``Picture`` with the whole drawing.
+Invariants: the same drawing is the same bytes; a picture shows before its notebook is trusted.
+Non-goals: what is drawn.
+"""
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
+
+from lowering.files import write_all
 
 INK, GREY = "#1f2933", "#7b8794"
 SANS = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
@@ -38,3 +49,41 @@ def document(width: int, height: int, parts: Iterable[str]) -> str:
         style="max-width:100%;height:auto",
         font_family=SANS,
     )
+
+
+LEAST_SCALE = 0.9
+"""Smaller than this the words in a picture are hard to read: a narrow page scrolls instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawing to show and to keep: the text of an SVG, and a title for who does not see it."""
+
+    svg: str = field(repr=False)
+    title: str
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: an image of the SVG in the page itself.
+
+        Until a notebook is trusted, JupyterLab takes <svg> elements out of its HTML and shows no
+        output of type image/svg+xml, but keeps <img> with any source, and the styles used here.
+        """
+        found = re.search(r' width="(\d+)"', self.svg)
+        width = int(found[1]) if found else 0
+        least = round(LEAST_SCALE * width)
+        image = element(
+            "img",
+            src=f"data:image/svg+xml;base64,{b64encode(self.svg.encode()).decode()}",
+            alt=self.title,
+            style=f"width:100%;max-width:{width}px;min-width:{least}px",
+        )
+        return element("div", image, style="overflow-x:auto")
+
+    def save(self, path: str | Path) -> None:
+        """Writes the SVG to a file; there the pointer shows what every box is.
+
+        Raises:
+            InputError: when a file of another kind is in the way.
+            OSError: when the file cannot be written.
+        """
+        write_all({Path(path): self.svg.encode()})
