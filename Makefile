@@ -2,15 +2,17 @@
 # make test    set up, then style, types and tests
 # make sweep   wide searches (minutes)
 # make bench   times of the tool, its budgets, and of the JAX executor against hand-written JAX
+# make docs    the site, into build/docs
 # make clean   remove everything that the others made
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SITE := $(VENV)/.site
 KERNEL := paged_attention
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
-.PHONY: demo test sweep bench clean lint
+.PHONY: demo test sweep bench docs clean lint
 .DEFAULT_GOAL := demo
 
 # The newest python3 that runs and has venv; a name on PATH may be a shim that does not.
@@ -27,6 +29,11 @@ $(VENV)/bin/python:
 $(READY): pyproject.toml | $(VENV)/bin/python
 	@echo "installing numpy, JAX and the tools of the tests into $(VENV) (about a minute)"
 	@$(PIP) install --editable '.[test]' --config-settings editable_mode=compat
+	@touch $@
+
+$(SITE): pyproject.toml $(READY)
+	@echo "installing Sphinx and what the site needs into $(VENV) (about a minute)"
+	@$(PIP) install --editable '.[docs]' --config-settings editable_mode=compat
 	@touch $@
 
 demo: $(READY)
@@ -58,6 +65,11 @@ bench: $(READY)
 	@$(BIN)/pto bench $(KERNEL) --rounds 20 --case batch=16,context=8192,ragged=false --case batch=16,context=8192
 	@$(BIN)/pto bench gemm rmsnorm
 	@$(BIN)/pto bench --schedules
+
+docs: $(SITE)
+	@rm -rf build/docs build/doctrees
+	@$(BIN)/python -m sphinx -W --keep-going -n -q -c docs -d build/doctrees . build/docs
+	@echo "build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
