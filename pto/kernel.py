@@ -195,9 +195,12 @@ def _same_line(a: TracebackType, b: TracebackType) -> bool:
 
 
 def _directed(params: tuple[ir.Param, ...], body: ir.Block) -> tuple[ir.Param, ...]:
-    """Parameters with ``out`` where a row stores to them."""
-    stored = {r.out.tensor for r in ir.all_rows(body) if isinstance(r.out, ir.View)}
-    return tuple(replace(p, direction="out") if p.name in stored else p for p in params)
+    """Parameters with ``out`` where a row stores to them, ``inout`` where one reads them as well."""
+    rows = list(ir.all_rows(body))
+    stored = {r.out.tensor for r in rows if isinstance(r.out, ir.View)}
+    read = {x.tensor for r in rows for x in r.args if isinstance(x, ir.View)}
+    ways = {name: "inout" if name in read else "out" for name in stored}
+    return tuple(replace(p, direction=ways.get(p.name, p.direction)) for p in params)
 
 
 def _mentioned(x: object) -> list[str]:

@@ -23,7 +23,7 @@ import ml_dtypes
 import numpy as np
 
 from lowering.execute.access import DTYPES, Array
-from lowering.execute.inputs import Bound, native, no_number
+from lowering.execute.inputs import Bound, Shown, native, no_number
 from lowering.files import write_all
 from lowering.programs import Program, assignments, case_options, traced, typed, users_code
 from pto import ir, source
@@ -112,17 +112,17 @@ class Reading:
 
 
 def statics_from(
-    kernel: Kernel, arrays: Mapping[str, Any], given: Mapping[str, Static]
+    kernel: Kernel, arrays: Mapping[str, Shown], given: Mapping[str, Static], option: str = ""
 ) -> dict[str, Static]:
     """``given`` completed by the static parameters that the arrays show.
 
     A dimension or element type that the signature gives by the name of a static parameter is read
-    off the array.
+    off the array.  ``option``: what stood in front of each of ``given``.
 
     Raises:
         InputError: when two arrays, or an array and ``given``, disagree.
     """
-    seen = {n: Reading(n, v, "", f"-D {n}={v} is given") for n, v in given.items()}
+    seen = {n: Reading(n, v, "", f"{option}{n}={v} is given") for n, v in given.items()}
     for reading in _readings(kernel, arrays):
         first = seen.setdefault(reading.name, reading)
         if first.value != reading.value:
@@ -134,20 +134,20 @@ def statics_from(
     return {n: r.value for n, r in seen.items()}
 
 
-def _readings(kernel: Kernel, arrays: Mapping[str, Any]) -> Iterator[Reading]:
+def _readings(kernel: Kernel, arrays: Mapping[str, Shown]) -> Iterator[Reading]:
     for name, text in kernel.signature.items():
         match = TYPE.match(text)
         if match is None or name not in arrays:
             continue
-        a = native(arrays[name])
+        a = arrays[name]
         dims = [d.strip() for d in match[2].split(",")]
         if match[1] in kernel.statics and a.dtype in HELD and _is_element(kernel, match[1], a):
             yield Reading(match[1], HELD[a.dtype], name, f"{name} holds {a.dtype.name}")
-        if len(dims) == a.ndim:
+        if len(dims) == len(a.shape):
             yield from _shown(kernel, name, dims, a.shape)
 
 
-def _is_element(kernel: Kernel, static: str, a: Array) -> bool:
+def _is_element(kernel: Kernel, static: str, a: Shown) -> bool:
     """Whether ``a`` may decide the type: float32 for a 16-bit parameter is a mistake to report."""
     return HELD[a.dtype] == kernel.statics[static] or a.dtype.itemsize == 2
 
@@ -173,7 +173,9 @@ def traced_for(
     """
     if isinstance(program, ir.Kernel):
         return program
-    statics = statics_from(program, arrays, given)
+    seen = {n: native(a) for n, a in arrays.items()}
+    shown = {n: Shown(a.shape, a.dtype) for n, a in seen.items()}
+    statics = statics_from(program, shown, given, "-D ")
     try:
         return traced(program, statics)
     except PtoError as error:

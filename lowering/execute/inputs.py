@@ -85,33 +85,76 @@ def bind(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> Bound:
             not finite, or negative where an integer is asked for.
     """
     _check_names(kernel, arrays)
+    given = {
+        p.name: _array(p.name, arrays[p.name])
+        for p in kernel.params
+        if p.shape is not None and p.name in arrays
+    }
+    scalars = {p.name: scalar(p, arrays[p.name]) for p in kernel.params if p.shape is None}
+    sizes = fitted(kernel, {n: Shown(a.shape, a.dtype) for n, a in given.items()}, scalars)
+    tensors = {n: _held(kernel.param(n), a) for n, a in given.items()}
+    return bound(kernel, sizes, tensors, scalars)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is known of an array that is not looked into."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The symbolic dimensions of a call and the extents of its launch."""
+
+    dims: Mapping[str, int]
+    grid: tuple[int, ...]
+
+
+def fitted(kernel: ir.Kernel, shown: Mapping[str, Shown], scalars: Mapping[str, Number]) -> Sizes:
+    """The sizes of a call with arrays of these shapes and types.  What the kernel requires of a
+    scalar that is not known yet is not checked.
+
+    Raises:
+        InputError: an array of the wrong type or shape, or sizes that the kernel does not take.
+    """
     dims: dict[str, int] = {}
     fixed_by: dict[str, str] = {}
-    tensors: dict[str, Array] = {}
-    scalars: dict[str, Number] = {}
     for p in kernel.params:
-        if p.shape is None:
-            scalars[p.name] = _scalar(p, arrays[p.name])
-        elif p.name in arrays:
-            tensors[p.name] = _typed(p, _array(p.name, arrays[p.name]))
-            _check_shape(p, tensors[p.name].shape, dims, fixed_by)
+        if p.name in shown and p.shape is not None:
+            _check_type(p, shown[p.name].dtype)
+            _check_shape(p, shown[p.name].shape, dims, fixed_by)
     for p in kernel.params:
-        if p.shape is not None and p.name not in tensors:
-            tensors[p.name] = np.empty(_shape(p, p.shape, dims), DTYPES[p.dtype])
+        if p.shape is not None and p.name not in shown:
+            _shape(p, p.shape, dims)
     names: dict[str, Any] = {**dict(kernel.statics), **dims, **scalars}
     _check_required(kernel, names)
     grid = tuple(_axis(g, names) for g in kernel.grid)
     if math.prod(grid) > 0:
         _check_not_empty(dims, fixed_by)
+    return Sizes(MappingProxyType(dims), grid)
+
+
+def bound(
+    kernel: ir.Kernel,
+    sizes: Sizes,
+    tensors: Mapping[str, Array],
+    scalars: Mapping[str, Number],
+) -> Bound:
+    """The call of these sizes; outputs that are not among ``tensors`` have their shape only."""
     directions = {p.name: p.direction for p in kernel.params if p.shape is not None}
-    ordered = {name: tensors[name] for name in directions}
+    arrays = dict(tensors)
+    for p in kernel.params:
+        if p.shape is not None and p.name not in tensors:
+            arrays[p.name] = np.empty(_shape(p, p.shape, sizes.dims), DTYPES[p.dtype])
     return Bound(
-        MappingProxyType(ordered),
-        MappingProxyType(scalars),
-        MappingProxyType(dims),
-        grid,
+        MappingProxyType({name: arrays[name] for name in directions}),
+        MappingProxyType(dict(scalars)),
+        sizes.dims,
+        sizes.grid,
         MappingProxyType(directions),
-        frozenset(n for n, d in directions.items() if d != "in" and n in arrays),
+        frozenset(n for n, d in directions.items() if d != "in" and n in tensors),
     )
 
 
@@ -134,6 +177,8 @@ def _axis(size: ir.Expr, names: Mapping[str, Number]) -> int:
 
 def _check_required(kernel: ir.Kernel, names: Mapping[str, Number]) -> None:
     for r in kernel.requires:
+        if not names.keys() >= set(ir.names_in(r.condition)):
+            continue  # a scalar that only the call itself knows
         if not _launched(r.condition, names, f"the condition {expr_text(r.condition)}", r.loc):
             raise InputError(f"{r.message}: found {_known(r.condition, names)}", r.loc)
 
@@ -205,20 +250,27 @@ def native(given: Any) -> Array:
     return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
 
 
-def _typed(p: ir.Param, a: Array) -> Array:
-    """``a`` with our element type, C-contiguous; the bits of bf16 may come as uint16 or void."""
+BF16_BITS = (np.dtype(np.uint16), np.dtype("V2"))
+"""What the bits of bf16 may come as."""
+
+
+def _check_type(p: ir.Param, dtype: np.dtype[Any]) -> None:
     want = DTYPES[p.dtype]
-    if p.dtype == "bf16" and (a.dtype == np.uint16 or a.dtype == np.dtype("V2")):
-        return np.ascontiguousarray(a).view(want).reshape(a.shape)
-    if no_number(a.dtype):
-        held = f"{no_number(a.dtype)} ({a.dtype})"
-        raise InputError(f"{p.name} holds {held}, but {_declared(p)} is expected")
-    if a.dtype != want:
-        expected = "bfloat16, or its bits as uint16" if p.dtype == "bf16" else want.name
-        message = f"{p.name} holds {a.dtype.name}, but {p.dtype} ({expected}) is expected"
-        module = "ml_dtypes" if p.dtype == "bf16" else "np"
-        raise InputError(message, hint=f"convert it: {p.name}.astype({module}.{want.name})")
-    return np.ascontiguousarray(a).reshape(a.shape)
+    if dtype == want or (p.dtype == "bf16" and dtype in BF16_BITS):
+        return
+    if no_number(dtype):
+        raise InputError(
+            f"{p.name} holds {no_number(dtype)} ({dtype}), but {_declared(p)} is expected"
+        )
+    expected = "bfloat16, or its bits as uint16" if p.dtype == "bf16" else want.name
+    message = f"{p.name} holds {dtype.name}, but {p.dtype} ({expected}) is expected"
+    module = "ml_dtypes" if p.dtype == "bf16" else "np"
+    raise InputError(message, hint=f"convert it: {p.name}.astype({module}.{want.name})")
+
+
+def _held(p: ir.Param, a: Array) -> Array:
+    """``a``, whose type fits, with our element type, C-contiguous."""
+    return np.ascontiguousarray(a).view(DTYPES[p.dtype]).reshape(a.shape)
 
 
 def _check_shape(
@@ -251,7 +303,7 @@ def _shape(p: ir.Param, shape: tuple[int | str, ...], dims: Mapping[str, int]) -
     return tuple(dims[s] if isinstance(s, str) else s for s in shape)
 
 
-def _scalar(p: ir.Param, given: Any) -> Number:
+def scalar(p: ir.Param, given: Any) -> Number:
     """The number of a scalar parameter, rounded to its type."""
     a = _array(p.name, given)
     if a.ndim or (a.dtype.kind not in "iuf" and a.dtype != DTYPES["bf16"]):
