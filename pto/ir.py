@@ -299,7 +299,10 @@ def map_exprs(x: N, f: Callable[[Expr], Expr]) -> N:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One op.  The columns behind ``args`` are empty until the scheduler fills them in."""
+    """One op.  The columns behind ``args`` are empty until the scheduler fills them in.
+
+    ``value``: the name of the tile that it makes, where a buffer of another name holds it.
+    """
 
     op: str
     out: Output | None = None
@@ -309,6 +312,7 @@ class Row:
     shift: int = 0
     wait: tuple[Flag, ...] = ()
     set: tuple[Flag, ...] = ()
+    value: str = ""
     loc: Loc | None = field(default=None, compare=False, repr=False)
 
     @property

@@ -3,7 +3,7 @@
 Names and numbers are ASCII; a name has letters, digits and underscores, that of an event also dots.
 
 A ``#`` starts a comment.  A line that starts with ``|`` continues the one before; the bar is a token
-only before ``wait`` and ``set``.
+only before ``as``, ``wait`` and ``set``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MIRRORED = {">": "<", ">=": "<="}
 WORDS = {("astype", 1): tuple(DTYPE_BYTES), ("drain", 0): PIPES}
 """(op, operand) -> the words it may be."""
 
-COLUMNS = ("wait", "set")
+COLUMNS = ("as", "wait", "set")
 HEADER = ("kernel", "static", "param", "grid", "require", "buffer", "fifo", "event", "note")
 
 RESERVED = frozenset(

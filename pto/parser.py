@@ -250,16 +250,24 @@ class Parser:
             if args:
                 x.expect(",")
             args.append(self.argument(x, op, len(args)))
-        waits: tuple[ir.Flag, ...] = ()
+        value, waits = "", tuple[ir.Flag, ...]()
         sets: tuple[ir.Flag, ...] = ()
         while x.accept("|"):
             kind = x.word(lexer.COLUMNS, "column")
-            if kind == "wait":
+            if kind == "as":
+                value = self.value(x, out)
+            elif kind == "wait":
                 waits += self.flag_list(x)
             else:
                 sets += self.flag_list(x)
         x.end()
-        return ir.Row(op, out, tuple(args), core, pipe, shift, waits, sets, x.loc)
+        return ir.Row(op, out, tuple(args), core, pipe, shift, waits, sets, value, x.loc)
+
+    def value(self, x: Line, out: ir.Output | None) -> str:
+        """The name of the tile that a buffer holds."""
+        if not isinstance(out, ir.Ref):
+            raise x.fail("only what a buffer holds has a name of its own")
+        return x.name("value")
 
     def loop(self, x: Line) -> ir.Loop:
         x.expect("for")

@@ -17,7 +17,7 @@ from pto.lexer import FUNCTIONS, PRECEDENCE
 
 WIDTH = 100
 SYNC_COLUMN = 56
-BREAK = re.compile(r"(?<=\S) (?=\S)(?!wait |set )")
+BREAK = re.compile(r"(?<=\S) (?=\S)(?!as |wait |set )")
 """A space at which a long line may go on in the next one."""
 
 
@@ -82,6 +82,11 @@ def statement(r: ir.Row, kernel: ir.Kernel) -> str:
     return f"{out}{r.op} {args}".rstrip()
 
 
+def named(r: ir.Row, kernel: ir.Kernel) -> str:
+    """``out = op arg, arg as value``: with the user's name of what a buffer of another name holds."""
+    return statement(r, kernel) + (f" as {r.value}" if r.value else "")
+
+
 def wrapped(text: str, margin: str) -> list[str]:
     """``text`` on lines of at most ``WIDTH``; each further line starts with ``margin`` and ``| ``."""
     lines = []
@@ -108,11 +113,12 @@ def flags(kind: str, found: tuple[ir.Flag, ...], width: int = sys.maxsize) -> li
 
 
 def row_lines(r: ir.Row, kernel: ir.Kernel, indent: str) -> list[str]:
-    """The line of a row, with its wait and set columns behind it or on lines of their own."""
+    """The line of a row, with its columns behind it or on lines of their own."""
     place = f"{r.core:<6} {r.shift:+d}  {r.pipe:<4}  ".replace("+0", " 0") if r.core else ""
     text = indent + place + statement(r, kernel)
     margin = indent + " " * (len(place) + 2)
-    sync = flags("wait", r.wait) + flags("set", r.set)
+    value = [f"| as {r.value}"] if r.value else []
+    sync = value + flags("wait", r.wait) + flags("set", r.set)
     if not sync:
         return wrapped(text, margin)
     columns = " ".join(sync)
@@ -123,7 +129,7 @@ def row_lines(r: ir.Row, kernel: ir.Kernel, indent: str) -> list[str]:
     if len(margin) + len(columns) <= WIDTH:
         return [*wrapped(text, margin), margin + columns]
     room = WIDTH - len(margin)
-    split = flags("wait", r.wait, room) + flags("set", r.set, room)
+    split = value + flags("wait", r.wait, room) + flags("set", r.set, room)
     return [*wrapped(text, margin), *(margin + line for line in split)]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pto.arithmetic import BINARY
 from pto.lexer import PRECEDENCE, Line, logical_lines, tokens_of
 from pto.parser import Parser, parse
-from pto.printer import WIDTH, expr, operand, print_kernel, statement
+from pto.printer import WIDTH, expr, named, operand, print_kernel, statement
 
 __all__ = [
     "BINARY",
@@ -19,6 +19,7 @@ __all__ = [
     "Parser",
     "expr",
     "logical_lines",
+    "named",
     "operand",
     "parse",
     "print_kernel",

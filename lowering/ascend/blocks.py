@@ -30,7 +30,7 @@ from lowering.ascend.text import (
 from pto import ir
 from pto.errors import PtoError, ScheduleError
 from pto.ops import OPS
-from pto.text import statement
+from pto.text import named
 
 UNCOMMENTED = ("scalar", "sync")
 """Kinds of ops whose C++ says as much as their row does."""
@@ -130,7 +130,7 @@ def row_lines(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     lines = [*waits, *op, *sets]
     if OPS[row.op].kind in UNCOMMENTED:
         return lines
-    comment = f"// {statement(row, ctx.kernel)}"
+    comment = f"// {named(row, ctx.kernel)}"
     return [f"{op[0]}  {comment}"] if lines == op and len(op) == 1 else [comment, *lines]
 
 

@@ -409,6 +409,7 @@ BAD = {
     "minus_name": HEAD + "n = let -rows\n",
     "unknown_pipe": HEAD + "cube 0 MTE9 barrier\n",
     "unknown_column": HEAD + "cube 0 MTE1 sync | waits q.free\n",
+    "name_of_nothing": HEAD + "cube 0 MTE1 sync | as x\n",
     "unknown_word": HEAD + "a: f32[16, 1] = full 1.0\nb: f16[16, 1] = astype a, half\n",
     "two_kernels": HEAD + "a: f32[16, 1] = full 1.0\n\nkernel other\n",
     "declared_twice": "kernel k\nparam x in f32[4]\nparam x in f32[4]\ngrid 1\n",

@@ -15,7 +15,7 @@ from lowering.hazards.proof import HazardError
 from lowering.schedule import NAMED, PASSES, Options, options_for, schedule, stages
 from lowering.values.equivalence import same_values
 from pto import Scalar, Tensor, Tile
-from pto.ir import Const, Kernel, Ref, Row, all_rows, binary, map_rows
+from pto.ir import Const, Define, Kernel, Ref, Row, all_rows, binary, map_rows
 from pto.kernels import SHIPPED
 from pto.targets.a2a3 import A2A3
 from tests.conftest import Golden
@@ -35,6 +35,19 @@ def test_every_stage_reads_back(name: str) -> None:
         assert pto.parse(pto.print_kernel(kernel)) == kernel, stage
         seen.append(stage)
     assert seen == list(PASSES)
+
+
+@pytest.mark.parametrize("plan", NAMED)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_schedule_has_every_name(name: str, plan: str) -> None:
+    """Of a value that shares the buffer of another, too; and each row says only what its buffer does not."""
+    made = dict(stages(SHIPPED[name].trace(), options_for(plan)))
+    rows = [r for r in all_rows(made["sync"].body) if isinstance(r.out, Ref)]
+    values = {r.out.name for r in all_rows(made["skew"].body) if isinstance(r.out, Define)}
+    assert values <= {r.value or r.result(Ref).name for r in rows}
+    assert all(r.value != r.result(Ref).name for r in rows)
+    if name == "paged_attention":
+        assert {"s", "p", "m_new", "l_new", "alpha", "p16", "o", "y"} <= values
 
 
 def test_block_ids_are_read_once_each() -> None:

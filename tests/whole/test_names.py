@@ -38,6 +38,7 @@ NAMES = {
     **dict.fromkeys((ir.Buffer, ir.Fifo, ir.Event, ir.Param), ("name",)),
     ir.View: ("tensor",),
     ir.Loop: ("index", "total"),
+    ir.Row: ("value",),
 }
 """The fields that hold a name."""
 

@@ -514,4 +514,7 @@ class _Placer:
         out = self._ref(row.out.name) if isinstance(row.out, ir.Define) else row.out
         if OPS[row.op].scratch and self.scratch and isinstance(row.args[0], ir.Ref):
             args.append(ir.Ref(self.scratch[self.groups[row.args[0].name].type].name))
-        return replace(row, args=tuple(args), out=out)
+        value = row.out.name if isinstance(row.out, ir.Define) else ""
+        if isinstance(out, ir.Ref) and value == out.name:
+            value = ""
+        return replace(row, args=tuple(args), out=out, value=value)

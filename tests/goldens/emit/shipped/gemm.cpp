@@ -193,7 +193,7 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
             set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(b_tile_free + u % 2));
             set_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(b_tile_b_full + u % 2));
             pipe_barrier(PIPE_M);
-            // acc[turn] = matmul a_tile_a[u], b_tile_b[u], acc[turn], i
+            // acc[turn] = matmul a_tile_a[u], b_tile_b[u], acc[turn], i as acc_next
             wait_flag(PIPE_MTE1, PIPE_M, static_cast<event_t>(b_tile_b_full + u % 2));
             if (at.i != 0) {
                 TMATMUL_ACC(acc[at.turn % 2], acc[at.turn % 2], a_tile_a[u % 2], b_tile_b[u % 2]);
@@ -282,7 +282,7 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
             TLOAD(bias_row_part, bias_row_gm);
         }
         set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(bias_row_full + w % 2));
-        // bias_row[turn] = pad bias_row[turn], 1, n - col
+        // bias_row[turn] = pad bias_row[turn], 1, n - col as bias_row_padded
         wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(bias_row_full + w % 2));
         const int64_t bias_row_cols_2 = n - col;
         if (bias_row_cols_2 <= 0) {
@@ -300,12 +300,12 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
         TFREE<TotalFifoPipe, TILE_UP_DOWN>(total_fifo);
         set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(total_v_full + w % 2));
         pipe_barrier(PIPE_V);
-        // total_v[turn] = add total_v[turn], bias_row[turn]
+        // total_v[turn] = add total_v[turn], bias_row[turn] as x
         wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(total_v_full + w % 2));
         TCOLEXPANDADD(total_v[w % 2], total_v[w % 2], bias_row[w % 2]);
         set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(bias_row_free + w % 2));
         pipe_barrier(PIPE_V);
-        // total_v[turn] = maximum total_v[turn], 0.0
+        // total_v[turn] = maximum total_v[turn], 0.0 as x_2
         TMAXS(total_v[w % 2], total_v[w % 2], 0.0f);
         set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(total_v_full2 + w % 2));
         // out[row + lane * 64:+64<m - row - lane * 64, col:+128<n - col] = store total_v[turn]

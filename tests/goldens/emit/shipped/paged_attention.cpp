@@ -436,11 +436,11 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
         const int64_t n = ceil_div(context, 128);
         if (n <= 0) {
             const int64_t u = 0;
-            TEXPANDS(m_row[u % 2], -INF);  // m[u] = full -inf
-            TEXPANDS(l_row, 0.0f);  // l = full 0.0
+            TEXPANDS(m_row[u % 2], -INF);  // m[u] = full -inf as start_0
+            TEXPANDS(l_row, 0.0f);  // l = full 0.0 as start_1
             pipe_barrier(PIPE_V);
             TMAXS(y_maximum_row[turn % 4], l_row, 1e-30f);  // y_maximum[turn] = maximum l, 1e-30
-            TEXPANDS(acc, 0.0f);  // acc = full 0.0
+            TEXPANDS(acc, 0.0f);  // acc = full 0.0 as start_2
             pipe_barrier(PIPE_V);
             // y[turn] = div acc, y_maximum[turn]
             wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y_free + turn % 2));
@@ -486,14 +486,14 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
         if (const int64_t u = t; u < u_count) {
             Position &at = positions[u % 4];
             if (at.i == 0) {
-                TEXPANDS(m_row[u % 2], -INF);  // m[u] = full -inf
-                TEXPANDS(l_row, 0.0f);  // l = full 0.0
+                TEXPANDS(m_row[u % 2], -INF);  // m[u] = full -inf as start_0
+                TEXPANDS(l_row, 0.0f);  // l = full 0.0 as start_1
             }
         }
         if (const int64_t u = t - 3; u >= 0 && u < u_count) {
             Position &at = positions[u % 4];
             if (at.i == 0) {
-                TEXPANDS(acc, 0.0f);  // acc = full 0.0
+                TEXPANDS(acc, 0.0f);  // acc = full 0.0 as start_2
             }
         }
         if (const int64_t u = t; u < u_count) {
@@ -503,12 +503,12 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             TPOP<QkFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(qk_fifo, qk_v[u % 2]);
             TFREE<QkFifoPipe, TILE_UP_DOWN>(qk_fifo);
             set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(qk_v_full + u % 2));
-            // qk_v[u] = mul qk_v[u], scale
+            // qk_v[u] = mul qk_v[u], scale as s_mul
             wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(qk_v_full + u % 2));
             TMULS(qk_v[u % 2], qk_v[u % 2], scale);
             const int64_t left = at.context - at.i * 128;
             pipe_barrier(PIPE_V);
-            // qk_v[u] = where qk_v[u], left, -inf
+            // qk_v[u] = where qk_v[u], left, -inf as s
             if (left <= 0) {
                 TEXPANDS(qk_v[u % 2], -INF);
             } else if (left < 128) {
@@ -522,18 +522,18 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             // m_new_row_max = row_max qk_v[u], scratch
             TROWMAX(m_new_row_max, qk_v[u % 2], scratch);
             pipe_barrier(PIPE_V);
-            // m[u + 1] = maximum m[u], m_new_row_max
+            // m[u + 1] = maximum m[u], m_new_row_max as m_new
             TMAX(m_row[(u + 1) % 2], m_row[u % 2], m_new_row_max_row);
             pipe_barrier(PIPE_V);
-            // qk_v[u] = sub qk_v[u], m[u + 1]
+            // qk_v[u] = sub qk_v[u], m[u + 1] as p_sub
             TROWEXPANDSUB(qk_v[u % 2], qk_v[u % 2], m[(u + 1) % 2]);
-            // alpha[u] = sub m[u], m[u + 1]
+            // alpha[u] = sub m[u], m[u + 1] as alpha_sub
             TSUB(alpha_row[u % 4], m_row[u % 2], m_row[(u + 1) % 2]);
             pipe_barrier(PIPE_V);
-            TEXP(qk_v[u % 2], qk_v[u % 2]);  // qk_v[u] = exp qk_v[u]
+            TEXP(qk_v[u % 2], qk_v[u % 2]);  // qk_v[u] = exp qk_v[u] as p
             TEXP(alpha_row[u % 4], alpha_row[u % 4]);  // alpha[u] = exp alpha[u]
             pipe_barrier(PIPE_V);
-            TMUL(l_row, l_row, alpha_row[u % 4]);  // l = mul l, alpha[u]
+            TMUL(l_row, l_row, alpha_row[u % 4]);  // l = mul l, alpha[u] as l_new_mul
             // l_new_row_sum = row_sum qk_v[u], scratch
             TROWSUM(l_new_row_sum, qk_v[u % 2], scratch);
             // p16[u] = astype qk_v[u], bf16
@@ -542,7 +542,7 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(qk_v_free + u % 2));
             set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(p16_full + u % 2));
             pipe_barrier(PIPE_V);
-            TADD(l_row, l_row, l_new_row_sum_row);  // l = add l, l_new_row_sum
+            TADD(l_row, l_row, l_new_row_sum_row);  // l = add l, l_new_row_sum as l_new
             // p16_fifo = push p16[u]
             wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(p16_full + u % 2));
             TPUSH<P16FifoPipe, Ub<bfloat16_t, 8, 128>, TILE_UP_DOWN>(p16_fifo, p16[u % 2]);
@@ -550,14 +550,14 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
         }
         if (const int64_t u = t - 3; u >= 0 && u < u_count) {
             pipe_barrier(PIPE_V);
-            TROWEXPANDMUL(acc, acc, alpha[u % 4]);  // acc = mul acc, alpha[u]
+            TROWEXPANDMUL(acc, acc, alpha[u % 4]);  // acc = mul acc, alpha[u] as acc_next_mul
             // o_v[u] = pop o_fifo
             wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(o_v_free + u % 2));
             TPOP<OFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(o_fifo, o_v[u % 2]);
             TFREE<OFifoPipe, TILE_UP_DOWN>(o_fifo);
             set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(o_v_full + u % 2));
             pipe_barrier(PIPE_V);
-            // acc = add acc, o_v[u]
+            // acc = add acc, o_v[u] as acc_next
             wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(o_v_full + u % 2));
             TADD(acc, acc, o_v[u % 2]);
             set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(o_v_free + u % 2));

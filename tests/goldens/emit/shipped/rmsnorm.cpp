@@ -112,7 +112,7 @@ static __aicore__ void rmsnorm_vector(__gm__ int64_t *args)
         GmRows<float, 1, 1024, 1024> weight_gm(gamma);
         TLOAD(weight[w % 2], weight_gm);
         set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(weight_full + w % 2));
-        // x_tile[w] = pad x_tile[w], rows - first - lane * 8, 1024
+        // x_tile[w] = pad x_tile[w], rows - first - lane * 8, 1024 as x_tile_padded
         wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(x_tile_full + w % 2));
         const int64_t x_tile_rows_2 = rows - first - lane * 8;
         if (x_tile_rows_2 <= 0) {
@@ -125,21 +125,21 @@ static __aicore__ void rmsnorm_vector(__gm__ int64_t *args)
             TFILLPAD_INPLACE(x_tile_whole, x_tile_part_2);
         }
         pipe_barrier(PIPE_V);
-        // y = astype x_tile[w], f32
+        // y = astype x_tile[w], f32 as v
         TCVT(y, x_tile[w % 2], RoundMode::CAST_RINT);
         set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(x_tile_free + w % 2));
         pipe_barrier(PIPE_V);
         TMUL(square, y, y);  // square = mul y, y
         pipe_barrier(PIPE_V);
-        TROWSUM(norm, square, scratch);  // norm = row_sum square, scratch
+        TROWSUM(norm, square, scratch);  // norm = row_sum square, scratch as norm_row_sum
         pipe_barrier(PIPE_V);
-        TMULS(norm_row, norm_row, 0.0009765625f);  // norm = mul norm, 0.0009765625
+        TMULS(norm_row, norm_row, 0.0009765625f);  // norm = mul norm, 0.0009765625 as norm_mul
         pipe_barrier(PIPE_V);
-        TADDS(norm_row, norm_row, epsilon);  // norm = add norm, epsilon
+        TADDS(norm_row, norm_row, epsilon);  // norm = add norm, epsilon as norm_add
         pipe_barrier(PIPE_V);
         TSQRT(norm_row, norm_row);  // norm = sqrt norm
         pipe_barrier(PIPE_V);
-        TROWEXPANDDIV(y, y, norm);  // y = div y, norm
+        TROWEXPANDDIV(y, y, norm);  // y = div y, norm as y_div
         pipe_barrier(PIPE_V);
         // y = mul y, weight[w]
         wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(weight_full + w % 2));
