@@ -6,10 +6,11 @@ Out: ``Kernel.trace(**statics)``, the traced form of one work item (``pto/ir.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Never, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Never, TypeVar
 
 from pto import ir, source, tracer
 from pto.errors import MemoryAccessError, PtoError, TraceError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, Any]
 Case = TypeVar("Case", bound="Callable[Concatenate[Generator, ...], Arrays]")
 Reference = TypeVar("Reference", bound=Callable[..., Arrays])
+Backward = TypeVar("Backward", bound=Callable[..., Arrays])
 
 
 class Kernel:
@@ -45,22 +47,58 @@ class Kernel:
         self.name = function.__name__
         self.__doc__ = function.__doc__
         self.statics, self.choices = self._signature.statics, self._signature.choices
+        self.positional = self._signature.positional
         self.draw_case: Callable[..., Arrays] | None = None
         self.oracle: Callable[..., Arrays] | None = None
+        self.gradient: Callable[..., Arrays] | None = None
         self.loc = self._signature.loc
 
     def __repr__(self) -> str:
         return f"<pto.kernel {self.name} at {self.loc}>"
 
-    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
-        """A kernel is no function: its body is one work item of a grid."""
-        tracer.fail(
-            TraceError,
-            f"kernel '{self.name}' cannot be called",
-            "what two kernels share goes into a plain function"
-            if tracer.is_tracing()
-            else f"run it with `pto run FILE.py:{self.name}`; {self.name}.trace() shows its program",
-        )
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs for these arrays: its work items, in the proven schedule, run in JAX.
+
+        Args:
+            args: the inputs in the order of the ``def``, without outputs and static parameters.
+            kwargs: inputs by name; static parameters that no shape shows; an output that is updated
+                in place, as a cache: what it starts from (without, elements that no work item writes
+                have all bits set, which is NaN or -1).
+
+        Arrays are numpy's, JAX's, or what comes by DLPack, as torch's; numbers are Python's, or of
+        no dimension.  Static parameters are read off shapes and element types.
+
+        Returns:
+            The output in the caller's kind of array, or a named tuple of several.
+
+        Under ``jax.jit``, ``vmap``, ``shard_map`` and ``eval_shape`` it is a JAX function; contents
+        that it cannot know then are not checked, and an index out of bounds is clamped.
+
+        Raises:
+            InputError: for arguments that do not fit, at the line of the call.
+            PtoError: for a mistake in the kernel, at its line.
+        """
+        if tracer.is_tracing():
+            tracer.fail(
+                TraceError,
+                f"kernel '{self.name}' cannot be called",
+                "what two kernels share goes into a plain function",
+            )
+        from lowering.call import call
+
+        with _told_to_the_caller():
+            return call(self, args, kwargs)
+
+    def backward(self, function: Backward) -> Backward:
+        """Decorator: ``function`` gives the gradients that ``jax.grad`` asks for.
+
+        It takes by name what it needs of the inputs, the outputs, and ``d_OUTPUT``, the gradient
+        with respect to each of these; it returns the gradients of inputs by name, as arrays of their
+        shapes.  It may call kernels.
+        """
+        _check_callable(function, "backward")
+        self.gradient = function
+        return function
 
     def case(self, function: Case) -> Case:
         """Decorator: ``function(rng, **options)`` draws the inputs of one random case."""
@@ -174,6 +212,16 @@ def kernel(
     return wrap
 
 
+@contextmanager
+def _told_to_the_caller() -> Iterator[None]:
+    """An error without a place is about the user's line that calls; no frame below it helps him."""
+    try:
+        yield
+    except PtoError as error:
+        loc = error.loc or source.here()
+        raise type(error)(error.message, loc, error.hint) from None
+
+
 def _ending_in_user_code(error: PtoError) -> PtoError:
     """The error with its traceback ending at the user's line, without frames of this package."""
     frames: list[TracebackType] = []
@@ -195,12 +243,9 @@ def _same_line(a: TracebackType, b: TracebackType) -> bool:
 
 
 def _directed(params: tuple[ir.Param, ...], body: ir.Block) -> tuple[ir.Param, ...]:
-    """Parameters with ``out`` where a row stores to them, ``inout`` where one reads them as well."""
-    rows = list(ir.all_rows(body))
-    stored = {r.out.tensor for r in rows if isinstance(r.out, ir.View)}
-    read = {x.tensor for r in rows for x in r.args if isinstance(x, ir.View)}
-    ways = {name: "inout" if name in read else "out" for name in stored}
-    return tuple(replace(p, direction=ways.get(p.name, p.direction)) for p in params)
+    """Parameters with ``out`` where a row stores to them."""
+    stored = {r.out.tensor for r in ir.all_rows(body) if isinstance(r.out, ir.View)}
+    return tuple(replace(p, direction="out") if p.name in stored else p for p in params)
 
 
 def _mentioned(x: object) -> list[str]:

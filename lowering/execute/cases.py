@@ -175,9 +175,19 @@ def traced_for(
         return program
     seen = {n: native(a) for n, a in arrays.items()}
     shown = {n: Shown(a.shape, a.dtype) for n, a in seen.items()}
-    statics = statics_from(program, shown, given, "-D ")
+    return traced_with(program, statics_from(program, shown, given, "-D "), given)
+
+
+def traced_with(
+    kernel: Kernel, statics: Mapping[str, Static], given: Mapping[str, Static]
+) -> ir.Kernel:
+    """The kernel traced for ``statics``, of which those not ``given`` were read off arrays.
+
+    Raises:
+        InputError: when it cannot be traced for what was read.
+    """
     try:
-        return traced(program, statics)
+        return traced(kernel, statics)
     except PtoError as error:
         read = [f"{n} = {v}" for n, v in statics.items() if n not in given]
         if not read:

@@ -84,7 +84,7 @@ def bind(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> Bound:
         InputError: an array that is missing, unknown, of the wrong type or shape; a scalar that is
             not finite, or negative where an integer is asked for.
     """
-    _check_names(kernel, arrays)
+    check_names(kernel, arrays)
     given = {
         p.name: _array(p.name, arrays[p.name])
         for p in kernel.params
@@ -92,7 +92,7 @@ def bind(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> Bound:
     }
     scalars = {p.name: scalar(p, arrays[p.name]) for p in kernel.params if p.shape is None}
     sizes = fitted(kernel, {n: Shown(a.shape, a.dtype) for n, a in given.items()}, scalars)
-    tensors = {n: _held(kernel.param(n), a) for n, a in given.items()}
+    tensors = {n: held(kernel.param(n), a) for n, a in given.items()}
     return bound(kernel, sizes, tensors, scalars)
 
 
@@ -205,19 +205,20 @@ def _check_not_empty(dims: Mapping[str, int], fixed_by: Mapping[str, str]) -> No
             raise InputError(f"{fixed_by[name]} has {name} = {size}, but at least 1 is expected")
 
 
-def _check_names(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> None:
+def check_names(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> None:
+    """Raises InputError for a name that is no parameter, or an input that is not given."""
     known = [p.name for p in kernel.params]
     for name in arrays:
         if name not in known:
             hint = did_you_mean(name, known, "it takes")
             raise InputError(f"{kernel.name} has no parameter '{name}'", hint=hint)
-    missing = [_declared(p) for p in kernel.params if p.name not in arrays and p.direction != "out"]
+    missing = [declared(p) for p in kernel.params if p.name not in arrays and p.direction != "out"]
     if missing:
         were = "which was" if len(missing) == 1 else "which were"
         raise InputError(f"{kernel.name} needs {' and '.join(missing)}, {were} not given")
 
 
-def _declared(p: ir.Param) -> str:
+def declared(p: ir.Param) -> str:
     """``query bf16[batch, 16, 128]``."""
     shape = "" if p.shape is None else f"[{', '.join(map(str, p.shape))}]"
     return f"{'scalar' if p.shape is None else 'array'} {p.name} {p.dtype}{shape}"
@@ -260,7 +261,7 @@ def _check_type(p: ir.Param, dtype: np.dtype[Any]) -> None:
         return
     if no_number(dtype):
         raise InputError(
-            f"{p.name} holds {no_number(dtype)} ({dtype}), but {_declared(p)} is expected"
+            f"{p.name} holds {no_number(dtype)} ({dtype}), but {declared(p)} is expected"
         )
     expected = "bfloat16, or its bits as uint16" if p.dtype == "bf16" else want.name
     message = f"{p.name} holds {dtype.name}, but {p.dtype} ({expected}) is expected"
@@ -268,7 +269,7 @@ def _check_type(p: ir.Param, dtype: np.dtype[Any]) -> None:
     raise InputError(message, hint=f"convert it: {p.name}.astype({module}.{want.name})")
 
 
-def _held(p: ir.Param, a: Array) -> Array:
+def held(p: ir.Param, a: Array) -> Array:
     """``a``, whose type fits, with our element type, C-contiguous."""
     return np.ascontiguousarray(a).view(DTYPES[p.dtype]).reshape(a.shape)
 
@@ -280,9 +281,9 @@ def _check_shape(
     assert p.shape is not None
     found = f"{p.name} has shape {list(shape)}"
     if not shape and p.shape:
-        raise InputError(f"{p.name} is one number, but {_declared(p)} is expected")
+        raise InputError(f"{p.name} is one number, but {declared(p)} is expected")
     if len(shape) != len(p.shape):
-        want = f"{len(p.shape)} dimensions are expected: {_declared(p)}"
+        want = f"{len(p.shape)} dimensions are expected: {declared(p)}"
         raise InputError(f"{found}, but {want}")
     for k, (size, want_size) in enumerate(zip(shape, p.shape, strict=True)):
         if isinstance(want_size, int):
@@ -299,7 +300,7 @@ def _shape(p: ir.Param, shape: tuple[int | str, ...], dims: Mapping[str, int]) -
     for size in shape:
         if isinstance(size, str) and size not in dims:
             message = f"{p.name} was not given, and no other array has its dimension '{size}'"
-            raise InputError(message, hint=f"give {_declared(p)}")
+            raise InputError(message, hint=f"give {declared(p)}")
     return tuple(dims[s] if isinstance(s, str) else s for s in shape)
 
 

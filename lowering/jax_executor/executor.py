@@ -161,19 +161,11 @@ class Executable:
         return tuple(dims[s] if isinstance(s, str) else s for s in shape)
 
     def build(self, dims: Mapping[str, int], devices: int) -> Program:
-        outs = [p.name for p in self.kernel.params if p.is_written]
-        rooms = {name: self.room(name, dims) for name in outs}
-
         def call(arrays: dict[str, Array], table: Array = None) -> dict[str, Array]:
             """Of all work items, or on one device of several those in its line of the table."""
-            self.traces += 1
-            arrays = self.padded(arrays, dims)
-            outputs = {n: arrays[n] if n in arrays else self.unwritten(n, rooms[n]) for n in outs}
-            found = Machine(self.values, dims).run(
-                arrays, outputs, None if table is None else table[0]
-            )
-            found = {n: trimmed(x, self.shape(n, dims)) for n, x in found.items()}
-            return found if table is None else {n: x[None] for n, x in found.items()}
+            if table is None:
+                return self.outputs(arrays, dims)
+            return {n: x[None] for n, x in self.outputs(arrays, dims, table[0]).items()}
 
         items = items_of(self.values, dims) if devices > 1 else "there is only one"
         if isinstance(items, str):
@@ -185,6 +177,18 @@ class Executable:
         )
         where, tables = NamedSharding(mesh, everywhere), NamedSharding(mesh, spread)
         return Program(jax.jit(mapped), where, items, tables)
+
+    def outputs(
+        self, arrays: Mapping[str, Array], dims: Mapping[str, int], table: Array = None
+    ) -> dict[str, Array]:
+        """The outputs of all work items (of the ``table``), on tracers, 16-bit floats as their bits.
+        Outputs among ``arrays`` start from what they hold."""
+        self.traces += 1
+        held = self.padded(arrays, dims)
+        outs = [p.name for p in self.kernel.params if p.is_written]
+        starts = {n: held[n] if n in held else self.unwritten(n, self.room(n, dims)) for n in outs}
+        found = Machine(self.values, dims).run(held, starts, table)
+        return {n: trimmed(x, self.shape(n, dims)) for n, x in found.items()}
 
     def room(self, name: str, dims: Mapping[str, int]) -> Shape:
         """The shape of a tensor, no dimension smaller than any view of it."""
@@ -255,11 +259,17 @@ def run(
     ``given`` is what ``lowering.inputs.bind`` returns, or arrays to bind.  ``devices`` bounds how
     many devices take part (None: all that are visible).
     """
-    bound = given if isinstance(given, Bound) else bind(kernel, given)
-    found = compile(kernel).place({**bound.arrays, **bound.scalars}, devices, bound.starts)()
+    return executed(
+        compile(kernel), given if isinstance(given, Bound) else bind(kernel, given), devices
+    )
+
+
+def executed(executable: Executable, bound: Bound, devices: int | None = None) -> dict[str, Any]:
+    """The outputs of one call as numpy arrays."""
+    found = executable.place({**bound.arrays, **bound.scalars}, devices, bound.starts)()
     out = {}
     for name, x in found.items():
-        a, dtype = np.asarray(x), kernel.param(name).dtype
+        a, dtype = np.asarray(x), executable.kernel.param(name).dtype
         as_float = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
         out[name] = a.view(as_float[dtype]) if dtype in BITS else a
     return out

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -51,6 +52,12 @@ BITS = ("f16", "bf16")
 def is_known(x: Number) -> bool:
     """Whether ``x`` is a number at trace time."""
     return isinstance(x, int | float)
+
+
+def varies(x: Array) -> frozenset[str]:
+    """The mesh axes over which ``x`` is another array on every device, inside of a ``shard_map``."""
+    axes: frozenset[str] = jax.typeof(x).manual_axis_type.varying
+    return axes
 
 
 def whole(x: Array) -> Array:
@@ -261,6 +268,8 @@ class Machine:
         self.known = known_names(dims)
         self.zero: Array = jnp.int32(0)
         self.table: Array = None
+        self.axes: frozenset[str] = frozenset()
+        """Of the mesh of a ``shard_map`` around: those that some array varies over."""
 
     def run(
         self, arrays: Mapping[str, Array], outputs: dict[str, Array], table: Array = None
@@ -269,9 +278,21 @@ class Machine:
         scalars = {p.name: whole(arrays[p.name]) for p in self.kernel.params if p.shape is None}
         tensors = {p.name: arrays[p.name] for p in self.kernel.params if p.direction == "in"}
         self.table, self.zero = table, arrays.get(ZERO, self.zero)
+        self.axes = frozenset().union(*(varies(x) for x in arrays.values()))
         env = Env({}, tensors | outputs, scalars)
         self.block(self.kernel.body, env)
         return {name: env.tensors[name] for name in outputs}
+
+    def varying(self, tree: Any) -> Any:
+        """What a loop carries or an arm gives, over all of ``axes``: its type must not change."""
+        if not self.axes:
+            return tree
+
+        def cast(x: Array) -> Array:
+            missing = tuple(sorted(self.axes - varies(x)))
+            return lax.pcast(x, missing, to="varying") if missing else x
+
+        return jax.tree.map(cast, tree)
 
     # scalars
 
@@ -438,11 +459,11 @@ class Machine:
             env.tensors.update(zip(stored, carry[1], strict=True))
             self.block(loop.body, env)
             tiles = tuple(plain(env.tiles[r.name]) for r in loop.result)
-            return tiles, tuple(env.tensors[n] for n in stored)
+            return self.varying((tiles, tuple(env.tensors[n] for n in stored)))
 
         if start is end or (is_known(start) and is_known(end) and end <= start):
             return carry
-        return lax.fori_loop(start, end, body, carry)
+        return lax.fori_loop(start, end, body, self.varying(carry))
 
     def initial(self, init: ir.Ref | None, kind: TileType, env: Env) -> Array:
         """A tile, or zeros where nothing has been written."""
@@ -494,7 +515,8 @@ class Machine:
                 inner = env.inner()
                 self.block(block, inner)
                 found = [*(inner.tiles[n] for n in names), *(inner.tensors[n] for n in stored)]
-                return tuple(map(plain, found))
+                arms: tuple[Array, ...] = self.varying(tuple(map(plain, found)))
+                return arms
 
             return run
 
