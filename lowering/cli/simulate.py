@@ -28,9 +28,16 @@ MOST_ITEMS, MOST_BLOCKS = 1_000_000, 1_000_000
 
 SIMULATE_IDLE = (
     cli.Idle(
-        ("trace", "svg"), lambda args: args.launch, "with --launch: it shows one hardware block"
+        ("trace", "svg", "memory"),
+        lambda args: args.launch,
+        "with --launch: it shows one hardware block",
     ),
-    cli.Idle(("steps",), lambda args: not args.svg, "without a picture", "--svg FILE --steps 8"),
+    cli.Idle(
+        ("steps",),
+        lambda args: not (args.svg or args.memory),
+        "without a picture",
+        "--svg FILE --steps 8",
+    ),
 )
 
 WIDTH, ROW, MOST_ROWS = 100, 38, 8
@@ -134,15 +141,17 @@ def _pipes(timing: Timing) -> Facts:
 
 
 def _files(args: argparse.Namespace, timing: Timing) -> dict[Path, str]:
+    from lowering.simulate import gantt, memory_map
+
     files = {}
     if args.trace:
         from lowering.simulate.trace import trace
 
         files[args.trace] = trace(timing)
-    if args.svg:
-        from lowering.simulate.gantt import STEPS, svg
-
-        files[args.svg] = svg(timing, None if args.steps == ALL else args.steps or STEPS)
+    for path, drawing in ((args.svg, gantt), (args.memory, memory_map)):
+        if path:
+            steps = None if args.steps == ALL else args.steps or drawing.STEPS
+            files[path] = drawing.svg(timing, steps)
     return files
 
 
@@ -279,7 +288,9 @@ def simulate_arguments(command: cli.Parser) -> None:
     what = "for chrome://tracing or ui.perfetto.dev"
     command.writes("--trace", mark=TRACE, metavar="FILE.json", help=what)
     command.writes("--svg", mark=SVG, metavar="FILE.svg", help="a lane per pipe, a box per row")
-    what = "steps of the loop in the picture (default 4)"
+    what = "what every slot of every memory holds"
+    command.writes("--memory", mark=SVG, metavar="FILE.svg", help=what)
+    what = "steps of the loop in a picture (default 4; of the memories 1)"
     add("--steps", type=_steps, metavar="N|all", help=what)
     add("--json", action="store_true", help="for machines")
 

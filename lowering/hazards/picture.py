@@ -19,7 +19,7 @@ from textwrap import wrap
 from lowering.hazards.timeline import Box, Lane, lanes, place, races
 from lowering.hazards.violation import Violation
 from lowering.hazards.window import BEHIND, IN_FRONT, Mark, Moment
-from lowering.svg import GREY, INK, MONO, document, element, label
+from lowering.svg import GREY, INK, MONO, Picture, document, element, label
 from pto.printer import WIDTH
 
 PICTURE_LIMIT = 3
@@ -156,6 +156,9 @@ BOX, BETWEEN, RAIL = 58, 76, 92
 LEFT, TOP, LEAST_WIDTH, LEAST_BOX, ARRIVAL = 92, 100, 760, 72, 38
 """Margins; least width of the drawing and of a box; where in a box a missing edge arrives."""
 
+LETTERS = 13
+"""Height of a line of words between the lanes."""
+
 RED, PALE = "#c81e1e", "#fdeaea"
 DONE, OPEN = "#dfe4e9", "#ffffff"
 VERBS = {"RAW": ("writes", "reads"), "WAR": ("reads", "writes"), "WAW": ("writes", "writes")}
@@ -168,7 +171,7 @@ def html(message: str, violations: Sequence[Violation]) -> str:
     parts = [element("pre", escape(message))]
     for v in violations:
         parts.append(element("pre", escape(v.described())))
-        parts += [svg(v)] if v in drawn else []
+        parts += [Picture(svg(v), f"{v.kind}: {v.text}")._repr_html_()] if v in drawn else []
     return "\n".join(parts)
 
 
@@ -190,15 +193,19 @@ class Drawing:
         self.bottom = max(self.top(b) for b in self.boxes) + BOX
         self.notes = wrap(f"Missing: {v.missing}", int(self.width / 6.2)) if v.missing else []
         self.height = self.bottom + 62 + 17 * len(self.notes)
+        self.written: list[tuple[float, float, float]] = []
 
     def svg(self) -> str:
         """The whole file."""
+        boxes = [
+            line for b in self.boxes for line in self.box(b)
+        ]  # their words stay where they are
         parts = [
             *self.heading(),
             *self.collision(),
             *self.lanes(),
             *self.events(),
-            *(line for b in self.boxes for line in self.box(b)),
+            *boxes,
             *self.missing(),
             *self.footer(),
         ]
@@ -224,6 +231,17 @@ class Drawing:
     def middle(self, b: Box) -> float:
         """Half way down a box."""
         return self.top(b) + BOX / 2
+
+    def words(self, x: float, y: float, text: str, step: int, colour: str, **more: object) -> str:
+        """Words between the lanes; where others stand already, ``step`` further from their box."""
+        width = len(text) * CHAR * (1 if more.get("font_family") else 1.09)
+        left = x - width if more.get("text_anchor") == "end" else x
+        while any(
+            left < b and a < left + width and abs(y - base) < LETTERS for a, b, base in self.written
+        ):
+            y += step
+        self.written.append((left, left + width, y))
+        return label(x, y, text, 11 if colour == GREY else 12, colour, **more)
 
     # parts
 
@@ -273,7 +291,8 @@ class Drawing:
             yield label(b.x + 9, y, line, 11, INK, font_family=MONO)
         if m.role:
             y = self.top(b) + (BOX + 16 if b.lane else -7)
-            yield label(b.x + 1, y, self.caption(m), 12, RED, font_weight="bold")
+            step = LETTERS if b.lane else -LETTERS
+            yield self.words(b.x + 1, y, self.caption(m), step, RED, font_weight="bold")
         if m.skipped:
             yield label(b.x - 12, middle - 6, _left_out(m), 11, GREY, text_anchor="end")
 
@@ -288,14 +307,13 @@ class Drawing:
         """The events and signals between the rows."""
         for m, b in self.rows.values():
             senders = dict.fromkeys(n for n, _ in m.after if self.rows[n][1].lane != b.lane)
-            for k, n in enumerate(senders):
+            for n in senders:
                 names = ", ".join(name for number, name in m.after if number == n)
                 yield from self.arrow(self.rows[n][1], b, GREY)
-                y = self.top(b) + (
-                    BOX + 19 + 12 * k if self.rows[n][1].lane > b.lane else -11 - 12 * k
-                )
+                below = self.rows[n][1].lane > b.lane
+                y, step = self.top(b) + (BOX + 19 if below else -11), LETTERS if below else -LETTERS
                 at = {"font_family": MONO, "text_anchor": "end"}
-                yield label(b.x + 5, y, names, 11, GREY, **at)
+                yield self.words(b.x + 5, y, names, step, GREY, **at)
 
     def arrow(self, a: Box, b: Box, colour: str, /, **more: object) -> Iterator[str]:
         """From the end of ``a`` to the start of ``b``."""
@@ -331,10 +349,10 @@ class Drawing:
             down = 1 if first.lane < second.lane else -1
             yield from self.arrow(first, second, RED, **DASHED)
             y1, y2 = self.middle(first) + down * (BOX / 2), self.middle(second) - down * (BOX / 2)
-            at = first.right - 19, y1 + (16 if down > 0 else -8)
-            yield label(*at, set_.text, 12, RED, text_anchor="end", **bold)
-            at = second.x + ARRIVAL + 8, y2 - (9 if down > 0 else -16)
-            yield label(*at, wait.text, 12, RED, **bold)
+            x, y, step = first.right - 19, y1 + (16 if down > 0 else -8), LETTERS * down
+            yield self.words(x, y, set_.text, step, RED, text_anchor="end", **bold)
+            x, y = second.x + ARRIVAL + 8, y2 - (9 if down > 0 else -16)
+            yield self.words(x, y, wait.text, -step, RED, **bold)
         for mark in self.v.marks[:1] if len(self.v.marks) == 1 else ():
             x = second.x - 9
             yield element(

@@ -1,8 +1,8 @@
 """How long a schedule takes: simulated cycles, what every pipe waits for, pictures of it.
 
 ``machine`` runs the rows of one hardware block in time, by ``costs`` (the tables are in
-``pto/targets``), and fills a ``timing``; ``launch`` runs a whole launch; ``gantt`` and ``trace``
-draw it.
+``pto/targets``), and fills a ``timing``; ``launch`` runs a whole launch; ``gantt``, ``memory_map``
+(by ``held``) and ``trace`` draw it.
 """
 
 from lowering.simulate.machine import Machine, simulate

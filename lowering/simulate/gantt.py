@@ -1,7 +1,7 @@
 """A simulated run as a picture: a lane per unit, time to the right, a box per row.
 
 In: a ``Timing``, and how many steps of the steady state to show.  Out: a self-contained SVG with a
-legend: every statement has a number and, by the tensor or FIFO that it leads to, a colour.  Stalls
+legend: every statement has a number and, by the tensor or FIFO that its value gets to, a colour.  Stalls
 are hatched and say their cause where there is room; a heavy border is the critical path.
 
 Both vector lanes do the same at the same time; one stands for both.
@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from html import escape
 from itertools import cycle
 
+from lowering.simulate.held import held, made_by
 from lowering.simulate.timing import Stall, Timing, shown
 from lowering.simulate.trace import Slice, slices
-from lowering.svg import GREY, INK, MONO, document, element, label
-from pto.ir import Kernel, Queue, Ref, Row, View, all_rows
-from pto.text import statement
+from lowering.svg import GREY, INK, MONO, Picture, document, element, label
+from pto.ir import Queue, View, all_rows
+from pto.text import named
 
 STEPS = 4
 """Steps of the loop that a picture shows unless told otherwise."""
@@ -67,6 +68,11 @@ def svg(timing: Timing, steps: int | None = STEPS) -> str:
     return _Drawing(timing, steps).svg()
 
 
+def picture(timing: Timing, steps: int | None = STEPS) -> Picture:
+    """The same for a notebook."""
+    return Picture(svg(timing, steps), f"{timing.kernel.name}: the pipes of both cores in time")
+
+
 def window(timing: Timing, steps: int | None) -> tuple[int, int]:
     """From which cycle to which: between two starts of the row of the busiest pipe that runs most
     often, in the middle of the run."""
@@ -83,29 +89,21 @@ def window(timing: Timing, steps: int | None) -> tuple[int, int]:
     return starts[first], starts[first + steps]
 
 
-def destinations(kernel: Kernel) -> dict[int, str]:
+def destinations(timing: Timing) -> dict[int, str]:
     """By the identity of each row, the FIFO or tensor that its result gets to in the fewest rows."""
+    readers: dict[int, dict[int, None]] = {}
+    for value in held(timing):
+        known = readers.setdefault(id(value.made.row), {})
+        known |= dict.fromkeys(map(id, value.read_by))
+    rows = list(all_rows(timing.kernel.body))
+    nearest = {id(r): made_by(r) for r in rows if isinstance(r.out, Queue | View)}
     found: dict[int, str] = {}
-    for core in ("cube", "vector"):
-        rows = [r for r in all_rows(kernel.body) if r.core == core]
-        nearest = {id(r): _name(r) for r in rows if isinstance(r.out, Queue | View)}
-        while nearest:
-            found |= nearest
-            wanted: dict[str, str] = {}
-            for r in rows:
-                for x in r.args:
-                    if id(r) in nearest and isinstance(x, Ref):
-                        wanted.setdefault(x.name, nearest[id(r)])
-            left = (r for r in rows if id(r) not in found and isinstance(r.out, Ref))
-            nearest = {id(r): wanted[_name(r)] for r in left if _name(r) in wanted}
+    while nearest:
+        found |= nearest
+        left = [r for r in rows if id(r) not in found]
+        next_to = {id(r): [n for n in readers.get(id(r), {}) if n in nearest] for r in left}
+        nearest = {made: nearest[near[0]] for made, near in next_to.items() if near}
     return found
-
-
-def _name(row: Row) -> str:
-    """Of what a row writes."""
-    if isinstance(row.out, View):
-        return row.out.tensor
-    return row.out.name if isinstance(row.out, Ref | Queue) else row.op
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +144,14 @@ class _Drawing:
 
     def numbered(self) -> dict[tuple[str, str], Statement]:
         """The statements in the picture by unit and text, in the order of the legend."""
-        kernel, towards = self.timing.kernel, destinations(self.timing.kernel)
+        kernel, towards = self.timing.kernel, destinations(self.timing)
         visible = {(s.span.unit, id(s.span.row)) for unit in self.boxes.values() for s in unit}
         found: dict[tuple[str, str], tuple[str, str]] = {}
         for core in ("cube", "vector"):
             for row in all_rows(kernel.body):
                 unit = self.timing.shown.get(f"{core} {row.pipe}", "")
                 if row.core == core and (unit, id(row)) in visible:
-                    key = unit, statement(row, kernel)
+                    key = unit, named(row, kernel)
                     found.setdefault(key, (core, towards.get(id(row), "")))
         groups = list(dict.fromkeys(found.values()))
         shades = dict(zip((g for g in groups if g[1]), cycle(SHADES)))
@@ -191,9 +189,7 @@ class _Drawing:
 
     def axis(self) -> Iterator[str]:
         """Cycles, at round numbers."""
-        least = (self.end - self.start) * 90 / (self.right - LEFT)
-        step = next(n * 10**k for k in range(12) for n in (1, 2, 5) if n * 10**k >= least)
-        for at in range(-(-self.start // step) * step, self.end + 1, step):
+        for at in round_steps(self.start, self.end, self.right - LEFT):
             x = self.x(at)
             yield element("line", x1=x, y1=TOP - 8, x2=x, y2=self.bottom, stroke="#d9dee3")
             yield label(x, TOP - 13, f"{at:,}", 11, GREY, text_anchor="middle")
@@ -225,14 +221,14 @@ class _Drawing:
             title = element("title", f"{stall.cause}: {stall.end - stall.start:,} cycles")
             yield element("rect", title, **frame, fill="url(#stall)")
             short = stall.cause.removeprefix("event ").removeprefix("fifo ")
-            words = _fitting([stall.cause, short], right - x)
+            words = fitting([stall.cause, short], right - x)
             at = {"text_anchor": "middle", **HALO}
             if words:
                 yield label((x + right) / 2, y + height / 2 + 3.5, words, 9.5, "#52606d", **at)
 
     def box(self, y: int, s: Slice) -> Iterator[str]:
         """A row: what it is, the number of its statement, its iteration."""
-        text = statement(s.span.row, self.timing.kernel)
+        text = named(s.span.row, self.timing.kernel)
         line = self.statements[s.span.unit, text]
         counters = [f"{n}={v}" for n, v in self.timing.iteration(s.span).items()]
         x, right = self.x(s.start), self.x(s.end)
@@ -240,8 +236,8 @@ class _Drawing:
         ran = f"{text}   {' '.join(counters)}   {s.span.start:,} to {s.span.end:,}; {s.span.why}"
         border = {"stroke": INK, "stroke_width": 1.6} if id(s.span) in self.critical else THIN_LINE
         yield element("rect", element("title", escape(ran)), **frame, fill=line.fill, **border)
-        short, at = f"{line.number} {_name(s.span.row)}", " ".join(counters[-1:])
-        words = _fitting([f"{short} {at}", short, str(line.number)], right - x)
+        short, at = f"{line.number} {made_by(s.span.row)}", " ".join(counters[-1:])
+        words = fitting([f"{short} {at}", short, str(line.number)], right - x)
         if words:
             middle = y + LANE / 2 + 3.5
             yield label((x + right) / 2, middle, words, 9.5, INK, text_anchor="middle")
@@ -277,6 +273,13 @@ def _height(unit: str) -> int:
     return THIN if unit.endswith(" S") else LANE
 
 
-def _fitting(texts: Sequence[str], width: float) -> str:
+def round_steps(start: int, end: int, width: int) -> range:
+    """The round numbers of cycles to name on an axis of ``width`` pixels."""
+    least = (end - start) * 90 / width
+    step = next(n * 10**k for k in range(12) for n in (1, 2, 5) if n * 10**k >= least)
+    return range(-(-start // step) * step, end + 1, step)
+
+
+def fitting(texts: Sequence[str], width: float) -> str:
     """The first text that fits."""
     return next((t for t in texts if t and len(t) * CHAR + 5 <= width), "")

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from itertools import pairwise
 from math import ceil
+from typing import Any
 
+from lowering.svg import element
 from lowering.unroll import Counters
 from pto.arithmetic import Number
 from pto.errors import InputError
@@ -207,6 +210,33 @@ class Timing:
             found.setdefault(key, []).append((end - before, s.start - before))
         steps = [Step(*key, len(v), *map(sum, zip(*v, strict=True))) for key, v in found.items()]
         return sorted(steps, key=lambda s: -s.cycles)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a card, and the pipes in time."""
+        from lowering.simulate import gantt
+
+        told = "".join(
+            element("tr", element("th", escape(name), align="left") + element("td", escape(text)))
+            for name, text in self.card.items()
+        )
+        return element("table", told) + gantt.picture(self)._repr_html_()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What a notebook that shows no HTML shows, and IPython in a terminal."""
+        printer.text("\n".join(f"{name:<9} {text}" for name, text in self.card.items()))
+
+    @property
+    def card(self) -> dict[str, str]:
+        """The result in three lines."""
+        share = f"makespan / bound = {self.makespan / self.bound:.2f}" if self.bound else ""
+        time = f"{self.seconds(self.makespan) * 1e6:,.2f} us"
+        return {
+            self.kernel.name: f"{self.work_items}, costs {self.costs.name}, cross-core latency {self.setup.latency:,}",
+            "makespan": f"{self.makespan:,} cycles, {time}",
+            "bound": f"{self.bound:,} cycles of {shown(self.bound_pipe)}, the busiest pipe; {share}".rstrip(
+                "; "
+            ),
+        }
 
 
 def shown(unit: str) -> str:

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
+from lowering.simulate import gantt, memory_map, simulate
 from lowering.svg import Picture, document, label
 from pto.errors import InputError
-from tests.judges.sanitiser import Page, sanitised
-
-HEAD = "data:image/svg+xml;base64,"
-
-
-def drawn(page: Page) -> list[str]:
-    """The SVG of every image, well-formed, with a size of its own."""
-    found = [
-        b64decode(source.removeprefix(HEAD), validate=True).decode() for source in page.sources()
-    ]
-    for text in found:
-        root = ElementTree.fromstring(text)
-        assert root.get("viewBox") == f"0 0 {root.get('width')} {root.get('height')}"
-    return found
-
+from tests.judges.sanitiser import Page, decoded, sanitised
+from tests.simulate.timed import scheduled
 
 SMALL = Picture(
     document(300, 40, [label(10, 20, "a < b & 'ü'", 12, "#000000")]), "two <tiles> & 'more'"
@@ -33,7 +19,7 @@ SMALL = Picture(
 
 def test_a_picture_is_an_image_that_stays() -> None:
     page = sanitised(SMALL._repr_html_())
-    assert drawn(page) == [SMALL.svg]
+    assert decoded(page) == [SMALL.svg]
     (image,) = (attributes for tag, attributes in page.kept if tag == "img")
     assert image["alt"] == SMALL.title
     assert image["style"] == "width:100%;max-width:300px;min-width:270px"
@@ -57,3 +43,23 @@ def test_a_picture_is_kept_as_a_file(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="another kind"):
         SMALL.save(tmp_path / "notes.txt")
+
+
+def test_a_simulation_is_a_card_over_its_picture() -> None:
+    t = simulate(scheduled("paged_attention", "best"), [12])
+    page = sanitised(t._repr_html_())
+    assert decoded(page) == [gantt.svg(t)]
+    assert page.said("th") == ["paged_attention", "makespan", "bound"]
+    _, makespan, bound = page.said("td")
+    assert makespan.startswith(f"{t.makespan:,} cycles, ")
+    assert bound.startswith(
+        f"{t.bound:,} cycles of cube MTE2, the busiest pipe; makespan / bound = 1."
+    )
+    assert decoded(sanitised(memory_map.picture(t)._repr_html_())) == [memory_map.svg(t)]
+
+
+def test_a_simulation_is_short_in_a_terminal() -> None:
+    from IPython.lib.pretty import pretty
+
+    t = simulate(scheduled("paged_attention", "best"), [12])
+    assert pretty(t) == "\n".join(f"{name:<9} {text}" for name, text in t.card.items())

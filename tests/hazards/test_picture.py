@@ -23,6 +23,7 @@ from tests import HANDWRITTEN
 from tests.conftest import Golden
 from tests.hazards import test_rules
 from tests.judges.mutants import row_mutants
+from tests.judges.sanitiser import decoded, sanitised
 from tests.judges.small_programs import (
     CONSUME_B,
     CUBE,
@@ -195,6 +196,30 @@ def test_every_svg_is_well_formed_and_names_its_rows(violations: list[Violation]
         assert v.kind == "".join(tree.itertext()).strip().split(":")[0]
 
 
+TEXT = "{http://www.w3.org/2000/svg}text"
+
+
+def words(drawn: str) -> list[tuple[float, float, float, str]]:
+    """(left, right, baseline, words): of letters as wide as they are in usual fonts."""
+    found = []
+    for e in ElementTree.fromstring(drawn).iter(TEXT):
+        width = len(str(e.text)) * float(e.get("font-size", 0)) * 0.58
+        side = {"end": 1.0, "middle": 0.5}.get(e.get("text-anchor", ""), 0.0)
+        left = float(e.get("x", 0)) - side * width
+        found.append((left, left + width, float(e.get("y", 0)), str(e.text)))
+    return found
+
+
+def test_no_words_lie_over_others(violations: list[Violation]) -> None:
+    """Events, captions, and where the missing edge belongs."""
+    for v in (v for v in violations if v.window):
+        drawn = words(picture.svg(v))
+        for k, a in enumerate(drawn):
+            for b in drawn[:k]:
+                beside = a[0] >= b[1] - 1 or b[0] >= a[1] - 1
+                assert beside or abs(a[2] - b[2]) >= 9, (a, b, report(v))
+
+
 def test_what_is_written_in_a_program_is_no_markup(racy: Kernel) -> None:
     drawn = picture.svg(check(racy).violations[0])
     assert "0:+128&lt;left" in drawn and "+128<left" not in drawn
@@ -309,9 +334,10 @@ def apart(boxes: tuple[Box, ...]) -> None:
 def test_a_notebook_shows_the_facts_and_the_first_drawings(racy: Kernel) -> None:
     proof = check(racy)
     page = proof._repr_html_()
-    assert page.count("<svg ") == 2  # the third violation is about the rows of the first
-    assert page.count("<pre>") == 1 + len(proof.violations) and "FIRST" not in page
-    assert picture.svg(proof.violations[0]) in page
+    shown = sanitised(page)
+    assert len(shown.sources()) == 2  # the third violation is about the rows of the first
+    assert shown.said("pre") == [proof.message, *(v.described() for v in proof.violations)]
+    assert decoded(shown)[0] == picture.svg(proof.violations[0])
 
 
 def test_a_notebook_shows_a_proof_in_one_line(hand: Kernel) -> None:

@@ -8,7 +8,9 @@ these stays there, too; an element that is not is taken away, its text stays.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 TAGS = set(
     "b br code div em h3 h4 i img li ol p pre small span strong table tbody td th tr ul".split()
@@ -70,6 +72,18 @@ class Page(HTMLParser):
     def sources(self) -> list[str]:
         """Of the images, in order."""
         return [attributes["src"] for tag, attributes in self.kept if tag == "img"]
+
+
+HEAD = "data:image/svg+xml;base64,"
+
+
+def decoded(page: Page) -> list[str]:
+    """The SVG of every image, well-formed, with a size of its own."""
+    found = [b64decode(s.removeprefix(HEAD), validate=True).decode() for s in page.sources()]
+    for text in found:
+        root = ElementTree.fromstring(text)
+        assert root.get("viewBox") == f"0 0 {root.get('width')} {root.get('height')}"
+    return found
 
 
 def sanitised(html: str) -> Page:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lowering.cli import GOOD, USAGE, main
-from lowering.simulate import Setup, gantt, simulate
+from lowering.simulate import Setup, gantt, memory_map, simulate
 from lowering.simulate.launch import launch
 from lowering.simulate.trace import trace
 from tests import PROGRAMS, ROOT, TESTS
@@ -107,6 +107,15 @@ def test_trace_and_picture_are_written(say: Say) -> None:
     assert Path("t.svg").read_text() == gantt.svg(t, None)
 
 
+def test_the_memories_are_drawn(say: Say) -> None:
+    argv = ("drain.ptoir", "--blocks", "5", "--memory", "m.svg")
+    t = simulate(original("drain"), [5])
+    assert say(*argv)[1].endswith("wrote m.svg\n")
+    assert Path("m.svg").read_text() == memory_map.svg(t) == memory_map.svg(t, 1)
+    assert say(*argv, "--steps", "all")[0] == GOOD
+    assert Path("m.svg").read_text() == memory_map.svg(t, None)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -121,6 +130,11 @@ def test_trace_and_picture_are_written(say: Say) -> None:
         ),
         ("--svg no/x.svg", "no/x.svg: there is no folder no"),
         ("--trace x --svg x", "--trace and --svg both name x"),
+        ("--svg x --memory x", "--svg and --memory both name x"),
+        (
+            "--launch --memory x",
+            "--memory has no effect with --launch: it shows one hardware block",
+        ),
         ("--steps 3", "--steps has no effect without a picture\n  help: --svg FILE --steps 8"),
         ("--svg x --steps few", "argument --steps: 'few' is neither 'all' nor a number from 1 up"),
         (

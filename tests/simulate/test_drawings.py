@@ -159,11 +159,42 @@ def test_a_window_of_the_steady_state() -> None:
 
 
 def test_where_the_rows_lead_to() -> None:
-    found = gantt.destinations(original("drain"))
-    rows = {(r.op, getattr(r.out, "name", "")): found.get(id(r)) for r in all_rows(original("drain").body)}  # fmt: skip
+    t = simulate(original("drain"), [6])
+    found = gantt.destinations(t)
+    rows = {(r.op, getattr(r.out, "name", "")): found.get(id(r)) for r in all_rows(t.kernel.body)}  # fmt: skip
     assert rows["load", "k"] == rows["matmul", "s_c"] == "sij"
     assert rows["load", "v"] == rows["move", "p_a"] == "oi"
     assert rows["exp", "s"] == "pij" and rows["pop", "o"] == rows["div", "y"] == "out"
+
+
+IN_PLACE = """kernel two on a2a3
+param x in f32[16, 64]
+param a out f32[16, 64]
+param b out f32[16, 64]
+grid 1
+buffer vector ub t[1] f32[8, 64] nd at 0 by 2048
+event vector t.full MTE2 -> V id 0
+event vector t.made V -> MTE3 id 0 1
+event vector t.free MTE3 -> V id 0
+
+vector 0 MTE2 t = load x[lane * 8:+8, :] | set t.full
+vector 0 V t = mul t, 2.0 | as twice | wait t.full | set t.made[0]
+vector 0 MTE3 a[lane * 8:+8, :] = store t | wait t.made[0] | set t.free
+vector 0 V t = exp t | as y | wait t.free
+vector 0 V barrier
+vector 0 V t = add t, 1.0 | as z | set t.made[1]
+vector 0 MTE3 b[lane * 8:+8, :] = store t | wait t.made[1]
+"""
+
+
+def test_a_tile_that_is_updated_in_place_leads_where_each_value_does() -> None:
+    """By the buffer alone, all of these would lead to ``a``."""
+    t = simulate(parse(IN_PLACE, "two.ptoir"), [1])
+    found = gantt.destinations(t)
+    rows = {r.value: found[id(r)] for r in all_rows(t.kernel.body) if r.value}
+    assert rows == {"twice": "a", "y": "b", "z": "b"}
+    shown = {title.split("   ")[0] for lane in boxes(drawing(t)).values() for *_, title in lane}
+    assert {"t = mul t, 2.0 as twice", "t = exp t as y", "t = add t, 1.0 as z"} <= shown
 
 
 def test_the_picture(golden: Golden) -> None:
