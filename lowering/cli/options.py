@@ -23,7 +23,6 @@ from pto import ir
 from pto.errors import InputError, did_you_mean
 
 GOOD, FAILED, USAGE = 0, 1, 2
-EXECUTORS = ("sequential", "numpy", "adversarial", "jax", "native", "pto-isa")
 RUNTIMES = ("simpler",)
 OPTION_FLAGS = tuple(Options().choices)
 SCHEDULE = ("schedule", "tuned", *OPTION_FLAGS)

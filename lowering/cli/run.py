@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lowering import executors
 from lowering.cli import options as cli
-from lowering.cli import orders
+from lowering.executors import (
+    EXECUTORS,
+    JAX,
+    ORDERS,
+    PTO_ISA,
+    SEEDS,
+    SEQUENTIAL,
+    SEVERAL,
+    Orders,
+    Ran,
+)
 from lowering.files import NPZ
 from lowering.programs import Program, load, statics_of, traced
 from lowering.progress import progress
@@ -25,15 +36,30 @@ if TYPE_CHECKING:
 
 Told = dict[str, Any]
 
-JAX, PTO_ISA, SEQUENTIAL = "jax", "pto-isa", "sequential"
-
 RUN_IDLE = (
     cli.Idle(
         cli.SCHEDULE,
         lambda args: args.executor == SEQUENTIAL,
         f"on executor {SEQUENTIAL}, which runs what was traced",
     ),
-    *orders.IDLE,
+    cli.Idle(
+        ("seed", "seeds"),
+        lambda args: args.executor not in SEVERAL,
+        "on executor {executor}, which runs in one order",
+        "--executor adversarial or native",
+    ),
+    cli.Idle(
+        ("order",),
+        lambda args: args.executor != "native",
+        "on executor {executor}",
+        "--executor native",
+    ),
+    cli.Idle(
+        ("seed", "seeds"),
+        lambda args: args.order == "program",
+        "with --order program, which is one",
+    ),
+    cli.Idle(("seeds",), lambda args: args.seed is not None, "with --seed, which is one order"),
     cli.Idle(
         ("pto_isa",),
         lambda args: args.executor != PTO_ISA,
@@ -53,8 +79,11 @@ def run(args: argparse.Namespace) -> int:
     arrays, kernel = _arrays(args, program)
     bound = bind(kernel, arrays)
     validate(kernel, bound)
-    outputs, told = _execute(args, kernel, bound)
-    report: Told = {"kernel": kernel.name, "executor": args.executor} | told
+    ran = _execute(args, kernel, bound)
+    outputs = dict(ran.outputs)
+    report: Told = {"kernel": kernel.name, "executor": args.executor}
+    if ran.orders:
+        report["orders"] = ran.orders
     report["dims"] = dict(bound.dims)
     report["outputs"] = {n: f"{a.dtype.name}{list(a.shape)}" for n, a in outputs.items()}
     verdict = _judged(args, program, kernel, bound, outputs)
@@ -65,9 +94,7 @@ def run(args: argparse.Namespace) -> int:
         cli.print_json(report)
     else:
         print("\n".join(_told(args, cases.describe(program, bound), report, verdict)))
-    return (
-        cli.GOOD if verdict.ok and not report.get("orders", {}).get("differences") else cli.FAILED
-    )
+    return cli.GOOD if verdict.ok and not ran.differences else cli.FAILED
 
 
 def _arrays(args: argparse.Namespace, program: Program) -> tuple[Arrays, ir.Kernel]:
@@ -84,36 +111,23 @@ def _arrays(args: argparse.Namespace, program: Program) -> tuple[Arrays, ir.Kern
     return cases.draw(program, kernel, args.case), kernel
 
 
-def _execute(
-    args: argparse.Namespace, kernel: ir.Kernel, bound: Bound
-) -> tuple[dict[str, Any], Told]:
-    """The outputs, and what an executor with many orders has to say about them."""
-    execute = _executor(args)
+def _execute(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> Ran:
     if args.executor == SEQUENTIAL and ir.is_scheduled(kernel):
         message = f"{args.kernel} is scheduled; executor sequential runs what is not"
         raise InputError(message, hint="--executor numpy or jax")
     chosen = kernel if args.executor == SEQUENTIAL else cli.scheduled(args, kernel)
-    if args.executor in orders.EXECUTORS:
-        return orders.EXECUTORS[args.executor](args, chosen, bound)
-    with progress(f"running {kernel.name} on executor {args.executor}"):
-        return execute(chosen, bound), {}
+    several = orders_of(args) if args.executor in SEVERAL else None
+    return executors.execute(args.executor, chosen, bound, several, args.pto_isa)
 
 
-def _executor(args: argparse.Namespace) -> Callable[[ir.Kernel, Bound], dict[str, Any]]:
-    """One of ``EXECUTORS`` that runs in one order; only JAX's own is worth importing late."""
-    if args.executor == JAX:
-        from lowering import jax_executor
-
-        return jax_executor.run
-    if args.executor == PTO_ISA:
-        from lowering.native import pto_isa
-
-        checkout = pto_isa.checkout_of(args.pto_isa)
-        return lambda kernel, bound: pto_isa.run(kernel, bound, checkout)
-    from lowering.execute import scheduled as strict
-    from lowering.execute import sequential
-
-    return sequential.run if args.executor == SEQUENTIAL else strict.run
+def orders_of(args: argparse.Namespace) -> Orders:
+    """The orders asked for."""
+    kind = args.order or ORDERS[0]
+    if args.seed is not None:
+        return Orders(range(args.seed, args.seed + 1), kind)
+    if kind == "program":
+        return Orders(range(0), kind)
+    return Orders(range(SEEDS if args.seeds is None else args.seeds), kind)
 
 
 @dataclass(frozen=True)
@@ -207,7 +221,7 @@ def _told(
     for name, what in report["outputs"].items():
         yield f"  {name} {what}"
     if "orders" in report:
-        yield from orders.told_orders(report["orders"])
+        yield from executors.told(report["orders"])
     for line in verdict.told():
         yield f"  {line}"
     if args.out:
@@ -217,8 +231,8 @@ def _told(
 def run_arguments(command: cli.Parser) -> None:
     cli.kernel_arguments(command)
     add = command.add_argument
-    kinds = f"{', '.join(cli.EXECUTORS)} (default {JAX})"
-    add("--executor", type=cli.one_of(cli.EXECUTORS), default=JAX, metavar="NAME", help=kinds)
+    kinds = f"{', '.join(EXECUTORS)} (default {JAX})"
+    add("--executor", type=cli.one_of(EXECUTORS), default=JAX, metavar="NAME", help=kinds)
     what = "pto-isa: a checkout of the PTO tile library (default PTO_ISA_ROOT)"
     add("--pto-isa", type=Path, metavar="DIR", help=what)
     what = "arrays by parameter name; bf16 as uint16"
@@ -228,7 +242,12 @@ def run_arguments(command: cli.Parser) -> None:
     what = "allowed instead of the derived tolerance: --atol + --rtol * |expected|"
     add("--rtol", type=_size_of_error, metavar="X", help=what)
     add("--atol", type=_size_of_error, metavar="X", help="see --rtol; the one not given is 0")
-    orders.order_arguments(command)
+    who = "adversarial, native"
+    add("--seed", type=cli.whole(0), metavar="S", help=f"{who}: the order of this seed only")
+    what = f"{who}: orders 0 .. N-1 (default {SEEDS})"
+    add("--seeds", type=cli.whole(1), metavar="N", help=what)
+    what = f"native: {', '.join(ORDERS)} (default {ORDERS[0]})"
+    add("--order", type=cli.one_of(ORDERS), metavar="KIND", help=what)
     add("--json", action="store_true", help="for machines")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lowering.cli import options as cli
+from lowering.executors import EXECUTORS
 from lowering.programs import Program, case_options
 from lowering.schedule import NAMED, PASSES, stages
 from pto import ir
@@ -45,9 +46,7 @@ def list_kernels(args: argparse.Namespace) -> int:
     kernels = [_facts(k) for k in SHIPPED.values()]
     if args.json:
         schedules = {name: o.choices for name, o in NAMED.items()}
-        return cli.print_json(
-            {"kernels": kernels, "schedules": schedules, "executors": cli.EXECUTORS}
-        )
+        return cli.print_json({"kernels": kernels, "schedules": schedules, "executors": EXECUTORS})
     for k in kernels:
         print("\n".join(_listed(k)), end="\n\n")
     for name, options in NAMED.items():
