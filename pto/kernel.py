@@ -6,8 +6,7 @@ Out: ``Kernel.trace(**statics)``, the traced form of one work item (``pto/ir.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Never, TypeVar
@@ -18,6 +17,7 @@ from pto.legality import verify
 from pto.scalar import Scalar
 from pto.signature import Choice, Signature, Static
 from pto.tensor import Tensor
+from pto.tracer import told_to_the_caller
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -86,8 +86,28 @@ class Kernel:
             )
         from lowering.call import call
 
-        with _told_to_the_caller():
+        with told_to_the_caller():
             return call(self, args, kwargs)
+
+    def lower(self, *args: Any, schedule: Any = "best", **kwargs: Any) -> Any:
+        """The kernel for these arrays or shapes, as one object (``lowering/lowered.py``).
+
+        ``proof``, ``show(stage)``, ``simulate()``, ``tune()``, ``source()``, ``emit(folder)``,
+        ``run(*arrays, executor=..., seeds=...)``; in a notebook it shows its verdict, time and bound.
+
+        Args:
+            args: inputs as for a call, or what has their ``shape`` and ``dtype``; any may be left out.
+            schedule: by name (serial, prefetch, repair, best), or ``Options``.
+            kwargs: inputs and static parameters by name; ``lookahead`` and other options.
+
+        Raises:
+            InputError: for arguments that do not fit, at the line of the call.
+            PtoError: for a mistake in the kernel, at its line.
+        """
+        from lowering.lowered import lower
+
+        with told_to_the_caller():
+            return lower(self, args, kwargs, schedule)
 
     def backward(self, function: Backward) -> Backward:
         """Decorator: ``function`` gives the gradients that ``jax.grad`` asks for.
@@ -210,16 +230,6 @@ def kernel(
         return Kernel(function, signature, grid, static or {})
 
     return wrap
-
-
-@contextmanager
-def _told_to_the_caller() -> Iterator[None]:
-    """An error without a place is about the user's line that calls; no frame below it helps him."""
-    try:
-        yield
-    except PtoError as error:
-        loc = error.loc or source.here()
-        raise type(error)(error.message, loc, error.hint) from None
 
 
 def _ending_in_user_code(error: PtoError) -> PtoError:

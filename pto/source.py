@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_LOWERING = os.path.join(os.path.dirname(_PACKAGE), "lowering") + os.sep
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _LIBRARIES = ("numpy", "jax", "jaxlib", "ml_dtypes", "scipy", "torch")
 Position = tuple[int, int, int, int]
@@ -30,14 +31,15 @@ Position = tuple[int, int, int, int]
 
 @functools.cache
 def is_internal(filename: str) -> bool:
-    """True for the language itself, Python's library and array libraries; else it is the user's.
+    """True for the language and its lowering, Python's library and array libraries; else it is the
+    user's.
 
     The kernels of ``pto/kernels`` are user code.
     """
     if filename.startswith(("<frozen", "<__array_function__")):
         return True
     path = os.path.abspath(filename)
-    if os.path.dirname(path) == _PACKAGE:
+    if os.path.dirname(path) == _PACKAGE or path.startswith(_LOWERING):
         return True
     _, installed, inside = path.rpartition(f"{os.sep}site-packages{os.sep}")
     if installed:

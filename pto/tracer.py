@@ -187,6 +187,15 @@ def noun(value: object) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' or name == 'ndarray' else 'a'} {name}"
 
 
+@contextlib.contextmanager
+def told_to_the_caller() -> Iterator[None]:
+    """An error without a place is about the user's line that calls; no frame below it helps him."""
+    try:
+        yield
+    except PtoError as error:
+        raise type(error)(error.message, error.loc or source.here(), error.hint) from None
+
+
 class Traced:
     """What no traced value can do: steer Python, turn into an array, be iterated or compared."""
 

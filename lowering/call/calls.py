@@ -9,7 +9,7 @@ Non-goals: the executor's own time.
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -63,10 +63,12 @@ class Program:
         return compile(self.schedule.kernel)
 
     @cached_property
-    def result(self) -> Any:
-        """What makes one value of several outputs, by their names."""
+    def result(self) -> Callable[[Sequence[Any]], Any]:
+        """What a call returns: the only output, or a tuple of all with their names."""
         outs = [p.name for p in self.traced.params if p.is_written]
-        return namedtuple(self.traced.name, outs, rename=True)
+        make: Any = namedtuple
+        several = make(self.traced.name, outs, rename=True)
+        return several._make if len(outs) > 1 else lambda given: given[0]
 
     def function(self, names: tuple[str, ...]) -> Function:
         """The JAX function of the arrays ``names``."""
@@ -111,8 +113,7 @@ class Call:
         else:
             self._check(self._contents(taken, scalars))
             results = self._in_jax(taken, scalars)
-        given = [self.kind.give(x) for x in results]
-        return given[0] if len(given) == 1 else self.program.result(*given)
+        return self.program.result([self.kind.give(x) for x in results])
 
     def _in_jax(self, taken: Mapping[str, Any], scalars: Mapping[str, Number]) -> Sequence[Any]:
         dtypes = {p.name: DTYPES[p.dtype] for p in self.program.traced.params}
@@ -199,6 +200,10 @@ class Calls:
                 break
             inputs = self.inputs
         return arguments, program, kind
+
+    def lowered(self, kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Program:
+        """The program for arrays or shapes, of which any may be left out."""
+        return self.named(kernel, args, kwargs)[1]
 
     def _by_default(self, kernel: Kernel) -> tuple[str, ...]:
         """The inputs for the defaults of the static parameters, or all parameters if these cannot

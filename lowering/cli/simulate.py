@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,9 @@ from lowering.files import SVG, TRACE, write_all
 from lowering.progress import progress
 from lowering.simulate import Setup, Timing
 from lowering.simulate import simulate as simulated
-from lowering.simulate.launch import HBM, Launch, launch
-from lowering.simulate.timing import Usage, shown
+from lowering.simulate.launch import Launch, launch
+from lowering.simulate.report import setup_facts, told, told_launch
 from pto import ir
-from pto.targets import Costs
 
 Facts = dict[str, Any]
 
@@ -39,9 +38,6 @@ SIMULATE_IDLE = (
         "--svg FILE --steps 8",
     ),
 )
-
-WIDTH, ROW, MOST_ROWS = 100, 38, 8
-"""Columns of the report and of a statement in it; rows of the critical path."""
 
 LATENCIES = (500, 1000)
 """Nobody has measured the latency between the cores (docs/machine.md 11.2): without
@@ -86,23 +82,6 @@ def _setup(args: argparse.Namespace, latency: int) -> Setup:
     return Setup(args.costs or "", latency, args.queue_depth)
 
 
-def _setup_facts(setup: Setup, costs: Costs) -> Facts:
-    depth = setup.queue_depth or costs.queue_depth
-    return {
-        "costs": costs.name,
-        "latency": setup.latency,
-        "queue_depth": depth,
-        "clock_hz": costs.clock_hz,
-    }
-
-
-def _told_setup(setup: Setup, costs: Costs) -> Iterator[str]:
-    facts = _setup_facts(setup, costs)
-    yield f"costs {costs.name}: {costs.about}"
-    latency = f"latency between the cores {facts['latency']:,} cycles"
-    yield f"{latency}; queues of {facts['queue_depth']} entries"
-
-
 # ------------------------------------------------------------------------------ one hardware block
 
 
@@ -115,7 +94,7 @@ def _one_block(args: argparse.Namespace, kernel: ir.Kernel) -> Report:
         by_latency = {timing.setup.latency: timing.makespan} | later
     return Report(
         timing.work_items,
-        list(_told(timing, later)),
+        list(told(timing, later)),
         _facts(timing, by_latency),
         _files(args, timing),
     )
@@ -123,7 +102,7 @@ def _one_block(args: argparse.Namespace, kernel: ir.Kernel) -> Report:
 
 def _facts(timing: Timing, by_latency: Mapping[int, int]) -> Facts:
     return {
-        **_setup_facts(timing.setup, timing.costs),
+        **setup_facts(timing.setup, timing.costs),
         "blocks": timing.blocks,
         "makespan_cycles": timing.makespan,
         "bound_cycles": timing.bound,
@@ -155,60 +134,6 @@ def _files(args: argparse.Namespace, timing: Timing) -> dict[Path, str]:
     return files
 
 
-def _told(timing: Timing, later: Mapping[int, int]) -> Iterator[str]:
-    yield from _told_setup(timing.setup, timing.costs)
-    yield ""
-    yield f"makespan {_time(timing, timing.makespan)}"
-    ratio = _ratio(timing.makespan, timing.bound)
-    yield f"bound    {_time(timing, timing.bound)}   {shown(timing.bound_pipe)}; {ratio}"
-    if later:
-        found = "; ".join(f"{c:,}: {cycles:,} cycles" for c, cycles in later.items())
-        yield f"makespan with a latency of {found}"
-    yield ""
-    yield f"{'':13}{'busy':>11}{'':10}stalls, in cycles"
-    for name, unit in timing.shown.items():
-        yield _usage(name, timing.pipes[unit], timing.makespan)
-    yield ""
-    yield f"{'critical path':{ROW + 13}}{'after':21}{'times':>6}{'cycles':>10}"
-    path = timing.critical_path()
-    for step in path[:MOST_ROWS]:
-        text, why = _clipped(step.row, ROW - 2), _clipped(step.waited_for, 20)
-        share = _percent(step.cycles, timing.makespan)
-        counts = f"{step.times:6}{step.cycles:10,}{share}"
-        yield f"{shown(step.pipe):13}{text:{ROW}}{why:21}{counts}"
-    if path[MOST_ROWS:]:
-        rest = sum(step.cycles for step in path[MOST_ROWS:])
-        what = f"{len(path) - MOST_ROWS} more"
-        yield f"{what:{ROW + 40}}{rest:10,}{_percent(rest, timing.makespan)}"
-
-
-def _usage(name: str, usage: Usage, makespan: int) -> str:
-    """One line: as many of the stalls as there is room for."""
-    line = f"{name:13}{usage.busy:11,}{_percent(usage.busy, makespan)}   "
-    told = [f"{cause} {cycles:,}" for cause, cycles in usage.stall.items()]
-    for k in range(len(told), -1, -1):
-        left = f", {len(told) - k} more" if k < len(told) else ""
-        if len(line + ", ".join(told[:k]) + left) <= WIDTH - 2:
-            return line + ", ".join(told[:k]) + left
-    return line
-
-
-def _time(result: Timing | Launch, cycles: int) -> str:
-    return f"{cycles:12,} cycles{result.seconds(cycles) * 1e6:12,.2f} us"
-
-
-def _ratio(makespan: int, bound: int) -> str:
-    return f"makespan / bound = {makespan / bound:.2f}" if bound else "nothing runs"
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / max(whole, 1):6.1f} %"
-
-
-def _clipped(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 3] + "..."
-
-
 # ------------------------------------------------------------------------------------- a launch
 
 
@@ -218,13 +143,13 @@ def _launch(args: argparse.Namespace, kernel: ir.Kernel) -> Report:
         found = launch(kernel, items, _setup(args, args.cross_core_latency or 0))
     longest = max(found.timings.values(), key=lambda t: t.makespan)
     title = f"{len(items)} work items on {len(found.dealt)} hardware blocks"
-    return Report(title, list(_told_launch(found)), _launch_facts(found, longest))
+    return Report(title, list(told_launch(found)), _launch_facts(found, longest))
 
 
 def _launch_facts(found: Launch, longest: Timing) -> Facts:
     ends = zip(found.dealt, found.ends, strict=True)
     return {
-        **_setup_facts(found.setup, longest.costs),
+        **setup_facts(found.setup, longest.costs),
         "hbm_bytes_per_second": longest.costs.hbm_bytes_per_second,
         "makespan_cycles": found.makespan,
         "bound_cycles": found.bound,
@@ -235,24 +160,6 @@ def _launch_facts(found: Launch, longest: Timing) -> Facts:
         "hardware_blocks": [{"blocks": blocks, "end_cycles": end} for blocks, end in ends],
         "pipes": _pipes(longest),
     }
-
-
-def _told_launch(found: Launch) -> Iterator[str]:
-    costs = next(iter(found.timings.values())).costs
-    yield from _told_setup(found.setup, costs)
-    yield f"HBM {costs.hbm_bytes_per_second / 1e12:.1f} TB/s, shared by the blocks that run"
-    yield ""
-    yield f"makespan {_time(found, found.makespan)}   {_ratio(found.makespan, found.bound)}"
-    for name, cycles in sorted(found.bounds.items(), key=lambda b: -b[1]):
-        busiest = "of the busiest block" if name != HBM else f"{found.tensor_bytes:,} bytes"
-        yield f"bound    {_time(found, cycles)}   {shown(name)}, {busiest}"
-    yield ""
-    yield f"{'hardware blocks':18}{'work items':>12}{'blocks in them':>16}{'end':>14}"
-    for items, timing in sorted(found.timings.items(), key=lambda x: -x[1].makespan):
-        count = found.dealt.count(items)
-        yield f"{count:15}{len(items):15}{sum(items):16}{timing.makespan:14,}"
-    idle = len(found.ends) * found.makespan - sum(found.ends)
-    yield f"idle at the end: {_percent(idle, len(found.ends) * found.makespan).strip()} of the launch"
 
 
 # ----------------------------------------------------------------------------------- arguments

@@ -2,7 +2,7 @@
 
 ``machine`` runs the rows of one hardware block in time, by ``costs`` (the tables are in
 ``pto/targets``), and fills a ``timing``; ``launch`` runs a whole launch; ``gantt``, ``memory_map``
-(by ``held``) and ``trace`` draw it.
+(by ``held``) and ``trace`` draw it, ``report`` says it in words.
 """
 
 from lowering.simulate.machine import Machine, simulate

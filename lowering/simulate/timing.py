@@ -211,6 +211,12 @@ class Timing:
         steps = [Step(*key, len(v), *map(sum, zip(*v, strict=True))) for key, v in found.items()]
         return sorted(steps, key=lambda s: -s.cycles)
 
+    def report(self) -> str:
+        """What ``pto simulate`` prints: stalls of every pipe, the critical path."""
+        from lowering.simulate.report import told
+
+        return "\n".join(line.rstrip() for line in told(self, {}))
+
     def _repr_html_(self) -> str:
         """What a notebook shows: a card, and the pipes in time."""
         from lowering.simulate import gantt

@@ -28,7 +28,7 @@ INDEPENDENT = {
     },
     "lowering/ascend": {"lowering.ascend"},
     "lowering/execute/sequential": {"lowering.execute.access", "lowering.execute.inputs"},
-    "pto": {"lowering.call"},
+    "pto": {"lowering.call", "lowering.lowered"},
 }
 """Who judges or is judged shares no code with the other: what each may import from ``lowering``.  ``pto``
 does so when a kernel is called (``test_importing_the_language``)."""

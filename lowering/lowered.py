@@ -1,0 +1,284 @@
+"""A kernel lowered for fixed static parameters: one object for all that is known of it.
+
+In: a kernel or a program, its traced form, options of the schedule.  Out: its schedule and proof, time,
+pictures, sources, runs; each is made when it is first asked for.
+Invariant: it says what the commands of ``pto`` say, by the same functions.
+Non-goals: reading the command line.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lowering.ascend import emit
+from lowering.files import write_all
+from lowering.hazards import Proof, check
+from lowering.hazards.proof import HazardError
+from lowering.schedule import PASSES, Options, Schedule, options_for, schedule, stages
+from lowering.simulate import Setup, Timing, simulate
+from lowering.svg import element
+from pto import ir
+from pto.errors import InputError, did_you_mean
+from pto.kernel import Kernel
+from pto.text import print_kernel
+from pto.tracer import told_to_the_caller
+
+if TYPE_CHECKING:
+    from lowering.schedule.tune import Search
+
+SOURCE, TRACED, SCHEDULED = "source", "traced", "scheduled"
+
+BLOCKS = 64
+"""Iterations of the inner loop that a work item is simulated with, where nothing else is said."""
+
+
+class Text(str):
+    """Text that a prompt and a notebook show as it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return element("pre", escape(str(self)))
+
+
+class OrdersDiffer(Exception):
+    """Another legal order of the pipes gave other bits, or went wrong; the text says in which."""
+
+
+@dataclass
+class Lowered:
+    """A kernel for fixed static parameters, as ``kernel.lower()`` gives it.
+
+    ``traced``: its traced form, or a scheduled program that was read from text; ``options``: of the
+    schedule that it gets.
+    """
+
+    program: Kernel | ir.Kernel
+    traced: ir.Kernel
+    options: Options
+
+    def __repr__(self) -> str:
+        statics = " ".join(f"{n}={v}" for n, v in self.traced.statics)
+        return f"<pto.lowered {self.traced.name} {statics}".rstrip() + ">"
+
+    # the schedule
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The proven schedule of what was traced.
+
+        Raises:
+            HazardError: when the proof is refused.
+            PtoError: when it does not fit the target.
+        """
+        return schedule(self.traced, self.options)
+
+    @property
+    def kernel(self) -> ir.Kernel:
+        """The scheduled program."""
+        return self.traced if ir.is_scheduled(self.traced) else self.schedule.kernel
+
+    @cached_property
+    def proof(self) -> Proof:
+        """Whether no run can race or get stuck; if one can, which and where."""
+        if ir.is_scheduled(self.traced):
+            return check(self.traced)
+        try:
+            return self.schedule.proof
+        except HazardError as error:
+            return error.proof
+
+    @told_to_the_caller()
+    def at(self, stage: str) -> ir.Kernel:
+        """The program as it was traced, behind a pass by name, or scheduled.
+
+        Raises:
+            InputError: for an unknown stage, or one that a program read from text is past.
+        """
+        known = [SOURCE, TRACED, *PASSES, SCHEDULED]
+        if stage not in known or stage == SOURCE:
+            hint = did_you_mean(stage, known)
+            raise InputError(f"no stage is called '{stage}'", hint=hint)
+        if stage == SCHEDULED:
+            return self.kernel
+        if ir.is_scheduled(self.traced):
+            name = self.traced.name
+            raise InputError(f"{name} is scheduled already; it has no stage '{stage}'")
+        if stage == TRACED:
+            return self.traced
+        return next(k for name, k in stages(self.traced, self.options) if name == stage)
+
+    @told_to_the_caller()
+    def show(self, stage: str = SCHEDULED) -> Text:
+        """The program at one stage, as text that ``pto check`` reads back; ``source``: the function.
+
+        Raises:
+            InputError: as ``at``; a source that cannot be read.
+        """
+        if stage == SOURCE and isinstance(self.program, Kernel):
+            try:
+                return Text(inspect.getsource(self.program.function).rstrip("\n"))
+            except OSError:
+                message = f"the source of {self.program.name} cannot be read"
+                raise InputError(message, self.program.loc) from None
+        return Text(print_kernel(self.at(stage)).rstrip("\n"))
+
+    # time
+
+    @told_to_the_caller()
+    def simulate(
+        self,
+        blocks: int | Sequence[int] = BLOCKS,
+        *,
+        latency: int = 0,
+        costs: str = "",
+        queue_depth: int | None = None,
+    ) -> Timing:
+        """When every row runs on one hardware block, and what every pipe waits for.
+
+        Args:
+            blocks: iterations of the inner loop, of one work item or of each of several.
+            latency: cycles that a signal takes from core to core, which nobody has measured.
+            costs: a table of the target: flat (the default), fitted or published.
+            queue_depth: entries that a pipe holds before the scalar unit stops.
+        """
+        items = [blocks] if isinstance(blocks, int) else list(blocks)
+        return simulate(self.kernel, items, Setup(costs, latency, queue_depth))
+
+    @told_to_the_caller()
+    def tune(self, costs: str = "") -> Tuned:
+        """Searches the options of the schedule; each candidate is proven and simulated, one by one
+        in this process (``pto tune`` uses all processors).
+
+        Raises:
+            InputError: for a program that is scheduled already.
+        """
+        from lowering.schedule.tune import tune
+
+        if ir.is_scheduled(self.traced):
+            message = f"{self.traced.name} is scheduled already; no schedule can be chosen"
+            raise InputError(message)
+        found = tune(self.traced, costs, workers=1)
+        return Tuned(self.program, self.traced, found.chosen.options, found)
+
+    # text
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Ascend sources by file name."""
+        if ir.is_scheduled(self.traced):
+            if not self.proof.ok:
+                raise HazardError(self.proof)
+            return emit(self.traced)
+        return self.schedule.sources
+
+    @told_to_the_caller()
+    def source(self, name: str = "") -> Text:
+        """One source file, the kernel's own if no name is given.
+
+        Raises:
+            InputError: for a file that is not among ``sources``.
+        """
+        name = name or f"{self.traced.name}.cpp"
+        if name not in self.sources:
+            hint = did_you_mean(name, self.sources)
+            raise InputError(f"no source is called '{name}'", hint=hint)
+        return Text(self.sources[name])
+
+    @told_to_the_caller()
+    def emit(self, folder: str | Path) -> list[Path]:
+        """Writes all sources into a folder, or none; the files."""
+        files = {Path(folder) / n: text.encode() for n, text in self.sources.items()}
+        write_all(files)
+        return list(files)
+
+    # runs
+
+    @told_to_the_caller()
+    def run(
+        self, *args: Any, executor: str = "jax", seeds: int | None = None, **kwargs: Any
+    ) -> Any:
+        """The outputs for these inputs, as a call gives them in numpy, on an executor by name.
+
+        Args:
+            executor: sequential (what was traced), numpy or jax (the schedule), native (the emitted
+                C++ on the host) or adversarial; the last two run in random legal orders of the pipes.
+            seeds: how many of these orders.
+
+        Raises:
+            InputError: for arguments that do not fit, an executor that there is not.
+            OrdersDiffer: an order of the pipes gives other bits.
+        """
+        from lowering import executors
+        from lowering.call.arguments import named
+        from lowering.call.calls import Program, inputs_of
+        from lowering.execute.inputs import bind, validate
+
+        assert isinstance(self.program, Kernel)
+        given = named(self.program, args, kwargs, inputs_of(self.traced))
+        bound = bind(self.traced, given.arrays)
+        validate(self.traced, bound)
+        program = self.traced if executor == executors.SEQUENTIAL else self.kernel
+        orders = None if seeds is None else executors.Orders(range(seeds))
+        ran = executors.execute(executor, program, bound, orders)
+        if ran.differences:
+            raise OrdersDiffer("\n".join(executors.told(ran.orders)))
+        outs = [p.name for p in self.traced.params if p.is_written]
+        return Program(self.program, self.traced).result([ran.outputs[n] for n in outs])
+
+    # a card
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict, the time and the bound, and the pipes in time."""
+        if not self.proof.ok:
+            return self.proof._repr_html_()
+        told = element("pre", escape(self.proof.report()))
+        return element("div", told + self.simulate()._repr_html_())
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What a notebook that shows no HTML shows, and IPython in a terminal."""
+        printer.text(self.proof.report())
+        if self.proof.ok:
+            printer.text("\n")
+            self.simulate()._repr_pretty_(printer, cycle)
+
+
+@dataclass
+class Tuned(Lowered):
+    """A kernel with the options that a search has found; ``report()`` is what ``pto tune`` prints."""
+
+    search: Search
+
+    def report(self, top: int | None = None) -> Text:
+        """The table of candidates, the best first (None: all)."""
+        from lowering.schedule.tune_report import told
+
+        return Text("\n".join(line.rstrip() for line in told(self.search, top)))
+
+
+def lower(
+    kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any], name: str | Options
+) -> Lowered:
+    """``kernel.lower(...)``: of ``kwargs``, what is no parameter changes options of the schedule."""
+    from lowering.call.calls import calls_of
+
+    own = {*kernel.signature, *kernel.statics}
+    flags = {n: x for n, x in kwargs.items() if n in Options().choices and n not in own}
+    rest = {n: x for n, x in kwargs.items() if n not in flags}
+    program = calls_of(kernel).lowered(kernel, args, rest).traced
+    if isinstance(name, Options):
+        if flags:
+            raise InputError(
+                "options of the schedule are given twice", hint="give schedule=... alone"
+            )
+        return Lowered(kernel, program, name)
+    return Lowered(kernel, program, options_for(name, program, **flags))

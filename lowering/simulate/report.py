@@ -1,0 +1,105 @@
+"""What a simulation says to a person, in lines of at most ``WIDTH`` columns.
+
+In: a ``Timing`` of one hardware block, or a ``Launch`` of all.  Out: lines.  Non-goals: pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lowering.simulate.launch import HBM, Launch
+from lowering.simulate.timing import Setup, Timing, Usage, shown
+from pto.targets import Costs
+
+WIDTH, ROW, MOST_ROWS = 100, 38, 8
+"""Columns of the report and of a statement in it; rows of the critical path."""
+
+
+def setup_facts(setup: Setup, costs: Costs) -> dict[str, Any]:
+    depth = setup.queue_depth or costs.queue_depth
+    return {
+        "costs": costs.name,
+        "latency": setup.latency,
+        "queue_depth": depth,
+        "clock_hz": costs.clock_hz,
+    }
+
+
+def _told_setup(setup: Setup, costs: Costs) -> Iterator[str]:
+    facts = setup_facts(setup, costs)
+    yield f"costs {costs.name}: {costs.about}"
+    latency = f"latency between the cores {facts['latency']:,} cycles"
+    yield f"{latency}; queues of {facts['queue_depth']} entries"
+
+
+def told(timing: Timing, later: Mapping[int, int]) -> Iterator[str]:
+    yield from _told_setup(timing.setup, timing.costs)
+    yield ""
+    yield f"makespan {_time(timing, timing.makespan)}"
+    ratio = _ratio(timing.makespan, timing.bound)
+    yield f"bound    {_time(timing, timing.bound)}   {shown(timing.bound_pipe)}; {ratio}"
+    if later:
+        found = "; ".join(f"{c:,}: {cycles:,} cycles" for c, cycles in later.items())
+        yield f"makespan with a latency of {found}"
+    yield ""
+    yield f"{'':13}{'busy':>11}{'':10}stalls, in cycles"
+    for name, unit in timing.shown.items():
+        yield _usage(name, timing.pipes[unit], timing.makespan)
+    yield ""
+    yield f"{'critical path':{ROW + 13}}{'after':21}{'times':>6}{'cycles':>10}"
+    path = timing.critical_path()
+    for step in path[:MOST_ROWS]:
+        text, why = _clipped(step.row, ROW - 2), _clipped(step.waited_for, 20)
+        share = _percent(step.cycles, timing.makespan)
+        counts = f"{step.times:6}{step.cycles:10,}{share}"
+        yield f"{shown(step.pipe):13}{text:{ROW}}{why:21}{counts}"
+    if path[MOST_ROWS:]:
+        rest = sum(step.cycles for step in path[MOST_ROWS:])
+        what = f"{len(path) - MOST_ROWS} more"
+        yield f"{what:{ROW + 40}}{rest:10,}{_percent(rest, timing.makespan)}"
+
+
+def _usage(name: str, usage: Usage, makespan: int) -> str:
+    """One line: as many of the stalls as there is room for."""
+    line = f"{name:13}{usage.busy:11,}{_percent(usage.busy, makespan)}   "
+    told = [f"{cause} {cycles:,}" for cause, cycles in usage.stall.items()]
+    for k in range(len(told), -1, -1):
+        left = f", {len(told) - k} more" if k < len(told) else ""
+        if len(line + ", ".join(told[:k]) + left) <= WIDTH - 2:
+            return line + ", ".join(told[:k]) + left
+    return line
+
+
+def _time(result: Timing | Launch, cycles: int) -> str:
+    return f"{cycles:12,} cycles{result.seconds(cycles) * 1e6:12,.2f} us"
+
+
+def _ratio(makespan: int, bound: int) -> str:
+    return f"makespan / bound = {makespan / bound:.2f}" if bound else "nothing runs"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / max(whole, 1):6.1f} %"
+
+
+def _clipped(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def told_launch(found: Launch) -> Iterator[str]:
+    costs = next(iter(found.timings.values())).costs
+    yield from _told_setup(found.setup, costs)
+    yield f"HBM {costs.hbm_bytes_per_second / 1e12:.1f} TB/s, shared by the blocks that run"
+    yield ""
+    yield f"makespan {_time(found, found.makespan)}   {_ratio(found.makespan, found.bound)}"
+    for name, cycles in sorted(found.bounds.items(), key=lambda b: -b[1]):
+        busiest = "of the busiest block" if name != HBM else f"{found.tensor_bytes:,} bytes"
+        yield f"bound    {_time(found, cycles)}   {shown(name)}, {busiest}"
+    yield ""
+    yield f"{'hardware blocks':18}{'work items':>12}{'blocks in them':>16}{'end':>14}"
+    for items, timing in sorted(found.timings.items(), key=lambda x: -x[1].makespan):
+        count = found.dealt.count(items)
+        yield f"{count:15}{len(items):15}{sum(items):16}{timing.makespan:14,}"
+    idle = len(found.ends) * found.makespan - sum(found.ends)
+    yield f"idle at the end: {_percent(idle, len(found.ends) * found.makespan).strip()} of the launch"
