@@ -21,7 +21,6 @@ from lowering.files import write_all
 from lowering.hazards import Proof, check
 from lowering.hazards.proof import HazardError
 from lowering.schedule import PASSES, Options, Schedule, options_for, schedule, stages
-from lowering.simulate import Setup, Timing, simulate
 from lowering.svg import element
 from pto import ir
 from pto.errors import InputError, did_you_mean
@@ -31,6 +30,7 @@ from pto.tracer import told_to_the_caller
 
 if TYPE_CHECKING:
     from lowering.schedule.tune import Search
+    from lowering.simulate import Timing
 
 SOURCE, TRACED, SCHEDULED = "source", "traced", "scheduled"
 
@@ -151,6 +151,8 @@ class Lowered:
             costs: a table of the target: flat (the default), fitted or published.
             queue_depth: entries that a pipe holds before the scalar unit stops.
         """
+        from lowering.simulate import Setup, simulate
+
         items = [blocks] if isinstance(blocks, int) else list(blocks)
         return simulate(self.kernel, items, Setup(costs, latency, queue_depth))
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 _LOWERING = os.path.join(os.path.dirname(_PACKAGE), "lowering") + os.sep
+_COMMANDS = os.path.join(_LOWERING, "cli") + os.sep
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _LIBRARIES = ("numpy", "jax", "jaxlib", "ml_dtypes", "scipy", "torch")
 Position = tuple[int, int, int, int]
@@ -48,9 +49,11 @@ def is_internal(filename: str) -> bool:
 
 
 def user_frame() -> FrameType | None:
-    """The innermost frame that is the user's."""
+    """The innermost frame that is the user's; who started the command line is not."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and is_internal(frame.f_code.co_filename):
+        if frame.f_code.co_filename.startswith(_COMMANDS):
+            return None
         frame = frame.f_back
     return frame
 

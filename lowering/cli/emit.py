@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from lowering.ascend import emit as sources
 from lowering.cli import options as cli
 from lowering.files import check_unread, write_all
-from lowering.hazards import check
-from lowering.hazards.proof import HazardError
-from lowering.programs import Program, source_of
+from lowering.lowered import Lowered
+from lowering.programs import source_of
 from pto import ir
 from pto.errors import InputError
 
@@ -25,12 +23,9 @@ EMIT_IDLE = (
 
 def emit(args: argparse.Namespace) -> int:
     """``pto emit``: the Ascend sources of the proven schedule, all files or none."""
-    program, kernel = cli.load_traced(args)
-    if ir.is_scheduled(kernel):
-        proof = check(cli.scheduled(args, kernel))
-        if not proof.ok:
-            raise HazardError(proof)
-    files = _bundle(args, program, kernel) if args.bundle else _sources(args, kernel)
+    kernel = cli.lowered(args)
+    texts = {name: text.encode() for name, text in kernel.sources.items()}
+    files = _bundle(args, kernel) if args.bundle else texts
     for name in files:
         check_unread(args.output / name, [source_of(args.kernel)])
     write_all({args.output / name: data for name, data in files.items()})
@@ -39,18 +34,12 @@ def emit(args: argparse.Namespace) -> int:
     return cli.GOOD
 
 
-def _sources(args: argparse.Namespace, kernel: ir.Kernel) -> dict[str, bytes]:
-    made = ir.is_scheduled(kernel)
-    texts = sources(cli.scheduled(args, kernel)) if made else cli.schedule_of(args, kernel).sources
-    return {n: text.encode() for n, text in texts.items()}
-
-
-def _bundle(args: argparse.Namespace, program: Program, kernel: ir.Kernel) -> dict[str, bytes]:
+def _bundle(args: argparse.Namespace, kernel: Lowered) -> dict[str, bytes]:
     from lowering.native.bundle import bundle
 
-    if isinstance(program, ir.Kernel):
+    if isinstance(kernel.program, ir.Kernel):
         raise InputError("a .ptoir program draws no random case, which a bundle needs")
-    return bundle(program, kernel, cli.scheduled(args, kernel), args.case)
+    return bundle(kernel.program, kernel.traced, kernel.kernel, args.case)
 
 
 def _size(name: str, data: bytes) -> str:

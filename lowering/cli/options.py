@@ -14,13 +14,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lowering.files import check_folder, check_output
 from lowering.programs import Program, load, source_of, statics_of, traced
 from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, Schedule, options_for, schedule
 from pto import ir
 from pto.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from lowering.lowered import Lowered
 
 GOOD, FAILED, USAGE = 0, 1, 2
 RUNTIMES = ("simpler",)
@@ -56,6 +59,20 @@ def load_traced(args: argparse.Namespace) -> tuple[Program, ir.Kernel]:
     program = load(args.kernel)
     statics = [] if getattr(args, "against", "") else args.static  # those of the other kernel
     return program, traced(program, statics_of(program, statics))
+
+
+def lowered(args: argparse.Namespace) -> Lowered:
+    """The kernel that the command names, as ``kernel.lower()`` gives it.
+
+    Raises:
+        InputError: when a schedule is asked for that the text already has.
+    """
+    from lowering.lowered import Lowered
+
+    program, kernel = load_traced(args)
+    if ir.is_scheduled(kernel):
+        return Lowered(program, scheduled(args, kernel), Options())
+    return Lowered(program, kernel, options_of(args, kernel))
 
 
 def scheduled(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lowering.cli import options as cli
 from lowering.executors import EXECUTORS
-from lowering.programs import Program, case_options
-from lowering.schedule import NAMED, PASSES, stages
+from lowering.lowered import SCHEDULED, SOURCE, TRACED
+from lowering.programs import case_options
+from lowering.schedule import NAMED, PASSES
 from pto import ir
-from pto.errors import InputError, did_you_mean
 from pto.kernel import Kernel
-from pto.text import print_kernel
-
-SOURCE, TRACED, SCHEDULED = "source", "traced", "scheduled"
 
 
 def _unread(stage: str) -> tuple[str, ...]:
@@ -86,39 +82,11 @@ def list_arguments(command: cli.Parser) -> None:
 
 def show(args: argparse.Namespace) -> int:
     """``pto show``: the program at one stage, as text that ``pto check`` reads back."""
-    program, kernel = cli.load_traced(args)
-    if args.stage == SOURCE:
-        print(_source(program, args.kernel).rstrip("\n"))
-    else:
-        print(print_kernel(at_stage(args, kernel)).rstrip("\n"))
+    kernel = cli.lowered(args)
+    is_text = isinstance(kernel.program, ir.Kernel) and args.stage == SOURCE
+    text = Path(args.kernel).read_text(encoding="utf-8") if is_text else kernel.show(args.stage)
+    print(text.rstrip("\n"))
     return cli.GOOD
-
-
-def at_stage(args: argparse.Namespace, kernel: ir.Kernel) -> ir.Kernel:
-    """``kernel`` after the pass called ``args.stage``.
-
-    Raises:
-        InputError: for an unknown stage, or one that a scheduled text is past.
-    """
-    known = [SOURCE, TRACED, *PASSES, SCHEDULED]
-    if args.stage not in known:
-        raise InputError(f"no stage is called '{args.stage}'", hint=did_you_mean(args.stage, known))
-    if args.stage == SCHEDULED:
-        return cli.scheduled(args, kernel)
-    if ir.is_scheduled(kernel):
-        raise InputError(f"{args.kernel} is scheduled already; it has no stage '{args.stage}'")
-    if args.stage == TRACED:
-        return kernel
-    return next(k for name, k in stages(kernel, cli.options_of(args, kernel)) if name == args.stage)
-
-
-def _source(program: Program, what: str) -> str:
-    if isinstance(program, ir.Kernel):
-        return Path(what).read_text(encoding="utf-8")
-    try:
-        return inspect.getsource(program.function)
-    except OSError:
-        raise InputError(f"the source of {program.name} cannot be read", program.loc) from None
 
 
 def show_arguments(command: cli.Parser) -> None:
