@@ -136,6 +136,16 @@ def compare(
 SHARDED = "shard_map"
 """In the name of an opponent that spreads its work over the devices itself."""
 
+DEALT = "dealt"
+"""In the name of one that also gives every device as much to do, for the lengths of the case."""
+
+
+def kind_of(opponent: str) -> str:
+    """What the best of its kind is called."""
+    if SHARDED not in opponent:
+        return "best by jit"
+    return "best dealt by hand" if DEALT in opponent else "best sharded by hand"
+
 
 def against_hand(
     kernel: Kernel,
@@ -144,11 +154,11 @@ def against_hand(
     opponents: Mapping[str, Prepare],
     rounds: int = 10,
 ) -> Table:
-    """The JAX executor against hand-written functions, and against the best of them: of those that
-    only ``jit`` compiles, and of those that also shard by hand.
+    """The JAX executor against hand-written functions, and against the best of each kind: that only
+    ``jit`` compiles, that also shards by hand, that also deals the work by hand.
 
     ``case`` are arrays by parameter name, ``opponents`` come from ``pto/kernels/baselines.py``.
-    Every opponent gets the same arrays, already in place, and the same devices.
+    Every opponent gets the same arrays, already in place, in the same memory, and the same devices.
     """
     import jax
 
@@ -156,8 +166,8 @@ def against_hand(
 
     devices = len(jax.devices())
     executable = jax_executor.compile(kernel)
-    arrays = {n: finite(a) for n, a in case.items()}
-    placed = executable.place(arrays)
+    placed = executable.place({n: finite(a) for n, a in case.items()})
+    arrays = {n: np.asarray(placed.arrays[n]) for n in case}
     calls: dict[str, Call] = {n: prepare(arrays, devices) for n, prepare in opponents.items()}
     calls["the kernel"] = lambda: executable(placed)
     found = medians(measure(calls, rounds))
@@ -166,13 +176,8 @@ def against_hand(
     if not lines:
         return Table(f"{kernel.name}, {name}", (Line("alone", None, mine),), rounds)
     best = min(found, key=lambda n: found[n])
-    for kind, names in (
-        ("best by jit", [n for n in found if SHARDED not in n]),
-        ("best sharded by hand", [n for n in found if SHARDED in n]),
-    ):
-        if names:
-            first = min(names, key=lambda n: found[n])
-            lines.append(Line(f"{kind}: {first}", found[first], mine))
+    kinds = {kind_of(n): n for n in sorted(found, key=lambda n: -found[n])}
+    lines += [Line(f"{k}: {n}", found[n], mine) for k, n in sorted(kinds.items(), reverse=True)]
     notes = [f"{devices} devices; delta is the kernel against the hand-written function"]
     reason = placed.program.reason
     dealing = medians(measure({"": lambda: executable.place(placed.arrays)}, rounds))[""]

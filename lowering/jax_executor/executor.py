@@ -9,6 +9,7 @@ The way from one to the other, each module with one job:
 ``values/unscheduled``  schedule -> values: each operand is what one row of one iteration defined
 ``balance``             which device runs which work items, by the work they hold
 ``machine``             values -> JAX operations: one environment loop, one rule table
+``pages``               memory of the host in which inputs lie
 ``executor``            programs by shape, devices, numpy in and out (here)
 ======================  ==========================================================================
 
@@ -22,6 +23,7 @@ How it is fast, for every kernel alike:
 * a loop is cut where its partial views begin: the first part runs while every view is whole (and
   every ``where`` keeps all columns) and has no masks at all, the second part has them;
 * 16-bit floats are passed as their bits: otherwise XLA converts whole tensors outside the loop;
+* inputs that come from the host lie in large pages of memory (``pages``);
 * with several devices, work items are dealt whenever inputs are placed.  Every device holds all
   inputs and writes to outputs of its own, which the host joins, so there are no collectives.
 
@@ -47,6 +49,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lowering.execute.inputs import Bound, bind
 from lowering.jax_executor.balance import Items, items_of
 from lowering.jax_executor.machine import BITS, DTYPES, ZERO, Array, Machine
+from lowering.jax_executor.pages import in_large_pages
 from lowering.values.unscheduled import unscheduled
 from pto.errors import InputError
 from pto.ir import Kernel, View, all_rows, as_span
@@ -128,7 +131,7 @@ class Executable:
         names = [p.name for p in self.kernel.params if p.direction != "out" or p.name in starts]
         held = {n: as_held(arrays[n], self.kernel.param(n).dtype) for n in names}
         where = program.where
-        found = {n: x if has_place(x, where) else jax.device_put(x, where) for n, x in held.items()}
+        found = {n: put_where(x, where) for n, x in held.items()}
         found[ZERO] = jax.device_put(np.int32(0), where)
         table = program.items and program.items.table(held, program.tables.mesh.size)
         return Placed(program, found, jax.device_put(table, program.tables))
@@ -221,6 +224,14 @@ class Executable:
 def trimmed(x: Array, shape: Shape) -> Array:
     """Without the padding."""
     return x if x.shape == shape else x[tuple(slice(0, n) for n in shape)]
+
+
+def put_where(x: Any, where: Any) -> jax.Array:
+    """``x`` there; on the host in memory that streams well, unless JAX holds it already."""
+    if isinstance(x, np.ndarray) and jax.default_backend() == "cpu":
+        x = in_large_pages(x)
+    found: jax.Array = x if has_place(x, where) else jax.device_put(x, where)
+    return found
 
 
 def has_place(x: Any, where: Any) -> bool:

@@ -3,7 +3,7 @@
 In: arrays by parameter name (16-bit floats as values or as uint16 bits) and a number of devices.
 Out: a callable without arguments that runs the jitted function on arrays already in place.
 ``BASELINES`` names them by kernel.  Each is written as well as its idea allows: 16-bit floats as
-bits, float32 accumulation, the batch spread over devices where it divides.
+bits, float32 accumulation, the batch spread over devices where it divides, dealt by length or as it comes.
 
 They mask scores, not values: unlike the kernels they want finite numbers everywhere.
 JAX is imported inside the functions, so importing this module stays cheap.
@@ -12,6 +12,7 @@ JAX is imported inside the functions, so importing this module stays cheap.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,10 @@ import numpy as np
 Arrays = Mapping[str, Any]
 Prepare = Callable[[Arrays, int], Callable[[], Any]]
 """(arrays, devices) -> the call to time; it returns the output array."""
+
+
+PER_REQUEST = ("query", "block_table", "context_lens")
+"""The arrays with a line for each request."""
 
 
 def _floats(bits: Any) -> Any:
@@ -87,16 +92,18 @@ def _online(q: Any, page: Callable[[Any], tuple[Any, Any]], length: Any, scale: 
     return start, step
 
 
-def _pages(keys: Any, values: Any, row: Any) -> Callable[[Any], tuple[Any, Any]]:
+def _pages(keys: Any, values: Any, row: Any, count: int = 1) -> Callable[[Any], tuple[Any, Any]]:
+    """The keys and values of step i, ``count`` pages at once."""
+    import jax.numpy as jnp
     from jax import lax
 
-    def page(i: Any) -> tuple[Any, Any]:
-        at = (row[i], 0, 0, 0)
-        size = (1, *keys.shape[1:])
-        k = _floats(lax.dynamic_slice(keys, at, size)[0])
-        return k, _floats(lax.dynamic_slice(values, at, size)[0])
+    size = (1, *keys.shape[1:])
 
-    return page
+    def taken(cache: Any, i: Any) -> Any:
+        at = [(row[i * count + j], 0, 0, 0) for j in range(count)]
+        return jnp.concatenate([_floats(lax.dynamic_slice(cache, a, size)[0]) for a in at])
+
+    return lambda i: (taken(keys, i), taken(values, i))
 
 
 def _scan(query: Any, keys: Any, values: Any, table: Any, lengths: Any, scale: Any) -> Any:
@@ -118,26 +125,37 @@ def _scan(query: Any, keys: Any, values: Any, table: Any, lengths: Any, scale: A
     return jax.vmap(one)(query, table, lengths)
 
 
-def _loop(query: Any, keys: Any, values: Any, table: Any, lengths: Any, scale: Any) -> Any:
-    """Online softmax, request by request, over the pages that the request has."""
+def _loop(
+    query: Any, keys: Any, values: Any, table: Any, lengths: Any, scale: Any, count: int = 1
+) -> Any:
+    """Online softmax, request by request, over the pages that the request has, ``count`` a step."""
     import jax.numpy as jnp
     from jax import lax
 
     batch, heads, dim = query.shape
     block, kv = keys.shape[1:3]
+    table = jnp.pad(table, ((0, 0), (0, -table.shape[1] % count)))
 
     def one(b: Any, out: Any) -> Any:
         q = _floats(query[b]).reshape(kv, heads // kv, dim)
-        start, step = _online(q, _pages(keys, values, table[b]), lengths[b], scale)
-        _, total, acc = lax.fori_loop(0, (lengths[b] + block - 1) // block, step, start)
+        start, step = _online(q, _pages(keys, values, table[b], count), lengths[b], scale)
+        _, total, acc = lax.fori_loop(0, -(-lengths[b] // (count * block)), step, start)
         o = (acc / jnp.maximum(total, 1e-30)).reshape(1, heads, dim)
         return lax.dynamic_update_slice(out, o, (b, 0, 0))
 
     return lax.fori_loop(0, batch, one, jnp.zeros((batch, heads, dim)))
 
 
-def _prepared(function: Callable[..., Any], spread: bool) -> Prepare:
-    """``function`` jitted; with ``spread`` each device takes a slice of the batch."""
+def _dealt(lengths: Any, devices: int) -> Any:
+    """The requests in the order in which devices take them: the longest first, there and back."""
+    rounds = np.argsort(-lengths, kind="stable").reshape(-1, devices)
+    rounds[1::2] = rounds[1::2, ::-1]
+    return rounds.T.ravel()
+
+
+def _prepared(function: Callable[..., Any], spread: bool, deal: bool = False) -> Prepare:
+    """``function`` jitted; with ``spread`` each device takes a slice of the batch, with ``deal``
+    of the batch in another order, which gives all of them about as much to do."""
 
     def prepare(arrays: Arrays, devices: int) -> Callable[[], Any]:
         import jax
@@ -149,6 +167,9 @@ def _prepared(function: Callable[..., Any], spread: bool) -> Prepare:
         held = [a.view(np.uint16) if a.ndim and a.dtype.itemsize == 2 else a for a in given]
         held[-1] = held[-1].astype(np.float32)
         count = devices if spread and len(held[0]) % devices == 0 else 1
+        order = _dealt(held[4], count) if deal else np.arange(len(held[0]))
+        if deal:
+            held = [a[order] if n in PER_REQUEST else a for n, a in zip(names, held, strict=True)]
         mesh = Mesh(np.array(jax.devices()[:count]), ("batch",))
         row, all_of_it = P("batch"), P()  # type: ignore[no-untyped-call]
         specs = (row, all_of_it, all_of_it, row, row, all_of_it)
@@ -161,7 +182,10 @@ def _prepared(function: Callable[..., Any], spread: bool) -> Prepare:
             jax.device_put(a, NamedSharding(mesh, s)) for a, s in zip(held, specs, strict=True)
         ]
         call = jax.jit(mapped).lower(*placed).compile()
-        return lambda: call(*placed)
+        if not deal:
+            return lambda: call(*placed)
+        back = np.argsort(order)
+        return lambda: np.asarray(call(*placed))[back]
 
     return prepare
 
@@ -177,6 +201,10 @@ BASELINES: Mapping[str, Mapping[str, Prepare]] = MappingProxyType(
                 **_both("gather, einsum", _gather),
                 **_both("vmap of scan", _scan),
                 **_both("fori_loop", _loop),
+                **_both("fori_loop, 4 pages", partial(_loop, count=4)),
+                "fori_loop, 4 pages, dealt, shard_map": _prepared(
+                    partial(_loop, count=4), True, deal=True
+                ),
             }
         )
     }

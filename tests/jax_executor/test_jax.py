@@ -20,11 +20,13 @@ from lowering.execute import sequential
 from lowering.execute.inputs import bind
 from lowering.jax_executor import balance
 from lowering.jax_executor import machine as jax_machine
+from lowering.jax_executor.pages import ALIGNMENT, LARGE, in_large_pages
 from lowering.schedule import options_for, stages
 from lowering.values.tokens import ALIASES, SILENT
 from lowering.values.unscheduled import unscheduled
 from pto.errors import ScheduleError
 from pto.ir import Branch, Kernel, Loop, Row
+from pto.kernels import baselines
 from pto.kernels import paged_attention as paged_attention_kernel
 from pto.kernels.baselines import BASELINES
 from pto.ops import OPS
@@ -490,16 +492,42 @@ def test_inputs_may_be_bound_arrays() -> None:
         np.testing.assert_array_equal(r, results[0])
 
 
+@pytest.mark.parametrize("size", [0, 3, LARGE // 2 - 1, LARGE // 2, LARGE])
+def test_large_arrays_start_where_jax_takes_them_over(size: int) -> None:
+    """Equal, of nobody else, and not copied once more; small ones stay what they are."""
+    a = np.arange(size, dtype=np.uint16).reshape(-1, 1)
+    found = in_large_pages(a)
+    np.testing.assert_array_equal(found, a)
+    assert (found is a) == (a.nbytes < LARGE)
+    if found is not a:
+        assert not np.shares_memory(found, a)
+        assert found.ctypes.data % ALIGNMENT == 0
+        held: Any = jax.device_put(found, jax.devices("cpu")[0])
+        assert held.unsafe_buffer_pointer() == found.ctypes.data
+
+
 # -------------------------------------------------------------------------------- bench
 
 
 def test_hand_written_opponents_compute_the_same() -> None:
-    case = {n: bench.finite(a) for n, a in paged_case((0, 1, 128, 300)).items()}
+    """Each against the oracle: pages per step that do not divide, requests in another order."""
+    drawn = paged_case((0, 1, 128, 300))
+    case = {n: bench.finite(a) for n, a in drawn.items()}
     case["query"] = case["query"].view(ml_dtypes.bfloat16)
-    want = jax_executor.run(paged(), case)["out"]
+    want = paged_attention(drawn)
+    np.testing.assert_allclose(jax_executor.run(paged(), case)["out"], want, atol=TOLERANCE)
     for name, prepare in BASELINES["paged_attention"].items():
         found = np.asarray(prepare(case, 1)())
         np.testing.assert_allclose(found, want, atol=TOLERANCE, err_msg=name)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_requests_are_dealt_by_hand_as_evenly_as_by_us(devices: int) -> None:
+    lengths = np.array([8, 0, 1, 5, 7, 2, 0, 3])
+    order = baselines._dealt(lengths, devices)
+    assert sorted(order.tolist()) == list(range(8))
+    loads = lengths[order].reshape(devices, -1).sum(axis=1)
+    assert loads.max() - loads.min() <= max(lengths) // 2
 
 
 def test_tables_show_before_after_and_delta() -> None:
