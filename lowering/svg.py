@@ -19,6 +19,8 @@ from lowering.files import write_all
 INK, GREY = "#1f2933", "#7b8794"
 SANS = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 MONO = "Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+HALO = {"paint_order": "stroke", "stroke": "#ffffff", "stroke_width": 3}
+"""Of words on lines."""
 
 
 def element(name: str, content: str = "", /, **attributes: object) -> str:

@@ -197,7 +197,7 @@ def simulate_arguments(command: cli.Parser) -> None:
     command.writes("--svg", mark=SVG, metavar="FILE.svg", help="a lane per pipe, a box per row")
     what = "what every slot of every memory holds"
     command.writes("--memory", mark=SVG, metavar="FILE.svg", help=what)
-    what = "steps of the loop in a picture (default 4; of the memories 1)"
+    what = "steps of the loop in a picture (default 3; of the memories 1)"
     add("--steps", type=_steps, metavar="N|all", help=what)
     add("--json", action="store_true", help="for machines")
 

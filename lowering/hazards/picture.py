@@ -19,7 +19,7 @@ from textwrap import wrap
 from lowering.hazards.timeline import Box, Lane, lanes, place, races
 from lowering.hazards.violation import Violation
 from lowering.hazards.window import BEHIND, IN_FRONT, Mark, Moment
-from lowering.svg import GREY, INK, MONO, Picture, document, element, label
+from lowering.svg import GREY, HALO, INK, MONO, Picture, document, element, label
 from pto.printer import WIDTH
 
 PICTURE_LIMIT = 3
@@ -193,13 +193,12 @@ class Drawing:
         self.bottom = max(self.top(b) for b in self.boxes) + BOX
         self.notes = wrap(f"Missing: {v.missing}", int(self.width / 6.2)) if v.missing else []
         self.height = self.bottom + 62 + 17 * len(self.notes)
-        self.written: list[tuple[float, float, float]] = []
+        self.places: list[tuple[float, float, float]] = []
+        self.written: list[str] = []
 
     def svg(self) -> str:
         """The whole file."""
-        boxes = [
-            line for b in self.boxes for line in self.box(b)
-        ]  # their words stay where they are
+        boxes = [line for b in self.boxes for line in self.box(b)]  # captions have the first choice
         parts = [
             *self.heading(),
             *self.collision(),
@@ -207,6 +206,7 @@ class Drawing:
             *self.events(),
             *boxes,
             *self.missing(),
+            *self.written,
             *self.footer(),
         ]
         return document(round(self.width), round(self.height), parts)
@@ -232,16 +232,18 @@ class Drawing:
         """Half way down a box."""
         return self.top(b) + BOX / 2
 
-    def words(self, x: float, y: float, text: str, step: int, colour: str, **more: object) -> str:
-        """Words between the lanes; where others stand already, ``step`` further from their box."""
+    def words(self, x: float, y: float, text: str, step: int, colour: str, **more: object) -> None:
+        """Words between the lanes, over all lines; where others stand already, ``step`` further from
+        their box."""
         width = len(text) * CHAR * (1 if more.get("font_family") else 1.09)
         left = x - width if more.get("text_anchor") == "end" else x
         while any(
-            left < b and a < left + width and abs(y - base) < LETTERS for a, b, base in self.written
+            left < b and a < left + width and abs(y - base) < LETTERS for a, b, base in self.places
         ):
             y += step
-        self.written.append((left, left + width, y))
-        return label(x, y, text, 11 if colour == GREY else 12, colour, **more)
+        self.places.append((left, left + width, y))
+        size = 11 if colour == GREY else 12
+        self.written.append(label(x, y, text, size, colour, **HALO, **more))
 
     # parts
 
@@ -292,7 +294,7 @@ class Drawing:
         if m.role:
             y = self.top(b) + (BOX + 16 if b.lane else -7)
             step = LETTERS if b.lane else -LETTERS
-            yield self.words(b.x + 1, y, self.caption(m), step, RED, font_weight="bold")
+            self.words(b.x + 1, y, self.caption(m), step, RED, font_weight="bold")
         if m.skipped:
             yield label(b.x - 12, middle - 6, _left_out(m), 11, GREY, text_anchor="end")
 
@@ -313,7 +315,7 @@ class Drawing:
                 below = self.rows[n][1].lane > b.lane
                 y, step = self.top(b) + (BOX + 19 if below else -11), LETTERS if below else -LETTERS
                 at = {"font_family": MONO, "text_anchor": "end"}
-                yield self.words(b.x + 5, y, names, step, GREY, **at)
+                self.words(b.x + 5, y, names, step, GREY, **at)
 
     def arrow(self, a: Box, b: Box, colour: str, /, **more: object) -> Iterator[str]:
         """From the end of ``a`` to the start of ``b``."""
@@ -350,9 +352,9 @@ class Drawing:
             yield from self.arrow(first, second, RED, **DASHED)
             y1, y2 = self.middle(first) + down * (BOX / 2), self.middle(second) - down * (BOX / 2)
             x, y, step = first.right - 19, y1 + (16 if down > 0 else -8), LETTERS * down
-            yield self.words(x, y, set_.text, step, RED, text_anchor="end", **bold)
+            self.words(x, y, set_.text, step, RED, text_anchor="end", **bold)
             x, y = second.x + ARRIVAL + 8, y2 - (9 if down > 0 else -16)
-            yield self.words(x, y, wait.text, -step, RED, **bold)
+            self.words(x, y, wait.text, -step, RED, **bold)
         for mark in self.v.marks[:1] if len(self.v.marks) == 1 else ():
             x = second.x - 9
             yield element(

@@ -19,15 +19,15 @@ from itertools import cycle
 from lowering.simulate.held import held, made_by
 from lowering.simulate.timing import Stall, Timing, shown
 from lowering.simulate.trace import Slice, slices
-from lowering.svg import GREY, INK, MONO, Picture, document, element, label
+from lowering.svg import GREY, HALO, INK, MONO, Picture, document, element, label
 from pto.ir import Queue, View, all_rows
 from pto.text import named
 
-STEPS = 4
+STEPS = 3
 """Steps of the loop that a picture shows unless told otherwise."""
 
-LEFT, RIGHT, TOP, WIDTH = 104, 20, 108, 1200
-"""Margins, and the width of the whole picture."""
+LEFT, RIGHT, TOP, WIDTH = 104, 20, 108, 960
+"""Margins, and the width of the whole picture: a notebook in a window of 1100 pixels has room for it."""
 
 LANE, THIN, BETWEEN, HEADING = 30, 18, 7, 24
 """Height of a lane, and of a scalar unit's; between two lanes, and between two cores."""
@@ -51,7 +51,6 @@ SHADES = (
 OTHER = ("#e6e9ec", "#cfd5da", "#b8c0c8")
 
 THIN_LINE = {"stroke": "#52606d", "stroke_width": 0.4}
-HALO = {"paint_order": "stroke", "stroke": "#ffffff", "stroke_width": 3}
 HATCH = (
     '<defs><pattern id="stall" width="6" height="6" patternUnits="userSpaceOnUse" '
     'patternTransform="rotate(45)"><rect width="6" height="6" fill="#f7f8f9"/>'
@@ -282,4 +281,4 @@ def round_steps(start: int, end: int, width: int) -> range:
 
 def fitting(texts: Sequence[str], width: float) -> str:
     """The first text that fits."""
-    return next((t for t in texts if t and len(t) * CHAR + 5 <= width), "")
+    return next((t for t in texts if t and len(t) * CHAR + 4 <= width), "")

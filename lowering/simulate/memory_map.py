@@ -27,7 +27,7 @@ from pto.text import named
 STEPS = 1
 """Steps of the loop that a picture shows unless told otherwise."""
 
-LEFT, RIGHT, TOP, WIDTH = 190, 20, 84, 1200
+LEFT, RIGHT, TOP, WIDTH = 180, 20, 84, 960
 """Margins, and the width of the whole picture."""
 
 LEAST, MOST, UNUSED, BETWEEN = 15, 46, 18, 56
