@@ -221,10 +221,12 @@ class Timing:
         """What a notebook shows: a card, and the pipes in time."""
         from lowering.simulate import gantt
 
-        told = "".join(
-            element("tr", element("th", escape(name), align="left") + element("td", escape(text)))
-            for name, text in self.card.items()
+        left = {"style": "text-align:left"}
+        rows = (
+            (element("th", escape(a), **left), element("td", escape(b), **left))
+            for a, b in self.card.items()
         )
+        told = "".join(element("tr", name + text) for name, text in rows)
         return element("table", told) + gantt.picture(self)._repr_html_()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:

@@ -22,6 +22,7 @@ STYLES = {
     "width": rf"{LENGTH}|\d+%|auto",
     "max-width": rf"{LENGTH}|\d+%|none|auto",
     "min-width": rf"{LENGTH}|\d+%|auto",
+    "text-align": "left|right|center|justify",
     "overflow-x": "visible|hidden|scroll|auto",
 }
 """Of each property, values that its pattern lets through."""
