@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from lowering.simulate import gantt, memory_map, simulate
 from lowering.svg import Picture, document, label
 from pto.errors import InputError
+from pto.kernels import SHIPPED
+from tests import ROOT
 from tests.judges.sanitiser import Page, decoded, sanitised
 from tests.simulate.timed import scheduled
 
@@ -63,3 +66,26 @@ def test_a_simulation_is_short_in_a_terminal() -> None:
 
     t = simulate(scheduled("paged_attention", "best"), [12])
     assert pretty(t) == "\n".join(f"{name:<9} {text}" for name, text in t.card.items())
+
+
+def test_a_lowered_kernel_is_its_verdict_over_its_time() -> None:
+    lowered = SHIPPED["rmsnorm"].lower()
+    page = sanitised(lowered._repr_html_())
+    assert page.said("pre") == [lowered.proof.report()] and len(page.sources()) == 1
+    text = lowered.show()
+    assert sanitised(text._repr_html_()).said("pre") == [str(text)]
+
+
+SEEN = {"svg": {"Picture"}, "simulate/timing": {"Timing"}, "lowered": {"Text", "Lowered"}}
+SEEN["hazards/proof"] = {"Proof"}  # in tests/hazards/test_picture.py
+
+
+def test_every_display_is_looked_at() -> None:
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "lowering").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                if any(getattr(x, "name", "").startswith("_repr_html") for x in node.body):
+                    name = path.relative_to(ROOT / "lowering").with_suffix("").as_posix()
+                    found.setdefault(name, set()).add(node.name)
+    assert found == SEEN
