@@ -10,6 +10,6 @@ The way of a kernel through the rooms (``python -m lowering`` is the command ``p
 5. ``simulate`` says how long it takes; ``bench`` compares.
 
 The ground: ``walk`` says which rows a core issues, ``unroll`` runs them on counters only,
-``one_by_one`` takes the overlap out of them; ``files``, ``parallel``, ``progress`` and ``svg`` serve everybody.
+``one_by_one`` takes the overlap out of them; ``chip`` draws a target; ``files``, ``parallel``, ``progress`` and ``svg`` serve everybody.
 Nothing is imported here: ``pto emit`` needs neither numpy nor JAX.
 """

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from lowering.hazards import check
 from lowering.schedule import options_for, schedule
 from lowering.unroll import Counters, issued
 from pto.ir import Define, Kernel, Loop, Ref, Row, Scalar, View, all_rows
-from pto.legality import verify
 from pto.ops import OPS
 from pto.text import parse, print_kernel
 from tests.conftest import Golden
@@ -48,17 +46,6 @@ def test_printed(golden: Golden) -> None:
         return steps(kernel, "vector", [int(n) for n in lengths.split()])
 
     compare(PAGE, printed, golden)
-
-
-def test_programs() -> None:
-    """Legal in their form; proven, if they are scheduled."""
-    texts = blocks(PAGE, "ptoir")
-    assert len(texts) > 4
-    for text in texts:
-        kernel = verify(parse(text, PAGE.name))
-        assert parse(print_kernel(kernel)) == kernel
-        if kernel.target:
-            assert check(kernel).ok, check(kernel).report()
 
 
 def test_one_step_more_is_seen() -> None:
