@@ -118,8 +118,9 @@ class Lowered:
         return next(k for name, k in stages(self.traced, self.options) if name == stage)
 
     @told_to_the_caller()
-    def show(self, stage: str = SCHEDULED) -> Text:
-        """The program at one stage, as text that ``pto check`` reads back; ``source``: the function.
+    def show(self, stage: str = SCHEDULED, *, verbose: bool = False) -> Text:
+        """The program at one stage, as text that ``pto check`` reads back; ``source``: the function;
+        ``verbose``: with its details, as comments.
 
         Raises:
             InputError: as ``at``; a source that cannot be read.
@@ -130,7 +131,7 @@ class Lowered:
             except OSError:
                 message = f"the source of {self.program.name} cannot be read"
                 raise InputError(message, self.program.loc) from None
-        return Text(print_kernel(self.at(stage)).rstrip("\n"))
+        return Text(print_kernel(self.at(stage), verbose).rstrip("\n"))
 
     # time
 

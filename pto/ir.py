@@ -548,7 +548,11 @@ class Require:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A whole program: parameters, launch grid, placement, and the tree of rows."""
+    """A whole program: parameters, launch grid, placement, and the tree of rows.
+
+    ``notes`` tell a writer of kernels what the schedule reached and what would change it; ``details``,
+    no part of the program, what a pass left out or added for a reason that nobody can change.
+    """
 
     name: str
     params: tuple[Param, ...]
@@ -562,6 +566,7 @@ class Kernel:
     notes: tuple[str, ...] = ()
     loc: Loc | None = field(default=None, compare=False, repr=False)
     requires: tuple[Require, ...] = ()
+    details: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def param(self, name: str) -> Param:
         return next(p for p in self.params if p.name == name)

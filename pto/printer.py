@@ -210,8 +210,8 @@ def _wrapped(lines: Sequence[str]) -> list[str]:
     return [part for line in lines for part in wrapped(line.rstrip(), "    ")]
 
 
-def print_kernel(k: ir.Kernel) -> str:
-    """The whole kernel as text, ending in a newline."""
+def print_kernel(k: ir.Kernel, verbose: bool = False) -> str:
+    """The whole kernel as text, ending in a newline; ``verbose``: its details, too, as comments."""
     header = [f"kernel {k.name}" + (f" on {k.target}" if k.target else "")]
     header += [f"static {n} = {number(v) if not isinstance(v, str) else v}" for n, v in k.statics]
     header += table(map(_param_columns, k.params))
@@ -222,6 +222,7 @@ def print_kernel(k: ir.Kernel) -> str:
     placement += table(map(_event_columns, k.events))
     placement += [f"note {n}" for n in k.notes]
     lines = [*_wrapped(header), *map(_require, k.requires), *_wrapped(placement)]
+    lines += [f"# {detail}" for detail in k.details] if verbose else []
     lines.append("")
     if any(r.core for r in ir.own_rows(k.body)):
         lines.append("# core it  pipe  statement")

@@ -40,6 +40,11 @@ CHECK_IDLE = (
         lambda args: args.all or EACH in args.assume,
         "where several proofs are asked for: it draws the failure of one",
     ),
+    cli.Idle(
+        ("verbose",),
+        lambda args: args.all or EACH in args.assume or args.json,
+        "here: it tells more of one proof, to a reader",
+    ),
 )
 
 
@@ -50,12 +55,14 @@ def check(args: argparse.Namespace) -> int:
         return _check_all(args, kernel)
     if EACH in args.assume:
         return _check_each_reading(args, kernel)
-    proof, notes = prove(args, kernel, args.assume)
+    proof, notes, details = prove(args, kernel, args.assume)
     same, values = _values(args, kernel)
     if args.json:
-        cli.print_json(_proof_facts(kernel, proof) | {"notes": notes, "values": values})
+        facts = {"notes": notes, "details": details, "values": values}
+        cli.print_json(_proof_facts(kernel, proof) | facts)
     else:
-        print("\n".join([proof.report(), *(f"  {note}" for note in notes), *values]))
+        told = (*notes, *(details if args.verbose else ()))
+        print("\n".join([proof.report(), *(f"  {note}" for note in told), *values]))
     if args.svg:
         print(_draw(args.svg, proof), file=sys.stderr if args.json else sys.stdout)
     return cli.GOOD if proof.ok and same else cli.FAILED
@@ -106,17 +113,18 @@ def _draw(path: Path, proof: Proof) -> str:
 
 def prove(
     args: argparse.Namespace, kernel: ir.Kernel, assume: Sequence[str] = ()
-) -> tuple[Proof, tuple[str, ...]]:
-    """The proof of the text as it is, or of the schedule asked for; and what the schedule reached."""
+) -> tuple[Proof, tuple[str, ...], tuple[str, ...]]:
+    """The proof of the text as it is, or of the schedule asked for; what the schedule reached, and its
+    details."""
     if ir.is_scheduled(kernel):
         program = cli.scheduled(args, kernel)
-        return hazards.check(program, assume=assume), (*kernel.notes, *_not_emitted(program))
+        return hazards.check(program, assume=assume), (*kernel.notes, *_not_emitted(program)), ()
     try:
         done = schedule(kernel, cli.options_of(args, kernel))
     except HazardError as error:
-        return error.proof, ()
+        return error.proof, (), ()
     proof = hazards.check(done.kernel, assume=assume) if assume else done.proof
-    return proof, done.kernel.notes
+    return proof, done.kernel.notes, done.kernel.details
 
 
 def _not_emitted(program: ir.Kernel) -> Iterator[str]:
@@ -215,6 +223,7 @@ def check_arguments(command: cli.Parser) -> None:
     what = "a kernel whose values a schedule in FILE.ptoir must compute; -D is for this kernel"
     add("--against", metavar="KERNEL", default="", help=what)
     command.writes("--svg", mark=SVG, metavar="FILE.svg", help="a picture of what fails")
+    cli.verbose_argument(command)
     add("--json", action="store_true", help="for machines")
 
 

@@ -279,6 +279,11 @@ def kernel_arguments(command: Parser) -> None:
     schedule_arguments(command)
 
 
+def verbose_argument(command: Parser) -> None:
+    what = "also why events and slots are as they are, where nobody can change it"
+    command.add_argument("--verbose", action="store_true", help=what)
+
+
 SEVERAL: Mapping[str, Any] = {"metavar": "NAME=VALUE", "action": "append", "default": []}
 """An option that may come several times."""
 

@@ -32,6 +32,11 @@ SHOW_IDLE = (
     cli.Idle((*cli.SCHEDULE, "static"), _at(SOURCE), "on the source of a kernel"),
     cli.Idle(cli.SCHEDULE, _at(TRACED), "on a kernel before its schedule"),
     *(cli.Idle(_unread(name), _at(name), f"up to stage {name}") for name in PASSES),
+    cli.Idle(
+        ("verbose",),
+        lambda args: args.stage not in (list(PASSES)[-1], SCHEDULED),
+        "before events are placed",
+    ),
 )
 
 
@@ -84,7 +89,11 @@ def show(args: argparse.Namespace) -> int:
     """``pto show``: the program at one stage, as text that ``pto check`` reads back."""
     kernel = cli.lowered(args)
     is_text = isinstance(kernel.program, ir.Kernel) and args.stage == SOURCE
-    text = Path(args.kernel).read_text(encoding="utf-8") if is_text else kernel.show(args.stage)
+    text = (
+        Path(args.kernel).read_text(encoding="utf-8")
+        if is_text
+        else kernel.show(args.stage, verbose=args.verbose)
+    )
     print(text.rstrip("\n"))
     return cli.GOOD
 
@@ -93,6 +102,7 @@ def show_arguments(command: cli.Parser) -> None:
     cli.kernel_arguments(command)
     what = f"source, traced, the name of a pass, or {SCHEDULED} (the default)"
     command.add_argument("--stage", default=SCHEDULED, help=what)
+    cli.verbose_argument(command)
 
 
 VERBS = {

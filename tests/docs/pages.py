@@ -41,7 +41,6 @@ COMMANDS = "commands"
 
 NOT_RUN = {
     "make ": "sets up .venv, or runs these tests",
-    ".venv/bin/pytest": "runs these tests",
     "PTO_ISA_ROOT=": "needs a checkout of the tile library",
     "python build/bundle/": "needs the runtime",
     ".venv/bin/pto bench": "measures times: minutes, and other figures each time",

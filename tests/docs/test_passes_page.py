@@ -77,8 +77,8 @@ def test_example(name: str, golden: Golden) -> None:
 
 def shown(kernel: Kernel, beside: Kernel) -> str:
     """The text of a kernel without the lines of the header that the other one has as well."""
-    head, _, body = print_kernel(kernel).partition("\n\n")
-    other = print_kernel(beside).partition("\n\n")[0].splitlines()
+    head, _, body = print_kernel(kernel, verbose=True).partition("\n\n")
+    other = print_kernel(beside, verbose=True).partition("\n\n")[0].splitlines()
     own = [line for line in head.splitlines() if line not in other]
     return "\n".join([*own, "", body] if own else [body])
 
@@ -124,10 +124,10 @@ def test_every_refusal_and_note_is_told() -> None:
 
 
 def messages(tree: ast.Module) -> Iterator[str]:
-    """The first operand of every error, and every note."""
+    """The first operand of every error, every note and every detail."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
-            ("Error", "notes.append")
+            ("Error", "notes.append", "details.append")
         ):
             yield text_of(node.args[0])
 

@@ -68,13 +68,15 @@ def test_traced(name: str, golden: Golden) -> None:
 @pytest.mark.parametrize("name", ["carried", "product"])
 def test_other_options(name: str, plan: str, golden: Golden) -> None:
     (*_, (_, done)) = stages(made(name)[""], options_for(plan))
-    golden(f"passes/{name}/{plan}.ptoir", pto.print_kernel(done))
+    golden(f"passes/{name}/{plan}.ptoir", pto.print_kernel(done, verbose=True))
 
 
 @pytest.mark.parametrize("number", range(1, len(NAMES) + 1), ids=lambda k: NAMES[k - 1])
 @pytest.mark.parametrize("name", SMALL)
 def test_pass(name: str, number: int, golden: Golden) -> None:
     """The whole program, its lines marked - that the pass takes away and + that it adds."""
-    before, after = (pto.print_kernel(made(name)[x]) for x in ["", *NAMES][number - 1 : number + 1])
+    before, after = (
+        pto.print_kernel(made(name)[x], verbose=True) for x in ["", *NAMES][number - 1 : number + 1]
+    )
     text = difference(before, after, NAMES[number - 1], beside=1000) or "nothing changes\n"
     golden(f"passes/{name}/{number}-{NAMES[number - 1]}.diff", text)

@@ -133,7 +133,7 @@ def test_notes_name_events_that_are_there() -> None:
     """An event without ids is told as the barrier that stands for it."""
     kernel = schedule(two_by_two.trace()).kernel
     names = {e.name for e in kernel.events}
-    chains = [note.partition("implied by ")[2] for note in kernel.notes if "implied by" in note]
+    chains = [note.partition("implied by ")[2] for note in kernel.details if "implied by" in note]
     told = [name for chain in chains for name in chain.split(" and ")]
     assert any(name.startswith("the barrier for ") for name in told)
     assert all(name in names or name.startswith("the barrier for ") for name in told)
@@ -159,7 +159,7 @@ def test_a_dropped_event_is_proven_and_rests_on_its_witness(statics: dict[str, i
     """
     k = schedule(SHIPPED["paged_attention"].trace(**statics)).kernel
     assert check(k).ok
-    dropped = [m for note in k.notes if (m := DROPPED.fullmatch(note))]
+    dropped = [m for note in k.details if (m := DROPPED.fullmatch(note))]
     assert dropped
     for buffer, src, dst, witness in (m.groups() for m in dropped):
         for event in witness.split(" and "):

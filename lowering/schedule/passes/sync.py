@@ -106,7 +106,7 @@ Chain = tuple[Handover, ...]
 
 def with_events(kernel: ir.Kernel) -> ir.Kernel:
     """Full and free events for every buffer that two pipes share."""
-    edits, events, notes, target = Edits(), [], [], target_of(kernel)
+    edits, events, notes, details, target = Edits(), [], [], [], target_of(kernel)
     used: dict[tuple[str, str, str], int] = {}
     needed, implied = without_implied(list(all_handovers(kernel)))
     names = event_names(needed)
@@ -128,12 +128,13 @@ def with_events(kernel: ir.Kernel) -> ir.Kernel:
     body = (*prime_rows(primed, "set"), *body, *prime_rows(primed, "wait"))
     for h, chain in implied:
         witness = " and ".join(dict.fromkeys(told[names[needed.index(o)]] for o in chain))
-        notes.append(f"{h.buffer.name} {h.pipes} needs no event: implied by {witness}")
+        details.append(f"{h.buffer.name} {h.pipes} needs no event: implied by {witness}")
     return replace(
         kernel,
         body=body,
         events=tuple(ordered(events, list(target.pipes))),
         notes=(*kernel.notes, *notes),
+        details=(*kernel.details, *details),
     )
 
 

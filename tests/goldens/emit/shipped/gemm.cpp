@@ -1,10 +1,5 @@
 // gemm, emitted by Tilewright from gemm.ptoir; do not edit.
 // lookahead 3, prefetch 1
-// a_tile_a MTE1 -> M needs no event: implied by b_tile_b.full
-// b_tile_b M -> MTE1 needs no event: implied by a_tile_a.free
-// total_v MTE2 -> MTE3 needs no event: implied by total_v.full and total_v.full2
-// total_v V -> MTE2 needs no event: implied by total_v.full2 and total_v.free
-// total_v MTE3 -> V needs no event: implied by total_v.free and total_v.full
 #include <cstdint>
 
 #include <pto/pto-inst.hpp>

@@ -2,8 +2,6 @@
 // lookahead 3, prefetch 1
 // k_b: 1 slot inside loops, l0b would need 98304 of 65536 bytes with 2
 // v_b: 1 slot inside loops, l0b would need 98304 of 65536 bytes with 2
-// p16_a M -> MTE1 needs no event: implied by v_b.free
-// v_b MTE1 -> M needs no event: implied by p16_a.full
 #include <cstdint>
 
 #include <pto/pto-inst.hpp>
