@@ -48,6 +48,10 @@ demo: $(READY)
 	@$(BIN)/pto run $(KERNEL) --executor jax --case batch=16,context=8192
 	@echo "== 5. the Ascend sources"
 	@$(BIN)/pto emit $(KERNEL) -o build/$(KERNEL)
+	@echo "== next"
+	@echo "docs/tutorial.md: a kernel of your own in ten minutes; make docs builds the site"
+	@echo "$(BIN)/pto simulate $(KERNEL) --svg build/$(KERNEL).svg: what every pipe waits for, drawn"
+	@echo "$(BIN)/pto run $(KERNEL) --executor adversarial: real data in random orders of the pipes"
 
 lint: $(READY)
 	@$(BIN)/ruff check

@@ -43,7 +43,6 @@ NOT_RUN = {
     "make ": "sets up .venv, or runs these tests",
     "PTO_ISA_ROOT=": "needs a checkout of the tile library",
     "python build/bundle/": "needs the runtime",
-    ".venv/bin/pto bench": "measures times: minutes, and other figures each time",
 }
 """How a command begins that no test of a page runs, and why."""
 
@@ -127,7 +126,7 @@ class _Session:
     count: int = 0
 
     def run(self, block: Block) -> str:
-        """What the block prints, on both outputs.
+        """What the block prints, on both outputs, with paths in the current folder.
 
         Raises:
             AssertionError: for a command with another exit status than the page says.
@@ -139,7 +138,7 @@ class _Session:
                     self._command(line.strip(), said)
             else:
                 self._python(block.text)
-        return said.getvalue()
+        return said.getvalue().replace(f"{Path.cwd()}/", "")
 
     def _python(self, text: str) -> None:
         self.count += 1
