@@ -94,7 +94,7 @@ def render(message: str, loc: Loc | None, hint: str) -> str:
     parts = [message]
     if loc is not None:
         where = f" in {loc.function}" if loc.function and not loc.function.startswith("<") else ""
-        parts.append(f"  --> {loc.file}:{loc.line}{where}")
+        parts.append(f"  --> {loc}{where}")
         excerpt = source_excerpt(loc)
         if excerpt:
             parts.append(excerpt)
