@@ -177,7 +177,7 @@ def _facts(seeds: range, made: int, seconds: float, found: list[Facts]) -> Facts
 
 
 def told(orders: Facts) -> Iterator[str]:
-    """What was tried, for a person."""
+    """What was tried and how fast, and what went wrong, for a person."""
     first, stop = orders["seeds"]
     which = f"seed {first}" if stop - first == 1 else f"seeds {first} .. {stop - 1}"
     rate = f"{orders['interleavings_per_second']} a second"
@@ -185,17 +185,21 @@ def told(orders: Facts) -> Iterator[str]:
         yield f"  program order in {orders['program_order_seconds']:.2f} s"
     if orders["interleavings"]:
         yield f"  {orders['interleavings']} orders of the pipes ({which}; {rate})"
-    bad = orders["differences"]
-    if not bad and orders["interleavings"]:
+    if not orders["differences"] and orders["interleavings"]:
         yield "  every order gives the bits of program order"
+    for line in wrong(orders, "; replay one with --seed {}"):
+        yield f"  {line}"
+
+
+def wrong(orders: Facts, replay: str = "") -> Iterator[str]:
+    """How many orders went wrong, and how the first of them; ``replay``: how to run a seed again."""
+    (first, stop), bad = orders["seeds"], orders["differences"]
     seeds = sorted({d["seed"] for d in bad if d["seed"] >= 0})
     if seeds:
         of = f"{len(seeds)} of {stop - first}"
         if len(bad) >= MOST_WRONG:
             of = f"at least {len(seeds)}"
-        yield f"  {of} seeds go wrong; replay one with --seed {seeds[0]}"
+        yield f"{of} seeds go wrong{replay.format(seeds[0])}"
     for d in bad[:SHOWN]:
         said = d["message"].replace("\n", "\n    ")
-        if d["kind"] == "bits":
-            said = f"seed {d['seed']}: {said}"
-        yield f"  {said}"
+        yield f"seed {d['seed']}: {said}" if d["kind"] == "bits" else said

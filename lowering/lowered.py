@@ -20,11 +20,13 @@ from lowering.ascend import emit
 from lowering.files import write_all
 from lowering.hazards import Proof, check
 from lowering.hazards.proof import HazardError
+from lowering.programs import check_parameters
 from lowering.schedule import PASSES, Options, Schedule, options_for, schedule, stages
-from lowering.svg import element
+from lowering.svg import Text, element
 from pto import ir
 from pto.errors import InputError, did_you_mean
 from pto.kernel import Kernel
+from pto.signature import Static
 from pto.text import print_kernel
 from pto.tracer import told_to_the_caller
 
@@ -36,18 +38,6 @@ SOURCE, TRACED, SCHEDULED = "source", "traced", "scheduled"
 
 BLOCKS = 64
 """Iterations of the inner loop that a work item is simulated with, where nothing else is said."""
-
-
-class Text(str):
-    """Text that a prompt and a notebook show as it is."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return element("pre", escape(str(self)))
 
 
 class OrdersDiffer(Exception):
@@ -207,6 +197,20 @@ class Lowered:
     # runs
 
     @told_to_the_caller()
+    def case(self, seed: int = 0, **options: Static) -> dict[str, Any]:
+        """The inputs of a random case as the kernel's ``@KERNEL.case`` draws it, by name and in the
+        types of the parameters.
+
+        Raises:
+            InputError: for an option that it does not take; when the kernel draws no case.
+        """
+        from lowering.execute import cases
+
+        assert isinstance(self.program, Kernel)
+        texts = [f"{n}={x}" for n, x in {**options, "seed": seed}.items()]
+        return cases.draw(self.program, self.traced, texts)
+
+    @told_to_the_caller()
     def run(
         self, *args: Any, executor: str = "jax", seeds: int | None = None, **kwargs: Any
     ) -> Any:
@@ -234,7 +238,7 @@ class Lowered:
         orders = None if seeds is None else executors.Orders(range(seeds))
         ran = executors.execute(executor, program, bound, orders)
         if ran.differences:
-            raise OrdersDiffer("\n".join(executors.told(ran.orders)))
+            raise OrdersDiffer("\n".join(executors.wrong(ran.orders)))
         outs = [p.name for p in self.traced.params if p.is_written]
         return Program(self.program, self.traced).result([ran.outputs[n] for n in outs])
 
@@ -269,7 +273,7 @@ class Tuned(Lowered):
 
 
 def lower(
-    kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any], name: str | Options
+    kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any], name: str | Options | ir.Kernel
 ) -> Lowered:
     """``kernel.lower(...)``: of ``kwargs``, what is no parameter changes options of the schedule."""
     from lowering.call.calls import calls_of
@@ -278,10 +282,13 @@ def lower(
     flags = {n: x for n, x in kwargs.items() if n in Options().choices and n not in own}
     rest = {n: x for n, x in kwargs.items() if n not in flags}
     program = calls_of(kernel).lowered(kernel, args, rest).traced
+    if isinstance(name, Options | ir.Kernel) and flags:
+        raise InputError("options of the schedule are given twice", hint="give schedule=... alone")
+    if isinstance(name, ir.Kernel):
+        if not ir.is_scheduled(name):
+            raise InputError(f"{name.name} is not scheduled", hint="schedule=... takes a schedule")
+        check_parameters(name, program, kernel.name)
+        return Lowered(kernel, name, Options())
     if isinstance(name, Options):
-        if flags:
-            raise InputError(
-                "options of the schedule are given twice", hint="give schedule=... alone"
-            )
         return Lowered(kernel, program, name)
     return Lowered(kernel, program, options_for(name, program, **flags))

@@ -295,12 +295,16 @@ def counterpart(what: str, text: ir.Kernel, given: Sequence[str]) -> ir.Kernel:
         kernel = program
     if ir.is_scheduled(kernel):
         raise InputError(f"{what} is a schedule itself", hint="name a kernel to compare with")
-    mine, other = ({(p.name, p.dtype, p.shape) for p in k.params} for k in (text, kernel))
-    for p in (
-        p for p in (*kernel.params, *text.params) if (p.name, p.dtype, p.shape) in mine ^ other
-    ):
-        raise InputError(f"{what} and the schedule differ in parameter '{p.name}'")
+    check_parameters(text, kernel, what)
     return kernel
+
+
+def check_parameters(schedule: ir.Kernel, kernel: ir.Kernel, what: str) -> None:
+    """Raises InputError if a schedule has other parameters than the kernel called ``what``."""
+    mine, other = ({(p.name, p.dtype, p.shape) for p in k.params} for k in (schedule, kernel))
+    both = (*kernel.params, *schedule.params)
+    for p in (p for p in both if (p.name, p.dtype, p.shape) in mine ^ other):
+        raise InputError(f"{what} and the schedule differ in parameter '{p.name}'")
 
 
 def case_options(kernel: Kernel) -> dict[str, Static]:

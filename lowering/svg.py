@@ -1,4 +1,4 @@
-"""The elements of a self-contained SVG, and the picture that a notebook shows.
+"""The elements of a self-contained SVG; the pictures and texts that a notebook shows.
 
 In: boxes, lines, words.  Out: dark text on white; a ``Picture`` with the whole drawing.
 Invariants: the same drawing is the same bytes; a picture shows before its notebook is trusted.
@@ -51,6 +51,18 @@ def document(width: int, height: int, parts: Iterable[str]) -> str:
         style="max-width:100%;height:auto",
         font_family=SANS,
     )
+
+
+class Text(str):
+    """Text that a prompt and a notebook show as it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return element("pre", escape(str(self)))
 
 
 LEAST_SCALE = 0.9

@@ -97,7 +97,8 @@ class Kernel:
 
         Args:
             args: inputs as for a call, or what has their ``shape`` and ``dtype``; any may be left out.
-            schedule: by name (serial, prefetch, repair, best), or ``Options``.
+            schedule: by name (serial, prefetch, repair, best), ``Options``, or a schedule of your
+                own, as ``pto.parse`` reads it, for these parameters.
             kwargs: inputs and static parameters by name; ``lookahead`` and other options.
 
         Raises:

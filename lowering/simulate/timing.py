@@ -14,7 +14,7 @@ from itertools import pairwise
 from math import ceil
 from typing import Any
 
-from lowering.svg import element
+from lowering.svg import Picture, Text, element
 from lowering.unroll import Counters
 from pto.arithmetic import Number
 from pto.errors import InputError
@@ -211,23 +211,35 @@ class Timing:
         steps = [Step(*key, len(v), *map(sum, zip(*v, strict=True))) for key, v in found.items()]
         return sorted(steps, key=lambda s: -s.cycles)
 
-    def report(self) -> str:
+    def report(self) -> Text:
         """What ``pto simulate`` prints: stalls of every pipe, the critical path."""
         from lowering.simulate.report import told
 
-        return "\n".join(line.rstrip() for line in told(self, {}))
+        return Text("\n".join(line.rstrip() for line in told(self, {})))
+
+    @property
+    def gantt(self) -> Picture:
+        """The pipes of both cores in time, some steps in the middle of the run."""
+        from lowering.simulate import gantt
+
+        return gantt.picture(self)
+
+    @property
+    def memory(self) -> Picture:
+        """What every slot of every memory holds meanwhile."""
+        from lowering.simulate import memory_map
+
+        return memory_map.picture(self)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: a card, and the pipes in time."""
-        from lowering.simulate import gantt
-
         left = {"style": "text-align:left"}
         rows = (
             (element("th", escape(a), **left), element("td", escape(b), **left))
             for a, b in self.card.items()
         )
         told = "".join(element("tr", name + text) for name, text in rows)
-        return element("table", told) + gantt.picture(self)._repr_html_()
+        return element("table", told) + self.gantt._repr_html_()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """What a notebook that shows no HTML shows, and IPython in a terminal."""

@@ -61,6 +61,13 @@ def test_a_simulation_is_a_card_over_its_picture() -> None:
     assert decoded(sanitised(memory_map.picture(t)._repr_html_())) == [memory_map.svg(t)]
 
 
+def test_pictures_and_report_of_a_simulation_are_its_own() -> None:
+    t = SHIPPED["paged_attention"].lower().simulate(12, latency=500)
+    assert (t.gantt, t.memory) == (gantt.picture(t), memory_map.picture(t))
+    assert sanitised(t.report()._repr_html_()).said("pre") == [str(t.report())]
+    assert f"makespan {t.makespan:>12,} cycles" in t.report()
+
+
 def test_a_simulation_is_short_in_a_terminal() -> None:
     from IPython.lib.pretty import pretty
 
@@ -76,7 +83,7 @@ def test_a_lowered_kernel_is_its_verdict_over_its_time() -> None:
     assert sanitised(text._repr_html_()).said("pre") == [str(text)]
 
 
-SEEN = {"svg": {"Picture"}, "simulate/timing": {"Timing"}, "lowered": {"Text", "Lowered"}}
+SEEN = {"svg": {"Picture", "Text"}, "simulate/timing": {"Timing"}, "lowered": {"Lowered"}}
 SEEN["hazards/proof"] = {"Proof"}  # in tests/hazards/test_picture.py
 
 
