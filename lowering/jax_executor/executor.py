@@ -35,7 +35,7 @@ Non-goals: detecting races or bad bounds, timing.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,7 @@ from pto.errors import InputError
 from pto.ir import Kernel, View, all_rows, as_span
 
 Shape = tuple[int, ...]
+HostArray = np.ndarray[Any, Any]
 AXIS = "devices"
 """The mesh axis that work items are spread over."""
 
@@ -87,17 +88,25 @@ class Placed:
             if self.table is None:
                 return self.program.call(self.arrays)
             found = self.program.call(self.arrays, self.table)
-        return {name: joined(x, self.arrays.get(name)) for name, x in found.items()}
+        return {name: joined(on_each(x), self.arrays.get(name)) for name, x in found.items()}
 
 
-def joined(x: jax.Array, start: Array | None) -> np.ndarray[Any, Any]:
+def on_each(x: jax.Array) -> list[HostArray]:
+    """What every device has made, on the host."""
+    return [np.asarray(x.addressable_data(d))[0] for d in range(len(x))]
+
+
+def joined(parts: Sequence[HostArray], start: Array | None) -> HostArray:
     """What any of the devices has written; the others still have ``start`` there (None: all bits)."""
-    parts = [np.asarray(x.addressable_data(d))[0] for d in range(len(x))]
-    bits = np.dtype(f"u{x.dtype.itemsize}")
-    before = np.iinfo(bits).max if start is None else np.asarray(start).view(bits)
-    changes = [p.view(bits) ^ before for p in parts]
-    found: np.ndarray[Any, Any] = functools.reduce(np.bitwise_or, changes) ^ before
-    return found.view(x.dtype)
+    kind = parts[0].dtype
+    found = [p.view(f"u{kind.itemsize}") for p in parts]
+    whole: HostArray
+    if start is None:
+        whole = functools.reduce(np.bitwise_and, found)
+    else:
+        before = np.asarray(start).view(found[0].dtype)
+        whole = functools.reduce(np.bitwise_or, [x ^ before for x in found]) ^ before
+    return whole.view(kind)
 
 
 class Executable:

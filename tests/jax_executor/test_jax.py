@@ -18,7 +18,7 @@ from lowering import jax_executor
 from lowering.bench import executors as bench
 from lowering.execute import sequential
 from lowering.execute.inputs import bind
-from lowering.jax_executor import balance
+from lowering.jax_executor import balance, executor
 from lowering.jax_executor import machine as jax_machine
 from lowering.jax_executor.pages import ALIGNMENT, LARGE, in_large_pages
 from lowering.schedule import options_for, stages
@@ -433,6 +433,17 @@ def test_two_devices_without_collectives(lengths: str) -> None:
     assert float(error) < TOLERANCE
     assert lines[2].strip() == "(100, 64) True"
     assert lines[3].strip() == "True"
+
+
+@pytest.mark.parametrize("start", [None, [5.0, -2.0, np.nan, 0.0]])
+def test_what_the_devices_made_is_joined(start: Any) -> None:
+    """Any bits may be written: zeros, NaN, what was there before."""
+    start = None if start is None else np.array(start, np.float32)
+    before = np.full(4, -1, np.int32).view(np.float32) if start is None else start
+    first, second = np.array([0.0, np.nan], np.float32), np.array([-0.0, 0.0], np.float32)
+    parts = [np.concatenate(x) for x in ((first, before[2:]), (before[:2], second))]
+    found = executor.joined(parts, start)
+    np.testing.assert_array_equal(found.view(np.int32), np.append(first, second).view(np.int32))
 
 
 def test_items_are_dealt_by_their_work() -> None:
