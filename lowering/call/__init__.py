@@ -6,7 +6,7 @@ a call on JAX arrays is a JAX function.
 Non-goals: whether the outputs are right (``lowering/execute/judge.py``), time.
 
 ``arguments`` gives them names, ``kinds`` says whose arrays they are, ``function`` is the kernel under
-JAX's transforms, ``calls`` keeps what the calls of a kernel have made.
+JAX's transforms, ``host`` is where arrays of the host are looked at otherwise, ``calls`` keeps what the calls of a kernel have made.
 """
 
 from lowering.call.calls import call

@@ -112,15 +112,31 @@ class Call:
             results = self._in_numpy(taken, scalars)
         else:
             self._check(self._contents(taken, scalars))
-            results = self._in_jax(taken, scalars)
+            results = self._on_host(taken, scalars) or self._in_jax(taken, scalars)
         return self.program.result([self.kind.give(x) for x in results])
 
     def _in_jax(self, taken: Mapping[str, Any], scalars: Mapping[str, Number]) -> Sequence[Any]:
         dtypes = {p.name: DTYPES[p.dtype] for p in self.program.traced.params}
-        numbers = {n: dtypes[n].type(x) for n, x in scalars.items()}
         traced = {n: x.astype(dtypes[n]) for n, x in taken.items() if not x.ndim}
-        both = {**taken, **traced, **numbers}
+        both = {**taken, **traced, **self._numbers(scalars)}
         return self.program.function(self.names)(*(both[n] for n in self.names))
+
+    def _numbers(self, scalars: Mapping[str, Number]) -> dict[str, Any]:
+        return {n: DTYPES[self.program.traced.param(n).dtype].type(x) for n, x in scalars.items()}
+
+    def _on_host(
+        self, taken: Mapping[str, Any], scalars: Mapping[str, Number]
+    ) -> Sequence[Any] | None:
+        """On arrays in the host's memory, the executor's own program; None where they are elsewhere."""
+        from lowering.call.host import as_bits, as_held, host_of
+
+        device = host_of(taken.values())
+        if device is None:
+            return None
+        arrays = {n: as_bits(x, device) for n, x in taken.items()}
+        found = self.program.executable.alone({**arrays, **self._numbers(scalars)})
+        outs = [p for p in self.program.traced.params if p.is_written]
+        return [as_held(found[p.name], p.dtype, device) for p in outs]
 
     def _in_numpy(self, taken: Mapping[str, Any], scalars: Mapping[str, Number]) -> Sequence[Any]:
         from lowering.jax_executor.executor import executed

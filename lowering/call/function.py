@@ -56,8 +56,9 @@ def function(kernel: Kernel, executable: Executable, names: Sequence[str]) -> Fu
 def computed(executable: Executable, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs on tracers, each in the element type of its parameter."""
     dtype = {p.name: p.dtype for p in executable.kernel.params}
+    outs = [p.name for p in executable.kernel.params if p.is_written]
     held = {
-        n: lax.bitcast_convert_type(x, jnp.uint16) if dtype[n] in BITS else x
+        n: lax.bitcast_convert_type(x, jnp.uint16) if n in outs and dtype[n] in BITS else x
         for n, x in arrays.items()
     }
     found = executable.outputs({**held, ZERO: zero(held.values())}, executable.dims(held))

@@ -81,7 +81,8 @@ def bench(args: argparse.Namespace) -> int:
         found |= {line.name: line.after for line in table.lines}
         print(f"{table}\n", flush=True)
         for title, case in drawn.items():
-            print(f"{_jax_times(args, name, title, case)}\n", flush=True)
+            for timed in (_jax_times, _call_times):
+                print(f"{timed(args, name, title, case)}\n", flush=True)
     if args.save:
         write_all({args.save: json.dumps({"seconds": found}, indent=2).encode() + b"\n"})
     return cli.GOOD
@@ -196,6 +197,19 @@ def _jax_times(args: argparse.Namespace, name: str, title: str, case: Arrays) ->
         opponents = BASELINES.get(program.name, {})
         made = cli.scheduled(args, kernel)
         return tables.against_hand(made, title, case, opponents, args.rounds)
+
+
+def _call_times(args: argparse.Namespace, name: str, title: str, case: Arrays) -> Table | str:
+    from lowering.bench.calls import first_call, overhead
+    from pto.kernels import SHIPPED
+
+    program, _ = _loaded(args, name)
+    assert isinstance(program, Kernel)
+    with progress(f"timing calls of {name}"):
+        table = overhead(program, title, case, args.rounds)
+        if name not in SHIPPED or args.static:
+            return table
+        return f"{table}\n{first_call(name, args.case[:1])}"
 
 
 # -------------------------------------------------------------------------------- simulated times

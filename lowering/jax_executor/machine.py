@@ -217,6 +217,26 @@ def inside(extents: list[Extent], behind: bool) -> Array:
     return mask
 
 
+barrier: Callable[[Any], Any] = lax.optimization_barrier
+
+
+def as_bits(tensor: Array, extents: list[Extent]) -> Array:
+    """A tensor of 16-bit floats as its bits, made where the region begins that is taken.
+
+    XLA on CPUs slices no such floats: it would convert the whole tensor to float32, and it would make
+    the bits of all of it in front of the loop.  Behind a barrier that the start goes through as well
+    it cannot move that, and fuses it with the slice.
+    """
+    if tensor.dtype not in (jnp.float16, jnp.bfloat16):
+        return tensor
+    for e in extents:
+        if not is_known(e.start):
+            seen: tuple[Array, Array] = barrier((tensor, e.start))
+            tensor, e.start = seen
+            break
+    return lax.bitcast_convert_type(tensor, jnp.uint16)
+
+
 def take(tensor: Array, extents: list[Extent]) -> Array:
     """The elements of a region; what does not exist is zero."""
     starts = [e.start for e in extents]
@@ -352,7 +372,8 @@ class Machine:
     def taken(self, row: ir.Row, env: Env) -> Array:
         """The elements that a row reads from a tensor."""
         place = row.operand(ir.View)
-        return take(env.tensors[place.tensor], self.extents(place, env))
+        extents = self.extents(place, env)
+        return take(as_bits(env.tensors[place.tensor], extents), extents)
 
     def tile(self, row: ir.Row, kind: TileType, env: Env) -> Array:
         """What a row defines."""
