@@ -139,12 +139,12 @@ SHARDED = "shard_map"
 DEALT = "dealt"
 """In the name of one that also gives every device as much to do, for the lengths of the case."""
 
+KINDS = ("best by jit", "best sharded by hand", "best dealt by hand")
+"""What the best of each kind of opponent is called."""
+
 
 def kind_of(opponent: str) -> str:
-    """What the best of its kind is called."""
-    if SHARDED not in opponent:
-        return "best by jit"
-    return "best dealt by hand" if DEALT in opponent else "best sharded by hand"
+    return KINDS[(SHARDED in opponent) + (DEALT in opponent)]
 
 
 def against_hand(
@@ -176,8 +176,10 @@ def against_hand(
     if not lines:
         return Table(f"{kernel.name}, {name}", (Line("alone", None, mine),), rounds)
     best = min(found, key=lambda n: found[n])
-    kinds = {kind_of(n): n for n in sorted(found, key=lambda n: -found[n])}
-    lines += [Line(f"{k}: {n}", found[n], mine) for k, n in sorted(kinds.items(), reverse=True)]
+    for kind in KINDS:
+        if names := [n for n in found if kind_of(n) == kind]:
+            first = min(names, key=lambda n: found[n])
+            lines.append(Line(f"{kind}: {first}", found[first], mine))
     notes = [f"{devices} devices; delta is the kernel against the hand-written function"]
     reason = placed.program.reason
     dealing = medians(measure({"": lambda: executable.place(placed.arrays)}, rounds))[""]
