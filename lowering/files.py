@@ -27,7 +27,7 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
     """Writes every file, or none: all are complete beside their places before the first moves.
 
     Raises:
-        InputError: when a file of another kind is in the way.
+        InputError: when a folder, or a file of another kind, is in the way.
         OSError: when a folder or file cannot be written; what was there before is untouched.
     """
     _check_replaced(contents)
@@ -82,6 +82,9 @@ def mark_of(data: bytes) -> bytes:
 def _check_replaced(contents: Mapping[Path, bytes]) -> None:
     """A file of another kind is not replaced; a text without a mark only by its own like, in a folder
     where all the others are ours."""
+    for path in contents:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, but a file is to be written", hint=ELSEWHERE)
     replaced = {path: mark_of(data) for path, data in contents.items() if path.is_file()}
     for path, mark in replaced.items():
         _check_kind(path, mark)

@@ -100,6 +100,15 @@ def _dtype(name: str, value: Any) -> str:
         raise InputError(message, hint=f"one of {', '.join(DTYPES)}, for an element type") from None
 
 
+def check_statics(kernel: Kernel, given: Mapping[str, Static]) -> None:
+    """Raises InputError, about the call and not about the kernel, for values of a wrong type or that are
+    no choice."""
+    try:
+        kernel.with_statics(given)
+    except InputError as error:
+        raise InputError(error.message, hint=error.hint) from None
+
+
 def check_arrays(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> None:
     """Every input is given, tensors as arrays.
 

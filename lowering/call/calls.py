@@ -20,6 +20,7 @@ import numpy as np
 from lowering.call.arguments import (
     Arguments,
     check_arrays,
+    check_statics,
     check_traced,
     is_array,
     is_traced,
@@ -207,6 +208,7 @@ class Calls:
         inputs = self.inputs or self._by_default(kernel)
         for _ in kernel.signature:
             given = named(kernel, args, kwargs, inputs)
+            check_statics(kernel, given.statics)
             kind = kind_of(given.arrays)
             arguments = taken(given, kind)
             statics = statics_from(kernel, _shown(arguments.arrays), arguments.statics)

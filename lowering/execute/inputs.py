@@ -29,6 +29,7 @@ from pto.loc import Loc
 from pto.ops import OPS
 from pto.targets import target_of
 from pto.text import expr as expr_text
+from pto.tracer import noun
 
 # ------------------------------------------------------------------------------------ binding
 
@@ -215,7 +216,9 @@ def check_names(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> None:
     missing = [declared(p) for p in kernel.params if p.name not in arrays and p.direction != "out"]
     if missing:
         were = "which was" if len(missing) == 1 else "which were"
-        raise InputError(f"{kernel.name} needs {' and '.join(missing)}, {were} not given")
+        *others, last = missing
+        listed = f"{', '.join(others)} and {last}" if others else last
+        raise InputError(f"{kernel.name} needs {listed}, {were} not given")
 
 
 def declared(p: ir.Param) -> str:
@@ -307,6 +310,8 @@ def _shape(p: ir.Param, shape: tuple[int | str, ...], dims: Mapping[str, int]) -
 def scalar(p: ir.Param, given: Any) -> Number:
     """The number of a scalar parameter, rounded to its type."""
     a = _array(p.name, given)
+    if no_number(a.dtype) and not a.ndim:
+        raise InputError(f"{p.name} is {noun(given)}, but one {p.dtype} number is expected")
     if a.ndim or (a.dtype.kind not in "iuf" and a.dtype != DTYPES["bf16"]):
         message = f"{p.name} is {a.dtype.name}{list(a.shape) if a.ndim else ''}"
         raise InputError(f"{message}, but one {p.dtype} number is expected")

@@ -322,7 +322,7 @@ BAD_INPUTS: list[tuple[dict[str, Any], str, str]] = [
     ({"scale": np.nan}, "scale = nan, but a finite number is expected", ""),
     ({"scale": np.inf}, "scale = inf, but a finite number is expected", ""),
     ({"scale": np.ones(2)}, "scale is float64[2], but one f32 number is expected", ""),
-    ({"scale": "half"}, "scale is str128, but one f32 number is expected", ""),
+    ({"scale": "half"}, "scale is the text 'half', but one f32 number is expected", ""),
     (
         {"out": np.zeros((2, 16, 128), np.float16)},
         "out holds float16, but f32 (float32) is expected",

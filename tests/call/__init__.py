@@ -1,0 +1,1 @@
+"""Kernels called like functions, and the object that ``lower`` gives."""

@@ -1,0 +1,67 @@
+"""The arguments of a call of each shipped kernel, and small kernels that are called in other ways."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+import pto
+from lowering.execute import cases, sequential
+from lowering.execute.inputs import bind
+from pto import Scalar, Tensor
+from pto.kernels import SHIPPED
+
+
+@cache
+def called(name: str) -> tuple[dict[str, Any], Any]:
+    """(inputs by name, what the traced program makes of them)."""
+    kernel = SHIPPED[name]
+    traced = kernel.trace()
+    bound = bind(traced, cases.draw(kernel, traced, []))
+    inputs = {n: a for n, a in bound.arrays.items() if bound.directions[n] == "in"}
+    (out,) = sequential.run(traced, bound).values()
+    return {**inputs, **bound.scalars}, out
+
+
+@pto.kernel(
+    grid="cdiv(rows, tile)",
+    x="f32[rows, cols]",
+    total="f32[rows, 1]",
+    out="f32[rows, cols]",
+    factor="f32",
+    static=dict(tile=32, cols=128),
+)
+def scaled(x: Tensor, total: Tensor, out: Tensor, factor: Scalar, *, tile: int) -> None:
+    """Every row times ``factor``, and its sum; ``total`` stands in front of ``out``."""
+    first = pto.program_id(0) * tile
+    here = pto.ds(first, tile, valid=x.shape[0] - first)
+    y = pto.load(x[here, :]) * factor
+    pto.store(total[here, :], pto.row_sum(y))
+    pto.store(out[here, :], y)
+
+
+@pto.kernel(grid="n", new="f32[n, 16, 64]", cache="f32[pages, 16, 64]", first="i32")
+def cached(new: Tensor, cache: Tensor, *, first: Scalar) -> None:
+    """``cache[first + i] = new[i]``; other pages stay what they were."""
+    i = pto.program_id(0)
+    pto.store(cache[first + i, :, :], pto.load(new[i, :, :]))
+
+
+@pto.kernel(grid="cdiv(rows, 32)", x="f32[rows, 128]", out="f32[rows, 128]", factor="f32")
+def times(x: Tensor, out: Tensor, *, factor: Scalar) -> None:
+    """``x * factor``."""
+    first = pto.program_id(0) * 32
+    here = pto.ds(first, 32, valid=x.shape[0] - first)
+    pto.store(out[here, :], pto.load(x[here, :]) * factor)
+
+
+@times.backward
+def times_backward(x: Any, factor: Any, d_out: Any) -> dict[str, Any]:
+    return {"x": times(d_out, factor=factor), "factor": (x * d_out).sum()}
+
+
+def rows(count: int = 100) -> Any:
+    """Rows of 128 numbers."""
+    return np.random.default_rng(7).standard_normal((count, 128), np.float32)
