@@ -30,7 +30,6 @@ html_theme = "furo"
 html_title = "Tilewright"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_extra_path = ["_static/index.html"]
 html_copy_source = False
 html_show_sphinx = False
 html_last_updated_fmt = None
@@ -49,5 +48,15 @@ def without_network(app: Sphinx, error: Exception | None) -> None:
             raise SphinxError(f"{page.name} loads from the network: {fetched[0]}")
 
 
+def index_at_the_top(app: Sphinx, error: Exception | None) -> None:
+    """The first page once more, where a browser looks for it: its links start from its folder."""
+    if error is None:
+        page = Path(app.outdir, f"{root_doc}.html").read_text(encoding="utf-8")
+        page = page.replace("<head>", '<head><base href="docs/">', 1)
+        page = page.replace('href="#', 'href="index.html#')
+        Path(app.outdir, "index.html").write_text(page, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("build-finished", index_at_the_top)
     app.connect("build-finished", without_network)

@@ -9,11 +9,14 @@ import argparse
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from textwrap import dedent
+from typing import Any
 
 import pto
 from lowering.cli import COMMANDS, verb_of
 from lowering.cli.options import Parser
+from lowering.lowered import Lowered
 from tests.conftest import Golden
 from tests.docs.pages import DOCS
 
@@ -36,6 +39,7 @@ multiples of 16. Every one raises `ShapeError` for shapes and `DTypeError` for e
 All are mistakes of the user, with the place in the user's file and, where there is one, a hint.
 """,
 }
+LOWERED = "Lowered"
 INSIDE = {"described", "ref", "params", "with_statics", "is_float"}
 """Methods that a writer of kernels has no use for."""
 
@@ -87,12 +91,13 @@ def language() -> Iterator[str]:
     for heading, names in grouped().items():
         yield f"\n## {heading}\n{INTRODUCED.get(heading, '')}"
         for name in names:
-            yield from entry(name)
+            yield from entry(name, getattr(pto, name))
+            if name == "Kernel":
+                yield from entry(LOWERED, Lowered)
 
 
-def entry(name: str) -> Iterator[str]:
+def entry(name: str, thing: Any) -> Iterator[str]:
     """One name: its signature, what it does, what it raises, and of a class what it has."""
-    thing = getattr(pto, name)
     yield f"\n### {name}\n"
     if not inspect.isclass(thing):
         yield f"\n`pto.{name}{signature(thing)}`\n"
@@ -109,7 +114,7 @@ def entry(name: str) -> Iterator[str]:
 def told(thing: type, member: str) -> str:
     """The first paragraph of what a class says of a function or property."""
     value = vars(thing)[member]
-    if not (inspect.isfunction(value) or isinstance(value, property)):
+    if not (inspect.isfunction(value) or isinstance(value, property | cached_property)):
         return ""
     return spans(" ".join((inspect.getdoc(value) or "").split("\n\n")[0].split()))
 
