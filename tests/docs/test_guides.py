@@ -6,11 +6,12 @@ import re
 
 from lowering.bench.schedules import WIDE_PAGES, report
 from lowering.cli.options import OPTION_FLAGS
+from lowering.hazards import check, picture
 from lowering.schedule import NAMED, schedule
 from pto.kernels import SHIPPED
-from pto.text import print_kernel
+from pto.text import parse, print_kernel
 from tests.conftest import Golden
-from tests.docs.pages import DOCS, compare, rows
+from tests.docs.pages import DOCS, blocks, compare, rows
 
 GUIDES = DOCS / "guides"
 
@@ -35,6 +36,13 @@ def schedules(name: str) -> str:
 def test_printed(golden: Golden) -> None:
     compare(GUIDES / "schedule.md", page_loop, golden)
     compare(GUIDES / "options.md", schedules, golden)
+
+
+def test_the_failed_proof_is_drawn(golden: Golden) -> None:
+    """What ``pto check --svg`` writes for the broken schedule of the page."""
+    _, text, _ = blocks(GUIDES / "proof.md", "python")[0].split('"""')
+    proof = check(parse(text.removeprefix("\\\n"), "broken.ptoir"))
+    golden(GUIDES / "broken.svg", picture.svg(picture.pictured(proof.violations)[0]))
 
 
 def test_every_option_is_told() -> None:
