@@ -12,7 +12,6 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from lowering.hazards import Proof, check
 from lowering.hazards.proof import HazardError
 from lowering.programs import check_parameters
 from lowering.schedule import PASSES, Options, Schedule, options_for, schedule, stages
-from lowering.svg import Text, element
+from lowering.svg import Text, element, preformatted
 from pto import ir
 from pto.errors import InputError, did_you_mean
 from pto.kernel import Kernel
@@ -248,7 +247,7 @@ class Lowered:
         """What a notebook shows: the verdict, the time and the bound, and the pipes in time."""
         if not self.proof.ok:
             return self.proof._repr_html_()
-        told = element("pre", escape(self.proof.report()))
+        told = preformatted(self.proof.report())
         return element("div", told + self.simulate()._repr_html_())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:

@@ -33,6 +33,14 @@ def _value(v: object) -> str:
     return f"{v:.1f}".removesuffix(".0") if isinstance(v, float) else escape(str(v))
 
 
+def preformatted(text: str) -> str:
+    """Text as it is: its columns stay below each other.
+
+    JupyterLab shows a bare <pre> in the font of what is around it, but <code> in its own.
+    """
+    return element("pre", element("code", escape(text)))
+
+
 def label(x: float, y: float, text: str, size: float, fill: str, /, **more: object) -> str:
     """A line of text from x on, with its baseline at y."""
     return element("text", escape(text), x=x, y=y, font_size=size, fill=fill, **more)
@@ -62,7 +70,7 @@ class Text(str):
         return str(self)
 
     def _repr_html_(self) -> str:
-        return element("pre", escape(str(self)))
+        return preformatted(self)
 
 
 LEAST_SCALE = 0.9

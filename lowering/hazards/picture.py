@@ -19,7 +19,7 @@ from textwrap import wrap
 from lowering.hazards.timeline import Box, Lane, lanes, place, races
 from lowering.hazards.violation import Violation
 from lowering.hazards.window import BEHIND, IN_FRONT, Mark, Moment
-from lowering.svg import GREY, HALO, INK, MONO, Picture, document, element, label
+from lowering.svg import GREY, HALO, INK, MONO, Picture, document, element, label, preformatted
 from pto.printer import WIDTH
 
 PICTURE_LIMIT = 3
@@ -168,9 +168,9 @@ DASHED = {"stroke_dasharray": "6 4", "stroke_width": 2}
 def html(message: str, violations: Sequence[Violation]) -> str:
     """The report with the SVG of the first violations in place of their text pictures."""
     drawn = pictured(violations)
-    parts = [element("pre", escape(message))]
+    parts = [preformatted(message)]
     for v in violations:
-        parts.append(element("pre", escape(v.described())))
+        parts.append(preformatted(v.described()))
         parts += [Picture(svg(v), f"{v.kind}: {v.text}")._repr_html_()] if v in drawn else []
     return "\n".join(parts)
 

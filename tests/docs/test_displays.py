@@ -64,7 +64,7 @@ def test_a_simulation_is_a_card_over_its_picture() -> None:
 def test_pictures_and_report_of_a_simulation_are_its_own() -> None:
     t = SHIPPED["paged_attention"].lower().simulate(12, latency=500)
     assert (t.gantt, t.memory) == (gantt.picture(t), memory_map.picture(t))
-    assert sanitised(t.report()._repr_html_()).said("pre") == [str(t.report())]
+    assert sanitised(t.report()._repr_html_()).said("code") == [str(t.report())]
     assert f"makespan {t.makespan:>12,} cycles" in t.report()
 
 
@@ -78,9 +78,9 @@ def test_a_simulation_is_short_in_a_terminal() -> None:
 def test_a_lowered_kernel_is_its_verdict_over_its_time() -> None:
     lowered = SHIPPED["rmsnorm"].lower()
     page = sanitised(lowered._repr_html_())
-    assert page.said("pre") == [lowered.proof.report()] and len(page.sources()) == 1
+    assert page.said("code") == [lowered.proof.report()] and len(page.sources()) == 1
     text = lowered.show()
-    assert sanitised(text._repr_html_()).said("pre") == [str(text)]
+    assert sanitised(text._repr_html_()).said("code") == [str(text)]
 
 
 SEEN = {"svg": {"Picture", "Text"}, "simulate/timing": {"Timing"}, "lowered": {"Lowered"}}

@@ -336,13 +336,13 @@ def test_a_notebook_shows_the_facts_and_the_first_drawings(racy: Kernel) -> None
     page = proof._repr_html_()
     shown = sanitised(page)
     assert len(shown.sources()) == 2  # the third violation is about the rows of the first
-    assert shown.said("pre") == [proof.message, *(v.described() for v in proof.violations)]
+    assert shown.said("code") == [proof.message, *(v.described() for v in proof.violations)]
     assert decoded(shown)[0] == picture.svg(proof.violations[0])
 
 
 def test_a_notebook_shows_a_proof_in_one_line(hand: Kernel) -> None:
     proof = check(hand)
-    assert proof._repr_html_() == f"<pre>{proof.message}</pre>"
+    assert proof._repr_html_() == f"<pre><code>{proof.message}</code></pre>"
 
 
 def test_ipython_prints_the_report(racy: Kernel) -> None:
