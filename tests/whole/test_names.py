@@ -58,7 +58,7 @@ def shape_of(kernel: ir.Kernel) -> object:
             if f.name in named
             else shape(getattr(x, f.name))
             for f in fields(x)
-            if f.name not in ("loc", "notes", "shape")
+            if f.name not in ("loc", "notes", "details", "shape")
         )
 
     return shape(kernel)
