@@ -196,7 +196,7 @@ class Lowered:
     # runs
 
     @told_to_the_caller()
-    def case(self, seed: int = 0, **options: Static) -> dict[str, Any]:
+    def case(self, /, seed: int = 0, **options: Static) -> dict[str, Any]:
         """The inputs of a random case as the kernel's ``@KERNEL.case`` draws it, by name and in the
         types of the parameters.
 
@@ -210,14 +210,13 @@ class Lowered:
         return cases.draw(self.program, self.traced, texts)
 
     @told_to_the_caller()
-    def run(
-        self, *args: Any, executor: str = "jax", seeds: int | None = None, **kwargs: Any
-    ) -> Any:
+    def run(self, /, *args: Any, executor: Any = None, seeds: Any = None, **kwargs: Any) -> Any:
         """The outputs for these inputs, as a call gives them in numpy, on an executor by name.
 
         Args:
-            executor: sequential (what was traced), numpy or jax (the schedule), native (the emitted
-                C++ on the host) or adversarial; the last two run in random legal orders of the pipes.
+            executor: sequential (what was traced), numpy or jax (the schedule; the default), native
+                (the emitted C++ on the host) or adversarial; the last two run in random legal orders
+                of the pipes.
             seeds: how many of these orders.
 
         Raises:
@@ -225,21 +224,44 @@ class Lowered:
             OrdersDiffer: an order of the pipes gives other bits.
         """
         from lowering import executors
-        from lowering.call.arguments import named
-        from lowering.call.calls import Program, inputs_of
+        from lowering.call.calls import Program
         from lowering.execute.inputs import bind, validate
 
         assert isinstance(self.program, Kernel)
-        given = named(self.program, args, kwargs, inputs_of(self.traced))
-        bound = bind(self.traced, given.arrays)
+        inputs, own = divided(self.program, kwargs, executor=executor, seeds=seeds)
+        bound = bind(self.traced, self._inputs(self.program, args, inputs))
         validate(self.traced, bound)
-        program = self.traced if executor == executors.SEQUENTIAL else self.kernel
+        name, seeds = own["executor"] or executors.JAX, own["seeds"]
+        program = self.traced if name == executors.SEQUENTIAL else self.kernel
         orders = None if seeds is None else executors.Orders(range(seeds))
-        ran = executors.execute(executor, program, bound, orders)
+        ran = executors.execute(name, program, bound, orders)
         if ran.differences:
             raise OrdersDiffer("\n".join(executors.wrong(ran.orders)))
         outs = [p.name for p in self.traced.params if p.is_written]
         return Program(self.program, self.traced).result([ran.outputs[n] for n in outs])
+
+    def _inputs(
+        self, kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The inputs of a run by name, of any kind of arrays.
+
+        Raises:
+            InputError: as a call; a static parameter that is not what it is here.
+        """
+        from lowering.call.arguments import is_traced, named
+        from lowering.call.calls import inputs_of, taken
+        from lowering.call.kinds import kind_of
+
+        given = named(kernel, args, kwargs, inputs_of(self.traced))
+        fixed = dict(self.traced.statics)
+        for name, value in given.statics.items():
+            if value != fixed[name]:
+                raise InputError(f"{name}={value} is given, but this is for {name}={fixed[name]}")
+        for name, x in given.arrays.items():
+            if is_traced(x):
+                message = f"{name} is traced by JAX; an executor runs arrays"
+                raise InputError(message, hint=f"{kernel.name}(...) is a function of JAX")
+        return taken(given, kind_of(given.arrays)).arrays
 
     # a card
 
@@ -272,11 +294,16 @@ class Tuned(Lowered):
 
 
 def lower(
-    kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any], name: str | Options | ir.Kernel
+    kernel: Kernel,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    name: str | Options | ir.Kernel | None,
 ) -> Lowered:
     """``kernel.lower(...)``: of ``kwargs``, what is no parameter changes options of the schedule."""
     from lowering.call.calls import calls_of
 
+    kwargs, options = divided(kernel, kwargs, schedule=name)
+    name = options["schedule"] or "best"
     own = {*kernel.signature, *kernel.statics}
     flags = {n: x for n, x in kwargs.items() if n in Options().choices and n not in own}
     rest = {n: x for n, x in kwargs.items() if n not in flags}
@@ -291,3 +318,12 @@ def lower(
     if isinstance(name, Options):
         return Lowered(kernel, program, name)
     return Lowered(kernel, program, options_for(name, program, **flags))
+
+
+def divided(
+    kernel: Kernel, kwargs: Mapping[str, Any], **options: Any
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """``kwargs`` and ``options``: one that has the name of a parameter of the kernel is that parameter."""
+    own = {n for n in options if n in kernel.signature or n in kernel.statics}
+    mine = {n: x for n, x in options.items() if n in own and x is not None}
+    return {**kwargs, **mine}, {n: None if n in own else x for n, x in options.items()}

@@ -35,6 +35,10 @@ class PtoError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.message, self.loc, self.hint)
 
+    def told_at(self, loc: Loc | None) -> PtoError:
+        """The same error about ``loc``, without the frames that it came through."""
+        return type(self)(self.message, loc, self.hint)
+
 
 class TraceError(PtoError):
     """Python that cannot be traced: a branch on a tracer, a leaked tile, a changing carry."""

@@ -45,7 +45,8 @@ class Kernel:
         self._signature = Signature(function, signature, grid, statics)
         self.function, self.signature, self.grid = function, dict(signature), grid
         self.name = function.__name__
-        self.__doc__ = function.__doc__
+        self.__doc__, self.__module__ = function.__doc__, function.__module__
+        self.__qualname__ = function.__qualname__
         self.statics, self.choices = self._signature.statics, self._signature.choices
         self.positional = self._signature.positional
         self.draw_case: Callable[..., Arrays] | None = None
@@ -53,10 +54,14 @@ class Kernel:
         self.gradient: Callable[..., Arrays] | None = None
         self.loc = self._signature.loc
 
+    def __reduce__(self) -> str:
+        """Like a function, it is copied as itself and pickled as its name."""
+        return self.__qualname__
+
     def __repr__(self) -> str:
         return f"<pto.kernel {self.name} at {self.loc}>"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """The outputs for these arrays: its work items, in the proven schedule, run in JAX.
 
         Args:
@@ -89,7 +94,7 @@ class Kernel:
         with told_to_the_caller():
             return call(self, args, kwargs)
 
-    def lower(self, *args: Any, schedule: Any = "best", **kwargs: Any) -> Any:
+    def lower(self, /, *args: Any, schedule: Any = None, **kwargs: Any) -> Any:
         """The kernel for these arrays or shapes, as one object (``lowering/lowered.py``).
 
         ``proof``, ``show(stage)``, ``simulate()``, ``tune()``, ``source()``, ``emit(folder)``,
@@ -97,7 +102,7 @@ class Kernel:
 
         Args:
             args: inputs as for a call, or what has their ``shape`` and ``dtype``; any may be left out.
-            schedule: by name (serial, prefetch, repair, best), ``Options``, or a schedule of your
+            schedule: by name (serial, prefetch, repair, best: the default), ``Options``, or a schedule of your
                 own, as ``pto.parse`` reads it, for these parameters.
             kwargs: inputs and static parameters by name; ``lookahead`` and other options.
 
@@ -145,7 +150,7 @@ class Kernel:
         """The parameters with every static name replaced by its value; directions not yet known."""
         return self._signature.params(statics)
 
-    def trace(self, **given: Static) -> ir.Kernel:
+    def trace(self, /, **given: Static) -> ir.Kernel:
         """The traced form for these static parameters (defaults where not given).
 
         Raises:

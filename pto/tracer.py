@@ -8,6 +8,7 @@ Non-goals: cores, pipes, slots and events; the scheduler in ``lowering/`` adds t
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -140,30 +141,37 @@ class Trace:
             self.scope = outer
 
 
-_active: list[Trace] = []
+class _Active(threading.local):
+    """The traces of a thread, the innermost last: threads may call kernels at the same time."""
+
+    def __init__(self) -> None:
+        self.traces: list[Trace] = []
+
+
+_active = _Active()
 
 
 @contextlib.contextmanager
 def tracing(trace: Trace) -> Iterator[Trace]:
     """Make ``trace`` the current one."""
-    _active.append(trace)
+    _active.traces.append(trace)
     try:
         yield trace
     finally:
-        _active.pop()
+        _active.traces.pop()
 
 
 def is_tracing() -> bool:
-    return bool(_active)
+    return bool(_active.traces)
 
 
 def current() -> Trace:
-    if not _active:
+    if not _active.traces:
         what, _ = source.construct(source.user_frame())
         message = f"{what if what.endswith('()') else 'a traced value'} is used outside of a kernel"
         hint = "tiles and scalars exist only while pto traces a function decorated with @pto.kernel"
         fail(TraceError, message, hint)
-    return _active[-1]
+    return _active.traces[-1]
 
 
 def fail(
@@ -193,7 +201,7 @@ def told_to_the_caller() -> Iterator[None]:
     try:
         yield
     except PtoError as error:
-        raise type(error)(error.message, error.loc or source.here(), error.hint) from None
+        raise error.told_at(error.loc or source.here()) from None
 
 
 class Traced:

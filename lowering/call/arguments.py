@@ -80,9 +80,7 @@ def static(name: str, value: Any, like: Static) -> Static:
         message = f"the static parameter '{name}' is traced by JAX, but its value makes the program"
         raise InputError(message, hint=f"give it as a Python number: static_argnames='{name}'")
     if isinstance(value, np.generic):
-        item = value.item()
-        assert isinstance(item, int | float | str)
-        return item
+        value = value.item()
     if isinstance(like, str) and not isinstance(value, str):
         return _dtype(name, value)
     if not isinstance(value, int | float | str):
@@ -93,8 +91,9 @@ def static(name: str, value: Any, like: Static) -> Static:
 
 
 def _dtype(name: str, value: Any) -> str:
-    try:
-        return HELD[np.dtype(value)]
+    try:  # torch's are no types of numpy, but are called alike
+        is_torch = type(value).__module__.partition(".")[0] == "torch"
+        return HELD[np.dtype(str(value).rpartition(".")[2] if is_torch else value)]
     except (TypeError, KeyError):
         message = f"the static parameter '{name}' is {noun(value)}, a word is expected"
         raise InputError(message, hint=f"one of {', '.join(DTYPES)}, for an element type") from None
@@ -125,8 +124,9 @@ def check_arrays(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> None:
 
 def check_traced(p: ir.Param, x: Any) -> None:
     """Raises InputError for what JAX traces that will be no number of a scalar parameter."""
-    kind = np.dtype(x.dtype).kind
-    if x.shape or kind not in "iuf" or (p.dtype == "i32" and kind == "f"):
+    dtype = np.dtype(x.dtype)
+    is_float = dtype.kind == "f" or dtype == DTYPES["bf16"]
+    if x.shape or not (is_float or dtype.kind in "iu") or (p.dtype == "i32" and is_float):
         found = f"{x.dtype.name}{list(x.shape) if x.shape else ''}"
         raise InputError(f"{p.name} is {found}, but one {p.dtype} number is expected")
 

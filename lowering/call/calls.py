@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -33,7 +32,7 @@ from lowering.execute.inputs import Bound, Shown, Sizes, bound, fitted, held, sc
 from lowering.schedule import Schedule, schedule
 from pto import ir
 from pto.arithmetic import Number
-from pto.errors import PtoError
+from pto.errors import InputError, PtoError
 from pto.kernel import Kernel
 from pto.signature import Static
 
@@ -41,7 +40,8 @@ if TYPE_CHECKING:
     from lowering.call.function import Function
     from lowering.jax_executor.executor import Executable
 
-Statics = tuple[tuple[str, Static], ...]
+Statics = tuple[tuple[str, str], ...]
+"""Static parameters by name, as Python writes them: 0.0 is not -0.0, and nan is nan."""
 
 
 @dataclass
@@ -66,10 +66,8 @@ class Program:
     @cached_property
     def result(self) -> Callable[[Sequence[Any]], Any]:
         """What a call returns: the only output, or a tuple of all with their names."""
-        outs = [p.name for p in self.traced.params if p.is_written]
-        make: Any = namedtuple
-        several = make(self.traced.name, outs, rename=True)
-        return several._make if len(outs) > 1 else lambda given: given[0]
+        outs = tuple(p.name for p in self.traced.params if p.is_written)
+        return several(self.traced.name, outs)._make if len(outs) > 1 else lambda given: given[0]
 
     def function(self, names: tuple[str, ...]) -> Function:
         """The JAX function of the arrays ``names``."""
@@ -78,6 +76,20 @@ class Program:
 
             self.functions[names] = function(self.kernel, self.executable, names)
         return self.functions[names]
+
+
+@cache
+def several(name: str, outs: tuple[str, ...]) -> Any:
+    """The type of several results, one for all kernels of this name and outputs: JAX compares types."""
+    make: Any = namedtuple
+    made = make(name, outs, rename=True)
+    made.__reduce__ = lambda self: (rebuilt, (name, outs, tuple(self)))
+    return made
+
+
+def rebuilt(name: str, outs: tuple[str, ...], results: Sequence[Any]) -> Any:
+    """Several results that were pickled."""
+    return several(name, outs)(*results)
 
 
 @dataclass
@@ -114,6 +126,8 @@ class Call:
         else:
             self._check(self._contents(taken, scalars))
             results = self._on_host(taken, scalars) or self._in_jax(taken, scalars)
+            if any(isinstance(x, np.ndarray) for x in taken.values()):
+                results[0].block_until_ready()  # before the caller changes these arrays
         return self.program.result([self.kind.give(x) for x in results])
 
     def _in_jax(self, taken: Mapping[str, Any], scalars: Mapping[str, Number]) -> Sequence[Any]:
@@ -192,7 +206,7 @@ class Calls:
         self, kernel: Kernel, statics: Mapping[str, Static], given: Mapping[str, Static]
     ) -> Program:
         """The kernel traced for ``statics``, of which those not ``given`` were read off arrays."""
-        key = tuple(sorted(kernel.with_statics(statics).items()))
+        key = tuple(sorted((n, repr(x)) for n, x in kernel.with_statics(statics).items()))
         if key not in self.programs:
             self.programs[key] = Program(kernel, traced_with(kernel, statics, given))
         return self.programs[key]
@@ -242,20 +256,28 @@ class Calls:
         return Call(program, kind, names, sizes), arguments
 
 
-_CALLS: WeakKeyDictionary[Kernel, Calls] = WeakKeyDictionary()
-
-
 def calls_of(kernel: Kernel) -> Calls:
-    """Kept as long as the kernel."""
-    return _CALLS.setdefault(kernel, Calls())
+    """Kept with the kernel: they hold it, so a table outside of it would keep both for ever."""
+    found: Calls = vars(kernel).setdefault("_calls", Calls())
+    return found
 
 
 def call(kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """The outputs of ``kernel``.
+    """The outputs of ``kernel``.  Where JAX traces, what is known already is computed at once.
 
     Raises:
         PtoError: for arguments that do not fit, without a place; for a mistake in the kernel, at it.
     """
+    if any(map(is_traced, (*args, *kwargs.values()))):
+        return called(kernel, args, kwargs)
+    import jax
+
+    with jax.ensure_compile_time_eval():
+        return called(kernel, args, kwargs)
+
+
+def called(kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """``call``, of which JAX traces an argument, or nothing."""
     known = calls_of(kernel)
     key = (
         tuple(map(_like, args)),
@@ -287,13 +309,22 @@ def _like(x: Any) -> object:
 
 
 def _static(x: Any) -> object:
-    return type(x), x if isinstance(x, int | float | str) else repr(x)
+    return type(x), repr(x)
 
 
 def _shown(arrays: Mapping[str, Any]) -> dict[str, Shown]:
     """Shapes and types of what has them."""
     return {
-        n: Shown(tuple(x.shape), np.dtype(x.dtype))
+        n: Shown(tuple(x.shape), _dtype(n, x.dtype))
         for n, x in arrays.items()
         if hasattr(x, "shape") and hasattr(x, "dtype")
     }
+
+
+def _dtype(name: str, dtype: Any) -> np.dtype[Any]:
+    """Raises InputError for elements that numpy has no type for, as keys of random numbers."""
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+    except TypeError:
+        raise InputError(f"{name} holds {dtype}, which are no numbers of a kernel") from None
+    return found

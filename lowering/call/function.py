@@ -97,6 +97,8 @@ def looped(run: Function, outs: int) -> Function:
             return result
 
         each = [x for b, x in zip(batched, arrays, strict=True) if b]
+        if not each:  # as for the gradient of what the batch does not change
+            return run(*arrays), (False,) * outs
         return lax.map(one, each), (True,) * outs
 
     result: Function = mapped

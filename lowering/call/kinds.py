@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lowering.call.arguments import is_array, is_jax
+from lowering.call.arguments import is_array, is_jax, is_traced
 from lowering.execute.inputs import native
 from pto.errors import InputError
 from pto.tracer import noun
@@ -47,18 +47,21 @@ def kind_of(arguments: Mapping[str, Any]) -> Kind:
     """
     libraries: dict[str, str] = {}
     for name, x in arguments.items():
+        if isinstance(x, np.ma.MaskedArray):
+            message = f"{name} is a masked array, but a kernel takes no mask"
+            raise InputError(message, hint=f"{name}.filled(...) says what stands in its place")
         if is_array(x):
             libraries.setdefault(library_of(x), name)
     libraries.pop(NUMPY, None)
     if not libraries:
-        return Kind(NUMPY, lambda name, x: native(x), lambda x: x)
+        return Kind(NUMPY, lambda name, x: native(x), writable)
     if len(libraries) > 1:
         (one, first), (two, second), *_ = libraries.items()
         message = f"{first} is an array of {one} and {second} one of {two}"
         raise InputError(message, hint="give arrays of one library, or of numpy beside it")
     ((library, name),) = libraries.items()
     if library == JAX:
-        return Kind(JAX, lambda name, x: x, lambda x: x)
+        return Kind(JAX, alive, lambda x: x)
     return Kind(library, shared, _giver(arguments[name], library))
 
 
@@ -67,6 +70,18 @@ def library_of(x: Any) -> str:
     if isinstance(x, np.ndarray | np.generic):
         return NUMPY
     return JAX if is_jax(x) else type(x).__module__.partition(".")[0]
+
+
+def writable(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The caller's own: memory that JAX holds cannot be written."""
+    return x if x.flags.writeable else x.copy()
+
+
+def alive(name: str, x: Any) -> Any:
+    """Raises InputError for an array of JAX whose memory is gone."""
+    if is_jax(x) and not is_traced(x) and x.is_deleted():
+        raise InputError(f"{name} was deleted, or donated to a call before this one")
+    return x
 
 
 def _giver(x: Any, library: str) -> Callable[[Any], Any]:
@@ -96,8 +111,9 @@ def shared(name: str, x: Any) -> Any:
         message = f"{name} is on the device {where}; JAX has none like it here, only {there}"
         raise InputError(message, hint=f"move it: {name}.cpu()")
     try:
+        compact = x.contiguous() if hasattr(x, "contiguous") else x  # JAX shares no other
         with jax.enable_x64(True):  # an element type of 64 bits is told, not changed
-            return jax.dlpack.from_dlpack(x)
+            return jax.dlpack.from_dlpack(compact)
     except Exception as error:
         said = " ".join(str(error).split())
         message = f"{name} is {noun(x)} of {library_of(x)} that cannot be shared: {said}"

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pto.errors import PtoError
+from pto.loc import Loc
+
 if TYPE_CHECKING:
     from lowering.hazards.violation import Violation
 
@@ -64,9 +67,15 @@ def verdict(violations: Sequence[Violation]) -> str:
     return "not proven" if all(v.open for v in violations) else "failed"
 
 
-class HazardError(Exception):
-    """A schedule that is not proven; ``proof`` says why."""
+class HazardError(PtoError):
+    """A schedule that is not proven; ``proof`` says why, with places of its own."""
 
     def __init__(self, proof: Proof) -> None:
         self.proof = proof
         super().__init__(proof.report())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.proof,)
+
+    def told_at(self, loc: Loc | None) -> PtoError:
+        return HazardError(self.proof)

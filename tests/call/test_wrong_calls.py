@@ -34,6 +34,12 @@ def foreign(x: Any, **how: Any) -> Any:
     return foreign_arrays.Array(jnp.asarray(x), **how)
 
 
+def deleted(x: Any) -> Any:
+    array = jnp.array(x)
+    array.delete()
+    return array
+
+
 WRONG: dict[str, Callable[[], Any]] = {
     "a dtype": lambda: times(X.astype(np.float64), factor=2.0),
     "a dtype of 16 bits": lambda: gemm(A.astype(np.float32), B, BIAS),
@@ -72,6 +78,10 @@ WRONG: dict[str, Callable[[], Any]] = {
     "what the kernel requires": lambda: attention(
         query=TEN_HEADS, key_cache=KEYS3, value_cache=KEYS3
     ),
+    "a masked array": lambda: times(np.ma.masked_less(X, 0), factor=2.0),
+    "keys of random numbers": lambda: times(jax.random.key(0), factor=2.0),
+    "a deleted array": lambda: times(deleted(X), factor=2.0),
+    "a date for a static parameter": lambda: scaled(X, 2.0, tile=np.datetime64("2020")),
     "records": lambda: times(np.zeros(3, [("a", "f4")]), factor=2.0),
 }
 
