@@ -24,6 +24,7 @@ How it is fast, for every kernel alike:
   every ``where`` keeps all columns) and has no masks at all, the second part has them;
 * 16-bit floats are passed as their bits: otherwise XLA converts whole tensors outside the loop;
 * inputs that come from the host lie in large pages of memory (``pages``);
+* on CPUs programs are compiled for vectors as wide as AVX-512 has them (``WIDE``);
 * with several devices, work items are dealt whenever inputs are placed.  Every device holds all
   inputs and writes to outputs of its own, which the host joins, so there are no collectives.
 
@@ -186,14 +187,14 @@ class Executable:
 
         items = items_of(self.values, dims) if devices > 1 else "there is only one"
         if isinstance(items, str):
-            return Program(jax.jit(call), jax.devices()[0], reason=f"one device: {items}")
+            return Program(jitted(call), jax.devices()[0], reason=f"one device: {items}")
         mesh = Mesh(np.array(jax.devices()[:devices]), (AXIS,))
         spread, everywhere = PartitionSpec(AXIS), PartitionSpec()  # type: ignore[no-untyped-call]
         mapped = jax.shard_map(
             call, mesh=mesh, in_specs=(everywhere, spread), out_specs=spread, check_vma=False
         )
         where, tables = NamedSharding(mesh, everywhere), NamedSharding(mesh, spread)
-        return Program(jax.jit(mapped), where, items, tables)
+        return Program(jitted(mapped), where, items, tables)
 
     def outputs(
         self, arrays: Mapping[str, Array], dims: Mapping[str, int], table: Array = None
@@ -233,6 +234,33 @@ class Executable:
             return jnp.full(shape, 0xFFFF, jnp.uint16)
         ones = jnp.full(shape, 0xFFFFFFFF, jnp.uint32)
         return lax.bitcast_convert_type(ones, DTYPES[dtype])
+
+
+WIDE = {"xla_cpu_prefer_vector_width": 512}
+"""How programs are compiled on CPUs; XLA alone takes vectors of 256 bits where there are 512.
+
+``paged_attention`` (16 requests, each a context of 8192) takes 12.8 ms instead of 13.8 on one device and 6.7
+instead of 7.4 on two, ``gemm`` as long as before, ``rmsnorm`` 3 % longer.  A CPU without AVX-512 gets
+the same machine code with the option as without.  Bits do not depend on it: no order of rounding is left to
+the compiler (``machine``).  So they are the same under a caller's ``jax.jit``, which compiles without.
+"""
+
+
+def jitted(call: Callable[..., Any]) -> Callable[..., Any]:
+    """``call`` as a program of its own: never inside of another ``jax.jit``, which refuses options."""
+    return jax.jit(call, compiler_options=options(jax.default_backend()))
+
+
+@functools.cache
+def options(backend: str) -> dict[str, Any] | None:
+    """Those of ``WIDE``, where XLA knows them; an option that it does not know is an error."""
+    if backend != "cpu":
+        return None
+    try:
+        jax.jit(lambda: 0, compiler_options=WIDE).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return None
+    return WIDE
 
 
 def trimmed(x: Array, shape: Shape) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 import pto
 from lowering import jax_executor
 from lowering.bench import executors as bench
-from lowering.execute import sequential
+from lowering.execute import cases, sequential
 from lowering.execute.inputs import bind
 from lowering.jax_executor import balance, executor
 from lowering.jax_executor import machine as jax_machine
@@ -26,7 +27,7 @@ from lowering.values.tokens import ALIASES, SILENT
 from lowering.values.unscheduled import unscheduled
 from pto.errors import ScheduleError
 from pto.ir import Branch, Kernel, Loop, Row
-from pto.kernels import baselines
+from pto.kernels import SHIPPED, baselines
 from pto.kernels import paged_attention as paged_attention_kernel
 from pto.kernels.baselines import BASELINES
 from pto.ops import OPS
@@ -372,6 +373,63 @@ def test_every_op_has_a_rule() -> None:
     known = {*jax_machine.COMPUTE, *ALIASES, *SILENT, *own}
     assert known == set(OPS)
     assert not set(jax_machine.COMPUTE) & ({*ALIASES, *SILENT} | own)
+
+
+# ------------------------------------------------------------------ bits and the compiler
+
+
+def by_halves(x: Any) -> Any:
+    """Sums of rows: halves onto each other, the last columns of odd widths at the end."""
+    odd = []
+    while x.shape[1] > 1:
+        half = x.shape[1] // 2
+        if x.shape[1] % 2:
+            odd.append(x[:, -1:])
+        x = x[:, :half] + x[:, half : 2 * half]
+    return sum(odd, x)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 7, 8, 24, 31, 32, 33, 100, 104, 128, 1000, 1024])
+def test_the_order_of_a_sum_is_written_out(width: int) -> None:
+    """Eagerly, compiled, and compiled behind what makes the row: the bits of the same order in numpy."""
+    x = np.random.default_rng(width).standard_normal((16, width), np.float32)
+    row_sum = functools.partial(jax_machine.COMPUTE["row_sum"], None)
+    fused = jax.jit(lambda x: row_sum(jnp.abs(x)), compiler_options=executor.options("cpu"))
+    np.testing.assert_array_equal(row_sum(jnp.asarray(x)), by_halves(x))
+    np.testing.assert_array_equal(jax.jit(row_sum)(x), by_halves(x))
+    np.testing.assert_array_equal(fused(x), by_halves(np.abs(x)))
+
+
+@pytest.mark.parametrize(
+    ("name", "statics", "case"),
+    [
+        *(("rmsnorm", {"dim": n}, ["rows=100"]) for n in (32, 96, 112, 128, 1024)),
+        ("rmsnorm", {"dim": 160, "dtype": "f16"}, ["rows=70"]),
+        ("paged_attention", {}, ["context=700"]),
+        ("paged_attention", {"heads": 8, "dim": 64}, ["context=300"]),
+        ("gemm", {"activation": "silu"}, []),
+        ("gemm", {"dtype": "f32", "tile_m": 16, "tile_n": 32, "tile_k": 16}, ["m=40", "k=70"]),
+    ],
+)
+def test_the_width_of_vectors_changes_no_bits(
+    name: str, statics: dict[str, Any], case: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs of our own have options, those under a caller's ``jax.jit`` have not."""
+    kernel = scheduled(SHIPPED[name], "best", **statics)
+    bound = bind(kernel, cases.draw(SHIPPED[name], SHIPPED[name].trace(**statics), case))
+    found = []
+    for wide in (executor.WIDE, None):
+        monkeypatch.setattr(executor, "options", lambda backend, wide=wide: wide)
+        found.append(executor.executed(executor.Executable(kernel), bound, devices=1)["out"])
+    np.testing.assert_array_equal(*(x.view(f"u{x.dtype.itemsize}") for x in found))
+
+
+def test_options_that_xla_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = executor.options.__wrapped__
+    assert known("cpu") == executor.WIDE
+    assert known("gpu") is None
+    monkeypatch.setattr(executor, "WIDE", {"xla_cpu_no_such_option": 512})
+    assert known("cpu") is None
 
 
 # ------------------------------------------------------------------------ programs, devices
