@@ -27,7 +27,7 @@ from pto.errors import InputError, did_you_mean
 from pto.kernel import Kernel
 from pto.signature import Static
 from pto.text import print_kernel
-from pto.tracer import told_to_the_caller
+from pto.tracer import noun, told_to_the_caller
 
 if TYPE_CHECKING:
     from lowering.schedule.tune import Search
@@ -144,6 +144,8 @@ class Lowered:
         from lowering.simulate import Setup, simulate
 
         items = [blocks] if isinstance(blocks, int) else list(blocks)
+        for count in items:
+            check_count("blocks", count)
         return simulate(self.kernel, items, Setup(costs, latency, queue_depth))
 
     @told_to_the_caller()
@@ -229,11 +231,15 @@ class Lowered:
 
         assert isinstance(self.program, Kernel)
         inputs, own = divided(self.program, kwargs, executor=executor, seeds=seeds)
+        check_count("seeds", own["seeds"] or 0)
         bound = bind(self.traced, self._inputs(self.program, args, inputs))
         validate(self.traced, bound)
-        name, seeds = own["executor"] or executors.JAX, own["seeds"]
-        program = self.traced if name == executors.SEQUENTIAL else self.kernel
-        orders = None if seeds is None else executors.Orders(range(seeds))
+        name = executors.JAX if own["executor"] is None else own["executor"]
+        program = self.kernel
+        if name == executors.SEQUENTIAL:
+            is_own = ir.is_scheduled(self.traced)  # a schedule that was given
+            program = self.program.trace(**dict(self.traced.statics)) if is_own else self.traced
+        orders = None if own["seeds"] is None else executors.Orders(range(own["seeds"]))
         ran = executors.execute(name, program, bound, orders)
         if ran.differences:
             raise OrdersDiffer("\n".join(executors.wrong(ran.orders)))
@@ -303,7 +309,7 @@ def lower(
     from lowering.call.calls import calls_of
 
     kwargs, options = divided(kernel, kwargs, schedule=name)
-    name = options["schedule"] or "best"
+    name = "best" if options["schedule"] is None else options["schedule"]
     own = {*kernel.signature, *kernel.statics}
     flags = {n: x for n, x in kwargs.items() if n in Options().choices and n not in own}
     rest = {n: x for n, x in kwargs.items() if n not in flags}
@@ -318,6 +324,12 @@ def lower(
     if isinstance(name, Options):
         return Lowered(kernel, program, name)
     return Lowered(kernel, program, options_for(name, program, **flags))
+
+
+def check_count(name: str, found: Any) -> None:
+    """Raises InputError for what counts nothing."""
+    if not isinstance(found, int) or found < 0:
+        raise InputError(f"{name} is {noun(found)}, but a number from 0 up is expected")
 
 
 def divided(

@@ -130,7 +130,7 @@ def did_you_mean(name: str, known: Iterable[str], there: str = "known") -> str:
     import difflib  # costs 4 ms, and only a mistake needs it
 
     names = list(known)
-    close = difflib.get_close_matches(name, names, 1)
+    close = difflib.get_close_matches(str(name), names, 1)
     if close:
         return f"did you mean '{close[0]}'?"
     return f"{there}: {', '.join(names)}" if names else ""

@@ -117,9 +117,14 @@ def check_arrays(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> None:
     check_names(kernel, arrays)
     for p in kernel.params:
         if p.name in arrays and p.shape is not None and not is_array(arrays[p.name]):
-            found, is_nested = noun(arrays[p.name]), isinstance(arrays[p.name], list | tuple)
-            hint = f"np.asarray({p.name}, ...) makes an array of it" if is_nested else ""
-            raise InputError(f"{p.name} is {found}, but {declared(p)} is expected", hint=hint)
+            raise no_array(p, arrays[p.name])
+
+
+def no_array(p: ir.Param, found: Any) -> InputError:
+    """``found`` is given for the tensor ``p``."""
+    is_nested = isinstance(found, list | tuple)
+    hint = f"np.asarray({p.name}, ...) makes an array of it" if is_nested else ""
+    return InputError(f"{p.name} is {noun(found)}, but {declared(p)} is expected", hint=hint)
 
 
 def check_traced(p: ir.Param, x: Any) -> None:

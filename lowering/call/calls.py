@@ -24,11 +24,22 @@ from lowering.call.arguments import (
     is_array,
     is_traced,
     named,
+    no_array,
 )
 from lowering.call.kinds import Kind, kind_of
 from lowering.execute.access import DTYPES
 from lowering.execute.cases import statics_from, traced_with
-from lowering.execute.inputs import Bound, Shown, Sizes, bound, fitted, held, scalar, validate
+from lowering.execute.inputs import (
+    Bound,
+    Shown,
+    Sizes,
+    bound,
+    fitted,
+    held,
+    measured,
+    scalar,
+    validate,
+)
 from lowering.schedule import Schedule, schedule
 from pto import ir
 from pto.arithmetic import Number
@@ -235,7 +246,18 @@ class Calls:
 
     def lowered(self, kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Program:
         """The program for arrays or shapes, of which any may be left out."""
-        return self.named(kernel, args, kwargs)[1]
+        arguments, program, _ = self.named(kernel, args, kwargs)
+        shown = _shown(arguments.arrays)
+        measured(program.traced, shown)
+        for p in program.traced.params:
+            given = arguments.arrays.get(p.name)
+            if p.name in shown and p.shape is None:
+                check_traced(p, shown[p.name])
+            elif p.name in arguments.arrays and p.shape is None:
+                scalar(p, given)
+            elif p.name in arguments.arrays and p.name not in shown:
+                raise no_array(p, given)
+        return program
 
     def _by_default(self, kernel: Kernel) -> tuple[str, ...]:
         """The inputs for the defaults of the static parameters, or all parameters if these cannot

@@ -78,7 +78,9 @@ def writable(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def alive(name: str, x: Any) -> Any:
-    """Raises InputError for an array of JAX whose memory is gone."""
+    """Raises InputError for an array of JAX whose memory is gone; numpy's in the order of this machine."""
+    if isinstance(x, np.ndarray | np.generic):
+        return native(x)
     if is_jax(x) and not is_traced(x) and x.is_deleted():
         raise InputError(f"{name} was deleted, or donated to a call before this one")
     return x
@@ -102,7 +104,7 @@ def shared(name: str, x: Any) -> Any:
         InputError: for a device that JAX has not got here, or what cannot be shared.
     """
     if isinstance(x, np.ndarray | np.generic):
-        return x
+        return native(x)
     import jax
 
     if _platform(x) not in {d.platform if d.platform == "cpu" else "gpu" for d in _devices()}:

@@ -120,12 +120,7 @@ def fitted(kernel: ir.Kernel, shown: Mapping[str, Shown], scalars: Mapping[str, 
     Raises:
         InputError: an array of the wrong type or shape, or sizes that the kernel does not take.
     """
-    dims: dict[str, int] = {}
-    fixed_by: dict[str, str] = {}
-    for p in kernel.params:
-        if p.name in shown and p.shape is not None:
-            _check_type(p, shown[p.name].dtype)
-            _check_shape(p, shown[p.name].shape, dims, fixed_by)
+    dims, fixed_by = measured(kernel, shown)
     for p in kernel.params:
         if p.shape is not None and p.name not in shown:
             _shape(p, p.shape, dims)
@@ -135,6 +130,23 @@ def fitted(kernel: ir.Kernel, shown: Mapping[str, Shown], scalars: Mapping[str, 
     if math.prod(grid) > 0:
         _check_not_empty(dims, fixed_by)
     return Sizes(MappingProxyType(dims), grid)
+
+
+def measured(
+    kernel: ir.Kernel, shown: Mapping[str, Shown]
+) -> tuple[dict[str, int], dict[str, str]]:
+    """The symbolic dimensions that these arrays show, and the array that each is of.
+
+    Raises:
+        InputError: an array of the wrong type or shape.
+    """
+    dims: dict[str, int] = {}
+    fixed_by: dict[str, str] = {}
+    for p in kernel.params:
+        if p.name in shown and p.shape is not None:
+            _check_type(p, shown[p.name].dtype)
+            _check_shape(p, shown[p.name].shape, dims, fixed_by)
+    return dims, fixed_by
 
 
 def bound(

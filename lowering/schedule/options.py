@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from pto.errors import ScheduleError
 from pto.targets import TARGETS, Target
+from pto.tracer import noun
 
 LOAD_AT = ("first", "after_move", "after_push")
 MOVES = ("early", "late")
@@ -49,6 +50,11 @@ class Options:
     exact: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            found = getattr(self, f.name)
+            if type(found) is not type(f.default):
+                message = f"{f.name} is {noun(found)}, one like {f.default!r} is expected"
+                raise ScheduleError(message)
         if self.lookahead < 0 or self.prefetch < 0:
             raise ScheduleError("lookahead and prefetch count steps, from 0 up")
         if min(self.local_depth, self.l0_depth) < 1 or self.fifo_depth < 0:

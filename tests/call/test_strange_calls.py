@@ -130,6 +130,19 @@ def test_views_of_another_library() -> None:
     assert same(times(Strided(jnp.asarray(X)), factor=2.0).held, X * 2)
 
 
+def test_another_byte_order_beside_jax() -> None:
+    given = called("rmsnorm")[0]
+    x, gamma = np.asarray(given["x"]).view(np.uint16), jnp.asarray(given["gamma"])
+    found = rmsnorm(x.astype(x.dtype.newbyteorder()), gamma, epsilon=given["epsilon"])
+    assert same(found, rmsnorm(**given))
+
+
+@pytest.mark.parametrize("executor", ["sequential", "numpy", "jax"])
+def test_runs_of_a_schedule_of_ones_own(executor: str) -> None:
+    k = times.lower(schedule=pto.parse(times.lower(schedule="serial").show()))
+    assert same(k.run(X, factor=2.0, executor=executor), X * 2)
+
+
 def test_runs_take_every_kind_of_arrays() -> None:
     given = called("rmsnorm")[0]
     arrays = {

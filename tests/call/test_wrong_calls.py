@@ -82,6 +82,18 @@ WRONG: dict[str, Callable[[], Any]] = {
     "keys of random numbers": lambda: times(jax.random.key(0), factor=2.0),
     "a deleted array": lambda: times(deleted(X), factor=2.0),
     "a date for a static parameter": lambda: scaled(X, 2.0, tile=np.datetime64("2020")),
+    "no array to lower for": lambda: times.lower((100, 128)),
+    "text to lower for": lambda: times.lower("x"),
+    "a size to lower for": lambda: times.lower(X[:, :64]),
+    "a dtype to lower for": lambda: times.lower(jax.ShapeDtypeStruct((3, 128), "int32")),
+    "sizes that disagree to lower for": lambda: gemm.lower(A, B[:-1]),
+    "an array to lower for a number": lambda: times.lower(factor=X),
+    "a lookahead that is no number": lambda: times.lower(lookahead=1.5),
+    "an executor that is no word": lambda: times.lower().run(X, factor=2.0, executor=3),
+    "seeds that are no number": lambda: times.lower().run(
+        X, factor=2.0, executor="adversarial", seeds="3"
+    ),
+    "blocks that are no number": lambda: times.lower().simulate("x"),
     "records": lambda: times(np.zeros(3, [("a", "f4")]), factor=2.0),
 }
 
