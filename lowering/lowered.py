@@ -282,8 +282,7 @@ class Lowered:
         """What a notebook that shows no HTML shows, and IPython in a terminal."""
         printer.text(self.proof.report())
         if self.proof.ok:
-            printer.text("\n")
-            self.simulate()._repr_pretty_(printer, cycle)
+            printer.text(f"\n{self.simulate()!r}")
 
 
 @dataclass

@@ -50,9 +50,9 @@ class Proof:
 
         return picture.html(self.message, self.violations)
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """What a notebook that shows no HTML shows, and IPython in a terminal."""
-        printer.text(self.report())
+    def __repr__(self) -> str:
+        """What a prompt shows: the outcome for a person."""
+        return self.report()
 
 
 def report(v: Violation, drawn: bool = True) -> str:

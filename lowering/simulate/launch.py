@@ -10,8 +10,7 @@ other block ended before: for the first of them that is certain, because a block
 its transfers.
 
 What it does not know: within a step of that bandwidth no block uses what another one leaves, though
-a block that waits moves nothing; the transfers of one block do not share its part among each other;
-everything is read from HBM, even what another block has just brought into L2 (K and V that several
+a block that waits moves nothing; the transfers of one block have its part one after the other; everything is read from HBM, even what another block has just brought into L2 (K and V that several
 query tiles share), while FIFO rings never leave L2; all blocks start at once, and launching them
 takes no time; the memory never refreshes, and no page is closer to one core than to another.
 """

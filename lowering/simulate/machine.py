@@ -15,7 +15,8 @@ The machine (docs/machine.md 3.4, 4, 5; 9 is the same model without time):
   cube waits for both vector lanes.
 
 Each unit keeps its own clock and runs as far as what it knows lets it; every time is the latest of
-those that it depends on, so the order in which the units are taken does not matter.
+those that it depends on, so the order in which the units are taken does not matter.  Only transfers that
+share a bounded memory are taken in the order of their starts.
 Invariant: for every unit busy + stalls = makespan.  Non-goals: data, and whether the order is
 right (``lowering/hazards/``).
 """
@@ -27,8 +28,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import inf
+from math import ceil, inf
 from operator import attrgetter, itemgetter
+from typing import NamedTuple
 
 from lowering.simulate.costs import Cost, cost_of
 from lowering.simulate.timing import (
@@ -73,6 +75,15 @@ Box = deque[Moment]
 """Flags or signals that are sent and not received yet."""
 
 latest = partial(max, key=itemgetter(0))
+
+
+class _Transfer(NamedTuple):
+    """What a pipe asks of the memory: ``size`` bytes from ``start`` on, in no less than ``cycles``."""
+
+    start: int
+    pipe: str
+    size: int
+    cycles: int
 
 
 class _Pipe:
@@ -131,10 +142,9 @@ class _Pipe:
         if self.ready[0] >= start and self.ready[1] >= 0:
             start, after, why = *self.ready, ORDER
         end = start + cost.latency
-        if cost.tensor_bytes:
-            end = self.machine.bandwidth.end(start, cost.latency, cost.tensor_bytes)
-            if end > self.machine.horizon:
-                self.machine.refused = min(self.machine.refused, end)
+        if cost.tensor_bytes and self.machine.bandwidth.steps:
+            end = self.machine.transfer(self.name, start, cost)
+            if not end:
                 return False
         self._stood_still()
         self.busy += max(0, end - max(start, self.done[0]))
@@ -340,7 +350,10 @@ class Machine:
         self.credits = {f.name: target.credits(f) for f in kernel.fifos}
         self.flags: defaultdict[tuple[int, str, str, int], Box] = defaultdict(deque)
         self.signals: defaultdict[tuple[str, bool, int, int], Box] = defaultdict(deque)
-        self.bandwidth, self.horizon, self.refused = setup.bandwidth, inf, inf
+        self.bandwidth = setup.bandwidth
+        self.moved = 0.0  # when the memory is through with all that it was asked for
+        self.asking: list[_Transfer] = []  # those that wait for their turn
+        self.granted: dict[str, int] = {}  # by pipe, when its transfer ends
         self.spans: list[Span] = []
         self.tensor_bytes = 0
         self.plans: dict[int, _Plan] = {}
@@ -367,15 +380,40 @@ class Machine:
             self.signals[fifo, free, sender, receiver].append(arrives)
 
     def run(self, horizon: float = inf) -> float:
-        """Goes on as far as possible; the end of the first transfer behind ``horizon``, or inf."""
-        self.horizon, seen = horizon, -1
+        """Goes on as far as possible; the end of the first transfer behind ``horizon``, or inf.
+
+        Transfers share the memory in the order in which they start, those that start together, as
+        of both lanes, until all of them are through.  When all units stand still the earliest have
+        their turn: whatever else may come depends on one that waits.
+        """
+        self._settle()
+        while self.asking:
+            first = min(t.start for t in self.asking)
+            together = [t for t in self.asking if t.start == first]
+            size = sum(t.size for t in together)
+            moved = self.bandwidth.moved(max(first, self.moved), size)
+            ends = {t.pipe: max(first + t.cycles, ceil(moved - 1e-6)) for t in together}
+            if max(ends.values()) > horizon:
+                return max(ends.values())
+            self.moved, self.granted = moved, ends
+            self._settle()
+        return inf
+
+    def _settle(self) -> None:
+        """All units as far as they get."""
+        seen = -1
         while seen != self.moves:
-            seen, self.refused = self.moves, inf
+            seen, self.asking = self.moves, []
             for s in self.scalars:
                 s.run()
                 for p in s.pipes.values():
                     p.run()
-        return self.refused
+
+    def transfer(self, pipe: str, start: int, cost: Cost) -> int:
+        """The end of a transfer of a tensor, 0 if it is not its turn."""
+        if pipe not in self.granted:
+            self.asking.append(_Transfer(start, pipe, cost.tensor_bytes, cost.latency))
+        return self.granted.pop(pipe, 0)
 
     def timing(self) -> Timing:
         """The result of a run to the end."""

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from itertools import pairwise
-from math import ceil
-from typing import Any
 
 from lowering.svg import Picture, Text, element
 from lowering.unroll import Counters
@@ -39,18 +37,16 @@ class Bandwidth:
 
     steps: tuple[tuple[int, float], ...] = ()
 
-    def end(self, start: int, cycles: int, size: int) -> int:
-        """When ``size`` bytes are through that take ``cycles`` by the core's own rate."""
-        at, left = start, float(size)
+    def moved(self, at: float, size: int) -> float:
+        """When ``size`` bytes are through of which the first moves at ``at``, with nothing beside."""
+        left = float(size)
         for (_, rate), (until, _) in pairwise(self.steps):
             if until > at:
                 if left <= rate * (until - at):
-                    return max(start + cycles, ceil(at + left / rate - 1e-6))
+                    return at + left / rate
                 left -= rate * (until - at)
                 at = until
-        if not self.steps:
-            return start + cycles
-        return max(start + cycles, ceil(at + left / self.steps[-1][1] - 1e-6))
+        return at + left / self.steps[-1][1] if self.steps else at
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +237,9 @@ class Timing:
         told = "".join(element("tr", name + text) for name, text in rows)
         return element("table", told) + self.gantt._repr_html_()
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """What a notebook that shows no HTML shows, and IPython in a terminal."""
-        printer.text("\n".join(f"{name:<9} {text}" for name, text in self.card.items()))
+    def __repr__(self) -> str:
+        """What a prompt shows: the card."""
+        return "\n".join(f"{name:<9} {text}" for name, text in self.card.items())
 
     @property
     def card(self) -> dict[str, str]:

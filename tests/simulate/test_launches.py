@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import pytest
 
 from lowering.simulate import Setup, simulate
@@ -20,12 +22,25 @@ from tests.simulate.timed import (
 def test_bandwidth_by_hand() -> None:
     """300 bytes from cycle 90: 10 cycles at 10 bytes, the other 200 bytes at 20."""
     steps = Bandwidth(((0, 10.0), (100, 20.0)))
-    assert steps.end(90, 5, 300) == 110
-    assert steps.end(90, 50, 300) == 140  # the core's own rate
-    assert steps.end(0, 1, 1000) == 100
-    assert steps.end(200, 1, 30) == 202  # a part of a cycle counts as one
-    assert Bandwidth(((0, 10.0), (100, 1.0), (101, 100.0))).end(99, 1, 111) == 102
-    assert Bandwidth().end(90, 50, 300) == 140
+    assert steps.moved(90, 300) == 110
+    assert steps.moved(0, 1000) == 100
+    assert steps.moved(200.5, 30) == 202
+    assert Bandwidth(((0, 10.0), (100, 1.0), (101, 100.0))).moved(99, 111) == 102
+    assert Bandwidth().moved(90, 300) == 90
+
+
+def test_transfers_of_one_block_share_its_part() -> None:
+    """Two pipes ask at once for 32 KB each, at 10 bytes a cycle: one after the other."""
+    one = parse(
+        HEADER + "for w in 0 .. rows:\n  cube 0 MTE2 k = load keys[0:+128, :]\n", "one.ptoir"
+    )
+    slow = Setup(bandwidth=Bandwidth(((0, 10.0),)))
+    size = 128 * 128 * 2
+    assert simulate(one, [1, 1], slow).makespan == 1 + ceil(2 * size / 10)
+    for name in SHIPPED:
+        program = scheduled(name, "best")
+        t = simulate(program, [4] * 4, Setup(bandwidth=Bandwidth(((0, 1.0),))))
+        assert t.makespan >= t.tensor_bytes, name
 
 
 def test_shares_by_hand() -> None:
@@ -66,8 +81,8 @@ def test_half_way_through_a_transfer_the_share_grows() -> None:
 @pytest.mark.parametrize("kernel", list(SHIPPED))
 @pytest.mark.parametrize(
     ("items", "block_num"),
-    [((4,) * 48, 0), ((9, 1, 3, 1, 5, 3, 2, 8, 0, 1), 4), ((6, 2), 3)],
-    ids=["even", "uneven", "idle"],
+    [((4,) * 48, 0), ((9, 1, 3, 1, 5, 3, 2, 8, 0, 1), 4), ((6, 2), 3), ((4,) * 120, 0)],
+    ids=["even", "uneven", "idle", "many"],
 )
 def test_the_shares_follow_from_the_ends(
     kernel: str, items: tuple[int, ...], block_num: int
