@@ -226,33 +226,8 @@ def inside(extents: list[Extent], behind: bool) -> Array:
     return mask
 
 
-barrier: Callable[[Any], Any] = lax.optimization_barrier
-
-
-def as_bits(tensor: Array, extents: list[Extent]) -> Array:
-    """A tensor of 16-bit floats as its bits, made where the region begins that is taken.
-
-    XLA on CPUs slices no such floats: it would convert the whole tensor to float32, and it would make
-    the bits of all of it in front of the loop.  Behind a barrier that the start goes through as well
-    it cannot move that, and fuses it with the slice.  It still counts the whole tensor as the work of that
-    fusion, and so splits it over its threads: for pages of 32 KB that takes longer than the page (13 us with
-    the dot behind it, 4 us from a tensor of uint16; equal on one core).  The vector instructions are the same.
-    Nothing tried avoids it: other types and shapes of the bits, or the slice in an arm of a ``cond``.
-    """
-    if tensor.dtype not in (jnp.float16, jnp.bfloat16):
-        return tensor
-    for e in extents:
-        if not is_known(e.start):
-            seen: tuple[Array, Array] = barrier((tensor, e.start))
-            tensor, e.start = seen
-            break
-    return lax.bitcast_convert_type(tensor, jnp.uint16)
-
-
-def take(tensor: Array, extents: list[Extent]) -> Array:
-    """The elements of a region; what does not exist is zero."""
-    starts = [e.start for e in extents]
-    x = slice_at(tensor, starts, [e.size for e in extents])
+def existing(x: Array, extents: list[Extent]) -> Array:
+    """A region as it lies in its tile; what does not exist is zero."""
     for axis, e in enumerate(extents):
         x = shifted(x, axis, e.off, forward=False)
     mask = inside(extents, behind=False)
@@ -269,6 +244,12 @@ def put(tensor: Array, extents: list[Extent], x: Array) -> Array:
             x = shifted(x, axis, e.off, forward=True)
         x = jnp.where(mask, x, slice_at(tensor, starts, list(x.shape)))
     return lax.dynamic_update_slice(tensor, x, starts, allow_negative_indices=False)
+
+
+def larger(sizes: list[int]) -> list[int]:
+    """One line more along the longest axis, but for the last one of several."""
+    longest = max(range(max(1, len(sizes) - 1)), key=sizes.__getitem__)
+    return [n + (axis == longest) for axis, n in enumerate(sizes)]
 
 
 def slice_at(tensor: Array, starts: list[Number], sizes: list[int]) -> Array:
@@ -384,8 +365,32 @@ class Machine:
     def taken(self, row: ir.Row, env: Env) -> Array:
         """The elements that a row reads from a tensor."""
         place = row.operand(ir.View)
-        extents = self.extents(place, env)
-        return take(as_bits(env.tensors[place.tensor], extents), extents)
+        tensor, extents = env.tensors[place.tensor], self.extents(place, env)
+        starts, sizes = [e.start for e in extents], [e.size for e in extents]
+        halves = tensor.dtype in (jnp.float16, jnp.bfloat16)
+        taken = self.bits_at if halves else slice_at
+        return existing(taken(tensor, starts, sizes), extents)
+
+    def bits_at(self, tensor: Array, starts: list[Number], sizes: list[int]) -> Array:
+        """The bits of a region of 16-bit floats, from a tensor that holds them as floats.
+
+        XLA on CPUs slices no such floats: it converts the whole tensor to float32, or makes the bits of all
+        of it in front of the loop.  Where it fuses bits and slice, it counts the whole tensor as work and
+        splits that over its threads, which takes longer than the region (a page of 32 KB and its matmul:
+        13 us, 4 us from a tensor of bits).  So this stands in an arm of a ``cond``, out of which
+        nothing is moved, and is written into a larger tile at a place that is not known, which is
+        never split (6 us).
+        """
+        if jax.default_backend() != "cpu":
+            return lax.bitcast_convert_type(slice_at(tensor, starts, sizes), jnp.uint16)
+        room = jnp.zeros(larger(sizes), jnp.uint16)
+
+        def written() -> Array:
+            x = slice_at(lax.bitcast_convert_type(tensor, jnp.uint16), starts, sizes)
+            return self.varying(lax.dynamic_update_slice(room, x, [self.zero] * len(sizes)))
+
+        found = lax.cond(self.zero == 0, written, lambda: self.varying(room))
+        return found[tuple(slice(0, n) for n in sizes)]
 
     def tile(self, row: ir.Row, kind: TileType, env: Env) -> Array:
         """What a row defines."""

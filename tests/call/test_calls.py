@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -157,6 +158,17 @@ def test_jit(name: str) -> None:
     inside = jax.jit(lambda arrays: kernel(**arrays))
     assert same(inside(given), kernel(**called(name)[0]))
     assert name in str(jax.make_jaxpr(lambda arrays: kernel(**arrays))(given))
+
+
+def test_16_bit_floats_are_loaded_region_by_region() -> None:
+    """Nowhere a whole tensor: its bits are seen where a region is written, which XLA splits over no threads."""
+    given = in_jax("paged_attention")
+    compiled = jax.jit(lambda arrays: paged_attention(**arrays)).lower(given).compile()
+    whole = f"[{','.join(map(str, given['key_cache'].shape))}]"
+    made = re.compile(rf" = (?!bf16)\w+{re.escape(whole)}")
+    places = [b for b in compiled.as_text().split("\n\n") if made.search(b)]
+    assert len(places) >= 2
+    assert all(re.search(r"ROOT .* dynamic-update-slice\(", b) for b in places)
 
 
 @pytest.mark.parametrize("name", KERNELS)
