@@ -9,9 +9,10 @@ Non-goals: reading the command line.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +144,7 @@ class Lowered:
         """
         from lowering.simulate import Setup, simulate
 
-        items = [blocks] if isinstance(blocks, int) else list(blocks)
+        items = list(blocks) if isinstance(blocks, Iterable) else [blocks]
         for count in items:
             check_count("blocks", count)
         return simulate(self.kernel, items, Setup(costs, latency, queue_depth))
@@ -327,7 +328,7 @@ def lower(
 
 def check_count(name: str, found: Any) -> None:
     """Raises InputError for what counts nothing."""
-    if not isinstance(found, int) or found < 0:
+    if not isinstance(found, Integral) or found < 0:
         raise InputError(f"{name} is {noun(found)}, but a number from 0 up is expected")
 
 

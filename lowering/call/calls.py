@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -294,6 +295,9 @@ def call(kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         return called(kernel, args, kwargs)
     import jax
 
+    if not jax.sharding.get_abstract_mesh().empty:
+        with ThreadPoolExecutor(1) as apart:  # a thread has none of the caller's mesh
+            return apart.submit(called, kernel, args, kwargs).result()
     with jax.ensure_compile_time_eval():
         return called(kernel, args, kwargs)
 

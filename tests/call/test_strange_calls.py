@@ -74,6 +74,31 @@ def test_constants_under_a_transform(make: Any, around: str) -> None:
     assert same(found, wanted)
 
 
+MESHES = """
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import Mesh, PartitionSpec as P
+from tests.call.cases import rows, times
+x, zeros = rows(), jnp.zeros((100, 128))
+mesh = Mesh(np.array(jax.devices()), ("x",))
+for make in (np.asarray, jnp.asarray):
+    given = make(x)
+    plus = jax.shard_map(
+        lambda y: y + times(given, factor=2.0), mesh=mesh, in_specs=P(), out_specs=P()
+    )
+    with jax.set_mesh(mesh):
+        inside = times(given, factor=2.0), jax.jit(lambda: jnp.asarray(times(given, factor=2.0)))()
+    for out in (*inside, plus(zeros), jax.jit(plus)(zeros)):
+        print(np.array_equal(out, x * 2))
+"""
+
+
+def test_constants_where_the_caller_has_a_mesh() -> None:
+    from tests.jax_executor.test_jax import child
+
+    found = child(MESHES, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert found == ["True"] * 8
+
+
 def test_another_library_in_a_trace() -> None:
     seen, x = [], foreign_arrays.Array(jnp.asarray(X))
     jax.jit(lambda y: seen.append(times(x, factor=2.0)))(0)
