@@ -45,6 +45,17 @@ class Scalar(Traced):
     def described(self) -> str:
         return f"scalar '{ir_text(self.expr)}'"
 
+    def _branch_hint(self, where: str) -> str:
+        """Of a branch on sizes: what they must be is said, and a last tile is no case of its own."""
+        trace = current()
+        names = set(ir.names_in(trace.resolved(self.expr)))
+        if where not in ("if", "if expression", "assert") or not names <= set(trace.launch):
+            return super()._branch_hint(where)
+        return (
+            "a branch may only depend on static parameters; pto.require(condition, message) says what must "
+            "hold, pto.ds(start, size, valid=count) takes a last, partial tile, pto.minimum and pto.where choose"
+        )
+
     def _with(self, op: str, other: object, swap: bool = False) -> Scalar:
         if isinstance(other, Traced) and not isinstance(other, Scalar):
             return NotImplemented  # type: ignore[no-any-return]

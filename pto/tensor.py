@@ -8,8 +8,11 @@ from typing import Any, overload
 from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
 from pto.scalar import Index, Scalar, as_index, as_number
-from pto.tracer import Scope, Trace, Traced, current, fail, innermost, noun
+from pto.tracer import METHODS, Scope, Trace, Traced, current, fail, innermost, noun
 from pto.types import TileType
+
+COMPUTES = {"astype", "T", *METHODS} - {"at", "reshape"}
+"""Names of what computes with a tile, as its author may ask a tensor for it."""
 
 
 class Slice(Traced):
@@ -218,6 +221,9 @@ class Tensor(Traced):
     def _operator_hint(self, symbol: str) -> str:
         return f"it lies in GM: x = pto.load({self.name}[...]) gives a tile to compute with"
 
+    def _method_hint(self, name: str) -> str:
+        return self._operator_hint(name) if name in COMPUTES else super()._method_hint(name)
+
     def _branch_hint(self, where: str) -> str:
         return "a branch may only depend on static parameters"
 
@@ -250,6 +256,9 @@ class TensorView(Traced):
 
     def _operator_hint(self, symbol: str) -> str:
         return f"it lies in GM: pto.load({self.tensor.name}[...]) gives a tile to compute with"
+
+    def _method_hint(self, name: str) -> str:
+        return self._operator_hint(name) if name in COMPUTES else super()._method_hint(name)
 
     def _index_hint(self) -> str:
         return "index the tensor once, with all dimensions"

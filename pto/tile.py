@@ -15,7 +15,7 @@ from pto.ops import FLOATS, OPS
 from pto.scalar import Index, Number, Scalar, as_index, as_number, as_scalar, extreme
 from pto.tensor import Tensor, TensorView
 from pto.tracer import Scope, Trace, Traced, current, fail, noun
-from pto.types import BOX_ROWS, DTYPE_BYTES, TileType, holds
+from pto.types import BOX_ROWS, CALLED, DTYPE_BYTES, TileType, holds
 
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 """Ops that users write as operators."""
@@ -208,9 +208,9 @@ def _known_dtype(op: str, dtype: object, operand: int) -> str:
     if isinstance(dtype, str) and dtype in DTYPE_BYTES:
         return dtype
     name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None) or str(dtype)
-    ours = {"float32": "f32", "float": "f32", "float16": "f16", "half": "f16", "int32": "i32"}
-    ours |= {"bfloat16": "bf16", "int": "i32", "fp32": "f32", "fp16": "f16"}
-    hint = f"it is called '{ours[name]}' here" if name in ours else did_you_mean(name, DTYPE_BYTES)
+    hint = f"it is called '{CALLED.get(name)}' here"
+    if name not in CALLED:
+        hint = did_you_mean(name, DTYPE_BYTES)
     fail(DTypeError, f"{op}: '{name}' is not a dtype", hint, operand)
 
 

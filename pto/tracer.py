@@ -334,7 +334,7 @@ class Traced:
             if name.startswith("_"):
                 raise AttributeError(message)
             known = [n for n in dir(type(self)) if not n.startswith("_") and n not in _INTERNAL]
-            hint = _METHODS.get(name) or did_you_mean(name, known)
+            hint = self._method_hint(name) or did_you_mean(name, known)
             raise UnknownNameError(message, source.here(), hint)
 
         def __getitem__(self, index: Any) -> Any:
@@ -349,6 +349,9 @@ class Traced:
 
     def _index_hint(self) -> str:
         return ""
+
+    def _method_hint(self, name: str) -> str:
+        return METHODS.get(name, "")
 
     # operators: a subclass overrides those that it has
 
@@ -378,7 +381,7 @@ _UFUNCS = {
 }
 """numpy's name of an operator -> the method that serves its right operand."""
 
-_METHODS = {
+METHODS = {
     "sum": "pto.row_sum(x) sums every row",
     "max": "pto.row_max(x) gives the largest element of every row",
     "min": "pto.row_min(x) gives the smallest element of every row",

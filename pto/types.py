@@ -11,6 +11,12 @@ from dataclasses import dataclass
 DTYPE_BYTES: dict[str, int] = {"f32": 4, "i32": 4, "f16": 2, "bf16": 2}
 """Element types by name, with their size in bytes."""
 
+CALLED: dict[str, str] = {
+    "float32": "f32", "float": "f32", "fp32": "f32", "float16": "f16", "half": "f16", "fp16": "f16",
+    "bfloat16": "bf16", "int32": "i32", "int": "i32",
+}  # fmt: skip
+"""What other libraries call an element type -> its name here."""
+
 SCALAR_DTYPES = ("f32", "i32")
 """Types of scalar parameters: a float travels to the kernel as its 32 bits (docs/scalars.md)."""
 

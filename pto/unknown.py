@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from pto import source
 from pto.errors import UnknownNameError, did_you_mean
 from pto.tracer import is_tracing
+from pto.types import CALLED, DTYPE_BYTES
+
+TEXTS = {**{name: name for name in DTYPE_BYTES}, **CALLED}
+"""Names of element types -> the text that a kernel says it with."""
 
 INSTEAD = {
     "sum": "pto.row_sum(x) sums every row",
@@ -26,9 +30,7 @@ INSTEAD = {
     "cond": "a branch may only depend on static parameters",
     "while_loop": "pto.fori_loop(lo, hi, body, carry)",
     "clip": "pto.minimum(pto.maximum(x, low), high)",
-    "float32": "dtypes are texts: 'f32'",
-    "bfloat16": "dtypes are texts: 'bf16'",
-    "float16": "dtypes are texts: 'f16'",
+    **{name: f"types are text: '{t}'" for name, t in TEXTS.items()},
 }
 """Functions of numpy and JAX -> how a kernel says it."""
 
@@ -37,7 +39,8 @@ def missing(name: str, known: Sequence[str]) -> AttributeError:
     """The error for ``pto.NAME``; with the user's line while a kernel is traced."""
     message = f"pto has no '{name}'"
     if name.startswith("_") or not is_tracing():
-        return AttributeError(f"module 'pto' has no attribute '{name}'")
+        told = f"; {INSTEAD[name]}" if name in TEXTS else ""
+        return AttributeError(f"module 'pto' has no attribute '{name}'{told}")
     functions = [n for n in known if n[:1].islower()]
     return UnknownNameError(
         message, source.here(), INSTEAD.get(name) or did_you_mean(name, functions)

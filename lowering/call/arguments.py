@@ -45,7 +45,7 @@ def named(
     """
     places = [n for n in kernel.positional if n in inputs]
     if len(args) > len(places):
-        raise _too_many(kernel, places, len(args))
+        raise _too_many(kernel, inputs, places, len(args))
     arrays: dict[str, Any] = dict(zip(places[: len(args)], args, strict=True))
     statics: dict[str, Static] = {}
     for name, value in kwargs.items():
@@ -62,12 +62,15 @@ def named(
     return Arguments(arrays, statics)
 
 
-def _too_many(kernel: Kernel, places: Sequence[str], count: int) -> InputError:
+def _too_many(
+    kernel: Kernel, inputs: Sequence[str], places: Sequence[str], count: int
+) -> InputError:
     takes = f"{len(places)} array{'s' * (len(places) != 1)} by position"
     message = f"{kernel.name} takes {takes} ({', '.join(places)}), {count} are given"
-    by_name = [n for n in kernel.signature if n not in places]
-    hint = f"by name: {', '.join(f'{n}=...' for n in by_name)}; " if by_name else ""
-    return InputError(message, hint=f"{hint}outputs are returned, not given")
+    by_name = [f"{n}=..." for n in kernel.signature if n in inputs and n not in places]
+    hint = f"by name: {', '.join(by_name)}; " if by_name else ""
+    hint += "outputs are returned (one given by name says what it starts from)"
+    return InputError(message, hint=hint)
 
 
 def static(name: str, value: Any, like: Static) -> Static:

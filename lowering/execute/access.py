@@ -232,6 +232,16 @@ def _accessed(view: ir.View, env: Env) -> str:
     return f"{view.tensor}[{', '.join(parts)}]"
 
 
+def _partial(view: ir.View, dim: int, size: int, env: Env) -> str:
+    """What a tile that begins inside of dimension ``dim`` and does not say where that ends needs."""
+    item = view.index[dim]
+    if not isinstance(item, ir.Span) or item.valid is not None:
+        return ""
+    begins_inside = 0 <= compiled(item.start)(env) < size
+    told = f"valid={view.tensor}.shape[{dim}] - start"
+    return f"the last tile is partial: pto.ds(start, size, {told})" if begins_inside else ""
+
+
 def outside(
     kernel: ir.Kernel, row: ir.Row, view: ir.View, shape: tuple[int, ...], error: type[PtoError]
 ) -> Fail:
@@ -254,7 +264,7 @@ def outside(
                 need = f"{cause} need"
             message = f"{need} {_accessed(view, env)}, "
             message += f"but its dimension {dim}{label} is {shape[dim]}"
-        return error(message, row.loc)
+        return error(message, row.loc, _partial(view, dim, shape[dim], env))
 
     return fail
 

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     static=dict(dtype="bf16", dim=1024, tile=16),
 )
 def rmsnorm(x: Tensor, gamma: Tensor, out: Tensor, *, epsilon: Scalar, tile: int) -> None:
-    """out = x / sqrt(mean(x * x) + epsilon) * gamma, row by row."""
+    """out = x / sqrt(mean(x * x) + epsilon) * gamma, row by row.
+
+    Whole rows lie on the chip: up to ``dim=1424`` with ``tile=16``, which is the least.  Wider ones loop over
+    blocks of columns (docs/guides/wide.md).
+    """
     first = pto.program_id(0) * tile
     rows = pto.ds(first, tile, valid=x.shape[0] - first)
     x_tile, weight = pto.load(x[rows, :]), pto.load(gamma[:])

@@ -26,6 +26,13 @@ TEN_HEADS = np.zeros((4, 10, 128), QUERY.dtype)
 KEYS3 = np.zeros((15, 128, 3, 128), KEYS.dtype)
 
 
+@pto.kernel(grid="2, cdiv(rows, 32)", x="f32[rows, 128]", out="f32[2, rows, 128]")
+def whole_tiles(x: Any, out: Any) -> None:
+    first = pto.program_id(1) * 32
+    here = pto.ds(first, 32, valid=x.shape[0] - first)
+    pto.store(out[pto.program_id(0), here, :], pto.load(x[pto.ds(first, 32), :]))
+
+
 def attention(**changed: Any) -> Any:
     return paged_attention(**{**GIVEN, **changed})
 
@@ -75,6 +82,7 @@ WRONG: dict[str, Callable[[], Any]] = {
     "what cannot be shared": lambda: times(foreign(X, shares=False), factor=2.0),
     "two libraries": lambda: gemm(foreign(A), jnp.asarray(B), BIAS),
     "an index out of bounds": lambda: attention(block_table=TABLE + 1000),
+    "a partial tile without valid": lambda: whole_tiles(X),
     "what the kernel requires": lambda: attention(
         query=TEN_HEADS, key_cache=KEYS3, value_cache=KEYS3
     ),

@@ -353,4 +353,4 @@ def test_what_to_write_instead_of_a_method(name: str) -> None:
 
     with pytest.raises(TraceError) as caught:
         used.trace()
-    assert caught.value.hint == tracer._METHODS[name]
+    assert caught.value.hint == tracer.METHODS[name]

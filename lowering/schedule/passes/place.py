@@ -24,7 +24,7 @@ from pto.legality import straight
 from pto.loc import Loc
 from pto.ops import OPS
 from pto.targets import Space, target_of
-from pto.types import TileType
+from pto.types import BOX_ROWS, BOXED, DTYPE_BYTES, UNIT_BYTES, TileType
 
 
 @dataclass(slots=True)
@@ -82,7 +82,20 @@ def walk(
 def _layout(space: Space, t: TileType, turned: bool = False) -> str:
     """How a tile lies in a memory: columns, and what a product reads as its transpose, the other way."""
     layouts = list(space.layouts)
-    return layouts[-1 if turned or (t.cols == 1 and t.rows > 1) else 0]
+    return layouts[-1 if turned or _is_column(t) else 0]
+
+
+def _least(buffers: list[ir.Buffer]) -> int:
+    """Bytes of one slot of each buffer of a memory, with as few rows as it takes: a box, whole units of
+    every column, else one."""
+    boxed = any(b.layout in BOXED for b in buffers)
+    columns = [UNIT_BYTES // DTYPE_BYTES[b.type.dtype] for b in buffers if _is_column(b.type)]
+    rows = BOX_ROWS if boxed else max(columns, default=1)
+    return sum(replace(b.type, rows=min(b.type.rows, rows)).size_bytes for b in buffers)
+
+
+def _is_column(t: TileType) -> bool:
+    return t.cols == 1 and t.rows > 1
 
 
 def place(kernel: ir.Kernel, options: Options) -> ir.Kernel:
@@ -455,10 +468,12 @@ class _Placer:
         mine = sorted((b for b in buffers if b.space == space), key=lambda b: -b.stride * b.depth)
         live = ", ".join(f"{b.name} {b.type} x {b.depth} = {b.stride * b.depth}" for b in mine[:8])
         group = next(g for g in self.unique() if g.name == mine[0].name)
+        capacity = self.target.spaces[space].capacity_bytes
+        hint = "use smaller tiles, fewer slots, or less lookahead"
+        if _least(mine) > capacity:
+            hint = "too wide, however few the rows: loop over blocks of columns with pto.fori_loop"
         return CapacityError(
-            f"{space} needs {size} bytes and has {self.target.spaces[space].capacity_bytes}; live tiles: {live}",
-            group.loc,
-            "use smaller tiles, fewer slots, or less lookahead",
+            f"{space} needs {size} bytes and has {capacity}; live tiles: {live}", group.loc, hint
         )
 
     def _scratch_types(self) -> list[TileType]:
