@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What ``check`` found.  ``refused`` says why nothing could be decided ('' if it could).
+    """What ``check`` found.  ``ok``: proven; ``message`` says it in a line, ``violations`` what can go wrong.
 
+    ``refused`` says why nothing could be decided ('' if it could).
     ``more``: the run that is shown has more hazards than the ones listed.
     ``states``: normal forms at decisions.  ``trips_checked``: largest trip count run before every loop
     had repeated itself.  ``failing``: the smallest trip counts that fail, one per work item.

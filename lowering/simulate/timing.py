@@ -132,7 +132,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Timing:
-    """The result, in cycles."""
+    """The result, in cycles.
+
+    ``makespan``: until all is done.  ``blocks``: as given, one per work item.  ``pipes``: by unit its busy
+    cycles and its stalls.  ``spans``: every row in time.  ``tensor_bytes``: what moves to and from tensors.
+    """
 
     kernel: Kernel
     setup: Setup
@@ -149,6 +153,7 @@ class Timing:
 
     @property
     def bound(self) -> int:
+        """Cycles that ``bound_pipe`` is busy for."""
         return self.pipes[self.bound_pipe].busy
 
     @property

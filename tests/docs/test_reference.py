@@ -16,7 +16,10 @@ from typing import Any
 import pto
 from lowering.cli import COMMANDS, verb_of
 from lowering.cli.options import Parser
+from lowering.hazards import Proof
 from lowering.lowered import Lowered
+from lowering.simulate import Timing
+from lowering.svg import Picture
 from tests.conftest import Golden
 from tests.docs.pages import DOCS
 
@@ -32,15 +35,24 @@ TILES, ERRORS = "Tiles", "Errors"
 INTRODUCED = {
     TILES: """
 Results have the shape of `x` where nothing else is said. Operators (`+ - * / @`), `maximum` and `minimum` take a
-second tile of the same shape, of `[rows, 1]`, of `[1, cols]`, or a scalar; sizes are static, rows of a product in
-multiples of 16. Every one raises `ShapeError` for shapes and `DTypeError` for element types that do not fit.
+second tile of the same shape, of `[rows, 1]`, of `[1, cols]`, or a scalar. Every one raises `ShapeError` for shapes and
+`DTypeError` for element types that do not fit.
+
+Sizes are static, and multiples: the columns of 8 for f32 and i32, of 16 for f16 and bf16; the rows of 2, since there are two
+lanes, and of 16 where the tile is reduced to a `[rows, 1]` tile of f32 (32 of f16); all sizes of a product of 16. One row
+alone may be loaded, for both lanes. `ds(start, size, valid=count)` is for what is no multiple, and for
+rows that are [wider than the memory](guides/wide.md) there is a loop over blocks of columns.
 """,
     ERRORS: """
 All are mistakes of the user, with the place in the user's file and, where there is one, a hint.
 """,
 }
-LOWERED = "Lowered"
-INSIDE = {"described", "ref", "params", "with_statics", "is_float"}
+FOUND = {"Lowered": Lowered, "Proof": Proof, "Timing": Timing, "Picture": Picture}
+"""What ``kernel.lower()`` gives, and what that gives; told behind ``Kernel``."""
+
+INSIDE = set(
+    "described ref params with_statics is_float work_items card shown critical iteration costs seconds".split()
+)
 """Methods that a writer of kernels has no use for."""
 
 REFERENCE = """# The language
@@ -93,7 +105,8 @@ def language() -> Iterator[str]:
         for name in names:
             yield from entry(name, getattr(pto, name))
             if name == "Kernel":
-                yield from entry(LOWERED, Lowered)
+                for found, thing in FOUND.items():
+                    yield from entry(found, thing)
 
 
 def entry(name: str, thing: Any) -> Iterator[str]:
