@@ -142,9 +142,10 @@ def checked(folder: Path, **texts: str) -> set[tuple[str, int, str]]:
 
 
 def test_a_right_file_passes_and_mistakes_are_found(tmp_path: Path) -> None:
-    """Also the file that the README tells to write; the shipped kernels are part of `make lint`."""
-    readme = re.findall(r"```python\n(# softmax.*?)```", (ROOT / "README.md").read_text(), re.S)
-    found = checked(tmp_path, softmax=readme[0], right=RIGHT, mistakes=MISTAKES)
+    """Also the typed file of the guides; the shipped kernels are part of `make lint`."""
+    guide = (ROOT / "docs" / "guides" / "kernel.md").read_text()
+    (softmax,) = re.findall(r"```python\n(# softmax.*?)```", guide, re.S)
+    found = checked(tmp_path, softmax=softmax, right=RIGHT, mistakes=MISTAKES)
     told = {
         ("mistakes.py", number, code)
         for number, line in enumerate(MISTAKES.splitlines(), 1)
