@@ -315,7 +315,10 @@ def called(kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> An
         known.calls[key] = found
     else:
         arguments = taken(named(kernel, args, kwargs, inputs_of(found.program.traced)), found.kind)
-    return found(arguments.arrays)
+    from lowering.call.function import as_ever
+
+    with as_ever():
+        return found(arguments.arrays)
 
 
 def taken(arguments: Arguments, kind: Kind) -> Arguments:

@@ -13,7 +13,8 @@ a batched one would run every item as long as the longest, masked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -51,6 +52,19 @@ def function(kernel: Kernel, executable: Executable, names: Sequence[str]) -> Fu
 
     named.__name__ = named.__qualname__ = kernel.name  # what a jaxpr and a profile call it
     return jax.jit(named)
+
+
+@contextmanager
+def as_ever() -> Iterator[None]:
+    """A kernel is one operation, whatever a caller asks JAX to do with his own: run it step by step,
+    stop at NaN (which stands where no work item has stored), promote no types, move nothing."""
+    with (
+        jax.disable_jit(False),
+        jax.debug_nans(False),
+        jax.numpy_dtype_promotion("standard"),
+        jax.transfer_guard("allow"),
+    ):
+        yield
 
 
 def computed(executable: Executable, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -21,8 +21,9 @@ from jax import lax
 import pto
 from lowering.call.calls import calls_of
 from lowering.hazards.proof import HazardError
+from lowering.jax_executor.executor import compile
 from pto.errors import InputError
-from pto.kernels import rmsnorm
+from pto.kernels import SHIPPED, rmsnorm
 from tests.call.cases import called, rows, scaled, times
 from tests.judges import foreign_arrays
 
@@ -72,6 +73,35 @@ def test_constants_under_a_transform(make: Any, around: str) -> None:
         ],
     }[around]()
     assert same(found, wanted)
+
+
+SETTINGS = {
+    "jax_disable_jit": True,
+    "jax_debug_nans": True,
+    "jax_numpy_dtype_promotion": "strict",
+    "jax_numpy_rank_promotion": "raise",
+    "jax_transfer_guard": "disallow",
+    "jax_enable_x64": True,
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("kernel", ["paged_attention", "rmsnorm"])
+def test_settings_of_the_caller(name: str, kernel: str) -> None:
+    """They are about his own operations; programs that are compiled already have no part in this."""
+    run, (given, _) = SHIPPED[kernel], called(kernel)
+    arrays = {n: jnp.asarray(a) for n, a in given.items()}
+    wanted = run(**given)
+    before = getattr(jax.config, name)
+    vars(run).pop("_calls")
+    compile.cache_clear()
+    jax.config.update(name, SETTINGS[name])
+    try:
+        found = [run(**given), run(**arrays), jax.jit(lambda a: run(**a))(arrays)]
+    finally:
+        jax.config.update(name, before)
+    for out in found:
+        assert same(out, wanted)
 
 
 MESHES = """
