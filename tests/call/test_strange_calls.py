@@ -21,7 +21,7 @@ from jax import lax
 import pto
 from lowering.call.calls import calls_of
 from lowering.hazards.proof import HazardError
-from lowering.jax_executor.executor import compile
+from lowering.jax_executor import executor as executors
 from pto.errors import InputError
 from pto.kernels import SHIPPED, rmsnorm
 from tests.call.cases import called, rows, scaled, times
@@ -94,7 +94,7 @@ def test_settings_of_the_caller(name: str, kernel: str) -> None:
     wanted = run(**given)
     before = getattr(jax.config, name)
     vars(run).pop("_calls")
-    compile.cache_clear()
+    executors.compile.cache_clear()
     jax.config.update(name, SETTINGS[name])
     try:
         found = [run(**given), run(**arrays), jax.jit(lambda a: run(**a))(arrays)]
