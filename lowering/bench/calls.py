@@ -48,7 +48,7 @@ def overhead(kernel: Kernel, title: str, case: Mapping[str, Any], rounds: int = 
     on_host: dict[str, Any] = {**given, **bound.scalars}
     device = jax.devices()[0]
     in_jax = {n: jax.device_put(a, device) for n, a in on_host.items()}
-    held = {n: as_bits(a, device) for n, a in in_jax.items()}
+    held = as_bits(in_jax, device)
     inside = jax.jit(lambda arrays: kernel(**arrays))
 
     def alone() -> dict[str, Any]:

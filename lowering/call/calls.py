@@ -160,7 +160,7 @@ class Call:
         device = host_of(taken.values())
         if device is None:
             return None
-        arrays = {n: as_bits(x, device) for n, x in taken.items()}
+        arrays = as_bits(taken, device)
         found = self.program.executable.alone({**arrays, **self._numbers(scalars)})
         outs = [p for p in self.program.traced.params if p.is_written]
         return [as_held(found[p.name], p.dtype, device) for p in outs]

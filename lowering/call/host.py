@@ -8,7 +8,7 @@ Non-goals: accelerators, where a program makes them at no cost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -26,11 +26,11 @@ def host_of(arrays: Iterable[Any]) -> jax.Device | None:
     return only if only is not None and only.platform == "cpu" else None
 
 
-def as_bits(x: Any, device: jax.Device) -> Any:
-    """16-bit floats as ``uint16``, everything else as it is; on the device."""
-    if np.dtype(x.dtype) not in HALVES:
-        return x
-    return jax.device_put(np.asarray(x).view(np.uint16), device)
+def as_bits(arrays: Mapping[str, Any], device: jax.Device) -> dict[str, Any]:
+    """16-bit floats as ``uint16``, on the device in one step; everything else as it is."""
+    halves = {n: x for n, x in arrays.items() if x.dtype in HALVES}
+    bits = {n: np.asarray(x).view(np.uint16) for n, x in halves.items()}
+    return {**arrays, **(jax.device_put(bits, device) if bits else {})}
 
 
 def as_held(x: jax.Array, dtype: str, device: jax.Device) -> jax.Array:
