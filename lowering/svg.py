@@ -73,7 +73,7 @@ class Text(str):
         return preformatted(self)
 
 
-LEAST_SCALE = 0.9
+LEAST_SCALE = 0.75
 """Smaller than this the words in a picture are hard to read: a narrow page scrolls instead."""
 
 

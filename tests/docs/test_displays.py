@@ -25,7 +25,7 @@ def test_a_picture_is_an_image_that_stays() -> None:
     assert decoded(page) == [SMALL.svg]
     (image,) = (attributes for tag, attributes in page.kept if tag == "img")
     assert image["alt"] == SMALL.title
-    assert image["style"] == "width:100%;max-width:300px;min-width:270px"
+    assert image["style"] == "width:100%;max-width:300px;min-width:225px"
 
 
 @pytest.mark.parametrize(
