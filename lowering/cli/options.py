@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from lowering.files import check_folder, check_output
 from lowering.programs import Program, load, source_of, statics_of, traced
-from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, Schedule, options_for, schedule
+from lowering.schedule import (
+    LOAD_AT,
+    MOVES,
+    NAMED,
+    RECORD,
+    Options,
+    Schedule,
+    options_for,
+    schedule,
+)
 from pto import ir
 from pto.errors import InputError, did_you_mean
 
@@ -303,7 +312,8 @@ def schedule_arguments(command: Parser) -> None:
     add("--prefetch", type=whole(0), metavar="N", help="steps a load runs ahead of its use")
     add("--load-at", type=one_of(LOAD_AT), metavar="WHERE", help=f"of a load: {', '.join(LOAD_AT)}")
     add("--moves", type=one_of(MOVES), metavar="WHEN", help=f"L1 to L0: {', '.join(MOVES)}")
-    add("--drain", action=argparse.BooleanOptionalAction, help="drain FIX before every record")
+    told = f"when a push is told: {', '.join(RECORD)}"
+    add("--record", type=one_of(RECORD), metavar="WHEN", help=told)
     add("--local-depth", type=whole(1), metavar="N", help="ring slots in L1 and UB")
     add("--l0-depth", type=whole(1), metavar="N", help="ring slots in L0")
     add("--fifo-depth", type=whole(0), metavar="N", help="ring slots in GM (0: as many as needed)")

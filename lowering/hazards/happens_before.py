@@ -299,7 +299,7 @@ class HappensBefore:
             what, queues = FREE, state.free
         else:
             return
-        overtakes = OVERTAKING_SIGNALS in self.code.assume
+        overtakes = OVERTAKING_SIGNALS in self.code.assume and what == DATA
         sent = clock if overtakes else _complete(clock, row.pipe, n)
         queues[ring] = (*queues[ring], sent)
         if self.log is not None:

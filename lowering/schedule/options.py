@@ -14,6 +14,7 @@ from pto.tracer import noun
 
 LOAD_AT = ("first", "after_move", "after_push")
 MOVES = ("early", "late")
+RECORD = ("next_step", "at_push", "by_hand", "with_push")
 
 MOST_SLOTS = max(
     s.capacity_bytes // s.align_bytes for t in TARGETS.values() for s in t.spaces.values()
@@ -30,7 +31,8 @@ class Options:
     ``load_at``: where in the step a prefetch is issued: first, after_move, after_push.
     ``moves``: L1 to L0 as soon as the tile is there (early), or the left operand first, right
     before the matmul (late).
-    ``drain``: drain FIX into S before every record of a push.
+    ``record``: when the other core is told of a push: behind a drain, one step late (next_step), right
+    behind it (at_push), so on the cube alone (by_hand); or by the push itself (with_push).
     ``local_depth``, ``l0_depth``, ``fifo_depth``: ring slots in L1 and UB, in L0, in GM.
     ``flat``: a work item starts while the one before it ends.
     ``origin``: the tuned result that they come from, for the notes of the schedule.
@@ -41,7 +43,7 @@ class Options:
     prefetch: int = 1
     load_at: str = "first"
     moves: str = "early"
-    drain: bool = False
+    record: str = "with_push"
     local_depth: int = 2
     l0_depth: int = 2
     fifo_depth: int = 0
@@ -65,6 +67,8 @@ class Options:
             raise ScheduleError(f"load_at '{self.load_at}'", None, f"one of: {', '.join(LOAD_AT)}")
         if self.moves not in MOVES:
             raise ScheduleError(f"moves '{self.moves}'", None, f"one of: {', '.join(MOVES)}")
+        if self.record not in RECORD:
+            raise ScheduleError(f"record '{self.record}'", None, f"one of: {', '.join(RECORD)}")
 
     @property
     def choices(self) -> dict[str, int | str | bool]:
@@ -79,7 +83,7 @@ class Options:
         return self.fifo_depth or min(enough, default=max(rings))
 
 
-HAND = Options(1, 1, "after_move", drain=True, moves="late", l0_depth=1, flat=False)
+HAND = Options(1, 1, "after_move", record="by_hand", moves="late", l0_depth=1, flat=False)
 """How the reference kernel was written by hand, with its prefetch (docs/machine.md 16.2)."""
 
 NAMED: dict[str, Options] = {

@@ -21,6 +21,7 @@ from lowering.schedule.passes.accumulate import accumulate
 from lowering.schedule.passes.assign import assign
 from lowering.schedule.passes.persist import persist
 from lowering.schedule.passes.place import place
+from lowering.schedule.passes.record import record
 from lowering.schedule.passes.skew import skew
 from lowering.schedule.passes.sync import sync
 from lowering.schedule.tuned import best_options
@@ -46,8 +47,9 @@ PASSES: dict[str, Pass] = {
     "accumulate": Pass(lambda k, o: accumulate(k), PERSISTENT),
     "assign": Pass(lambda k, o: assign(k), ASSIGNED),
     "skew": Pass(skew, ASSIGNED, ("lookahead", "prefetch", "load_at", "moves", "flat")),
+    "record": Pass(record, ASSIGNED, ("record",)),
     "place": Pass(place, SCHEDULED, ("lookahead", "local_depth", "l0_depth", "fifo_depth")),
-    "sync": Pass(lambda k, o: sync(k, o.drain), SCHEDULED, ("drain",)),
+    "sync": Pass(lambda k, o: sync(k), SCHEDULED),
 }
 """Every pass by name, in the order in which they run."""
 

@@ -10,11 +10,11 @@ and the cost table.
 
 Score: the geometric mean of the cycles over ``SCENARIOS``.  The best is the simplest of those whose
 score is within ``EQUAL`` of the lowest.  Simpler is a smaller lookahead, then a smaller prefetch, then
-fewer slots (in the FIFOs, in L1 and UB, in L0), no overlap of work items, no drains, and last the
+fewer slots (in the FIFOs, in L1 and UB, in L0), no overlap of work items, and last the
 order of the values in ``AXES``.  The default options stay unless the best is better by more than
 ``MARGIN``: the costs of the model are not known well enough for less (docs/machine.md 11).
 
-Non-goals: other cost tables than the one asked for; the order of rows within a stage.
+Non-goals: when records are told, which is not a question of time; other cost tables than the one asked for; the order of rows within a stage.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ AXES: Axes = {
     "prefetch": (0, 1, 2),
     "load_at": LOAD_AT,
     "moves": MOVES,
-    "drain": (False, True),
     "local_depth": (2, 3),
     "l0_depth": (1, 2),
     "fifo_depth": (0, 8),  # 0: as many as the lookahead needs
@@ -264,7 +263,7 @@ def simplicity(options: Options) -> tuple[int, ...]:
     o = options
     slots = o.fifo_depth or max(o.lookahead, 2), o.local_depth, o.l0_depth
     words = LOAD_AT.index(o.load_at), MOVES.index(o.moves)
-    return o.lookahead, o.prefetch, *slots, o.flat, o.drain, *words, o.fifo_depth
+    return o.lookahead, o.prefetch, *slots, o.flat, *words, o.fifo_depth
 
 
 def judged(kernel: Kernel, costs: str, options: Options) -> Candidate:

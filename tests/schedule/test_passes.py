@@ -8,8 +8,10 @@ from functools import lru_cache
 import pytest
 
 import pto
-from lowering.schedule import NAMED, PASSES, options_for, stages
+from lowering.schedule import NAMED, PASSES, options_for, schedule, stages
+from pto import ir
 from pto.ir import Kernel
+from pto.kernels import SHIPPED
 from tests import difference
 from tests.conftest import Golden
 
@@ -80,3 +82,41 @@ def test_pass(name: str, number: int, golden: Golden) -> None:
     )
     text = difference(before, after, NAMES[number - 1], beside=1000) or "nothing changes\n"
     golden(f"passes/{name}/{number}-{NAMES[number - 1]}.diff", text)
+
+
+# -------------------------------------------------------------------------------------- record
+
+WAYS = {
+    "with_push": (0, 0),
+    "at_push": (0, 0),
+    "by_hand": (0, 0),
+    "next_step": (1, 0),
+}
+"""How many steps behind its push a record stands, on the cube and on the vector core."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_records_behind_pushes(way: str) -> None:
+    """Of every FIFO one record per push, behind it, and behind a drain of its pipe where there is one."""
+    kernel = SHIPPED["paged_attention"].trace()
+    made = dict(stages(kernel, options_for("best", record=way)))["record"]
+    rows = list(ir.all_rows(made.body))
+    pushes = {r.queue: r for r in rows if r.op in ("push", "push_data")}
+    alone = {f for f, r in pushes.items() if r.op == "push_data"}
+    cores = {"with_push": (), "by_hand": ("cube",)}.get(way, ir.CORES)
+    assert alone == {f for f, r in pushes.items() if r.core in cores}
+    records = {r.queue: k for k, r in enumerate(rows) if r.op == "record"}
+    assert set(records) == alone
+    for fifo, k in records.items():
+        record, drain, push = rows[k], rows[k - 1], pushes[fifo]
+        assert drain.op == "drain" and drain.args == (ir.Word(push.pipe),)
+        assert (record.core, record.pipe, drain.shift) == (push.core, push.pipe, record.shift)
+        assert push.shift - record.shift == WAYS[way][ir.CORES.index(push.core)]
+        assert push.shift > record.shift or rows.index(push) < k
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_every_way_of_recording_is_proven(name: str, way: str) -> None:
+    done = schedule(SHIPPED[name].trace(), options_for("best", record=way, lookahead=2))
+    assert done.proof.ok

@@ -77,7 +77,7 @@ def test_only_the_historical_schedules_drain_inside_the_loop() -> None:
         outside = [n for n in kernel.body if isinstance(n, Row) and n.op == "drain"]
         drains = [r for r in all_rows(kernel.body) if r.op == "drain"]
         assert len(outside) == 2
-        assert (len(drains) > 2) == options_for(plan).drain
+        assert (len(drains) > 2) == (options_for(plan).record == "by_hand")
 
 
 # ------------------------------------------------------------------------- when things run out
@@ -465,7 +465,7 @@ OTHER_CHOICES = {
     "prefetch": 0,
     "load_at": "after_push",
     "moves": "late",
-    "drain": True,
+    "record": "at_push",
     "local_depth": 1,
     "l0_depth": 1,
     "fifo_depth": 8,

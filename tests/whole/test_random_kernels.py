@@ -36,7 +36,7 @@ def any_options(rng: random.Random) -> Options:
         prefetch=rng.randint(0, 3),
         load_at=rng.choice(LOAD_AT),
         moves=rng.choice(MOVES),
-        drain=rng.random() < 0.2,
+        record="by_hand" if rng.random() < 0.2 else "with_push",
         local_depth=rng.randint(1, 4),
         l0_depth=rng.randint(1, 2),
         fifo_depth=rng.choice([0, 0, 2, 4, 8]),

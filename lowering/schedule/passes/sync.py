@@ -56,23 +56,9 @@ class Edits:
     behind: dict[ir.Path, list[ir.Row]] = field(default_factory=dict)
 
 
-def sync(kernel: ir.Kernel, drain_pushes: bool) -> ir.Kernel:
+def sync(kernel: ir.Kernel) -> ir.Kernel:
     """All passes of this module in order."""
-    kernel = recorded_by_hand(kernel) if drain_pushes else kernel
     return with_final_drains(with_barriers(with_events(kernel)))
-
-
-def recorded_by_hand(kernel: ir.Kernel) -> ir.Kernel:
-    """x = push t --> x = push_data t; drain FIX; record x  (on the cube: docs/machine.md 16.3)."""
-
-    def split(row: ir.Row) -> ir.Row | tuple[ir.Row, ...]:
-        if row.op != "push" or row.core != "cube" or not isinstance(row.out, ir.Queue):
-            return row
-        drain = ir.Row("drain", None, (ir.Word(row.pipe),), row.core, "S", row.shift, loc=row.loc)
-        record = ir.Row("record", None, (row.out,), row.core, row.pipe, row.shift, loc=row.loc)
-        return replace(row, op="push_data"), drain, record
-
-    return replace(kernel, body=ir.map_rows(kernel.body, split))
 
 
 # -------------------------------------------------------------------------------------- events
