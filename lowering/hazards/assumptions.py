@@ -32,6 +32,7 @@ SOURCE_FLAGS = "source-flags"
 DESTINATION_FLAGS = "destination-flags"
 COUNTING_FLAGS = "counting-flags"
 OVERTAKING_SIGNALS = "overtaking-signals"
+OVERTAKING_FREES = "overtaking-frees"
 ORDERED_ACCUMULATION = "ordered-accumulation"
 
 _ROWS = (
@@ -41,7 +42,8 @@ _ROWS = (
     Reading(SOURCE_FLAGS, "4.3", "C", "a flag is (source, destination, id)", "a flag is (source, id)"),
     Reading(DESTINATION_FLAGS, "4.3", "C", "a flag is (source, destination, id)", "a flag is (destination, id)"),
     Reading(COUNTING_FLAGS, "4.4", "X", "a flag is binary: setting it twice is an error", "a flag counts its sets"),
-    Reading(OVERTAKING_SIGNALS, "5.5", "X", "a FIFO signal fires when all earlier work of its pipe is complete", "a FIFO signal may overtake the data"),
+    Reading(OVERTAKING_FREES, "5.3", "L", "a free signal fires when all earlier work of its pipe is complete", "a free signal may overtake the load of its slot"),
+    Reading(OVERTAKING_SIGNALS, "5.5", "X", "the signal of a push fires when all earlier work of its pipe is complete", "the signal of a push may overtake the data"),
     Reading(ORDERED_ACCUMULATION, "6.3", "X", "M may start adding before the product before it is complete", "M adds to one accumulator in order"),
 )  # fmt: skip
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from lowering.hazards.assumptions import OVERTAKING_SIGNALS, PASSING_WAITS
+from lowering.hazards.assumptions import OVERTAKING_FREES, OVERTAKING_SIGNALS, PASSING_WAITS
 from lowering.hazards.code import Code
 from lowering.hazards.state import State
 
@@ -78,7 +78,7 @@ class Awaited:
         they hold back S alone or overtake the data, or where a push signals in a row of its own.
         """
         code = self.code
-        if code.assume & {OVERTAKING_SIGNALS, PASSING_WAITS}:
+        if code.assume & {OVERTAKING_SIGNALS, OVERTAKING_FREES, PASSING_WAITS}:
             return
         for k, ring in enumerate(code.rings):
             depth = ring.fifo.depth

@@ -30,6 +30,7 @@ from lowering.hazards.assumptions import (
     COUNTING_FLAGS,
     EARLY_SETS,
     ORDERED_ACCUMULATION,
+    OVERTAKING_FREES,
     OVERTAKING_SIGNALS,
     PASSING_WAITS,
 )
@@ -299,7 +300,7 @@ class HappensBefore:
             what, queues = FREE, state.free
         else:
             return
-        overtakes = OVERTAKING_SIGNALS in self.code.assume and what == DATA
+        overtakes = (OVERTAKING_SIGNALS if what == DATA else OVERTAKING_FREES) in self.code.assume
         sent = clock if overtakes else _complete(clock, row.pipe, n)
         queues[ring] = (*queues[ring], sent)
         if self.log is not None:

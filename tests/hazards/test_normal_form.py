@@ -185,6 +185,7 @@ WHOLE = (
         (RING.replace("2", "3", 1), "", 3),
         (RING, "passing-waits", 0),
         (RING, "overtaking-signals", 0),
+        (RING, "overtaking-frees", 0),
         (RING + " 0 no credit", "", 0),
         (RING.replace("2", "5", 1), "", 0),
     ],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from pto.ir import Block, Branch, Const, Expr, Flag, Kernel, Queue, Ref, Row, evaluate
@@ -154,13 +154,14 @@ class Pair:
 class Order:
     """Nodes 3k, 3k + 1, 3k + 2 are issue, start and end of instruction k; ``before`` are the
     edges, numbered as in section 9; ``known`` is the transitive closure, a bit per node.
-    ``named``: what a row is called in a pair.  ``overtaking``: a signal may, its data."""
+    ``named``: what a row is called in a pair.  ``overtaking``: the signals ("data", "free") that may
+    overtake what is in front of them."""
 
     def __init__(
         self,
         kernel: Kernel,
         items: Sequence[int],
-        overtaking: bool = False,
+        overtaking: Collection[str] = (),
         named: Callable[[Row], str] = str,
     ) -> None:
         self.all: list[Instruction] = []
@@ -203,7 +204,8 @@ class Order:
             queued = [j for j in earlier if self.all[j].kind not in ("set", "signal")]
             if x.kind not in ("set", "signal"):  # 3
                 start += [3 * j + 1 for j in queued[-1:]]
-            if x.kind in ("set", "barrier") or (x.kind == "signal" and not self.overtaking):  # 4
+            late = x.kind == "signal" and x.flag[0] not in self.overtaking
+            if x.kind in ("set", "barrier") or late:  # 4
                 start += [3 * j + 2 for j in earlier]
             start += [3 * j + 2 for j in queued if self.all[j].kind in ("wait", "barrier")]  # 5
             if x.flag:

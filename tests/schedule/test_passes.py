@@ -3,11 +3,14 @@ all of them make of it under the other named options."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 
 import pytest
 
 import pto
+from lowering.hazards import check
 from lowering.schedule import NAMED, PASSES, options_for, schedule, stages
 from pto import ir
 from pto.ir import Kernel
@@ -120,3 +123,21 @@ def test_records_behind_pushes(way: str) -> None:
 def test_every_way_of_recording_is_proven(name: str, way: str) -> None:
     done = schedule(SHIPPED[name].trace(), options_for("best", record=way, lookahead=2))
     assert done.proof.ok
+
+
+@pytest.mark.parametrize("way", ["at_push", "next_step"])
+@pytest.mark.parametrize("name", ["paged_attention", "gemm"])
+def test_behind_a_drain_no_signal_overtakes(name: str, way: str) -> None:
+    """Also where the signal of a push may overtake its data; without any one of the drains it may."""
+    kernel = schedule(SHIPPED[name].trace(), options_for("best", record=way, lookahead=1)).kernel
+    strict = ("overtaking-signals",)
+    assert check(kernel, assume=strict).ok
+    rows = list(ir.all_rows(kernel.body))
+    drains = [d for d, r in pairwise(rows) if d.op == "drain" and r.op == "record"]
+    assert drains
+    for drain in drains:
+        without = ir.map_rows(kernel.body, lambda r, drain=drain: () if r is drain else r)
+        assert not check(replace(kernel, body=without), assume=strict).ok
+    by_itself = schedule(SHIPPED[name].trace(), options_for("best", record="with_push")).kernel
+    assert check(by_itself).ok
+    assert not check(by_itself, assume=strict).ok
