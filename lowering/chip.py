@@ -234,7 +234,7 @@ class _Panel:
 def _memory(space: Space, spot: Spot) -> Iterator[str]:
     yield _rectangle(spot.x, spot.y, spot.width, spot.height, fill="#ffffff", stroke=INK)
     yield label(spot.x + 10, spot.y + 20, space.name.upper(), 14, INK, font_weight="bold")
-    size = f"{space.capacity_bytes >> 10} KiB"
+    size = f"{space.capacity_bytes / 1024:g} KiB"
     yield label(spot.x + spot.width - 10, spot.y + 20, size, 11, INK, text_anchor="end")
     layouts = f"layout {', '.join(space.layouts)}"
     yield label(spot.x + 10, spot.y + 37, layouts, 10, GREY, font_family=MONO)

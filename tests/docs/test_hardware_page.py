@@ -53,7 +53,7 @@ def test_facts_are_those_of_the_table() -> None:
     for word, of, size, _ in rows(PAGE, "Memories"):
         if word.lower() in target.spaces:
             space = target.spaces[word.lower()]
-            assert (of, size) == (space.core, f"{space.capacity_bytes >> 10} KiB")
+            assert (of, size) == (space.core, f"{space.capacity_bytes / 1024:g} KiB")
     for word, cores, _ in rows(PAGE, "Pipes"):
         found = target.pipes[word].cores
         assert cores == ("both" if len(found) == 2 else found[0])

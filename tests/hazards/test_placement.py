@@ -21,13 +21,13 @@ def faults(declarations: str, body: str = ROW) -> list[str]:
 
 
 DECLARATIONS: dict[str, list[str]] = {
-    "buffer vector ub z[1] f32[8, 64] nd at 186368 by 2048": [],
-    "buffer vector ub z[1] f32[8, 64] nd at 186400 by 2048": [
-        "capacity: z ends at byte 188448 of 188416 in ub"
+    "buffer vector ub z[1] f32[8, 64] nd at 186112 by 2048": [],
+    "buffer vector ub z[1] f32[8, 64] nd at 186144 by 2048": [
+        "capacity: z ends at byte 188192 of 188160 in ub"
     ],
-    "buffer vector ub z[2] f32[8, 64] nd at 184320 by 2048": [],
-    "buffer vector ub z[2] f32[8, 64] nd at 184352 by 2048": [
-        "capacity: z ends at byte 188448 of 188416 in ub"
+    "buffer vector ub z[2] f32[8, 64] nd at 184064 by 2048": [],
+    "buffer vector ub z[2] f32[8, 64] nd at 184096 by 2048": [
+        "capacity: z ends at byte 188192 of 188160 in ub"
     ],
     "buffer vector ub z[1] f32[8, 64] nd at 32 by 2048": [],
     "buffer vector ub z[1] f32[8, 64] nd at 20496 by 2048": [

@@ -399,7 +399,7 @@ BODY = """
     Ub<float, 8, 64> a, b, c;
     TASSIGN(a, 0);
     TASSIGN(b, 2048);
-    TASSIGN(c, args[2] == 8 ? 188416 : 4096);
+    TASSIGN(c, args[2] == 8 ? 188160 : 4096);
     GmRows<float, 8, 64, 64> from(src + (args[2] == 7 ? 1 << 20 : 0));
     GmRows<float, 8, 64, 64> to((args[2] == 9 ? src : out) + lane * 8 * 64);
     if (args[2] != 5) {

@@ -416,8 +416,8 @@ def test_best_looks_less_far_ahead_where_it_does_not_fit() -> None:
     k = schedule(much_alive.trace())
     told = [n for n in k.kernel.notes if n.startswith("not lookahead")]
     assert told == [
-        "not lookahead 3: ub needs 253952 bytes and has 188416",
-        "not lookahead 2: ub needs 204800 bytes and has 188416",
+        "not lookahead 3: ub needs 253952 bytes and has 188160",
+        "not lookahead 2: ub needs 204800 bytes and has 188160",
     ]
     assert k.options == Options(lookahead=1)
     with pytest.raises(pto.CapacityError, match="ub needs 253952 bytes"):

@@ -196,13 +196,13 @@ def test_slots_that_do_not_fit_are_told(q_tile: int, few: str) -> None:
 def test_as_many_slots_as_fit() -> None:
     notes = schedule(SHIPPED["gemm"].trace(), Options(local_depth=4)).kernel.notes
     assert (
-        "total_v: 3 slots from one work item to the next, ub would need 231424 of 188416 bytes with 4"
+        "total_v: 3 slots from one work item to the next, ub would need 231424 of 188160 bytes with 4"
         in notes
     )
 
 
 def test_too_much_memory_lists_the_live_tiles() -> None:
-    with pytest.raises(pto.CapacityError, match=r"ub needs \d+ bytes and has 188416; live tiles: "):
+    with pytest.raises(pto.CapacityError, match=r"ub needs \d+ bytes and has 188160; live tiles: "):
         schedule(SHIPPED["rmsnorm"].trace(dim=8192))
 
 

@@ -27,13 +27,14 @@ struct Where {
 #define NATIVE_PIPES(X) X(S) X(V) X(MTE1) X(MTE2) X(MTE3) X(M) X(FIX)
 
 // docs/machine.md 2.1, 2.2: name, tile type, bytes, alignment of a tile: 32 bytes everywhere; whole fractals for
-// the operands and results of products.  The top 8 of the 192 KiB of UB are scratch of library instructions.
-#define NATIVE_SPACES(X)          \
-    X(L1, Mat, 512 << 10, 512)    \
-    X(L0A, Left, 64 << 10, 512)   \
-    X(L0B, Right, 64 << 10, 512)  \
-    X(L0C, Acc, 128 << 10, 1024)  \
-    X(UB, Vec, 184 << 10, 32)
+// the operands and results of products.  L1 and UB end 256 bytes early, L1 so by a fractal; 8 KiB of UB in
+// front of that are scratch of library instructions.
+#define NATIVE_SPACES(X)               \
+    X(L1, Mat, 523776, 512)            \
+    X(L0A, Left, 64 << 10, 512)        \
+    X(L0B, Right, 64 << 10, 512)       \
+    X(L0C, Acc, 128 << 10, 1024)       \
+    X(UB, Vec, 188160, 32)
 
 #define NATIVE_NAME(NAME, ...) NAME,
 enum class Pipe : uint8_t { NATIVE_PIPES(NATIVE_NAME) ALL };
