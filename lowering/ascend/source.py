@@ -41,7 +41,6 @@ from lowering.ascend.text import (
     popped_buffer,
 )
 from pto import ir
-from pto.errors import ScheduleError
 from pto.targets import target_of
 from pto.text import WIDTH, print_kernel
 
@@ -54,7 +53,7 @@ def emit(kernel: ir.Kernel) -> dict[str, str]:
 
     Raises:
         CapacityError: more arguments than the runtime passes.
-        ScheduleError: a schedule that the library's pipes or fills cannot express.
+        ScheduleError: a schedule that the library's fills cannot express.
         ShapeError: a tile or view whose layout the library cannot take.
     """
     return {
@@ -153,9 +152,6 @@ def folded(line: str) -> list[str]:
 
 def pipe_type(kernel: ir.Kernel, fifo: ir.Fifo, types: Names) -> list[str]:
     """The FIFO's library type: first flag id, direction, slot bytes, slots, local slots."""
-    if not fifo.credit:
-        message = f"fifo {fifo.name}: the library's pipe waits for its free signals when it ends"
-        raise ScheduleError(message, None, "'no credit' can be checked, but not emitted")
     depth = popped_buffer(kernel, fifo.name).depth
     direction = f"Direction::DIR_{fifo.direction.upper()}"
     sizes = f"{fifo.slot_bytes}, {fifo.depth}, {depth}"
@@ -179,6 +175,7 @@ def core_function(kernel: ir.Kernel, core: str, types: Names) -> tuple[list[str]
             body += block_lines(list(run), ctx, env)
         else:
             body += flat_lines(flat, ctx, env)
+    body += pipe_ends(ctx)
     pipes = pipe_objects(ctx)
     used = mentioned(code_of(body))
     parts = [pipes, tile_declarations(ctx, used), list(ctx.constants.values()), ctx.counters, body]
@@ -225,13 +222,11 @@ def launch_scalars(words: frozenset[str]) -> list[str]:
 def pipe_objects(ctx: Context) -> list[str]:
     """One pipe per FIFO, which has an end on each core, on the ring of its own hardware block."""
     found: list[str] = []
-    used = {r.queue for r in ir.all_rows(ctx.kernel.body)}
     passed = enumerate(arguments(ctx.kernel))
     places = {a.name: k for k, a in passed if a.kind == "workspace"}
     shift = ctx.names.fresh("lane_shift")
-    for f in ctx.kernel.fifos:
-        if f.name in used:
-            found += pipe_object(ctx, f, places[f"{f.name}_ring"], shift)
+    for f in used_fifos(ctx):
+        found += pipe_object(ctx, f, places[f"{f.name}_ring"], shift)
     if found and ctx.core == "vector":
         why = [
             "// A pipe finds a lane's half of a slot by the built-in lane number, which reads 0 on",
@@ -240,6 +235,12 @@ def pipe_objects(ctx: Context) -> list[str]:
         ]
         return [*why, *found]
     return found
+
+
+def used_fifos(ctx: Context) -> list[ir.Fifo]:
+    """The FIFOs that rows of this core name."""
+    used = {r.queue for r in ir.all_rows(ctx.kernel.body)}
+    return [f for f in ctx.kernel.fifos if f.name in used]
 
 
 def pipe_object(ctx: Context, fifo: ir.Fifo, place: int, shift: str) -> list[str]:
@@ -255,7 +256,16 @@ def pipe_object(ctx: Context, fifo: ir.Fifo, place: int, shift: str) -> list[str
         side = "cons" if fifo.direction == "c2v" else "prod"
         half = fifo.slot_bytes // ctx.target.lanes
         lines.append(f"{name}.{side}.entryOffset = static_cast<int>({shift} * {half});")
-    return lines
+    return lines if fifo.credit else [*lines, f"without_credit({name}, 0);"]
+
+
+def pipe_ends(ctx: Context) -> list[str]:
+    """A pipe's end waits for the free signals of what it pushed; where there are none it pushed nothing."""
+    pushed = "c2v" if ctx.core == "cube" else "v2c"
+    ends = [f for f in used_fifos(ctx) if f.direction == pushed and not f.credit]
+    lines = [f"{ctx.names.of('fifo', f.name)}.prod.setTileId(0, 0);" for f in ends]
+    why = "// At its end a pipe waits for the free signals of the tiles that it has counted."
+    return [why, *lines] if lines else []
 
 
 def tile_declarations(ctx: Context, used: frozenset[str]) -> list[str]:

@@ -272,7 +272,7 @@ class Places:
         if not 1 <= f.depth <= t.most_signals:
             text = f"{fifo}: {f.depth} slots, the counter of a flag ends at {t.most_signals}"
             self.fault("fifo", text)
-        elif f.depth not in t.ring_period:
+        elif f.credit and f.depth not in t.ring_period:
             text = f"{fifo}: the free signals of the library do not fit {f.depth} slots"
             self.fault("fifo", text)
 

@@ -165,8 +165,16 @@ class Target:
         Raises:
             ScheduleError: for a number of slots that no ring can have.
         """
-        if fifo.depth not in self.ring_period:
+        if not 1 <= fifo.depth <= self.most_signals:
+            message = f"at most {self.most_signals} of its signals may be on their way"
+            raise ScheduleError(f"fifo {fifo.name} has {fifo.depth} slots, {message}", fifo.loc)
+        if fifo.credit and fifo.depth not in self.ring_period:
             slots = ", ".join(map(str, self.ring_period))
-            message = f"fifo {fifo.name} has {fifo.depth} slots, a ring has one of {slots}"
-            raise ScheduleError(message, fifo.loc)
-        return Credits(fifo.depth, self.ring_period[fifo.depth], fifo.credit)
+            message = (
+                f"fifo {fifo.name} has {fifo.depth} slots, a ring with credit has one of {slots}"
+            )
+            hint = (
+                "with 'no credit' it may have any number, if other hand-overs keep it from filling"
+            )
+            raise ScheduleError(message, fifo.loc, hint)
+        return Credits(fifo.depth, self.ring_period.get(fifo.depth, fifo.depth), fifo.credit)

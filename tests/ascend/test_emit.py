@@ -25,6 +25,7 @@ from pto.ops import OPS
 from pto.text import Parser, logical_lines, parse, print_kernel
 from tests import HANDWRITTEN, PROGRAMS, ROOT
 from tests.conftest import Golden
+from tests.judges.small_programs import round_trip
 
 PROGRAMS = {
     "paged_attention": HANDWRITTEN,
@@ -255,6 +256,19 @@ def test_what_nothing_reads_is_not_declared() -> None:
     text = print_kernel(kernel).replace("fifo ", unused, 1)
     source = emit(parse(text))["paged_attention.cpp"]
     assert source == emit(program("paged_attention"))["paged_attention.cpp"]
+
+
+def test_a_fifo_without_credit() -> None:
+    """Both ends switch their signals off; the end that pushes has counted nothing when it is over."""
+    source = emit(round_trip(5, 4))["round_trip.cpp"]
+    cube, vector = source.split("#ifdef __DAV_CUBE__")[1].split("#ifdef __DAV_VEC__")[:2]
+    assert "TPipe<0, Direction::DIR_C2V, 4096, 5, 1>" in source
+    for core, mine, other in ((cube, "f", "g"), (vector, "g", "f")):
+        assert "without_credit(f, 0);" in core and "without_credit(g, 0);" in core
+        lines = core.split("\n}\n")[0].splitlines()
+        assert lines[-1].strip() == f"{mine}.prod.setTileId(0, 0);"
+        assert f"{other}.prod.setTileId" not in core
+    assert "without_credit" not in emit(program("paged_attention"))["paged_attention.cpp"]
 
 
 def test_the_flags_of_a_scalar_stay() -> None:

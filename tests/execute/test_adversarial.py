@@ -18,7 +18,7 @@ from pto.ir import Kernel, map_rows
 from pto.kernels import SHIPPED
 from tests.hazards.test_exhaustive import bound
 from tests.judges.agreement import Plan, arrays, program
-from tests.judges.small_programs import small
+from tests.judges.small_programs import round_trip, small
 from tests.judges.sync_bugs import PATTERNS, Pattern
 
 SCHEDULES = [
@@ -134,3 +134,12 @@ def test_only_scheduled_programs_have_pipes() -> None:
     k = SHIPPED["rmsnorm"].trace()
     with pytest.raises(InputError, match="not scheduled"):
         adversarial.run(k, inputs.bind(k, arrays("rmsnorm", False)))
+
+
+@pytest.mark.parametrize("depth", [4, 5])
+def test_one_slot_less_without_credit_shows(depth: int) -> None:
+    k = round_trip(depth, 4)
+    bound = inputs.bind(
+        k, {"src": np.ones((64, 64), np.float32), "out": np.zeros((13, 16, 64), np.float32)}
+    )
+    assert bool(list(Orders(k, bound, 1).differences(range(20)))) == (depth == 4)

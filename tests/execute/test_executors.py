@@ -18,6 +18,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from lowering import jax_executor
 from lowering.execute import access, scalars, scheduled, sequential
 from lowering.execute.inputs import Bound, bind, validate
 from pto.arithmetic import BINARY, DIVIDING
@@ -29,6 +30,7 @@ from pto.text import parse
 from pto.types import TileType
 from tests import HANDWRITTEN
 from tests.judges import oracles
+from tests.judges.small_programs import round_trip
 
 SCHEDULE = HANDWRITTEN.read_text()
 TRACED = """
@@ -666,3 +668,17 @@ def test_credits_come_in_batches() -> None:
     assert not ring.may_push(0)
     ring.popped = [2]
     assert ring.may_push(0)
+
+
+def test_rings_without_credit_have_any_depth() -> None:
+    """13 tiles through rings of five slots and back."""
+    k = round_trip(5, 4)
+    given = {"src": np.ones((64, 64), np.float32), "out": np.zeros((13, 16, 64), np.float32)}
+    want = np.broadcast_to(64.0 * np.arange(1, 14)[:, None, None], (13, 16, 64))
+    out = scheduled.run(k, bind(k, given), block_num=1)["out"]
+    assert np.array_equal(out, want) and np.array_equal(
+        jax_executor.run(k, bind(k, given))["out"], want
+    )
+    k = round_trip(4, 4)
+    with pytest.raises(ScheduleError, match="f has no credit, and push 4 overwrites a tile"):
+        scheduled.run(k, bind(k, given), block_num=1)

@@ -20,6 +20,7 @@ from tests.judges.small_programs import (
     PRODUCE,
     loop,
     ring_periods,
+    round_trip,
     small,
 )
 
@@ -132,6 +133,15 @@ def test_rings_of_an_odd_depth(depth: int) -> None:
         assert not check(k).ok
     else:
         assert proof.ok and check(k).ok, proof.report()
+
+
+@pytest.mark.parametrize("depth", range(1, 16))
+def test_a_ring_without_credit_has_any_depth(depth: int) -> None:
+    """As many slots as the way back takes steps are enough, one less is not."""
+    assert check(round_trip(depth, depth - 1)).ok
+    proof = check(round_trip(depth, depth))
+    assert {(v.kind, v.buffer) for v in proof.violations} == {("WAR", "fifo f"), ("WAR", "fifo g")}
+    assert proof.failing == (0,) * (depth + 1), "the first push that meets a slot again"
 
 
 def test_both_lanes_push_a_tile_each_their_half() -> None:

@@ -68,6 +68,8 @@ DECLARATIONS: dict[str, list[str]] = {
     "fifo f c2v [5] f32[16, 64] flag 0": [
         "fifo: fifo f: the free signals of the library do not fit 5 slots"
     ],
+    "fifo f c2v [5] f32[16, 64] flag 0 no credit": [],
+    "fifo f c2v [15] f32[16, 64] flag 0 no credit": [],
     "fifo f c2v [16] f32[16, 64] flag 0 no credit": [
         "fifo: fifo f: 16 slots, the counter of a flag ends at 15"
     ],

@@ -33,6 +33,7 @@ from pto.text import parse
 from tests.conftest import Golden
 from tests.judges.compilers import complaints, installed
 from tests.judges.mutants import with_row, without
+from tests.judges.small_programs import round_trip
 from tests.whole.test_numerics import HALF_STEP, draw, oracle
 
 try:
@@ -484,6 +485,46 @@ def test_a_report_names_the_row_and_a_seed_is_an_order() -> None:
     seed = first.bad_seeds[0]
     alone = native.run(wrong, bound, seeds=range(seed, seed + 1), block_num=1)
     assert alone.bad_seeds == [seed]
+
+
+STEPS = 13
+"""Tiles that go round: more than twice through a ring of five slots."""
+
+SWITCHES = {
+    "f.prod.setTileId(0, 0);": "deadlock",
+    "g.prod.setTileId(0, 0);": "deadlock",
+    "without_credit(f, 0);": "fifo",
+    "pipe.prod.setAllocateStatus(false);": "deadlock",
+    "pipe.cons.setFreeStatus(false);": "fifo",
+}
+"""Lines of a kernel with FIFOs without credit -> what the machine reports where they are missing."""
+
+
+def round_trips(depth: int) -> tuple[Program, inputs.Bound]:
+    k = round_trip(depth, 4)
+    return k, inputs.bind(
+        k, {"src": np.ones((64, 64), np.float32), "out": np.zeros((STEPS, 16, 64), np.float32)}
+    )
+
+
+def test_rings_without_credit_need_no_free_signals() -> None:
+    k, bound = round_trips(5)
+    result = native.run(k, bound, seeds=range(40), block_num=1)
+    assert result.good, result.reports
+    want = np.arange(1, STEPS + 1, dtype=np.float32)[:, None, None] * np.float32(64)
+    assert np.array_equal(result.outputs["out"], np.broadcast_to(want, (STEPS, 16, 64)))
+    k, bound = round_trips(4)
+    assert native.run(k, bound, seeds=range(40), block_num=1).differences, "one slot less"
+
+
+@pytest.mark.parametrize("line", SWITCHES)
+def test_the_end_of_a_pipe_waits_for_what_it_counted(line: str) -> None:
+    """docs/machine.md 15: the destructor takes the free signals of all tiles, sent or not."""
+    k, bound = round_trips(5)
+    whole = emit(k)["round_trip.cpp"]
+    assert line in whole
+    result = native.run(k, bound, block_num=1, source=whole.replace(line, ""))
+    assert {r.kind for r in result.reports} == {SWITCHES[line]}, result.reports
 
 
 # ---------------------------------------------------------------------- compiler and cache

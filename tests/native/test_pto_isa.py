@@ -26,6 +26,7 @@ from lowering.schedule import NAMED, schedule
 from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel as Program
 from pto.kernels import SHIPPED
+from tests.judges.small_programs import round_trip
 
 Golden = Callable[[str, str], None]
 
@@ -190,6 +191,18 @@ def test_agrees_with_the_oracle_and_with_native(
     checkout: Path, case: tuple[str, dict[str, Any], dict[str, Any]]
 ) -> None:
     compared(checkout, *case, "best")
+
+
+@needs_checkout
+def test_fifos_without_credit(checkout: Path) -> None:
+    """The simulator's pipe cannot go without: the switches are the device's."""
+    k = round_trip(5, 4)
+    bound = inputs.bind(
+        k, {"src": np.ones((64, 64), np.float32), "out": np.zeros((13, 16, 64), np.float32)}
+    )
+    compilable(checkout, emit(k)["round_trip.cpp"])
+    got, ours = pto_isa.run(k, bound, checkout, block_num=1), native.run(k, bound, block_num=1)
+    assert ours.good and np.array_equal(got["out"], ours.outputs["out"])
 
 
 def every_case() -> Iterator[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]]:

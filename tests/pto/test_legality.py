@@ -433,16 +433,26 @@ def test_what_is_declared_in_python_has_the_limits_of_text(
         verify(replace(k, fifos=(*k.fifos, fifo)), SCHEDULED)
 
 
-@pytest.mark.parametrize("credit", ["", " no credit"])
-def test_a_ring_has_a_number_of_slots_that_rings_have(credit: str) -> None:
+@pytest.mark.parametrize(
+    ("slots", "credit", "message"),
+    [
+        (5, "", "has 5 slots, a ring with credit has one of 1, 2, 3, 4, 6"),
+        (16, "", "has 16 slots, at most 15 of its signals may be on their way"),
+        (16, " no credit", "has 16 slots, at most 15 of its signals may be on their way"),
+    ],
+)
+def test_a_ring_has_a_number_of_slots_that_rings_have(
+    slots: int, credit: str, message: str
+) -> None:
     """In every stage: the text, the proof, the executors, the simulator."""
-    text = HEADER + CUBE.replace("f c2v [2]", "f c2v [5]").replace("flag 0", f"flag 0{credit}")
+    text = HEADER + CUBE.replace("f c2v [2]", f"f c2v [{slots}]")
+    text = text.replace("flag 0", f"flag 0{credit}")
     text += OPERANDS + PRODUCE + "vector 0 MTE2 a = pop f\n" + ENDS
-    with pytest.raises(ScheduleError, match="has 5 slots, a ring has one of 1, 2, 3, 4, 6"):
+    with pytest.raises(ScheduleError, match=message):
         parsed(text, "ring.ptoir")
     kernel = parse(text)
     assert [v.kind for v in check(kernel).violations] == ["fifo"]
     bound = inputs.bind(kernel, {"src": np.ones((64, 64), np.float32), "n": 1, "k": 1, "go": 1})
     for run in (lambda: scheduled.run(kernel, bound), lambda: simulate(kernel, [1])):
-        with pytest.raises(ScheduleError, match="has 5 slots"):
+        with pytest.raises(ScheduleError, match=message):
             run()

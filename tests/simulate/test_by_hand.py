@@ -123,9 +123,11 @@ def test_a_fifo_of_one_slot(latency: int) -> None:
 
 
 @pytest.mark.parametrize("latency", [0, 500])
-def test_a_fifo_without_credit(latency: int) -> None:
-    """The second push follows the first one; nothing comes back."""
-    t = run(TO_VECTOR.format(credit=" no credit"), Setup(latency=latency))
+@pytest.mark.parametrize("slots", [1, 5, 15])
+def test_a_fifo_without_credit(slots: int, latency: int) -> None:
+    """The second push follows the first one; nothing comes back, of however many slots the ring is."""
+    text = TO_VECTOR.format(credit=" no credit").replace("f c2v [1]", f"f c2v [{slots}]")
+    t = run(text, Setup(latency=latency))
     assert ran(t, "cube FIX") == [(1, 102), (102, 203)]
     assert t.makespan == 203 + latency + 2 + POP
 

@@ -1,7 +1,8 @@
 // FIFOs between the cube and the vector lanes of a cluster: a ring of slots in GM and two signals.
 //
 // A push waits for a free slot once every period, stores, and signals; a pop waits for the signal, loads
-// into its local ring, and once every period says that slots are free (docs/machine.md 5.2, 5.3).
+// into its local ring, and once every period says that slots are free (docs/machine.md 5.2, 5.3).  Both can be
+// switched off; the end of the pipe waits for the free signals of the tiles it has counted nevertheless.
 #pragma once
 
 #include "native/ops.hpp"
@@ -27,9 +28,11 @@ struct TPipe {
     struct Producer {
         int entryOffset = 0;
         uint32_t tileIndex = 0;
-        bool records = true;
+        bool allocates = true, records = true;
 
+        void setAllocateStatus(bool on) { allocates = on; }
         void setRecordStatus(bool on) { records = on; }
+        void setTileId(int tile, int) { tileIndex = static_cast<uint32_t>(tile); }
         void record(const Where &at = Where::current())
         {
             native::signal(to_vector ? Pipe::FIX : Pipe::MTE3, data_flag, at);
@@ -38,6 +41,9 @@ struct TPipe {
     struct Consumer {
         int entryOffset = 0;
         uint32_t tileIndex = 0;
+        bool frees = true;
+
+        void setFreeStatus(bool on) { frees = on; }
     };
 
     std::byte *ring;
@@ -92,7 +98,7 @@ void TPUSH(Pipe_ &pipe, Tile_ &tile, const Where &at = Where::current())
     static_assert(Split == TILE_UP_DOWN || Split == TILE_NO_SPLIT, "slots are split by rows");
     static_assert(Tile_::Bytes <= Pipe_::SlotBytes, "a tile that does not fit its slot");
     const uint32_t k = pipe.prod.tileIndex++;
-    if (k >= Pipe_::SlotCount && k % Pipe_::Period == 0) {
+    if (pipe.prod.allocates && k >= Pipe_::SlotCount && k % Pipe_::Period == 0) {
         native::wait_signal(Pipe_::free_flag, at);
     }
     const SlotRows<T> gm{reinterpret_cast<T *>(pipe.slot(k, pipe.prod.entryOffset)), Tile_::Rows, Tile_::Cols};
@@ -129,7 +135,7 @@ void TPOP(Pipe_ &pipe, Tile_ &tile, const Where &at = Where::current())
             [gm] { return std::vector<T>(gm.first, gm.first + gm.rows() * gm.cols()); },
             [tile](const std::vector<T> &found) { put(tile, Tile_::Rows, Tile_::Cols, found); }, at);
     }
-    if ((k + 1) % Pipe_::Period == 0) {
+    if (pipe.cons.frees && (k + 1) % Pipe_::Period == 0) {
         native::signal(native::Pipe::MTE2, Pipe_::free_flag, at);
     }
 }
