@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from lowering.files import check_folder, check_output
 from lowering.programs import Program, load, source_of, statics_of, traced
 from lowering.schedule import (
+    CREDIT,
     LOAD_AT,
     MOVES,
     NAMED,
@@ -317,6 +318,8 @@ def schedule_arguments(command: Parser) -> None:
     add("--local-depth", type=whole(1), metavar="N", help="ring slots in L1 and UB")
     add("--l0-depth", type=whole(1), metavar="N", help="ring slots in L0")
     add("--fifo-depth", type=whole(0), metavar="N", help="ring slots in GM (0: as many as needed)")
+    freed = "free signals of FIFOs: always, or where they are needed"
+    add("--credit", type=one_of(CREDIT), metavar="WHERE", help=freed)
     overlap = "start a work item while the one before it ends"
     add("--flat", action=argparse.BooleanOptionalAction, help=overlap)
 

@@ -15,6 +15,8 @@ from lowering.schedule import NAMED, PASSES
 from pto import ir
 from pto.kernel import Kernel
 
+EVENTS_PLACED = list(PASSES)[list(PASSES).index("sync") :]
+
 
 def _unread(stage: str) -> tuple[str, ...]:
     """What chooses a schedule, without all that the passes up to ``stage`` read."""
@@ -34,7 +36,7 @@ SHOW_IDLE = (
     *(cli.Idle(_unread(name), _at(name), f"up to stage {name}") for name in PASSES),
     cli.Idle(
         ("verbose",),
-        lambda args: args.stage not in (list(PASSES)[-1], SCHEDULED),
+        lambda args: args.stage not in (*EVENTS_PLACED, SCHEDULED),
         "before events are placed",
     ),
 )

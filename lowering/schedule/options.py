@@ -14,6 +14,7 @@ from pto.tracer import noun
 
 LOAD_AT = ("first", "after_move", "after_push")
 MOVES = ("early", "late")
+CREDIT = ("always", "needed")
 RECORD = ("next_step", "at_push", "by_hand", "with_push")
 
 MOST_SLOTS = max(
@@ -34,6 +35,7 @@ class Options:
     ``record``: when the other core is told of a push: behind a drain, one step late (next_step), right
     behind it (at_push), so on the cube alone (by_hand); or by the push itself (with_push).
     ``local_depth``, ``l0_depth``, ``fifo_depth``: ring slots in L1 and UB, in L0, in GM.
+    ``credit``: free signals in every FIFO (always), or only where the proof fails without (needed).
     ``flat``: a work item starts while the one before it ends.
     ``origin``: the tuned result that they come from, for the notes of the schedule.
     ``exact``: no smaller lookahead where these do not fit.
@@ -47,6 +49,7 @@ class Options:
     local_depth: int = 2
     l0_depth: int = 2
     fifo_depth: int = 0
+    credit: str = "always"
     flat: bool = True
     origin: str = field(default="", compare=False)
     exact: bool = field(default=True, compare=False)
@@ -67,6 +70,8 @@ class Options:
             raise ScheduleError(f"load_at '{self.load_at}'", None, f"one of: {', '.join(LOAD_AT)}")
         if self.moves not in MOVES:
             raise ScheduleError(f"moves '{self.moves}'", None, f"one of: {', '.join(MOVES)}")
+        if self.credit not in CREDIT:
+            raise ScheduleError(f"credit '{self.credit}'", None, f"one of: {', '.join(CREDIT)}")
         if self.record not in RECORD:
             raise ScheduleError(f"record '{self.record}'", None, f"one of: {', '.join(RECORD)}")
 

@@ -19,6 +19,7 @@ from lowering.hazards.proof import HazardError
 from lowering.schedule.options import NAMED, Options
 from lowering.schedule.passes.accumulate import accumulate
 from lowering.schedule.passes.assign import assign
+from lowering.schedule.passes.credit import credit
 from lowering.schedule.passes.persist import persist
 from lowering.schedule.passes.place import place
 from lowering.schedule.passes.record import record
@@ -50,6 +51,9 @@ PASSES: dict[str, Pass] = {
     "record": Pass(record, ASSIGNED, ("record",)),
     "place": Pass(place, SCHEDULED, ("lookahead", "local_depth", "l0_depth", "fifo_depth")),
     "sync": Pass(lambda k, o: sync(k), SCHEDULED),
+    "credit": Pass(
+        lambda k, o: credit(k, o, lambda bare: check(bare).ok), SCHEDULED, ("fifo_depth", "credit")
+    ),
 }
 """Every pass by name, in the order in which they run."""
 
@@ -149,7 +153,7 @@ def scheduled_with(kernel: Kernel, options: Options, notes: Sequence[str] = ()) 
     What is proven is emitted, too: what the tile library or the runtime cannot take is told here.
     """
     made = dict(_passes(kernel, options))
-    done = made["sync"]
+    done = made["credit"]
     same_values(made["persist"], done)
     described = f"lookahead {options.lookahead}, prefetch {options.prefetch}"
     origin = (options.origin,) if options.origin else ()

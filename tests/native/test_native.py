@@ -24,7 +24,7 @@ from lowering.ascend import emit
 from lowering.execute import inputs, sequential
 from lowering.hazards import check
 from lowering.native import build
-from lowering.schedule import NAMED, schedule
+from lowering.schedule import NAMED, options_for, schedule
 from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel as Program
 from pto.ir import all_rows
@@ -515,6 +515,15 @@ def test_rings_without_credit_need_no_free_signals() -> None:
     assert np.array_equal(result.outputs["out"], np.broadcast_to(want, (STEPS, 16, 64)))
     k, bound = round_trips(4)
     assert native.run(k, bound, seeds=range(40), block_num=1).differences, "one slot less"
+
+
+def test_paged_attention_without_free_signals() -> None:
+    traced, bound = SHIPPED["paged_attention"].trace(), requests((5, 0, 1, 4, 1))
+    k = schedule(traced, options_for(credit="needed")).kernel
+    result = native.run(k, bound, seeds=range(40), block_num=1)
+    assert result.good and not any(f.credit for f in k.fifos)
+    wanted = sequential.run(traced, bound)["out"]
+    assert np.abs(result.outputs["out"] - wanted).max() < 3e-3
 
 
 @pytest.mark.parametrize("line", SWITCHES)

@@ -11,7 +11,8 @@ import pytest
 
 import pto
 from lowering.hazards import check
-from lowering.schedule import NAMED, PASSES, options_for, schedule, stages
+from lowering.schedule import NAMED, PASSES, RECORD, options_for, schedule, stages
+from lowering.schedule.passes.credit import credit
 from pto import ir
 from pto.ir import Kernel
 from pto.kernels import SHIPPED
@@ -141,3 +142,55 @@ def test_behind_a_drain_no_signal_overtakes(name: str, way: str) -> None:
     by_itself = schedule(SHIPPED[name].trace(), options_for("best", record="with_push")).kernel
     assert check(by_itself).ok
     assert not check(by_itself, assume=strict).ok
+
+
+# -------------------------------------------------------------------------------------- credit
+
+
+@pytest.mark.parametrize("way", RECORD)
+@pytest.mark.parametrize("plan", NAMED)
+def test_no_fifo_of_paged_attention_needs_free_signals(plan: str, way: str) -> None:
+    """Rings are deeper where that is what it takes: a slot less is a race of that FIFO."""
+    traced = SHIPPED["paged_attention"].trace()
+    usual = schedule(traced, options_for(plan, record=way)).kernel
+    bare = schedule(traced, options_for(plan, record=way, credit="needed")).kernel
+    assert len(bare.fifos) == 3 and not any(f.credit for f in bare.fifos)
+    assert sum("needs no free signals" in text for text in bare.notes) == 3
+    assert (bare.body, bare.buffers, bare.events) == (usual.body, usual.buffers, usual.events)
+    for was, now in zip(usual.fifos, bare.fifos, strict=True):
+        assert was.depth <= now.depth
+        if was.depth < now.depth:
+            less = replace(now, depth=now.depth - 1)
+            fifos = tuple(less if f == now else f for f in bare.fifos)
+            proof = check(replace(bare, fifos=fifos))
+            assert {v.buffer for v in proof.violations} == {f"fifo {now.name}"}
+
+
+def test_free_signals_stay_where_nothing_comes_back() -> None:
+    traced = SHIPPED["gemm"].trace()
+    assert (
+        schedule(traced, options_for(credit="needed")).kernel
+        == schedule(traced, options_for()).kernel
+    )
+
+
+def test_a_depth_that_is_asked_for_stays() -> None:
+    traced = SHIPPED["paged_attention"].trace()
+    for depth, given in ((3, True), (8, False)):
+        asked = options_for(record="with_push", fifo_depth=depth, credit="needed")
+        fifos = schedule(traced, asked).kernel.fifos
+        assert {(f.depth, f.credit) for f in fifos} == {(depth, given)}
+
+
+def test_a_fifo_leans_on_no_signals_that_are_gone() -> None:
+    """The proof is asked of the whole kernel, one FIFO after the other: here it accepts two of three."""
+    kernel = dict(stages(SHIPPED["paged_attention"].trace(), options_for()))["sync"]
+    asked: list[list[bool]] = []
+
+    def proven(tried: Kernel) -> bool:
+        asked.append([f.credit for f in tried.fifos])
+        return sum(asked[-1]) > 0
+
+    done = credit(kernel, options_for(credit="needed", fifo_depth=3), proven)
+    assert asked == [[False, True, True], [False, False, True], [False, False, False]]
+    assert [f.credit for f in done.fifos] == [False, False, True]

@@ -469,6 +469,7 @@ OTHER_CHOICES = {
     "local_depth": 1,
     "l0_depth": 1,
     "fifo_depth": 8,
+    "credit": "needed",
     "flat": False,
 }
 
