@@ -17,6 +17,7 @@ from pto.errors import ParseError
 from pto.ir import BUILTINS, CORES
 from pto.limits import LIMITS, within
 from pto.loc import Loc
+from pto.ops import FILLS
 from pto.targets import PIPES
 from pto.types import DTYPE_BYTES
 
@@ -25,8 +26,12 @@ PRECEDENCE = {"<": 1, "<=": 1, "==": 1, "!=": 1, "+": 2, "-": 2, "*": 3, "/": 3,
 MIRRORED = {">": "<", ">=": "<="}
 """Comparisons that are read, but written down the other way round: ``a > b`` is ``b < a``."""
 
-WORDS = {("astype", 1): tuple(DTYPE_BYTES), ("drain", 0): PIPES}
-"""(op, operand) -> the words it may be."""
+WORDS = {
+    ("astype", 1): ("dtype", tuple(DTYPE_BYTES)),
+    ("drain", 0): ("pipe", PIPES),
+    ("load", 1): ("fill", tuple(FILLS)),
+}
+"""(op, operand) -> what it is, and the words it may be."""
 
 COLUMNS = ("as", "wait", "set")
 HEADER = ("kernel", "static", "param", "grid", "require", "buffer", "fifo", "event", "note")

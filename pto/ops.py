@@ -31,8 +31,8 @@ STORE_PIPE: Mapping[str, str] = MappingProxyType({"cube": "FIX", "vector": "MTE3
 """The pipe that leaves the core: L0C through FIX, UB through MTE3 (docs/machine.md 3.1)."""
 
 # What an operand can be: a tile, a scalar, a number known when the text is written, a view of a
-# tensor, one element of it, a FIFO, the name of a dtype or of a pipe.
-TILE, SCALAR, NUMBER, VIEW, ELEMENT, QUEUE, DTYPE, PIPE = (
+# tensor, one element of it, a FIFO, the name of a dtype or of a pipe, what of a partial load is filled.
+TILE, SCALAR, NUMBER, VIEW, ELEMENT, QUEUE, DTYPE, PIPE, FILL = (
     "a tile",
     "a scalar",
     "a number",
@@ -41,7 +41,14 @@ TILE, SCALAR, NUMBER, VIEW, ELEMENT, QUEUE, DTYPE, PIPE = (
     "a FIFO",
     "a dtype",
     "a pipe",
+    "a fill",
 )
+
+FILLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"no_fill": (), "fill_rows": ("rows",), "fill_cols": ("cols",)}
+)
+"""What a load into L1 may be told -> the dimensions whose missing elements become zero; a load that is
+told nothing fills both.  Whatever else is missing can be anything."""
 
 FORMS = TRACED, PERSISTENT, ASSIGNED, SCHEDULED = "traced", "persistent", "assigned", "scheduled"
 """The forms of a program, in the order of the passes: values of one work item; of all work items of
@@ -239,7 +246,7 @@ _ROWS = (
     Op("read", "scalar", Operand((SCALAR,)), (Operand((ELEMENT,)),), _SCALAR, meaning="one integer from GM"),
     Op("let", "scalar", Operand((SCALAR,)), (Operand((SCALAR,)),), _SCALAR, meaning="names a scalar expression"),
     # data movement
-    _move("load", A_TILE, Operand((VIEW,)), _BOTH, "TLOAD", "GM to L1 or UB"),
+    Op("load", "move", A_TILE, (Operand((VIEW,)), Operand((FILL,), start=ASSIGNED, needed=False)), _BOTH, None, _calls(tile="TLOAD"), meaning="GM to L1 or UB"),
     _move("store", Operand((VIEW,)), A_TILE, _OUT, "TSTORE", "UB or L0C to GM"),
     Op("move", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
     _move("push", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", "UB or L0C to a FIFO slot, then record it", start=ASSIGNED),

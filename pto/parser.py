@@ -195,7 +195,8 @@ class Parser:
     def argument(self, x: Line, op: str, k: int) -> ir.Operand:
         name = x.peek
         if (op, k) in lexer.WORDS:
-            return ir.Word(x.word(lexer.WORDS[op, k], "dtype" if op == "astype" else "pipe"))
+            what, words = lexer.WORDS[op, k]
+            return ir.Word(x.word(words, what))
         if name.removesuffix(".T") in self.tiles:
             return self.ref(x)
         if self.is_tensor(name):

@@ -16,6 +16,8 @@ from pto.limits import within
 from pto.ops import (
     DTYPE,
     ELEMENT,
+    FILL,
+    FILLS,
     FORMS,
     NUMBER,
     OPS,
@@ -38,7 +40,7 @@ def kind_of(x: ir.Operand | ir.Output) -> str:
     if isinstance(x, ir.View):
         return VIEW if x.spans else ELEMENT
     if isinstance(x, ir.Word):
-        return DTYPE if x.name in DTYPE_BYTES else PIPE
+        return DTYPE if x.name in DTYPE_BYTES else FILL if x.name in FILLS else PIPE
     if isinstance(x, ir.Ref | ir.Define):
         return TILE
     if isinstance(x, ir.Queue):
@@ -73,6 +75,13 @@ def touched(
     if row.op == "matmul" and isinstance(reads[-1], ir.Expr) and not adds(reads[-1]):
         return reads[:2], writes
     return reads, writes
+
+
+def filled(row: ir.Row) -> tuple[str, ...]:
+    """The dimensions, of rows and cols, in which a load writes zero for what does not exist."""
+    if row.core == "vector":
+        return ()  # UB keeps what it held; a ``pad`` writes the zeros
+    return FILLS[row.operand(ir.Word, 1).name] if len(row.args) > 1 else ("rows", "cols")
 
 
 def check_operands(row: ir.Row, form: str) -> None:
@@ -149,6 +158,8 @@ def on_core(row: ir.Row, target: Target) -> None:
         where = f"it runs on {known}" if known else "that core has nothing to run it"
         message = f"{row.op} cannot run on pipe '{row.pipe}' of core '{row.core}': {where}"
         raise LegalityError(message, row.loc)
+    if len(row.args) > 1 and kind_of(row.args[1]) == FILL and row.core == "vector":
+        raise LegalityError("a load into UB fills nothing: a pad behind it does", row.loc)
     for x in row.args:
         if isinstance(x, ir.Word) and kind_of(x) == PIPE:
             if x.name == "S" or target.pipe_of(row.core, x.name) is None:

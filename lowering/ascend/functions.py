@@ -160,6 +160,13 @@ FUNCTIONS: Functions = {
         "    return valid < 0 ? 0 : valid < size ? valid : size;",
         "}",
     ),
+    "nothing_loaded": (
+        "// A load of no element; what the slot holds reaches no stored element.",
+        "template <typename Tile>",
+        "static __aicore__ inline void nothing_loaded(Tile &)",
+        "{",
+        "}",
+    ),
     "signal": (
         "// Tells the consumer that the slot pushed last is full.  The pipe of the device takes no",
         "// template arguments here; the one of the CPU simulator takes the tile and the split.",

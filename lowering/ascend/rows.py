@@ -31,11 +31,13 @@ from pto import ir
 from pto.arithmetic import Number
 from pto.errors import ScheduleError, ShapeError
 from pto.ops import OPS, form_of
+from pto.row_rules import filled
 from pto.text import expr
 
 Emitter = Callable[[ir.Row, Context, Env], list[str]]
 ONE, ZERO = ir.Const(1), ir.Const(0)
 SPLIT = "TILE_UP_DOWN"
+DIMS = ("rows", "cols")
 
 
 # ------------------------------------------------------------------------------- operands
@@ -173,8 +175,11 @@ def moved_parts(
     return buffer, slot, r
 
 
-def transfer(ctx: Context, env: Env, ref: ir.Ref, view: ir.View, call: str) -> list[str]:
-    """A load (``call`` = TLOAD) or store (TSTORE), whole or partial."""
+def transfer(
+    ctx: Context, env: Env, ref: ir.Ref, view: ir.View, call: str, fills: tuple[str, ...] = ()
+) -> list[str]:
+    """A load (``call`` = TLOAD) or store (TSTORE), whole or partial; ``fills``: the dimensions in which
+    a load writes zero for what does not exist."""
     buffer, slot, r = moved_parts(ctx, env, ref, view)
     name, dtype = buffer.name, ctx.kernel.param(view.tensor).dtype
     row_count, rows, less_r, some_r = clipped(ctx, env, f"{name}_rows", r.rows)
@@ -186,14 +191,21 @@ def transfer(ctx: Context, env: Env, ref: ir.Ref, view: ir.View, call: str) -> l
         return [*gm_lines, in_order(call, slot, gm)]
     part_lines, part = part_of(ctx, buffer, slot, (rows, cols))
     lines = [*row_count, *col_count]
-    if (
-        call == "TLOAD" and ctx.target.spaces[buffer.space].is_boxed
-    ):  # the device leaves the rest of the tile as it was
+    sides = list(zip(DIMS, fewer, (less_r, less_c), strict=True))
+    sure = any(less for dim, less, _ in sides if dim in fills)
+    tests = [t for dim, _, found in sides if dim in fills for t in found]
+    if sure or tests:  # the device leaves the rest of the tile as it was
         zero = f"TEXPANDS({slot}, {literal(ZERO, buffer.type.dtype, env)});"
-        tests = [] if any(fewer) else less_r + less_c
-        lines += where_so(tests, [zero, "pipe_barrier(PIPE_MTE2);"], " || ")
-    body = [*gm_lines, *part_lines, in_order(call, part, gm)]
-    return lines if "0" in (rows, cols) else lines + where_so(some_r + some_c, body, " && ")
+        lines += where_so([] if sure else tests, [zero, "pipe_barrier(PIPE_MTE2);"], " || ")
+    is_open = call == "TLOAD" and any(s or t for dim, s, t in sides if dim not in fills)
+    rest = [f"nothing_loaded({slot});"] * is_open
+    if "0" in (rows, cols):
+        return lines + rest
+    some, body = some_r + some_c, [*gm_lines, *part_lines, in_order(call, part, gm)]
+    loaded = where_so(some, body, " && ")
+    if some and rest:
+        loaded[-1:] = ["} else {", *indented(rest), "}"]
+    return lines + loaded
 
 
 def where_so(tests: list[str], body: list[str], joint: str) -> list[str]:
@@ -207,7 +219,7 @@ def in_order(call: str, tile: str, gm: str) -> str:
 
 
 def load(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    return transfer(ctx, env, row.result(ir.Ref), row.operand(ir.View), "TLOAD")
+    return transfer(ctx, env, row.result(ir.Ref), row.operand(ir.View), "TLOAD", filled(row))
 
 
 def store(row: ir.Row, ctx: Context, env: Env) -> list[str]:

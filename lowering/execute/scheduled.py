@@ -24,7 +24,7 @@ from lowering.execute.memory import Ring
 from lowering.execute.sequential import COMPUTE, apply, convert, scalar_read, unknown_rows, writable
 from pto.errors import InputError, ScheduleError, ShapeError
 from pto.ir import Kernel, Ref, Row, Scalar, View, is_scheduled
-from pto.row_rules import touched
+from pto.row_rules import filled, touched
 from pto.targets import target_of
 from pto.text import statement
 
@@ -78,11 +78,15 @@ def _pad(core: Core, row: Row) -> Step:
 
 
 def _load(core: Core, row: Row) -> Step:
-    """A partial load fills L1 with zero, and leaves the rest of a vector slot unwritten."""
+    """What a partial load does not fill with zero is poison from then on: a device has anything there."""
     out, view = row.result(Ref), row.operand(View)
     pick, locate, shape = core.pick(out), core.locate(row, view), span_shape(view)
     tensor = core.machine.tensors[view.tensor]
-    fill_zero = core.name == "cube"
+    zeros, column = (
+        filled(row),
+        len(shape) == 1 and core.machine.kernel.buffer(out.name).type.rows > 1,
+    )
+    dims = ("rows",) if column else ("rows", "cols")[-len(shape) :]
 
     def issue(scope: Scope) -> Action:
         slot, region = pick(scope), locate(scope)
@@ -90,11 +94,13 @@ def _load(core: Core, row: Row) -> Step:
         def commit(tile: Array) -> None:
             if not region.whole:
                 slot.poison()
-                if fill_zero:
-                    slot.put(np.zeros((), slot.values.dtype))
+                if zeros:
+                    here = zip(dims, region.inside, strict=True)
+                    filled_part = tuple(slice(None) if d in zeros else s for d, s in here)
+                    slot.values.reshape(shape)[filled_part] = 0
             if not region.empty:
                 slot.values.reshape(shape)[region.inside] = tile
-                slot.written.reshape(*shape, -1)[region.inside] = True
+            slot.written[...] = True
 
         return Action(lambda: None if region.empty else tensor[region.where], commit)
 

@@ -11,7 +11,8 @@ counts (``lowering/values/world.py`` says how far these reach).
 Invariants used: copies, moves and hand-overs keep a value; a product accumulated in L0C is the
 product added; adding a product to zero is the product; and what commutes does.  A tile of several rows
 is split: each lane has its half, so a place is what every lane has of it.  What was loaded in part is
-what was traced once it is padded by what is valid of it.
+what was traced but for its unknown edges, and stored as it is where these are left out
+(``lowering/values/padding.py``).
 Non-goals: order between pipes, bounds, rounding.
 """
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import cast
 
+from lowering.values.padding import NOWHERE, Unknown, element_wise, product, reduced
 from lowering.values.tokens import Log, Scheduled
 from lowering.values.world import UNDEFINED, World, normal, worlds
 from pto.ir import (
@@ -45,12 +47,13 @@ from pto.ir import (
 from pto.ir import substitute as with_values
 from pto.legality import straight
 from pto.ops import OPS
+from pto.row_rules import filled
 from pto.targets import target_of
+from pto.types import TileType
 
 Place = object
 Index = tuple[Expr, int, Expr | None]
 """Start, size (0: it is no span) and how much is valid."""
-ONE_ROW: Index = (Const(0), 1, None)
 
 
 @dataclass
@@ -60,8 +63,8 @@ class Meanings(World):
     products: set[int] = field(default_factory=set)
     stores: dict[Place, tuple[Row, int]] = field(default_factory=dict)
     """What is stored where, and by which row."""
-    parts: dict[int, tuple[int, Sequence[Sequence[Index]]]] = field(default_factory=dict)
-    """What was loaded in part: its number once it is padded, and the spans that every lane has of it."""
+    parts: dict[int, tuple[int, Unknown]] = field(default_factory=dict)
+    """What is known in part: its number if all were known, and what is not."""
 
     @property
     def lanes(self) -> int:
@@ -92,20 +95,120 @@ class Meanings(World):
 
     def result(self, row: Row, args: Sequence[object]) -> int:
         """The number of what a row makes; a store is noted by its place."""
-        place = args[0]
         if row.op == "store":
-            self.stores[place] = row, self.value(args[1])
+            self.stores[args[0]] = row, self.stored(row, args)
             return UNDEFINED
-        token, view = super().result(row, args), row.args[0]
-        if row.core != "vector" or not isinstance(view, View):
-            return token
-        if all(span.valid is None for span in view.spans):
-            return token
-        loaded = self.token(("a part of", token))
-        self.rows.setdefault(loaded, row)
+        if row.op == "load":
+            token = super().result(row, [a for a in args if not isinstance(a, str)])
+            return self.part(token, self.left_open(row, args[0]), row)
+        if row.op == "pad":
+            return self.padded(row, args)
+        tiles = [k for k, a in enumerate(row.args[: len(args)]) if isinstance(a, Ref)]
+        numbers = {k: self.value(args[k]) for k in tiles}
+        if row.core and not self.parts.keys().isdisjoint(numbers.values()):
+            known = [self.known(numbers[k]) for k in tiles]
+            unknown = self.spread(row, args, [u for _, u in known])
+            if unknown is not None:
+                whole = dict(zip(tiles, (n for n, _ in known), strict=True))
+                args = [(whole[k], False) if k in whole else a for k, a in enumerate(args)]
+                return self.part(super().result(row, args), unknown, row)
+        return super().result(row, args)
+
+    # what is not known
+
+    def value(self, operand: object) -> int:
+        """A transpose has the edges of what it turns, turned."""
+        assert isinstance(operand, tuple)
+        whole, unknown = self.known(operand[0])
+        if not operand[1] or unknown == NOWHERE:
+            return super().value(operand)
+        return self.part(super().value((whole, True)), unknown.turned)
+
+    def known(self, number: int) -> tuple[int, Unknown]:
+        """(its number if all were known, what is not)."""
+        return self.parts.get(number, (number, NOWHERE))
+
+    def part(self, whole: int, unknown: Unknown, row: Row | None = None) -> int:
+        """``whole``, but for what is unknown."""
+        if unknown == NOWHERE:
+            return whole
+        number = self.token(("a part of", whole, unknown))
+        if row is not None:
+            self.rows.setdefault(number, row)
+        self.parts[number] = whole, unknown
+        return number
+
+    def left_open(self, row: Row, place: object) -> Unknown:
+        """What a load of a core leaves as it was."""
+        if not row.core:
+            return NOWHERE
+        fills, sides = filled(row), self.ends(self.type_of(row.out), place)
+        made = []
+        for dim, counts in zip(("rows", "cols"), sides, strict=True):
+            whole = counts[0] if row.core == "cube" else None
+            is_open = dim not in fills and any(c is not None for c in counts)
+            made.append(frozenset({(whole, *counts)} if is_open else ()))
+        return Unknown(*made)
+
+    def ends(self, t: TileType, place: object) -> tuple[Sequence[Expr | None], ...]:
+        """How many rows, and how many columns, of a view exist on every lane."""
         assert isinstance(place, tuple)
-        self.parts[loaded] = token, [[x for x in each if x[1]] for each in place[1:]]
-        return loaded
+        rows, cols = [], []
+        for lane in place[1:]:
+            counts = [valid for _, size, valid in lane if size]
+            if len(counts) == 1:
+                counts = [None, *counts] if t.rows == 1 else [*counts, None]
+            rows.append(counts[0])
+            cols.append(counts[1])
+        return rows, cols
+
+    def type_of(self, x: object) -> TileType:
+        assert isinstance(x, Ref)
+        return self.kernel.buffer(x.name).type
+
+    def stored(self, row: Row, args: Sequence[object]) -> int:
+        """The number of what a store keeps."""
+        number = self.value(args[1])
+        whole, unknown = self.known(number)
+        if unknown == NOWHERE:
+            return number
+        left = unknown.within(*self.ends(self.type_of(row.args[0]), args[0]))
+        return whole if left == NOWHERE else number
+
+    def padded(self, row: Row, args: Sequence[object]) -> int:
+        """What is unknown is known behind a padding by the same counts; other counts make another tile."""
+        x, t = self.value(args[0]), self.type_of(row.args[0])
+        whole, unknown = self.known(x)
+        sides = []
+        for count, size, side in zip(
+            cast("Sequence[Expr]", args[1:]),
+            (t.rows, t.cols),
+            (unknown.rows, unknown.cols),
+            strict=True,
+        ):
+            if isinstance(count, Const) and count.value >= size:
+                sides.append(side)
+            elif side and all(c[1:] == self.on_lanes(count) for c in side):
+                sides.append(frozenset())
+            else:
+                return self.token(("pad", x, *args[1:]))
+        return self.part(whole, Unknown(*sides), row)
+
+    def on_lanes(self, count: object) -> tuple[Expr, ...]:
+        assert isinstance(count, Expr)
+        return tuple(on(lane, count) for lane in range(self.lanes))
+
+    def spread(self, row: Row, args: Sequence[object], of: Sequence[Unknown]) -> Unknown | None:
+        """What is unknown of the result, None: it goes everywhere."""
+        if row.op == "matmul":
+            adds = len(args) < 4 or args[3] != Const(0)
+            return product(*(of if adds else of[:2]))
+        if row.op == "where":
+            return of[0].within([None] * self.lanes, self.on_lanes(args[1]))
+        if OPS[row.op].kind == "reduce":
+            return reduced(of[0])
+        types = [self.type_of(a) for a in row.args[: len(args)] if isinstance(a, Ref)]
+        return element_wise(self.type_of(row.out), list(zip(types, of, strict=True)))
 
     def made(self, op: str, args: Sequence[object]) -> int:
         """The number of ``op(args)``."""
@@ -117,18 +220,6 @@ class Meanings(World):
 
     def copy(self, args: Sequence[object]) -> int:
         return self.value(args[0])
-
-    def pad(self, args: Sequence[object]) -> int:
-        """With zeros behind the first rows and columns: what was traced, if they are those that were
-        loaded."""
-        x, counts = self.value(args[0]), cast("Sequence[Expr]", args[1:])
-        whole, everywhere = self.parts.get(x, (x, ()))
-        right = [
-            keeps(on(lane, count), span)
-            for lane, spans in enumerate(everywhere)
-            for count, span in zip(counts, [ONE_ROW, *spans][-2:], strict=True)
-        ]
-        return whole if right and all(right) else self.token(("pad", x, *counts))
 
     def matmul(self, args: Sequence[object]) -> int:
         product = self.token(("matmul", self.value(args[0]), self.value(args[1])))
@@ -152,7 +243,6 @@ class Meanings(World):
 
 OF_OP: Mapping[str, Callable[[Meanings, Sequence[object]], int]] = {
     "copy": Meanings.copy,
-    "pad": Meanings.pad,
     "matmul": Meanings.matmul,
     "add": Meanings.add,
 }
@@ -183,12 +273,6 @@ def on(lane: int, e: Expr) -> Expr:
 def _on(lane: int, e: Expr) -> Expr:
     """Remembered, as ``normal`` is."""
     return normal(with_values(e, {"lane": Const(lane)}))
-
-
-def keeps(count: Expr, of: Index) -> bool:
-    """Whether the first ``count`` are just what is valid."""
-    _, size, valid = of
-    return count == valid or (valid is None and isinstance(count, Const) and count.value >= size)
 
 
 class Traced:

@@ -32,7 +32,7 @@ from_u64 ChipTensor TILE_UP_DOWN pto native std Pipe Where Values Extent Space""
 RUNTIME = """BLOCK_NUM CUBE_KERNEL VECTOR_KERNEL DataType ChipTaskArgs CoreTaskArgs TensorCreateInfo MixedKernels
 PTO2_SCOPE PTO2ScopeGuard rt_submit_task rt_report_fatal PTO2_ERROR_INVALID_ARGS orch_args task task_args
 accepts holds float_of launch_spec kernel_entry aicpu_orchestration_entry""".split()
-OWN = """data clipped min_of max_of floor_div floor_mod ceil_div signal lane_shift INF L1Nz L1Zn L0A L0B L0C Ub
+OWN = """data clipped nothing_loaded min_of max_of floor_div floor_mod ceil_div signal lane_shift INF L1Nz L1Zn L0A L0B L0C Ub
 UbColumn GmRows GmColumns Position positions next at t u w turn args tensor argument prod cons x_gm x_part
 x_row x_rows x_cols x_whole b_free b_full b_FREE K_FREE K_FULL x_fifo_ring x_fifo_shape XFifoPipe T R C Step""".split()
 STANDARD = """NULL EOF NAN INFINITY INT8_MAX INT64_C UINT32_MAX SIZE_MAX M_PI FLT_MAX CHAR_BIT RAND_MAX BUFSIZ

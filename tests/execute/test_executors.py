@@ -589,16 +589,16 @@ if block_idx == 0:
 """
 
 
-def test_the_rest_of_a_partly_loaded_vector_slot_is_not_there() -> None:
+@pytest.mark.parametrize(
+    ("op", "rest"),
+    [("add t, 1.0", np.nan), ("pad t, rows - lane * 8, 8", 0), ("pad t, 8, 8", np.nan)],
+)
+def test_the_rest_of_a_partly_loaded_vector_slot_can_be_anything(op: str, rest: float) -> None:
+    """Which is poison here, unless it is padded."""
     x = np.ones((11, 8), np.float32)
-    with pytest.raises(MemoryAccessError) as caught:
-        ran(VECTOR_HEAD + "vector 0 V u = add t, 1.0" + VECTOR_TAIL, x=x)
-    assert "vector lane 1: u = add t, 1.0\nreads t[0] of ub" in caught.value.message
-    assert "(160 of its 256 bytes, the first at [3, 0]" in caught.value.message
-    y = ran(VECTOR_HEAD + "vector 0 V u = pad t, rows - lane * 8, 8" + VECTOR_TAIL, x=x)["y"]
-    assert (y[:11] == 1).all() and (y[11:] == 0).all()
-    with pytest.raises(MemoryAccessError):
-        ran(VECTOR_HEAD + "vector 0 V u = pad t, 8, 8" + VECTOR_TAIL, x=x)
+    y = ran(VECTOR_HEAD + f"vector 0 V u = {op}" + VECTOR_TAIL, x=x)["y"]
+    assert (y[:11] == (2 if op.startswith("add") else 1)).all()
+    assert np.array_equal(y[11:], np.full_like(y[11:], rest), equal_nan=True)
 
 
 CUBE = """

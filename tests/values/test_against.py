@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import pto
 from lowering.cli import main
 from lowering.hazards import check
 from lowering.schedule import schedule
@@ -29,14 +31,21 @@ CHANGES = {
 }
 
 
+@pto.kernel(grid="cdiv(rows, 16)", x="f32[rows, cols]", out="f32[rows, 1]", static=dict(wide=1024))
+def sums(x: Any, out: Any, *, wide: int) -> None:
+    """The sum of every row; a partial row is padded."""
+    first = pto.program_id(0) * 16
+    here = pto.ds(first, 16, valid=x.shape[0] - first)
+    v = pto.load(x[here, pto.ds(0, wide, valid=x.shape[1])])
+    pto.store(out[here, :], pto.row_sum(v))
+
+
 ROWS = print_kernel(schedule(SHIPPED["rmsnorm"].trace()).kernel)
 OF_LANES = {
     "the lane of a load": ("x[first + lane * 8:", "x[first:"),
     "a stride of lanes": ("x[first + lane * 8:", "x[first + lane * 16:"),
     "what is valid": ("first - lane * 8, :]\n                     | wait x_", "first, :]\n | wait x_"),
     "what is stored": ("out[first + lane * 8:+8<rows - first - lane * 8", "out[first + lane * 8:+8<rows - first"),
-    "the rows of a padding": ("lane * 8, 1024", "lane * 8 - 1, 1024"),
-    "the columns of a padding": ("lane * 8, 1024", "lane * 8, 1000"),
     "a number of a lane": ("norm, 0.0009765625", "norm, 0.0009765625 + lane"),
 }  # fmt: skip
 """What is the same on lane 0, or once what is not valid is left out."""
@@ -87,6 +96,18 @@ def test_values_of_every_lane_are_compared(what: str) -> None:
     assert old in ROWS
     assert difference(traced, parse(ROWS)) is None
     assert difference(traced, parse(ROWS.replace(old, new))) is not None
+
+
+@pytest.mark.parametrize("counts", ["16, cols - 1", "16, 1000", "16, cols + lane", "7, cols"])
+def test_a_padding_keeps_what_is_there(counts: str) -> None:
+    traced, text = persist(sums.trace()), print_kernel(schedule(sums.trace()).kernel)
+    assert "v[w], 16, cols" in text
+    assert difference(traced, parse(text)) is None
+    assert difference(traced, parse(text.replace("v[w], 16, cols", f"v[w], {counts}"))) is not None
+    rows = text.replace("v[w], 16, cols", "v[w], rows - first - lane * 8, cols")
+    assert difference(traced, parse(rows)) is None
+    rows = rows.replace("lane * 8, cols", "lane * 7, cols")
+    assert difference(traced, parse(rows)) is not None
 
 
 def test_a_lane_may_be_named() -> None:

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from lowering.schedule.passes.fills import DIMS, zeros_that_count
 from lowering.schedule.passes.mentions import count_uses, fresh, names_taken, scalars_of
 from pto import ir
 from pto.errors import CapacityError, ShapeError
 from pto.legality import straight
 from pto.loc import Loc
-from pto.ops import OPS
+from pto.ops import FILLS, OPS
 from pto.targets import target_of
 from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 
@@ -29,6 +30,14 @@ class Need:
     block: int
 
 
+def fill(view: ir.View, zeros: frozenset[str]) -> list[ir.Word]:
+    """What a load into L1 is told: nothing where all that is missing becomes zero, or nothing is."""
+    partial = {d for d, s in zip(DIMS[-len(view.spans) :], view.spans, strict=True) if s.valid}
+    if partial <= zeros:
+        return []
+    return [ir.Word(word) for word, dims in FILLS.items() if set(dims) == zeros & partial]
+
+
 def assign(kernel: ir.Kernel) -> ir.Kernel:
     """Rows to cores and pipes; moves, pushes and pops inserted; vector rows split over the lanes."""
     return _Assigner(kernel).run()
@@ -39,6 +48,7 @@ class _Assigner:
         self.kernel, self.target = kernel, target_of(kernel)
         self.taken = names_taken(kernel)
         self.uses = count_uses(kernel.body)
+        self.zeros = zeros_that_count(kernel)
         self.needs: dict[str, list[Need]] = {}
         self.types: dict[str, TileType] = {}
         self.producer: dict[str, str] = {}
@@ -179,28 +189,38 @@ class _Assigner:
     def load(self, row: ir.Row, block: ir.Block) -> None:
         out, view = row.result(ir.Define), row.operand(ir.View)
         name, type = out.name, out.type
-        forms = self.forms(name)
+        forms, zeros = self.forms(name), self.zeros.get(name, frozenset())
         if "ub" in forms:
             mine = self.lane_view(view, type)
             value = name
             lane = ir.Define(value, self.lane_type(type, row.loc))
             self.emit("load", "vector", lane, [mine], row.loc)
-            if any(s.valid is not None for s in mine.spans):
+            if zeros:
                 value = fresh(f"{name}_padded", self.taken)
-                both = zip(view.spans, mine.spans, strict=True)  # all rows: more than a lane has
-                sizes = [ir.Const(s.size) if m.valid is None else m.valid for s, m in both]
-                rows, cols = [ir.Const(1), *sizes] if len(sizes) == 1 else sizes
                 made = ir.Define(value, lane.type)
-                self.emit("pad", "vector", made, [ir.Ref(name), rows, cols], row.loc)
+                counts = self.kept(view, mine, zeros)
+                self.emit("pad", "vector", made, [ir.Ref(name), *counts], row.loc)
             self.home[name, "ub"] = value
         for layout, sides in (("nz", ("left", "right")), ("zn", ("right.T",))):
             if any(f in sides for f in forms):
                 first = (name, "ub") not in self.home and (name, "nz") not in self.home
                 suffix = "t" if layout == "zn" else "l1"
                 value = name if first else fresh(f"{name}_{suffix}", self.taken)
-                self.emit("load", "cube", ir.Define(value, type), [view], row.loc)
+                self.emit(
+                    "load", "cube", ir.Define(value, type), [view, *fill(view, zeros)], row.loc
+                )
                 self.home[name, layout] = value
         self.early_moves(name, block, row.loc)
+
+    def kept(self, view: ir.View, mine: ir.View, zeros: frozenset[str]) -> list[ir.Expr]:
+        """How many rows and columns of a lane's load a padding keeps: what exists, where zeros count;
+        elsewhere all of them, which are more than a lane has."""
+        spans = list(zip(view.spans, mine.spans, strict=True))
+        sizes = [
+            m.valid if m.valid is not None and dim in zeros else ir.Const(s.size)
+            for dim, (s, m) in zip(DIMS[-len(spans) :], spans, strict=True)
+        ]
+        return sizes if len(sizes) == 2 else [ir.Const(1), *sizes]
 
     def store(self, row: ir.Row) -> None:
         name, out = row.operand(ir.Ref).name, row.result(ir.View)

@@ -87,6 +87,25 @@ void put(const Tile_ &tile, int64_t rows, int64_t cols, const std::vector<W> &va
     }
 }
 
+constexpr uint8_t FILLED = 2;  // a mark: TEXPANDS wrote here, and no load since
+
+// What a load does not write can be anything, so it is NaN; but for zeros of a fill right before it.
+template <typename Tile_>
+void leave_rest(const Tile_ &tile)
+{
+    using T = typename Tile_::DType;
+    for (int64_t r = 0; r < Tile_::Rows; ++r) {
+        for (int64_t c = 0; c < Tile_::Cols; ++c) {
+            const int64_t n = Tile_::index(r, c);
+            uint8_t *mark = tile.marks() + n * static_cast<int64_t>(sizeof(T));
+            if (*mark != FILLED) {
+                std::memset(static_cast<void *>(tile.data() + n), 0xFF, sizeof(T));
+            }
+            std::memset(mark, 1, sizeof(T));
+        }
+    }
+}
+
 // Puts ``fetch`` and ``commit`` into a queue, with what the first finds for the second.
 template <typename Fetch, typename Commit>
 void run(Pipe pipe, std::vector<Extent> reads, std::vector<Extent> writes, Fetch fetch, Commit commit,
@@ -174,7 +193,20 @@ void TLOAD(Tile_ &tile, const Gm &gm, const Where &at = Where::current())
             }
             return found;
         },
-        [tile](const std::vector<T> &found) { put(tile, tile.valid_rows, tile.valid_cols, found); }, at);
+        [tile](const std::vector<T> &found) {
+            if (tile.valid_rows < Tile_::Rows || tile.valid_cols < Tile_::Cols) {
+                leave_rest(tile);
+            }
+            put(tile, tile.valid_rows, tile.valid_cols, found);
+        },
+        at);
+}
+
+// Emitted where a load has no element: a device does nothing, here the whole slot can be anything.
+template <TileType L, typename T, int R, int C, BLayout B, int VR, int VC, SLayout S, int F, PadValue P>
+void nothing_loaded(Tile<L, T, R, C, B, VR, VC, S, F, P> &tile, const Where &at = Where::current())
+{
+    run(Pipe::MTE2, {}, {tile.extent()}, [] { return 0; }, [tile](int) { leave_rest(tile); }, at);
 }
 
 template <typename Gm, typename Tile_>
@@ -526,6 +558,9 @@ void TEXPANDS(D &d, typename D::DType value, const Where &at = Where::current())
         [d](T filled) {
             const auto count = static_cast<size_t>(d.valid_rows * d.valid_cols);
             put(d, d.valid_rows, d.valid_cols, std::vector<T>(count, filled));
+            if (in_l1) {
+                std::memset(d.marks(), FILLED, static_cast<size_t>(D::Bytes));
+            }
         },
         at);
 }

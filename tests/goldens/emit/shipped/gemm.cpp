@@ -28,6 +28,12 @@ static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)
     return valid < 0 ? 0 : valid < size ? valid : size;
 }
 
+// A load of no element; what the slot holds reaches no stored element.
+template <typename Tile>
+static __aicore__ inline void nothing_loaded(Tile &)
+{
+}
+
 // The first element of the tensor that an argument points to.
 template <typename T>
 static __aicore__ inline __gm__ T *data(int64_t argument)
@@ -142,11 +148,11 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
         }
         if (const int64_t u = t; u < u_count) {
             Position &at = positions[u % 2];
-            // a_tile[u] = load a[row:+128<m - row, i * 64:+64<k - i * 64]
+            // a_tile[u] = load a[row:+128<m - row, i * 64:+64<k - i * 64], fill_cols
             wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(a_tile_free + u % 2));
             const int64_t a_tile_rows = clipped(m - at.row, 128);
             const int64_t a_tile_cols = clipped(k - at.i * 64, 64);
-            if (a_tile_rows < 128 || a_tile_cols < 64) {
+            if (a_tile_cols < 64) {
                 TEXPANDS(a_tile[u % 2], static_cast<bfloat16_t>(0.0f));
                 pipe_barrier(PIPE_MTE2);
             }
@@ -156,13 +162,15 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
                 L1Nz<bfloat16_t, 128, 64, DYNAMIC, DYNAMIC> a_tile_part(a_tile_rows, a_tile_cols);
                 TRESHAPE(a_tile_part, a_tile[u % 2]);
                 TLOAD(a_tile_part, a_tile_gm);
+            } else {
+                nothing_loaded(a_tile[u % 2]);
             }
             set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(a_tile_full + u % 2));
-            // b_tile[u] = load b[i * 64:+64<k - i * 64, col:+128<n - col]
+            // b_tile[u] = load b[i * 64:+64<k - i * 64, col:+128<n - col], fill_rows
             wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(b_tile_free + u % 2));
             const int64_t b_tile_rows = clipped(k - at.i * 64, 64);
             const int64_t b_tile_cols = clipped(n - at.col, 128);
-            if (b_tile_rows < 64 || b_tile_cols < 128) {
+            if (b_tile_rows < 64) {
                 TEXPANDS(b_tile[u % 2], static_cast<bfloat16_t>(0.0f));
                 pipe_barrier(PIPE_MTE2);
             }
@@ -172,6 +180,8 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
                 L1Nz<bfloat16_t, 64, 128, DYNAMIC, DYNAMIC> b_tile_part(b_tile_rows, b_tile_cols);
                 TRESHAPE(b_tile_part, b_tile[u % 2]);
                 TLOAD(b_tile_part, b_tile_gm);
+            } else {
+                nothing_loaded(b_tile[u % 2]);
             }
             set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(b_tile_full + u % 2));
         }
@@ -252,9 +262,8 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
     TASSIGN(total_v[1], 66560);
 
     constexpr int bias_row_free = 0;
-    constexpr int bias_row_full = 0;
     constexpr int total_v_free = 0;
-    constexpr int total_v_full = 2;
+    constexpr int total_v_full = 0;
     constexpr int total_v_full2 = 0;
 
     set_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // bias_row.free[0]
@@ -275,26 +284,14 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
             Ub<float, 1, 128, 1, DYNAMIC> bias_row_part(bias_row_cols);
             TRESHAPE(bias_row_part, bias_row[w % 2]);
             TLOAD(bias_row_part, bias_row_gm);
-        }
-        set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(bias_row_full + w % 2));
-        // bias_row[turn] = pad bias_row[turn], 1, n - col as bias_row_padded
-        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(bias_row_full + w % 2));
-        const int64_t bias_row_cols_2 = n - col;
-        if (bias_row_cols_2 <= 0) {
-            TEXPANDS(bias_row[w % 2], 0.0f);
-        } else if (bias_row_cols_2 < 128) {
-            Ub<float, 1, 128, 1, DYNAMIC> bias_row_part_2(bias_row_cols_2);
-            TRESHAPE(bias_row_part_2, bias_row[w % 2]);
-            Ub<float, 1, 128, 1, 128, PadValue::Zero> bias_row_whole;
-            TRESHAPE(bias_row_whole, bias_row[w % 2]);
-            TFILLPAD_INPLACE(bias_row_whole, bias_row_part_2);
+        } else {
+            nothing_loaded(bias_row[w % 2]);
         }
         // total_v[turn] = pop total_fifo
         wait_flag(PIPE_MTE3, PIPE_MTE2, static_cast<event_t>(total_v_free + w % 2));
         TPOP<TotalFifoPipe, Ub<float, 64, 128>, TILE_UP_DOWN>(total_fifo, total_v[w % 2]);
         TFREE<TotalFifoPipe, TILE_UP_DOWN>(total_fifo);
         set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(total_v_full + w % 2));
-        pipe_barrier(PIPE_V);
         // total_v[turn] = add total_v[turn], bias_row[turn] as x
         wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(total_v_full + w % 2));
         TCOLEXPANDADD(total_v[w % 2], total_v[w % 2], bias_row[w % 2]);

@@ -39,6 +39,12 @@ static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)
     return valid < 0 ? 0 : valid < size ? valid : size;
 }
 
+// A load of no element; what the slot holds reaches no stored element.
+template <typename Tile>
+static __aicore__ inline void nothing_loaded(Tile &)
+{
+}
+
 // The first element of the tensor that an argument points to.
 template <typename T>
 static __aicore__ inline __gm__ T *data(int64_t argument)
@@ -105,6 +111,8 @@ static __aicore__ void rmsnorm_vector(__gm__ int64_t *args)
             Ub<bfloat16_t, 8, 1024, DYNAMIC, 1024> x_tile_part(x_tile_rows);
             TRESHAPE(x_tile_part, x_tile[w % 2]);
             TLOAD(x_tile_part, x_tile_gm);
+        } else {
+            nothing_loaded(x_tile[w % 2]);
         }
         set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(x_tile_full + w % 2));
         // weight[w] = load gamma[:]
@@ -112,20 +120,8 @@ static __aicore__ void rmsnorm_vector(__gm__ int64_t *args)
         GmRows<float, 1, 1024, 1024> weight_gm(gamma);
         TLOAD(weight[w % 2], weight_gm);
         set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(weight_full + w % 2));
-        // x_tile[w] = pad x_tile[w], rows - first - lane * 8, 1024 as x_tile_padded
-        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(x_tile_full + w % 2));
-        const int64_t x_tile_rows_2 = rows - first - lane * 8;
-        if (x_tile_rows_2 <= 0) {
-            TEXPANDS(x_tile[w % 2], static_cast<bfloat16_t>(0.0f));
-        } else if (x_tile_rows_2 < 8) {
-            Ub<bfloat16_t, 8, 1024, DYNAMIC, 1024> x_tile_part_2(x_tile_rows_2);
-            TRESHAPE(x_tile_part_2, x_tile[w % 2]);
-            Ub<bfloat16_t, 8, 1024, 8, 1024, PadValue::Zero> x_tile_whole;
-            TRESHAPE(x_tile_whole, x_tile[w % 2]);
-            TFILLPAD_INPLACE(x_tile_whole, x_tile_part_2);
-        }
-        pipe_barrier(PIPE_V);
         // y = astype x_tile[w], f32 as v
+        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(x_tile_full + w % 2));
         TCVT(y, x_tile[w % 2], RoundMode::CAST_RINT);
         set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(x_tile_free + w % 2));
         pipe_barrier(PIPE_V);

@@ -48,6 +48,12 @@ static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)
     return valid < 0 ? 0 : valid < size ? valid : size;
 }
 
+// A load of no element; what the slot holds reaches no stored element.
+template <typename Tile>
+static __aicore__ inline void nothing_loaded(Tile &)
+{
+}
+
 // The first element of the tensor that an argument points to.
 template <typename T>
 static __aicore__ inline __gm__ T *data(int64_t argument)
@@ -118,6 +124,8 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
             Ub<float, 4, 64, DYNAMIC, 64> a_part(a_rows);
             TRESHAPE(a_part, a[w % 2]);
             TLOAD(a_part, a_gm);
+        } else {
+            nothing_loaded(a[w % 2]);
         }
         set_flag(PIPE_MTE2, PIPE_V, a_full[w % 2]);
         // half[w] = load h[first:+4<left, 0:+64<64]
@@ -127,6 +135,8 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
             Ub<half, 4, 64, DYNAMIC, 64> half_part(half_rows);
             TRESHAPE(half_part, half_[w % 2]);
             TLOAD(half_part, half_gm);
+        } else {
+            nothing_loaded(half_[w % 2]);
         }
         set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(half_free + w % 2));
         // row = load bias[3:+64<width - 3]
@@ -136,6 +146,8 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
             Ub<float, 1, 64, 1, DYNAMIC> row_part(row_cols);
             TRESHAPE(row_part, row);
             TLOAD(row_part, row_gm);
+        } else {
+            nothing_loaded(row);
         }
         // c[w] = load column[first:+4<left]
         const int64_t c_row_cols = clipped(left, 4);
@@ -144,6 +156,8 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
             Ub<float, 1, 8, 1, DYNAMIC> c_row_part(c_row_cols);
             TRESHAPE(c_row_part, c_row[w % 3]);
             TLOAD(c_row_part, c_row_gm);
+        } else {
+            nothing_loaded(c_row[w % 3]);
         }
         // a[w] = pad a[w], left, 64
         wait_flag(PIPE_MTE2, PIPE_V, a_full[w % 2]);
