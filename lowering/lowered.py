@@ -139,7 +139,7 @@ class Lowered:
         Args:
             blocks: iterations of the inner loop, of one work item or of each of several.
             latency: cycles that a signal takes from core to core, which nobody has measured.
-            costs: a table of the target: flat (the default), fitted or published.
+            costs: a table of the target: flat (the default), fitted, published or device.
             queue_depth: entries that a pipe holds before the scalar unit stops.
         """
         from lowering.simulate import Setup, simulate

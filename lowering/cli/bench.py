@@ -1,6 +1,6 @@
 """``pto bench``: times of the tool, and of the JAX executor against hand-written JAX; with
-``--schedules`` the simulated time of what the named schedules make, with ``--budgets`` what a compile may
-cost."""
+``--schedules`` the simulated time of what the named schedules make, with ``--published`` that of what was
+measured on devices, with ``--budgets`` what a compile may cost."""
 
 from __future__ import annotations
 
@@ -41,13 +41,31 @@ BENCH_IDLE = (
         "with --budgets, which are those of one kernel",
     ),
     cli.Idle(
+        (
+            *(
+                "kernels",
+                "static",
+                "case",
+                "save",
+                "against",
+                "rounds",
+                "no_jax",
+                "no_launch",
+                "json",
+            ),
+            *("budgets", "schedules", *cli.SCHEDULE),
+        ),
+        lambda args: args.published,
+        "with --published, which simulates programs of its own",
+    ),
+    cli.Idle(
         ("case", "save", "against", "rounds", "schedule", "no_jax"),
         lambda args: args.schedules,
         "with --schedules, which measures nothing",
     ),
     cli.Idle(
         ("costs", "no_launch", "json"),
-        lambda args: not args.schedules,
+        lambda args: not (args.schedules or args.published),
         "where nothing is simulated",
         "--schedules",
     ),
@@ -62,6 +80,8 @@ if TYPE_CHECKING:
 
 def bench(args: argparse.Namespace) -> int:
     """``pto bench``: times of the tool itself, and of the JAX executor against hand-written JAX."""
+    if args.published:
+        return _published(args)
     if args.budgets:
         return _budgets(args)
     if args.schedules:
@@ -95,6 +115,16 @@ def _budgets(args: argparse.Namespace) -> int:
         raise InputError("--budgets measure paged_attention; name no kernel")
     with progress("measuring what a compile costs"):
         print(budgets.report(budgets.measured(args.rounds)))
+    return cli.GOOD
+
+
+def _published(args: argparse.Namespace) -> int:
+    from lowering.bench import published
+
+    with progress("simulating what was measured"):
+        print(
+            "\n".join(line.rstrip() for line in published.report(published.table(args.costs or "")))
+        )
     return cli.GOOD
 
 
@@ -268,7 +298,10 @@ def bench_arguments(command: cli.Parser) -> None:
     add("--budgets", action="store_true", help=what)
     simulated = "simulated cycles of all named schedules (default: of paged_attention)"
     add("--schedules", action="store_true", help=simulated)
-    add("--costs", metavar="TABLE", help="of --schedules: flat (the default), fitted or published")
+    measured = "device times that others measured, beside simulated ones"
+    add("--published", action="store_true", help=measured)
+    what = "of --schedules: flat (the default), fitted, published or device; of --published: device"
+    add("--costs", metavar="TABLE", help=what)
     add("--no-launch", action="store_true", help="of --schedules: only one core")
     add("--json", action="store_true", help="of --schedules: for machines")
 

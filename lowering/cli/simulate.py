@@ -188,7 +188,7 @@ def simulate_arguments(command: cli.Parser) -> None:
     add("--items", type=cli.whole(1, MOST_ITEMS), metavar="M", help=what)
     what = "cycles from a FIFO signal to the other core (default: 0, 500 and 1000)"
     add("--cross-core-latency", type=cli.whole(0), metavar="C", help=what)
-    add("--costs", metavar="TABLE", help="flat (the default), fitted or published")
+    add("--costs", metavar="TABLE", help="flat (the default), fitted, published or device")
     what = "entries that a pipe holds before the scalar unit stops"
     add("--queue-depth", type=cli.whole(1), metavar="N", help=what)
     add("--launch", action="store_true", help="the items on all hardware blocks, one memory")

@@ -7,13 +7,14 @@ are those of ``pto/targets``.  Non-goals: when a row runs (``lowering/simulate/m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 
-from pto.ir import Kernel, Ref, Row, View
+from pto.ir import Kernel, Ref, Row, Span, View
 from pto.ops import OPS, form_of
 from pto.targets import GM, Costs, Line
-from pto.types import BOX_ROWS, UNIT_BYTES, TileType
+from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,14 @@ class Cost:
 
     ``occupies``: until the next row of the pipe may start.  ``latency``: until the result is there,
     if the pipe runs empty or a barrier follows; a row that follows directly hides the difference.
-    ``tensor_bytes``: moved between a tensor in GM and the core; FIFO rings stay in L2.
+    ``tensor_bytes``: moved between a tensor in GM and the core; FIFO rings stay in L2.  ``posted``: the
+    result is there before they have all moved.
     """
 
     occupies: int
     latency: int
     tensor_bytes: int = 0
+    posted: bool = False
 
 
 def cost_of(row: Row, kernel: Kernel, costs: Costs) -> Cost:
@@ -58,16 +61,39 @@ def _whole(cycles: int, tensor_bytes: int = 0) -> Cost:
 
 
 def _transfer(row: Row, kernel: Kernel, costs: Costs) -> Cost:
+    """Fixed cycles, then byte after byte, but for every run of neighbours in GM some cycles at least.
+    The way of the first byte is hidden behind a transfer that still runs."""
     source, target = row.args[0], row.out
     tile = target if isinstance(target, Ref) else source
     space, t = _tile(tile, kernel)
     left = _tile(source, kernel)[0] if isinstance(source, Ref) else GM
     right = space if isinstance(target, Ref) else GM
+    view = next((x for x in (source, target) if isinstance(x, View)), None)
     size = t.size_bytes
     if left == "l0c":
-        size = t.rows * t.cols * costs.accumulator_bytes
-    moved = size if any(isinstance(x, View) for x in (source, target)) else 0
-    return _whole(_along(costs.transfer[left, right], size), moved)
+        dtype = kernel.param(view.tensor).dtype if view else t.dtype
+        size = t.rows * t.cols * (costs.accumulator_bytes or DTYPE_BYTES[dtype])
+    way = left, right
+    head, per_byte = costs.transfer[way]
+    runs = t.rows if space in _BY_ROW else _runs(view, kernel) if view else 1
+    cycles = _along((head, 1), max(per_byte * size, costs.run.get(way, 0) * runs))
+    posted = costs.write_back and right == GM
+    return Cost(cycles, cycles + costs.flight.get(way, 0), size if view else 0, posted)
+
+
+_BY_ROW = ("l1", "l0c")
+"""Their layout is not that of GM, so that every row is a run of its own."""
+
+
+def _runs(view: View, kernel: Kernel) -> int:
+    """Of neighbours in GM that a region consists of: whole dimensions join those in front of them."""
+    dims = kernel.param(view.tensor).shape
+    assert dims is not None
+    sizes = [item.size if isinstance(item, Span) else 1 for item in view.index]
+    whole = len(sizes) - 1
+    while whole and sizes[whole] == dims[whole]:
+        whole -= 1
+    return prod(sizes[:whole])
 
 
 def _matmul(row: Row, kernel: Kernel, costs: Costs) -> Cost:
@@ -100,4 +126,13 @@ def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
     repeats = ceil(size / costs.repeat_bytes)
     if OPS[row.op].scratch:
         return _whole(_along(line, repeats))
-    return Cost(_along((0, line[1]), repeats), _along(line, repeats))
+    if _same_banks(refs, kernel, costs):
+        line = line[0], line[1] * costs.conflict
+    head = min(costs.vector_head, line[0])
+    return Cost(_along((head, line[1]), repeats), _along(line, repeats))
+
+
+def _same_banks(refs: Sequence[Ref], kernel: Kernel, costs: Costs) -> bool:
+    """Whether two operands of a row begin in the same group of banks, by the first slots of both."""
+    first = [kernel.buffer(x.name).at % costs.bank_bytes for x in refs]
+    return len(first) == 2 and first[0] == first[1]

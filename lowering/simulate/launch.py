@@ -11,8 +11,9 @@ its transfers.
 
 What it does not know: within a step of that bandwidth no block uses what another one leaves, though
 a block that waits moves nothing; the transfers of one block have its part one after the other; everything is read from HBM, even what another block has just brought into L2 (K and V that several
-query tiles share), while FIFO rings never leave L2; all blocks start at once, and launching them
-takes no time; the memory never refreshes, and no page is closer to one core than to another.
+query tiles share) unless ``Setup.hits`` says what part is not, while FIFO rings never leave L2; all blocks start
+at once, as late as the table says (``Costs.launch``, mostly 0); the memory never refreshes, and no page is closer
+to one core than to another.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ class Launch:
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """By hardware block."""
-        return tuple(self.timings[items].makespan for items in self.dealt)
+        """By hardware block, what the launch itself takes included."""
+        head = costs_named(self.kernel, self.setup.costs).launch
+        return tuple(head + self.timings[items].makespan for items in self.dealt)
 
     @property
     def makespan(self) -> int:
@@ -82,9 +84,11 @@ class Launch:
 
 
 def bytes_per_cycle(kernel: Kernel, setup: Setup) -> float:
-    """Of the memory of the whole chip, per cycle of a core."""
+    """Of the memory of the whole chip, per cycle of a core; what L2 has comes at the rate of L2."""
     costs = costs_named(kernel, setup.costs)
-    return costs.hbm_bytes_per_second / costs.clock_hz
+    hbm, l2 = costs.hbm_bytes_per_second, costs.l2_bytes_per_second
+    share = 1 - setup.hits + setup.hits * hbm / l2
+    return hbm / share / costs.clock_hz if share else inf
 
 
 def deal(items: Sequence[int], block_num: int) -> tuple[Items, ...]:

@@ -78,12 +78,15 @@ latest = partial(max, key=itemgetter(0))
 
 
 class _Transfer(NamedTuple):
-    """What a pipe asks of the memory: ``size`` bytes from ``start`` on, in no less than ``cycles``."""
+    """What a pipe asks of the memory: ``size`` bytes from ``start`` on, in no less than ``cycles``,
+    of which the first ``flight`` move nothing; ``posted``: it does not wait for the bytes."""
 
     start: int
     pipe: str
     size: int
     cycles: int
+    flight: int
+    posted: bool
 
 
 class _Pipe:
@@ -391,10 +394,13 @@ class Machine:
             first = min(t.start for t in self.asking)
             together = [t for t in self.asking if t.start == first]
             size = sum(t.size for t in together)
-            moved = self.bandwidth.moved(max(first, self.moved), size)
-            ends = {t.pipe: max(first + t.cycles, ceil(moved - 1e-6)) for t in together}
-            if max(ends.values()) > horizon:
-                return max(ends.values())
+            begins = first + min(t.flight for t in together)
+            moved = self.bandwidth.moved(max(begins, self.moved), size)
+            arrived = ceil(moved - 1e-6)
+            ends = {t.pipe: max(first + t.cycles, 0 if t.posted else arrived) for t in together}
+            last = max(arrived, *ends.values())
+            if last > horizon:
+                return last
             self.moved, self.granted = moved, ends
             self._settle()
         return inf
@@ -412,7 +418,9 @@ class Machine:
     def transfer(self, pipe: str, start: int, cost: Cost) -> int:
         """The end of a transfer of a tensor, 0 if it is not its turn."""
         if pipe not in self.granted:
-            self.asking.append(_Transfer(start, pipe, cost.tensor_bytes, cost.latency))
+            flight = cost.latency - cost.occupies
+            asked = _Transfer(start, pipe, cost.tensor_bytes, cost.latency, flight, cost.posted)
+            self.asking.append(asked)
         return self.granted.pop(pipe, 0)
 
     def timing(self) -> Timing:

@@ -53,15 +53,17 @@ class Bandwidth:
 class Setup:
     """What a simulation may vary.
 
-    ``costs``: a table of the target, by name ('' for its first).  ``latency``: cycles from a FIFO
+    ``costs``: a table of the target, by name ('' for its first), or one of its own.  ``latency``: cycles from a FIFO
     signal to the other core.  ``queue_depth``: of a pipe (None: the table's).  ``bandwidth``: what
-    other blocks leave of the memory.
+    other blocks leave of the memory.  ``hits``: the part of what moves to and from tensors that L2 has,
+    where the memory is shared (``lowering/simulate/launch.py``).
     """
 
-    costs: str = ""
+    costs: str | Costs = ""
     latency: int = 0
     queue_depth: int | None = None
     bandwidth: Bandwidth = Bandwidth()
+    hits: float = 0.0
 
 
 DEFAULT = Setup()
@@ -275,12 +277,14 @@ def _loops_around(block: Block, loops: tuple[str, ...]) -> Iterator[tuple[int, t
             yield from _loops_around((*node.then, *node.orelse), loops)
 
 
-def costs_named(kernel: Kernel, name: str) -> Costs:
-    """A cost table of the kernel's target.
+def costs_named(kernel: Kernel, name: str | Costs) -> Costs:
+    """A cost table of the kernel's target, or the one that is given.
 
     Raises:
         InputError: if there is none of this name.
     """
+    if isinstance(name, Costs):
+        return name
     target = target_of(kernel)
     tables = target.costs
     if name and name not in tables:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -91,6 +92,58 @@ PUBLISHED = replace(
     ),
 )
 
+FIT: Mapping[str, float] = MappingProxyType(
+    {
+        "dma_start": 16,
+        "run": 4.3,
+        "ub_rate": 112,
+        "l1_rate": 120,
+        "store_rate": 29.5,
+        "flight": 520,
+        "hbm": 1.48,
+        "l2": 6.1,
+        "launch": 23500,
+        "vector_start": 23,
+        "mad_head": 16,
+        "move_start": 46,
+        "drain_rate": 78,
+    }
+)
+"""What published device times say (``pto bench --published``; the fit is ``python -m lowering.bench.fit``):
+cycles, bytes per cycle, TB/s for ``hbm`` and ``l2``."""
+
+
+def device(fit: Mapping[str, float]) -> Costs:
+    """The table of these unknowns; what is no unknown has its source in docs/machine.md 11.5."""
+    start, run, move = fit["dma_start"], fit["run"], fit["move_start"]
+    head = fit["vector_start"]
+    into = {(GM, "l1"): (start, 1 / fit["l1_rate"]), (GM, "ub"): (start, 1 / fit["ub_rate"])}
+    out = {("ub", GM): (start, 1 / fit["store_rate"]), ("l0c", GM): (164, 1 / fit["drain_rate"])}
+    moves = {("l1", "l0a"): (move, 1 / 256), ("l1", "l0b"): (move, 1 / 128)}
+    simple = ("add", "sub", "mul", "maximum", "minimum")
+    return replace(
+        FLAT,
+        name="device",
+        about="fitted to published device times",
+        transfer=MappingProxyType({**FLAT.transfer, **into, **out, **moves}),
+        accumulator_bytes=0,
+        mad=(fit["mad_head"], 1),
+        vector=MappingProxyType(
+            {**FLAT.vector, **{(op, form): (head, 1) for op in simple for form in ("", "scalar")}}
+        ),
+        hbm_bytes_per_second=fit["hbm"] * 1e12,
+        run=MappingProxyType({**dict.fromkeys((*into, ("ub", GM)), run), ("l0c", GM): 4.45}),
+        flight=MappingProxyType(dict.fromkeys(into, round(fit["flight"]))),
+        write_back=True,
+        vector_head=round(head),
+        conflict=2,
+        l2_bytes_per_second=fit["l2"] * 1e12,
+        launch=round(fit["launch"]),
+    )
+
+
+DEVICE = device(FIT)
+
 CUBE, VECTOR, BOTH = ("cube",), ("vector",), ("cube", "vector")
 BOX, SUMS = 512, 1024  # docs/machine.md 2.2: whole fractals of operands, and of the accumulator
 OPERANDS = ("f32", "f16", "bf16")  # docs/machine.md 12: of a product
@@ -139,5 +192,5 @@ A2A3 = Target(
     ring_period=MappingProxyType(
         {n: n if n <= 2 else n // 2 for n in (1, 2, 3, 4, 6, 8, 10, 12, 14)}
     ),
-    costs=MappingProxyType({c.name: c for c in (FLAT, FITTED, PUBLISHED)}),
+    costs=MappingProxyType({c.name: c for c in (FLAT, FITTED, PUBLISHED, DEVICE)}),
 )

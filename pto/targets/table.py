@@ -10,7 +10,8 @@ compares them and says what a row lacks.  Non-goals: what an op does (``pto/ops.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 
 from pto.errors import ScheduleError
 from pto.ir import Fifo
@@ -75,7 +76,7 @@ class Costs:
     transfer: Mapping[tuple[str, str], Line]
     """(from, to) -> fixed cycles and cycles per byte."""
     accumulator_bytes: int
-    """What a transfer out of L0C counts per f32 element."""
+    """What a transfer out of L0C counts per f32 element; 0: as many as it has where it goes to."""
     mad: Line
     """Per step of 16 x 32 bytes x 16."""
     vector: Mapping[tuple[str, str], Line]
@@ -91,6 +92,22 @@ class Costs:
     """Instructions, waits and sets that a pipe holds before the scalar unit stops."""
     clock_hz: float
     hbm_bytes_per_second: float
+    run: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """(from, to) -> cycles that a run of neighbours in GM takes at least, however short it is."""
+    flight: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(from, to) -> cycles before the first byte moves; the next transfer need not wait for them."""
+    write_back: bool = False
+    """A store is through when L2 has it; its bytes still take their part of the memory."""
+    vector_head: int = 0
+    """What of its start a row of V keeps for itself when another one follows directly."""
+    conflict: float = 1
+    """Factor of a repeat whose two operands lie in the same group of banks."""
+    bank_bytes: int = 512
+    """Tiles this far apart, or a multiple, begin in the same group of banks."""
+    l2_bytes_per_second: float = inf
+    """For what L2 has already (``Setup.hits``)."""
+    launch: int = 0
+    """Before the first row of a launch, in cycles."""
 
 
 @dataclass(frozen=True, slots=True)

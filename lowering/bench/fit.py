@@ -1,0 +1,138 @@
+"""The unknowns of the cost table ``device``, fitted to what others measured; ``python -m lowering.bench.fit``.
+
+In: the rows of ``published``.  Out: ``FIT`` of ``pto/targets/a2a3.py``, and what is said of a row by a fit
+that has not seen it.  Each unknown is a multiple of its grain.  One at a time is moved as long as the mean
+error falls, by sixteen, four grains, one; errors are absolute logarithms up to ``MOST``, so that a row that
+no value of the unknowns explains pulls at none.
+Invariant: the same rows give the same figures.  Non-goals: the best of all minima.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+
+from lowering.bench.published import ROWS, Measured, lines_of, predicted, summary
+from lowering.simulate.costs import Cost, cost_of
+from pto.ir import all_rows
+from pto.targets import Costs
+from pto.targets.a2a3 import FIT, device
+
+Values = dict[str, float]
+
+GRAINS: Mapping[str, float] = {
+    "dma_start": 1,
+    "run": 0.1,
+    "ub_rate": 1,
+    "l1_rate": 1,
+    "store_rate": 0.5,
+    "flight": 10,
+    "hbm": 0.01,
+    "l2": 0.1,
+    "launch": 500,
+    "vector_start": 1,
+    "mad_head": 1,
+    "move_start": 1,
+    "drain_rate": 1,
+}
+START: Mapping[str, float] = {
+    "dma_start": 20,
+    "run": 4,
+    "ub_rate": 60,
+    "l1_rate": 60,
+    "store_rate": 30,
+    "flight": 200,
+    "hbm": 1.6,
+    "l2": 6.0,
+    "launch": 37000,
+    "vector_start": 26,
+    "mad_head": 21,
+    "move_start": 28,
+    "drain_rate": 118,
+}
+"""Where the fit sets out: what documents or other fits say."""
+
+MOST = 0.3
+"""An error counts no more than this: what the model has no mechanism for pulls at nothing."""
+
+STRIDES = (16, 4, 1)
+"""In grains."""
+
+Key = tuple[object, ...]
+
+
+class Errors:
+    """Mean errors of rows by the unknowns; nothing is simulated twice."""
+
+    def __init__(self) -> None:
+        self.known: dict[Key, dict[str, float]] = {}
+
+    def of(self, row: Measured, costs: Costs) -> list[float]:
+        """Of every figure of a row; the simulation sees no more of a table than is in the key."""
+        taken: tuple[Cost, ...] = tuple(
+            cost_of(r, row.kernel, costs) for r in all_rows(row.kernel.body)
+        )
+        memory = costs.hbm_bytes_per_second, costs.l2_bytes_per_second, costs.launch
+        work = id(row.kernel), row.trips, row.cores, row.hits, row.inner, tuple(row.micros)
+        key = (*work, taken, memory)
+        if key not in self.known:
+            self.known[key] = predicted(row, costs)
+        return [line.error for line in lines_of(row, self.known[key])]
+
+    def mean(self, rows: Sequence[Measured], values: Mapping[str, float]) -> float:
+        costs = device(values)
+        return mean(min(abs(e), MOST) for row in rows for e in self.of(row, costs))
+
+
+def fitted(
+    rows: Sequence[Measured],
+    start: Mapping[str, float] = START,
+    strides: Sequence[int] = STRIDES,
+    errors: Errors | None = None,
+) -> Values:
+    """The unknowns at which no step of one of them lowers the mean error."""
+    errors = errors or Errors()
+    values = dict(start)
+    best = errors.mean(rows, values)
+    for stride in strides:
+        before = None
+        while before != values:
+            before = values
+            for name, grain in GRAINS.items():
+                for step in (stride * grain, -stride * grain):
+                    while (tried := _moved(values, name, step)) and (
+                        found := errors.mean(rows, tried)
+                    ) < best - 1e-9:
+                        values, best = tried, found
+    return values
+
+
+def _moved(values: Values, name: str, step: float) -> Values | None:
+    value = round(values[name] + step, 6)
+    return values | {name: value} if value > 0 else None
+
+
+def unseen(rows: Sequence[Measured], values: Mapping[str, float], errors: Errors) -> list[float]:
+    """Errors of each row by a fit to the others; rows of one number are left out together."""
+    found = []
+    for number in dict.fromkeys(row.row for row in rows):
+        others = [row for row in rows if row.row != number]
+        costs = device(fitted(others, values, STRIDES[1:], errors))
+        left_out = (row for row in rows if row.row == number)
+        found += [e for row in left_out for e in errors.of(row, costs)]
+    return found
+
+
+def main() -> None:
+    errors = Errors()
+    values = fitted(ROWS, errors=errors)
+    for name, value in values.items():
+        told = "" if FIT[name] == value else f"   pto/targets/a2a3.py has {FIT[name]:g}"
+        print(f"  {name:<14}{value:>10g}{told}")
+    costs = device(values)
+    print(f"all rows: {summary([e for row in ROWS for e in errors.of(row, costs)])}")
+    print(f"rows that the fit has not seen: {summary(unseen(ROWS, values, errors))}")
+
+
+if __name__ == "__main__":
+    main()

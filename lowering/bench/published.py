@@ -1,0 +1,438 @@
+"""Device times that others have published, beside what the simulator says of the same work.
+
+In: a cost table.  Out: ``Line`` values: a launch or a busy unit of it, measured and predicted in
+microseconds.  Each prediction is simulated (``lowering/simulate/launch.py``): few trips of the loop and
+twice as many, the rest along the line through both.  Invariant: every row of the source that was
+considered is in ``ROWS`` or, with the reason, in ``UNSAID``.  Non-goals: the fit (``fit``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, exp, log
+from statistics import median
+
+from lowering.bench import micro
+from lowering.simulate import Setup
+from lowering.simulate.launch import launch
+from lowering.simulate.timing import costs_named
+from pto.ir import Kernel
+from pto.targets import Costs
+
+TASK, CORE = "task", "core"
+"""A whole launch; without what the launch itself takes.  Anything else is a unit, and its busy time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What somebody measured: ``micros`` by ``TASK``, ``CORE`` or unit.
+
+    ``trips``: of the inner loop on each core, or, of a kernel with ``inner``, work items with that many
+    trips each.  ``cores``: clusters.  ``hits``: the part of its bytes that L2 has, by arithmetic.
+    """
+
+    row: str
+    what: str
+    kernel: Kernel
+    trips: float
+    micros: Mapping[str, float]
+    cores: int = 24
+    hits: float = 0
+    inner: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One figure."""
+
+    row: Measured
+    unit: str
+    measured: float
+    predicted: float
+
+    @property
+    def error(self) -> float:
+        """Logarithm of predicted by measured."""
+        return log(self.predicted / self.measured)
+
+    @property
+    def short(self) -> str:
+        return self.unit.split()[-1]
+
+    def __str__(self) -> str:
+        change, unit = f"{exp(self.error) - 1:+8.0%}", self.short
+        figures = f"{self.measured:>12,.2f}{self.predicted:>12,.2f}"
+        return f"  {self.row.row:<5}{self.row.what:<58} {unit:<5}{figures}{change}"
+
+
+def vector(task: float, **units: float) -> dict[str, float]:
+    return {TASK: task} | {f"vector0 {u}": t for u, t in units.items()}
+
+
+def cube(task: float | None = None, **units: float) -> dict[str, float]:
+    whole = {} if task is None else {TASK: task}
+    return whole | {f"cube {u}": t for u, t in units.items()}
+
+
+MATRIX = 12288 * 12288 * 2
+ADDED = 8192 * 8192 * 2
+
+
+def _copied(
+    row: str, what: str, kernel: Kernel, size: int, micros: Mapping[str, float], **more: float
+) -> Measured:
+    cores = 48 if "UB" in what else 24
+    total = more.pop("total", MATRIX)
+    return Measured(row, what, kernel, total / size / cores, micros, hits=more.get("hits", 0))
+
+
+COPIES = (
+    _copied(
+        "26", "GM to UB, 1 x 128 B", micro.copies("ub", 1, 64), 128, vector(564.84, MTE2=548.16)
+    ),
+    _copied(
+        "27", "GM to UB, 64 x 128 B", micro.copies("ub", 64, 64), 8192, vector(233.54, MTE2=220.77)
+    ),
+    _copied(
+        "28",
+        "GM to UB, 64 x 2 KB",
+        micro.copies("ub", 64, 1024),
+        1 << 17,
+        vector(215.82, MTE2=202.66),
+    ),
+    _copied(
+        "29",
+        "GM to UB, 64 x 2 KB, rows 24574 B apart",
+        micro.copies("ub", 64, 1024, 12287),
+        1 << 17,
+        vector(275.3, MTE2=259.05),
+    ),
+    _copied(
+        "30", "GM to L1, 64 x 128 B", micro.copies("l1", 64, 64), 8192, cube(300.7, MTE2=283.51)
+    ),
+    _copied(
+        "32",
+        "GM to L1, 64 x 2 KB, rows 24574 B apart",
+        micro.copies("l1", 64, 1024, 12287),
+        1 << 17,
+        cube(438.76, MTE2=422.52),
+    ),
+    _copied(
+        "33",
+        "GM to UB four times, nothing in L2",
+        micro.copies("ub", 64, 1024),
+        1 << 17,
+        {TASK: 828.06, CORE: 816.05},
+        total=4 * MATRIX,
+    ),
+    _copied(
+        "33",
+        "GM to UB four times, 75 % in L2",
+        micro.copies("ub", 64, 1024),
+        1 << 17,
+        {TASK: 365.74, CORE: 354.56},
+        total=4 * MATRIX,
+        hits=0.75,
+    ),
+    _copied(
+        "34",
+        "GM to L1 four times, nothing in L2",
+        micro.copies("l1", 64, 1024),
+        1 << 17,
+        {TASK: 899.34, CORE: 872.19},
+        total=4 * MATRIX,
+    ),
+    _copied(
+        "34",
+        "GM to L1 four times, 75 % in L2",
+        micro.copies("l1", 64, 1024),
+        1 << 17,
+        {TASK: 414.96, CORE: 397.8},
+        total=4 * MATRIX,
+        hits=0.75,
+    ),
+    _copied(
+        "35",
+        "the same 6144 x 512 to each UB, in the same order",
+        micro.copies("ub", 128, 64),
+        1 << 14,
+        vector(539.42, MTE2=474.7),
+        total=48 * 6144 * 1024,
+        hits=1,
+    ),
+    _copied(
+        "35",
+        "the same 6144 x 512 to each UB, rotated",
+        micro.copies("ub", 128, 64),
+        1 << 14,
+        vector(328.88, MTE2=307.4),
+        total=48 * 6144 * 1024,
+        hits=1,
+    ),
+    _copied(
+        "36",
+        "the same 6144 x 512 to each L1, in the same order",
+        micro.copies("l1", 256, 64),
+        1 << 15,
+        cube(278.56, MTE2=240.2),
+        total=24 * 6144 * 1024,
+        hits=1,
+    ),
+    _copied(
+        "36",
+        "the same 6144 x 512 to each L1, rotated",
+        micro.copies("l1", 256, 64),
+        1 << 15,
+        cube(221.34, MTE2=209.8),
+        total=24 * 6144 * 1024,
+        hits=1,
+    ),
+)
+SMALL, LARGE, SAFE = micro.addition(1, 4096), micro.addition(2, 8192), micro.addition(2, 8192, 32)
+ADDITIONS = (
+    Measured(
+        "37",
+        "z = x + y, one vector core, 8 KB",
+        SMALL,
+        ADDED / 8192,
+        vector(6909.6, V=761.7, MTE2=6208.8, MTE3=2613.2),
+        1,
+    ),
+    Measured(
+        "38",
+        "z = x + y, 8 KB",
+        SMALL,
+        ADDED / 8192 / 48,
+        vector(306.58, V=15.9, MTE2=215.5, MTE3=54.3),
+    ),
+    Measured(
+        "39",
+        "z = x + y, 32 KB",
+        LARGE,
+        ADDED / 32768 / 48,
+        vector(268.5, V=12.85, MTE2=184.4, MTE3=57.4),
+    ),
+    Measured(
+        "41",
+        "z = x + y, 32 KB, inputs past L2",
+        LARGE,
+        ADDED / 32768 / 48,
+        vector(187.68, V=12.85, MTE2=176.0, MTE3=160.3),
+        hits=1 / 3,
+    ),
+    Measured(
+        "42",
+        "z = x + y, 32 KB, inputs past L2, banks apart",
+        SAFE,
+        ADDED / 32768 / 48,
+        vector(184.52, V=6.95, MTE2=171.6, MTE3=121.4),
+        hits=1 / 3,
+    ),
+    Measured(
+        "43",
+        "1000 additions of 64 repeats, banks apart",
+        micro.additions(32),
+        1000,
+        {"vector0 V": 2390 / 50},
+        1,
+    ),
+    Measured(
+        "43",
+        "1000 additions of 64 repeats, operands in one bank group",
+        micro.additions(0),
+        1000,
+        {"vector0 V": 4167 / 50},
+        1,
+    ),
+    Measured(
+        "43",
+        "1000 additions of 64 repeats, result in one of an operand",
+        micro.additions(32),
+        1000,
+        {"vector0 V": 3751 / 50},
+        1,
+    ),
+)
+
+TILES = 8192 * 8192 // (128 * 256) / 24
+SHARED = 1 - (4 * 128 + 6 * 256) / (24 * (128 + 256))
+"""24 tiles of 128 x 256 side by side as 4 x 6: what L2 has of their operands, if it holds one step."""
+LINED = 1 - (2 * 128 + 12 * 256) / (24 * (128 + 256))
+"""The same as 2 x 12."""
+
+
+def _product(
+    row: str,
+    what: str,
+    micros: Mapping[str, float],
+    slots: int = 2,
+    hits: float = SHARED,
+    out: str = "f16",
+) -> Measured:
+    kernel = micro.product(128, 256, 64, slots, out)
+    return Measured(row, f"8192^3, {what}", kernel, TILES, micros, hits=hits, inner=128)
+
+
+def _loads(row: str, what: str, micros: float) -> Measured:
+    kernel = micro.pairs(128, 256, 128)
+    return Measured(
+        row, f"8192^3, {what}: loads", kernel, TILES * 64, cube(MTE2=micros), hits=SHARED
+    )
+
+
+def _manual(
+    size: int, task: float, mad: float, move: float, load: float, store: float
+) -> Iterator[Measured]:
+    """Row 59: parts of the task in percent; one load for four steps."""
+    tiles, steps = size * size // (128 * 256) / 24, size // 64
+    units = {"M": mad, "MTE1": move, "FIX": store}
+    parts = {unit: task * part / 100 for unit, part in units.items()}
+    kernel = micro.product(128, 256, 64, 2, "f32")
+    yield Measured(
+        "59",
+        f"{size}^3, four steps per load",
+        kernel,
+        tiles,
+        cube(**parts),
+        hits=SHARED,
+        inner=steps,
+    )
+    loads = micro.pairs(128, 256, 256)
+    yield Measured(
+        "59",
+        f"{size}^3, four steps per load: loads",
+        loads,
+        tiles * steps / 4,
+        cube(MTE2=task * load / 100),
+        hits=SHARED,
+    )
+
+
+PRODUCTS = (
+    Measured(
+        "48",
+        "8192^3, one core, 64 x 64 x 64",
+        micro.product(64, 64, 64, 1, "f16"),
+        128 * 128,
+        cube(759364, M=141699, MTE1=162104, MTE2=582516, FIX=34303),
+        1,
+        inner=128,
+    ),
+    Measured(
+        "48",
+        "8192^3, one core, 128 x 256 x 64",
+        micro.product(128, 256, 64, 1, "f16"),
+        2048,
+        cube(249467, M=81477, MTE1=52004, MTE2=195613, FIX=11314),
+        1,
+        inner=128,
+    ),
+    _product("49", "2 x 12 cores", cube(12541, M=3463, MTE1=2261, MTE2=10178, FIX=875), 1, LINED),
+    _product("49", "4 x 6 cores", cube(12284, M=3395, MTE1=2167, MTE2=8617, FIX=489), 1),
+    _product("50", "two steps per load", cube(M=3116, MTE1=2333, FIX=44.7)),
+    _loads("50", "two steps per load", 4051),
+    _product("52", "L2 blocking", cube(M=3254, MTE1=2681, FIX=47.4)),
+    _loads("52", "L2 blocking", 3625),
+    _product("52", "L2 blocking, constant tiling", cube(M=3164, MTE1=2610, FIX=45.8)),
+    _loads("52", "L2 blocking, constant tiling", 3514),
+    _product("53", "unit flag", cube(M=3076, MTE1=2534, FIX=272.6)),
+    _loads("53", "unit flag", 3436),
+    _product("54", "basic interface", cube(M=3082, MTE1=2538, FIX=160)),
+    _loads("54", "basic interface", 3552),
+    _product("54", "basic interface, L2 split", cube(M=3082, MTE1=2553, FIX=162)),
+    _loads("54", "basic interface, L2 split", 3487),
+    *_manual(1536, 38.8, 54.5, 42.2, 72.2, 7.7),
+    *_manual(3072, 206.7, 79, 62, 90.9, 5.8),
+    *_manual(6144, 1506, 86.7, 68.1, 95.2, 3.1),
+    *_manual(7680, 3168, 80.6, 63, 98.4, 2.4),
+)
+ROWS = (*COPIES, *ADDITIONS, *PRODUCTS)
+
+
+FEW, STEPS = 2, 8
+"""Work items, and trips of the inner loop, that are simulated at first."""
+
+
+def predicted(row: Measured, costs: Costs) -> dict[str, float]:
+    """Microseconds by what was measured."""
+    items, steps = (row.trips, row.inner) if row.inner else (1, row.trips)
+    few = FEW if row.inner else 1
+    once = _simulated(row, few, STEPS, costs)
+    longer = _simulated(row, few, 2 * STEPS, costs)
+    more = _simulated(row, 2 * few, STEPS, costs) if row.inner else once
+    found = {}
+    for u in row.micros:
+        per_step = (longer[u] - once[u]) / (few * STEPS)
+        per_item = (more[u] - once[u]) / few
+        cycles = once[u] + (items - few) * per_item + items * (steps - STEPS) * per_step
+        found[u] = cycles / costs.clock_hz * 1e6
+    return found
+
+
+def _simulated(row: Measured, items: int, steps: int, costs: Costs) -> dict[str, float]:
+    """Cycles by what can be measured."""
+    found = launch(
+        row.kernel, [steps] * (items * row.cores), Setup(costs, hits=row.hits), row.cores
+    )
+    (timing,) = found.timings.values()
+    busy: dict[str, float] = {unit: usage.busy for unit, usage in timing.pipes.items()}
+    return busy | {TASK: found.makespan, CORE: timing.makespan}
+
+
+def lines_of(row: Measured, found: Mapping[str, float]) -> Iterator[Line]:
+    for unit, measured in row.micros.items():
+        yield Line(row, unit, measured, found[unit])
+
+
+def lines(costs: Costs, rows: Sequence[Measured] = ROWS) -> Iterator[Line]:
+    for row in rows:
+        yield from lines_of(row, predicted(row, costs))
+
+
+def table(name: str) -> Costs:
+    """A cost table by name.
+
+    Raises:
+        InputError: if there is none of this name.
+    """
+    return costs_named(ROWS[0].kernel, name or "device")
+
+
+UNSAID = (
+    ("48-54", "busy time of the scalar unit: it is that of the vendor's own library code"),
+    (
+        "50-54, 59",
+        "whole tasks: one load feeds several steps there, which no buffer of the text form can",
+    ),
+    ("53", "its unit flag, which lets FIX and M share a tile"),
+    ("55-58", "fused kernels for int8 or with GELU: no int8, no text of the vector part"),
+    ("44, 45, 65, 66", "conversion of layouts in UB, the library's own reductions, scalar gathers"),
+)
+"""Rows of the source that are left out, and why."""
+
+UNEXPLAINED = 0.3
+"""Error from which a figure counts as not explained."""
+
+
+def report(costs: Costs) -> Iterator[str]:
+    """All figures, what is not explained, and what is left out."""
+    title = f"device times in us, costs {costs.name}; row numbers as in docs/machine.md 11.5"
+    yield title
+    yield f"  {'row':<5}{'what':<58} {'unit':<5}{'measured':>12}{'predicted':>12}{'error':>8}"
+    found = list(lines(costs))
+    yield from map(str, found)
+    yield f"  all: {summary([line.error for line in found])}"
+    tasks = [line.error for line in found if line.unit in (TASK, CORE)]
+    yield f"  whole launches: {summary(tasks)}"
+    missed = [line for line in found if abs(line.error) > UNEXPLAINED]
+    rows = ", ".join(dict.fromkeys(f"{line.row.row} {line.short}" for line in missed))
+    yield f"  not explained, {len(missed)} figures: {rows}"
+    yield from (f"  not said, row {row}: {why}" for row, why in UNSAID)
+
+
+def summary(errors: Sequence[float]) -> str:
+    """Parts of what was measured: the median, and what nine in ten do not pass."""
+    sizes = sorted(abs(exp(e) - 1) for e in errors)
+    most = sizes[ceil(0.9 * len(sizes)) - 1]
+    return f"{len(sizes)} figures, median error {median(sizes):.0%}, nine in ten within {most:.0%}"
