@@ -112,12 +112,13 @@ def _moved(values: Values, name: str, step: float) -> Values | None:
     return values | {name: value} if value > 0 else None
 
 
-def unseen(rows: Sequence[Measured], values: Mapping[str, float], errors: Errors) -> list[float]:
-    """Errors of each row by a fit to the others; rows of one number are left out together."""
+def unseen(rows: Sequence[Measured], errors: Errors) -> list[float]:
+    """Errors of each row by a fit to the others, from the same start; rows of one number are left out
+    together."""
     found = []
     for number in dict.fromkeys(row.row for row in rows):
         others = [row for row in rows if row.row != number]
-        costs = device(fitted(others, values, STRIDES[1:], errors))
+        costs = device(fitted(others, errors=errors))
         left_out = (row for row in rows if row.row == number)
         found += [e for row in left_out for e in errors.of(row, costs)]
     return found
@@ -131,7 +132,7 @@ def main() -> None:
         print(f"  {name:<14}{value:>10g}{told}")
     costs = device(values)
     print(f"all rows: {summary([e for row in ROWS for e in errors.of(row, costs)])}")
-    print(f"rows that the fit has not seen: {summary(unseen(ROWS, values, errors))}")
+    print(f"rows that the fit has not seen: {summary(unseen(ROWS, errors))}")
 
 
 if __name__ == "__main__":

@@ -168,4 +168,4 @@ def test_the_fit_finds_the_table() -> None:
     """From what documents say, and by a fit to the other rows."""
     errors = fit.Errors()
     assert fit.fitted(published.ROWS, errors=errors) == dict(FIT)
-    print(published.summary(fit.unseen(published.ROWS, FIT, errors)))
+    print(published.summary(fit.unseen(published.ROWS, errors)))

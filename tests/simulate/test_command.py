@@ -119,7 +119,10 @@ def test_the_memories_are_drawn(say: Say) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("--costs dear", "a2a3 has no costs 'dear'\n  help: one of: flat, fitted, published, device"),
+        (
+            "--costs dear",
+            "a2a3 has no costs 'dear'\n  help: one of: flat, fitted, published, device",
+        ),
         ("--blocks 3,x", "argument --blocks: 'x' is no whole number from 0 to 1,000,000"),
         ("--blocks -1", "argument --blocks: '-1' is no whole number from 0 to 1,000,000"),
         ("--items 0", "argument --items: '0' is no whole number from 1 to 1,000,000"),
