@@ -29,9 +29,10 @@ UNEVEN = (8, 1, 5, 3, 7)
 """Eighths of the full context that the work items have in turn."""
 
 BLIND = (
-    "Simulated, by costs from a published model, not measured.  The model does not know the latency",
-    "from core to core, the depth of the queues, what L2 saves (all comes from HBM), and what a",
-    "launch itself takes; a block never uses memory bandwidth that another one leaves.",
+    "Simulated, not measured: by costs from a published model or, table device, fitted to published",
+    "times.  It does not know the latency from core to core, the depth of the queues, what L2 saves (all",
+    "comes from HBM) and, but for table device, what a launch itself takes; a block never uses memory",
+    "bandwidth that another one leaves.",
 )
 
 
