@@ -77,8 +77,8 @@ def test_a_transfer_costs_by_its_shape() -> None:
     assert cost(apart, "load") == Cost(10 + 64 * 5, 10 + 64 * 5 + 200, 8192)
     assert cost(together, "load") == Cost(10 + 8192 // 64, 10 + 8192 // 64 + 200, 8192)
     assert cost(together, "store") == Cost(10 + 8192 // 32, 10 + 8192 // 32, 8192, True)
-    whole_rows = micro.addition(2, 8192)  # all of 8192 columns: two rows are one run
-    assert cost(whole_rows, "load").occupies == 10 + 32768 // 64
+    whole_rows = micro.copies("ub", 64, 64, 64)  # all columns: 64 rows are one run
+    assert cost(whole_rows, "load").occupies == 10 + 8192 // 64
 
 
 def test_a_row_of_boxes_is_a_run_of_its_own() -> None:
@@ -105,6 +105,12 @@ def test_a_store_does_not_wait_for_the_memory_but_a_load_behind_it_does() -> Non
     posted, waiting = timed(ROUND), timed(replace(ROUND, write_back=False))
     assert posted[0] == {10 + 8192 // 32} and max(waiting[0]) > 10 + 8192 // 32
     assert posted[1] >= 4 * 2 * 8192 // 16  # all that was asked for in front of it, of both lanes
+
+
+def test_the_memory_moves_nothing_while_the_first_byte_is_on_its_way() -> None:
+    setup = Setup(ROUND, bandwidth=Bandwidth(((0, 16.0),)))
+    t = simulate(micro.copies("ub", 64, 64), [1], setup)
+    assert {s.end - s.start for s in t.spans} == {200 + 2 * 8192 // 16}
 
 
 def test_what_l2_has_comes_at_its_rate() -> None:
