@@ -116,7 +116,7 @@ def shared(name: str, x: Any) -> Any:
         compact = x.contiguous() if hasattr(x, "contiguous") else x  # JAX shares no other
         with jax.enable_x64(True):  # an element type of 64 bits is told, not changed
             return jax.dlpack.from_dlpack(compact)
-    except Exception as error:
+    except Exception as error:  # whatever the other library may raise
         said = " ".join(str(error).split())
         message = f"{name} is {noun(x)} of {library_of(x)} that cannot be shared: {said}"
         raise InputError(message) from error

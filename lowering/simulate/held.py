@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 
 from lowering.simulate.timing import LANE, Span, Timing
@@ -76,7 +77,7 @@ def _held_by(timing: Timing, core: str) -> Iterator[Held]:
     buffers = {b.name: b for b in timing.kernel.buffers if b.core == core}
     now: dict[tuple[str, int], Held] = {}
     for row, scope, span in _ran(timing, core):
-        reads, writes = touched(row, lambda test, s=scope: _adds(test, s))  # type: ignore[misc]
+        reads, writes = touched(row, partial(_adds, scope=scope))
         places = [_place(buffers[x.name], x, scope) for x in writes if isinstance(x, ir.Ref)]
         for x in reads:
             place = _place(buffers[x.name], x, scope) if isinstance(x, ir.Ref) else None

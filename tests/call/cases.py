@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import pto
-from lowering.execute import cases, sequential
+from lowering.execute import cases, judge, sequential
 from lowering.execute.inputs import bind
 from pto import Scalar, Tensor
 from pto.kernels import SHIPPED
@@ -23,6 +23,16 @@ def called(name: str) -> tuple[dict[str, Any], Any]:
     inputs = {n: a for n, a in bound.arrays.items() if bound.directions[n] == "in"}
     (out,) = sequential.run(traced, bound).values()
     return {**inputs, **bound.scalars}, out
+
+
+def judged(name: str, out: Any) -> bool:
+    """Whether ``out`` lies within the derived limits around what the traced program makes."""
+    kernel = SHIPPED[name]
+    traced = kernel.trace()
+    bound = bind(traced, cases.draw(kernel, traced, []))
+    wanted = judge.expected(traced, bound, None, judge.unwritten(traced, bound))
+    (found,) = judge.compare({e.name: np.asarray(out) for e in wanted}, wanted)
+    return found.ok
 
 
 @pto.kernel(

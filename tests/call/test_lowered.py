@@ -14,7 +14,7 @@ from lowering import cli
 from lowering.lowered import OrdersDiffer, Tuned
 from pto.errors import InputError
 from pto.kernels import SHIPPED, gemm, paged_attention, rmsnorm
-from tests.call.cases import called, times
+from tests.call.cases import called, judged, times
 
 KERNELS = sorted(SHIPPED)
 
@@ -76,7 +76,8 @@ def test_runs(executor: str) -> None:
     out = gemm.lower().run(
         **given, executor=executor, seeds=3 if executor == "adversarial" else None
     )
-    assert np.allclose(np.float32(out), np.float32(wanted), rtol=1e-2, atol=1e-2)
+    assert out.shape == wanted.shape
+    assert judged("gemm", out)
 
 
 def test_an_order_that_differs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,8 @@ def test_a_schedule_of_ones_own_is_judged_as_it_is() -> None:
     assert drain.simulate(64).makespan > lowered.simulate(64).makespan
     case = lowered.case(batch=2, context=200)
     here, there = (k.run(**case, executor="numpy") for k in (lowered, drain))
-    assert np.allclose(here, there, atol=3e-3)
+    # P is rounded to bf16 by both (2^-9 relative) before it meets unit-scale V; the sum stays below this
+    assert np.abs(here - there).max() < 3e-3
 
 
 def test_what_is_no_schedule_of_the_kernel_is_refused() -> None:
