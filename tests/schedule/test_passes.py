@@ -13,6 +13,7 @@ import pto
 from lowering.hazards import check
 from lowering.schedule import NAMED, PASSES, RECORD, options_for, schedule, stages
 from lowering.schedule.passes.credit import credit
+from lowering.schedule.passes.record import WAYS as RECORD_WAYS
 from pto import ir
 from pto.ir import Kernel
 from pto.kernels import SHIPPED
@@ -97,6 +98,10 @@ WAYS = {
     "next_step": (1, 0),
 }
 """How many steps behind its push a record stands, on the cube and on the vector core."""
+
+
+def test_the_option_names_what_the_pass_knows() -> None:
+    assert tuple(RECORD_WAYS) == RECORD
 
 
 @pytest.mark.parametrize("way", WAYS)
