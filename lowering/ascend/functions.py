@@ -226,7 +226,7 @@ static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_l
 }"""
 
 HOLDS = """\
-// Whether a condition of the kernel's holds for this launch.
+// Whether what a launch needs is so.
 static bool holds(bool condition, const char *what)
 {
     if (!condition) {

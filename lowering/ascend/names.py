@@ -63,7 +63,7 @@ def mentioned(text: str) -> frozenset[str]:
 
 
 def is_forbidden(name: str) -> bool:
-    """Whether a name means something to some compiler, or looks like a macro (``BLOCK_NUM``)."""
+    """Whether a name means something to some compiler, or looks like a macro (``CUBE_KERNEL``)."""
     is_macro = name.isupper() and not name.endswith("_") and sum(map(str.isalpha, name)) > 1
     is_of_library = _OF_LIBRARY.fullmatch(name) is not None  # also in macros
     return is_macro or is_of_library or name in FORBIDDEN

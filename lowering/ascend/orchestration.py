@@ -106,7 +106,8 @@ def units_of(kernel: ir.Kernel) -> dict[str, Unit]:
 
 
 def manifest(kernel: ir.Kernel) -> str:
-    """The arguments and the launch as JSON, for tools that call the kernel."""
+    """The arguments and the launch as JSON, for tools that call the kernel: ``block_num``, and the rings
+    of its workspaces, are of a whole chip; a launch of fewer blocks needs rings for those alone."""
     target, units = target_of(kernel), units_of(kernel).values()
     content = {
         "name": kernel.name,
@@ -143,7 +144,6 @@ def orchestration_source(kernel: ir.Kernel) -> str:
         '#include "pto_orchestration_api.h"',
         "",
         *ids,
-        f"constexpr uint32_t BLOCK_NUM = {target_of(kernel).block_num};",
         "",
         *top_lines(tops_of(words, HOST_FUNCTIONS), HOST_FUNCTIONS),
         'extern "C" {',
@@ -167,8 +167,8 @@ def orchestration_source(kernel: ir.Kernel) -> str:
 
 
 def entry_body(kernel: ir.Kernel) -> tuple[list[str], frozenset[str]]:
-    """Host tensors and their dimensions, what is demanded of them, the rings, the submission; and
-    the words that it says itself."""
+    """Host tensors and their dimensions, what is demanded of them, the number of blocks, the rings, the
+    submission; and the words that it says itself."""
     names = Names()
     lines = [
         f"const ChipTensor &{names.of('tensor', p.name)} = orch_args.tensor({k}).ref();"
@@ -179,16 +179,36 @@ def entry_body(kernel: ir.Kernel) -> tuple[list[str], frozenset[str]]:
         for d in kernel.dims
     ]
     lines += demands(kernel, names)
+    blocks = names.fresh("blocks")
+    lines += blocks_of_launch(blocks)
     if kernel.fifos:
         lines += ["", "// One ring of FIFO slots per hardware block."]
     for f in kernel.fifos:
-        sizes = f"BLOCK_NUM, {f.depth}, {f.type.rows}, {f.type.cols}"
-        shape, dtype = names.fresh(f"{f.name}_shape"), f"DataType::{DATA_TYPE[f.type.dtype]}"
-        lines.append(f"const uint32_t {shape}[4] = {{{sizes}}};")
-        lines.append(f"TensorCreateInfo {ring(f, names)}({shape}, 4, {dtype});")
-    lines += ["", *braced("PTO2_SCOPE()", submission(kernel, names))]
+        lines += workspace(f, blocks, names)
+    lines += ["", *braced("PTO2_SCOPE()", submission(kernel, blocks, names))]
     words = said(lines)
     return names.spelled(lines, words), words
+
+
+def blocks_of_launch(blocks: str) -> list[str]:
+    """How many hardware blocks there are: the runtime knows (docs/machine.md 13), no table does."""
+    enough = f"holds({blocks} > 0, {quoted('the runtime has no cluster for a launch')})"
+    return [
+        "",
+        "// A hardware block for each cluster of this run; those beyond the work items have nothing to do.",
+        f"const int32_t {blocks} = rt_available_cluster_count();",
+        *braced(f"if (!{enough})", ["return;"]),
+    ]
+
+
+def workspace(fifo: ir.Fifo, blocks: str, names: Names) -> list[str]:
+    """The ring of a FIFO, for as many blocks as are launched."""
+    shape, dtype = names.fresh(f"{fifo.name}_shape"), f"DataType::{DATA_TYPE[fifo.type.dtype]}"
+    sizes = f"static_cast<uint32_t>({blocks}), {fifo.depth}, {fifo.type.rows}, {fifo.type.cols}"
+    return [
+        f"const uint32_t {shape}[4] = {{{sizes}}};",
+        f"TensorCreateInfo {ring(fifo, names)}({shape}, 4, {dtype});",
+    ]
 
 
 def ring(fifo: ir.Fifo, names: Names) -> str:
@@ -257,7 +277,7 @@ def dim_source(kernel: ir.Kernel, dim: str, names: Names) -> str:
     raise AssertionError(dim)
 
 
-def submission(kernel: ir.Kernel, names: Names) -> list[str]:
+def submission(kernel: ir.Kernel, blocks: str, names: Names) -> list[str]:
     """The argument list in the kernel's order, and the task: mixed, both vector cores, or cube."""
     cores, target = ir.cores_of(kernel.body), target_of(kernel)
     lines = ["CoreTaskArgs task_args;"]
@@ -267,7 +287,8 @@ def submission(kernel: ir.Kernel, names: Names) -> list[str]:
     for k, p in enumerate(scalars_of(kernel)):
         lines.append(f"task_args.add_scalar(orch_args.scalar({k}));  // {p.name}")
     lines += [f"task_args.add_scalar({names.of('scalar', d)});" for d in kernel.dims]
-    lines += [f"task_args.launch_spec.{target.launch}(BLOCK_NUM);", "", "MixedKernels task;"]
+    count = f"static_cast<int16_t>({blocks})"
+    lines += [f"task_args.launch_spec.{target.launch}({count});", "", "MixedKernels task;"]
     lines += ["task.aic_kernel_id = CUBE_KERNEL;"] * ("cube" in cores)
     lanes = range(target.lanes * ("vector" in cores))
     lines += [f"task.aiv{lane}_kernel_id = VECTOR_KERNEL;" for lane in lanes]

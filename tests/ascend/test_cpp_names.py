@@ -29,9 +29,9 @@ LIBRARY = """TLOAD TSTORE TADD TMULS TMATMUL TROWMAX TASSIGN TRESHAPE TPUSH TPOP
 Shape Stride GlobalTensor Layout BLayout SLayout PadValue RoundMode Direction DYNAMIC PIPE_V PIPE_MTE2 PIPE_ALL
 EVENT_ID0 EVENT_ID7 event_t set_flag wait_flag pipe_barrier get_block_idx get_sub_block_id get_subblockid
 from_u64 ChipTensor TILE_UP_DOWN pto native std Pipe Where Values Extent Space""".split()
-RUNTIME = """BLOCK_NUM CUBE_KERNEL VECTOR_KERNEL DataType ChipTaskArgs CoreTaskArgs TensorCreateInfo MixedKernels
-PTO2_SCOPE PTO2ScopeGuard rt_submit_task rt_report_fatal PTO2_ERROR_INVALID_ARGS orch_args task task_args
-accepts holds float_of launch_spec kernel_entry aicpu_orchestration_entry""".split()
+RUNTIME = """CUBE_KERNEL VECTOR_KERNEL DataType ChipTaskArgs CoreTaskArgs TensorCreateInfo MixedKernels
+PTO2_SCOPE PTO2ScopeGuard rt_submit_task rt_report_fatal rt_available_cluster_count PTO2_ERROR_INVALID_ARGS
+orch_args task task_args blocks accepts holds float_of launch_spec kernel_entry aicpu_orchestration_entry""".split()
 OWN = """data clipped nothing_loaded min_of max_of floor_div floor_mod ceil_div signal lane_shift INF L1Nz L1Zn L0A L0B L0C Ub
 UbColumn GmRows GmColumns Position positions next at t u w turn args tensor argument prod cons x_gm x_part
 x_row x_rows x_cols x_whole b_free b_full b_FREE K_FREE K_FULL x_fifo_ring x_fifo_shape XFifoPipe T R C Step""".split()
@@ -116,7 +116,7 @@ def spelled(*wishes: str, text: str = "") -> list[str]:
         ("concept", "concept_"),
         ("K", "K"),
         ("NAN", "NAN_"),
-        ("BLOCK_NUM", "BLOCK_NUM_"),
+        ("CUBE_KERNEL", "CUBE_KERNEL_"),
         ("k.free", "k_free"),
         ("__x", "x"),
         ("_Bool", "Bool"),

@@ -1,5 +1,6 @@
 """The emitted orchestration, compiled with a stand-in for the runtime and executed: what it submits,
-and that it ends with one message where a tensor or a condition is not what the kernel was made for."""
+on how many blocks, and that it ends with one message where a tensor or a condition is not what the kernel
+was made for."""
 
 from __future__ import annotations
 
@@ -111,16 +112,9 @@ EXPECTED = {
 
 
 def test_a_launch_is_what_the_kernel_was_made_for_or_ends_with_a_message(tmp_path: Path) -> None:
-    files = emit(schedule(launched.trace()).kernel)
-    (tmp_path / "orchestration.cpp").write_text(files["launched_orchestration.cpp"])
-    (tmp_path / "driver.cpp").write_text(DRIVER)
-    program = tmp_path / "program"
-    command = [installed()[0], *STRICT, "-O0", str(tmp_path / "driver.cpp"), "-o", str(program)]
-    subprocess.run(command, check=True)
-    told = subprocess.run([program], capture_output=True, text=True, check=True).stdout
     found: dict[str, str] = {}
     name = ""
-    for line in told.splitlines():
+    for line in launches(tmp_path, launched, DRIVER):
         start, colon, rest = line.partition(": ")
         if start in EXPECTED and colon:
             name, line = start, rest
@@ -129,6 +123,54 @@ def test_a_launch_is_what_the_kernel_was_made_for_or_ends_with_a_message(tmp_pat
         elif line.startswith("submitted -1 1 1"):
             found[name] = GOOD
     assert found == EXPECTED
+
+
+def launches(folder: Path, kernel: Any, driver: str) -> list[str]:
+    """What a driver prints that includes the emitted orchestration of a kernel."""
+    files = emit(schedule(kernel.trace()).kernel)
+    (folder / "orchestration.cpp").write_text(files[f"{kernel.name}_orchestration.cpp"])
+    (folder / "driver.cpp").write_text(driver)
+    program = folder / "program"
+    command = [installed()[0], *STRICT, "-O0", str(folder / "driver.cpp"), "-o", str(program)]
+    subprocess.run(command, check=True)
+    told = subprocess.run([program], capture_output=True, text=True, check=True)
+    return told.stdout.splitlines()
+
+
+@pto.kernel(grid="cdiv(rows, 16)", x="f16[rows, 64]", y="f16[64, 64]", out="f32[rows, 64]")
+def crossing(x: Any, y: Any, out: Any) -> None:
+    rows = x.shape[0]
+    first = pto.program_id(0) * 16
+    here = pto.ds(first, 16, valid=rows - first)
+    pto.store(out[here, :], pto.exp(pto.load(x[here, :]) @ pto.load(y[:, :])))
+
+
+CLUSTERS = (
+    DRIVER.partition("template")[0]
+    + """
+int main()
+{
+    ChipTensor tensors[3] = {tensor(DataType::FLOAT16, {48, 64}), tensor(DataType::FLOAT16, {64, 64}),
+                             tensor(DataType::FLOAT32, {48, 64})};
+    for (int32_t n : {1, 3, 24, 48, 0}) {
+        clusters = n;
+        aicpu_orchestration_entry({tensors, nullptr});
+    }
+}
+"""
+)
+
+
+def test_a_launch_has_a_block_and_a_ring_for_each_cluster_of_the_run(tmp_path: Path) -> None:
+    """As many as the runtime says, fewer or more than the three work items; without any it ends."""
+    kept = ("workspace", "blocks", "submitted", "fatal")
+    told = [x for x in launches(tmp_path, crossing, CLUSTERS) if x.startswith(kept)]
+    (fifo,) = schedule(crossing.trace()).kernel.fifos
+    ring = f"{fifo.depth} 16 64"
+    for n in (1, 3, 24, 48):
+        assert told[:3] == [f"workspace {n} {ring}", f"blocks {n}", "submitted 0 1 1"]
+        del told[:3]
+    assert told == ["fatal 5: the runtime has no cluster for a launch"]
 
 
 def test_a_text_of_the_user_is_a_text_of_cpp() -> None:

@@ -136,6 +136,16 @@ def test_every_order_gives_one_result(case: Case, monkeypatch: pytest.MonkeyPatc
     assert result.orders == 24
 
 
+def test_values_do_not_depend_on_the_number_of_clusters() -> None:
+    """Fewer of them than work items (6), as many as a chip has, and more."""
+    kernel = SHIPPED["paged_attention"]
+    program = schedule(kernel.trace(**FEW[0].statics)).kernel
+    bound = inputs.bind(program, draw(kernel, 0, FEW[0].statics, **FEW[0].case))
+    results = [native.run(program, bound, seeds=range(3), block_num=n) for n in (1, 3, 24, 48)]
+    assert all(r.good for r in results)
+    assert len({r.outputs["out"].tobytes() for r in results}) == 1
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_order_of_every_case_gives_one_result(case: Case) -> None:

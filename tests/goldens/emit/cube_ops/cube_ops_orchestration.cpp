@@ -7,7 +7,6 @@
 
 constexpr int32_t CUBE_KERNEL = 0;  // built with -D__DAV_CUBE__
 constexpr int32_t VECTOR_KERNEL = 1;  // built with -D__DAV_VEC__
-constexpr uint32_t BLOCK_NUM = 24;
 
 // Whether a tensor is what the kernel takes: of this type and these sizes, its elements side by side.
 static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_list<int64_t> sizes,
@@ -24,6 +23,15 @@ static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_l
         rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "not a contiguous tensor %s", what);
     }
     return good;
+}
+
+// Whether what a launch needs is so.
+static bool holds(bool condition, const char *what)
+{
+    if (!condition) {
+        rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "%s", what);
+    }
+    return condition;
 }
 
 extern "C" {
@@ -61,8 +69,14 @@ aicpu_orchestration_entry(const ChipTaskArgs &orch_args)
         return;
     }
 
+    // A hardware block for each cluster of this run; those beyond the work items have nothing to do.
+    const int32_t blocks = rt_available_cluster_count();
+    if (!holds(blocks > 0, "the runtime has no cluster for a launch")) {
+        return;
+    }
+
     // One ring of FIFO slots per hardware block.
-    const uint32_t made_shape[4] = {BLOCK_NUM, 2, 32, 16};
+    const uint32_t made_shape[4] = {static_cast<uint32_t>(blocks), 2, 32, 16};
     TensorCreateInfo made_ring(made_shape, 4, DataType::FLOAT32);
 
     PTO2_SCOPE() {
@@ -77,7 +91,7 @@ aicpu_orchestration_entry(const ChipTaskArgs &orch_args)
         task_args.add_scalar(k);
         task_args.add_scalar(n);
         task_args.add_scalar(tiles);
-        task_args.launch_spec.set_block_num(BLOCK_NUM);
+        task_args.launch_spec.set_block_num(static_cast<int16_t>(blocks));
 
         MixedKernels task;
         task.aic_kernel_id = CUBE_KERNEL;

@@ -7,7 +7,6 @@
 
 constexpr int32_t CUBE_KERNEL = 0;  // built with -D__DAV_CUBE__
 constexpr int32_t VECTOR_KERNEL = 1;  // built with -D__DAV_VEC__
-constexpr uint32_t BLOCK_NUM = 24;
 
 // Whether a tensor is what the kernel takes: of this type and these sizes, its elements side by side.
 static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_list<int64_t> sizes,
@@ -24,6 +23,15 @@ static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_l
         rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "not a contiguous tensor %s", what);
     }
     return good;
+}
+
+// Whether what a launch needs is so.
+static bool holds(bool condition, const char *what)
+{
+    if (!condition) {
+        rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "%s", what);
+    }
+    return condition;
 }
 
 extern "C" {
@@ -50,13 +58,19 @@ aicpu_orchestration_entry(const ChipTaskArgs &orch_args)
         return;
     }
 
+    // A hardware block for each cluster of this run; those beyond the work items have nothing to do.
+    const int32_t blocks = rt_available_cluster_count();
+    if (!holds(blocks > 0, "the runtime has no cluster for a launch")) {
+        return;
+    }
+
     PTO2_SCOPE() {
         CoreTaskArgs task_args;
         task_args.add_input(src);
         task_args.add_output(out);
         task_args.add_scalar(rows);
         task_args.add_scalar(m);
-        task_args.launch_spec.set_block_num(BLOCK_NUM);
+        task_args.launch_spec.set_block_num(static_cast<int16_t>(blocks));
 
         MixedKernels task;
         task.aic_kernel_id = CUBE_KERNEL;

@@ -6,7 +6,6 @@
 #include "pto_orchestration_api.h"
 
 constexpr int32_t VECTOR_KERNEL = 1;  // built with -D__DAV_VEC__
-constexpr uint32_t BLOCK_NUM = 24;
 
 // Whether a tensor is what the kernel takes: of this type and these sizes, its elements side by side.
 static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_list<int64_t> sizes,
@@ -23,6 +22,15 @@ static bool accepts(const ChipTensor &tensor, DataType dtype, std::initializer_l
         rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "not a contiguous tensor %s", what);
     }
     return good;
+}
+
+// Whether what a launch needs is so.
+static bool holds(bool condition, const char *what)
+{
+    if (!condition) {
+        rt_report_fatal(PTO2_ERROR_INVALID_ARGS, "%s", what);
+    }
+    return condition;
 }
 
 extern "C" {
@@ -67,6 +75,12 @@ aicpu_orchestration_entry(const ChipTaskArgs &orch_args)
         return;
     }
 
+    // A hardware block for each cluster of this run; those beyond the work items have nothing to do.
+    const int32_t blocks = rt_available_cluster_count();
+    if (!holds(blocks > 0, "the runtime has no cluster for a launch")) {
+        return;
+    }
+
     PTO2_SCOPE() {
         CoreTaskArgs task_args;
         task_args.add_input(x);
@@ -80,7 +94,7 @@ aicpu_orchestration_entry(const ChipTaskArgs &orch_args)
         task_args.add_scalar(orch_args.scalar(0));  // factor
         task_args.add_scalar(rows);
         task_args.add_scalar(width);
-        task_args.launch_spec.set_block_num(BLOCK_NUM);
+        task_args.launch_spec.set_block_num(static_cast<int16_t>(blocks));
 
         MixedKernels task;
         task.aiv0_kernel_id = VECTOR_KERNEL;
