@@ -4,20 +4,29 @@ In: a scheduled kernel, the bound arrays, seeds.  Out: the outputs of program or
 seed whether a legal order of the pipes (``lowering/execute/cluster.py``) gave the same bits.  The same
 seed gives the same order.  A row reads and writes at one moment between its start and its finish;
 a vector row reads at its start and writes at its finish.  Any race shows in some order; a schedule
-that is proven never differs in any.  Non-goals: time; proving (that is ``lowering/hazards/``).
+that is proven never differs in any.  Whether the signal of a push may come before its data is a reading of
+the machine (``cluster.py``).  Non-goals: time; proving (that is ``lowering/hazards/``).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lowering.execute.access import Array
-from lowering.execute.cluster import ISSUE, Cluster, InterleavingError, Move, Queues, queues_of
+from lowering.execute.cluster import (
+    ASSUMED,
+    ISSUE,
+    Cluster,
+    InterleavingError,
+    Move,
+    Queues,
+    queues_of,
+)
 from lowering.execute.inputs import Bound
 from lowering.execute.instructions import Blocks, Instruction
 from pto.errors import InputError, PtoError
@@ -116,11 +125,14 @@ class Orders:
     """A kernel on given inputs, to be run in many orders.
 
     Hardware blocks come one after the other: each in program order, then again from the same start
-    in the order of every seed.  ``outputs`` are those of program order once all blocks have run;
-    ``made`` counts the orders.
+    in the order of every seed.  ``assume``: readings of the machine (``cluster.py``).  ``outputs`` are
+    those of program order once all blocks have run; ``made`` counts the orders.
     """
 
-    def __init__(self, kernel: Kernel, bound: Bound, blocks: int) -> None:
+    def __init__(
+        self, kernel: Kernel, bound: Bound, blocks: int, assume: Collection[str] = ASSUMED
+    ) -> None:
+        self.assume = assume
         self.launch = Blocks(kernel, bound, blocks)
         self.outputs = self.launch.outputs
         self.made = 0
@@ -131,11 +143,12 @@ class Orders:
         Raises:
             InterleavingError: program order itself has a deadlock or misuses a flag.
             MemoryAccessError: program order itself reads what was never written.
+            InputError: a reading that no executor has.
         """
         with np.errstate(all="ignore"):
             for program in self.launch:
                 before = self._copy()
-                queues = queues_of(program)
+                queues = queues_of(program, self.assume)
                 self._run(queues, program_order)
                 want = self._copy()
                 for seed in seeds:
@@ -186,17 +199,23 @@ def blocks_for(kernel: Kernel, bound: Bound) -> int:
 
 
 def run(
-    kernel: Kernel, bound: Bound, *, seeds: Sequence[int] = range(20), block_num: int | None = None
+    kernel: Kernel,
+    bound: Bound,
+    *,
+    seeds: Sequence[int] = range(20),
+    block_num: int | None = None,
+    assume: Collection[str] = ASSUMED,
 ) -> dict[str, Array]:
     """The outputs in program order, if the order of every seed gives the same bits.
 
     Raises:
         InterleavingError: for an order that does not, with what happened and how to replay it.
-        InputError: a kernel that is not scheduled.
+        InputError: a kernel that is not scheduled, or a reading that no executor has.
     """
     if not is_scheduled(kernel):
         raise InputError(f"{kernel.name} is not scheduled: no row has a core")
-    orders = Orders(kernel, bound, blocks_for(kernel, bound) if block_num is None else block_num)
+    blocks = blocks_for(kernel, bound) if block_num is None else block_num
+    orders = Orders(kernel, bound, blocks, assume)
     for bad in orders.differences(seeds):
         raise InterleavingError(bad.kind, f"{bad.message}\n  with --seed {bad.seed}")
     return orders.outputs

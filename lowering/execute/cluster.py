@@ -7,10 +7,14 @@ order.  Which enabled move comes next is up to the caller: at random with data
 
 Rules (docs/machine.md 3.4, 4.1, 5.1 to 5.3): a row that works is in flight from start to finish, and
 several of one pipe may be.  A wait at the head of a queue holds the queue back until its flag
-is set, and clears it.  A set or signal fires when no earlier work of its pipe is in flight; it holds
-nothing back.  A barrier holds its pipe back until the pipe is idle.  The scalar unit itself stops at
-waits on S, drains, barriers of ALL, and at FIFO signals.  Queues are as long as they need to be,
+is set, and clears it.  A set or free signal fires when no earlier work of its pipe is in flight; it
+holds nothing back.  A barrier holds its pipe back until the pipe is idle.  The scalar unit itself stops
+at waits on S, drains, barriers of ALL, and at FIFO signals.  Queues are as long as they need to be,
 but a wait must be issued behind its set, as no queue may be counted on (docs/machine.md 10).
+
+When the data signal of a push or record arrives, sources disagree about (docs/machine.md 5.5).  Under the
+strict reading it arrives once it is issued, before whatever its pipe has not done: only what the
+scalar unit has waited for, by a drain, is there.  Under ``ordered-signals`` it fires like a set.
 
 Sets and signals fire as soon as they can: to fire later only holds others back, and what goes wrong
 with a late one (a race) goes wrong with an early one too, because work in flight may stay in flight.
@@ -19,17 +23,24 @@ Non-goals: what the rows compute, time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from lowering.execute.instructions import FlagKey, Instruction, Pipe, Program, Stream
-from pto.errors import ScheduleError
+from pto.errors import InputError, ScheduleError
 
 WORK, WAIT, SET, SIGNAL, BARRIER = range(5)
 ISSUE, START, TAKE, FINISH = range(4)
 """Moves: a core issues its next row; a pipe starts the work at its head, or takes the flag that its
 head waits for; work in flight ends."""
+
+
+ORDERED_SIGNALS = "ordered-signals"
+"""The lenient reading: the signal of a push fires when all earlier work of its pipe is complete."""
+
+ASSUMED = (ORDERED_SIGNALS,)
+"""The reading of an executor that is told none."""
 
 
 Counter = tuple[str, bool, int, int]
@@ -63,12 +74,13 @@ class InterleavingError(ScheduleError):
 
 class Issue(NamedTuple):
     """One row of a stream: it belongs to ``pipe``, which holds ``upto`` parts once it is issued; the
-    scalar unit needs one signal from each of ``needs``."""
+    scalar unit needs one signal from each of ``needs``, and adds one to each of ``tells``."""
 
     of: Instruction
     pipe: int
     upto: int
     needs: tuple[Counter, ...]
+    tells: tuple[Counter, ...]
 
 
 @dataclass(frozen=True)
@@ -82,12 +94,26 @@ class Queues:
     of_core: tuple[tuple[int, ...], ...]
 
 
-def queues_of(program: Program) -> Queues:
-    """The queues of ``program``.
+def signals_in_order(assume: Collection[str]) -> bool:
+    """Whether the signal of a push stays behind its data, under the readings ``assume``.
+
+    Raises:
+        InputError: for a reading that no executor has.
+    """
+    for name in sorted(set(assume) - {ORDERED_SIGNALS}):
+        message = f"no executor runs under the reading '{name}'"
+        raise InputError(message, hint=f"the only one: {ORDERED_SIGNALS}")
+    return ORDERED_SIGNALS in assume
+
+
+def queues_of(program: Program, assume: Collection[str] = ASSUMED) -> Queues:
+    """The queues of ``program``, under the readings ``assume``.
 
     Raises:
         InterleavingError: for a wait that is issued before its set.
+        InputError: for a reading that no executor has.
     """
+    in_order = signals_in_order(assume)
     pipes: dict[Pipe, list[Part]] = {}
     numbers: dict[Pipe, int] = {}
     streams: list[tuple[Issue, ...]] = []
@@ -100,9 +126,11 @@ def queues_of(program: Program) -> Queues:
                 numbers.setdefault(ins.pipe, len(numbers)),
                 pipes.setdefault(ins.pipe, []),
             )
+            signals = _signals(program, ins)
+            queued, at_once = (signals, ()) if in_order or ins.pops else ((), signals)
             if not _on_scalar(ins):
-                queue.extend(_parts(program, ins))
-            found.append(Issue(ins, number, len(queue), _needs(program, ins)))
+                queue.extend(_parts(ins, queued))
+            found.append(Issue(ins, number, len(queue), _needs(program, ins), at_once))
         streams.append(tuple(found))
         of_core.append(tuple(n for (core, _), n in numbers.items() if core == k))
     parts = tuple(tuple(q) for q in pipes.values())
@@ -135,18 +163,20 @@ def _needs(program: Program, ins: Instruction) -> tuple[Counter, ...]:
 
 
 def _signals(program: Program, ins: Instruction) -> tuple[Counter, ...]:
+    if not ins.signals:
+        return ()
     receivers = program.receivers(program.kernel.fifo(ins.signals), ins.pops)
     return tuple((ins.signals, ins.pops, ins.pipe[0], r) for r in receivers)
 
 
-def _parts(program: Program, ins: Instruction) -> list[Part]:
+def _parts(ins: Instruction, signals: tuple[Counter, ...]) -> list[Part]:
     parts = [Part(WAIT, ins, f) for f in ins.waits]
     if ins.row.op == "barrier":
         parts.append(Part(BARRIER, ins))
     elif ins.action is not None and ins.row.op != "record":
         parts.append(Part(WORK, ins))
-    if ins.signals:
-        parts.append(Part(SIGNAL, ins, None, _signals(program, ins)))
+    if signals:
+        parts.append(Part(SIGNAL, ins, None, signals))
     return parts + [Part(SET, ins, f) for f in ins.sets]
 
 
@@ -214,7 +244,7 @@ class Cluster:
         stream = self.queues.streams[k]
         if self.pc[k] == len(stream):
             return False
-        ins, _, _, needs = stream[self.pc[k]]
+        ins, needs = stream[self.pc[k]].of, stream[self.pc[k]].needs
         for counter in needs:
             if not self.signals.get(counter):
                 return False
@@ -285,8 +315,11 @@ class Cluster:
             self.waiting[p] = self.waiting[p][1:]
             if part.kind == SET:
                 self._set(part.flag, part.of)
-            for counter in part.counters:
-                self.signals[counter] = self.signals.get(counter, 0) + 1
+            self._tell(part.counters)
+
+    def _tell(self, counters: tuple[Counter, ...]) -> None:
+        for counter in counters:
+            self.signals[counter] = self.signals.get(counter, 0) + 1
 
     def _set(self, flag: FlagKey | None, of: Instruction) -> None:
         assert flag is not None
@@ -296,11 +329,12 @@ class Cluster:
         self.flags |= {flag}
 
     def _issue(self, k: int) -> None:
-        ins, p, upto, needs = self.queues.streams[k][self.pc[k]]
+        ins, p, upto, needs, tells = self.queues.streams[k][self.pc[k]]
         self.issued[p] = upto
         self.pc[k] += 1
         for counter in needs:
             self.signals[counter] -= 1
+        self._tell(tells)
         if _on_scalar(ins):
             self.flags -= set(ins.waits)
             for f in ins.sets:

@@ -14,11 +14,12 @@ Non-goals: time on the device.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from lowering.ascend import emit
 from lowering.execute.access import Array
+from lowering.execute.cluster import ASSUMED, signals_in_order
 from lowering.execute.inputs import Bound
 from lowering.native.build import executable
 from lowering.native.job import execute
@@ -91,17 +92,22 @@ def run(
     block_num: int | None = None,
     sanitize: bool = False,
     source: str = "",
+    assume: Collection[str] = ASSUMED,
 ) -> Result:
     """Emits, compiles (or takes from the cache), and runs a scheduled kernel.
 
-    ``source``: what is run instead of what ``kernel`` would be emitted as now.
+    ``source``: what is run instead of what ``kernel`` would be emitted as now.  ``assume``: readings of
+    the machine (``lowering/execute/cluster.py``): whether the signal of a push may come before its data.
 
     Raises:
         ScheduleError: a schedule that cannot be emitted, or that the C++ compiler rejects.
-        InputError: there is no C++ compiler.
+        InputError: there is no C++ compiler, or no executor has such a reading.
     """
     source = source or emit(kernel)[f"{kernel.name}.cpp"]
-    facts = [f"order {order} {seeds.start} {len(seeds)}"]
+    facts = [
+        f"order {order} {seeds.start} {len(seeds)}",
+        f"signals_in_order {int(signals_in_order(assume))}",
+    ]
     program = executable(source, sanitize)
     told, outputs = execute(program, kernel, bound, block_num, facts)
     return _result(told, outputs, rows_of(source))

@@ -11,13 +11,15 @@
 namespace {
 
 // The order of a seed: each kind has the seeds for itself, "mixed" deals them out.
-native::Order order_of(const std::string &name, uint64_t seed)
+native::Order order_of(const Job &job, uint64_t seed)
 {
     using native::Order;
     constexpr int units = native::CORES * (native::PIPES + 1);
     constexpr int depths[] = {64, 1, 4, 16};
+    const std::string &name = job.order;
     Order order;
     order.seed = seed;
+    order.signals_in_order = job.signals_in_order;
     const std::string kinds[] = {"worst", "priorities", "random", "round-robin"};
     const std::string kind = name == "mixed" ? kinds[seed % 4] : name;
     const uint64_t turn = name == "mixed" ? seed / 4 : seed;
@@ -96,7 +98,7 @@ int main(int argc, char **argv)
     start = std::chrono::steady_clock::now();
     int64_t moves = 0;
     for (uint64_t seed = job.first_seed; seed < job.first_seed + job.seeds; ++seed) {
-        const auto outcome = run_once(job, order_of(job.order, seed));
+        const auto outcome = run_once(job, order_of(job, seed));
         moves += outcome.moves;
         tell(std::to_string(seed), outcome);
         compare(job, want, seed);

@@ -26,6 +26,7 @@ struct Job {
     int64_t block_num = 1;
     std::string order = "program";
     uint64_t first_seed = 0, seeds = 0;
+    bool signals_in_order = false;
     std::vector<std::unique_ptr<Tensor>> tensors;
     std::vector<int64_t> args;
 };
@@ -72,6 +73,8 @@ inline Job read_job(const char *file)
             words >> job.block_num;
         } else if (what == "order") {
             words >> job.order >> job.first_seed >> job.seeds;
+        } else if (what == "signals_in_order") {
+            words >> job.signals_in_order;
         } else if (what == "tensor") {
             add_tensor(job, words);
         } else if (what == "scalar") {

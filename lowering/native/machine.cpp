@@ -570,11 +570,18 @@ void barrier(Pipe pipe, const Where &at)
     stop_until([&core] { return std::all_of(std::begin(core.queues), std::end(core.queues), [](const Queue &q) { return q.idle(); }); }, at);
 }
 
-void signal(Pipe pipe, int flag, const Where &at)
+void signal(Pipe pipe, int flag, Tells what, const Where &at)
 {
     Part part{Part::SIGNAL, at};
     part.fifo = flag;
-    enqueue(pipe, std::move(part));
+    if (what == Tells::FREE || current->signals_in_order) {
+        enqueue(pipe, std::move(part));
+        return;
+    }
+    fire_signal(running, part);
+    if (!in_program_order()) {
+        give_way();
+    }
 }
 
 void wait_signal(int flag, const Where &at)

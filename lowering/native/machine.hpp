@@ -30,6 +30,7 @@ struct Order {
     uint64_t seed = 0;
     int late = 0;   // the unit that moves last: core * (PIPES + 1) + pipe, or PIPES for the scalar unit
     int depth = 64;  // parts that a queue holds
+    bool signals_in_order = false;  // the signal of a push stays behind its data
 };
 
 struct Region {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import ml_dtypes
@@ -10,15 +11,38 @@ import pytest
 
 from lowering.execute import adversarial, inputs, sequential
 from lowering.execute.adversarial import Orders
-from lowering.execute.cluster import Cluster, InterleavingError, Move, queues_of
+from lowering.execute.cluster import (
+    ORDERED_SIGNALS,
+    Cluster,
+    InterleavingError,
+    Move,
+    queues_of,
+)
 from lowering.execute.instructions import Blocks
 from lowering.hazards import check
+from lowering.schedule import options_for, schedule
+from lowering.schedule.options import CREDIT
+from lowering.schedule.passes.record import at_push
 from pto.errors import InputError
 from pto.ir import Kernel, map_rows
 from pto.kernels import SHIPPED
 from tests.hazards.test_exhaustive import bound
 from tests.judges.agreement import Plan, arrays, program
-from tests.judges.small_programs import round_trip, small
+from tests.judges.exhaustive import explore, one_lane
+from tests.judges.mutants import without_a_drain
+from tests.judges.small_programs import (
+    CONSUME_B,
+    CUBE,
+    END_B,
+    ENDS,
+    EVENTS_B,
+    FREE_B,
+    OPERANDS,
+    PRODUCE,
+    loop,
+    round_trip,
+    small,
+)
 from tests.judges.sync_bugs import PATTERNS, Pattern
 
 SCHEDULES = [
@@ -143,3 +167,100 @@ def test_one_slot_less_without_credit_shows(depth: int) -> None:
         k, {"src": np.ones((64, 64), np.float32), "out": np.zeros((13, 16, 64), np.float32)}
     )
     assert bool(list(Orders(k, bound, 1).differences(range(20)))) == (depth == 4)
+
+
+# ------------------------------------------------------------- signals in front of their data
+
+STRICT: Sequence[str] = ()
+LENIENT = (ORDERED_SIGNALS,)
+
+
+def recorded(record: str, credit: str = "needed") -> tuple[Kernel, inputs.Bound]:
+    """Paged attention whose pushes tell so, and several requests for it."""
+    options = options_for("best", record=record, credit=credit)
+    k = schedule(SHIPPED["paged_attention"].trace(), options).kernel
+    return k, inputs.bind(k, arrays("paged_attention", False))
+
+
+@pytest.mark.parametrize("credit", CREDIT)
+@pytest.mark.parametrize("record", ["next_step", "at_push"])
+def test_behind_a_drain_data_is_there_before_its_signal(record: str, credit: str) -> None:
+    k, given = recorded(record, credit)
+    for assume in (STRICT, LENIENT):
+        assert not list(Orders(k, given, 1, assume).differences(range(9)))
+    wrong = dict(without_a_drain(k))
+    assert wrong.keys() == {f.name for f in k.fifos}
+    for less in wrong.values():
+        assert next(Orders(less, given, 1, STRICT).differences(range(12)), None)
+        assert not list(Orders(less, given, 1, LENIENT).differences(range(2)))
+
+
+@pytest.mark.sweep
+def test_every_drain_shows_in_200_orders() -> None:
+    k, given = recorded("next_step")
+    assert not list(Orders(k, given, 1, STRICT).differences(range(200)))
+    print()
+    for fifo, less in without_a_drain(k):
+        found = list(Orders(less, given, 1, STRICT).differences(range(200)))
+        print(f"  without the drain of {fifo}: {len(found)} of 200 orders go wrong")
+        assert len(found) > 100
+
+
+def test_a_signal_of_its_own_pipe_says_nothing() -> None:
+    """Pushes that tell by themselves, as the reference kernel had them, are right if signals stay behind
+    their data."""
+    k, given = recorded("with_push")
+    assert next(Orders(k, given, 1, STRICT).differences(range(3)), None)
+    assert not list(Orders(k, given, 1, LENIENT).differences(range(3)))
+
+
+@pytest.mark.parametrize("lane", [1, 2])
+def test_either_lane_may_be_the_late_one(lane: int) -> None:
+    k, given = recorded("next_step")
+    less = dict(without_a_drain(k))["p16_fifo"]
+    queues = queues_of(next(iter(Blocks(less, given, 1))), STRICT)
+    seed = 3 * queues.pipes.index((lane, "MTE3"))  # this pipe moves only when nothing else can
+    assert [d.kind for d in Orders(less, given, 1, STRICT).differences([seed])] == ["bits"]
+
+
+BETWEEN = {
+    "": False,
+    "cube 0 FIX barrier\n": False,
+    "cube 0 S drain FIX\n": True,
+    "cube 0 ALL barrier\n": True,
+    "cube 0 FIX sync | set stored\ncube 0 S sync | wait stored\n": True,
+    "cube 0 FIX sync | set stored\ncube 0 M sync | wait stored | set seen\n"
+    "cube 0 S sync | wait seen\n": True,
+}
+"""Rows between a store and its record -> whether the data is there before the signal."""
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+def test_only_what_the_scalar_unit_waits_for_is_there(between: str) -> None:
+    events = "event cube stored FIX -> S id 0\n"
+    if "seen" in between:
+        events = "event cube stored FIX -> M id 1\nevent cube seen M -> S id 0\n"
+    told = PRODUCE.replace("push", "push_data") + between + "cube 0 FIX record f\n"
+    body = OPERANDS + FREE_B + loop(told, CONSUME_B) + ENDS + END_B
+    k = small(CUBE + EVENTS_B + events, body)
+    program = one_lane(next(iter(Blocks(k, bound(k, 3), 1))))
+    assert explore(program, assume=LENIENT).ok
+    assert explore(program, assume=STRICT).kind == ("" if BETWEEN[between] else "race")
+
+
+@pytest.mark.parametrize("slots", [5, 4])
+def test_rings_without_credit_behind_drains(slots: int) -> None:
+    k = round_trip(slots, 4)
+    k = replace(k, body=at_push(k.body))
+    given = inputs.bind(
+        k, {"src": np.ones((64, 64), np.float32), "out": np.zeros((13, 16, 64), np.float32)}
+    )
+    assert bool(list(Orders(k, given, 1, STRICT).differences(range(20)))) == (slots == 4)
+    for _, less in without_a_drain(k):
+        assert list(Orders(less, given, 1, STRICT).differences(range(20)))
+
+
+def test_no_executor_has_another_reading() -> None:
+    k, given = recorded("with_push")
+    with pytest.raises(InputError, match="no executor runs under the reading 'early-sets'"):
+        adversarial.run(k, given, assume=("early-sets",))

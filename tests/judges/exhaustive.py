@@ -12,9 +12,19 @@ This judges ``lowering/hazards/`` and shares no code with it.  Non-goals: large 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from lowering.execute.cluster import ISSUE, START, WORK, Cluster, InterleavingError, Move, queues_of
+from lowering.execute.cluster import (
+    ASSUMED,
+    ISSUE,
+    START,
+    WORK,
+    Cluster,
+    InterleavingError,
+    Move,
+    queues_of,
+)
 from lowering.execute.instructions import Extent, Instruction, Program
 
 MAX_STATES = 200_000
@@ -37,15 +47,17 @@ class Verdict:
         return not self.kind
 
 
-def explore(program: Program, max_states: int = MAX_STATES) -> Verdict:
-    """Follows every order of ``program``.
+def explore(
+    program: Program, max_states: int = MAX_STATES, assume: Collection[str] = ASSUMED
+) -> Verdict:
+    """Follows every order of ``program``, under the readings ``assume``.
 
     Raises:
         TooLarge: after ``max_states`` states.
     """
     seen: set[tuple[object, ...]] = set()
     try:
-        start = Cluster(queues_of(program))
+        start = Cluster(queues_of(program, assume))
         stack = [(start, _settled(start))]
         while stack:
             cluster, choices = stack.pop()

@@ -26,6 +26,13 @@ def without(flags: tuple[Flag, ...], j: int) -> tuple[Flag, ...]:
     return flags[:j] + flags[j + 1 :]
 
 
+def without_a_drain(k: Kernel) -> Iterator[tuple[str, Kernel]]:
+    """Every drain in front of a record taken away, one at a time, by the FIFO of the record."""
+    for n, (row, after) in enumerate(itertools.pairwise(all_rows(k.body))):
+        if row.op == "drain" and after.op == "record":
+            yield after.queue, with_row(k, n)
+
+
 def next_slot(ref: Ref | Flag) -> Ref | Flag:
     assert ref.index is not None
     return replace(ref, index=binary("+", ref.index, Const(1)))

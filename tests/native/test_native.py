@@ -22,9 +22,11 @@ import pytest
 from lowering import native
 from lowering.ascend import emit
 from lowering.execute import inputs, sequential
+from lowering.execute.cluster import ORDERED_SIGNALS
 from lowering.hazards import check
 from lowering.native import build
 from lowering.schedule import NAMED, options_for, schedule
+from lowering.schedule.passes.record import at_push
 from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel as Program
 from pto.ir import all_rows
@@ -32,7 +34,7 @@ from pto.kernels import SHIPPED
 from pto.text import parse
 from tests.conftest import Golden
 from tests.judges.compilers import complaints, installed
-from tests.judges.mutants import with_row, without
+from tests.judges.mutants import with_row, without, without_a_drain
 from tests.judges.small_programs import round_trip
 from tests.whole.test_numerics import HALF_STEP, draw, oracle
 
@@ -544,6 +546,62 @@ def test_the_end_of_a_pipe_waits_for_what_it_counted(line: str) -> None:
     assert line in whole
     result = native.run(k, bound, block_num=1, source=whole.replace(line, ""))
     assert {r.kind for r in result.reports} == {SWITCHES[line]}, result.reports
+
+
+# ---------------------------------------------------------- signals in front of their data
+
+STRICT: Sequence[str] = ()
+LENIENT = (ORDERED_SIGNALS,)
+
+
+def undrained(k: Program) -> Iterator[tuple[str, str]]:
+    """The emitted text without one of the drains in front of records, by the FIFO of the record."""
+    whole = emit(k)[f"{k.name}.cpp"]
+    for fifo, less in without_a_drain(k):
+        source, gone = deleted(whole, emit(less)[f"{k.name}.cpp"])
+        pipe = "FIX" if k.fifo(fifo).direction == "c2v" else "MTE3"
+        assert gone == [f"{f}(PIPE_{pipe}, PIPE_S, EVENT_ID7);" for f in ("set_flag", "wait_flag")]
+        yield fifo, source
+
+
+def test_behind_a_drain_data_is_there_before_its_signal() -> None:
+    k, bound = round_trips(5)
+    drained = replace(k, body=at_push(k.body))
+    for program, assume, good in (
+        (drained, STRICT, True),
+        (drained, LENIENT, True),
+        (k, STRICT, False),
+        (k, LENIENT, True),
+    ):
+        result = native.run(program, bound, seeds=range(40), block_num=1, assume=assume)
+        assert result.good == good, result.reports
+    wrong = dict(undrained(drained))
+    assert wrong.keys() == {"f", "g"}
+    for source in wrong.values():
+        found = [
+            native.run(drained, bound, seeds=range(40), block_num=1, source=source, assume=assume)
+            for assume in (STRICT, LENIENT)
+        ]
+        assert found[0].differences and not found[1].differences, found
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("credit", ["needed", "always"])
+def test_every_drain_of_paged_attention_shows(credit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXXFLAGS", "-O1")
+    options = options_for("best", record="next_step", credit=credit)
+    k, bound = (
+        schedule(SHIPPED["paged_attention"].trace(), options).kernel,
+        requests((5, 0, 1, 4, 1)),
+    )
+    for assume in (STRICT, LENIENT):
+        assert native.run(k, bound, seeds=range(200), block_num=1, assume=assume).good
+    print()
+    for fifo, source in undrained(k):
+        result = native.run(k, bound, seeds=range(200), block_num=1, source=source, assume=STRICT)
+        bits, first = len({d.seed for d in result.differences}), next(iter(result.bad_seeds))
+        print(f"  without the drain of {fifo}: {bits} of 200 orders differ, the first {first}")
+        assert bits > 20
 
 
 # ---------------------------------------------------------------------- compiler and cache

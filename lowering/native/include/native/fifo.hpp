@@ -35,7 +35,7 @@ struct TPipe {
         void setTileId(int tile, int) { tileIndex = static_cast<uint32_t>(tile); }
         void record(const Where &at = Where::current())
         {
-            native::signal(to_vector ? Pipe::FIX : Pipe::MTE3, data_flag, at);
+            native::signal(to_vector ? Pipe::FIX : Pipe::MTE3, data_flag, native::Tells::DATA, at);
         }
     };
     struct Consumer {
@@ -136,7 +136,7 @@ void TPOP(Pipe_ &pipe, Tile_ &tile, const Where &at = Where::current())
             [tile](const std::vector<T> &found) { put(tile, Tile_::Rows, Tile_::Cols, found); }, at);
     }
     if (pipe.cons.frees && (k + 1) % Pipe_::Period == 0) {
-        native::signal(native::Pipe::MTE2, Pipe_::free_flag, at);
+        native::signal(native::Pipe::MTE2, Pipe_::free_flag, native::Tells::FREE, at);
     }
 }
 

@@ -79,8 +79,11 @@ void set_flag(Pipe src, Pipe dst, int id, const Where &at);
 void wait_flag(Pipe src, Pipe dst, int id, const Where &at);
 void barrier(Pipe pipe, const Where &at);
 
-// FIFO signals between the cube and the lanes of its cluster: queued in a pipe, awaited by S.
-void signal(Pipe pipe, int flag, const Where &at);
+// FIFO signals between the cube and the lanes of its cluster, awaited by S.  A free signal is queued in its
+// pipe and fires when all earlier work of the pipe is complete.  So does a data signal under the lenient reading
+// (docs/machine.md 5.5); under the strict one it arrives when it is issued, whatever its pipe has not done yet.
+enum class Tells { DATA, FREE };
+void signal(Pipe pipe, int flag, Tells what, const Where &at);
 void wait_signal(int flag, const Where &at);
 
 // The last row of a kernel is issued: what it writes to GM must be there (docs/machine.md R10).
