@@ -532,6 +532,10 @@ def drain(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     return [f"set_flag({flag});", f"wait_flag({flag});"]
 
 
+def fence(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    return ["dsb(DSB_DDR);"]
+
+
 OF_KIND: Mapping[str, Emitter] = MappingProxyType(
     {"unary": unary_arithmetic, "binary": binary_arithmetic, "reduce": reduction}
 )
@@ -541,7 +545,7 @@ OF_OP: Mapping[str, Emitter] = MappingProxyType(
         emitter.__name__: emitter
         for emitter in (
             read, let, load, store, move, push, push_data, record, pop, matmul, astype, full, where, pad,
-            sync, barrier, drain,
+            sync, barrier, drain, fence,
         )
     }
 )  # fmt: skip

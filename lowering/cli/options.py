@@ -20,6 +20,7 @@ from lowering.files import check_folder, check_output
 from lowering.programs import Program, load, source_of, statics_of, traced
 from lowering.schedule import (
     CREDIT,
+    FENCE,
     LOAD_AT,
     MOVES,
     NAMED,
@@ -315,6 +316,8 @@ def schedule_arguments(command: Parser) -> None:
     add("--moves", type=one_of(MOVES), metavar="WHEN", help=f"L1 to L0: {', '.join(MOVES)}")
     told = f"when a push is told: {', '.join(RECORD)}"
     add("--record", type=one_of(RECORD), metavar="WHEN", help=told)
+    fence = f"in front of every signal of a push: {', '.join(FENCE)}"
+    add("--fence", type=one_of(FENCE), metavar="WHAT", help=fence)
     add("--local-depth", type=whole(1), metavar="N", help="ring slots in L1 and UB")
     add("--l0-depth", type=whole(1), metavar="N", help="ring slots in L0")
     add("--fifo-depth", type=whole(0), metavar="N", help="ring slots in GM (0: as many as needed)")

@@ -6,7 +6,7 @@ on-chip memories are real bytes, poisoned at the start, so buffers that overlap 
 a read of a byte that was never written, an access outside a tensor, a store to an input, a FIFO
 that blocks forever or is left with tiles in it: each is an error.  A good schedule gives the bits
 of ``sequential.py``.
-Non-goals: time and the overlap of pipes; ``wait``, ``set``, ``barrier`` and ``drain`` order pipes
+Non-goals: time and the overlap of pipes; ``wait``, ``set``, ``barrier``, ``drain`` and ``fence`` order pipes
 and mean nothing here (``hazards/`` proves them).
 """
 
@@ -249,7 +249,7 @@ RULES: Mapping[str, Callable[[Core, Row], Step]] = {
     "pop": _pop,
     "read": _read,
     "let": _let,
-    **dict.fromkeys(("sync", "barrier", "drain"), _order),
+    **dict.fromkeys(("sync", "barrier", "drain", "fence"), _order),
 }
 """What each op does on a core."""
 

@@ -16,6 +16,7 @@ LOAD_AT = ("first", "after_move", "after_push")
 MOVES = ("early", "late")
 CREDIT = ("always", "needed")
 RECORD = ("next_step", "at_push", "by_hand", "with_push")
+FENCE = ("none", "dsb")
 
 MOST_SLOTS = max(
     s.capacity_bytes // s.align_bytes for t in TARGETS.values() for s in t.spaces.values()
@@ -34,6 +35,8 @@ class Options:
     before the matmul (late).
     ``record``: when the other core is told of a push: behind a drain, one step late (next_step), right
     behind it (at_push), so on the cube alone (by_hand); or by the push itself (with_push).
+    ``fence``: what stands in front of every signal of a push: nothing (none), or a data synchronisation
+    barrier (dsb).
     ``local_depth``, ``l0_depth``, ``fifo_depth``: ring slots in L1 and UB, in L0, in GM.
     ``credit``: free signals in every FIFO (always), or only where the proof fails without (needed).
     ``flat``: a work item starts while the one before it ends.
@@ -46,6 +49,7 @@ class Options:
     load_at: str = "first"
     moves: str = "early"
     record: str = "with_push"
+    fence: str = "none"
     local_depth: int = 2
     l0_depth: int = 2
     fifo_depth: int = 0
@@ -74,6 +78,8 @@ class Options:
             raise ScheduleError(f"credit '{self.credit}'", None, f"one of: {', '.join(CREDIT)}")
         if self.record not in RECORD:
             raise ScheduleError(f"record '{self.record}'", None, f"one of: {', '.join(RECORD)}")
+        if self.fence not in FENCE:
+            raise ScheduleError(f"fence '{self.fence}'", None, f"one of: {', '.join(FENCE)}")
 
     @property
     def choices(self) -> dict[str, int | str | bool]:

@@ -48,7 +48,7 @@ PASSES: dict[str, Pass] = {
     "accumulate": Pass(lambda k, o: accumulate(k), PERSISTENT),
     "assign": Pass(lambda k, o: assign(k), ASSIGNED),
     "skew": Pass(skew, ASSIGNED, ("lookahead", "prefetch", "load_at", "moves", "flat")),
-    "record": Pass(record, ASSIGNED, ("record",)),
+    "record": Pass(record, ASSIGNED, ("record", "fence")),
     "place": Pass(place, SCHEDULED, ("lookahead", "local_depth", "l0_depth", "fifo_depth")),
     "sync": Pass(lambda k, o: sync(k), SCHEDULED),
     "credit": Pass(

@@ -235,6 +235,8 @@ class _Scalar:
             yield from self._drain(list(self.pipes), "barrier")
         elif row.op == "barrier":
             yield from self._put(self.pipes[row.pipe], self.pipes[row.pipe].barrier)
+        elif row.op == "fence":
+            self._spend(self.machine.costs.fence)
         elif row.op == "record":
             yield from self._tell(self.pipes[row.pipe], self._signal(plan.fifo))
         elif OPS[row.op].kind == "scalar":

@@ -67,6 +67,7 @@ FLAT = Costs(
     repeat_bytes=256,
     issue=1,
     read=1,  # docs/machine.md 11.2
+    fence=20,  # docs/machine.md 5.6: 7 to 14 ns
     queue_depth=16,  # an assumption: docs/machine.md 3.4 and 10 know it for two pipes only
     clock_hz=CLOCK_HZ,
     hbm_bytes_per_second=1.6e12,  # docs/machine.md 11.3

@@ -88,6 +88,8 @@ class Costs:
     """Of a row, a wait, a set, a signal or a barrier in the scalar unit."""
     read: int
     """Of an integer in GM by the scalar unit."""
+    fence: int
+    """Of a data synchronisation barrier in the scalar unit, with nothing to wait for."""
     queue_depth: int
     """Instructions, waits and sets that a pipe holds before the scalar unit stops."""
     clock_hz: float

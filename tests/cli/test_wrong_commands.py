@@ -127,6 +127,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "--load-at": WORD,
     "--moves": WORD,
     "--record": WORD,
+    "--fence": WORD,
     "--credit": WORD,
     "--local-depth": (*NUMBER, "0", "99999999"),
     "--l0-depth": (*NUMBER, "0", "99999999"),

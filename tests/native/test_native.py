@@ -25,7 +25,7 @@ from lowering.execute import inputs, sequential
 from lowering.execute.cluster import ORDERED_SIGNALS
 from lowering.hazards import check
 from lowering.native import build
-from lowering.schedule import NAMED, options_for, schedule
+from lowering.schedule import FENCE, NAMED, options_for, schedule
 from lowering.schedule.passes.record import at_push
 from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel as Program
@@ -136,6 +136,17 @@ def test_every_order_gives_one_result(case: Case, monkeypatch: pytest.MonkeyPatc
     few = replace(case, plans=("best",))
     (result,) = run_case(few, 24, 2)
     assert result.orders == 24
+
+
+def test_a_fence_changes_no_value() -> None:
+    """``dsb`` of the device compiles here, too."""
+    traced, results = SHIPPED["gemm"].trace(), []
+    for fence in FENCE:
+        program = schedule(traced, options_for("best", record="next_step", fence=fence)).kernel
+        bound = inputs.bind(program, draw(SHIPPED["gemm"], 0, {}, m=130, n=129, k=70))
+        results.append(native.run(program, bound, seeds=range(4), block_num=2))
+    assert all(r.good for r in results)
+    assert len({r.outputs["out"].tobytes() for r in results}) == 1
 
 
 def test_values_do_not_depend_on_the_number_of_clusters() -> None:

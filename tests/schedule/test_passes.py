@@ -10,8 +10,10 @@ from itertools import pairwise
 import pytest
 
 import pto
+from lowering.ascend import emit
 from lowering.hazards import check
-from lowering.schedule import NAMED, PASSES, RECORD, options_for, schedule, stages
+from lowering.hazards.assumptions import READINGS
+from lowering.schedule import FENCE, NAMED, PASSES, RECORD, options_for, schedule, stages
 from lowering.schedule.passes.credit import credit
 from lowering.schedule.passes.record import WAYS as RECORD_WAYS
 from pto import ir
@@ -147,6 +149,27 @@ def test_behind_a_drain_no_signal_overtakes(name: str, way: str) -> None:
     by_itself = schedule(SHIPPED[name].trace(), options_for("best", record="with_push")).kernel
     assert check(by_itself).ok
     assert not check(by_itself, assume=strict).ok
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_fence_stands_in_front_of_every_signal_of_a_push(way: str) -> None:
+    """In the schedule and in the C++.  It decides nothing: the proof is the same without."""
+    traced = SHIPPED["gemm"].trace()
+    options = options_for("best", record=way, lookahead=1)
+    bare, made = (dict(stages(traced, replace(options, fence=fence)))["credit"] for fence in FENCE)
+    rows = list(ir.all_rows(made.body))
+    signals = [(f, r) for f, r in pairwise(rows) if r.op == "record"]
+    assert signals and not any(r.op == "push" for r in rows)
+    for fence, signal in signals:
+        assert (fence.op, fence.core, fence.pipe) == ("fence", signal.core, "S")
+        assert fence.shift == signal.shift
+    lines = (x.strip() for x in emit(made)["gemm.cpp"].splitlines())
+    code = [x for x in lines if not x.startswith("//")]
+    fences = [k for k, x in enumerate(code) if x == "dsb(DSB_DDR);"]
+    assert [k + 1 for k in fences] == [k for k, x in enumerate(code) if x.startswith("signal<")]
+    assert not any(r.op == "fence" for r in ir.all_rows(bare.body))
+    for readings in ((), *((name,) for name in READINGS)):
+        assert check(made, assume=readings).ok == check(bare, assume=readings).ok
 
 
 # -------------------------------------------------------------------------------------- credit

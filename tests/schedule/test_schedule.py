@@ -466,6 +466,7 @@ OTHER_CHOICES = {
     "load_at": "after_push",
     "moves": "late",
     "record": "at_push",
+    "fence": "dsb",
     "local_depth": 1,
     "l0_depth": 1,
     "fifo_depth": 8,

@@ -87,6 +87,14 @@ def test_a_drain_stops_the_scalar_unit() -> None:
     assert [s.why for s in t.critical()] == ["start", "drain MTE2"]
 
 
+def test_a_fence_keeps_the_scalar_unit_busy_and_no_pipe() -> None:
+    """For its cycles (docs/machine.md 5.6) nothing is issued; what was issued goes on."""
+    t = run("vector 0 MTE2 a = load src[0:+8, :]\nvector 0 S fence\nvector 0 V c = add a, a\n")
+    assert ran(t, "vector0 MTE2") == [(1, 36)]
+    assert ran(t, "vector0 V") == [(1 + 20 + 1, 22 + ADD)]
+    assert t.pipes["vector0 S"].busy == 1 + 20 + 1
+
+
 def test_a_barrier_on_all_pipes_waits_for_each() -> None:
     load = "vector 0 MTE2 a = load src[0:+8, :]\n"
     t = run(f"vector 0 V c = add a, a\n{load}vector 0 V barrier\n".replace("V barrier", "ALL barrier") + load)  # fmt: skip

@@ -2,13 +2,15 @@
 
 In: pushes with shifts.  Out: the same pushes, or ``push_data`` rows with a ``drain`` and a ``record`` of
 their own.  Invariant: of every FIFO, records come in the order of its pushes, each behind its own.
+With ``options.fence``, a data synchronisation barrier stands in front of every signal of a push.
 Non-goals: how many slots that takes (place), whether it is enough (the proof).
 
 A push that tells by itself (``with_push``) signals on its own pipe, and whether such a signal can overtake
 the data sources disagree about (docs/machine.md 5.5).  A drain settles it: the scalar unit waits until the
 pipe has finished, then records.  Right behind the push (``at_push``) it stops the issue of everything
 else; one step late (``next_step``) the push has ended long ago, and the other core gets the tile a step
-later, which lookahead hides.
+later, which lookahead hides.  A fence is insurance on top of that, which no reading of the machine asks
+for (docs/machine.md 5.6).
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from pto import ir
 
 
 def record(kernel: ir.Kernel, options: Options) -> ir.Kernel:
-    """The records where ``options.record`` says."""
-    return replace(kernel, body=WAYS[options.record](kernel.body))
+    """The records where ``options.record`` says, behind fences if ``options.fence`` says so."""
+    body = WAYS[options.record](kernel.body)
+    return replace(kernel, body=ir.map_rows(body, fenced) if options.fence == "dsb" else body)
 
 
 def with_push(block: ir.Block) -> ir.Block:
@@ -99,3 +102,18 @@ def told(push: ir.Row, late: int = 0) -> tuple[ir.Row, ir.Row]:
         ir.Row("drain", None, (ir.Word(push.pipe),), core, "S", shift, loc=push.loc),
         ir.Row("record", None, (fifo,), core, push.pipe, shift, loc=push.loc),
     )
+
+
+def fenced(row: ir.Row) -> tuple[ir.Row, ...]:
+    """record x --> fence; record x; and a push that tells by itself, whose signal leaves no room for one:
+
+    x = push t --> x = push_data t; fence; record x
+    """
+    if row.op not in ("push", "record"):
+        return (row,)
+    fence = ir.Row("fence", None, (), row.core, "S", row.shift, loc=row.loc)
+    if row.op == "record":
+        return fence, row
+    fifo = row.result(ir.Queue)
+    record = ir.Row("record", None, (fifo,), row.core, row.pipe, row.shift, loc=row.loc)
+    return by_data(row), fence, record

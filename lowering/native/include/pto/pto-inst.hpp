@@ -36,4 +36,8 @@ inline void pipe_barrier(native::Pipe pipe, const Where &at = Where::current())
     native::barrier(pipe, at);
 }
 
+// For what the scalar unit wrote to memory, and it writes nothing here (docs/machine.md 5.6).
+enum mem_dsb_t { DSB_DDR };
+inline void dsb(mem_dsb_t) {}
+
 }  // namespace pto
