@@ -28,66 +28,65 @@ def copies(space: str, rows: int, cols: int, width: int = 12288) -> Kernel:
 
 
 @cache
-def pairs(m: int, n: int, k: int) -> Kernel:
-    """Loads of both f16 operands of a product, back to back into one tile each."""
+def pairs(m: int, n: int, k: int, again: int = 1) -> Kernel:
+    """Loads of f16 operands of a product, back to back: ``k`` columns of one, and half as many ``again``
+    times of the other, which lies transposed."""
+    part = k // again
     return _parsed(
         "pairs",
         [
             "param x in f16[rows, 8192]",
             "param y in f16[rows, 8192]",
             f"buffer cube l1 a[1] f16[{m}, {k}] nz at 0 by {m * k * 2}",
-            f"buffer cube l1 b[1] f16[{k}, {n}] nz at {m * k * 2} by {k * n * 2}",
+            f"buffer cube l1 b[1] f16[{n}, {part}] zn at {m * k * 2} by {part * n * 2}",
         ],
         [
             f"cube 0 MTE2 a = load x[i:+{m}, 0:+{k}]",
-            f"cube 0 MTE2 b = load y[i:+{k}, 0:+{n}]",
+            *[f"cube 0 MTE2 b = load y[i:+{n}, 0:+{part}]"] * again,
         ],
     )
 
 
 @cache
-def addition(rows: int, cols: int, apart: int = 0) -> Kernel:
-    """z = x + y in f16 with one slot per tile; the tiles begin ``apart`` bytes apart from multiples
-    of their size."""
-    size = rows * cols * 2
-    ways = ("in", "in", "out")
+def addition(rows: int, cols: int, places: Sequence[int], slots: int = 1) -> Kernel:
+    """z = x + y in f16; ``places``: where in UB the first slots of x, y and z are, the others behind all."""
+    size, ways = rows * cols * 2, ("in", "in", "out")
+    ids = " ".join(map(str, range(slots)))
+    freed = [" ".join(f"{e}[{s}]" for s in range(slots)) for e in ("free", "gone")]
     return _parsed(
         "addition",
         [
             *(f"param {t} {way} f16[rows, 8192]" for t, way in zip("xyz", ways, strict=True)),
             *(
-                f"buffer vector ub {t}[1] f16[{rows}, {cols}] nd at {k * (size + apart)} by {size}"
-                for k, t in enumerate("abc")
+                f"buffer vector ub {t}[{slots}] f16[{rows}, {cols}] nd at {at} by {size}"
+                for t, at in zip("abc", places, strict=True)
             ),
-            "event vector full MTE2 -> V id 0",
-            "event vector free V -> MTE2 id 0",
-            "event vector done V -> MTE3 id 0",
-            "event vector gone MTE3 -> V id 0",
+            f"event vector full MTE2 -> V id {ids}",
+            f"event vector free V -> MTE2 id {ids}",
+            f"event vector done V -> MTE3 id {ids}",
+            f"event vector gone MTE3 -> V id {ids}",
         ],
-        before=[
-            "vector 0 V sync | set free",
-            "vector 0 MTE3 sync | set gone",
-        ],
+        before=[f"vector 0 V sync | set {freed[0]}", f"vector 0 MTE3 sync | set {freed[1]}"],
         rows=[
-            f"vector 0 MTE2 a = load x[i:+{rows}, 0:+{cols}] | wait free",
-            f"vector 0 MTE2 b = load y[i:+{rows}, 0:+{cols}] | set full",
-            "vector 0 V c = add a, b | wait full gone | set free done",
-            f"vector 0 MTE3 z[i:+{rows}, 0:+{cols}] = store c | wait done | set gone",
+            f"vector 0 MTE2 a[u] = load x[i:+{rows}, 0:+{cols}] | wait free[u]",
+            f"vector 0 MTE2 b[u] = load y[i:+{rows}, 0:+{cols}] | set full[u]",
+            "vector 0 V c[u] = add a[u], b[u] | wait full[u] gone[u] | set free[u] done[u]",
+            f"vector 0 MTE3 z[i:+{rows}, 0:+{cols}] = store c[u] | wait done[u] | set gone[u]",
         ],
-        after=["vector 0 MTE2 sync | wait free", "vector 0 V sync | wait gone"],
+        after=[f"vector 0 MTE2 sync | wait {freed[0]}", f"vector 0 V sync | wait {freed[1]}"],
     )
 
 
 @cache
-def additions(apart: int) -> Kernel:
-    """Additions of 64 repeats of f32, each behind a barrier; operands ``apart`` bytes apart."""
+def additions(*places: int) -> Kernel:
+    """Additions of 64 repeats of f32, each behind a barrier; where the operands and the result are."""
     return _parsed(
         "additions",
         [
             "param x in f32[rows, 64]",
             *(
-                f"buffer vector ub {t}[1] f32[64, 64] nd at {k * (16384 + apart)} by 16384"
-                for k, t in enumerate("abc")
+                f"buffer vector ub {t}[1] f32[64, 64] nd at {at} by 16384"
+                for t, at in zip("abc", places, strict=True)
             ),
         ],
         rows=["vector 0 V c = add a, b", "vector 0 V barrier"],
@@ -95,27 +94,33 @@ def additions(apart: int) -> Kernel:
 
 
 @cache
-def product(m: int, n: int, k: int, l1_slots: int, out: str = "f32") -> Kernel:
-    """Products of f16 tiles, summed in L0C and stored from there; two slots in L0A and L0B."""
-    slots = {"l1": l1_slots, "l0": 2}
-    ids = {level: " ".join(map(str, range(count))) for level, count in slots.items()}
-    frees = {level: " ".join(f"{level}.free[{s}]" for s in range(slots[level])) for level in slots}
+def product(m: int, n: int, k: int, slots: int, out: str = "f32", loaded: bool = True) -> Kernel:
+    """Products of f16 tiles, the right ones transposed, summed in L0C and stored from there; as many slots
+    in L1 as in L0.  Without ``loaded`` nothing comes from GM: what another load has left in L1."""
+    ids = " ".join(map(str, range(slots)))
+    frees = {level: " ".join(f"{level}.free[{s}]" for s in range(slots)) for level in ("l1", "l0")}
     a, b = m * k * 2, k * n * 2
+    loads = f"""
+    cube 0 MTE2 a[u] = load x[w:+{m}, 0:+{k}] | wait l1.free[u]
+    cube 0 MTE2 b[u] = load y[i:+{n}, 0:+{k}] | set l1.full[u]
+"""
+    ready = " l1.full[u]" if loaded else ""
+    freed = " l1.free[u]" if loaded else ""
     text = f"""
 kernel product on a2a3
 param x in f16[rows, 8192]
 param y in f16[rows, 8192]
 param z out {out}[rows, 8192]
 grid rows
-buffer cube l1 a[{l1_slots}] f16[{m}, {k}] nz at 0 by {a}
-buffer cube l1 b[{l1_slots}] f16[{k}, {n}] nz at {l1_slots * a} by {b}
-buffer cube l0a left[2] f16[{m}, {k}] zz at 0 by {a}
-buffer cube l0b right[2] f16[{k}, {n}] zn at 0 by {b}
+buffer cube l1 a[{slots}] f16[{m}, {k}] nz at 0 by {a}
+buffer cube l1 b[{slots}] f16[{n}, {k}] zn at {slots * a} by {b}
+buffer cube l0a left[{slots}] f16[{m}, {k}] zz at 0 by {a}
+buffer cube l0b right[{slots}] f16[{k}, {n}] zn at 0 by {b}
 buffer cube l0c c[1] f32[{m}, {n}] nz at 0 by {m * n * 4}
-event cube l1.full MTE2 -> MTE1 id {ids["l1"]}
-event cube l1.free MTE1 -> MTE2 id {ids["l1"]}
-event cube l0.full MTE1 -> M id {ids["l0"]}
-event cube l0.free M -> MTE1 id {ids["l0"]}
+event cube l1.full MTE2 -> MTE1 id {ids}
+event cube l1.free MTE1 -> MTE2 id {ids}
+event cube l0.full MTE1 -> M id {ids}
+event cube l0.free M -> MTE1 id {ids}
 event cube c.full M -> FIX id 0
 event cube c.free FIX -> M id 0
 cube 0 MTE1 sync | set {frees["l1"]}
@@ -123,12 +128,9 @@ cube 0 M sync | set {frees["l0"]}
 cube 0 FIX sync | set c.free
 for w in 0 .. cdiv(rows - block_idx, block_num):
   cube 0 M sync | wait c.free
-  for i, u in 0 .. rows:
-    cube 0 MTE2 a[u] = load x[w:+{m}, 0:+{k}] | wait l1.free[u]
-    cube 0 MTE2 b[u] = load y[i:+{k}, 0:+{n}] | set l1.full[u]
-    cube 0 MTE1 left[u] = move a[u] | wait l1.full[u] l0.free[u]
-    cube 0 MTE1 right[u] = move b[u] | set l1.free[u] l0.full[u]
-    cube 0 M barrier
+  for i, u in 0 .. rows:{loads if loaded else chr(10)}
+    cube 0 MTE1 left[u] = move a[u] | wait{ready} l0.free[u]
+    cube 0 MTE1 right[u] = move b[u].T | set{freed} l0.full[u]
     cube 0 M c = matmul left[u], right[u], c, i | wait l0.full[u] | set l0.free[u]
   cube 0 M sync | set c.full
   cube 0 FIX z[w:+{m}, 0:+{n}] = store c | wait c.full | set c.free
@@ -149,7 +151,7 @@ def _parsed(
 ) -> Kernel:
     params = [line for line in head if line.startswith("param")]
     places = [line for line in head if line not in params]
-    loops = ["for w in 0 .. cdiv(rows - block_idx, block_num):", "  for i in 0 .. rows:"]
+    loops = ["for w in 0 .. cdiv(rows - block_idx, block_num):", "  for i, u in 0 .. rows:"]
     body = [*before, *loops, *(f"    {row}" for row in rows), *after]
     text = [f"kernel {name} on a2a3", *params, "grid rows", *places, *body]
     return parse("\n".join(text) + "\n", f"{name}.ptoir")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil, gcd, prod
 
 from pto.ir import Kernel, Ref, Row, Span, View
 from pto.ops import OPS, form_of
@@ -23,23 +23,24 @@ class Cost:
 
     ``occupies``: until the next row of the pipe may start.  ``latency``: until the result is there,
     if the pipe runs empty or a barrier follows; a row that follows directly hides the difference.
-    ``tensor_bytes``: moved between a tensor in GM and the core; FIFO rings stay in L2.  ``posted``: the
-    result is there before they have all moved.
+    ``tensor_bytes``: moved between a tensor in GM and the core; FIFO rings stay in L2.  ``asked_bytes``:
+    what the memory moves for them.  ``posted``: the pipe is through before they have all moved.
     """
 
     occupies: int
     latency: int
     tensor_bytes: int = 0
+    asked_bytes: int = 0
     posted: bool = False
 
 
-def cost_of(row: Row, kernel: Kernel, costs: Costs) -> Cost:
-    """The cycles of ``row``; a partly valid tile counts as a whole one."""
+def cost_of(row: Row, kernel: Kernel, costs: Costs, hits: float = 0) -> Cost:
+    """The cycles of ``row``, for the part of its bytes that L2 has; a partly valid tile counts as a whole one."""
     kind = OPS[row.op].kind
     if kind in ("scalar", "sync") or row.op == "record":
         return Cost(0, 0)
     if kind == "move":
-        return _transfer(row, kernel, costs)
+        return _transfer(row, kernel, costs, hits)
     if row.op == "matmul":
         return _matmul(row, kernel, costs)
     return _vector(row, kernel, costs)
@@ -56,11 +57,11 @@ def _along(line: Line, units: float) -> int:
     return ceil(line[0] + line[1] * units - 1e-6)
 
 
-def _whole(cycles: int, tensor_bytes: int = 0) -> Cost:
-    return Cost(cycles, cycles, tensor_bytes)
+def _whole(cycles: int) -> Cost:
+    return Cost(cycles, cycles)
 
 
-def _transfer(row: Row, kernel: Kernel, costs: Costs) -> Cost:
+def _transfer(row: Row, kernel: Kernel, costs: Costs, hits: float) -> Cost:
     """Fixed cycles, then byte after byte, but for every run of neighbours in GM some cycles at least.
     The way of the first byte is hidden behind a transfer that still runs."""
     source, target = row.args[0], row.out
@@ -76,9 +77,14 @@ def _transfer(row: Row, kernel: Kernel, costs: Costs) -> Cost:
     way = left, right
     head, per_byte = costs.transfer[way]
     runs = t.rows if space in _BY_ROW else _runs(view, kernel) if view else 1
-    cycles = _along((head, 1), max(per_byte * size, costs.run.get(way, 0) * runs))
+    asked = size
+    if view and left == GM and costs.granule_bytes:
+        asked = round(size * _overhang(size // runs, _pitch(view, kernel), costs.granule_bytes))
+    cycles = _along((head, 1), max(per_byte * asked, costs.run.get(way, 0) * runs))
+    flight = (1 - hits) * costs.flight.get(way, 0) + hits * costs.near.get(way, 0)
     posted = costs.write_back and right == GM
-    return Cost(cycles, cycles + costs.flight.get(way, 0), size if view else 0, posted)
+    moved = (size, asked) if view else (0, 0)
+    return Cost(cycles, cycles + round(flight), *moved, posted)
 
 
 _BY_ROW = ("l1", "l0c")
@@ -87,13 +93,36 @@ _BY_ROW = ("l1", "l0c")
 
 def _runs(view: View, kernel: Kernel) -> int:
     """Of neighbours in GM that a region consists of: whole dimensions join those in front of them."""
+    sizes = [item.size if isinstance(item, Span) else 1 for item in view.index]
+    return prod(sizes[: _joined(view, kernel)])
+
+
+def _joined(view: View, kernel: Kernel) -> int:
+    """The dimension from which on the elements of a region are neighbours."""
     dims = kernel.param(view.tensor).shape
     assert dims is not None
-    sizes = [item.size if isinstance(item, Span) else 1 for item in view.index]
-    whole = len(sizes) - 1
-    while whole and sizes[whole] == dims[whole]:
+    whole = len(dims) - 1
+    while whole and isinstance(item := view.index[whole], Span) and item.size == dims[whole]:
         whole -= 1
-    return prod(sizes[:whole])
+    return whole
+
+
+def _pitch(view: View, kernel: Kernel) -> int:
+    """Bytes from one run to the next; 0 if there is none, or if only a call knows them."""
+    param, first = kernel.param(view.tensor), _joined(view, kernel)
+    assert param.shape is not None
+    known = [d for d in param.shape[first:] if isinstance(d, int)]
+    if not first or len(known) < len(param.shape) - first:
+        return 0
+    return prod(known) * DTYPE_BYTES[param.dtype]
+
+
+def _overhang(run: int, pitch: int, granule: int) -> float:
+    """How much more than its own size a run of bytes takes in whole granules: it begins at any multiple of
+    what divides its size and the pitch, and in a granule of its own it takes no more than it is."""
+    step = gcd(run, pitch, granule)
+    met = [ceil((at + run) / granule) for at in range(0, granule, step)]
+    return sum(met) / len(met) / ceil(run / granule)
 
 
 def _matmul(row: Row, kernel: Kernel, costs: Costs) -> Cost:
@@ -103,7 +132,8 @@ def _matmul(row: Row, kernel: Kernel, costs: Costs) -> Cost:
     k_bytes = a.size_bytes // a.rows
     steps = ceil(c.rows / BOX_ROWS) * ceil(k_bytes / UNIT_BYTES) * ceil(c.cols / BOX_ROWS)
     wide = 2 if a.size_bytes // (a.rows * a.cols) == 4 else 1
-    return _whole(_along(costs.mad, wide * steps))
+    cycles = _along(costs.mad, wide * steps)
+    return Cost(cycles, max(cycles, costs.mad_flight + wide * steps))
 
 
 def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
@@ -126,13 +156,26 @@ def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
     repeats = ceil(size / costs.repeat_bytes)
     if OPS[row.op].scratch:
         return _whole(_along(line, repeats))
-    if _same_banks(refs, kernel, costs):
+    if _banks_meet(row, refs, kernel):
         line = line[0], line[1] * costs.conflict
     head = min(costs.vector_head, line[0])
     return Cost(_along((head, line[1]), repeats), _along(line, repeats))
 
 
-def _same_banks(refs: Sequence[Ref], kernel: Kernel, costs: Costs) -> bool:
-    """Whether two operands of a row begin in the same group of banks, by the first slots of both."""
-    first = [kernel.buffer(x.name).at % costs.bank_bytes for x in refs]
-    return len(first) == 2 and first[0] == first[1]
+BANKS, BANK_BYTES = 512, 1 << 16
+"""One row of all groups of banks of UB; each has a bank in every 64 KiB (docs/machine.md 11.5)."""
+
+
+def _banks_meet(row: Row, refs: Sequence[Ref], kernel: Kernel) -> bool:
+    """Whether a repeat of two whole operands meets itself or the one before in a bank, by the first slots.
+
+    A repeat takes half of the groups from where it begins, the next one the other half.  It reads both
+    operands at once, whose halves must not share a group, and the repeat before writes meanwhile, of which
+    no half may share a bank.
+    """
+    if len(refs) != 2 or len({kernel.buffer(x.name).type.size_bytes for x in refs}) > 1:
+        return False
+    assert isinstance(row.out, Ref)
+    a, b, out = (kernel.buffer(x.name).at for x in (*refs, row.out))
+    written = [x for x in (a, b) if x // BANK_BYTES == out // BANK_BYTES and (x - out) % BANKS]
+    return (a - b) % BANKS != BANKS // 2 or bool(written)

@@ -16,7 +16,7 @@ The machine (docs/machine.md 3.4, 4, 5; 9 is the same model without time):
 
 Each unit keeps its own clock and runs as far as what it knows lets it; every time is the latest of
 those that it depends on, so the order in which the units are taken does not matter.  Only transfers that
-share a bounded memory are taken in the order of their starts.
+share a bounded memory are taken in the order in which they are asked for.
 Invariant: for every unit busy + stalls = makespan.  Non-goals: data, and whether the order is
 right (``lowering/hazards/``).
 """
@@ -37,6 +37,7 @@ from lowering.simulate.timing import (
     DEFAULT,
     END,
     ISSUE,
+    MEMORY,
     ORDER,
     START,
     Setup,
@@ -78,15 +79,12 @@ latest = partial(max, key=itemgetter(0))
 
 
 class _Transfer(NamedTuple):
-    """What a pipe asks of the memory: ``size`` bytes from ``start`` on, in no less than ``cycles``,
-    of which the first ``flight`` move nothing; ``posted``: it does not wait for the bytes."""
+    """What a pipe asks of the memory: ``size`` bytes, ``asked`` for at that cycle, there at ``least`` then."""
 
-    start: int
+    asked: int
     pipe: str
     size: int
-    cycles: int
-    flight: int
-    posted: bool
+    least: int
 
 
 class _Pipe:
@@ -105,6 +103,8 @@ class _Pipe:
         self.why = START
         self.ready: Moment = (0, -1)  # the order of the pipe lets the next op start
         self.done: Moment = (0, -1)  # everything before is complete
+        self.through = 0  # ... as far as this pipe has a part in it
+        self.asks = 0  # for the next transfer, however slow the memory is
         self.waits: list[tuple[int, int, str]] = []  # since the op before
         self.busy, self.work = 0, 0
         self.stalls: list[Stall] = []
@@ -146,17 +146,22 @@ class _Pipe:
             start, after, why = *self.ready, ORDER
         end = start + cost.latency
         if cost.tensor_bytes and self.machine.bandwidth.steps:
-            end = self.machine.transfer(self.name, start, cost)
+            asked = start + cost.latency if cost.posted else max(self.front[0], self.asks)
+            end = self.machine.transfer(self.name, asked, start + cost.latency, cost.asked_bytes)
             if not end:
                 return False
+            self.asks = asked + cost.occupies
+        through = start + cost.latency if cost.posted else end
         self._stood_still()
-        self.busy += max(0, end - max(start, self.done[0]))
+        self._stall(max(self.front[0], self.through), start, MEMORY)
+        self.busy += max(0, through - max(start, self.through))
         self.work += cost.occupies
         number = len(self.machine.spans)
-        self.machine.spans.append(Span(self.name, row, scope, start, end, after, why))
+        self.machine.spans.append(Span(self.name, row, scope, start, through, after, why))
         self.machine.tensor_bytes += cost.tensor_bytes
         self.front, self.why = (start, after), why
-        self.ready = (end - cost.latency + cost.occupies, number)
+        self.ready = (through - cost.latency + cost.occupies, number)
+        self.through = max(self.through, through)
         if end >= self.done[0]:
             self.done = (end, number)
         return True
@@ -168,9 +173,9 @@ class _Pipe:
             self.front, self.why = moment, why
 
     def _stood_still(self) -> None:
-        """What was waited for since everything before was complete is a stall."""
+        """What was waited for since the pipe was through with everything before is a stall."""
         for start, end, cause in self.waits:
-            self._stall(max(start, self.done[0]), end, cause)
+            self._stall(max(start, self.through), end, cause)
         self.waits = []
 
     def _stall(self, start: int, end: int, cause: str) -> None:
@@ -181,7 +186,9 @@ class _Pipe:
 
     def finish(self, makespan: int) -> Usage:
         self._stood_still()
-        self._stall(max(self.front[0], self.done[0]), makespan, END)
+        at = max(self.front[0], self.through)
+        self._stall(at, self.done[0], MEMORY)
+        self._stall(max(at, self.done[0]), makespan, END)
         return Usage(self.busy, self.work, tuple(self.stalls))
 
 
@@ -370,7 +377,7 @@ class Machine:
         found = self.plans.get(id(row))
         if found is None:
             waits, sets = map(self._events_of, (row.wait, row.set))
-            cost = cost_of(row, self.kernel, self.costs)
+            cost = cost_of(row, self.kernel, self.costs, self.setup.hits)
             found = self.plans[id(row)] = _Plan(cost, row.queue, waits, sets)
         return found
 
@@ -387,20 +394,18 @@ class Machine:
     def run(self, horizon: float = inf) -> float:
         """Goes on as far as possible; the end of the first transfer behind ``horizon``, or inf.
 
-        Transfers share the memory in the order in which they start, those that start together, as
-        of both lanes, until all of them are through.  When all units stand still the earliest have
+        Transfers share the memory in the order in which they are asked for, a load when its pipe would
+        get to it were the memory as fast as it, a store when its pipe is through with it; those of one
+        cycle, as of both lanes, until all of them are through.  When all units stand still the earliest have
         their turn: whatever else may come depends on one that waits.
         """
         self._settle()
         while self.asking:
-            first = min(t.start for t in self.asking)
-            together = [t for t in self.asking if t.start == first]
-            size = sum(t.size for t in together)
-            begins = first + min(t.flight for t in together)
-            moved = self.bandwidth.moved(max(begins, self.moved), size)
-            arrived = ceil(moved - 1e-6)
-            ends = {t.pipe: max(first + t.cycles, 0 if t.posted else arrived) for t in together}
-            last = max(arrived, *ends.values())
+            first = min(t.asked for t in self.asking)
+            together = [t for t in self.asking if t.asked == first]
+            moved = self.bandwidth.moved(max(first, self.moved), sum(t.size for t in together))
+            ends = {t.pipe: max(t.least, ceil(moved - 1e-6)) for t in together}
+            last = max(ends.values())
             if last > horizon:
                 return last
             self.moved, self.granted = moved, ends
@@ -417,12 +422,10 @@ class Machine:
                 for p in s.pipes.values():
                     p.run()
 
-    def transfer(self, pipe: str, start: int, cost: Cost) -> int:
+    def transfer(self, pipe: str, asked: int, least: int, size: int) -> int:
         """The end of a transfer of a tensor, 0 if it is not its turn."""
         if pipe not in self.granted:
-            flight = cost.latency - cost.occupies
-            asked = _Transfer(start, pipe, cost.tensor_bytes, cost.latency, flight, cost.posted)
-            self.asking.append(asked)
+            self.asking.append(_Transfer(asked, pipe, size, least))
         return self.granted.pop(pipe, 0)
 
     def timing(self) -> Timing:

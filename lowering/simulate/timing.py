@@ -23,9 +23,9 @@ from pto.text import statement
 LANE = "vector0"
 """The vector lane that is shown for all of them."""
 
-START, ISSUE, ORDER, END = "start", "issue", "order of the pipe", "end"
+START, ISSUE, ORDER, MEMORY, END = "start", "issue", "order of the pipe", "memory", "end"
 """Causes that are no event, FIFO, drain, barrier or queue: nothing was waited for, the scalar unit,
-the op before on the same pipe, nothing is left to do."""
+the op before on the same pipe, bytes that this pipe is through with, nothing is left to do."""
 
 
 @dataclass(frozen=True, slots=True)

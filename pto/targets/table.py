@@ -98,14 +98,18 @@ class Costs:
     """(from, to) -> cycles that a run of neighbours in GM takes at least, however short it is."""
     flight: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(from, to) -> cycles before the first byte moves; the next transfer need not wait for them."""
+    near: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """The same for what L2 has."""
+    granule_bytes: int = 0
+    """Loads take whole pieces of GM of this size, from multiples of it on; 0: bytes."""
     write_back: bool = False
-    """A store is through when L2 has it; its bytes still take their part of the memory."""
+    """A pipe is through with a store before the memory is; its events wait for both."""
+    mad_flight: int = 0
+    """Fixed cycles of a product until the sums are there; the next one may start after those of ``mad``."""
     vector_head: int = 0
     """What of its start a row of V keeps for itself when another one follows directly."""
     conflict: float = 1
-    """Factor of a repeat whose two operands lie in the same group of banks."""
-    bank_bytes: int = 512
-    """Tiles this far apart, or a multiple, begin in the same group of banks."""
+    """Factor of a repeat that meets itself or the one before in a group of banks of UB."""
     l2_bytes_per_second: float = inf
     """For what L2 has already (``Setup.hits``)."""
     launch: int = 0
