@@ -157,7 +157,7 @@ def moved_parts(
     """(buffer as a load or store sees it, its slot, region).  A column moves as one row.
 
     Raises:
-        ShapeError: when the elements lie too far apart for the transfer.
+        ShapeError: when the transfer cannot take so many rows, or elements so far apart.
     """
     buffer, slot = ctx.kernel.buffer(ref.name), ctx.row_slot(ref, env)
     r = region(view, (buffer.type.rows, buffer.type.cols), ctx, env)
@@ -165,7 +165,13 @@ def moved_parts(
         buffer, r = row_view(buffer), transposed(r)
     if r.col_stride != ONE and r.cols.size > 1:
         raise ShapeError(f"elements of a row of a view of {view.tensor} do not lie side by side")
-    most, space = ctx.target.box_row_stride, ctx.target.spaces[buffer.space]
+    space, tall = ctx.target.spaces[buffer.space], ctx.target.most_rows
+    if not space.is_boxed and buffer.type.rows > tall:
+        raise ShapeError(
+            f"{buffer.name} has {buffer.type.rows} rows on a core, "
+            f"a transfer between GM and {space.name.upper()} takes up to {tall}"
+        )
+    most = ctx.target.box_row_stride
     far = isinstance(r.row_stride, ir.Const) and r.row_stride.value > most
     if space.is_boxed and ctx.target.meets_gm(space.name, filled=True) and r.rows.size > 1 and far:
         raise ShapeError(

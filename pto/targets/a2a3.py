@@ -188,6 +188,7 @@ A2A3 = Target(
     fifo_flags=11,  # docs/machine.md 5.1: cross-core flag ids 0..10 are free for FIFOs
     most_signals=15,  # docs/machine.md 5.1: a counter of 4 bits
     box_row_stride=65535,  # docs/machine.md 12: 16 bits
+    most_rows=4095,  # docs/machine.md 2.4
     launch="set_block_num",  # docs/machine.md 13
     # docs/machine.md 13: 48 arguments; the runtime's headers split them and bound the rank
     max_tensors=32,

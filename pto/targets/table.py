@@ -157,6 +157,8 @@ class Target:
     """Signals of a FIFO that nobody has waited for yet."""
     box_row_stride: int
     """Elements from row to row of a region in GM that a load makes boxes of."""
+    most_rows: int
+    """Of a tile that moves between GM and a memory without boxes."""
     launch: str
     """The call of the runtime that says how many blocks a launch has."""
     max_tensors: int

@@ -178,6 +178,7 @@ void TLOAD(Tile_ &tile, const Gm &gm, const Where &at = Where::current())
     static_assert(!is_vec<Tile_> || (Gm::layout == Layout::ND) == Tile_::RowMajor,
                   "UB takes rows from ND and columns from DN");
     static_assert(is_vec<Tile_> || Tile_::Boxed, "L1 holds boxes");
+    static_assert(!is_vec<Tile_> || !Tile_::RowMajor || Tile_::Rows <= 4095, "more rows than one load takes");
     if (!fits(tile, gm, at) || !inside(gm, gm.rows(), gm.cols(), false, at)) {
         return;
     }
@@ -218,6 +219,7 @@ void TSTORE(const Gm &gm, const Tile_ &tile, const Where &at = Where::current())
     static_assert(acc || std::is_same_v<T, typename Tile_::DType>, "UB stores its own type");
     static_assert(acc || (Gm::layout == Layout::ND && Tile_::RowMajor), "rows go out as rows");
     static_assert(!acc || (Tile_::Cols <= 4095 && Tile_::Rows <= 8192), "more than FIX stores at once");
+    static_assert(acc || Tile_::Rows <= 4095, "more rows than one store takes");
     if (!fits(tile, gm, at) || !inside(gm, gm.rows(), gm.cols(), true, at)) {
         return;
     }
