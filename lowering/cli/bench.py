@@ -1,6 +1,7 @@
 """``pto bench``: times of the tool, and of the JAX executor against hand-written JAX; with
 ``--schedules`` the simulated time of what the named schedules make, with ``--published`` that of what was
-measured on devices, with ``--budgets`` what a compile may cost."""
+measured on devices, with ``--launches`` that of the default on a whole chip, with ``--budgets`` what a
+compile may cost."""
 
 from __future__ import annotations
 
@@ -59,6 +60,14 @@ BENCH_IDLE = (
         "with --published, which simulates programs of its own",
     ),
     cli.Idle(
+        (
+            *("kernels", "static", "case", "save", "against", "rounds", "no_jax", "no_launch"),
+            *("json", "costs", "budgets", "schedules", "published", *cli.SCHEDULE),
+        ),
+        lambda args: args.launches,
+        "with --launches, which are those of one kernel",
+    ),
+    cli.Idle(
         ("case", "save", "against", "rounds", "schedule", "no_jax"),
         lambda args: args.schedules,
         "with --schedules, which measures nothing",
@@ -80,6 +89,8 @@ if TYPE_CHECKING:
 
 def bench(args: argparse.Namespace) -> int:
     """``pto bench``: times of the tool itself, and of the JAX executor against hand-written JAX."""
+    if args.launches:
+        return _launches()
     if args.published:
         return _published(args)
     if args.budgets:
@@ -125,6 +136,15 @@ def _published(args: argparse.Namespace) -> int:
         print(
             "\n".join(line.rstrip() for line in published.report(published.table(args.costs or "")))
         )
+    return cli.GOOD
+
+
+def _launches() -> int:
+    from lowering.bench import launches
+
+    with progress("simulating whole launches"):
+        for line in launches.report():
+            print(line, flush=True)
     return cli.GOOD
 
 
@@ -300,6 +320,8 @@ def bench_arguments(command: cli.Parser) -> None:
     add("--schedules", action="store_true", help=simulated)
     measured = "device times that others measured, beside simulated ones"
     add("--published", action="store_true", help=measured)
+    seen = "the fastest launches that others measured, beside simulated ones"
+    add("--launches", action="store_true", help=seen)
     what = "of --schedules: flat (the default), fitted, published or device; of --published: device"
     add("--costs", metavar="TABLE", help=what)
     add("--no-launch", action="store_true", help="of --schedules: only one core")

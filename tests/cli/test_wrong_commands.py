@@ -268,6 +268,7 @@ IDLE = [
     "bench mine.py --json",
     "bench mine.py --no-launch",
     "bench mine.py --no-jax --case rows=3",
+    "bench --launches --costs flat",
     "bench --budgets --json",
     "bench --budgets --lookahead 2",
     "bench mine.py --schedules --rounds 3",

@@ -31,6 +31,17 @@ def test_figures() -> None:
     assert f"fewer than {timings['best'].bound:,}." in text
 
 
+def test_launches() -> None:
+    """Microseconds as ``pto bench --launches`` prints them in the machine notes, where a signal takes 500."""
+    printed = (DOCS / "machine.md").read_text().partition("bench --launches\n\n<!-- printed -->")[2]
+    rows = [line.split("pages")[1].split() for line in printed.splitlines()[1:] if "pages" in line]
+    (wide, deep) = ([x.replace(",", "") for x in row] for row in rows)
+    seen, fitted, flat = (f"{wide[k]} and {deep[k]} µs" for k in (0, 2, 5))
+    text = " ".join(README.read_text().split())
+    assert f"that took them {seen} at best the simulator says {fitted}," in text
+    assert f"fitted to device times, or {flat}, by flat rates (`pto bench --launches`)" in text
+
+
 def test_length_of_the_kernel() -> None:
     """The lines of its body, from behind the docstring on."""
     body = inspect.getsource(KERNEL.function).partition('"""')[2].partition('"""')[2]
