@@ -251,7 +251,7 @@ def test_only_what_the_scalar_unit_waits_for_is_there(between: str) -> None:
 @pytest.mark.parametrize("slots", [5, 4])
 def test_rings_without_credit_behind_drains(slots: int) -> None:
     k = round_trip(slots, 4)
-    k = replace(k, body=at_push(k.body))
+    k = replace(k, body=at_push(k.body, 0))
     given = inputs.bind(
         k, {"src": np.ones((64, 64), np.float32), "out": np.zeros((13, 16, 64), np.float32)}
     )

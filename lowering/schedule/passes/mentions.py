@@ -5,7 +5,7 @@ Shared by the passes; the proof and the executors have their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from pto import ir
@@ -41,6 +41,15 @@ def scalars_of(row: ir.Row) -> Iterator[str]:
     """Names of the scalars that a row reads."""
     for x in (*row.args, row.out, *row.wait, *row.set):
         yield from (n for e in ir.exprs_of(x) for n in ir.names_in(e))
+
+
+def named(mentioned: Iterable[ir.Operand | ir.Output | None]) -> Iterator[str]:
+    """Names of the tiles, scalars and tensors among what a row mentions."""
+    for x in mentioned:
+        if isinstance(x, ir.Ref | ir.Define | ir.Scalar):
+            yield x.name
+        elif isinstance(x, ir.View):
+            yield x.tensor
 
 
 def count_uses(block: ir.Block) -> dict[str, int]:

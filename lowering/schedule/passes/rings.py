@@ -10,7 +10,7 @@ can be too short although fewer tiles than slots are in flight.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
 
@@ -24,15 +24,24 @@ Action = tuple[str, str]
 
 @dataclass(slots=True)
 class Ring:
-    """Signals of one FIFO: what was pushed and popped, and how often a free signal was used."""
+    """Signals of one FIFO: what was pushed, told and popped, and how often a free signal was used."""
 
     credits: Credits
     pushed: int = 0
+    told: int = 0
     popped: int = 0
     freed: int = 0
     used: int = 0
 
     def try_push(self) -> bool:
+        """A push that tells by itself."""
+        return self.try_push_data() and self.try_record()
+
+    def try_record(self) -> bool:
+        self.told += 1
+        return True
+
+    def try_push_data(self) -> bool:
         if self.credits.taken_by_push(self.pushed):
             if self.used == self.freed:
                 return False
@@ -41,7 +50,7 @@ class Ring:
         return True
 
     def try_pop(self) -> bool:
-        if self.popped == self.pushed:
+        if self.popped == self.told:
             return False
         self.freed += self.credits.sent_by_pop(self.popped)
         self.popped += 1
@@ -108,18 +117,25 @@ def full_rings(
             while action is not None and attempt(rings[action[1]], action[0]):
                 action, moved = next(core, None), True
             waiting[k] = action
-    full = [action[1] for action in waiting if action and action[0] == "push"]
+    full = [action[1] for action in waiting if action and action[0] in PUSHES]
     if any(waiting) and not full:
         raise ScheduleError("the cores wait for tiles that nobody pushes")
     return full
 
 
+PUSHES = ("push", "push_data")
+ATTEMPTS: dict[str, Callable[[Ring], bool]] = {
+    "push": Ring.try_push,
+    "push_data": Ring.try_push_data,
+    "record": Ring.try_record,
+    "pop": Ring.try_pop,
+}
+
+
 def attempt(ring: Ring, kind: str) -> bool:
-    return ring.try_push() if kind == "push" else ring.try_pop()
+    return ATTEMPTS[kind](ring)
 
 
 def exchanged(row: Row) -> Action | None:
     """What a row does with a FIFO."""
-    if row.op == "record" or not row.queue:
-        return None
-    return "pop" if row.op == "pop" else "push", row.queue
+    return (row.op, row.queue) if row.queue else None
