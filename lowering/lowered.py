@@ -130,7 +130,7 @@ class Lowered:
         self,
         blocks: int | Sequence[int] = BLOCKS,
         *,
-        latency: int = 0,
+        latency: int | None = None,
         costs: str = "",
         queue_depth: int | None = None,
     ) -> Timing:
@@ -138,7 +138,8 @@ class Lowered:
 
         Args:
             blocks: iterations of the inner loop, of one work item or of each of several.
-            latency: cycles that a signal takes from core to core, which nobody has measured.
+            latency: cycles that a signal takes from core to core (default: the table's), which nobody has
+                measured.
             costs: a table of the target: flat (the default), fitted, published or device.
             queue_depth: entries that a pipe holds before the scalar unit stops.
         """

@@ -3,7 +3,8 @@
 In: the rows of ``published``.  Out: ``FIT`` of ``pto/targets/a2a3.py``, and what is said of a row by a fit
 that has not seen it.  Each unknown is a multiple of its grain.  One at a time is moved as long as the mean
 error falls, by sixteen, four grains, one; errors are absolute logarithms up to ``MOST``, so that a row that
-no value of the unknowns explains pulls at none.
+no value of the unknowns explains pulls at none.  What signals and waits take is told by the rows that have
+them, all else by the others, which are simpler.
 Invariant: the same rows give the same figures.  Non-goals: the best of all minima.
 """
 
@@ -12,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
-from lowering.bench.published import ROWS, Measured, lines_of, predicted, summary
+from lowering.bench.measured import Measured
+from lowering.bench.published import ROWS, Cycles, along, few, lines_of, simulated, summary
 from lowering.simulate.costs import Cost, cost_of
 from pto.ir import all_rows
 from pto.targets import Costs
@@ -36,7 +38,12 @@ GRAINS: Mapping[str, float] = {
     "mad_flight": 1,
     "move_start": 1,
     "drain_rate": 1,
+    "issue": 1,
+    "signal": 50,
+    "signal_turn": 1,
+    "wait": 10,
 }
+HANDED_OVER = ("issue", "signal", "signal_turn", "wait")
 START: Mapping[str, float] = {
     "dma_start": 20,
     "run": 4,
@@ -53,6 +60,10 @@ START: Mapping[str, float] = {
     "mad_flight": 60,
     "move_start": 28,
     "drain_rate": 118,
+    "issue": 1,
+    "signal": 500,
+    "signal_turn": 20,
+    "wait": 1,
 }
 """Where the fit sets out: what documents, other fits or single rows say."""
 
@@ -69,19 +80,20 @@ class Errors:
     """Mean errors of rows by the unknowns; nothing is simulated twice."""
 
     def __init__(self) -> None:
-        self.known: dict[Key, dict[str, float]] = {}
+        self.known: dict[Key, tuple[Cycles, Cycles, Cycles]] = {}
 
     def of(self, row: Measured, costs: Costs) -> list[float]:
         """Of every figure of a row; the simulation sees no more of a table than is in the key."""
         taken: tuple[Cost, ...] = tuple(
             cost_of(r, row.kernel, costs, row.hits) for r in all_rows(row.kernel.body)
         )
-        memory = costs.hbm_bytes_per_second, costs.l2_bytes_per_second, costs.launch
-        work = id(row.kernel), row.trips, row.cores, row.hits, row.inner, tuple(row.micros)
-        key = (*work, taken, memory)
+        memory = costs.hbm_bytes_per_second, costs.l2_bytes_per_second, costs.launch, costs.issue
+        signals = (costs.signal, costs.signal_turn, costs.wait) if row.kernel.fifos else ()
+        work = id(row.kernel), row.cores, row.hits, bool(row.inner), few(row)
+        key = (*work, taken, memory, signals)
         if key not in self.known:
-            self.known[key] = predicted(row, costs)
-        return [line.error for line in lines_of(row, self.known[key])]
+            self.known[key] = simulated(row, costs)
+        return [line.error for line in lines_of(row, along(row, self.known[key], costs))]
 
     def mean(self, rows: Sequence[Measured], values: Mapping[str, float]) -> float:
         costs = device(values)
@@ -94,21 +106,30 @@ def fitted(
     strides: Sequence[int] = STRIDES,
     errors: Errors | None = None,
 ) -> Values:
-    """The unknowns at which no step of one of them lowers the mean error."""
+    """The unknowns at which no step of one of them lowers the mean error of the rows that tell it."""
     errors = errors or Errors()
     values = dict(start)
-    best = errors.mean(rows, values)
     for stride in strides:
         before = None
         while before != values:
             before = values
             for name, grain in GRAINS.items():
+                telling = told_by(name, rows)
+                best = errors.mean(telling, values) if telling else 0
                 for step in (stride * grain, -stride * grain):
-                    while (tried := _moved(values, name, step)) and (
-                        found := errors.mean(rows, tried)
-                    ) < best - 1e-9:
+                    while (
+                        best
+                        and (tried := _moved(values, name, step))
+                        and (found := errors.mean(telling, tried)) < best - 1e-9
+                    ):
                         values, best = tried, found
     return values
+
+
+def told_by(name: str, rows: Sequence[Measured]) -> list[Measured]:
+    """What tells an unknown: of a hand-over and its waits those of kernels on both kinds of core, of all
+    else the others."""
+    return [row for row in rows if bool(row.kernel.fifos) == (name in HANDED_OVER)]
 
 
 def _moved(values: Values, name: str, step: float) -> Values | None:

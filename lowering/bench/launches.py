@@ -22,7 +22,7 @@ WIDTH = 10
 
 NOTE = (
     "fastest seen: another kernel for the same inputs, measured by others on an A3; all else is simulated.",
-    "Nobody has measured what a signal from core to core takes, nor this schedule.",
+    "Nobody has measured what one signal from core to core takes, nor this schedule.",
 )
 """What the figures are (docs/machine.md 11.4 and 17.3)."""
 

@@ -142,6 +142,72 @@ cube 0 S drain FIX
     return parse(text, "product.ptoir")
 
 
+@cache
+def fused(depth: int, rows: int, works: int) -> Kernel:
+    """Products of f16 tiles of 128 x 512 and 512 x 256 whose sums go through a FIFO of ``depth`` with free
+    signals.  Each half of their inner dimension is loaded at once; ``blocks`` says how many steps it has.
+
+    Each vector core has ``rows`` of a sum in its one slot, makes ``works`` rows of V of it, stores it in f16.
+    """
+    half = """
+  cube 0 MTE2 a[{0}] = load x[w:+128, 0:+256] | wait l1.free[{0}]
+  cube 0 MTE2 b[{0}] = load y[w:+256, 0:+256] | set l1.full[{0}]
+  cube 0 MTE1 sync | wait l1.full[{0}]
+  for i{0}, u{0} in 0 .. rows:
+    cube 0 MTE1 left[u{0}] = move part_a | wait l0.free[u{0}]
+    cube 0 MTE1 right[u{0}] = move part_b.T | set l0.full[u{0}]
+    cube 0 M c = matmul left[u{0}], right[u{0}], c, i{0} | wait l0.full[u{0}] | set l0.free[u{0}]
+  cube 0 MTE1 sync | set l1.free[{0}]"""
+    work = "  vector 0 V barrier\n  vector 0 V got = mul got, 2.0\n" * works
+    text = f"""
+kernel fused on a2a3
+param x in f16[rows, 512]
+param y in f16[rows, 512]
+param z out f16[rows, 8192]
+grid rows
+buffer cube l1 a[2] f16[128, 256] nz at 0 by 65536
+buffer cube l1 b[2] f16[256, 256] zn at 131072 by 131072
+buffer cube l1 part_a[1] f16[128, 64] nz at 0 by 16384
+buffer cube l1 part_b[1] f16[256, 64] zn at 131072 by 32768
+buffer cube l0a left[2] f16[128, 64] zz at 0 by 16384
+buffer cube l0b right[2] f16[64, 256] zn at 0 by 32768
+buffer cube l0c c[1] f32[128, 256] nz at 0 by 131072
+buffer vector ub got[1] f32[{rows}, 256] nd at 0 by {rows * 1024}
+buffer vector ub made[1] f16[{rows}, 256] nd at {rows * 1024} by {rows * 512}
+fifo sums c2v [{depth}] f32[128, 256] flag 0
+event cube l1.full MTE2 -> MTE1 id 0 1
+event cube l1.free MTE1 -> MTE2 id 0 1
+event cube l0.full MTE1 -> M id 0 1
+event cube l0.free M -> MTE1 id 0 1
+event cube c.full M -> FIX id 0
+event cube c.free FIX -> M id 0
+event vector got.full MTE2 -> V id 0
+event vector got.free V -> MTE2 id 0
+event vector made.full V -> MTE3 id 0
+event vector made.free MTE3 -> V id 0
+cube 0 MTE1 sync | set l1.free[0] l1.free[1]
+cube 0 M sync | set l0.free[0] l0.free[1]
+cube 0 FIX sync | set c.free
+vector 0 V sync | set got.free
+vector 0 MTE3 sync | set made.free
+for w in 0 .. cdiv(rows - block_idx, block_num):
+  cube 0 M sync | wait c.free{half.format(0)}{half.format(1)}
+  cube 0 M sync | set c.full
+  cube 0 FIX sums = push c | wait c.full | set c.free
+  vector 0 MTE2 got = pop sums | wait got.free | set got.full
+  vector 0 V sync | wait got.full
+{work}  vector 0 V barrier
+  vector 0 V made = astype got, f16 | wait made.free | set got.free made.full
+  vector 0 MTE3 z[w:+{rows}, 0:+256] = store made | wait made.full | set made.free
+cube 0 MTE2 sync | wait l1.free[0] l1.free[1]
+cube 0 MTE1 sync | wait l0.free[0] l0.free[1]
+cube 0 M sync | wait c.free
+vector 0 MTE2 sync | wait got.free
+vector 0 V sync | wait made.free
+"""
+    return parse(text, "fused.ptoir")
+
+
 def _parsed(
     name: str,
     head: Sequence[str],

@@ -13,33 +13,13 @@ from dataclasses import dataclass
 from math import ceil, exp, log
 from statistics import median
 
-from lowering.bench import micro
+from lowering.bench import crosscore, micro
+from lowering.bench.measured import CORE, TASK, Measured, cube, vector
 from lowering.simulate import Setup
 from lowering.simulate.launch import launch
 from lowering.simulate.timing import costs_named
 from pto.ir import Kernel
 from pto.targets import Costs
-
-TASK, CORE = "task", "core"
-"""A whole launch; without what the launch itself takes.  Anything else is a unit, and its busy time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What somebody measured: ``micros`` by ``TASK``, ``CORE`` or unit.
-
-    ``trips``: of the inner loop on each core, or, of a kernel with ``inner``, work items with that many
-    trips each.  ``cores``: clusters.  ``hits``: the part of its bytes that L2 has, by arithmetic.
-    """
-
-    row: str
-    what: str
-    kernel: Kernel
-    trips: float
-    micros: Mapping[str, float]
-    cores: int = 24
-    hits: float = 0
-    inner: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +44,6 @@ class Line:
         change, unit = f"{exp(self.error) - 1:+8.0%}", self.short
         figures = f"{self.measured:>12,.2f}{self.predicted:>12,.2f}"
         return f"  {self.row.row:<5}{self.row.what:<58} {unit:<5}{figures}{change}"
-
-
-def vector(task: float, **units: float) -> dict[str, float]:
-    return {TASK: task} | {f"vector0 {u}": t for u, t in units.items()}
-
-
-def cube(task: float | None = None, **units: float) -> dict[str, float]:
-    whole = {} if task is None else {TASK: task}
-    return whole | {f"cube {u}": t for u, t in units.items()}
 
 
 MATRIX = 12288 * 12288 * 2
@@ -372,36 +343,58 @@ PRODUCTS = (
     *_manual(6144, 1506, 86.7, 68.1, 95.2, 3.1),
     *_manual(7680, 3168, 80.6, 63, 98.4, 2.4),
 )
-ROWS = (*COPIES, *ADDITIONS, *PRODUCTS)
+ROWS = (*COPIES, *ADDITIONS, *PRODUCTS, *crosscore.ROWS)
 
 
 FEW, STEPS = 2, 8
-"""Work items, and trips of the inner loop, that are simulated at first."""
 
 
 def predicted(row: Measured, costs: Costs) -> dict[str, float]:
     """Microseconds by what was measured."""
+    return along(row, simulated(row, costs), costs)
+
+
+Cycles = dict[str, float]
+"""By what can be measured."""
+
+
+def simulated(row: Measured, costs: Costs) -> tuple[Cycles, Cycles, Cycles]:
+    """A few work items, as many of twice the trips, and twice as many; they depend on the kernel, the cores
+    and what L2 has, not on how much of it was measured."""
+    items, trips = few(row)
+    once = _simulated(row, items, trips, costs)
+    longer = _simulated(row, items, 2 * trips, costs)
+    return once, longer, _simulated(row, 2 * items, trips, costs) if row.inner else once
+
+
+def along(row: Measured, found: tuple[Cycles, Cycles, Cycles], costs: Costs) -> dict[str, float]:
+    """Microseconds by what was measured, from ``simulated``."""
+    once, longer, more = found
+    first, trips = few(row)
     items, steps = (row.trips, row.inner) if row.inner else (1, row.trips)
-    few = FEW if row.inner else 1
-    once = _simulated(row, few, STEPS, costs)
-    longer = _simulated(row, few, 2 * STEPS, costs)
-    more = _simulated(row, 2 * few, STEPS, costs) if row.inner else once
-    found = {}
+    micros = {}
     for u in row.micros:
-        per_step = (longer[u] - once[u]) / (few * STEPS)
-        per_item = (more[u] - once[u]) / few
-        cycles = once[u] + (items - few) * per_item + items * (steps - STEPS) * per_step
-        found[u] = cycles / costs.clock_hz * 1e6
-    return found
+        per_step = (longer[u] - once[u]) / (first * trips)
+        per_item = (more[u] - once[u]) / first
+        cycles = once[u] + (items - first) * per_item + items * (steps - trips) * per_step
+        micros[u] = cycles / costs.clock_hz * 1e6
+    return micros
 
 
-def _simulated(row: Measured, items: int, steps: int, costs: Costs) -> dict[str, float]:
-    """Cycles by what can be measured."""
+def few(row: Measured) -> tuple[int, int]:
+    """Work items, and trips of the inner loop, that are simulated at first.  Short items overlap, so that it
+    takes some until each is like the one before; a long one of both kinds of core fills its own pipeline."""
+    if 0 < row.inner < STEPS:
+        return 2 * FEW, round(row.inner)
+    return (FEW if row.inner and not row.kernel.fifos else 1), STEPS
+
+
+def _simulated(row: Measured, items: int, steps: int, costs: Costs) -> Cycles:
     found = launch(
         row.kernel, [steps] * (items * row.cores), Setup(costs, hits=row.hits), row.cores
     )
     (timing,) = found.timings.values()
-    busy: dict[str, float] = {unit: usage.busy for unit, usage in timing.pipes.items()}
+    busy: Cycles = {unit: usage.busy for unit, usage in timing.pipes.items()}
     return busy | {TASK: found.makespan, CORE: timing.makespan}
 
 
@@ -435,8 +428,8 @@ UNSAID = (
         "busy time of FIX: with the unit flag, the default of the library's plain products, it starts with "
         "the last product and its time includes waiting, as the source says",
     ),
-    ("55-58", "fused kernels for int8 or with GELU: no int8, no text of the vector part"),
     ("44, 45, 65, 66", "conversion of layouts in UB, the library's own reductions, scalar gathers"),
+    *crosscore.UNSAID,
 )
 """Rows of the source that are left out, and why."""
 

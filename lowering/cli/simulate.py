@@ -41,7 +41,7 @@ SIMULATE_IDLE = (
 
 LATENCIES = (500, 1000)
 """Nobody has measured the latency between the cores (docs/machine.md 11.2): without
---cross-core-latency these are reported beside 0."""
+--cross-core-latency these are reported beside the table's."""
 
 
 def simulate(args: argparse.Namespace) -> int:
@@ -78,7 +78,7 @@ def _items(args: argparse.Namespace) -> list[int]:
     return [blocks[k % len(blocks)] for k in range(args.items or len(blocks))]
 
 
-def _setup(args: argparse.Namespace, latency: int) -> Setup:
+def _setup(args: argparse.Namespace, latency: int | None) -> Setup:
     return Setup(args.costs or "", latency, args.queue_depth)
 
 
@@ -88,10 +88,10 @@ def _setup(args: argparse.Namespace, latency: int) -> Setup:
 def _one_block(args: argparse.Namespace, kernel: ir.Kernel) -> Report:
     given, items = args.cross_core_latency, _items(args)
     with progress(f"simulating {kernel.name}"):
-        timing = simulated(kernel, items, _setup(args, given or 0))
+        timing = simulated(kernel, items, _setup(args, given))
         others = LATENCIES if given is None and kernel.fifos else ()
         later = {c: simulated(kernel, items, _setup(args, c)).makespan for c in others}
-        by_latency = {timing.setup.latency: timing.makespan} | later
+        by_latency = {timing.latency: timing.makespan} | later
     return Report(
         timing.work_items,
         list(told(timing, later)),
@@ -140,7 +140,7 @@ def _files(args: argparse.Namespace, timing: Timing) -> dict[Path, str]:
 def _launch(args: argparse.Namespace, kernel: ir.Kernel) -> Report:
     items = _items(args)
     with progress(f"simulating {kernel.name} on all hardware blocks"):
-        found = launch(kernel, items, _setup(args, args.cross_core_latency or 0))
+        found = launch(kernel, items, _setup(args, args.cross_core_latency))
     longest = max(found.timings.values(), key=lambda t: t.makespan)
     title = f"{len(items)} work items on {len(found.dealt)} hardware blocks"
     return Report(title, list(told_launch(found)), _launch_facts(found, longest))
@@ -186,7 +186,7 @@ def simulate_arguments(command: cli.Parser) -> None:
     add("--blocks", type=_counts, default=[64], metavar="N[,N...]", help=what)
     what = "work items: repeats --blocks up to this many"
     add("--items", type=cli.whole(1, MOST_ITEMS), metavar="M", help=what)
-    what = "cycles from a FIFO signal to the other core (default: 0, 500 and 1000)"
+    what = "cycles from a FIFO signal to the other core (default: the table's, 500 and 1000)"
     add("--cross-core-latency", type=cli.whole(0), metavar="C", help=what)
     add("--costs", metavar="TABLE", help="flat (the default), fitted, published or device")
     what = "entries that a pipe holds before the scalar unit stops"

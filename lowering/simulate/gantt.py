@@ -178,7 +178,7 @@ class _Drawing:
         t = self.timing
         part = f"cycles {self.start:,} to {self.end:,} of {t.makespan:,}"
         facts = (
-            f"{t.work_items}; costs {t.costs.name}; cross-core latency {t.setup.latency:,}; "
+            f"{t.work_items}; costs {t.costs.name}; cross-core latency {t.latency:,}; "
             f"1,000 cycles are {t.seconds(1000) * 1e6:.2f} us"
         )
         bound = f"bound {t.bound:,} cycles ({shown(t.bound_pipe)}), ratio {t.makespan / max(t.bound, 1):.2f}"

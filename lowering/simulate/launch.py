@@ -1,4 +1,5 @@
-"""A whole launch: every hardware block with its work items, and the memory that they share.
+"""A whole launch: every hardware block with its work items, and what they share: the memory, and the
+scheduler of signals.
 
 In: a scheduled kernel, the trip count of each work item, a ``Setup``.
 Out: ``Launch``: when each hardware block ends, the makespan, and a lower bound.
@@ -7,11 +8,11 @@ Block b of B takes the items b, b + B, b + 2 B, ..., as the emitted loop does.  
 block ends each of them may use a B-th of the bandwidth of the memory, then a (B-1)-th, and so on
 (``shares_of_memory``).  The blocks go on in the order in which their next transfers would end if no
 other block ended before: for the first of them that is certain, because a block that ends has ended
-its transfers.
+its transfers.  Of the scheduler each has its part until the end of all.
 
 What it does not know: within a step of that bandwidth no block uses what another one leaves, though
-a block that waits moves nothing; the transfers of one block have its part one after the other; everything is read from HBM, even what another block has just brought into L2 (K and V that several
-query tiles share) unless ``Setup.hits`` says what part is not, while FIFO rings never leave L2; all blocks start
+a block that waits moves nothing; the transfers of one block have its part one after the other; everything
+is read from HBM, even what another block has just brought into L2 (K and V that several query tiles share) unless ``Setup.hits`` says what part is not, while FIFO rings never leave L2; all blocks start
 at once, as late as the table says (``Costs.launch``, mostly 0); the memory never refreshes, and no page is closer
 to one core than to another.
 """
@@ -30,7 +31,7 @@ from pto.targets import target_of
 Items = tuple[int, ...]
 """Trip counts of the work items of one hardware block, in order."""
 
-HBM = "HBM"
+HBM, SIGNALS = "HBM", "signals"
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,28 @@ class Launch:
         return sum(self.timings[items].tensor_bytes for items in self.dealt)
 
     @property
+    def signals(self) -> int:
+        """From core to core, of all blocks."""
+        return sum(self.timings[items].signals for items in self.dealt)
+
+    @property
     def bounds(self) -> dict[str, int]:
         """Cycles that no order of the rows gets below, by what is busy for them: the unit of a core
-        with the most work in one block, and the memory."""
+        with the most work in one block, the memory, and the scheduler of signals."""
         work = {
             name: max(t.pipes[name].work for t in self.timings.values())
             for name in next(iter(self.timings.values())).pipes
         }
         pipe = max(work, key=lambda name: work[name])
         memory = ceil(self.tensor_bytes / bytes_per_cycle(self.kernel, self.setup))
-        return {pipe: work[pipe], HBM: memory}
+        found = {pipe: work[pipe], HBM: memory}
+        turn = costs_named(self.kernel, self.setup.costs).signal_turn
+        late = max(t.signals for t in self.timings.values()) - 2  # the first two need not wait
+        return (
+            found | {SIGNALS: ceil(late * turn * self.setup.clusters)}
+            if turn and late > 0
+            else found
+        )
 
     @property
     def bound_pipe(self) -> str:
@@ -108,13 +121,14 @@ def launch(
 ) -> Launch:
     """All of ``items`` on ``block_num`` hardware blocks (0: as many as the target has).
 
-    Blocks with equal items are simulated once.  ``setup.bandwidth`` is found here.
+    Blocks with equal items are simulated once.  ``setup.bandwidth`` and ``setup.clusters`` are found here.
 
     Raises:
         InputError: the program stands still.
     """
     dealt = deal(items, block_num or target_of(kernel).block_num)
     total = bytes_per_cycle(kernel, setup)
+    setup = replace(setup, clusters=sum(map(bool, dealt)))
     running = {x: Machine(kernel, x, setup) for x in dict.fromkeys(dealt)}
     timings: dict[Items, Timing] = {}
     nearest: dict[Items, float] = {}  # when the next transfer ends, if no other block ends before

@@ -12,11 +12,12 @@ The machine (docs/machine.md 3.4, 4, 5; 9 is the same model without time):
 * A pipe takes its queue in order: a wait holds back what is behind it, a set or a signal fires when
   everything before it is complete, an op starts when the one before lets it (``lowering/simulate/costs.py``).
 * A FIFO signal arrives ``latency`` cycles after it is sent, on every core that waits for it; the
-  cube waits for both vector lanes.
+  cube waits for both vector lanes.  In a launch the signals of all clusters pass one scheduler, one
+  after the other.  Who waits for one stops the issue to all pipes of its core.
 
 Each unit keeps its own clock and runs as far as what it knows lets it; every time is the latest of
-those that it depends on, so the order in which the units are taken does not matter.  Only transfers that
-share a bounded memory are taken in the order in which they are asked for.
+those that it depends on, so the order in which the units are taken does not matter.  Only what shares a
+bounded memory or the scheduler of signals is taken in the order in which it is asked for.
 Invariant: for every unit busy + stalls = makespan.  Non-goals: data, and whether the order is
 right (``lowering/hazards/``).
 """
@@ -46,6 +47,8 @@ from lowering.simulate.timing import (
     Timing,
     Usage,
     costs_named,
+    depth_of,
+    latency_of,
 )
 from lowering.unroll import Counters, issued
 from pto import ir
@@ -87,15 +90,23 @@ class _Transfer(NamedTuple):
     least: int
 
 
+class _Signal(NamedTuple):
+    """What a pipe asks of the scheduler of signals, ``asked`` for at that cycle."""
+
+    asked: int
+    pipe: str
+
+
 class _Pipe:
     """One pipe of one core: its queue, its clock, and why it stood still.
 
-    What the scalar unit puts into the queue is one of the methods ``wait``, ``start``, ``barrier``
-    and ``tell``, which say whether they are through.
+    What the scalar unit puts into the queue is one of the methods ``wait``, ``start``, ``barrier``,
+    ``tell`` and ``signal``, which say whether they are through.
     """
 
     def __init__(self, machine: Machine, scalar: _Scalar, name: str) -> None:
         self.machine, self.scalar, self.name = machine, scalar, name
+        self.depth = depth_of(machine.setup, machine.costs, name.split()[1])
         self.queue: deque[tuple[Moment, str, Callable[[], bool]]] = deque()
         self.entered = 0
         self.left: list[Moment] = []  # when each entry left the queue
@@ -132,8 +143,17 @@ class _Pipe:
         return True
 
     def tell(self, send: Callable[[Moment], None]) -> bool:
-        """A set or a signal."""
+        """A set."""
         send(latest(self.front, self.done))
+        return True
+
+    def signal(self, send: Callable[[Moment], None]) -> bool:
+        """To another core; the pipe goes on while it is on its way."""
+        fires, number = latest(self.front, self.done)
+        sent = self.machine.scheduled(self.name, fires)
+        if sent is None:
+            return False
+        send((sent, number))
         return True
 
     def barrier(self) -> bool:
@@ -245,7 +265,7 @@ class _Scalar:
         elif row.op == "fence":
             self._spend(self.machine.costs.fence)
         elif row.op == "record":
-            yield from self._tell(self.pipes[row.pipe], self._signal(plan.fifo))
+            yield from self._signal(self.pipes[row.pipe], plan.fifo)
         elif OPS[row.op].kind == "scalar":
             self._spend(self.machine.costs.read if row.op == "read" else self.machine.costs.issue)
         elif row.op != "sync":
@@ -255,23 +275,26 @@ class _Scalar:
         """A row that a pipe runs; a push or a pop with signals and credits (docs/machine.md 5.3)."""
         pipe, fifo = self.pipes[row.pipe], plan.fifo
         if row.op == "pop":
-            yield from self._receive(self._signals(fifo, free=False), f"fifo {fifo} empty")
+            yield from self._await(fifo, False)
         elif fifo and self.machine.credits[fifo].taken_by_push(self.counts[fifo]):
-            yield from self._receive(self._signals(fifo, free=True), f"fifo {fifo} full")
+            yield from self._await(fifo, True)
         yield from self._put(pipe, partial(pipe.start, row, scope, plan.cost))
         if row.op == "push":
-            yield from self._tell(pipe, self._signal(fifo))
+            yield from self._signal(pipe, fifo)
         elif row.op == "pop" and self.machine.credits[fifo].sent_by_pop(self.counts[fifo]):
-            yield from self._tell(pipe, self._signal(fifo, free=True))
+            yield from self._signal(pipe, fifo, free=True)
         if fifo:
             self.counts[fifo] += 1
 
-    def _signal(self, fifo: str, free: bool = False) -> Callable[[Moment], None]:
-        return partial(self.machine.signal, fifo, free, self.core, self.peers)
+    def _signal(self, pipe: _Pipe, fifo: str, free: bool = False) -> Iterator[None]:
+        send = partial(self.machine.signal, fifo, free, self.core, self.peers)
+        return self._put(pipe, partial(pipe.signal, send))
 
-    def _signals(self, fifo: str, free: bool) -> list[Box]:
-        """Of both lanes, if they are the ones that send."""
-        return [self.machine.signals[fifo, free, peer, self.core] for peer in self.peers]
+    def _await(self, fifo: str, free: bool) -> Iterator[None]:
+        """A signal, of both lanes if they are the ones that send; the issue to all pipes stops."""
+        signals = [self.machine.signals[fifo, free, peer, self.core] for peer in self.peers]
+        yield from self._receive(signals, f"fifo {fifo} {'full' if free else 'empty'}")
+        self._spend(self.machine.costs.wait)
 
     def _flags(self, event: ir.Event, index: ir.Expr | None, scope: Counters) -> Box:
         at = 0 if index is None else int(ir.evaluate(index, scope.__getitem__))
@@ -280,7 +303,7 @@ class _Scalar:
 
     def _put(self, pipe: _Pipe, act: Callable[[], bool]) -> Iterator[None]:
         """An entry into the queue of a pipe, once there is room."""
-        full = pipe.entered - self.machine.depth
+        full = pipe.entered - pipe.depth
         if full >= 0:
             while len(pipe.left) <= full:
                 yield
@@ -356,7 +379,8 @@ class Machine:
         self.kernel, self.blocks, self.setup = kernel, tuple(blocks), setup
         target = target_of(kernel)
         self.costs = costs_named(kernel, setup.costs)
-        self.depth = setup.queue_depth or self.costs.queue_depth
+        self.latency = latency_of(setup, self.costs)
+        self.turn = self.costs.signal_turn * setup.clusters if setup.clusters > 1 else 0.0
         self.names = ("cube", *(f"vector{lane}" for lane in range(target.lanes)))
         self.events = {e.name: e for e in kernel.events}
         self.credits = {f.name: target.credits(f) for f in kernel.fifos}
@@ -364,8 +388,10 @@ class Machine:
         self.signals: defaultdict[tuple[str, bool, int, int], Box] = defaultdict(deque)
         self.bandwidth = setup.bandwidth
         self.moved = 0.0  # when the memory is through with all that it was asked for
-        self.asking: list[_Transfer] = []  # those that wait for their turn
-        self.granted: dict[str, int] = {}  # by pipe, when its transfer ends
+        self.asking: list[_Transfer | _Signal] = []  # those that wait for their turn
+        self.signalled = -inf  # when the scheduler last had a turn for this cluster
+        self.signals_sent = 0
+        self.granted: dict[str, int] = {}  # by pipe, when its transfer ends or its signal leaves
         self.spans: list[Span] = []
         self.tensor_bytes = 0
         self.plans: dict[int, _Plan] = {}
@@ -387,7 +413,7 @@ class Machine:
     def signal(
         self, fifo: str, free: bool, sender: int, receivers: Sequence[int], fires: Moment
     ) -> None:
-        arrives = (fires[0] + self.setup.latency, fires[1])
+        arrives = (fires[0] + self.latency, fires[1])
         for receiver in receivers:
             self.signals[fifo, free, sender, receiver].append(arrives)
 
@@ -402,7 +428,11 @@ class Machine:
         self._settle()
         while self.asking:
             first = min(t.asked for t in self.asking)
-            together = [t for t in self.asking if t.asked == first]
+            if any(isinstance(t, _Signal) for t in self.asking if t.asked == first):
+                self._pass_signals(first)
+                self._settle()
+                continue
+            together = [t for t in self.asking if isinstance(t, _Transfer) and t.asked == first]
             moved = self.bandwidth.moved(max(first, self.moved), sum(t.size for t in together))
             ends = {t.pipe: max(t.least, ceil(moved - 1e-6)) for t in together}
             last = max(ends.values())
@@ -411,6 +441,14 @@ class Machine:
             self.moved, self.granted = moved, ends
             self._settle()
         return inf
+
+    def _pass_signals(self, start: int) -> None:
+        """Those of ``start`` through the scheduler, in the order of the units.  It has one of every other
+        cluster between two of this one, which may use the turn before if it did not."""
+        for asked in self.asking:
+            if isinstance(asked, _Signal) and asked.asked == start:
+                self.signalled = max(start - self.turn, self.signalled + self.turn)
+                self.granted[asked.pipe] = max(start, ceil(self.signalled - 1e-6))
 
     def _settle(self) -> None:
         """All units as far as they get."""
@@ -428,6 +466,14 @@ class Machine:
             self.asking.append(_Transfer(asked, pipe, size, least))
         return self.granted.pop(pipe, 0)
 
+    def scheduled(self, pipe: str, start: int) -> int | None:
+        """When a signal leaves the scheduler, None if it is not its turn."""
+        if self.turn and pipe not in self.granted:
+            self.asking.append(_Signal(start, pipe))
+            return None
+        self.signals_sent += 1
+        return self.granted.pop(pipe, start)
+
     def timing(self) -> Timing:
         """The result of a run to the end."""
         stuck = [s.name for s in self.scalars if not s.over]
@@ -441,8 +487,8 @@ class Machine:
         for s in self.scalars:
             usage[f"{s.name} S"] = s.finish(makespan)
             usage |= {p.name: p.finish(makespan) for p in s.pipes.values()}
-        spans, moved = tuple(self.spans), self.tensor_bytes
-        return Timing(self.kernel, self.setup, self.blocks, makespan, usage, spans, moved)
+        spans, moved, sent = tuple(self.spans), self.tensor_bytes, self.signals_sent
+        return Timing(self.kernel, self.setup, self.blocks, makespan, usage, spans, moved, sent)
 
 
 def _pipes(kernel: ir.Kernel, core: int) -> list[str]:

@@ -148,7 +148,7 @@ class _Drawing:
     def heading(self) -> Iterator[str]:
         t = self.timing
         part = f"cycles {self.start:,} to {self.end:,} of {t.makespan:,}"
-        facts = f"{t.work_items}; costs {t.costs.name}; cross-core latency {t.setup.latency:,}"
+        facts = f"{t.work_items}; costs {t.costs.name}; cross-core latency {t.latency:,}"
         yield label(14, 26, f"{t.kernel.name}, memories: {part}", 15, INK, font_weight="bold")
         yield label(14, 46, facts, 11.5, INK)
         yield label(14, 64, HOW_TO_READ, 11.5, GREY)

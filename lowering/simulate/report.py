@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lowering.simulate.launch import HBM, Launch
-from lowering.simulate.timing import Setup, Timing, Usage, shown
+from lowering.simulate.launch import HBM, SIGNALS, Launch
+from lowering.simulate.timing import Setup, Timing, Usage, latency_of, shown
 from pto.targets import Costs
 
 WIDTH, ROW, MOST_ROWS = 100, 38, 8
@@ -20,7 +20,7 @@ def setup_facts(setup: Setup, costs: Costs) -> dict[str, Any]:
     depth = setup.queue_depth or costs.queue_depth
     return {
         "costs": costs.name,
-        "latency": setup.latency,
+        "latency": latency_of(setup, costs),
         "queue_depth": depth,
         "clock_hz": costs.clock_hz,
     }
@@ -30,7 +30,12 @@ def _told_setup(setup: Setup, costs: Costs) -> Iterator[str]:
     facts = setup_facts(setup, costs)
     yield f"costs {costs.name}: {costs.about}"
     latency = f"latency between the cores {facts['latency']:,} cycles"
-    yield f"{latency}; queues of {facts['queue_depth']} entries"
+    deeper = "" if setup.queue_depth else _deeper(costs)
+    yield f"{latency}; queues of {facts['queue_depth']} entries{deeper}"
+
+
+def _deeper(costs: Costs) -> str:
+    return "".join(f", {pipe} {depth}" for pipe, depth in costs.queue_depths.items())
 
 
 def told(timing: Timing, later: Mapping[int, int]) -> Iterator[str]:
@@ -93,9 +98,11 @@ def told_launch(found: Launch) -> Iterator[str]:
     yield f"HBM {costs.hbm_bytes_per_second / 1e12:.1f} TB/s, shared by the blocks that run"
     yield ""
     yield f"makespan {_time(found, found.makespan)}   {_ratio(found.makespan, found.bound)}"
+    sent = f"{found.signals:,} through one scheduler"
+    whole = {HBM: f"{found.tensor_bytes:,} bytes", SIGNALS: sent}
     for name, cycles in sorted(found.bounds.items(), key=lambda b: -b[1]):
-        busiest = "of the busiest block" if name != HBM else f"{found.tensor_bytes:,} bytes"
-        yield f"bound    {_time(found, cycles)}   {shown(name)}, {busiest}"
+        what = whole.get(name, "of the busiest block")
+        yield f"bound    {_time(found, cycles)}   {shown(name)}, {what}"
     yield ""
     yield f"{'hardware blocks':18}{'work items':>12}{'blocks in them':>16}{'end':>14}"
     for items, timing in sorted(found.timings.items(), key=lambda x: -x[1].makespan):

@@ -54,16 +54,18 @@ class Setup:
     """What a simulation may vary.
 
     ``costs``: a table of the target, by name ('' for its first), or one of its own.  ``latency``: cycles from a FIFO
-    signal to the other core.  ``queue_depth``: of a pipe (None: the table's).  ``bandwidth``: what
+    signal to the other core (None: the table's).  ``queue_depth``: of a pipe (None: the table's).  ``bandwidth``: what
     other blocks leave of the memory.  ``hits``: the part of what moves to and from tensors that L2 has,
-    where the memory is shared (``lowering/simulate/launch.py``).
+    where the memory is shared (``lowering/simulate/launch.py``), which also finds ``clusters``, those whose
+    signals pass the same scheduler.
     """
 
     costs: str | Costs = ""
-    latency: int = 0
+    latency: int | None = None
     queue_depth: int | None = None
     bandwidth: Bandwidth = Bandwidth()
     hits: float = 0.0
+    clusters: int = 1
 
 
 DEFAULT = Setup()
@@ -138,6 +140,7 @@ class Timing:
 
     ``makespan``: until all is done.  ``blocks``: as given, one per work item.  ``pipes``: by unit its busy
     cycles and its stalls.  ``spans``: every row in time.  ``tensor_bytes``: what moves to and from tensors.
+    ``signals``: sent from core to core.
     """
 
     kernel: Kernel
@@ -147,6 +150,7 @@ class Timing:
     pipes: Mapping[str, Usage]
     spans: tuple[Span, ...]
     tensor_bytes: int
+    signals: int
 
     @property
     def bound_pipe(self) -> str:
@@ -161,6 +165,11 @@ class Timing:
     @property
     def costs(self) -> Costs:
         return costs_named(self.kernel, self.setup.costs)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a FIFO signal to the other core."""
+        return latency_of(self.setup, self.costs)
 
     def seconds(self, cycles: float) -> float:
         return cycles / self.costs.clock_hz
@@ -254,7 +263,7 @@ class Timing:
         share = f"makespan / bound = {self.makespan / self.bound:.2f}" if self.bound else ""
         time = f"{self.seconds(self.makespan) * 1e6:,.2f} us"
         return {
-            self.kernel.name: f"{self.work_items}, costs {self.costs.name}, cross-core latency {self.setup.latency:,}",
+            self.kernel.name: f"{self.work_items}, costs {self.costs.name}, cross-core latency {self.latency:,}",
             "makespan": f"{self.makespan:,} cycles, {time}",
             "bound": f"{self.bound:,} cycles of {shown(self.bound_pipe)}, the busiest pipe; {share}".rstrip(
                 "; "
@@ -291,3 +300,13 @@ def costs_named(kernel: Kernel, name: str | Costs) -> Costs:
         message = f"{target.name} has no costs '{name}'"
         raise InputError(message, hint=f"one of: {', '.join(tables)}")
     return tables[name or next(iter(tables))]
+
+
+def latency_of(setup: Setup, costs: Costs) -> int:
+    """Cycles from a FIFO signal to the other core."""
+    return costs.signal if setup.latency is None else setup.latency
+
+
+def depth_of(setup: Setup, costs: Costs, pipe: str) -> int:
+    """Entries that a pipe holds before the scalar unit stops."""
+    return setup.queue_depth or costs.queue_depths.get(pipe, costs.queue_depth)

@@ -110,6 +110,10 @@ FIT: Mapping[str, float] = MappingProxyType(
         "mad_flight": 61,
         "move_start": 46,
         "drain_rate": 78,
+        "issue": 17,
+        "signal": 100,
+        "signal_turn": 34,
+        "wait": 201,
     }
 )
 """What published device times say (``pto bench --published``; the fit is ``python -m lowering.bench.fit``):
@@ -134,6 +138,8 @@ def device(fit: Mapping[str, float]) -> Costs:
         vector=MappingProxyType(
             {**FLAT.vector, **{(op, form): (head, 1) for op in simple for form in ("", "scalar")}}
         ),
+        reduction=PUBLISHED.reduction,
+        issue=round(fit["issue"]),
         hbm_bytes_per_second=fit["hbm"] * 1e12,
         run=MappingProxyType({**dict.fromkeys((*into, ("ub", GM)), run), ("l0c", GM): 4.45}),
         flight=MappingProxyType(dict.fromkeys(into, round(fit["flight"]))),
@@ -145,6 +151,10 @@ def device(fit: Mapping[str, float]) -> Costs:
         conflict=2,
         l2_bytes_per_second=fit["l2"] * 1e12,
         launch=round(fit["launch"]),
+        signal=round(fit["signal"]),
+        signal_turn=fit["signal_turn"],
+        wait=round(fit["wait"]),
+        queue_depths=MappingProxyType({"MTE1": 32, "M": 32}),
     )
 
 

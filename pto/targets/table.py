@@ -114,6 +114,14 @@ class Costs:
     """For what L2 has already (``Setup.hits``)."""
     launch: int = 0
     """Before the first row of a launch, in cycles."""
+    signal: int = 0
+    """From a signal to the core that waits for it, in cycles (``Setup.latency`` goes first)."""
+    signal_turn: float = 0
+    """Cycles of the one scheduler that the signals of all clusters pass, per signal."""
+    queue_depths: Mapping[str, int] = field(default_factory=dict)
+    """The same as ``queue_depth`` of the pipes that are known to differ."""
+    wait: int = 0
+    """Cycles of the scalar unit when it has got a signal of another core, beside the issue."""
 
 
 @dataclass(frozen=True, slots=True)

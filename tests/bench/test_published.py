@@ -35,6 +35,10 @@ ROUND: Costs = device(
         mad_flight=60,
         move_start=28,
         drain_rate=128,
+        issue=1,
+        signal=400,
+        signal_turn=30,
+        wait=1,
     )
 )
 """Numbers for a reckoning by hand."""
@@ -176,6 +180,10 @@ def test_other_tables_do_not_know_the_new_fields() -> None:
         "conflict",
         "l2_bytes_per_second",
         "launch",
+        "signal",
+        "signal_turn",
+        "queue_depths",
+        "wait",
     ]
     for name, table in A2A3.costs.items():
         same = [f for f in new if getattr(table, f) == getattr(Costs(**without(table, new)), f)]
