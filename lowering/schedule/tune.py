@@ -14,7 +14,7 @@ fewer slots (in the FIFOs, in L1 and UB, in L0), no overlap of work items, and l
 order of the values in ``AXES``.  The default options stay unless the best is better by more than
 ``MARGIN``: the costs of the model are not known well enough for less (docs/machine.md 11).
 
-Non-goals: when records are told and slots are freed, which is not a question of time; other cost tables than the one asked for; the order of rows within a stage.
+Non-goals: how records are told and slots are freed, which is not a question of time; other cost tables than the one asked for; the order of rows within a stage.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from lowering.schedule import NAMED, options_for, schedule
 from pto.errors import ScheduleError, ShapeError
 from pto.kernels import SHIPPED
 from pto.targets import target_of
+from pto.text import parse
 from tests.judges.compilers import installed
 from tests.judges.small_programs import CUBE, small
 
@@ -147,6 +148,20 @@ def test_both_lanes_take_part_in_a_hand_over() -> None:
     """The cube waits for the signals of both: a row that one lane leaves out is refused."""
     text = "if lane:\n  vector 0 MTE2 b[0] = pop f\n"
     assert not check(small(CUBE, text)).ok
+
+
+def test_a_scalar_unit_reads_only_what_nobody_writes() -> None:
+    """Nothing orders its reads of GM, not even a drain of what its own core stored."""
+    text = (
+        "kernel read_back on a2a3\nparam t inout i32[rows, 64]\ngrid rows\n"
+        "buffer vector ub a[1] i32[8, 64] nd at 0 by 2048\n"
+        "vector 0 V a = full 1\nvector 0 S drain V\n"
+        "vector 0 MTE3 t[(block_idx * 2 + lane) * 8:+8, :] = store a\nvector 0 S drain MTE3\n"
+    )
+    read = "vector 0 S x = read t[(block_idx * 2 + lane) * 8, 0]\n"
+    assert check(parse(text)).ok
+    (fault,) = check(parse(text + read)).violations
+    assert fault.text == "nothing orders a scalar read of t, which the kernel writes"
 
 
 # -------------------------------------------------------------------------------------- transfers

@@ -60,7 +60,7 @@ def test_facts_are_those_of_the_table() -> None:
     for word, _, where in rows(PAGE, "Layouts"):
         for space in target.spaces.values():
             assert (word.lower() in space.layouts) == (space.name.upper() in where), (word, where)
-    assert f"up to {target.block_num} of them" in TEXT
+    assert f"{target.block_num} on a whole chip" in TEXT
 
 
 def test_places_lead_to_their_sections() -> None:
