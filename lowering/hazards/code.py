@@ -63,6 +63,7 @@ class Code(Places):
     ``leads``: of (core, flat loop) the cursor that is furthest.  ``caps``, ``floors``: trip counts of a
     group of loops are not told apart from here on; what is below 0 is -1 where a test sees it.
     ``writers``, ``accessors``: the pipes that write, or touch, a byte range, in any slot of a buffer.
+    ``merged``: rings that are taken for one slot (``lowering/hazards/uncoupled.py``).
     """
 
     def __init__(self, kernel: Kernel, assume: frozenset[str]) -> None:
@@ -81,11 +82,20 @@ class Code(Places):
         self.meets: Meets = {}
         self.writers: list[tuple[int, ...]] = []
         self.accessors: list[tuple[int, ...]] = []
+        self.merged: frozenset[str] = frozenset()
 
     @cached_property
     def running(self) -> tuple[RowCode, ...]:
         """The rows that have an instruction, core by core."""
         return tuple(x for side in self.instructions for x in side if isinstance(x, RowCode))
+
+    @cached_property
+    def groups(self) -> dict[int, list[Stage]]:
+        """The stages of flat loops that agree on where items begin."""
+        found: dict[int, list[Stage]] = {}
+        for stage in (x for stages in self.flat.values() for x in stages):
+            found.setdefault(stage.group, []).append(stage)
+        return found
 
     @cached_property
     def split_rings(self) -> frozenset[int]:
@@ -101,6 +111,8 @@ class Code(Places):
         """By core: the cursor that is furthest, and the loop, for each loop that both cores run."""
         cores = {x.number: {self.cursors[k] for k in x.cursors} for x in self.loops}
         shared = [x for x, found in cores.items() if len(found) == 2]
+        inside = {self.loops[x].parent for x in shared} & set(self.flat)  # positions say it all
+        shared = [x for x in shared if x not in inside]
         return [[(self.lead(c, x), x) for x in shared] for c in (0, 1)]
 
     # what a row touches
@@ -123,12 +135,16 @@ class Code(Places):
         """(index, modulus, buffer or event) of everything that a row names; modulus 0: a test."""
         for o in (row.out, *row.args):
             if isinstance(o, Ref):
-                yield o.index or Const(0), self.buffers[o.name].depth, o.name
+                yield self._slot(o) or Const(0), self.buffers[o.name].depth, o.name
         for f in (*row.wait, *row.set):
             yield f.index or Const(0), len(self.events[f.name].ids), f.name
         adds = _adds(row)
         if adds is not None:
             yield Bin("!=", adds, Const(0)), 0, ""
+
+    def _slot(self, ref: Ref) -> Expr | None:
+        """The index of a slot; of a merged ring there is only one."""
+        return None if ref.name in self.merged else ref.index
 
     def effect_of(self, row: RowCode, classes: Classes) -> Effect:
         """What a row does for these classes of its counters; found once."""
@@ -169,7 +185,7 @@ class Code(Places):
         """The byte ranges that a row reads, and those that it writes or leaves spoiled."""
 
         def slot(r: Ref) -> int:
-            return self.slots[r.name, at(r.index) % self.buffers[r.name].depth]
+            return self.slots[r.name, at(self._slot(r)) % self.buffers[r.name].depth]
 
         def ranges(slots: dict[int, None]) -> SlotRanges:
             return tuple((b, s) for s in slots for b in self.slot_ranges[s])

@@ -85,17 +85,21 @@ class ControlForm:
 
     def _flat_loop(self, s: State, outer: int, stages: list[Stage]) -> Iterator[object]:
         """Where the stages of a flat loop are, seen from the positions that are known to exist."""
-        flat = s.flat[outer]
-        by_item = [stage for stage in stages if not stage.by_position]
-        here = s.step[by_item[0].cursor][outer] if by_item else 0
-        yield flat.known - flat.promised if by_item else 0
-        yield tuple([f - flat.promised for f in flat.firsts])
-        yield flat.closed, max(flat.items - here - 1, 0), flat.items_closed
+        here: dict[int, int] = {}
+        promised = s.flat[outer].promised
+        yield s.flat[outer].closed
         for stage in stages:
-            yield from self._stage(s, outer, stage, here)
+            if not stage.by_position and stage.group not in here:
+                items = s.items[stage.group]
+                here[stage.group] = at = s.step[stage.cursor][outer]
+                yield items.known - promised
+                yield tuple([f - promised for f in items.firsts])
+                yield max(items.begun - at - 1, 0), items.closed
+        for stage in stages:
+            yield from self._stage(s, outer, stage, here.get(stage.group, 0))
 
     def _stage(self, s: State, outer: int, stage: Stage, here: int) -> Iterator[object]:
-        """Where a stage is; ``here``: the item that the first stage is in which goes by item."""
+        """Where a stage is; ``here``: the item that the first stage of its group is in."""
         k, inner = stage.cursor, stage.inner
         at, w = s.step[k][stage.own], s.step[k][outer]
         turns = self.totals[outer]
@@ -156,7 +160,8 @@ class ControlForm:
         """Where in its period each FIFO is, how much is in it, and where its local ring is."""
         for k, ring in enumerate(self.code.rings):
             pushed, popped = s.pushed[k], s.popped[k]
-            yield pushed % ring.period, pushed - popped, popped % self.absolute[k]
+            period = ring.period if ring.fifo.credit else 1
+            yield pushed % period, pushed - popped, popped % self.absolute[k]
         for k, cursor, loop, depth in self.relative:
             yield (s.popped[k] - s.begun(cursor, loop)) % depth
 

@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from lowering.hazards.code import Code
 from lowering.hazards.counters import Threshold
-from lowering.hazards.state import FlatState, State, count_steps, known_count
+from lowering.hazards.state import Items, Positions, State, count_steps, known_count
 from lowering.hazards.trips import Oracle, Replay
 from pto.text import expr
 
@@ -27,6 +27,11 @@ class Need(ABC):
     iteration of the loop that the trip count or test depends on, counted over the whole run."""
 
     about: int
+
+    @property
+    def whose(self) -> tuple[int, ...]:
+        """What tells it from others of its class in states that look alike."""
+        return (self.about,)
 
     @property
     def steps(self) -> int:
@@ -153,13 +158,6 @@ class CountAbove(Need):
 class FlatNeed(Need):
     """A decision about a flat loop (``lowering/hazards/flat_walk.py``)."""
 
-    def decide(self, code: Code, state: State, choice: bool) -> None:
-        state.flat[self.about] = self.decided(state.flat[self.about], choice)
-
-    @abstractmethod
-    def decided(self, flat: FlatState, choice: bool) -> FlatState:
-        """What is decided of the loop then."""
-
     def note(self, replay: Replay, state: State, choice: bool) -> None:
         replay.step(state, replay.code.loops[self.about], 0, choice)
 
@@ -170,35 +168,53 @@ class PositionExists(FlatNeed):
 
     position: int
 
-    def decided(self, flat: FlatState, choice: bool) -> FlatState:
-        return flat._replace(promised=self.position + choice, closed=not choice)
+    def decide(self, code: Code, state: State, choice: bool) -> None:
+        state.flat[self.about] = Positions(self.position + choice, not choice)
 
     def answer(self, oracle: Oracle, state: State) -> bool:
         return self.position < sum(oracle.counts)
 
 
 @dataclass(frozen=True, slots=True)
-class StartsItem(FlatNeed):
+class ItemNeed(FlatNeed):
+    """One about its items, as the stages of a group see them."""
+
+    group: int
+
+    @property
+    def whose(self) -> tuple[int, ...]:
+        return self.about, self.group
+
+    def decide(self, code: Code, state: State, choice: bool) -> None:
+        state.items[self.group] = self.decided(state.items[self.group], choice)
+
+    @abstractmethod
+    def decided(self, items: Items, choice: bool) -> Items:
+        """What is decided of the items then."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartsItem(ItemNeed):
     """Is ``position`` the first of an item, which would be ``item``?"""
 
     position: int
     item: int
 
-    def decided(self, flat: FlatState, choice: bool) -> FlatState:
-        return flat.noted(self.position, self.item, choice)
+    def decided(self, items: Items, choice: bool) -> Items:
+        return items.noted(self.position, self.item, choice)
 
     def answer(self, oracle: Oracle, state: State) -> bool:
         return self.position in accumulate(oracle.counts)
 
 
 @dataclass(frozen=True, slots=True)
-class ItemExists(FlatNeed):
+class ItemExists(ItemNeed):
     """Does it have an item number ``item``?"""
 
     item: int
 
-    def decided(self, flat: FlatState, choice: bool) -> FlatState:
-        return flat._replace(items=self.item + choice, items_closed=not choice)
+    def decided(self, items: Items, choice: bool) -> Items:
+        return items._replace(begun=self.item + choice, closed=not choice)
 
     def answer(self, oracle: Oracle, state: State) -> bool:
         return self.item < len(oracle.trips)

@@ -14,10 +14,10 @@ from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.decisions import Need
 from lowering.hazards.happens_before import Hit
-from lowering.hazards.instructions import Refused
+from lowering.hazards.instructions import Refused, Stage
 from lowering.hazards.normal_form import NormalForm, Seen
 from lowering.hazards.run import Run
-from lowering.hazards.state import ENDED, State, oldest
+from lowering.hazards.state import ENDED, Items, State, has_ended, oldest
 
 if TYPE_CHECKING:
     import random
@@ -102,7 +102,7 @@ class Exploration:
         """True if states explored before meet every hazard of ``s``; else ``s`` is noted."""
         self._forget(s)
         form = self.form.form(s)
-        if self.seen.setdefault((type(need), need.about, form.same), Seen()).covers(form):
+        if self.seen.setdefault((type(need), need.whose, form.same), Seen()).covers(form):
             return True
         self.states += 1
         if self.states > self.max_states:
@@ -113,18 +113,25 @@ class Exploration:
 
     def _forget(self, s: State) -> None:
         """Drops decisions that no core can ask for again."""
-        for outer, flat in s.flat.items():
-            passed = flat.known
-            for stage in self.code.flat[outer]:
-                k, inner = stage.cursor, stage.inner
-                if inner != ABSENT and not stage.by_position and s.step[k][inner] != ENDED:
-                    passed = min(passed, s.total[k][inner] + s.step[k][inner])
-            s.flat[outer] = flat._replace(firsts=tuple([p for p in flat.firsts if p > passed]))
+        for group, stages in self.code.groups.items():
+            self._forget_items(s, group, [x for x in stages if not x.by_position])
         if not s.group and not s.tests:
             return
         tests, scopes = self.code.tests, {x.group: x.scope for x in self.code.loops}
         s.group = {k: n for k, n in s.group.items() if not self._past(s, scopes[k[0]], k[1])}
         s.tests = {k: v for k, v in s.tests.items() if not self._past(s, tests[k[0]].scope, k[1])}
+
+    def _forget_items(self, s: State, group: int, stages: list[Stage]) -> None:
+        """Drops what no stage of the group will ask for: which positions were first, and where all of them
+        are behind the last position of their loop, all."""
+        items = s.items[group]
+        if stages and all(has_ended(s, x) for x in stages) and s.flat[stages[0].outer].closed:
+            s.items[group] = Items(s.flat[stages[0].outer].promised)
+            return
+        inside = [x for x in stages if x.inner != ABSENT and s.step[x.cursor][x.inner] != ENDED]
+        where = [s.total[x.cursor][x.inner] + s.step[x.cursor][x.inner] for x in inside]
+        passed = min(where, default=items.known)
+        s.items[group] = items._replace(firsts=tuple([p for p in items.firsts if p > passed]))
 
     def _past(self, s: State, scope: int, instance: int) -> bool:
         return scope != ABSENT and instance < oldest(self.code, s, scope)

@@ -95,7 +95,7 @@ def _compile_core(emitter: Emitter, c: int, rows: list[Row], nest: _Nest) -> Non
     shifts = sorted({r.shift for r in rows}, reverse=True)
     own = inner if inner != ABSENT else outer
     stages = {
-        s: Stage(len(code.cursors) + k, shifts[0] - s, inner, own, nest.empty)
+        s: Stage(len(code.cursors) + k, shifts[0] - s, outer, inner, own, nest.empty, outer)
         for k, s in enumerate(shifts)
     }
     every = tuple(stages.values())

@@ -104,7 +104,7 @@ class FlatWalk:
         if stage.empty != ABSENT and state.step[k][stage.empty] != ENDED:
             return STAYS if state.wait[k] else ENDS
         if stage.inner == ABSENT:
-            return self._next_item(k, outer)
+            return self._next_item(stage, outer)
         p = state.total[k][stage.inner] + state.step[k][stage.inner] + 1
         if not self._exists(stage, outer, p):
             return ENDS
@@ -112,14 +112,14 @@ class FlatWalk:
             return GOES_ON
         return NEXT_ITEM
 
-    def _next_item(self, k: int, outer: int) -> int:
+    def _next_item(self, stage: Stage, outer: int) -> int:
         """A core without rows in the inner loop has one position per item."""
-        flat, w = self.state.flat[outer], self.state.step[k][outer] + 1
-        if w < flat.items:
+        items, w = self.state.items[stage.group], self.state.step[stage.cursor][outer] + 1
+        if w < items.begun:
             return GOES_ON
-        if flat.items_closed or flat.closed:
+        if items.closed or self.state.flat[outer].closed:
             return ENDS
-        raise Undecided(ItemExists(outer, w))
+        raise Undecided(ItemExists(outer, stage.group, w))
 
     def _exists(self, stage: Stage, outer: int, p: int) -> bool:
         """Whether there is a position ``p``; ``stage`` is right before it."""
@@ -135,7 +135,7 @@ class FlatWalk:
         """The item that the stage is in goes on, or another one is known to come."""
         item = self.state.step[stage.cursor][outer]
         goes_on = p > 0 and self._ends(stage) is False
-        return goes_on or item + 1 < self.state.flat[outer].items
+        return goes_on or item + 1 < self.state.items[stage.group].begun
 
     def _ends(self, stage: Stage) -> bool | None:
         """Whether a stage is at the last position of its item, as far as the trip count tells."""
@@ -144,16 +144,16 @@ class FlatWalk:
 
     def _is_first(self, stage: Stage, outer: int, p: int) -> bool:
         """Whether position ``p``, which exists, is the first of its item; ``stage`` is right before it."""
-        flat = self.state.flat[outer]
-        if p < flat.known:
-            return p in flat.firsts
+        items = self.state.items[stage.group]
+        if p < items.known:
+            return p in items.firsts
         w = self.state.step[stage.cursor][outer] + 1
         forced = True if p == 0 else self._ends(stage)
-        if forced is None and w >= flat.items and flat.items_closed:
+        if forced is None and w >= items.begun and items.closed:
             forced = False
         if forced is None:
-            raise Undecided(StartsItem(outer, p, w))
-        self.state.flat[outer] = flat.noted(p, w, forced)
+            raise Undecided(StartsItem(outer, stage.group, p, w))
+        self.state.items[stage.group] = items.noted(p, w, forced)
         return forced
 
     def at_edge(self, ins: Edge) -> bool:

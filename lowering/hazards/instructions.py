@@ -108,17 +108,20 @@ class Test:
 class Stage:
     """The rows of one shift of one core in a flat loop.
 
-    ``delay``: positions behind the first stage of its core.  ``inner``: the loop inside, ABSENT on a
-    core without rows there.  ``own``: the loop whose steps are its positions, inside if there is one.
+    ``delay``: positions behind the first stage of its core.  ``outer``: the loop over the items.
+    ``inner``: the loop inside, ABSENT on a core without rows there.  ``own``: the loop whose steps are its positions, inside if there is one.
     ``empty``: the loop of the items without iterations, or ABSENT.  ``by_position``: it need not know
-    which item it is in (``lowering/hazards/flat_walk.py``).
+    which item it is in (``lowering/hazards/flat_walk.py``).  ``group``: of stages that agree on where
+    items begin.
     """
 
     cursor: int
     delay: int
+    outer: int
     inner: int
     own: int
     empty: int
+    group: int
     by_position: bool = False
 
 

@@ -27,6 +27,7 @@ from lowering.hazards.log import HAZARD_LIMIT, Log
 from lowering.hazards.places import Fault
 from lowering.hazards.proof import Proof
 from lowering.hazards.trips import Trips
+from lowering.hazards.uncoupled import uncouple
 from pto.errors import PtoError
 from pto.ir import Kernel
 from pto.legality import verify
@@ -64,6 +65,11 @@ def check(
             from lowering.hazards.report import faulty
 
             return faulty(code)
+        if uncouple(code):
+            proven = _proven_uncoupled(code, max_states, order)
+            if proven is not None:
+                return proven
+            code = _code(kernel, assumed)
         proof = _explored(code, max_states, order)
         if proof.ok or not 0 < _constant_rounds(code) <= WHOLE_LIMIT:
             return proof
@@ -84,6 +90,20 @@ def _explored(code: Code, max_states: int, order: random.Random | None) -> Proof
             path,
             lambda: _code(code.kernel, code.assume, by_position=False),
         )
+    return _proven(explored)
+
+
+def _proven_uncoupled(code: Code, max_states: int, order: random.Random | None) -> Proof | None:
+    """The proof by more runs than the kernel has, if these are right."""
+    explored = Exploration(code, max_states, order)
+    try:
+        return _proven(explored) if explored.search() is None else None
+    except Refused:
+        return None
+
+
+def _proven(explored: Exploration) -> Proof:
+    code = explored.code
     loops = "every trip count" if code.loops else "its only run"
     states = "1 state" if explored.states == 1 else f"{explored.states} states"
     what = f"proven for {loops} and every interleaving ({states} explored)"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.instructions import POP, RowCode
-from pto.ir import CORES, Bin, Const, Expr, Flag, Var
+from pto.ir import Bin, Const, Expr, Flag, Var
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +46,23 @@ def rotations(code: Code) -> list[Rotation]:
         drivers.note(row)
     found = []
     for name, loops in drivers.loops.items():
-        members, event = _exclusive(code, name), code.events.get(name)
-        if len(loops) == 1 and min(loops) != ABSENT and len(members) > 1:
-            core = CORES.index((event or code.buffers[name]).core)
-            cursor = code.lead(core, min(loops))
-            found.append(Rotation(name, event is not None, members, cursor, min(loops)))
+        members, event = exclusive(code, name), code.events.get(name)
+        loop, _ = min(loops)
+        if len(loops) == 1 and loop != ABSENT and len(members) > 1:
+            cursor = drivers.cursors[name]
+            found.append(Rotation(name, event is not None, members, cursor, loop))
     return found
 
 
 class _Drivers:
     """``loops``: by buffer or event, the loops whose running totals move its indices (ABSENT: something
-    else does)."""
+    else does), each with the group of stages that agree on that.  ``cursors``: one of those that do."""
 
     def __init__(self, code: Code) -> None:
         self.code = code
-        self.loops: dict[str, set[int]] = {}
+        self.loops: dict[str, set[tuple[int, int]]] = {}
+        self.groups = {x.cursor: group for group, stages in code.groups.items() for x in stages}
+        self.cursors: dict[str, int] = {}
 
     def note(self, row: RowCode) -> None:
         """Notes what moves the indices of a row."""
@@ -97,10 +99,12 @@ class _Drivers:
             number = int(full.name[2:])
             if full.name[0] == "u" or self.code.loops[number].parent == ABSENT:
                 loop = number
-        self.loops.setdefault(name, set()).add(loop)
+        group = self.groups.get(row.cursor, ABSENT) if loop in self.code.flat else ABSENT
+        self.loops.setdefault(name, set()).add((loop, group))
+        self.cursors.setdefault(name, row.cursor)
 
 
-def _exclusive(code: Code, name: str) -> tuple[int, ...]:
+def exclusive(code: Code, name: str) -> tuple[int, ...]:
     """The flags or byte ranges of a ring, by slot; none if there is another name for one of them."""
     if name in code.events:
         mine = code.event_flags[name]

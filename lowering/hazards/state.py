@@ -29,27 +29,32 @@ def join(a: Clock, b: Clock) -> Clock:
     return found
 
 
-class FlatState(NamedTuple):
-    """What is decided of one run of a flat loop.
+class Positions(NamedTuple):
+    """What is decided of the positions of a flat loop: those below ``promised`` exist, and no others
+    if it is ``closed``."""
+
+    promised: int = 0
+    closed: bool = False
+
+
+class Items(NamedTuple):
+    """What is decided of the items of a flat loop, as a group of its stages sees them.
 
     Of positions below ``known`` it is decided whether they are first, ``firsts`` are those that
-    matter still.  Positions below ``promised`` exist, and no others if it is ``closed``; so with
-    ``items`` and ``items_closed``.
+    matter still.  The first ``begun`` items exist, and no others if it is ``closed``.
     """
 
     known: int = 0
     firsts: tuple[int, ...] = ()
-    promised: int = 0
+    begun: int = 0
     closed: bool = False
-    items: int = 0
-    items_closed: bool = False
 
-    def noted(self, p: int, item: int, first: bool) -> FlatState:
+    def noted(self, p: int, item: int, first: bool) -> Items:
         """With position ``p``, the next after those known, decided; if it is ``first``, of ``item``."""
         if not first:
             return self._replace(known=p + 1)
-        items = max(self.items, item + 1)
-        return self._replace(known=p + 1, firsts=(*self.firsts, p), items=items)
+        begun = max(self.begun, item + 1)
+        return self._replace(known=p + 1, firsts=(*self.firsts, p), begun=begun)
 
 
 class State:
@@ -60,12 +65,13 @@ class State:
     until a stage of a flat loop starts.  By pipe: ``clock``, ``count`` of rows, ``gm``, the last row that
     wrote there.  By byte range: ``writer``, its row ``written``, the ``slot`` written, ``reader``.  By flag:
     ``flag``, what its pending sets knew, ``last_wait``.  By FIFO: ``pushed``, ``popped``, and the signals
-    ``data`` and ``free``.  By row: ``tensor``.  Decisions: ``flat``, ``decided``, ``group``, ``tests``.
+    ``data`` and ``free``.  By row: ``tensor``.  Decisions: ``flat``, ``items``, ``decided``, ``group``,
+    ``tests``.
     """
 
     __slots__ = (
-        "clock", "count", "data", "decided", "entry", "flag", "flat", "free", "gm", "group", "last", "last_wait", "pc",
-        "popped", "pushed", "reader", "slot", "step", "tensor", "tests", "total", "trips", "wait", "writer", "written",
+        "clock", "count", "data", "decided", "entry", "flag", "flat", "free", "gm", "group", "items", "last", "last_wait",
+        "pc", "popped", "pushed", "reader", "slot", "step", "tensor", "tests", "total", "trips", "wait", "writer", "written",
     )  # fmt: skip
 
     def __init__(self, code: Code) -> None:
@@ -95,12 +101,15 @@ class State:
             (nothing,) * -(-r.fifo.depth // r.period) if r.fifo.credit else () for r in code.rings
         ]
         self.tensor: dict[int, tuple[tuple[tuple[int, ...], int], ...]] = {}
-        self.flat = {outer: self._in_front(code, stages) for outer, stages in code.flat.items()}
+        self.flat: dict[int, Positions] = {}
+        self.items: dict[int, Items] = {}
+        for outer, stages in code.flat.items():
+            self._in_front(code, outer, stages)
         self.decided: dict[tuple[int, int], tuple[int, bool]] = {}
         self.group: dict[tuple[int, int], tuple[int, bool]] = {}
         self.tests: dict[tuple[int, int], bool] = {}
 
-    def _in_front(self, code: Code, stages: list[Stage]) -> FlatState:
+    def _in_front(self, code: Code, outer: int, stages: list[Stage]) -> None:
         """In front of a flat loop every stage waits as long as it is behind the first one of its core;
         where items may be empty, which come first, all are as behind one."""
         for stage in stages:
@@ -109,7 +118,8 @@ class State:
                 self.step[stage.cursor][stage.own] = ENDED
         inside = [code.loops[s.inner].constant for s in stages if s.inner != ABSENT]
         never = any(n is not None and n <= 0 for n in inside)
-        return FlatState(closed=never, items_closed=never)
+        self.flat[outer] = Positions(closed=never)
+        self.items.update({stage.group: Items(closed=never) for stage in stages})
 
     def begun(self, k: int, loop: int) -> int:
         """Steps of ``loop`` before the one that cursor ``k`` is in, counted over the whole run."""
@@ -148,6 +158,11 @@ def needs_credit(code: Code, state: State, ring: int) -> bool:
     """The next push of a FIFO waits for a free signal."""
     r = code.rings[ring]
     return r.fifo.credit and state.pushed[ring] % r.period == 0
+
+
+def has_ended(state: State, stage: Stage) -> bool:
+    """A stage has begun, and is behind all positions or out of its loop."""
+    return not state.wait[stage.cursor] and state.step[stage.cursor][stage.own] < 0
 
 
 def oldest(code: Code, state: State, loop: int) -> int:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.instructions import LoopCode
-from lowering.hazards.state import FlatState, State
+from lowering.hazards.state import State
 from pto.ir import Const, Loop, names_in
 from pto.text import expr
 
@@ -106,14 +106,15 @@ class Replay:
     def trips(self, state: State) -> list[dict[str, int]]:
         """Trip counts and tests, one entry per work item, where the run has come to ``state``."""
         if self.items in state.flat:
-            return self._flat_trips(state.flat[self.items])
+            return self._flat_trips(state)
         return [self.by_item[k] for k in sorted(self.by_item) if k >= 0]
 
-    def _flat_trips(self, flat: FlatState) -> list[dict[str, int]]:
+    def _flat_trips(self, state: State) -> list[dict[str, int]]:
         """The trip counts of the inner loop in a flat one, as far as they are decided; empty items
         come first, those of which only is decided that they exist last."""
         inner = next(x for x in self.code.loops if x.parent == self.items)
-        edges = (*(flat.firsts or (0,)), max(flat.promised, flat.known))
+        items, promised = state.items[self.items], state.flat[self.items].promised
+        edges = (*(items.firsts or (0,)), max(promised, items.known))
         counts = [0] * self.empty + [y - x for x, y in pairwise(edges) if y > x]
-        counts += [1] * (flat.items - len(counts))
+        counts += [1] * (items.begun - len(counts))
         return [{expr(inner.node.trips): n} for n in counts]

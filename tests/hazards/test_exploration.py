@@ -10,14 +10,18 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import pytest
 
 from lowering.hazards import check
-from lowering.hazards.assumptions import READINGS
+from lowering.hazards.assumptions import READINGS, readings
+from lowering.hazards.compiler import compiled
+from lowering.hazards.exploration import Exploration
+from lowering.hazards.instructions import Refused
+from lowering.hazards.uncoupled import uncouple
 from pto.ir import Kernel
 from tests.judges import random_programs, random_stages
 from tests.judges.agreement import first_failing
@@ -67,11 +71,26 @@ def compared(draw: Callable[[int], Kernel], orders: int, plain: bool, seed: int)
             print(
                 f"{draw.__name__}({seed}) {assume}: {proof.message}, in order {order}: {other.message}"
             )
+    found += alone(k, assume, proof.ok)
     run = first_failing(k, SHORT, assume) if plain and proof.ok else None
     if run is not None:
         found["DISAGREE"] += 1
         print(f"{draw.__name__}({seed}) {assume}: proven, and fails for {run}")
     return found
+
+
+def alone(k: Kernel, assume: Sequence[str], ok: bool) -> Counter[str]:
+    """The same without stages that decide for themselves, which only ever have more hazards."""
+    code = compiled(k, readings(assume))
+    if code.faults or not uncouple(code):
+        return Counter()
+    try:
+        exact = Exploration(compiled(k, readings(assume)), 4 * MAX_STATES).search() is None
+        more = Exploration(code, 4 * MAX_STATES).search() is None
+    except Refused:
+        return Counter({"uncoupled: refused": 1})
+    wrong = exact != ok or more > exact
+    return Counter({"DISAGREE": wrong, "uncoupled: proven" if more else "uncoupled: not": 1})
 
 
 def table(judge: Callable[[int], Counter[str]], seeds: range, workers: int = 1) -> Counter[str]:
