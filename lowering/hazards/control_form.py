@@ -162,8 +162,9 @@ class ControlForm:
             pushed, popped = s.pushed[k], s.popped[k]
             period = ring.period if ring.fifo.credit else 1
             yield pushed % period, pushed - popped, popped % self.absolute[k]
-        for k, cursor, loop, depth in self.relative:
-            yield (s.popped[k] - s.begun(cursor, loop)) % depth
+        for k, into in self.relative:
+            steps = s.begun(into.cursor, into.loop)
+            yield (s.popped[k] - into.current(steps)) % len(into.members)
 
 
 def _ahead(s: State, k: int, loop: int, entry: int, n: int) -> int | tuple[int, ...]:

@@ -146,7 +146,7 @@ class NormalForm:
         key = (*turned, *pushed)
         if key not in self.orders:
             ranges, flags = self.fixed_ranges[:], self.fixed_flags[:]
-            at = [*(s.begun(t.cursor, t.loop) for t in self.turns), *pushed]
+            at = [*(t.current(s.begun(t.cursor, t.loop)) for t in self.turns), *pushed]
             for n, (members, is_event) in zip(at, self.rings, strict=True):
                 k = n % len(members)
                 (flags if is_event else ranges).extend(members[k:] + members[:k])

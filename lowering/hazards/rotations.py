@@ -1,7 +1,7 @@
 """Rings that are written down from their current slot on.
 
-In: the compiled kernel.  Out: the rings whose indices are all ``u + constant``, each with the loop that
-turns it, and how far the local ring of every FIFO is from one.  Rotating the slots of such a ring is a
+In: the compiled kernel.  Out: the rings whose indices are all ``stride * u + constant``, each with the loop
+that turns it, and how far the local ring of every FIFO is from one.  Rotating the slots of such a ring is a
 symmetry of the program, because nothing else names them, except rows that name all of them (priming
 and final waits).
 """
@@ -19,24 +19,26 @@ from pto.ir import Bin, Const, Expr, Flag, Var
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A ring read from its current slot on, which turns with the steps of ``cursor`` in ``loop``.
-    ``members``: its byte ranges, or the flags of an event, by slot."""
+    """A ring read from its current slot on, which turns by ``stride`` slots with every step of ``cursor``
+    in ``loop``.  ``members``: its byte ranges, or the flags of an event, by slot."""
 
     name: str
     is_event: bool
     members: tuple[int, ...]
     cursor: int
     loop: int
+    stride: int
+
+    def current(self, steps: int) -> int:
+        """The slot to read from behind so many steps."""
+        return steps * self.stride % len(self.members)
 
 
 class LocalRing(NamedTuple):
-    """The buffer that a FIFO is popped into turns with a loop: with the steps of a cursor, modulo
-    ``depth``."""
+    """A FIFO that is popped into a buffer which turns."""
 
     ring: int
-    cursor: int
-    loop: int
-    depth: int
+    into: Rotation
 
 
 def rotations(code: Code) -> list[Rotation]:
@@ -47,20 +49,21 @@ def rotations(code: Code) -> list[Rotation]:
     found = []
     for name, loops in drivers.loops.items():
         members, event = exclusive(code, name), code.events.get(name)
-        loop, _ = min(loops)
+        loop, _, stride = min(loops)
         if len(loops) == 1 and loop != ABSENT and len(members) > 1:
             cursor = drivers.cursors[name]
-            found.append(Rotation(name, event is not None, members, cursor, loop))
+            found.append(Rotation(name, event is not None, members, cursor, loop, stride))
     return found
 
 
 class _Drivers:
     """``loops``: by buffer or event, the loops whose running totals move its indices (ABSENT: something
-    else does), each with the group of stages that agree on that.  ``cursors``: one of those that do."""
+    else does), each with the group of stages that agree on that, and by how many slots.  ``cursors``:
+    one of those that do."""
 
     def __init__(self, code: Code) -> None:
         self.code = code
-        self.loops: dict[str, set[tuple[int, int]]] = {}
+        self.loops: dict[str, set[tuple[int, int, int]]] = {}
         self.groups = {x.cursor: group for group, stages in code.groups.items() for x in stages}
         self.cursors: dict[str, int] = {}
 
@@ -88,19 +91,22 @@ class _Drivers:
         }
 
     def _note_index(self, name: str, e: Expr, row: RowCode, depth: int) -> None:
-        full = self.code.index(e, row)
-        while isinstance(full, Bin) and isinstance(full.b, Const):
-            if full.op in "+-" or (full.op == "%" and full.b.value % depth == 0):
-                full = full.a
-            else:
+        full, stride = self.code.index(e, row), 1
+        while isinstance(full, Bin) and isinstance(full.b, Const) and isinstance(full.b.value, int):
+            if full.op == "*":
+                stride *= full.b.value
+            elif full.op not in "+-" and not (
+                full.op == "%" and stride * full.b.value % depth == 0
+            ):
                 break
+            full = full.a
         loop = ABSENT
         if isinstance(full, Var) and "#" in full.name:
             number = int(full.name[2:])
             if full.name[0] == "u" or self.code.loops[number].parent == ABSENT:
                 loop = number
         group = self.groups.get(row.cursor, ABSENT) if loop in self.code.flat else ABSENT
-        self.loops.setdefault(name, set()).add((loop, group))
+        self.loops.setdefault(name, set()).add((loop, group, stride % depth))
         self.cursors.setdefault(name, row.cursor)
 
 
@@ -125,14 +131,13 @@ def local_rings(code: Code, rotated: list[Rotation]) -> tuple[list[LocalRing], l
     """Pops put number k into local slot k: where that is relative to a rotated ring, and by FIFO the
     number of slots where it is absolute."""
     absolute = [1] * len(code.rings)
-    relative: set[LocalRing] = set()
+    relative: dict[LocalRing, None] = {}
     driver = {r.name: r for r in rotated}
     for row in code.running:
         if row.kind == POP:
             name = next(n for _, _, n in code.indices(row.row) if n in code.buffers)
             if name in driver:
-                r = driver[name]
-                relative.add(LocalRing(row.ring, r.cursor, r.loop, len(r.members)))
+                relative[LocalRing(row.ring, driver[name])] = None
             else:
                 absolute[row.ring] *= code.buffers[name].depth
-    return sorted(relative), absolute
+    return list(relative), absolute

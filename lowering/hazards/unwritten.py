@@ -2,14 +2,14 @@
 
 In: the compiled kernel.  Out: for every byte range, whether a state has to remember that nothing was
 written there yet.  It has not if each row that reads the bytes follows one that writes the same slot, in
-its own iteration or in front of its loop; nor in a FIFO, where a pop waits for its push, if the signal
-comes with the push.
+its own iteration or in front of its loop; nor in a FIFO, where a pop waits for the signal of its push, if
+that comes with the push or behind it.
 """
 
 from __future__ import annotations
 
 from lowering.hazards.code import Code
-from lowering.hazards.instructions import RowCode
+from lowering.hazards.instructions import PUSH, PUSHES, RECORD, RowCode
 from pto.ir import Const, Expr, Ref, names_in
 
 Writes = dict[tuple[int, str, Expr], list[RowCode]]
@@ -28,10 +28,23 @@ def may_be_unwritten(code: Code) -> list[bool]:
                     for b in code.slot_ranges[code.slots[ref.name, slot]]:
                         found[b] = True
     for k in code.split_rings:
+        if _recorded_behind(code, k):
+            continue
         first = code.rings[k].first_range
         for b in range(first, first + code.rings[k].fifo.depth):
             found[b] = True
     return found
+
+
+def _recorded_behind(code: Code, ring: int) -> bool:
+    """Every record of a FIFO follows a push of its own iteration, each another one.  So at each record
+    there have been as many pushes as records, and what it tells of is written."""
+    pushes = [r for r in code.running if r.ring == ring and r.kind in PUSHES]
+    records = [r for r in code.running if r.ring == ring and r.kind in (PUSH, RECORD)]
+    return len(pushes) == len(records) and all(
+        p is r or (p.loops == r.loops and _precedes(code, p, r))
+        for p, r in zip(pushes, records, strict=True)
+    )
 
 
 def _writes(code: Code) -> Writes:
