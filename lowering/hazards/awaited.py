@@ -19,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from lowering.hazards.assumptions import OVERTAKING_FREES, OVERTAKING_SIGNALS, PASSING_WAITS
+from lowering.hazards.assumptions import OVERTAKING_FREES, PASSING_WAITS
 from lowering.hazards.code import Code
+from lowering.hazards.signals import tells_of_data
 from lowering.hazards.state import State
 
 EFFECTS_LIMIT = 64
@@ -75,14 +76,14 @@ class Awaited:
         Pop n waits for the signal of push n, which tells its store.  Push n waits for a free signal
         once a period, so it has been told of pop ``depth`` places before it if the period divides
         the depth, and by that pop of the push there.  Not so where there are no free signals, where
-        they hold back S alone or overtake the data, or where a push signals in a row of its own.
+        they hold back S alone or overtake the pop, or where a signal does not tell of its store.
         """
         code = self.code
-        if code.assume & {OVERTAKING_SIGNALS, OVERTAKING_FREES, PASSING_WAITS}:
+        if code.assume & {OVERTAKING_FREES, PASSING_WAITS}:
             return
         for k, ring in enumerate(code.rings):
             depth = ring.fifo.depth
-            if ring.fifo.credit and depth % ring.period == 0 and k not in code.split_rings:
+            if ring.fifo.credit and depth % ring.period == 0 and tells_of_data(code, k):
                 yield from range(ring.first_range, ring.first_range + depth)
 
 

@@ -9,7 +9,8 @@ that comes with the push or behind it.
 from __future__ import annotations
 
 from lowering.hazards.code import Code
-from lowering.hazards.instructions import PUSH, PUSHES, RECORD, RowCode
+from lowering.hazards.instructions import RowCode
+from lowering.hazards.signals import comes_behind, precedes
 from pto.ir import Const, Expr, Ref, names_in
 
 Writes = dict[tuple[int, str, Expr], list[RowCode]]
@@ -23,28 +24,15 @@ def may_be_unwritten(code: Code) -> list[bool]:
     for row in code.running:
         for ref in row.tiles.read:
             before = writes.get((row.core, ref.name, _slot(code, ref, row)), [])
-            if not any(_precedes(code, w, row) for w in before):
+            if not any(precedes(code, w, row) for w in before):
                 for slot in range(code.buffers[ref.name].depth):
                     for b in code.slot_ranges[code.slots[ref.name, slot]]:
                         found[b] = True
     for k in code.split_rings:
-        if _recorded_behind(code, k):
-            continue
         first = code.rings[k].first_range
         for b in range(first, first + code.rings[k].fifo.depth):
-            found[b] = True
+            found[b] |= not comes_behind(code, k)
     return found
-
-
-def _recorded_behind(code: Code, ring: int) -> bool:
-    """Every record of a FIFO follows a push of its own iteration, each another one.  So at each record
-    there have been as many pushes as records, and what it tells of is written."""
-    pushes = [r for r in code.running if r.ring == ring and r.kind in PUSHES]
-    records = [r for r in code.running if r.ring == ring and r.kind in (PUSH, RECORD)]
-    return len(pushes) == len(records) and all(
-        p is r or (p.loops == r.loops and _precedes(code, p, r))
-        for p, r in zip(pushes, records, strict=True)
-    )
 
 
 def _writes(code: Code) -> Writes:
@@ -62,17 +50,3 @@ def _writes(code: Code) -> Writes:
 def _slot(code: Code, ref: Ref, row: RowCode) -> Expr:
     """Which slot a row names, by the counters of the loops: equal texts may differ."""
     return Const(0) if ref.index is None else code.index(ref.index, row)
-
-
-def _precedes(code: Code, w: RowCode, r: RowCode) -> bool:
-    """``w`` always runs before ``r``: in the same iteration, or in front of the loop that ``r``
-    is in.  That loop is at shift 0 of the one around it."""
-    if w is r or w.loops != r.loops[: len(w.loops)]:
-        return False
-    first, shift = w.number < r.number, w.row.shift
-    if not w.loops:
-        return first
-    if w.loop in code.flat:  # at the first position of the item, ``r`` there or later
-        return first and shift >= r.row.shift
-    other = r.row.shift if w.loops == r.loops else 0
-    return shift > other or (shift == other and first)
