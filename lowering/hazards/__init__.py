@@ -10,7 +10,7 @@ The way of a schedule through this package; no module imports one that is named 
 * ``code``: the compiled kernel; ``emitter`` and ``flat_code`` add to it what ``compiler`` walks over.
 * ``state``, ``trips``, ``decisions``: where an execution stands, and what has to be decided to go on.
 * ``log``, ``happens_before``, ``flat_walk``, ``run``: the execution, once for all interleavings.
-* ``awaited``, ``rotations``, ``unwritten``, ``control_form``, ``normal_form``: what of a state matters;
+* ``signals``, ``awaited``, ``rotations``, ``unwritten``, ``control_form``, ``normal_form``: what of a state matters;
   ``uncoupled``: how fewer states do.
 * ``window``, ``violation``, ``timeline``, ``picture``, ``proof``, ``report``: what went wrong, drawn and
   described.

@@ -197,6 +197,37 @@ def test_the_signals_of_a_fifo_keep_its_slots_apart(ring: str, reading: str, apa
         assert len(Awaited(code).kept_apart) == apart
 
 
+DRAIN = "cube 0 S drain FIX\n"
+LATE = RECORD.replace("0", "-1")
+
+
+@pytest.mark.parametrize(
+    ("push", "strict", "apart"),
+    [
+        (DATA + RECORD, False, 2),
+        (DATA + RECORD, True, 0),
+        (DATA + DRAIN + RECORD, True, 2),
+        (DRAIN + DATA + RECORD, True, 0),
+        (DATA + RECORD + DRAIN, True, 0),
+        (DATA + DRAIN.replace("FIX", "M") + RECORD, True, 0),
+        (RECORD + DATA, False, 0),
+        (LATE + DATA, False, 2),
+        (LATE + DATA + DRAIN, True, 2),
+        (DRAIN + LATE + DATA, True, 0),  # right, but of two iterations
+        (LATE + DRAIN + DATA, True, 0),
+        (LATE.replace("1", "2") + DATA + DRAIN.replace("0", "-1"), True, 2),
+        (DATA + DATA + DRAIN + RECORD + RECORD, True, 2),
+        (DATA + RECORD + DATA + DRAIN + RECORD, True, 0),
+        (DATA + DATA + DRAIN + RECORD, False, 0),
+    ],
+)
+def test_a_signal_tells_of_its_data(push: str, strict: bool, apart: int) -> None:
+    """Behind the push, or where signals may overtake data, behind a drain of its pipe as well."""
+    body = OPERANDS + "vector 0 V sync | set v.free\n" + loop(MADE + push, POP, index="i")
+    assume = frozenset({"overtaking-signals"}) if strict else frozenset()
+    assert len(Awaited(compiled(small(PUSHES, body), assume)).kept_apart) == apart
+
+
 def test_a_flag_with_two_names_is_awaited_by_nobody() -> None:
     k = program("the_first_set_waits")
     k = replace(k, events=(*k.events, replace(k.event("f"), name="other", dst="V")))
@@ -294,9 +325,10 @@ def test_what_is_written_before_in_the_same_item_need_not_be_remembered() -> Non
 
 
 @pytest.mark.parametrize(
-    ("push", "unwritten"), [(DATA.replace("_data", ""), 0), (DATA + RECORD, 2)]
+    ("push", "unwritten"),
+    [(DATA.replace("_data", ""), 0), (DATA + RECORD, 0), (RECORD + DATA, 2)],
 )
-def test_a_pop_waits_for_what_it_reads_if_the_push_signals_itself(
+def test_a_pop_waits_for_what_it_reads_if_the_signal_does_not_come_first(
     push: str, unwritten: int
 ) -> None:
     k = small(
@@ -366,3 +398,36 @@ def test_a_ring_turns_on_when_its_first_stage_has_ended(depth: int, right: bool)
     runs = [(a, b) for a in range(1, 6) for b in range(1, 6)]
     assert all(check_unrolled(k, run).ok for run in runs) == right
     assert check(k).ok == right, check(k).report()
+
+
+STRIDES = """
+kernel strides on a2a3
+param src     in  f32[rows, 16]
+param length  in  i32[m]
+grid m
+buffer vector ub  c[{depth}]  f32[8, 16]  nd  at 0  by 512
+event vector e V -> MTE2 id 0 2
+event vector y MTE2 -> V id 0 2
+vector 0 V sync | set e[0] e[1]
+for w in 0 .. cdiv(m - block_idx, block_num):
+  vector 0 S n = read length[w]
+  for i, u in 0 .. n:
+    vector +2 MTE2 sync | wait e[u] | set y[u]
+    vector +2 V sync | wait y[u] | set e[u]
+    vector 0 MTE2 c[{one}] = load src[0:+8, :]
+    vector 0 MTE2 barrier
+    vector 0 V c[{two}] = full 0.0
+    vector 0 V barrier
+vector 0 MTE2 sync | wait e[0] e[1]
+"""
+
+
+@pytest.mark.parametrize("depth", [3, 4, 6])
+@pytest.mark.parametrize("stride", [2, 3, 5])
+def test_a_ring_that_turns_by_several_slots(stride: int, depth: int) -> None:
+    """What V wrote a few steps ago MTE2 learns late; some slots are far enough apart for that."""
+    runs = [(a, b) for a in range(6) for b in range(6)]
+    for one, offset in product((f"u * {stride}", f"(u + 1) * {stride} - 1", "u"), range(depth)):
+        k = parse(STRIDES.format(depth=depth, one=one, two=f"u * {stride} + {offset}"))
+        right = all(check_unrolled(k, run).ok for run in runs)
+        assert check(k).ok == right, (one, offset)
