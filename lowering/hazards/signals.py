@@ -61,7 +61,16 @@ def precedes(code: Code, w: RowCode, r: RowCode) -> bool:
     first, shift = w.number < r.number, w.row.shift
     if not w.loops:
         return first
-    if w.loop in code.flat:  # at the first position of the item, ``r`` there or later
-        return first and shift >= r.row.shift
+    if (
+        w.loop in code.flat
+    ):  # at the first position of the item, ``r`` there or later; or at one position
+        earlier = w.loops == r.loops and shift > r.row.shift
+        return (first and shift >= r.row.shift) or (earlier and _side(code, w) == _side(code, r))
     other = r.row.shift if w.loops == r.loops else 0
     return shift > other or (shift == other and first)
+
+
+def _side(code: Code, row: RowCode) -> bool:
+    """Whether a row beside the inner loop of a flat one stands in front of it."""
+    node = code.loops[row.loop].node
+    return any(row.row is x for x in node.body[: node.inner])

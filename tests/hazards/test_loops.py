@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+import pto
 from lowering.hazards import check, check_unrolled
+from lowering.schedule import options_for, schedule
 from pto.ir import Kernel, Ref, all_rows
 from pto.text import parse
 from tests import HANDWRITTEN
@@ -239,3 +241,34 @@ def test_work_items_without_a_row() -> None:
     body = "for w in 0 .. cdiv(rows - block_idx, block_num):\n  vector 0 S t = let w\n"
     assert not check(small("", body + loop("vector 0 V a = full 0.0\n", index="i"))).ok
     assert check(small("", body + loop(STEP_A, index="i"))).ok
+
+
+IN_A_ROW = 4
+
+
+@pto.kernel(
+    grid="tiles",
+    x="bf16[tiles, 32, 64]",
+    b="bf16[64, 64]",
+    steps="i32[tiles, 8]",
+    out="f32[tiles, 32, 64]",
+)
+def in_a_row(x: pto.Tensor, b: pto.Tensor, steps: pto.Tensor, out: pto.Tensor) -> None:
+    """Loops in sequence, whose products cross to the vector core."""
+    i, total = pto.program_id(0), pto.zeros((32, 64))
+
+    def step(_: pto.Scalar, acc: pto.Tile) -> pto.Tile:
+        return pto.exp(acc - pto.row_max(acc)) + pto.load(x[i, :, :]) @ pto.load(b[:, :])
+
+    for n in range(IN_A_ROW):
+        total = pto.fori_loop(0, steps[i, n], step, total)
+    pto.store(out[i, :, :], total)
+
+
+@pytest.mark.parametrize("record", ["at_push", "next_step"])
+@pytest.mark.parametrize("name", ["serial", "best"])
+def test_loops_in_sequence_take_few_states(name: str, record: str) -> None:
+    """What one has left in its FIFO is not told apart in all the others."""
+    k = schedule(in_a_row.trace(), options_for(name, record=record)).kernel
+    proof = check(k, assume=["overtaking-signals"])
+    assert proof.ok and proof.states < 250, proof.message

@@ -337,6 +337,7 @@ def test_a_pop_waits_for_what_it_reads_if_the_signal_does_not_come_first(
     assert sum(may_be_unwritten(compiled(k))) == unwritten
 
 
+BEHIND = "  vector {read} V c = copy b[turn]\n$  vector {fill} V b[turn] = full 0.0\n"
 NESTED = """for w, u in 0 .. cdiv(m - block_idx, block_num):
   vector 0 S y = read length[w]
   vector {fill} V b[u] = full 0.0
@@ -355,6 +356,11 @@ NESTED = """for w, u in 0 .. cdiv(m - block_idx, block_num):
         (NESTED.format(fill=-1, read=-2), 2),
         (items(-1, "c = copy b[turn]", FILL.format(slot="turn").replace("vector 0", "vector -1")), 0),
         (items(0, "c = copy b[turn]", FILL.format(slot="turn").replace("vector 0", "vector -1")), 2),
+        (items(0, "d = full 0.0", behind=BEHIND.format(read=-1, fill=0).replace("$", "")), 0),
+        (items(0, "d = full 0.0", BEHIND.format(read=-1, fill=0).replace("$", "")), 0),
+        (items(0, "d = full 0.0", behind=BEHIND.format(read=0, fill=0).replace("$", "")), 2),
+        (items(0, "d = full 0.0", behind=BEHIND.format(read=0, fill=-1).replace("$", "")), 2),
+        (items(0, "d = full 0.0", *BEHIND.format(read=-1, fill=0).split("$")), 2),
     ],
 )  # fmt: skip
 def test_a_row_in_front_of_a_loop_comes_first_if_its_shift_lets_it(
