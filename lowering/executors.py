@@ -48,10 +48,14 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """The orders of the pipes of these seeds; program order comes in any case."""
+    """The orders of the pipes of these seeds; program order comes in any case.
+
+    ``assume``: readings of the machine that the program rests on (``lowering/execute/cluster.py``).
+    """
 
     seeds: range = range(SEEDS)
     kind: str = ORDERS[0]
+    assume: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ def adversarial(kernel: ir.Kernel, bound: Bound, orders: Orders) -> Ran:
     from lowering.execute.cluster import InterleavingError
 
     seeds, blocks = orders.seeds, random.blocks_for(kernel, bound)
-    tried, start = random.Orders(kernel, bound, blocks), perf_counter()
+    tried, start = random.Orders(kernel, bound, blocks, orders.assume), perf_counter()
     total = len(seeds) * blocks
     with progress(lambda: f"{kernel.name} in random orders: {tried.made:,} of {total:,}"):
         try:
@@ -138,7 +142,7 @@ def native(kernel: ir.Kernel, bound: Bound, orders: Orders) -> Ran:
     with progress(lambda: f"{kernel.name} in random orders: {made:,} of {len(seeds):,}"):
         while True:
             part, start = seeds[made : made + size], perf_counter()
-            ran = host.run(kernel, bound, seeds=part, order=order)
+            ran = host.run(kernel, bound, seeds=part, order=order, assume=orders.assume)
             found += _wrong(ran, f"{kernel.name}.cpp", program_order=not made)
             outputs, made, seconds = ran.outputs, made + ran.orders, seconds + ran.orders_seconds
             if made >= len(seeds) or not ran.orders or len(found) >= MOST_WRONG:

@@ -241,7 +241,11 @@ class Lowered:
         if name == executors.SEQUENTIAL:
             is_own = ir.is_scheduled(self.traced)  # a schedule that was given
             program = self.program.trace(**dict(self.traced.statics)) if is_own else self.traced
-        orders = None if own["seeds"] is None else executors.Orders(range(own["seeds"]))
+        orders = None
+        if name in executors.SEVERAL or own["seeds"] is not None:
+            seeds = executors.SEEDS if own["seeds"] is None else own["seeds"]
+            rests_on = () if ir.is_scheduled(self.traced) else self.options.assume
+            orders = executors.Orders(range(seeds), assume=rests_on)
         ran = executors.execute(name, program, bound, orders)
         if ran.differences:
             raise OrdersDiffer("\n".join(executors.wrong(ran.orders)))

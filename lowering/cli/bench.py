@@ -213,18 +213,18 @@ def _stages(args: argparse.Namespace, name: str, options: Options | None = None)
         statics = statics_of(program, args.static)
         calls = {"trace": lambda: program.trace(**statics), **calls}
         if program.draw_case is not None:
-            calls[f"{ORDERS} interleavings"] = _orders(program, kernel, done)
+            calls[f"{ORDERS} interleavings"] = _orders(program, kernel, done, options.assume)
     return {f"{name} {stage}": call for stage, call in calls.items()}
 
 
-def _orders(program: Kernel, kernel: ir.Kernel, done: ir.Kernel) -> Call:
+def _orders(program: Kernel, kernel: ir.Kernel, done: ir.Kernel, assume: tuple[str, ...]) -> Call:
     """The default case on one block, in program order and in random orders of the pipes."""
     from lowering.execute import cases
     from lowering.execute.adversarial import Orders
     from lowering.execute.inputs import bind
 
     bound = bind(done, cases.draw(program, kernel, []))
-    return lambda: list(Orders(done, bound, 1).differences(range(ORDERS)))
+    return lambda: list(Orders(done, bound, 1, assume).differences(range(ORDERS)))
 
 
 def _drawn(args: argparse.Namespace, name: str) -> dict[str, Arrays]:

@@ -23,6 +23,7 @@ from lowering.executors import (
     Ran,
 )
 from lowering.files import NPZ
+from lowering.hazards.assumptions import ORDERED_SIGNALS
 from lowering.programs import Program, load, statics_of, traced
 from lowering.progress import progress
 from pto import ir
@@ -43,7 +44,7 @@ RUN_IDLE = (
         f"on executor {SEQUENTIAL}, which runs what was traced",
     ),
     cli.Idle(
-        ("seed", "seeds"),
+        ("seed", "seeds", "assume"),
         lambda args: args.executor not in SEVERAL,
         "on executor {executor}, which runs in one order",
         "--executor adversarial or native",
@@ -55,7 +56,7 @@ RUN_IDLE = (
         "--executor native",
     ),
     cli.Idle(
-        ("seed", "seeds"),
+        ("seed", "seeds", "assume"),
         lambda args: args.order == "program",
         "with --order program, which is one",
     ),
@@ -116,18 +117,21 @@ def _execute(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> Ran:
         message = f"{args.kernel} is scheduled; executor sequential runs what is not"
         raise InputError(message, hint="--executor numpy or jax")
     chosen = kernel if args.executor == SEQUENTIAL else cli.scheduled(args, kernel)
-    several = orders_of(args) if args.executor in SEVERAL else None
+    several = orders_of(args, kernel) if args.executor in SEVERAL else None
     return executors.execute(args.executor, chosen, bound, several, args.pto_isa)
 
 
-def orders_of(args: argparse.Namespace) -> Orders:
-    """The orders asked for."""
-    kind = args.order or ORDERS[0]
+def orders_of(args: argparse.Namespace, kernel: ir.Kernel) -> Orders:
+    """The orders asked for, under the readings asked for and those that the schedule rests on."""
+    kind, assume = args.order or ORDERS[0], tuple(args.assume)
+    if not ir.is_scheduled(kernel):
+        assume += cli.options_of(args, kernel).assume
+    seeds = range(SEEDS if args.seeds is None else args.seeds)
     if args.seed is not None:
-        return Orders(range(args.seed, args.seed + 1), kind)
-    if kind == "program":
-        return Orders(range(0), kind)
-    return Orders(range(SEEDS if args.seeds is None else args.seeds), kind)
+        seeds = range(args.seed, args.seed + 1)
+    elif kind == "program":
+        seeds = range(0)
+    return Orders(seeds, kind, assume)
 
 
 @dataclass(frozen=True)
@@ -246,6 +250,9 @@ def run_arguments(command: cli.Parser) -> None:
     add("--seed", type=cli.whole(0), metavar="S", help=f"{who}: the order of this seed only")
     what = f"{who}: orders 0 .. N-1 (default {SEEDS})"
     add("--seeds", type=cli.whole(1), metavar="N", help=what)
+    what = f"{who}: {ORDERED_SIGNALS}: the signal of a push comes behind its data, also without a drain"
+    known = cli.one_of((ORDERED_SIGNALS,))
+    add("--assume", action="append", type=known, default=[], metavar="READING", help=what)
     what = f"native: {', '.join(ORDERS)} (default {ORDERS[0]})"
     add("--order", type=cli.one_of(ORDERS), metavar="KIND", help=what)
     add("--json", action="store_true", help="for machines")

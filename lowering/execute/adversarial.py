@@ -19,7 +19,6 @@ import numpy as np
 
 from lowering.execute.access import Array
 from lowering.execute.cluster import (
-    ASSUMED,
     ISSUE,
     Cluster,
     InterleavingError,
@@ -130,7 +129,7 @@ class Orders:
     """
 
     def __init__(
-        self, kernel: Kernel, bound: Bound, blocks: int, assume: Collection[str] = ASSUMED
+        self, kernel: Kernel, bound: Bound, blocks: int, assume: Collection[str] = ()
     ) -> None:
         self.assume = assume
         self.launch = Blocks(kernel, bound, blocks)
@@ -204,7 +203,7 @@ def run(
     *,
     seeds: Sequence[int] = range(20),
     block_num: int | None = None,
-    assume: Collection[str] = ASSUMED,
+    assume: Collection[str] = (),
 ) -> dict[str, Array]:
     """The outputs in program order, if the order of every seed gives the same bits.
 

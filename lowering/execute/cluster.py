@@ -13,8 +13,9 @@ at waits on S, drains, barriers of ALL, and at FIFO signals.  Queues are as long
 but a wait must be issued behind its set, as no queue may be counted on (docs/machine.md 10).
 
 When the data signal of a push or record arrives, sources disagree about (docs/machine.md 5.5).  Under the
-strict reading it arrives once it is issued, before whatever its pipe has not done: only what the
-scalar unit has waited for, by a drain, is there.  Under ``ordered-signals`` it fires like a set.
+strict reading, which is the default, it arrives once it is issued, before whatever its pipe has not
+done: only what the scalar unit has waited for, by a drain, is there.  Under the reading
+``ordered-signals`` it fires like a set.
 
 Sets and signals fire as soon as they can: to fire later only holds others back, and what goes wrong
 with a late one (a race) goes wrong with an early one too, because work in flight may stay in flight.
@@ -28,19 +29,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lowering.execute.instructions import FlagKey, Instruction, Pipe, Program, Stream
+from lowering.hazards.assumptions import ORDERED_SIGNALS
 from pto.errors import InputError, ScheduleError
 
 WORK, WAIT, SET, SIGNAL, BARRIER = range(5)
 ISSUE, START, TAKE, FINISH = range(4)
 """Moves: a core issues its next row; a pipe starts the work at its head, or takes the flag that its
 head waits for; work in flight ends."""
-
-
-ORDERED_SIGNALS = "ordered-signals"
-"""The lenient reading: the signal of a push fires when all earlier work of its pipe is complete."""
-
-ASSUMED = (ORDERED_SIGNALS,)
-"""The reading of an executor that is told none."""
 
 
 Counter = tuple[str, bool, int, int]
@@ -106,7 +101,7 @@ def signals_in_order(assume: Collection[str]) -> bool:
     return ORDERED_SIGNALS in assume
 
 
-def queues_of(program: Program, assume: Collection[str] = ASSUMED) -> Queues:
+def queues_of(program: Program, assume: Collection[str] = ()) -> Queues:
     """The queues of ``program``, under the readings ``assume``.
 
     Raises:

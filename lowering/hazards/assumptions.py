@@ -33,6 +33,7 @@ DESTINATION_FLAGS = "destination-flags"
 COUNTING_FLAGS = "counting-flags"
 OVERTAKING_SIGNALS = "overtaking-signals"
 OVERTAKING_FREES = "overtaking-frees"
+ORDERED_SIGNALS = "ordered-signals"
 ORDERED_ACCUMULATION = "ordered-accumulation"
 
 _ROWS = (

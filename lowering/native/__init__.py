@@ -5,7 +5,8 @@ every seed whether another legal order of the pipes gave the same bits; what wen
 ``Report`` with the line of the emitted source and the row of the schedule behind it.
 
 ``include/`` offers the part of the tile library that emitted kernels call (docs/machine.md 12), with
-the rules of the device; ``machine.cpp`` schedules pipes, ``driver.cpp`` reads arrays and compares.
+the rules of the device; a signal may come before its data (``lowering/execute/cluster.py``).
+``machine.cpp`` schedules pipes, ``driver.cpp`` reads arrays and compares.
 ``pto_isa`` compiles the same text with the library's own simulator, ``bundle`` packs it for the runtime.
 Nothing here knows how a kernel is emitted, beyond the order of its arguments.
 Non-goals: time on the device.
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 
 from lowering.ascend import emit
 from lowering.execute.access import Array
-from lowering.execute.cluster import ASSUMED, signals_in_order
+from lowering.execute.cluster import signals_in_order
 from lowering.execute.inputs import Bound
 from lowering.native.build import executable
 from lowering.native.job import execute
@@ -92,7 +93,7 @@ def run(
     block_num: int | None = None,
     sanitize: bool = False,
     source: str = "",
-    assume: Collection[str] = ASSUMED,
+    assume: Collection[str] = (),
 ) -> Result:
     """Emits, compiles (or takes from the cache), and runs a scheduled kernel.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 
+from lowering.hazards.assumptions import ORDERED_SIGNALS
 from pto.errors import ScheduleError
 from pto.targets import TARGETS, Target
 from pto.tracer import noun
@@ -15,7 +16,8 @@ from pto.tracer import noun
 LOAD_AT = ("first", "after_move", "after_push")
 MOVES = ("early", "late")
 CREDIT = ("always", "needed")
-RECORD = ("next_step", "at_push", "by_hand", "with_push")
+DRAINED = ("next_step", "at_push")
+RECORD = (*DRAINED, "by_hand", "with_push")
 FENCE = ("none", "dsb")
 
 MOST_SLOTS = max(
@@ -80,6 +82,12 @@ class Options:
             raise ScheduleError(f"record '{self.record}'", None, f"one of: {', '.join(RECORD)}")
         if self.fence not in FENCE:
             raise ScheduleError(f"fence '{self.fence}'", None, f"one of: {', '.join(FENCE)}")
+
+    @property
+    def assume(self) -> tuple[str, ...]:
+        """Readings of the machine that the schedule rests on: a push that tells by itself trusts the
+        order of its pipe."""
+        return () if self.record in DRAINED else (ORDERED_SIGNALS,)
 
     @property
     def choices(self) -> dict[str, int | str | bool]:

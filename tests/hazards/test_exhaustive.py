@@ -14,6 +14,7 @@ import pytest
 from lowering.execute import inputs
 from lowering.execute.instructions import Blocks
 from lowering.hazards import check, check_unrolled
+from lowering.hazards.assumptions import ORDERED_SIGNALS
 from pto.errors import PtoError
 from pto.ir import Kernel
 from tests.judges.exhaustive import TooLarge, Verdict, explore, one_lane
@@ -34,7 +35,7 @@ MAX_STATES = 20_000
 def every_order(k: Kernel, trips: int, lanes: int = 1, most: int = MAX_STATES) -> Verdict:
     """All orders of the first block of a random program."""
     program = next(iter(Blocks(k, arguments(k, trips), 1)))
-    return explore(program if lanes > 1 else one_lane(program), most)
+    return explore(program if lanes > 1 else one_lane(program), most, (ORDERED_SIGNALS,))
 
 
 def compared(seed: int) -> Counter[str]:
@@ -119,7 +120,8 @@ def bound(k: Kernel, trips: int) -> inputs.Bound:
 
 
 def orders_of(k: Kernel, trips: int) -> Verdict:
-    return explore(one_lane(next(iter(Blocks(k, bound(k, trips), 1)))))
+    program = one_lane(next(iter(Blocks(k, bound(k, trips), 1))))
+    return explore(program, assume=(ORDERED_SIGNALS,))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda p: p.name)

@@ -16,7 +16,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from lowering.execute.cluster import (
-    ASSUMED,
     ISSUE,
     START,
     WORK,
@@ -48,7 +47,7 @@ class Verdict:
 
 
 def explore(
-    program: Program, max_states: int = MAX_STATES, assume: Collection[str] = ASSUMED
+    program: Program, max_states: int = MAX_STATES, assume: Collection[str] = ()
 ) -> Verdict:
     """Follows every order of ``program``, under the readings ``assume``.
 
