@@ -14,7 +14,16 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 
 from lowering.bench.measured import Measured
-from lowering.bench.published import ROWS, Cycles, along, few, lines_of, simulated, summary
+from lowering.bench.published import (
+    ROWS,
+    Cycles,
+    along,
+    few,
+    lines_of,
+    shared_of,
+    simulated,
+    summary,
+)
 from lowering.simulate.costs import Cost, cost_of
 from pto.ir import all_rows
 from pto.targets import Costs
@@ -30,6 +39,8 @@ GRAINS: Mapping[str, float] = {
     "store_rate": 0.5,
     "flight": 10,
     "near": 10,
+    "in_flight": 2,
+    "granule": 0.1,
     "hbm": 0.01,
     "l2": 0.1,
     "launch": 500,
@@ -45,13 +56,15 @@ GRAINS: Mapping[str, float] = {
 }
 HANDED_OVER = ("issue", "signal", "signal_turn", "wait")
 START: Mapping[str, float] = {
-    "dma_start": 20,
+    "dma_start": 15,
     "run": 4,
     "ub_rate": 110,
     "l1_rate": 110,
     "store_rate": 30,
     "flight": 500,
     "near": 100,
+    "in_flight": 90,
+    "granule": 1.5,
     "hbm": 1.6,
     "l2": 6.0,
     "launch": 37000,
@@ -85,11 +98,12 @@ class Errors:
     def of(self, row: Measured, costs: Costs) -> list[float]:
         """Of every figure of a row; the simulation sees no more of a table than is in the key."""
         taken: tuple[Cost, ...] = tuple(
-            cost_of(r, row.kernel, costs, row.hits) for r in all_rows(row.kernel.body)
+            cost_of(r, row.kernel, costs, shared_of(row, r, costs))
+            for r in all_rows(row.kernel.body)
         )
         memory = costs.hbm_bytes_per_second, costs.l2_bytes_per_second, costs.launch, costs.issue
         signals = (costs.signal, costs.signal_turn, costs.wait) if row.kernel.fifos else ()
-        work = id(row.kernel), row.cores, row.hits, bool(row.inner), few(row)
+        work = id(row.kernel), row.cores, bool(row.inner), few(row)
         key = (*work, taken, memory, signals)
         if key not in self.known:
             self.known[key] = simulated(row, costs)

@@ -20,7 +20,8 @@ class Measured:
     """What somebody measured: ``micros`` by ``TASK``, ``CORE`` or unit.
 
     ``trips``: of the inner loop on each core, or, of a kernel with ``inner``, work items with that many
-    trips each.  ``cores``: clusters.  ``hits``: the part of its bytes that L2 has, by arithmetic.
+    trips each.  ``cores``: clusters.  ``hits``: the part of its bytes that L2 has, by arithmetic
+    (None: as ``lowering/simulate/l2.py`` finds it), ``readers``: how many cores load the same at once.
     """
 
     row: str
@@ -29,8 +30,9 @@ class Measured:
     trips: float
     micros: Mapping[str, float]
     cores: int = 24
-    hits: float = 0
+    hits: float | None = 0
     inner: float = 0
+    readers: float = 1
 
 
 def vector(task: float, **units: float) -> dict[str, float]:

@@ -27,9 +27,28 @@ def copies(space: str, rows: int, cols: int, width: int = 12288) -> Kernel:
     )
 
 
+Places = tuple[str, str]
+"""Where the rows of the left and of the right operand of tile ``w`` begin."""
+
+
+def places(
+    m: int, n: int, cores: int, tiles_m: int, tiles_n: int, down: bool = True, times: int = 1
+) -> Places:
+    """Of tiles of ``m`` x ``n`` on a grid of cores of which so many stand below each other; each has
+    ``tiles_m`` x ``tiles_n``, one below the other or (not ``down``) beside the other; ``times``: in so
+    many parts of the left operand one after the other."""
+    t = f"w % {tiles_m * tiles_n // times}"
+    row, column = (f"{t} % {tiles_m // times}", f"{t} // {tiles_m // times}")
+    if not down:
+        row, column = (f"{t} // {tiles_n}", f"{t} % {tiles_n}")
+    part = f"w // {tiles_m * tiles_n // times} * {cores} + " if times > 1 else ""
+    left = f"(({part}block_idx % {cores}) * {tiles_m // times} + {row}) * {m}"
+    return left, f"(block_idx // {cores} * {tiles_n} + {column}) * {n}"
+
+
 @cache
-def pairs(m: int, n: int, k: int, again: int = 1) -> Kernel:
-    """Loads of f16 operands of a product, back to back: ``k`` columns of one, and half as many ``again``
+def pairs(m: int, n: int, k: int, again: int, at: Places) -> Kernel:
+    """Loads of f16 operands of a product, back to back: ``k`` columns of one, and a part of them ``again``
     times of the other, which lies transposed."""
     part = k // again
     return _parsed(
@@ -41,8 +60,11 @@ def pairs(m: int, n: int, k: int, again: int = 1) -> Kernel:
             f"buffer cube l1 b[1] f16[{n}, {part}] zn at {m * k * 2} by {part * n * 2}",
         ],
         [
-            f"cube 0 MTE2 a = load x[i:+{m}, 0:+{k}]",
-            *[f"cube 0 MTE2 b = load y[i:+{n}, 0:+{part}]"] * again,
+            f"cube 0 MTE2 a = load x[{at[0]}:+{m}, i * {k}:+{k}]",
+            *(
+                f"cube 0 MTE2 b = load y[{at[1]}:+{n}, i * {k} + {j * part}:+{part}]"
+                for j in range(again)
+            ),
         ],
     )
 
@@ -94,23 +116,26 @@ def additions(*places: int) -> Kernel:
 
 
 @cache
-def product(m: int, n: int, k: int, slots: int, out: str = "f32", loaded: bool = True) -> Kernel:
+def product(
+    m: int, n: int, k: int, slots: int, out: str = "f32", at: Places | None = None
+) -> Kernel:
     """Products of f16 tiles, the right ones transposed, summed in L0C and stored from there; as many slots
-    in L1 as in L0.  Without ``loaded`` nothing comes from GM: what another load has left in L1."""
+    in L1 as in L0.  Without places nothing comes from GM: what another load has left in L1."""
     ids = " ".join(map(str, range(slots)))
     frees = {level: " ".join(f"{level}.free[{s}]" for s in range(slots)) for level in ("l1", "l0")}
     a, b = m * k * 2, k * n * 2
     loads = f"""
-    cube 0 MTE2 a[u] = load x[w:+{m}, 0:+{k}] | wait l1.free[u]
-    cube 0 MTE2 b[u] = load y[i:+{n}, 0:+{k}] | set l1.full[u]
-"""
-    ready = " l1.full[u]" if loaded else ""
-    freed = " l1.free[u]" if loaded else ""
+    cube 0 MTE2 a[u] = load x[{at[0]}:+{m}, i * {k}:+{k}] | wait l1.free[u]
+    cube 0 MTE2 b[u] = load y[{at[1]}:+{n}, i * {k}:+{k}] | set l1.full[u]
+""" if at else "\n"  # fmt: skip
+    left, right = at or ("w", "w")
+    ready = " l1.full[u]" if at else ""
+    freed = " l1.free[u]" if at else ""
     text = f"""
 kernel product on a2a3
 param x in f16[rows, 8192]
 param y in f16[rows, 8192]
-param z out {out}[rows, 8192]
+param z out {out}[rows, {8192 if at else n}]
 grid rows
 buffer cube l1 a[{slots}] f16[{m}, {k}] nz at 0 by {a}
 buffer cube l1 b[{slots}] f16[{n}, {k}] zn at {slots * a} by {b}
@@ -128,12 +153,12 @@ cube 0 M sync | set {frees["l0"]}
 cube 0 FIX sync | set c.free
 for w in 0 .. cdiv(rows - block_idx, block_num):
   cube 0 M sync | wait c.free
-  for i, u in 0 .. rows:{loads if loaded else chr(10)}
+  for i, u in 0 .. rows:{loads}
     cube 0 MTE1 left[u] = move a[u] | wait{ready} l0.free[u]
     cube 0 MTE1 right[u] = move b[u].T | set{freed} l0.full[u]
     cube 0 M c = matmul left[u], right[u], c, i | wait l0.full[u] | set l0.free[u]
   cube 0 M sync | set c.full
-  cube 0 FIX z[w:+{m}, 0:+{n}] = store c | wait c.full | set c.free
+  cube 0 FIX z[{left}:+{m}, {right}:+{n}] = store c | wait c.full | set c.free
 cube 0 MTE2 sync | wait {frees["l1"]}
 cube 0 MTE1 sync | wait {frees["l0"]}
 cube 0 M sync | wait c.free

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil, exp, log
 from statistics import median
 
 from lowering.bench import crosscore, micro
 from lowering.bench.measured import CORE, TASK, Measured, cube, vector
+from lowering.bench.micro import Places
 from lowering.simulate import Setup
-from lowering.simulate.launch import launch
+from lowering.simulate.costs import ALONE, Shared
+from lowering.simulate.l2 import Items, Launched, Traffic, traffic
+from lowering.simulate.launch import beside, deal
 from lowering.simulate.timing import costs_named
-from pto.ir import Kernel
+from pto.ir import Kernel, Row
 from pto.targets import Costs
 
 
@@ -54,8 +58,8 @@ def _copied(
     row: str, what: str, kernel: Kernel, size: int, micros: Mapping[str, float], **more: float
 ) -> Measured:
     cores = 48 if "UB" in what else 24
-    total = more.pop("total", MATRIX)
-    return Measured(row, what, kernel, total / size / cores, micros, hits=more.get("hits", 0))
+    trips, hits = more.get("total", MATRIX) / size / cores, more.get("hits", 0)
+    return Measured(row, what, kernel, trips, micros, hits=hits, readers=more.get("readers", 1))
 
 
 COPIES = (
@@ -137,6 +141,7 @@ COPIES = (
         1 << 14,
         vector(539.42, MTE2=474.7),
         total=48 * 6144 * 1024,
+        readers=48,
     ),
     _copied(
         "35",
@@ -153,6 +158,7 @@ COPIES = (
         1 << 15,
         cube(278.56, MTE2=240.2),
         total=24 * 6144 * 1024,
+        readers=24,
     ),
     _copied(
         "36",
@@ -237,97 +243,97 @@ ADDITIONS = (
 TILES = 8192 * 8192 // (128 * 256) / 24
 """Of 128 x 256 on each core, on average; with 4 x 6 cores most of them have ``MOST_TILES``."""
 MOST_TILES = 2048 * 1536 // (128 * 256)
-SHARED = 1 - (4 * 128 + 6 * 256) / (24 * (128 + 256))
-"""24 tiles of 128 x 256 side by side as 4 x 6: what L2 has of their operands, if it holds one step."""
-LINED = 1 - (2 * 128 + 12 * 256) / (24 * (128 + 256))
-"""The same as 2 x 12."""
+SQUARE = micro.places(128, 256, 4, 16, 6)
+"""4 x 6 cores, each one column of its tiles after the other."""
+HALVES = micro.places(128, 256, 4, 16, 6, times=2)
+"""The same for the upper half of the left operand, then for the lower one."""
 
 
 def _steps(row: str, what: str, micros: Mapping[str, float], out: str = "f16") -> Measured:
     """Products of what is in L1; one load feeds several of them."""
-    kernel = micro.product(128, 256, 64, 2, out, loaded=False)
+    kernel = micro.product(128, 256, 64, 2, out)
     return Measured(row, f"8192^3, {what}", kernel, TILES, micros, inner=128)
 
 
-def _loads(row: str, what: str, micros: float, k: int = 512, again: int = 2) -> Measured:
+def _loads(
+    row: str, what: str, micros: float, at: Places = HALVES, k: int = 512, again: int = 2
+) -> Measured:
     """Loads of ``k`` columns for as many products."""
-    kernel = micro.pairs(128, 256, k, again)
-    trips = TILES * 8192 / k
-    return Measured(row, f"8192^3, {what}: loads", kernel, trips, cube(MTE2=micros), hits=SHARED)
+    kernel, told = micro.pairs(128, 256, k, again, at), cube(MTE2=micros)
+    return Measured(row, f"8192^3, {what}: loads", kernel, TILES, told, hits=None, inner=8192 // k)
 
 
 def _manual(
     size: int, task: float, mad: float, move: float, load: float, store: float
 ) -> Iterator[Measured]:
-    """Row 59: parts of the task in percent; one load for four steps."""
-    tiles, steps = size * size // (128 * 256) / 24, size // 64
+    """Row 59: parts of the task in percent; one load for four steps; 4 x 6 cores, each one row of its tiles
+    after the other."""
+    tiles_m, tiles_n, steps = size // 4 // 128, size // 6 // 256, size // 64
     units = {"M": mad, "MTE1": move, "FIX": store}
     parts = {unit: task * part / 100 for unit, part in units.items()}
-    kernel = micro.product(128, 256, 64, 2, "f32", loaded=False)
+    kernel, tiles = micro.product(128, 256, 64, 2, "f32"), tiles_m * tiles_n
     what = f"{size}^3, four steps per load"
     yield Measured("59", what, kernel, tiles, cube(**parts), inner=steps)
-    yield Measured(
-        "59",
-        f"{what}: loads",
-        micro.pairs(128, 256, 256),
-        tiles * steps / 4,
-        cube(MTE2=task * load / 100),
-        hits=SHARED,
-    )
+    loads = micro.pairs(128, 256, 256, 1, micro.places(128, 256, 4, tiles_m, tiles_n, down=False))
+    told = cube(MTE2=task * load / 100)
+    yield Measured("59", f"{what}: loads", loads, tiles, told, hits=None, inner=steps // 4)
 
 
+def _plain(
+    row: str,
+    what: str,
+    tile: tuple[int, int],
+    tiles: float,
+    micros: Mapping[str, float],
+    at: Places,
+    cores: int = 24,
+) -> Measured:
+    """Products with one slot in L1, a load for each step."""
+    kernel = micro.product(*tile, 64, 1, "f16", at)
+    return Measured(row, f"8192^3, {what}", kernel, tiles, micros, cores, None, 128)
+
+
+ALL_TILES = 8192 // 128, 8192 // 256
 PRODUCTS = (
-    Measured(
+    _plain(
         "48",
-        "8192^3, one core, 64 x 64 x 64",
-        micro.product(64, 64, 64, 1, "f16"),
+        "one core, 64 x 64 x 64",
+        (64, 64),
         128 * 128,
         cube(759364, M=141699, MTE1=162104, MTE2=582516),
+        micro.places(64, 64, 1, 128, 128),
         1,
-        hits=0.99,
-        inner=128,
     ),
-    Measured(
+    _plain(
         "48",
-        "8192^3, one core, 128 x 256 x 64",
-        micro.product(128, 256, 64, 1, "f16"),
+        "one core, 128 x 256 x 64",
+        (128, 256),
         2048,
         cube(249467, M=81477, MTE1=52004, MTE2=195613),
+        micro.places(128, 256, 1, *ALL_TILES),
         1,
-        hits=0.97,
-        inner=128,
     ),
-    Measured(
+    _plain(
         "49",
-        "8192^3, 2 x 12 cores",
-        micro.product(128, 224, 64, 1, "f16"),
+        "2 x 12 cores",
+        (128, 224),
         MOST_TILES,
         cube(12541, M=3463, MTE1=2261, MTE2=10178),
-        hits=LINED,
-        inner=128,
+        micro.places(128, 224, 2, 32, 3),
     ),
-    Measured(
+    _plain("49", "4 x 6 cores", (128, 256), MOST_TILES, cube(12284), SQUARE),
+    _plain(
         "49",
-        "8192^3, 4 x 6 cores",
-        micro.product(128, 256, 64, 1, "f16"),
-        MOST_TILES,
-        cube(12284),
-        hits=SHARED,
-        inner=128,
-    ),
-    Measured(
-        "49",
-        "8192^3, 4 x 6 cores: an average core",
-        micro.product(128, 256, 64, 1, "f16"),
+        "4 x 6 cores: an average core",
+        (128, 256),
         TILES,
         cube(M=3395, MTE1=2167, MTE2=8617),
-        hits=SHARED,
-        inner=128,
+        SQUARE,
     ),
     _steps("50", "two steps per load", cube(M=3116, MTE1=2333, FIX=44.7)),
-    _loads("50", "two steps per load", 4051, 128, 1),
+    _loads("50", "two steps per load", 4051, SQUARE, 128, 1),
     _steps("51", "more in L1", cube(M=3352, MTE1=2750, FIX=47.9)),
-    _loads("51", "more in L1", 3779),
+    _loads("51", "more in L1", 3779, SQUARE),
     _steps("52", "L2 blocking", cube(M=3254, MTE1=2681, FIX=47.4)),
     _loads("52", "L2 blocking", 3625),
     _steps("52", "L2 blocking, constant tiling", cube(M=3164, MTE1=2610, FIX=45.8)),
@@ -335,7 +341,7 @@ PRODUCTS = (
     _steps("53", "unit flag", cube(M=3076, MTE1=2534)),
     _loads("53", "unit flag", 3436),
     _steps("54", "basic interface", cube(M=3082, MTE1=2538)),
-    _loads("54", "basic interface", 3552),
+    _loads("54", "basic interface", 3552, SQUARE),
     _steps("54", "basic interface, L2 split", cube(M=3082, MTE1=2553)),
     _loads("54", "basic interface, L2 split", 3487),
     *_manual(1536, 38.8, 54.5, 42.2, 72.2, 7.7),
@@ -389,9 +395,25 @@ def few(row: Measured) -> tuple[int, int]:
     return (FEW if row.inner and not row.kernel.fifos else 1), STEPS
 
 
+def shared_of(row: Measured, moves: Row, costs: Costs) -> Shared:
+    """How the cores share what a row of the kernel moves, on average over the whole launch."""
+    if row.hits is not None:
+        return Shared(row.hits, row.readers)
+    if not costs.l2_bytes:
+        return ALONE
+    dealt = ((round(row.inner),) * ceil(row.trips),) * row.cores
+    return _traffic(row.kernel, dealt, costs.l2_bytes).on_average(moves)
+
+
+@cache
+def _traffic(kernel: Kernel, dealt: tuple[Items, ...], capacity: int) -> Traffic:
+    return traffic(kernel, Launched(dealt), capacity)
+
+
 def _simulated(row: Measured, items: int, steps: int, costs: Costs) -> Cycles:
-    found = launch(
-        row.kernel, [steps] * (items * row.cores), Setup(costs, hits=row.hits), row.cores
+    dealt = deal([steps] * (items * row.cores), row.cores)
+    found = beside(
+        row.kernel, dealt, Setup(costs), lambda items, r, number: shared_of(row, r, costs)
     )
     (timing,) = found.timings.values()
     busy: Cycles = {unit: usage.busy for unit, usage in timing.pipes.items()}

@@ -14,9 +14,13 @@ from lowering.files import SVG, TRACE, write_all
 from lowering.progress import progress
 from lowering.simulate import Setup, Timing
 from lowering.simulate import simulate as simulated
+from lowering.simulate.advice import notes
+from lowering.simulate.l2 import lengths
 from lowering.simulate.launch import Launch, launch
 from lowering.simulate.report import setup_facts, told, told_launch
 from pto import ir
+from pto.arithmetic import Number
+from pto.errors import InputError
 
 Facts = dict[str, Any]
 
@@ -37,6 +41,8 @@ SIMULATE_IDLE = (
         "without a picture",
         "--svg FILE --steps 8",
     ),
+    cli.Idle(("case",), lambda args: not args.launch, "without --launch", "--launch"),
+    cli.Idle(("blocks", "items"), lambda args: args.case, "with --case, which says them"),
 )
 
 LATENCIES = (500, 1000)
@@ -138,12 +144,28 @@ def _files(args: argparse.Namespace, timing: Timing) -> dict[Path, str]:
 
 
 def _launch(args: argparse.Namespace, kernel: ir.Kernel) -> Report:
-    items = _items(args)
+    items, sizes, arrays = _call(args, kernel) if args.case else (_items(args), {}, {})
     with progress(f"simulating {kernel.name} on all hardware blocks"):
-        found = launch(kernel, items, _setup(args, args.cross_core_latency))
+        setup = _setup(args, args.cross_core_latency)
+        found = launch(kernel, items, setup, sizes=sizes, arrays=arrays)
     longest = max(found.timings.values(), key=lambda t: t.makespan)
     title = f"{len(items)} work items on {len(found.dealt)} hardware blocks"
     return Report(title, list(told_launch(found)), _launch_facts(found, longest))
+
+
+def _call(
+    args: argparse.Namespace, kernel: ir.Kernel
+) -> tuple[list[int], Mapping[str, Number], Mapping[str, Any]]:
+    """The trip counts of the items of a random case, its sizes and scalars, its tensors."""
+    from lowering.execute.cases import draw
+    from lowering.execute.inputs import bind
+
+    program, traced = cli.load_traced(args)
+    if isinstance(program, ir.Kernel):
+        raise InputError("a .ptoir program draws no random case", hint="--blocks and --items")
+    bound = bind(traced, draw(program, traced, args.case))
+    items = lengths(kernel, bound.items, bound.names, bound.arrays)
+    return items, bound.names, bound.arrays
 
 
 def _launch_facts(found: Launch, longest: Timing) -> Facts:
@@ -157,6 +179,8 @@ def _launch_facts(found: Launch, longest: Timing) -> Facts:
         "bounds_cycles": found.bounds,
         "seconds": found.seconds(found.makespan),
         "tensor_bytes": found.tensor_bytes,
+        "l2_hits": found.traffic.hits if found.traffic else None,
+        "notes": list(notes(found)),
         "hardware_blocks": [{"blocks": blocks, "end_cycles": end} for blocks, end in ends],
         "pipes": _pipes(longest),
     }
@@ -192,6 +216,7 @@ def simulate_arguments(command: cli.Parser) -> None:
     what = "entries that a pipe holds before the scalar unit stops"
     add("--queue-depth", type=cli.whole(1), metavar="N", help=what)
     add("--launch", action="store_true", help="the items on all hardware blocks, one memory")
+    cli.case_arguments(command)
     what = "for chrome://tracing or ui.perfetto.dev"
     command.writes("--trace", mark=TRACE, metavar="FILE.json", help=what)
     command.writes("--svg", mark=SVG, metavar="FILE.svg", help="a lane per pipe, a box per row")

@@ -24,23 +24,34 @@ class Cost:
     ``occupies``: until the next row of the pipe may start.  ``latency``: until the result is there,
     if the pipe runs empty or a barrier follows; a row that follows directly hides the difference.
     ``tensor_bytes``: moved between a tensor in GM and the core; FIFO rings stay in L2.  ``asked_bytes``:
-    what the memory moves for them.  ``posted``: the pipe is through before they have all moved.
+    how many HBM could move meanwhile.  ``posted``: the pipe is through before they have all moved.
     """
 
     occupies: int
     latency: int
     tensor_bytes: int = 0
-    asked_bytes: int = 0
+    asked_bytes: float = 0
     posted: bool = False
 
 
-def cost_of(row: Row, kernel: Kernel, costs: Costs, hits: float = 0) -> Cost:
-    """The cycles of ``row``, for the part of its bytes that L2 has; a partly valid tile counts as a whole one."""
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """How cores share what a row moves: the part of it that L2 has, and how many load it at once."""
+
+    hits: float = 0
+    readers: float = 1
+
+
+ALONE = Shared()
+
+
+def cost_of(row: Row, kernel: Kernel, costs: Costs, shared: Shared = ALONE) -> Cost:
+    """The cycles of ``row``; a partly valid tile counts as a whole one."""
     kind = OPS[row.op].kind
     if kind in ("scalar", "sync") or row.op == "record":
         return Cost(0, 0)
     if kind == "move":
-        return _transfer(row, kernel, costs, hits)
+        return _transfer(row, kernel, costs, shared)
     if row.op == "matmul":
         return _matmul(row, kernel, costs)
     return _vector(row, kernel, costs)
@@ -61,30 +72,52 @@ def _whole(cycles: int) -> Cost:
     return Cost(cycles, cycles)
 
 
-def _transfer(row: Row, kernel: Kernel, costs: Costs, hits: float) -> Cost:
+def view_of(row: Row) -> View | None:
+    """The region of a tensor that a load or a store moves; none of a row that only meets a FIFO."""
+    kind = OPS[row.op].kind
+    views = (x for x in (*row.args[:1], row.out) if isinstance(x, View))
+    return next(views, None) if kind == "move" else None
+
+
+def moved_bytes(row: Row, kernel: Kernel, accumulator_bytes: int = 0) -> int:
+    """What a transfer moves; an element of L0C counts ``accumulator_bytes`` (0: as many as it has where it
+    goes to)."""
+    source, view = row.args[0], view_of(row)
+    space, t = _tile(source if isinstance(source, Ref) else row.out, kernel)
+    if space != "l0c":
+        return t.size_bytes
+    dtype = kernel.param(view.tensor).dtype if view else t.dtype
+    return t.rows * t.cols * (accumulator_bytes or DTYPE_BYTES[dtype])
+
+
+def _transfer(row: Row, kernel: Kernel, costs: Costs, shared: Shared) -> Cost:
     """Fixed cycles, then byte after byte, but for every run of neighbours in GM some cycles at least.
     The way of the first byte is hidden behind a transfer that still runs."""
-    source, target = row.args[0], row.out
-    tile = target if isinstance(target, Ref) else source
-    space, t = _tile(tile, kernel)
+    source, target, view = row.args[0], row.out, view_of(row)
+    space, t = _tile(target if isinstance(target, Ref) else source, kernel)
     left = _tile(source, kernel)[0] if isinstance(source, Ref) else GM
-    right = space if isinstance(target, Ref) else GM
-    view = next((x for x in (source, target) if isinstance(x, View)), None)
-    size = t.size_bytes
-    if left == "l0c":
-        dtype = kernel.param(view.tensor).dtype if view else t.dtype
-        size = t.rows * t.cols * (costs.accumulator_bytes or DTYPE_BYTES[dtype])
-    way = left, right
+    way = left, space if isinstance(target, Ref) else GM
+    size = asked = moved_bytes(row, kernel, costs.accumulator_bytes)
     head, per_byte = costs.transfer[way]
     runs = t.rows if space in _BY_ROW else _runs(view, kernel) if view else 1
-    asked = size
+    flight = shared.hits * costs.near.get(way, 0) + (1 - shared.hits) * costs.flight.get(way, 0)
+    least = [costs.run.get(way, 0) * runs]
     if view and left == GM and costs.granule_bytes:
         asked = round(size * _overhang(size // runs, _pitch(view, kernel), costs.granule_bytes))
-    cycles = _along((head, 1), max(per_byte * asked, costs.run.get(way, 0) * runs))
-    flight = (1 - hits) * costs.flight.get(way, 0) + hits * costs.near.get(way, 0)
-    posted = costs.write_back and right == GM
-    moved = (size, asked) if view else (0, 0)
-    return Cost(cycles, cycles + round(flight), *moved, posted)
+        pieces = runs * ceil(size // runs / costs.granule_bytes)
+        least.append(pieces * flight / costs.in_flight)
+        least.append(asked / costs.granule_bytes * costs.granule_cycles * shared.readers)
+    cycles = _along((head, 1), max(per_byte * asked, *least))
+    posted = costs.write_back and way[1] == GM
+    late = cycles + round(flight)
+    if not view:
+        return Cost(cycles, late)
+    return Cost(cycles, late, size, _share(asked, shared, costs), posted)
+
+
+def _share(size: int, shared: Shared, costs: Costs) -> float:
+    """Bytes as many as HBM moves while the memory does: what L2 has comes at the rate of L2."""
+    return size * (1 - shared.hits * (1 - costs.hbm_bytes_per_second / costs.l2_bytes_per_second))
 
 
 _BY_ROW = ("l1", "l0c")

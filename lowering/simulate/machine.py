@@ -33,7 +33,8 @@ from math import ceil, inf
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from lowering.simulate.costs import Cost, cost_of
+from lowering.simulate.costs import ALONE, Cost, Shared, cost_of, view_of
+from lowering.simulate.l2 import OUTSIDE
 from lowering.simulate.timing import (
     DEFAULT,
     END,
@@ -86,7 +87,7 @@ class _Transfer(NamedTuple):
 
     asked: int
     pipe: str
-    size: int
+    size: float
     least: int
 
 
@@ -179,6 +180,7 @@ class _Pipe:
         number = len(self.machine.spans)
         self.machine.spans.append(Span(self.name, row, scope, start, through, after, why))
         self.machine.tensor_bytes += cost.tensor_bytes
+        self.machine.asked_bytes += cost.asked_bytes
         self.front, self.why = (start, after), why
         self.ready = (through - cost.latency + cost.occupies, number)
         self.through = max(self.through, through)
@@ -236,7 +238,7 @@ class _Scalar:
     def _program(self) -> Iterator[None]:
         core = ir.CORES[min(self.core, 1)]
         for _, row, scope in issued(self.machine.kernel, core, self.machine.blocks):
-            plan = self.machine.plan(row)
+            plan = self.machine.plan(row, scope)
             for event, index in plan.waits:
                 flags, cause = self._flags(event, index, scope), f"event {event.name}"
                 if row.pipe == "S":
@@ -373,9 +375,16 @@ class Machine:
 
     ``run`` stops in front of a transfer of a tensor that would end behind ``horizon``, because how
     much of the memory it has until then is not known yet; ``bandwidth`` may change between runs.
+    ``shared``: how a row that moves tensors shares them with other blocks, by work item.
     """
 
-    def __init__(self, kernel: ir.Kernel, blocks: Sequence[int], setup: Setup) -> None:
+    def __init__(
+        self,
+        kernel: ir.Kernel,
+        blocks: Sequence[int],
+        setup: Setup,
+        shared: Callable[[ir.Row, int], Shared] | None = None,
+    ) -> None:
         self.kernel, self.blocks, self.setup = kernel, tuple(blocks), setup
         target = target_of(kernel)
         self.costs = costs_named(kernel, setup.costs)
@@ -393,18 +402,22 @@ class Machine:
         self.signals_sent = 0
         self.granted: dict[str, int] = {}  # by pipe, when its transfer ends or its signal leaves
         self.spans: list[Span] = []
-        self.tensor_bytes = 0
-        self.plans: dict[int, _Plan] = {}
+        self.tensor_bytes, self.asked_bytes = 0, 0.0
+        alone = ALONE if setup.hits is None else Shared(setup.hits)
+        self.shared = shared or (lambda row, item: alone)
+        self.moving = {id(r) for r in ir.all_rows(kernel.body) if view_of(r)} if shared else set()
+        self.plans: dict[tuple[int, int], _Plan] = {}
         self.moves = 0
         self.scalars = [_Scalar(self, k, _pipes(kernel, k)) for k in range(len(self.names))]
         self.pipes = [p for s in self.scalars for p in s.pipes.values()]
 
-    def plan(self, row: ir.Row) -> _Plan:
-        found = self.plans.get(id(row))
+    def plan(self, row: ir.Row, scope: Counters) -> _Plan:
+        item = scope.at[0] if scope.at and id(row) in self.moving else OUTSIDE
+        found = self.plans.get((id(row), item))
         if found is None:
             waits, sets = map(self._events_of, (row.wait, row.set))
-            cost = cost_of(row, self.kernel, self.costs, self.setup.hits)
-            found = self.plans[id(row)] = _Plan(cost, row.queue, waits, sets)
+            cost = cost_of(row, self.kernel, self.costs, self.shared(row, item))
+            found = self.plans[id(row), item] = _Plan(cost, row.queue, waits, sets)
         return found
 
     def _events_of(self, flags: Sequence[ir.Flag]) -> tuple[tuple[ir.Event, ir.Expr | None], ...]:
@@ -460,7 +473,7 @@ class Machine:
                 for p in s.pipes.values():
                     p.run()
 
-    def transfer(self, pipe: str, asked: int, least: int, size: int) -> int:
+    def transfer(self, pipe: str, asked: int, least: int, size: float) -> int:
         """The end of a transfer of a tensor, 0 if it is not its turn."""
         if pipe not in self.granted:
             self.asking.append(_Transfer(asked, pipe, size, least))
@@ -487,8 +500,8 @@ class Machine:
         for s in self.scalars:
             usage[f"{s.name} S"] = s.finish(makespan)
             usage |= {p.name: p.finish(makespan) for p in s.pipes.values()}
-        spans, moved, sent = tuple(self.spans), self.tensor_bytes, self.signals_sent
-        return Timing(self.kernel, self.setup, self.blocks, makespan, usage, spans, moved, sent)
+        moved = tuple(self.spans), self.tensor_bytes, self.asked_bytes, self.signals_sent
+        return Timing(self.kernel, self.setup, self.blocks, makespan, usage, *moved)
 
 
 def _pipes(kernel: ir.Kernel, core: int) -> list[str]:

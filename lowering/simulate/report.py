@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lowering.simulate.advice import notes
+from lowering.simulate.l2 import Traffic
 from lowering.simulate.launch import HBM, SIGNALS, Launch
 from lowering.simulate.timing import Setup, Timing, Usage, latency_of, shown
 from pto.targets import Costs
@@ -92,10 +94,23 @@ def _clipped(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
+def _told_l2(traffic: Traffic, costs: Costs) -> str:
+    kinds = (("loads", traffic.loaded), ("stores", traffic.stored))
+    parts = (f"{100 * had / total:.1f} % of {what}" for what, (total, had) in kinds if total)
+    return f"L2 has {' and '.join(parts)}; it holds {costs.l2_bytes >> 20} MiB"
+
+
 def told_launch(found: Launch) -> Iterator[str]:
-    costs = next(iter(found.timings.values())).costs
+    costs = found.costs
     yield from _told_setup(found.setup, costs)
-    yield f"HBM {costs.hbm_bytes_per_second / 1e12:.1f} TB/s, shared by the blocks that run"
+    yield f"HBM {costs.hbm_bytes_per_second / 1e12:.3g} TB/s, shared by the blocks that run"
+    if found.traffic:
+        yield _told_l2(found.traffic, costs)
+    if found.launched:
+        sizes = found.launched.sizes
+        told = [f"{name} {sizes[name]}" for name in found.kernel.dims if name in sizes]
+        yield f"sizes: {', '.join(told)}"
+    yield from (f"note: {note}" for note in notes(found))
     yield ""
     yield f"makespan {_time(found, found.makespan)}   {_ratio(found.makespan, found.bound)}"
     sent = f"{found.signals:,} through one scheduler"

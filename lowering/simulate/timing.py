@@ -37,7 +37,7 @@ class Bandwidth:
 
     steps: tuple[tuple[int, float], ...] = ()
 
-    def moved(self, at: float, size: int) -> float:
+    def moved(self, at: float, size: float) -> float:
         """When ``size`` bytes are through of which the first moves at ``at``, with nothing beside."""
         left = float(size)
         for (_, rate), (until, _) in pairwise(self.steps):
@@ -55,16 +55,16 @@ class Setup:
 
     ``costs``: a table of the target, by name ('' for its first), or one of its own.  ``latency``: cycles from a FIFO
     signal to the other core (None: the table's).  ``queue_depth``: of a pipe (None: the table's).  ``bandwidth``: what
-    other blocks leave of the memory.  ``hits``: the part of what moves to and from tensors that L2 has,
-    where the memory is shared (``lowering/simulate/launch.py``), which also finds ``clusters``, those whose
-    signals pass the same scheduler.
+    other blocks leave of the memory.  ``hits``: the part of what moves to and from tensors that L2 has
+    (None: what ``lowering/simulate/l2.py`` finds for a launch; nothing for one block).  ``clusters``: those whose
+    signals pass the same scheduler; ``lowering/simulate/launch.py`` finds them.
     """
 
     costs: str | Costs = ""
     latency: int | None = None
     queue_depth: int | None = None
     bandwidth: Bandwidth = Bandwidth()
-    hits: float = 0.0
+    hits: float | None = None
     clusters: int = 1
 
 
@@ -139,8 +139,8 @@ class Timing:
     """The result, in cycles.
 
     ``makespan``: until all is done.  ``blocks``: as given, one per work item.  ``pipes``: by unit its busy
-    cycles and its stalls.  ``spans``: every row in time.  ``tensor_bytes``: what moves to and from tensors.
-    ``signals``: sent from core to core.
+    cycles and its stalls.  ``spans``: every row in time.  ``tensor_bytes``: what moves to and from tensors;
+    ``asked_bytes``: what HBM could move meanwhile.  ``signals``: sent from core to core.
     """
 
     kernel: Kernel
@@ -150,6 +150,7 @@ class Timing:
     pipes: Mapping[str, Usage]
     spans: tuple[Span, ...]
     tensor_bytes: int
+    asked_bytes: float
     signals: int
 
     @property

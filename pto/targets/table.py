@@ -102,6 +102,10 @@ class Costs:
     """The same for what L2 has."""
     granule_bytes: int = 0
     """Loads take whole pieces of GM of this size, from multiples of it on; 0: bytes."""
+    granule_cycles: float = 0
+    """Of a piece, for each core that loads it at the same time."""
+    in_flight: float = inf
+    """Pieces that are on their way to one core at most."""
     write_back: bool = False
     """A pipe is through with a store before the memory is; its events wait for both."""
     mad_flight: int = 0
@@ -111,7 +115,9 @@ class Costs:
     conflict: float = 1
     """Factor of a repeat that meets itself or the one before in a group of banks of UB."""
     l2_bytes_per_second: float = inf
-    """For what L2 has already (``Setup.hits``)."""
+    """For what L2 has already."""
+    l2_bytes: int = 0
+    """What L2 holds of what a launch has loaded and stored; 0: nothing."""
     launch: int = 0
     """Before the first row of a launch, in cycles."""
     signal: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, fields, replace
+from math import ceil
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from lowering.bench import fit, micro, published
 from lowering.cli import main
 from lowering.simulate import Setup, simulate
-from lowering.simulate.costs import Cost, cost_of
+from lowering.simulate.costs import Cost, Shared, cost_of
 from lowering.simulate.launch import bytes_per_cycle, launch
 from lowering.simulate.timing import Bandwidth
 from pto.ir import Kernel, all_rows
@@ -27,6 +28,8 @@ ROUND: Costs = device(
         store_rate=32,
         flight=200,
         near=50,
+        in_flight=100,
+        granule=1.5,
         hbm=1.5,
         l2=6,
         launch=20000,
@@ -61,7 +64,8 @@ def test_a_table_of_another_name(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_published_row_is_at_its_place() -> None:
     """Rows of one program and one share of L2 differ in what was measured; numbers are positive."""
     for row in published.ROWS:
-        assert row.trips > 0 and row.micros and 0 <= row.hits <= 1, row
+        assert row.trips > 0 and row.micros, row
+        assert row.hits is None or 0 <= row.hits <= 1 <= row.readers
         assert all(t > 0 for t in row.micros.values())
     told = [(row.row, row.what) for row in published.ROWS]
     assert len(set(told)) == len(told)
@@ -70,7 +74,7 @@ def test_every_published_row_is_at_its_place() -> None:
 def test_the_unsaid_part_of_a_row_lies_on_a_line() -> None:
     """Sixteen trips and the line through eight and sixteen end at the same cycle."""
     row = replace(published.ROWS[0], trips=16, micros={published.TASK: 1, "vector0 MTE2": 1})
-    whole = launch(row.kernel, [16] * 24, Setup(DEVICE), 24).makespan
+    whole = launch(row.kernel, [16] * 24, Setup(DEVICE, hits=0), 24).makespan
     found = published.predicted(row, DEVICE)[published.TASK]
     assert found == pytest.approx(whole / DEVICE.clock_hz * 1e6)
 
@@ -115,7 +119,8 @@ def test_a_product_is_there_later_than_the_next_one_may_start() -> None:
 
 def test_what_l2_has_sets_out_sooner() -> None:
     (row,) = all_rows(micro.copies("ub", 64, 64).body)
-    found = [cost_of(row, micro.copies("ub", 64, 64), ROUND, hits).latency for hits in (0, 0.5, 1)]
+    kernel, parts = micro.copies("ub", 64, 64), (0, 0.5, 1)
+    found = [cost_of(row, kernel, ROUND, Shared(part)).latency for part in parts]
     assert found == [10 + 64 * 5 + flight for flight in (200, 125, 50)]
 
 
@@ -156,8 +161,22 @@ def test_the_first_byte_is_on_its_way_while_the_memory_moves_others() -> None:
 
 def test_what_l2_has_comes_at_its_rate() -> None:
     kernel = micro.copies("ub", 64, 1024)
-    rates = [bytes_per_cycle(kernel, Setup(ROUND, hits=h)) * ROUND.clock_hz for h in (0, 0.5, 1)]
-    assert rates == pytest.approx([1.5e12, 2.4e12, 6e12])
+    (row,) = all_rows(kernel.body)
+    size = cost(kernel, "load").tensor_bytes
+    asked = [cost_of(row, kernel, ROUND, Shared(h)).asked_bytes for h in (0, 0.5, 1)]
+    assert [1.5e12 * size / a for a in asked] == pytest.approx([1.5e12, 2.4e12, 6e12])
+    for hits, part in zip((0, 0.5, 1), asked, strict=True):
+        found = launch(kernel, [64] * 24, Setup(ROUND, hits=hits))
+        assert found.bounds["HBM"] == ceil(48 * 64 * part / bytes_per_cycle(kernel, found.setup))
+
+
+def test_runs_from_hbm_are_as_many_as_are_in_flight() -> None:
+    """Of 200 cycles to HBM at most 100 pieces are on their way: two cycles each, where a run takes less."""
+    short = replace(ROUND, run={})
+    (row,) = all_rows(micro.copies("l1", 256, 64).body)
+    kernel = micro.copies("l1", 256, 64)
+    found = [cost_of(row, kernel, short, Shared(hits)).occupies for hits in (0, 1)]
+    assert found == [10 + 256 * 2, 10 + 256 * 128 // 128]
 
 
 def test_a_launch_begins_late() -> None:
@@ -174,11 +193,14 @@ def test_other_tables_do_not_know_the_new_fields() -> None:
         "flight",
         "near",
         "granule_bytes",
+        "granule_cycles",
+        "in_flight",
         "write_back",
         "mad_flight",
         "vector_head",
         "conflict",
         "l2_bytes_per_second",
+        "l2_bytes",
         "launch",
         "signal",
         "signal_turn",

@@ -12,6 +12,7 @@ import pytest
 
 from lowering.cli import GOOD, USAGE, main
 from lowering.simulate import Setup, gantt, memory_map, simulate
+from lowering.simulate.advice import notes
 from lowering.simulate.launch import launch
 from lowering.simulate.trace import trace
 from tests import PROGRAMS, ROOT, TESTS
@@ -49,7 +50,9 @@ def test_the_report(say: Say, golden: Golden) -> None:
     golden("simulate/report.txt", out)
     golden("simulate/items.txt", say("drain.ptoir", "--blocks", "3,1", "--items", "5")[1])
     golden("simulate/launch.txt", say("drain.ptoir", "--items", "60", "--blocks", "2,9", "--launch")[1])  # fmt: skip
-    for name in ("report", "items", "launch"):
+    argv = ("gemm", "--launch", "--costs", "device", "--case", "m=1024", "--case", "n=2048")
+    golden("simulate/l2.txt", say(*argv)[1])
+    for name in ("report", "items", "launch", "l2"):
         text = (TESTS / f"goldens/simulate/{name}.txt").read_text()
         assert max(map(len, text.splitlines())) <= 100
 
@@ -94,6 +97,19 @@ def test_the_facts_of_a_launch(say: Say) -> None:
     assert (found["makespan_cycles"], found["bound_cycles"]) == (l.makespan, l.bound)
     assert found["bound_pipe"] == l.bound_pipe and found["hbm_bytes_per_second"] == 1.6e12
     assert sum(len(b["blocks"]) for b in found["hardware_blocks"]) == 30
+
+
+def test_a_launch_of_a_case_has_its_items(say: Say) -> None:
+    """Sixteen items share a column of the right operand, eight a row of the left one; the depth is the case's."""
+    argv = ("gemm", "--launch", "--costs", "device", "--case", "m=1024", "--case", "n=2048")
+    found = json.loads(say(*argv, "--case", "k=192", "--json")[1])
+    assert [n for b in found["hardware_blocks"] for n in b["blocks"]] == [3] * 128
+    sizes = dict(m=1024, n=2048, k=192)
+    l = launch(scheduled("gemm", "best"), [3] * 128, Setup("device"), sizes=sizes)
+    assert (found["makespan_cycles"], found["notes"]) == (l.makespan, list(notes(l)))
+    assert l.traffic and found["l2_hits"] == l.traffic.hits > 0.8
+    flat = json.loads(say(*argv[:2], "--items", "3", "--json")[1])
+    assert (flat["l2_hits"], flat["notes"]) == (None, [])
 
 
 def test_trace_and_picture_are_written(say: Say) -> None:
@@ -143,6 +159,15 @@ def test_the_memories_are_drawn(say: Say) -> None:
         (
             "--launch --trace x",
             "--trace has no effect with --launch: it shows one hardware block",
+        ),
+        ("--case batch=2", "--case has no effect without --launch\n  help: --launch"),
+        (
+            "--launch --case batch=2",
+            "a .ptoir program draws no random case\n  help: --blocks and --items",
+        ),
+        (
+            "--launch --case batch=2 --items 3",
+            "--items has no effect with --case, which says them",
         ),
         ("--schedule best", "drain.ptoir is scheduled already; no schedule can be chosen"),
     ],
