@@ -47,29 +47,6 @@ def places(
 
 
 @cache
-def pairs(m: int, n: int, k: int, again: int, at: Places) -> Kernel:
-    """Loads of f16 operands of a product, back to back: ``k`` columns of one, and a part of them ``again``
-    times of the other, which lies transposed."""
-    part = k // again
-    return _parsed(
-        "pairs",
-        [
-            "param x in f16[rows, 8192]",
-            "param y in f16[rows, 8192]",
-            f"buffer cube l1 a[1] f16[{m}, {k}] nz at 0 by {m * k * 2}",
-            f"buffer cube l1 b[1] f16[{n}, {part}] zn at {m * k * 2} by {part * n * 2}",
-        ],
-        [
-            f"cube 0 MTE2 a = load x[{at[0]}:+{m}, i * {k}:+{k}]",
-            *(
-                f"cube 0 MTE2 b = load y[{at[1]}:+{n}, i * {k} + {j * part}:+{part}]"
-                for j in range(again)
-            ),
-        ],
-    )
-
-
-@cache
 def addition(rows: int, cols: int, places: Sequence[int], slots: int = 1) -> Kernel:
     """z = x + y in f16; ``places``: where in UB the first slots of x, y and z are, the others behind all."""
     size, ways = rows * cols * 2, ("in", "in", "out")
@@ -117,25 +94,18 @@ def additions(*places: int) -> Kernel:
 
 @cache
 def product(
-    m: int, n: int, k: int, slots: int, out: str = "f32", at: Places | None = None
+    m: int, n: int, k: int, slots: int, out: str = "f32", at: Places = ("w", "w")
 ) -> Kernel:
     """Products of f16 tiles, the right ones transposed, summed in L0C and stored from there; as many slots
-    in L1 as in L0.  Without places nothing comes from GM: what another load has left in L1."""
+    in L1 as in L0."""
     ids = " ".join(map(str, range(slots)))
     frees = {level: " ".join(f"{level}.free[{s}]" for s in range(slots)) for level in ("l1", "l0")}
     a, b = m * k * 2, k * n * 2
-    loads = f"""
-    cube 0 MTE2 a[u] = load x[{at[0]}:+{m}, i * {k}:+{k}] | wait l1.free[u]
-    cube 0 MTE2 b[u] = load y[{at[1]}:+{n}, i * {k}:+{k}] | set l1.full[u]
-""" if at else "\n"  # fmt: skip
-    left, right = at or ("w", "w")
-    ready = " l1.full[u]" if at else ""
-    freed = " l1.free[u]" if at else ""
     text = f"""
 kernel product on a2a3
 param x in f16[rows, 8192]
 param y in f16[rows, 8192]
-param z out {out}[rows, {8192 if at else n}]
+param z out {out}[rows, 8192]
 grid rows
 buffer cube l1 a[{slots}] f16[{m}, {k}] nz at 0 by {a}
 buffer cube l1 b[{slots}] f16[{n}, {k}] zn at {slots * a} by {b}
@@ -153,18 +123,76 @@ cube 0 M sync | set {frees["l0"]}
 cube 0 FIX sync | set c.free
 for w in 0 .. cdiv(rows - block_idx, block_num):
   cube 0 M sync | wait c.free
-  for i, u in 0 .. rows:{loads}
-    cube 0 MTE1 left[u] = move a[u] | wait{ready} l0.free[u]
-    cube 0 MTE1 right[u] = move b[u].T | set{freed} l0.full[u]
+  for i, u in 0 .. rows:
+    cube 0 MTE2 a[u] = load x[{at[0]}:+{m}, i * {k}:+{k}] | wait l1.free[u]
+    cube 0 MTE2 b[u] = load y[{at[1]}:+{n}, i * {k}:+{k}] | set l1.full[u]
+    cube 0 MTE1 left[u] = move a[u] | wait l1.full[u] l0.free[u]
+    cube 0 MTE1 right[u] = move b[u].T | set l1.free[u] l0.full[u]
     cube 0 M c = matmul left[u], right[u], c, i | wait l0.full[u] | set l0.free[u]
   cube 0 M sync | set c.full
-  cube 0 FIX z[{left}:+{m}, {right}:+{n}] = store c | wait c.full | set c.free
+  cube 0 FIX z[{at[0]}:+{m}, {at[1]}:+{n}] = store c | wait c.full | set c.free
 cube 0 MTE2 sync | wait {frees["l1"]}
 cube 0 MTE1 sync | wait {frees["l0"]}
 cube 0 M sync | wait c.free
 cube 0 S drain FIX
 """
     return parse(text, "product.ptoir")
+
+
+@cache
+def packs(k: int, again: int, out: str, at: Places) -> Kernel:
+    """Products of f16 tiles of 128 x 256, summed in L0C; two slots in L1, of which one has ``k`` columns of
+    both operands, those of the right one in ``again`` loads, for as many steps of 64 as they are."""
+    part = k // again
+    steps = "".join(
+        f"""
+    cube 0 MTE1 left[{j % 2}] = move part_a | wait l0.free[{j % 2}]
+    cube 0 MTE1 right[{j % 2}] = move part_b.T | set l0.full[{j % 2}]
+    cube 0 M c = matmul left[{j % 2}], right[{j % 2}], c, {j or "i"} | wait l0.full[{j % 2}] | set l0.free[{j % 2}]"""
+        for j in range(k // 64)
+    )
+    loads = "".join(
+        f"""
+    cube 0 MTE2 b[{f"u * {again} + {j}" if again > 1 else "u"}] = load y[{at[1]}:+256, i * {k} + {j * part}:+{part}]"""
+        for j in range(again)
+    )
+    text = f"""
+kernel packs on a2a3
+param x in f16[rows, 8192]
+param y in f16[rows, 8192]
+param z out {out}[rows, 8192]
+grid rows
+buffer cube l1 a[2] f16[128, {k}] nz at 0 by {k * 256}
+buffer cube l1 b[{2 * again}] f16[256, {part}] zn at {k * 512} by {part * 512}
+buffer cube l1 part_a[1] f16[128, 64] nz at 0 by 16384
+buffer cube l1 part_b[1] f16[256, 64] zn at {k * 512} by 32768
+buffer cube l0a left[2] f16[128, 64] zz at 0 by 16384
+buffer cube l0b right[2] f16[64, 256] zn at 0 by 32768
+buffer cube l0c c[1] f32[128, 256] nz at 0 by 131072
+event cube l1.full MTE2 -> MTE1 id 0 1
+event cube l1.free MTE1 -> MTE2 id 0 1
+event cube l0.full MTE1 -> M id 0 1
+event cube l0.free M -> MTE1 id 0 1
+event cube c.full M -> FIX id 0
+event cube c.free FIX -> M id 0
+cube 0 MTE1 sync | set l1.free[0] l1.free[1]
+cube 0 M sync | set l0.free[0] l0.free[1]
+cube 0 FIX sync | set c.free
+for w in 0 .. cdiv(rows - block_idx, block_num):
+  cube 0 M sync | wait c.free
+  for i, u in 0 .. rows:
+    cube 0 MTE2 a[u] = load x[{at[0]}:+128, i * {k}:+{k}] | wait l1.free[u]{loads}
+    cube 0 MTE2 sync | set l1.full[u]
+    cube 0 MTE1 sync | wait l1.full[u]{steps}
+    cube 0 MTE1 sync | set l1.free[u]
+  cube 0 M sync | set c.full
+  cube 0 FIX z[{at[0]}:+128, {at[1]}:+256] = store c | wait c.full | set c.free
+cube 0 MTE2 sync | wait l1.free[0] l1.free[1]
+cube 0 MTE1 sync | wait l0.free[0] l0.free[1]
+cube 0 M sync | wait c.free
+cube 0 S drain FIX
+"""
+    return parse(text, "packs.ptoir")
 
 
 @cache

@@ -249,34 +249,31 @@ HALVES = micro.places(128, 256, 4, 16, 6, times=2)
 """The same for the upper half of the left operand, then for the lower one."""
 
 
-def _steps(row: str, what: str, micros: Mapping[str, float], out: str = "f16") -> Measured:
-    """Products of what is in L1; one load feeds several of them."""
-    kernel = micro.product(128, 256, 64, 2, out)
-    return Measured(row, f"8192^3, {what}", kernel, TILES, micros, inner=128)
-
-
-def _loads(
-    row: str, what: str, micros: float, at: Places = HALVES, k: int = 512, again: int = 2
-) -> Measured:
-    """Loads of ``k`` columns for as many products."""
-    kernel, told = micro.pairs(128, 256, k, again, at), cube(MTE2=micros)
-    return Measured(row, f"8192^3, {what}: loads", kernel, TILES, told, hits=None, inner=8192 // k)
-
-
-def _manual(
-    size: int, task: float, mad: float, move: float, load: float, store: float
+def _packed(
+    row: str,
+    what: str,
+    task: float,
+    units: Mapping[str, float],
+    k: int = 512,
+    again: int = 2,
+    at: Places = HALVES,
 ) -> Iterator[Measured]:
-    """Row 59: parts of the task in percent; one load for four steps; 4 x 6 cores, each one row of its tiles
-    after the other."""
-    tiles_m, tiles_n, steps = size // 4 // 128, size // 6 // 256, size // 64
-    units = {"M": mad, "MTE1": move, "FIX": store}
-    parts = {unit: task * part / 100 for unit, part in units.items()}
-    kernel, tiles = micro.product(128, 256, 64, 2, "f32"), tiles_m * tiles_n
+    """One load of ``k`` columns for several steps; units are busy as on an average core."""
+    kernel = micro.packs(k, again, "f16", at)
+    for told, tiles, micros in (("", MOST_TILES, cube(task)), (": an average core", TILES, units)):
+        yield Measured(
+            row, f"8192^3, {what}{told}", kernel, tiles, micros, hits=None, inner=8192 // k
+        )
+
+
+def _manual(size: int, task: float, mad: float, move: float, load: float, store: float) -> Measured:
+    """Row 59: parts of the task in percent; 4 x 6 cores, each one row of its tiles after the other."""
+    tiles_m, tiles_n = size // 4 // 128, size // 6 // 256
+    units = {"M": mad, "MTE1": move, "MTE2": load, "FIX": store}
+    micros = cube(task, **{unit: task * part / 100 for unit, part in units.items()})
+    kernel = micro.packs(256, 1, "f32", micro.places(128, 256, 4, tiles_m, tiles_n, down=False))
     what = f"{size}^3, four steps per load"
-    yield Measured("59", what, kernel, tiles, cube(**parts), inner=steps)
-    loads = micro.pairs(128, 256, 256, 1, micro.places(128, 256, 4, tiles_m, tiles_n, down=False))
-    told = cube(MTE2=task * load / 100)
-    yield Measured("59", f"{what}: loads", loads, tiles, told, hits=None, inner=steps // 4)
+    return Measured("59", what, kernel, tiles_m * tiles_n, micros, hits=None, inner=size // 256)
 
 
 def _plain(
@@ -330,24 +327,36 @@ PRODUCTS = (
         cube(M=3395, MTE1=2167, MTE2=8617),
         SQUARE,
     ),
-    _steps("50", "two steps per load", cube(M=3116, MTE1=2333, FIX=44.7)),
-    _loads("50", "two steps per load", 4051, SQUARE, 128, 1),
-    _steps("51", "more in L1", cube(M=3352, MTE1=2750, FIX=47.9)),
-    _loads("51", "more in L1", 3779, SQUARE),
-    _steps("52", "L2 blocking", cube(M=3254, MTE1=2681, FIX=47.4)),
-    _loads("52", "L2 blocking", 3625),
-    _steps("52", "L2 blocking, constant tiling", cube(M=3164, MTE1=2610, FIX=45.8)),
-    _loads("52", "L2 blocking, constant tiling", 3514),
-    _steps("53", "unit flag", cube(M=3076, MTE1=2534)),
-    _loads("53", "unit flag", 3436),
-    _steps("54", "basic interface", cube(M=3082, MTE1=2538)),
-    _loads("54", "basic interface", 3552, SQUARE),
-    _steps("54", "basic interface, L2 split", cube(M=3082, MTE1=2553)),
-    _loads("54", "basic interface, L2 split", 3487),
-    *_manual(1536, 38.8, 54.5, 42.2, 72.2, 7.7),
-    *_manual(3072, 206.7, 79, 62, 90.9, 5.8),
-    *_manual(6144, 1506, 86.7, 68.1, 95.2, 3.1),
-    *_manual(7680, 3168, 80.6, 63, 98.4, 2.4),
+    *_packed(
+        "50",
+        "two steps per load",
+        5039.9,
+        cube(M=3116, MTE1=2333, MTE2=4051, FIX=44.7),
+        128,
+        1,
+        SQUARE,
+    ),
+    *_packed(
+        "51",
+        "more in L1",
+        4156.8,
+        cube(M=3352, MTE1=2750, MTE2=3779, FIX=47.9),
+        at=SQUARE,
+    ),
+    *_packed("52", "L2 blocking", 4088.4, cube(M=3254, MTE1=2681, MTE2=3625, FIX=47.4)),
+    *_packed(
+        "52",
+        "L2 blocking, constant tiling",
+        4053.4,
+        cube(M=3164, MTE1=2610, MTE2=3514, FIX=45.8),
+    ),
+    *_packed("53", "unit flag", 4012.4, cube(M=3076, MTE1=2534, MTE2=3436)),
+    *_packed("54", "basic interface", 4121.2, cube(M=3082, MTE1=2538, MTE2=3552), at=SQUARE),
+    *_packed("54", "basic interface, L2 split", 4081.6, cube(M=3082, MTE1=2553, MTE2=3487)),
+    _manual(1536, 38.8, 54.5, 42.2, 72.2, 7.7),
+    _manual(3072, 206.7, 79, 62, 90.9, 5.8),
+    _manual(6144, 1506, 86.7, 68.1, 95.2, 3.1),
+    _manual(7680, 3168, 80.6, 63, 98.4, 2.4),
 )
 ROWS = (*COPIES, *ADDITIONS, *PRODUCTS, *crosscore.ROWS)
 
@@ -441,10 +450,6 @@ def table(name: str) -> Costs:
 
 UNSAID = (
     ("48-54", "busy time of the scalar unit: it is that of the vendor's own library code"),
-    (
-        "50-54, 59",
-        "whole tasks: one load feeds several steps there, which no buffer of the text form can",
-    ),
     (
         "48, 49, 53, 54",
         "busy time of FIX: with the unit flag, the default of the library's plain products, it starts with "

@@ -30,8 +30,8 @@ UNEVEN = (8, 1, 5, 3, 7)
 
 BLIND = (
     "Simulated, not measured: by costs from a published model or, table device, fitted to published",
-    "times.  It does not know the latency from core to core, the depth of most queues, what L2 saves (all",
-    "comes from HBM) and, but for table device, what a launch itself and its signals take; a block never",
+    "times.  It does not know the latency from core to core, the depth of most queues and, but for table",
+    "device, what L2 saves (all comes from HBM), what a launch itself and its signals take; a block never",
     "uses memory bandwidth that another one leaves.",
 )
 

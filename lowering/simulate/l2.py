@@ -171,9 +171,7 @@ class _Walk:
     ) -> None:
         self.kernel, self.core, self.block, self.launched = kernel, core, block, launched
         self.every, self.at = every, 0
-        self.trips: dict[
-            ir.Path, Value
-        ] = {}  # of the loops in each item, if nothing but a call knows them
+        self.trips: dict[ir.Path, Value] = {}  # of loops in an item that a call decides
         self.unrolled = Unrolled(kernel, core)
         self.unrolled.runs(items)
         self.known: dict[str, Value] = {
@@ -270,32 +268,27 @@ def lengths(
 
 def assumed(kernel: ir.Kernel, items: int, given: Mapping[str, Number]) -> dict[str, Number]:
     """Sizes with which the grid has so many items: those that are ``given``, of the others as equal
-    numbers of tiles along each dimension as there are."""
+    numbers of tiles along each dimension as there are; none for a dimension with several of them."""
     found = dict(given)
-    for left, size in _open(kernel, found):
-        done = [number(g, found) for g in kernel.grid]
-        rest = items // prod(n for n in done if isinstance(n, int)) if items else 1
+    for k in reversed(range(len(kernel.grid))):
+        unknown = {n for n in ir.names_in(kernel.grid[k]) if n not in found}
+        if len(unknown) != 1:
+            continue
+        sides = [number(g, found) for g in kernel.grid]
+        left = sum(not isinstance(side, int) for side in sides[: k + 1])
+        rest = items // prod(n for n in sides if isinstance(n, int)) or 1
         tiles = max(n for n in range(1, rest + 1) if rest % n == 0 and n**left <= rest)
-        found |= _size_for(size, tiles)
+        (name,) = unknown
+        found[name] = _size_for(kernel.grid[k], name, found, tiles)
     return found
 
 
-def _open(kernel: ir.Kernel, found: Mapping[str, Number]) -> Iterator[tuple[int, ir.Expr]]:
-    """The dimensions of the grid with one size that is not known, from the last one on, each with the
-    number of those that are left."""
-    for k in reversed(range(len(kernel.grid))):
-        if not isinstance(number(kernel.grid[k], found), int):
-            left = sum(not isinstance(number(g, found), int) for g in kernel.grid[: k + 1])
-            yield left, kernel.grid[k]
-
-
-def _size_for(expr: ir.Expr, tiles: int) -> dict[str, int]:
-    """The largest size that makes so many tiles."""
-    (name,) = dict.fromkeys(ir.names_in(expr))
+def _size_for(expr: ir.Expr, name: str, found: Mapping[str, Number], tiles: int) -> int:
+    """The largest size that makes no more than so many tiles."""
     low, high = 1, 1 << 40
     while low < high:
         middle = (low + high + 1) // 2
-        value = number(expr, {name: middle})
+        value = number(expr, {**found, name: middle})
         assert isinstance(value, int)
         low, high = (middle, high) if value <= tiles else (low, middle - 1)
-    return {name: low}
+    return low
