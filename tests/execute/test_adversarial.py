@@ -209,7 +209,7 @@ def test_every_drain_shows_in_200_orders() -> None:
     for fifo, less in without_a_drain(k):
         found = list(Orders(less, given, 1).differences(range(200)))
         print(f"  without the drain of {fifo}: {len(found)} of 200 orders go wrong")
-        assert len(found) > 100
+        assert len(found) > 40
 
 
 def test_a_signal_of_its_own_pipe_says_nothing() -> None:

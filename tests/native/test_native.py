@@ -622,7 +622,7 @@ def test_every_drain_of_paged_attention_shows(credit: str, monkeypatch: pytest.M
         result = native.run(k, bound, seeds=range(200), block_num=1, source=source)
         bits, first = len({d.seed for d in result.differences}), next(iter(result.bad_seeds))
         print(f"  without the drain of {fifo}: {bits} of 200 orders differ, the first {first}")
-        assert bits > 20
+        assert bits > 5
 
 
 # ---------------------------------------------------------------------- compiler and cache
