@@ -21,6 +21,7 @@ from lowering.hazards.compiler import compiled
 from lowering.hazards.counters import Counters, decidable
 from lowering.hazards.instructions import Edge
 from lowering.hazards.normal_form import NormalForm
+from lowering.hazards.rotations import rotations
 from lowering.hazards.run import Run
 from lowering.hazards.state import State
 from lowering.hazards.trips import Oracle
@@ -437,3 +438,12 @@ def test_a_ring_that_turns_by_several_slots(stride: int, depth: int) -> None:
         k = parse(STRIDES.format(depth=depth, one=one, two=f"u * {stride} + {offset}"))
         right = all(check_unrolled(k, run).ok for run in runs)
         assert check(k).ok == right, (one, offset)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 5])
+def test_a_row_names_one_place_of_a_ring_read_from_its_current_slot_on(stride: int) -> None:
+    depth, two = 6, f"(u + 3) * {stride} - 1"
+    code = compiled(parse(STRIDES.format(depth=depth, one=f"u * {stride}", two=two)))
+    ring = next(r for r in rotations(code) if r.name == "c")
+    for u in range(2 * depth):
+        assert (u * stride - ring.current(u)) % depth == 0

@@ -12,6 +12,7 @@ from lowering.hazards.code import Code
 from lowering.hazards.compiler import compiled
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.exploration import Exploration
+from lowering.hazards.rotations import rotations
 from lowering.hazards.run import Run
 from lowering.hazards.state import State
 from lowering.hazards.trips import Oracle
@@ -133,6 +134,16 @@ def test_stages_that_share_an_event_stay_together() -> None:
     k = parse(HEAD + LOADED)
     assert not uncouple(compiled(k))
     assert check(k).ok
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_ring_of_stages_that_do_not_agree_is_not_turned(apart: bool) -> None:
+    """Which slot is the current one is another question for each of them."""
+    code = compiled(parse(HEAD + LOADED))
+    for stage in code.flat[0] if apart else ():
+        stage.group = stage.cursor
+    turned = {x.name for x in rotations(code)}
+    assert turned == (set() if apart else {"a", "a.full", "a.free"})
 
 
 @pytest.mark.parametrize(
