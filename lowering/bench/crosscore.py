@@ -138,6 +138,22 @@ FUSED = (
     _fused("58", 4, 2, 299.3, cube_M=193.6, cube_MTE2=170.2, cube_MTE1=173.0, vector0_MTE3=56.6),
 )
 ROWS = (*HISTORY, *PAGES, *FLASH, *FUSED)
+SOURCES = (
+    ("1, 2", "A3", "simpler #671; pto-isa #99, #103"),
+    ("3", "A3", "simpler #665"),
+    ("4", "A3", "simpler #676, #694"),
+    ("5", "A3", "simpler #708"),
+    ("6", "A3", "simpler #694"),
+    ("13", "A2 or A3", "pto-kernels #193"),
+    ("14", "A2 or A3", "pypto-lib #622"),
+    ("15", "A2 or A3", "pypto-lib #765"),
+    ("17", "910B2", "pto-isa, kernels/manual, flash attention"),
+    ("18", "A3", "pto-isa, kernels/manual, flash attention"),
+    ("19", "910B2", "pto-isa, kernels/python, flash attention"),
+    ("56, 58", "A2", "asc-devkit 82b89a15f, 03_fusion_compute/quant_group_matmul_high_performance"),
+)
+"""As ``SOURCES`` of ``published``."""
+
 UNSAID = (
     ("7, 16", "kernels whose shapes or texts are not public"),
     ("8", "the kernel of row 6 with the whole runtime around it: the time of its dispatch"),
@@ -157,6 +173,8 @@ UNSAID = (
     ("25, 67, 68, 77", "parts of a time, rates of one core, without shape"),
     ("46, 47, 69", "no times: widths and other fits, which the table takes or starts from"),
     ("55", "its sums go to a kernel of the library's own, GELU"),
+    ("60, 62", "rates without times; another chip"),
+    ("61, 64", "products whose schedules are not public"),
     ("70, 71, 73", "the runtime: registers of its host processor, switches of tasks, set-up"),
     (
         "72",

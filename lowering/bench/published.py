@@ -448,6 +448,16 @@ def table(name: str) -> Costs:
     return costs_named(ROWS[0].kernel, name or "device")
 
 
+SOURCES = (
+    ("26-36", "A2", "asc-devkit 82b89a15f, 05_best_practices/04_memory_access/data_copy"),
+    ("37-42", "A2", "asc-devkit 82b89a15f, 00_vector_compute/add_high_performance"),
+    ("43", "A2", "asc-devkit 82b89a15f, 04_memory_access/bank_conflict_ub"),
+    ("48-54", "A2", "asc-devkit 82b89a15f, 01_matrix_compute"),
+    ("59", "A3", "pto-isa, kernels/manual, gemm"),
+    *crosscore.SOURCES,
+)
+"""Rows, chip, and where their times and schedules were published."""
+
 UNSAID = (
     ("48-54", "busy time of the scalar unit: it is that of the vendor's own library code"),
     (
@@ -477,6 +487,7 @@ def report(costs: Costs) -> Iterator[str]:
     missed = [line for line in found if abs(line.error) > UNEXPLAINED]
     rows = ", ".join(dict.fromkeys(f"{line.row.row} {line.short}" for line in missed))
     yield f"  not explained, {len(missed)} figures: {rows}"
+    yield from (f"  row {row}: on {chip}; {source}" for row, chip, source in SOURCES)
     yield from (f"  not said, row {row}: {why}" for row, why in UNSAID)
 
 

@@ -85,7 +85,7 @@ def _items(args: argparse.Namespace) -> list[int]:
 
 
 def _setup(args: argparse.Namespace, latency: int | None) -> Setup:
-    return Setup(args.costs or "", latency, args.queue_depth)
+    return Setup(args.costs or "", latency, args.queue_depth, partial=args.partial)
 
 
 # ------------------------------------------------------------------------------ one hardware block
@@ -215,6 +215,8 @@ def simulate_arguments(command: cli.Parser) -> None:
     add("--costs", metavar="TABLE", help="flat (the default), fitted, published or device")
     what = "entries that a pipe holds before the scalar unit stops"
     add("--queue-depth", type=cli.whole(1), metavar="N", help=what)
+    what = "the last trip of a loop finds partial tiles, which table device fills"
+    add("--partial", action="store_true", help=what)
     add("--launch", action="store_true", help="the items on all hardware blocks, one memory")
     cli.case_arguments(command)
     what = "for chrome://tracing or ui.perfetto.dev"

@@ -13,6 +13,7 @@ from math import ceil, gcd, prod
 
 from pto.ir import Kernel, Ref, Row, Span, View
 from pto.ops import OPS, form_of
+from pto.row_rules import filled
 from pto.targets import GM, Costs, Line
 from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 
@@ -24,7 +25,8 @@ class Cost:
     ``occupies``: until the next row of the pipe may start.  ``latency``: until the result is there,
     if the pipe runs empty or a barrier follows; a row that follows directly hides the difference.
     ``tensor_bytes``: moved between a tensor in GM and the core; FIFO rings stay in L2.  ``asked_bytes``:
-    how many HBM could move meanwhile.  ``posted``: the pipe is through before they have all moved.
+    how many HBM could move meanwhile.  ``posted``: the pipe is through before they have all moved.  ``zeros``:
+    to fill the tile first, in the trips in which it is partial.
     """
 
     occupies: int
@@ -32,6 +34,7 @@ class Cost:
     tensor_bytes: int = 0
     asked_bytes: float = 0
     posted: bool = False
+    zeros: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +115,19 @@ def _transfer(row: Row, kernel: Kernel, costs: Costs, shared: Shared) -> Cost:
     late = cycles + round(flight)
     if not view:
         return Cost(cycles, late)
-    return Cost(cycles, late, size, _share(asked, shared, costs), posted)
+    zeros = _zeros(row, view, size, costs)
+    return Cost(cycles, late, size, _share(asked, shared, costs), posted, zeros)
 
 
 def _share(size: int, shared: Shared, costs: Costs) -> float:
     """Bytes as many as HBM moves while the memory does: what L2 has comes at the rate of L2."""
     return size * (1 - shared.hits * (1 - costs.hbm_bytes_per_second / costs.l2_bytes_per_second))
+
+
+def _zeros(row: Row, view: View, size: int, costs: Costs) -> int:
+    """Of a load that may be partial and fills what it does not find: the whole tile, whatever part it is."""
+    partial = any(s.valid is not None for s in view.spans)
+    return ceil(costs.zeros * size) if row.op == "load" and partial and filled(row) else 0
 
 
 _BY_ROW = ("l1", "l0c")

@@ -27,8 +27,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from math import ceil, inf
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
@@ -280,7 +280,8 @@ class _Scalar:
             yield from self._await(fifo, False)
         elif fifo and self.machine.credits[fifo].taken_by_push(self.counts[fifo]):
             yield from self._await(fifo, True)
-        yield from self._put(pipe, partial(pipe.start, row, scope, plan.cost))
+        cost = self.machine.cost(row, scope, plan)
+        yield from self._put(pipe, partial(pipe.start, row, scope, cost))
         if row.op == "push":
             yield from self._signal(pipe, fifo)
         elif row.op == "pop" and self.machine.credits[fifo].sent_by_pop(self.counts[fifo]):
@@ -419,6 +420,24 @@ class Machine:
             cost = cost_of(row, self.kernel, self.costs, self.shared(row, item))
             found = self.plans[id(row), item] = _Plan(cost, row.queue, waits, sets)
         return found
+
+    def cost(self, row: ir.Row, scope: Counters, plan: _Plan) -> Cost:
+        """What a row takes in this trip: in the last one of its loop a partial load finds less."""
+        cost = plan.cost
+        if (
+            not self.setup.partial
+            or not cost.zeros
+            or scope.at[-1:] != self.last_trips[id(row), scope.at[:-1]]
+        ):
+            return cost
+        longer = cost.occupies + cost.zeros, cost.latency + cost.zeros
+        return replace(cost, occupies=longer[0], latency=longer[1])
+
+    @cached_property
+    def last_trips(self) -> dict[tuple[int, ir.Path], ir.Path]:
+        """Of each row of the cube, by the trips of the loops around the one in which it stands."""
+        rows = issued(self.kernel, ir.CORES[0], self.blocks)
+        return {(id(row), scope.at[:-1]): scope.at[-1:] for _, row, scope in rows}
 
     def _events_of(self, flags: Sequence[ir.Flag]) -> tuple[tuple[ir.Event, ir.Expr | None], ...]:
         return tuple((self.events[f.name], f.index) for f in flags)

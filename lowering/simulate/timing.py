@@ -57,7 +57,8 @@ class Setup:
     signal to the other core (None: the table's).  ``queue_depth``: of a pipe (None: the table's).  ``bandwidth``: what
     other blocks leave of the memory.  ``hits``: the part of what moves to and from tensors that L2 has
     (None: what ``lowering/simulate/l2.py`` finds for a launch; nothing for one block).  ``clusters``: those whose
-    signals pass the same scheduler; ``lowering/simulate/launch.py`` finds them.
+    signals pass the same scheduler; ``lowering/simulate/launch.py`` finds them.  ``partial``: loads that
+    may be partial are so in the last trip of their loop, which trip counts do not say.
     """
 
     costs: str | Costs = ""
@@ -66,6 +67,7 @@ class Setup:
     bandwidth: Bandwidth = Bandwidth()
     hits: float | None = None
     clusters: int = 1
+    partial: bool = False
 
 
 DEFAULT = Setup()

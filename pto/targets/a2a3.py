@@ -159,6 +159,7 @@ def device(fit: Mapping[str, float]) -> Costs:
         signal=round(fit["signal"]),
         signal_turn=fit["signal_turn"],
         wait=round(fit["wait"]),
+        zeros=1 / 18.6,  # docs/machine.md 11.2
         queue_depths=MappingProxyType({"MTE1": 32, "M": 32}),
     )
 

@@ -126,6 +126,8 @@ class Costs:
     """Cycles of the one scheduler that the signals of all clusters pass, per signal."""
     queue_depths: Mapping[str, int] = field(default_factory=dict)
     """The same as ``queue_depth`` of the pipes that are known to differ."""
+    zeros: float = 0
+    """Cycles per byte of a tile that a partial load fills with zeros first."""
     wait: int = 0
     """Cycles of the scalar unit when it has got a signal of another core, beside the issue."""
 

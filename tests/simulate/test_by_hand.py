@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lowering.simulate import Machine, Setup
 from lowering.simulate.timing import Usage
 from pto.errors import InputError
+from pto.targets.a2a3 import FLAT
 from pto.text import parse
 from tests.simulate.timed import (
     ADD,
     COPY,
     HEADER,
+    KEYS,
     LOAD,
     NEXT,
     POP,
@@ -230,3 +234,19 @@ def test_an_empty_program() -> None:
     t = run("vector 0 S drain MTE3\n")
     assert (t.makespan, t.critical(), t.critical_path()) == (2, [], [])
     assert t.pipes["vector0 MTE3"].stall == {"end": 1, "issue": 1}
+
+
+@pytest.mark.parametrize(("word", "filled"), [("", 1764), (", fill_rows", 1764), (", no_fill", 0)])
+def test_a_partial_load_fills_its_tile_in_the_last_trip(word: str, filled: int) -> None:
+    """32768 bytes, 18.6 in a cycle; a whole load, or one that is told not to, fills nothing."""
+    body = (
+        "for w in 0 .. rows:\n  for i in 0 .. n:\n    cube 0 MTE2 k = load keys[0:+128{0}, :]{1}\n"
+    )
+    setup = Setup(replace(FLAT, zeros=1 / 18.58), partial=True)
+    part = run(body.format("<rows", word), setup, blocks=(3, 0, 2))
+    whole = run(body.format("", word), setup, blocks=(3, 0, 2))
+    taken = [end - start for start, end in ran(part, "cube MTE2")]
+    assert taken == [KEYS, KEYS, KEYS + filled, KEYS, KEYS + filled]
+    assert (
+        whole.makespan == run(body.format("<rows", word), blocks=(3, 0, 2)).makespan == 1 + 5 * KEYS
+    )

@@ -191,3 +191,15 @@ def test_neither_numpy_nor_jax_is_imported() -> None:
         "'--blocks', '2', '--launch']); sys.exit(bool({'numpy', 'jax'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_partial_tiles_take_time_to_fill(say: Say) -> None:
+    """In table device, and only if they are said to be there."""
+    argv = ("paged_attention", "--costs", "device", "--blocks", "2", "--json")
+    whole, partial = (json.loads(say(*argv, *more)[1]) for more in ((), ("--partial",)))
+    assert partial["makespan_cycles"] > whole["makespan_cycles"]
+    flat = [
+        say("paged_attention", "--costs", "flat", "--blocks", "2", *m)[1]
+        for m in ((), ("--partial",))
+    ]
+    assert flat[0] == flat[1]
