@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lowering.ascend import emit
 from lowering.files import write_all
-from lowering.hazards import Proof, check
+from lowering.hazards import Proof, check, on_ladder
 from lowering.hazards.proof import HazardError
 from lowering.programs import check_parameters
 from lowering.schedule import PASSES, Options, Schedule, options_for, schedule, stages
@@ -79,11 +79,12 @@ class Lowered:
 
     @cached_property
     def proof(self) -> Proof:
-        """Whether no run can race or get stuck; if one can, which and where."""
+        """Whether no run can race or get stuck, and under which readings of the machine; if one can,
+        which and where."""
         if ir.is_scheduled(self.traced):
-            return check(self.traced)
+            return on_ladder(self.traced, check(self.traced))
         try:
-            return self.schedule.proof
+            return on_ladder(self.kernel, self.schedule.proof)
         except HazardError as error:
             return error.proof
 
@@ -140,7 +141,7 @@ class Lowered:
             blocks: iterations of the inner loop, of one work item or of each of several.
             latency: cycles that a signal takes from core to core (default: the table's), which nobody has
                 measured.
-            costs: a table of the target: flat (the default), fitted, published or device.
+            costs: a table of the target: device (the default), flat, fitted or published.
             queue_depth: entries that a pipe holds before the scalar unit stops.
         """
         from lowering.simulate import Setup, simulate

@@ -23,10 +23,15 @@ def one_by_one(block: Block) -> Block:
 def _plain(loop: Loop) -> Loop:
     at, inner = loop.inner, loop.inside
     last = binary("-", inner.trips, Const(1))
-    front = [replace(_by(Const(0), inner, r), shift=0) for r in loop.body[:at]]
+    front = [replace(_by(Const(0), inner, r), shift=0) for r in _by_stage(loop.body[:at])]
     inside = [_by(Var(inner.index), inner, r) for r in inner.body]
-    behind = [replace(_by(last, inner, r), shift=0) for r in loop.body[at + 1 :]]
+    behind = [replace(_by(last, inner, r), shift=0) for r in _by_stage(loop.body[at + 1 :])]
     return replace(loop, flat=False, body=(*front, replace(inner, body=tuple(inside)), *behind))
+
+
+def _by_stage(block: Block) -> Block:
+    """Rows beside the inner loop in the order in which they run for one item."""
+    return tuple(sorted(block, key=lambda row: -row.shift if isinstance(row, Row) else 0))
 
 
 def _by(i: Expr, inner: Loop, row: Node) -> Row:

@@ -322,7 +322,7 @@ def bench_arguments(command: cli.Parser) -> None:
     add("--published", action="store_true", help=measured)
     seen = "the fastest launches that others measured, beside simulated ones"
     add("--launches", action="store_true", help=seen)
-    what = "of --schedules: flat (the default), fitted, published or device; of --published: device"
+    what = "of --schedules: device (the default), flat, fitted or published; of --published: device"
     add("--costs", metavar="TABLE", help=what)
     add("--no-launch", action="store_true", help="of --schedules: only one core")
     add("--json", action="store_true", help="of --schedules: for machines")

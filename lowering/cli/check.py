@@ -118,13 +118,15 @@ def prove(
     details."""
     if ir.is_scheduled(kernel):
         program = cli.scheduled(args, kernel)
-        return hazards.check(program, assume=assume), (*kernel.notes, *_not_emitted(program)), ()
+        proof = hazards.on_ladder(program, hazards.check(program, assume=assume))
+        return proof, (*kernel.notes, *_not_emitted(program)), ()
     try:
         done = schedule(kernel, cli.options_of(args, kernel))
     except HazardError as error:
         return error.proof, (), ()
+    assume = (*done.proof.assume, *assume)
     proof = hazards.check(done.kernel, assume=assume) if assume else done.proof
-    return proof, done.kernel.notes, done.kernel.details
+    return hazards.on_ladder(done.kernel, proof), done.kernel.notes, done.kernel.details
 
 
 def _not_emitted(program: ir.Kernel) -> Iterator[str]:
@@ -156,7 +158,8 @@ def _check_all(args: argparse.Namespace, kernel: ir.Kernel) -> int:
 
 def _verdict(line: Mapping[str, Any]) -> str:
     if line["proven"]:
-        return f"proven   {line['states']} states explored"
+        assumed = f", assuming {', '.join(line['assume'])}" if line["assume"] else ""
+        return f"proven   {line['states']} states explored{assumed}"
     return f"refused  {line['message'].splitlines()[0]}"
 
 
@@ -177,8 +180,11 @@ def _check_each_reading(args: argparse.Namespace, kernel: ir.Kernel) -> int:
     if len(args.assume) > 1:
         raise InputError(f"--assume {EACH} stands alone: it tries every reading by itself")
     program = cli.scheduled(args, kernel)
-    proofs = {name: hazards.check(program, assume=[name]) for name in READINGS}
-    base = hazards.check(program)
+    rests_on: tuple[str, ...] = ()
+    if not ir.is_scheduled(kernel):
+        rests_on = cli.options_of(args, kernel).assume
+    proofs = {n: hazards.check(program, assume=[*rests_on, n]) for n in READINGS}
+    base = hazards.check(program, assume=rests_on)
     if args.json:
         facts = [asdict(r) | _proof_facts(kernel, proofs[r.name]) for r in READINGS.values()]
         cli.print_json({"as assumed": _proof_facts(kernel, base), "readings": facts})
@@ -186,9 +192,12 @@ def _check_each_reading(args: argparse.Namespace, kernel: ir.Kernel) -> int:
     print(base.message)
     for reading in READINGS.values():
         place = f"docs/machine.md {reading.place}, {reading.confidence}"
-        print(f"\n{reading.name}  ({place})")
+        print(f"\n{reading.name}  ({place}; {reading.side})")
         print(f"  assumed   {reading.assumed}")
+        print(f"  because   {reading.why}")
         print(f"  instead   {reading.instead}")
+        if reading.otherwise:
+            print(f"  so say    {reading.otherwise}")
         print(f"  then      {_still(proofs[reading.name])}")
     return cli.GOOD if base.ok else cli.FAILED
 

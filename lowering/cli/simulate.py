@@ -212,7 +212,7 @@ def simulate_arguments(command: cli.Parser) -> None:
     add("--items", type=cli.whole(1, MOST_ITEMS), metavar="M", help=what)
     what = "cycles from a FIFO signal to the other core (default: the table's, 500 and 1000)"
     add("--cross-core-latency", type=cli.whole(0), metavar="C", help=what)
-    add("--costs", metavar="TABLE", help="flat (the default), fitted, published or device")
+    add("--costs", metavar="TABLE", help="device (the default), flat, fitted or published")
     what = "entries that a pipe holds before the scalar unit stops"
     add("--queue-depth", type=cli.whole(1), metavar="N", help=what)
     what = "the last trip of a loop finds partial tiles, which table device fills"

@@ -73,7 +73,7 @@ def tune_arguments(command: cli.Parser) -> None:
     cli.static_arguments(command)
     what = "the result, for --tuned or $PTO_TUNED"
     command.writes("-o", "--output", mark=TUNED, metavar="FILE", help=what)
-    add("--costs", metavar="TABLE", help="flat (the default), fitted, published or device")
+    add("--costs", metavar="TABLE", help="device (the default), flat, fitted or published")
     add("--top", type=_top, default=TOP, metavar="N|all", help=f"candidates shown (default {TOP})")
     add("--json", action="store_true", help="for machines, with all candidates")
 

@@ -30,8 +30,9 @@ from lowering.hazards.assumptions import (
     COUNTING_FLAGS,
     EARLY_SETS,
     ORDERED_ACCUMULATION,
+    ORDERED_COPIES,
+    ORDERED_SIGNALS,
     OVERTAKING_FREES,
-    OVERTAKING_SIGNALS,
     PASSING_WAITS,
 )
 from lowering.hazards.code import Code
@@ -73,6 +74,8 @@ class HappensBefore:
         self.counting_flags = COUNTING_FLAGS in code.assume
         in_order = ORDERED_ACCUMULATION in code.assume
         self.adder = code.pipe_number.get(("cube", "M"), ABSENT) if in_order else ABSENT
+        copies = ORDERED_COPIES in code.assume
+        self.copiers = {p for p, (_, name) in enumerate(code.pipes) if copies and name in _MTE}
 
     def row(self, row: RowCode, effect: Effect) -> bool:
         """One row.  False if the scalar unit must wait for the other core first."""
@@ -86,6 +89,8 @@ class HappensBefore:
             self.log.row(self.code, state, row, (p, n), effect)
         if waits:
             clock = self._take(waits, clock, p, n)
+        if p in self.copiers:
+            clock = _complete(clock, p, n - 1)
         if row.kind in _SPECIAL:
             reads, writes, clock = _SPECIAL[row.kind](self, row, effect, clock, n)
         elif waits and p == self.code.scalar_pipe[row.core]:
@@ -300,11 +305,20 @@ class HappensBefore:
             what, queues = FREE, state.free
         else:
             return
-        overtakes = (OVERTAKING_SIGNALS if what == DATA else OVERTAKING_FREES) in self.code.assume
-        sent = clock if overtakes else _complete(clock, row.pipe, n)
+        sent = self._told(row, what, clock, n)
         queues[ring] = (*queues[ring], sent)
         if self.log is not None:
             self.log.sent(what, ring, (row.pipe, n))
+
+    def _told(self, row: RowCode, what: str, clock: Clock, n: int) -> Clock:
+        """What a signal tells of: of its own pipe only what the scalar unit has waited for, if it may
+        overtake the data."""
+        assume, p = self.code.assume, row.pipe
+        if what == FREE:
+            return clock if OVERTAKING_FREES in assume else _complete(clock, p, n)
+        if ORDERED_SIGNALS in assume:
+            return _complete(clock, p, n)
+        return _complete(clock, p, self.state.clock[self.code.scalar_pipe[row.core]][p])
 
     def _frees(self, ring: int) -> bool:
         """The last pop of a FIFO ends a period: it tells the producer."""
@@ -409,6 +423,9 @@ _SPECIAL: dict[int, Callable[[HappensBefore, RowCode, Effect, Clock, int], Speci
     PUSH_DATA: HappensBefore._push,
 }
 """What a row of that kind does beside waiting for flags and touching its tiles."""
+
+
+_MTE = ("MTE1", "MTE2", "MTE3")
 
 
 def _complete(clock: Clock, p: int, n: int) -> Clock:

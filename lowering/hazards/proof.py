@@ -23,6 +23,9 @@ class Proof:
 
     ``refused`` says why nothing could be decided ('' if it could).
     ``more``: the run that is shown has more hazards than the ones listed.
+    ``assume``: readings of the machine that it was asked under (``lowering/hazards/assumptions.py``).
+    ``also``, ``not_under``: others that it holds under too, each by itself, and that it does not; None
+    where nobody has asked (``lowering/hazards/prover.py``: ``on_ladder``).
     ``states``: normal forms at decisions.  ``trips_checked``: largest trip count run before every loop
     had repeated itself.  ``failing``: the smallest trip counts that fail, one per work item.
     """
@@ -35,6 +38,9 @@ class Proof:
     refused: str = ""
     message: str = ""
     more: bool = False
+    assume: tuple[str, ...] = ()
+    also: tuple[str, ...] | None = None
+    not_under: tuple[str, ...] | None = None
 
     def report(self) -> str:
         """The outcome for a person."""
@@ -43,13 +49,27 @@ class Proof:
         drawn = picture.pictured(self.violations)
         more = ["this run has more hazards; mend these first"] if self.more else []
         shown = (report(v, v in drawn) for v in self.violations)
-        return "\n\n".join([self.message, *shown, *more])
+        return "\n\n".join([self.told, *shown, *more])
+
+    @property
+    def told(self) -> str:
+        """The message, and the readings under which it holds."""
+        return "\n".join([self.message, *(f"  {line}" for line in self.ladder)])
+
+    @property
+    def ladder(self) -> tuple[str, ...]:
+        """What was found of other readings, in words."""
+        also, failing = ", ".join(self.also or ()), ", ".join(self.not_under or ())
+        if not self.ok:
+            return (f"holds under: {also}",) if also else ()
+        lines = ("also under", also), ("not under", failing)
+        return tuple(f"{name}: {readings}" for name, readings in lines if readings)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         from lowering.hazards import picture
 
-        return picture.html(self.message, self.violations)
+        return picture.html(self.told, self.violations)
 
     def __repr__(self) -> str:
         """What a prompt shows: the outcome for a person."""

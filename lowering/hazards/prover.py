@@ -14,14 +14,15 @@ What tells of a failure is imported when there is one: most proofs succeed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lowering.hazards.assumptions import readings
+from lowering.hazards.assumptions import READINGS, readings
 from lowering.hazards.code import Code
 from lowering.hazards.compiler import compiled
 from lowering.hazards.concrete import fails, logged, smallest
-from lowering.hazards.exploration import Exploration
+from lowering.hazards.exploration import Exploration, Path
 from lowering.hazards.instructions import Refused
 from lowering.hazards.log import HAZARD_LIMIT, Log
 from lowering.hazards.places import Fault
@@ -65,41 +66,38 @@ def check(
             from lowering.hazards.report import faulty
 
             return faulty(code)
-        if uncouple(code):
-            proven = _proven_uncoupled(code, max_states, order)
-            if proven is not None:
-                return proven
-            code = _code(kernel, assumed)
-        proof = _explored(code, max_states, order)
-        if proof.ok or not 0 < _constant_rounds(code) <= WHOLE_LIMIT:
-            return proof
-        return _explored(_code(kernel, assumed, whole=True), max_states, order)
+        explored, path = _searched(code, max_states, order)
+        if path is None:
+            return _proven(explored)
+        from lowering.hazards.failure import failed
+
+        return failed(explored, path, lambda: _code(kernel, assumed, by_position=False))
     except Refused as reason:
         return _refused(kernel, reason)
 
 
-def _explored(code: Code, max_states: int, order: random.Random | None) -> Proof:
-    """The outcome for all decisions."""
+def _searched(
+    code: Code, max_states: int, order: random.Random | None = None
+) -> tuple[Exploration, Path | None]:
+    """The exploration that settles it, and the way to a hazard, or None: one of more runs than the kernel
+    has, if these are right; else of all that it has; where constant loops fail, of these as long as they are.
+
+    Raises:
+        Refused: when there are too many states.
+    """
+    kernel, assumed = code.kernel, code.assume
+    if uncouple(code):
+        explored = Exploration(code, max_states, order)
+        with suppress(Refused):
+            if explored.search() is None:
+                return explored, None
+        code = _code(kernel, assumed)
     explored = Exploration(code, max_states, order)
     path = explored.search()
-    if path is not None:
-        from lowering.hazards.failure import failed
-
-        return failed(
-            explored,
-            path,
-            lambda: _code(code.kernel, code.assume, by_position=False),
-        )
-    return _proven(explored)
-
-
-def _proven_uncoupled(code: Code, max_states: int, order: random.Random | None) -> Proof | None:
-    """The proof by more runs than the kernel has, if these are right."""
-    explored = Exploration(code, max_states, order)
-    try:
-        return _proven(explored) if explored.search() is None else None
-    except Refused:
-        return None
+    if path is None or not 0 < _constant_rounds(code) <= WHOLE_LIMIT:
+        return explored, path
+    explored = Exploration(_code(kernel, assumed, whole=True), max_states, order)
+    return explored, explored.search()
 
 
 def _proven(explored: Exploration) -> Proof:
@@ -107,8 +105,36 @@ def _proven(explored: Exploration) -> Proof:
     loops = "every trip count" if code.loops else "its only run"
     states = "1 state" if explored.states == 1 else f"{explored.states} states"
     what = f"proven for {loops} and every interleaving ({states} explored)"
-    message = f"{code.kernel.name}: {what}"
-    return Proof(True, (), explored.states, explored.longest, message=message)
+    assumed = tuple(name for name in READINGS if name in code.assume)
+    under = f", assuming {', '.join(assumed)}" if assumed else ""
+    message = f"{code.kernel.name}: {what}{under}"
+    found = Proof(True, (), explored.states, explored.longest, message=message)
+    return replace(found, assume=assumed)
+
+
+def on_ladder(kernel: Kernel, proof: Proof) -> Proof:
+    """``proof`` of ``kernel`` with the other readings of the machine that it holds under too.
+
+    Where it is proven the weaker ones hold, and each of the stricter ones is tried; where it is not,
+    each of the weaker ones.
+    """
+    if proof.refused:
+        return proof
+    others = [r for r in READINGS.values() if r.name not in proof.assume]
+    implied = [r.name for r in others if r.weaker and proof.ok]
+    tried = [r.name for r in others if r.weaker != proof.ok]
+    under = [*implied, *(n for n in tried if holds(kernel, (*proof.assume, n)))]
+    also = tuple(r.name for r in others if r.name in under)
+    return replace(proof, also=also, not_under=tuple(n for n in tried if n not in under))
+
+
+def holds(kernel: Kernel, assume: Iterable[str] = ()) -> bool:
+    """Whether ``check`` proves ``kernel``, without telling what goes wrong where it does not."""
+    try:
+        code = _code(kernel, readings(assume))
+        return not code.faults and _searched(code, MAX_STATES)[1] is None
+    except Refused:
+        return False
 
 
 def _refused(kernel: Kernel, reason: Refused) -> Proof:
@@ -151,13 +177,15 @@ def check_unrolled(
     return Proof(not violations, violations, 0, longest, message=message, more=more)
 
 
-def smallest_failing(kernel: Kernel, limit: int = 12) -> tuple[int, ...] | None:
+def smallest_failing(
+    kernel: Kernel, limit: int = 12, assume: Iterable[str] = ()
+) -> tuple[int, ...] | None:
     """The smallest trip counts up to ``limit``, one per work item, that fail; None if none does.
 
     One item before two, two before three; among as many items the smallest sum first.
     """
     try:
-        code = _code(kernel)
+        code = _code(kernel, readings(assume))
     except Refused:
         return None
     return smallest(code, limit) if not code.faults else ()

@@ -13,7 +13,7 @@ from lowering.hazards.places import Fault
 from lowering.hazards.proof import Proof, verdict
 from lowering.hazards.tensor_conflicts import surely_meet
 from lowering.hazards.violation import Access, Violation
-from lowering.hazards.window import marks, window
+from lowering.hazards.window import marks, overtaken, window
 from pto.ir import Ref, Row
 from pto.text import statement
 
@@ -55,8 +55,8 @@ def described(code: Code, log: Log, trips: tuple[int, ...]) -> tuple[Violation, 
 
 def _violation(code: Code, log: Log, f: Found, trips: tuple[int, ...]) -> Violation:
     first, second = (_access(code, log, at) for at in (f.first, f.second))
-    moments, missing = window(code, log, f), _missing(code, f)
-    places = marks(code, f, moments)
+    moments, missing = window(code, log, f), _missing(code, log, f)
+    places = marks(code, log, f, moments)
     shared, is_open = (
         _shared(code, log, f),
         f.detail == ON_TENSOR and not _surely_meet(code, log, f),
@@ -139,7 +139,7 @@ def _missing_half(code: Code, f: Found) -> str:
     return f"no wait on {dst} takes {flag.name} before {until}"
 
 
-def _missing(code: Code, f: Found) -> str:
+def _missing(code: Code, log: Log, f: Found) -> str:
     """The edge that would have ordered the two rows, in words."""
     if f.kind == "uninitialised":
         return "a row that writes it before, on every path"
@@ -154,6 +154,8 @@ def _missing(code: Code, f: Found) -> str:
         return f"nothing orders the end of the wait on {a[1]} before the set on {b[1]}"
     verbs = {"RAW": ("write", "read"), "WAR": ("read", "write"), "WAW": ("write", "write")}
     x, y = verbs[f.kind]
+    if overtaken(code, log, f):
+        return f"drain {a[1]} on S between the {a[0]} core's push and its record, or the signal may overtake it"
     if a[0] != b[0]:
         return f"no signal orders the {a[0]} core's {x} on {a[1]} before the {b[0]} core's {y} on {b[1]}"
     if a == b:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lowering.hazards.assumptions import OVERTAKING_SIGNALS, PASSING_WAITS
+from lowering.hazards.assumptions import ORDERED_SIGNALS, PASSING_WAITS
 from lowering.hazards.code import Code
 from lowering.hazards.instructions import DRAIN, PUSH, PUSHES, RECORD, RowCode
 
@@ -30,7 +30,7 @@ def tells_of_data(code: Code, ring: int) -> bool:
     """It also tells that the data of the push is complete."""
     if not comes_behind(code, ring):
         return False
-    if OVERTAKING_SIGNALS not in code.assume:
+    if ORDERED_SIGNALS in code.assume:
         return all(p.pipe == r.pipe for p, r in _pairs(code, ring))
     drains = [row for row in code.running if row.kind == DRAIN]
     return PASSING_WAITS not in code.assume and all(

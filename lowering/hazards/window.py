@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from lowering.hazards.assumptions import ORDERED_SIGNALS
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.log import STILL_SET, At, Found, Log
@@ -80,11 +81,13 @@ def window(code: Code, log: Log, f: Found) -> tuple[Moment, ...]:
     )
 
 
-def marks(code: Code, f: Found, moments: tuple[Moment, ...]) -> tuple[Mark, ...]:
+def marks(code: Code, log: Log, f: Found, moments: tuple[Moment, ...]) -> tuple[Mark, ...]:
     """Where the missing edge would have to go."""
     first = next((m for m in moments if m.role == "first"), None)
     second = next((m for m in moments if m.role == "second"), None)
     src, dst = _flag_pipes(code, f)
+    if first and overtaken(code, log, f):
+        return (Mark(first.core, first.pipe, "drain here", BEHIND, first.number),)
     if f.kind in ("RAW", "WAR", "WAW") or (f.kind == "double set" and f.detail != STILL_SET):
         return _edge(first, second) if first and second else ()
     if f.kind == "double set" and second:
@@ -98,6 +101,14 @@ def marks(code: Code, f: Found, moments: tuple[Moment, ...]) -> tuple[Mark, ...]
     if f.kind == "undrained" and first:
         return (Mark(first.core, "S", "drain here", BEHIND, moments[-1].number),)
     return ()
+
+
+def overtaken(code: Code, log: Log, f: Found) -> bool:
+    """The read has waited for the signal of the write that it meets: only that may have come first."""
+    if f.kind != "RAW" or f.first is None or f.second is None or ORDERED_SIGNALS in code.assume:
+        return False
+    after = [at for at, _ in log.rows[f.second].after] if f.second in log.rows else []
+    return any(p == f.first[0] and n >= f.first[1] for p, n in after)
 
 
 def _edge(first: Moment, second: Moment) -> tuple[Mark, ...]:

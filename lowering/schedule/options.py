@@ -46,16 +46,16 @@ class Options:
     ``exact``: no smaller lookahead where these do not fit.
     """
 
-    lookahead: int = 3
+    lookahead: int = 5
     prefetch: int = 1
     load_at: str = "first"
     moves: str = "early"
-    record: str = "with_push"
+    record: str = "next_step"
     fence: str = "none"
     local_depth: int = 2
     l0_depth: int = 2
     fifo_depth: int = 0
-    credit: str = "always"
+    credit: str = "needed"
     flat: bool = True
     origin: str = field(default="", compare=False)
     exact: bool = field(default=True, compare=False)
@@ -102,7 +102,9 @@ class Options:
         return self.fifo_depth or min(enough, default=max(rings))
 
 
-HAND = Options(1, 1, "after_move", record="by_hand", moves="late", l0_depth=1, flat=False)
+HAND = Options(
+    1, 1, "after_move", record="by_hand", moves="late", l0_depth=1, credit="always", flat=False
+)
 """How the reference kernel was written by hand, with its prefetch (docs/machine.md 16.2)."""
 
 NAMED: dict[str, Options] = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lowering.ascend import emit
-from lowering.hazards import Proof, check
+from lowering.hazards import Proof, check, check_unrolled
 from lowering.hazards.proof import HazardError
 from lowering.schedule.options import NAMED, Options
 from lowering.schedule.passes.accumulate import accumulate
@@ -32,27 +32,60 @@ from pto.ir import Kernel
 from pto.legality import verify
 from pto.ops import ASSIGNED, PERSISTENT, SCHEDULED
 
+SHORT_RUN = (12, 2, 12)
+"""Trip counts of work items that use every slot of a FIFO again, and meet their borders."""
+
+
+class Judge:
+    """Proves scheduled kernels, under the readings on which the options rest.  Notes prove nothing: what
+    was asked last is not proven again."""
+
+    def __init__(self, options: Options) -> None:
+        self.assume = options.assume
+        self.last: tuple[Kernel, Proof] | None = None
+
+    def proof(self, kernel: Kernel) -> Proof:
+        bare = replace(kernel, notes=(), details=())
+        if self.last is None or self.last[0] != bare:
+            self.last = bare, check(bare, assume=self.assume)
+        return self.last[1]
+
+    def proves(self, kernel: Kernel) -> bool:
+        return self.proof(kernel).ok
+
+    def refutes(self, kernel: Kernel) -> bool:
+        """A short run fails, which is known sooner."""
+        return not check_unrolled(kernel, SHORT_RUN, self.assume, limit=1).ok
+
 
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One step of a schedule; ``form``: of the program that it leaves behind (``pto/ops.py``);
     ``reads``: the options that it reads."""
 
-    run: Callable[[Kernel, Options], Kernel]
+    run: Callable[[Kernel, Options, Judge], Kernel]
     form: str
     reads: tuple[str, ...] = ()
 
 
 PASSES: dict[str, Pass] = {
-    "persist": Pass(lambda k, o: persist(k), PERSISTENT),
-    "accumulate": Pass(lambda k, o: accumulate(k), PERSISTENT),
-    "assign": Pass(lambda k, o: assign(k), ASSIGNED),
-    "skew": Pass(skew, ASSIGNED, ("lookahead", "prefetch", "load_at", "moves", "flat")),
-    "record": Pass(record, ASSIGNED, ("record", "fence")),
-    "place": Pass(place, SCHEDULED, ("lookahead", "local_depth", "l0_depth", "fifo_depth")),
-    "sync": Pass(lambda k, o: sync(k), SCHEDULED),
+    "persist": Pass(lambda k, *_: persist(k), PERSISTENT),
+    "accumulate": Pass(lambda k, *_: accumulate(k), PERSISTENT),
+    "assign": Pass(lambda k, *_: assign(k), ASSIGNED),
+    "skew": Pass(
+        lambda k, o, _: skew(k, o), ASSIGNED, ("lookahead", "prefetch", "load_at", "moves", "flat")
+    ),
+    "record": Pass(lambda k, o, _: record(k, o), ASSIGNED, ("record", "fence")),
+    "place": Pass(
+        lambda k, o, _: place(k, o),
+        SCHEDULED,
+        ("lookahead", "local_depth", "l0_depth", "fifo_depth"),
+    ),
+    "sync": Pass(lambda k, *_: sync(k), SCHEDULED),
     "credit": Pass(
-        lambda k, o: credit(k, o, lambda bare: check(bare).ok), SCHEDULED, ("fifo_depth", "credit")
+        lambda k, o, judge: credit(k, o, judge.proves, judge.refutes),
+        SCHEDULED,
+        ("fifo_depth", "credit"),
     ),
 }
 """Every pass by name, in the order in which they run."""
@@ -70,14 +103,14 @@ class Schedule:
 
 def stages(kernel: Kernel, options: Options) -> Iterator[tuple[str, Kernel]]:
     """(pass name, kernel after it), in order, each checked for legality."""
-    for name, made in _passes(kernel, options):
+    for name, made in _passes(kernel, options, Judge(options)):
         yield name, verify(made, PASSES[name].form)
 
 
-def _passes(kernel: Kernel, options: Options) -> Iterator[tuple[str, Kernel]]:
+def _passes(kernel: Kernel, options: Options, judge: Judge) -> Iterator[tuple[str, Kernel]]:
     """``stages`` unchecked: of a whole schedule the proof checks the last, which shows them all."""
     for name, step in PASSES.items():
-        kernel = step.run(kernel, options)
+        kernel = step.run(kernel, options, judge)
         yield name, kernel
 
 
@@ -152,13 +185,14 @@ def scheduled_with(kernel: Kernel, options: Options, notes: Sequence[str] = ()) 
 
     What is proven is emitted, too: what the tile library or the runtime cannot take is told here.
     """
-    made = dict(_passes(kernel, options))
+    judge = Judge(options)
+    made = dict(_passes(kernel, options, judge))
     done = made["credit"]
     same_values(made["persist"], done)
     described = f"lookahead {options.lookahead}, prefetch {options.prefetch}"
     origin = (options.origin,) if options.origin else ()
     done = replace(done, notes=(described, *origin, *notes, *done.notes))
-    proof = check(done)
+    proof = judge.proof(done)
     if not proof.ok:
         raise HazardError(proof)
     return Schedule(done, options, proof, emit(done))

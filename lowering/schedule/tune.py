@@ -14,7 +14,9 @@ fewer slots (in the FIFOs, in L1 and UB, in L0), no overlap of work items, and l
 order of the values in ``AXES``.  The default options stay unless the best is better by more than
 ``MARGIN``: the costs of the model are not known well enough for less (docs/machine.md 11).
 
-Non-goals: how records are told and slots are freed, which is not a question of time; other cost tables than the one asked for; the order of rows within a stage.
+Every hardware block is taken to do the same, so that the signals of all pass their scheduler together.
+Non-goals: how records are told and slots are freed, and fences, which are no question of time alone; other
+cost tables than the one asked for; the order of rows within a stage.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ Axes = Mapping[str, Sequence[int | str | bool]]
 Judge = Callable[[Options], "Candidate"]
 
 AXES: Axes = {
-    "lookahead": (1, 2, 3, 4),
+    "lookahead": (1, 2, 3, 4, 5),
     "prefetch": (0, 1, 2),
     "load_at": LOAD_AT,
     "moves": MOVES,
@@ -241,12 +243,19 @@ def _climb(judge: Judge, axes: Axes, tried: dict[Options, Candidate], map_: Map)
         return list(dict.fromkeys(c.options for c in best))
 
     before: list[Options] = []
-    climbers = best_of([[options] for options in NAMED.values()])
+    climbers = best_of([[told_as_default(options)] for options in NAMED.values()])
     while climbers != before:
         before = climbers
         for name, values in axes.items():
             change = partial(_changed, name, values)
             climbers = best_of([[options, *change(options)] for options in climbers])
+
+
+def told_as_default(options: Options) -> Options:
+    """With records, fences and free signals as by default: no search may rest on another reading of the
+    machine."""
+    default = Options()
+    return replace(options, record=default.record, fence=default.fence, credit=default.credit)
 
 
 def _changed(name: str, values: Sequence[Any], options: Options) -> list[Options]:
@@ -268,7 +277,10 @@ def simplicity(options: Options) -> tuple[int, ...]:
 
 def judged(kernel: Kernel, costs: str, options: Options) -> Candidate:
     """``options`` proven, then simulated in every scenario."""
-    setups = [(s.blocks, Setup(costs, s.latency, s.queue_depth)) for s in SCENARIOS]
+    clusters = target_of(kernel).block_num
+    setups = [
+        (s.blocks, Setup(costs, s.latency, s.queue_depth, clusters=clusters)) for s in SCENARIOS
+    ]
     try:
         program = scheduled_with(kernel, options).kernel
         return Candidate(options, tuple(_run(simulate(program, *s)) for s in setups))

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 
 from lowering.schedule.options import NAMED, Options
-from lowering.schedule.tune import SCENARIOS, SHALLOW, Candidate, Search
+from lowering.schedule.tune import SCENARIOS, SHALLOW, Candidate, Search, told_as_default
 from lowering.schedule.tuned import changes
 
 WIDTH = 100
@@ -65,7 +65,7 @@ def _label(options: Options) -> str:
 
 
 def _name(options: Options) -> str:
-    return next((name for name, o in NAMED.items() if o == options), "")
+    return next((name for name, o in NAMED.items() if told_as_default(o) == options), "")
 
 
 def _columns(texts: list[str]) -> str:

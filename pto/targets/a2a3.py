@@ -215,5 +215,5 @@ A2A3 = Target(
     ring_period=MappingProxyType(
         {n: n if n <= 2 else n // 2 for n in (1, 2, 3, 4, 6, 8, 10, 12, 14)}
     ),
-    costs=MappingProxyType({c.name: c for c in (FLAT, FITTED, PUBLISHED, DEVICE)}),
+    costs=MappingProxyType({c.name: c for c in (DEVICE, FLAT, FITTED, PUBLISHED)}),
 )

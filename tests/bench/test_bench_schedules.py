@@ -106,7 +106,7 @@ def test_the_table(say: Say) -> None:
     status, out, _ = say(*argv)
     assert status == GOOD and max(map(len, out.splitlines())) <= 100
     title, after, head, *lines = out.splitlines()
-    assert title.startswith("gemm ") and title.endswith("tile_k=32 activation=relu, costs flat")
+    assert title.startswith("gemm ") and title.endswith("tile_k=32 activation=relu, costs device")
     assert after == "  before: repair, after: best (local_depth=3)"
     assert head.split() == [*NAMED, "delta", "best", "/", "bound"]
     assert [x.split()[:2] for x in lines[1:4]] == [["latency", str(c)] for c in LATENCIES]

@@ -33,7 +33,7 @@ def test_it_says_what_the_command_line_says(
     for stage in ("traced", "skew", "scheduled"):
         assert k.show(stage) == said(capsys, "show", name, "--stage", stage)
     assert said(capsys, "check", name).startswith(k.proof.report())
-    told = said(capsys, "simulate", name, "--cross-core-latency", "0")
+    told = said(capsys, "simulate", name, "--cross-core-latency", "650")
     assert [line.strip() for line in told.splitlines()[1:]] == [
         line.strip() for line in k.simulate().report().splitlines()
     ]
@@ -67,7 +67,8 @@ def test_options_of_the_schedule_by_name() -> None:
     k = gemm.lower(lookahead=1, schedule="prefetch")
     assert k.options.lookahead == 1
     assert gemm.lower(schedule=k.options).kernel == k.kernel
-    assert gemm.lower(schedule="serial").simulate().makespan > gemm.lower().simulate().makespan
+    serial, best = (gemm.lower(schedule=s).simulate([2] * 32) for s in ("serial", "best"))
+    assert serial.makespan > best.makespan
 
 
 @pytest.mark.parametrize("executor", ["sequential", "numpy", "jax", "adversarial"])
@@ -99,7 +100,7 @@ def test_tuned() -> None:
     assert isinstance(found, Tuned)
     assert found.proof.ok
     assert "chosen: " in found.report()
-    assert found.report(1).count("\n") < found.report().count("\n")
+    assert "all: --top all" in found.report(1) and "--top all" not in found.report()
 
 
 def test_a_card() -> None:

@@ -26,7 +26,7 @@ from pto.errors import InputError
 from pto.ir import Kernel, map_rows
 from pto.kernels import SHIPPED
 from tests.hazards.test_exhaustive import bound
-from tests.judges.agreement import Plan, arrays, program, rests_on
+from tests.judges.agreement import Plan, arrays, program
 from tests.judges.exhaustive import explore, one_lane
 from tests.judges.mutants import without_a_drain
 from tests.judges.small_programs import (
@@ -43,6 +43,7 @@ from tests.judges.small_programs import (
     small,
 )
 from tests.judges.sync_bugs import PATTERNS, Pattern
+from tests.lenient import resting_on
 
 LENIENT = (ORDERED_SIGNALS,)
 """The signal of a push stays behind its data; if nothing is said it may come before."""
@@ -70,7 +71,7 @@ def test_proven_schedules_give_one_result_in_every_order(plan: Plan) -> None:
     traced, given = SHIPPED[plan.kernel].trace(), arrays(plan.kernel, False)
     want = sequential.run(traced, inputs.bind(traced, given))["out"]
     k = program(plan)
-    bound, assume = inputs.bind(k, given), rests_on(k)
+    bound, assume = inputs.bind(k, given), resting_on(k)
     got = adversarial.run(k, bound, seeds=range(6), block_num=2, assume=assume)["out"]
     assert got.tobytes() == want.tobytes()
 
@@ -95,7 +96,7 @@ def test_a_missing_event_shows_in_long_contexts_only() -> None:
     assert check(k).failing == (3,)
     for blocks in (1, 2, 3, 5):
         given = inputs.bind(k, attention(blocks))
-        found = list(Orders(k, given, 1, rests_on(k)).differences(range(60)))
+        found = list(Orders(k, given, 1, resting_on(k)).differences(range(60)))
         assert ("bits" in {d.kind for d in found}) == (blocks >= 3), f"{blocks} blocks: {found[:2]}"
 
 
@@ -198,7 +199,8 @@ def test_behind_a_drain_data_is_there_before_its_signal(record: str, credit: str
     assert wrong.keys() == {f.name for f in k.fifos}
     for less in wrong.values():
         assert next(Orders(less, given, 1).differences(range(12)), None)
-        assert not list(Orders(less, given, 1, LENIENT).differences(range(2)))
+        found = Orders(less, given, 1, LENIENT).differences(range(2))
+        assert {d.kind for d in found} <= {"undrained"}  # no drain of its own is left for the end
 
 
 @pytest.mark.sweep
@@ -250,14 +252,15 @@ def test_only_what_the_scalar_unit_waits_for_is_there(between: str) -> None:
     body = OPERANDS + FREE_B + loop(told, CONSUME_B) + ENDS + END_B
     k = small(CUBE + EVENTS_B + events, body)
     program = one_lane(next(iter(Blocks(k, bound(k, 3), 1))))
-    assert explore(program, assume=LENIENT).ok
+    assert explore(program, assume=LENIENT).ok and check(k, assume=LENIENT).ok
     assert explore(program, assume=()).kind == ("" if BETWEEN[between] else "race")
+    assert check(k).ok == BETWEEN[between]
 
 
 @pytest.mark.parametrize("slots", [5, 4])
 def test_rings_without_credit_behind_drains(slots: int) -> None:
     k = round_trip(slots, 4)
-    k = replace(k, body=at_push(k.body, 0))
+    k = at_push(k, 0)
     given = inputs.bind(
         k, {"src": np.ones((64, 64), np.float32), "out": np.zeros((13, 16, 64), np.float32)}
     )

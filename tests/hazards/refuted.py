@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lowering.hazards import check, check_unrolled
 from pto.ir import Kernel
 from pto.text import parse
 from tests.judges.small_programs import (
@@ -17,6 +16,7 @@ from tests.judges.small_programs import (
     PRODUCE,
     loop,
 )
+from tests.lenient import check, check_unrolled
 
 STEP_A = "vector 0 V a = full 0.0\nvector 0 V barrier\n"
 

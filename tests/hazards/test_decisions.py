@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lowering.hazards import check, check_unrolled
 from pto.text import parse
 from tests.judges.small_programs import loop, small
+from tests.lenient import check, check_unrolled
 
 ITEMS = "cdiv(rows - block_idx, block_num)"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lowering.hazards import check
 from lowering.hazards.compiler import compiled
 from tests.judges.small_programs import END_B, EVENTS_B, FREE_B, LOAD_B, USE_B, loop, small
+from tests.lenient import check
 
 ROW = "vector 0 V a = full 0.0\n"
 ORDERED = ROW + "vector 0 V barrier\n"

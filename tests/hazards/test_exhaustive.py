@@ -13,14 +13,13 @@ import pytest
 
 from lowering.execute import inputs
 from lowering.execute.instructions import Blocks
-from lowering.hazards import check, check_unrolled
-from lowering.hazards.assumptions import ORDERED_SIGNALS
 from pto.errors import PtoError
 from pto.ir import Kernel
 from tests.judges.exhaustive import TooLarge, Verdict, explore, one_lane
 from tests.judges.random_programs import arguments, draw, runs
 from tests.judges.small_programs import HEADER, loop, small
 from tests.judges.sync_bugs import PATTERNS, Pattern
+from tests.lenient import check, check_unrolled, resting_on
 
 NOT_ABOUT_ORDER = {
     "overwritten", "uninitialised", "id", "capacity", "place", "fifo", "overlap", "event", "tensor",
@@ -35,7 +34,7 @@ MAX_STATES = 20_000
 def every_order(k: Kernel, trips: int, lanes: int = 1, most: int = MAX_STATES) -> Verdict:
     """All orders of the first block of a random program."""
     program = next(iter(Blocks(k, arguments(k, trips), 1)))
-    return explore(program if lanes > 1 else one_lane(program), most, (ORDERED_SIGNALS,))
+    return explore(program if lanes > 1 else one_lane(program), most, resting_on(k))
 
 
 def compared(seed: int) -> Counter[str]:
@@ -120,8 +119,7 @@ def bound(k: Kernel, trips: int) -> inputs.Bound:
 
 
 def orders_of(k: Kernel, trips: int) -> Verdict:
-    program = one_lane(next(iter(Blocks(k, bound(k, trips), 1))))
-    return explore(program, assume=(ORDERED_SIGNALS,))
+    return explore(one_lane(next(iter(Blocks(k, bound(k, trips), 1)))), assume=resting_on(k))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda p: p.name)

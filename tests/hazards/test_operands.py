@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from lowering.hazards import check
 from tests.hazards.refuted import refuted
 from tests.judges.small_programs import (
     CONSUME_B,
@@ -23,6 +22,7 @@ from tests.judges.small_programs import (
     round_trip,
     small,
 )
+from tests.lenient import check
 
 COLUMN = "buffer vector ub m[1] f32[8, 1] dn at {m} by 32\n"
 

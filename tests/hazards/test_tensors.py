@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from lowering.hazards import check, check_unrolled
 from pto.ir import Kernel
 from pto.text import parse
 from tests.hazards.refuted import diverge, refuted
@@ -15,6 +14,7 @@ from tests.judges.small_programs import (
     loop,
     small,
 )
+from tests.lenient import check, check_unrolled
 
 
 def test_stores_of_other_iterations_are_disjoint() -> None:

@@ -8,13 +8,13 @@ parameters ``n`` and ``k`` are trip counts, ``go`` decides a branch.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from lowering.execute import inputs
-from pto.ir import Kernel, Loop
+from pto.ir import Kernel, Loop, Row, Word, map_rows
 from pto.text import parse
 from tests.judges.mutants import mutants
 
@@ -281,12 +281,26 @@ def draw(source: int | random.Random) -> tuple[Kernel, str]:
     if flat and not any("vector" in row for row in d.inside):
         load_and_use(d, index)
     kernel = parse(_text(d, nested, rng, flat), "random.ptoir")
+    if rng.random() < 0.5:
+        kernel = replace(kernel, body=map_rows(kernel.body, told_apart))
     mistakes = []
     for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
         single = {f"{b.name}: depth 2" for b in kernel.buffers if b.depth == 1}  # not legal text
         name, kernel = rng.choice([m for m in mutants(kernel) if m[0] not in single])
         mistakes.append(name)
     return kernel, " and ".join(mistakes) or "as written"
+
+
+def told_apart(row: Row) -> Row | tuple[Row, ...]:
+    """A push as three rows: the data, a drain, the record."""
+    if row.op != "push":
+        return row
+    drain = Row("drain", None, (Word(row.pipe),), row.core, "S", row.shift)
+    return (
+        replace(row, op="push_data"),
+        drain,
+        replace(row, op="record", out=None, args=(row.out,), wait=(), set=()),
+    )
 
 
 def _text(d: Draft, nested: bool, rng: random.Random, flat: bool) -> str:

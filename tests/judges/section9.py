@@ -207,7 +207,9 @@ class Order:
             late = x.kind == "signal" and x.flag[0] not in self.overtaking
             if x.kind in ("set", "barrier") or late:  # 4
                 start += [3 * j + 2 for j in earlier]
-            start += [3 * j + 2 for j in queued if self.all[j].kind in ("wait", "barrier")]  # 5
+            passes = x.kind == "signal" and not late and x.flag[0] == "data"
+            ends = ("wait",) if passes else ("wait", "barrier")
+            start += [3 * j + 2 for j in queued if self.all[j].kind in ends]  # 5
             if x.flag:
                 found[x.core, x.kind, x.flag].append(k)
             earlier.append(k)

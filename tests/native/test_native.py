@@ -33,10 +33,10 @@ from pto.ir import all_rows
 from pto.kernels import SHIPPED
 from pto.text import parse
 from tests.conftest import Golden
-from tests.judges.agreement import rests_on
 from tests.judges.compilers import complaints, installed
 from tests.judges.mutants import with_row, without, without_a_drain
 from tests.judges.small_programs import round_trip
+from tests.lenient import resting_on
 from tests.whole.test_numerics import HALF_STEP, draw, oracle
 
 try:
@@ -121,7 +121,7 @@ def run_case(case: Case, seeds: int, block_num: int, sanitize: bool = False) -> 
             seeds=range(seeds),
             block_num=block_num,
             sanitize=sanitize,
-            assume=rests_on(program),
+            assume=resting_on(program),
         )
         told = [r.told(f"{program.name}.cpp") for r in result.reports]
         assert result.good, (str(case), plan, told, result.differences)
@@ -157,7 +157,7 @@ def test_values_do_not_depend_on_the_number_of_clusters() -> None:
     program = schedule(kernel.trace(**FEW[0].statics)).kernel
     bound = inputs.bind(program, draw(kernel, 0, FEW[0].statics, **FEW[0].case))
     results = [
-        native.run(program, bound, seeds=range(3), block_num=n, assume=rests_on(program))
+        native.run(program, bound, seeds=range(3), block_num=n, assume=resting_on(program))
         for n in (1, 3, 24, 48)
     ]
     assert all(r.good for r in results)
@@ -177,7 +177,7 @@ def test_every_order_of_every_case_gives_one_result(case: Case) -> None:
 @pytest.mark.parametrize("order", ["worst", "priorities", "random", "round-robin"])
 def test_every_kind_of_order(order: str) -> None:
     k, bound = attention_program()
-    result = native.run(k, bound, seeds=range(200), order=order, block_num=1, assume=rests_on(k))
+    result = native.run(k, bound, seeds=range(200), order=order, block_num=1, assume=resting_on(k))
     assert result.good and result.orders == 200
 
 
@@ -259,7 +259,7 @@ DEVICE_RULES = {
     "a product goes from L0A and L0B into L0C": ("TMATMUL(qk[u % 2], q_a, k_b)", "TMATMUL(qk[u % 2], k_b, q_a)"),
     "no such path on this chip": ("TMOV(q_a, q[at.turn % 2])", "TMOV(q[at.turn % 2], q_a)"),
     "a load keeps the element size": ("GmRows<bfloat16_t, 16, 128, 128> q_gm(query", "GmRows<float, 16, 128, 128> q_gm((float *)query"),
-    "vector arithmetic is on row-major tiles": ("TEXP(alpha_row[u % 4], alpha_row[u % 4])", "TEXP(alpha[u % 4], alpha[u % 4])"),
+    "vector arithmetic is on row-major tiles": ("TEXP(alpha_row[u % 6], alpha_row[u % 6])", "TEXP(alpha[u % 6], alpha[u % 6])"),
     "a tile that does not fit its slot": ("TPipe<2, Direction::DIR_V2C, 4096,", "TPipe<2, Direction::DIR_V2C, 1024,"),
     "two flags of sixteen": ("TPipe<4, Direction", "TPipe<15, Direction"),
 }  # fmt: skip
@@ -361,7 +361,7 @@ def show(task: tuple[str, Program, str, inputs.Bound, int]) -> Shown:
 
 
 def executed(wrong: Program, source: str, bound: inputs.Bound, seeds: int, shown: Shown) -> Shown:
-    assume = rests_on(wrong)
+    assume = resting_on(wrong)
     result = native.run(wrong, bound, seeds=range(seeds), block_num=1, source=source, assume=assume)
     kinds = tuple(dict.fromkeys(r.kind for r in result.reports))
     bits = len({d.seed for d in result.differences})
@@ -396,7 +396,7 @@ def table(k: Program, bound: inputs.Bound, names: str = "", seeds: int = 200) ->
 def test_a_deletion_shows_in_some_order() -> None:
     k, bound = attention_program()
     found = table(k, bound, "M sync: wait q_a|V mul: wait qk_v|cube S drain", seeds=30)
-    assert [x.reports != () for x in found] == [True] * 3
+    assert len(found) == 4 and all(x.first != UNSEEN for x in found)
 
 
 @pytest.mark.sweep
@@ -504,7 +504,7 @@ def test_a_report_names_the_row_and_a_seed_is_an_order() -> None:
     rows = enumerate(all_rows(k.body))
     n, row = next((n, r) for n, r in rows if r.op == "load" and "k.free" in str(r.wait))
     wrong = with_row(k, n, replace(row, wait=()))
-    assume = rests_on(k)
+    assume = resting_on(k)
     first, again = (
         native.run(wrong, bound, seeds=range(30), block_num=1, assume=assume) for _ in range(2)
     )
@@ -556,7 +556,7 @@ def test_rings_without_credit_need_no_free_signals() -> None:
 def test_paged_attention_without_free_signals() -> None:
     traced, bound = SHIPPED["paged_attention"].trace(), requests((5, 0, 1, 4, 1))
     k = schedule(traced, options_for(credit="needed")).kernel
-    result = native.run(k, bound, seeds=range(40), block_num=1, assume=rests_on(k))
+    result = native.run(k, bound, seeds=range(40), block_num=1, assume=resting_on(k))
     assert result.good and not any(f.credit for f in k.fifos)
     wanted = sequential.run(traced, bound)["out"]
     assert np.abs(result.outputs["out"] - wanted).max() < 3e-3
@@ -587,7 +587,7 @@ def undrained(k: Program) -> Iterator[tuple[str, str]]:
 
 def test_behind_a_drain_data_is_there_before_its_signal() -> None:
     k, bound = round_trips(5)
-    drained = replace(k, body=at_push(k.body, 0))
+    drained = at_push(k, 0)
     for program, assume, good in (
         (drained, (), True),
         (drained, LENIENT, True),

@@ -22,7 +22,6 @@ from lowering import native
 from lowering.ascend.rows import OF_KIND, OF_OP
 from lowering.execute import judge, scheduled, sequential
 from lowering.execute.inputs import bind
-from lowering.hazards import check
 from lowering.jax_executor import executor as jax_executor
 from lowering.native import build
 from lowering.schedule import schedule
@@ -38,7 +37,7 @@ from pto.text import parse, print_kernel
 from pto.tile import elementwise, of_tile
 from tests import ROOT
 from tests.conftest import Golden
-from tests.judges.agreement import rests_on
+from tests.lenient import check, resting_on
 
 FAMILY_OPS = [op for op in OPS.values() if op.kind in OF_KIND and op.name not in OF_OP]
 """What is no more than its row, its C++ meaning and its cycles."""
@@ -321,7 +320,7 @@ def found(executor: str, dtype: str) -> Any:
     bound = bind(program, arrays(dtype))
     if executor == "scheduled":
         return scheduled.run(program, bound)["out"]
-    result = native.run(program, bound, seeds=range(3), assume=rests_on(program))
+    result = native.run(program, bound, seeds=range(3), assume=resting_on(program))
     assert not result.reports
     return result.outputs["out"]
 

@@ -64,7 +64,7 @@ def test_a_full_queue_stops_the_scalar_unit() -> None:
     """With two entries the fourth row waits until the second starts, the fifth for the third; the
     load behind them comes late."""
     starts = [1 + NEXT * k for k in range(5)]
-    t = run(FIVE, Setup(queue_depth=2))
+    t = run(FIVE, Setup("flat", queue_depth=2))
     assert ran(t, "vector0 V") == [(s, s + ADD) for s in starts]
     assert t.pipes["vector0 S"].stall["V queue full"] == (17 - 3) + (33 - 18)
     assert ran(t, "vector0 MTE2")[0][0] == 35
@@ -121,7 +121,7 @@ def test_an_event_that_the_scalar_unit_waits_for() -> None:
 @pytest.mark.parametrize("latency", [0, 1, 500])
 def test_a_fifo_of_one_slot(latency: int) -> None:
     """Three signals on the way: data, the freed slot, data."""
-    t = run(TO_VECTOR.format(credit=""), Setup(latency=latency))
+    t = run(TO_VECTOR.format(credit=""), Setup("flat", latency=latency))
     first = 1 + PUSH + latency + 2  # the wait and the pop take a cycle each
     again = first + POP + latency + 2
     last = again + PUSH + latency + 2
@@ -139,14 +139,14 @@ def test_a_fifo_of_one_slot(latency: int) -> None:
 def test_a_fifo_without_credit(slots: int, latency: int) -> None:
     """The second push follows the first one; nothing comes back, of however many slots the ring is."""
     text = TO_VECTOR.format(credit=" no credit").replace("f c2v [1]", f"f c2v [{slots}]")
-    t = run(text, Setup(latency=latency))
+    t = run(text, Setup("flat", latency=latency))
     assert ran(t, "cube FIX") == [(1, 102), (102, 203)]
     assert t.makespan == 203 + latency + 2 + POP
 
 
 @pytest.mark.parametrize("latency", [0, 500])
 def test_a_fifo_towards_the_cube(latency: int) -> None:
-    t = run(TO_CUBE.format(), Setup(latency=latency))
+    t = run(TO_CUBE.format(), Setup("flat", latency=latency))
     first = 1 + PUSH_BACK + latency + 2
     again = first + POP_BACK + latency + 2
     last = again + PUSH_BACK + latency + 2
@@ -171,12 +171,12 @@ def test_a_push_and_its_record_apart() -> None:
 def test_the_cube_waits_for_both_lanes(late: int) -> None:
     """One lane starts a thousand cycles late, then not at all."""
     program = parse(HEADER + TO_CUBE, "small.ptoir")
-    machine = Machine(program, [1], Setup())
+    machine = Machine(program, [1], Setup("flat"))
     machine.scalars[late].now = (1000, -1)
     machine.run()
     t = machine.timing()
     assert ran(t, "cube MTE2")[0][0] == 1000 + 1 + PUSH_BACK + 2
-    machine = Machine(program, [1], Setup())
+    machine = Machine(program, [1], Setup("flat"))
     del machine.scalars[late]
     machine.run()
     assert not machine.scalars[0].over

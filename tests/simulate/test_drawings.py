@@ -111,7 +111,7 @@ def boxes(root: ET.Element) -> dict[float, list[tuple[float, float, str]]]:
 
 @cache
 def overlapped() -> Timing:
-    return simulate(scheduled("paged_attention", "best"), [12])
+    return simulate(scheduled("paged_attention", "best"), [12], Setup("flat"))
 
 
 @pytest.mark.parametrize("steps", [1, 4, None])

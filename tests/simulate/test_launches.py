@@ -34,12 +34,12 @@ def test_transfers_of_one_block_share_its_part() -> None:
     one = parse(
         HEADER + "for w in 0 .. rows:\n  cube 0 MTE2 k = load keys[0:+128, :]\n", "one.ptoir"
     )
-    slow = Setup(bandwidth=Bandwidth(((0, 10.0),)))
+    slow = Setup("flat", bandwidth=Bandwidth(((0, 10.0),)))
     size = 128 * 128 * 2
     assert simulate(one, [1, 1], slow).makespan == 1 + ceil(2 * size / 10)
     for name in SHIPPED:
         program = scheduled(name, "best")
-        t = simulate(program, [4] * 4, Setup(bandwidth=Bandwidth(((0, 1.0),))))
+        t = simulate(program, [4] * 4, Setup("flat", bandwidth=Bandwidth(((0, 1.0),))))
         assert t.makespan >= t.tensor_bytes, name
 
 
@@ -58,7 +58,7 @@ def test_a_launch_by_hand() -> None:
     """A 24th of 864.9 bytes per cycle is 36.0: 32768 bytes take 910 cycles instead of 419.  Once
     the 23 short blocks have ended, the long one has more than it can use."""
     program = parse(HEADER + LOADS, "small.ptoir")
-    found = launch(program, [3] + [1] * 23)
+    found = launch(program, [3] + [1] * 23, Setup("flat"))
     short = 1 + 910
     assert found.ends == (short + 2 * KEYS, *(short,) * 23)
     assert found.tensor_bytes == 26 * 32768
@@ -74,8 +74,8 @@ def test_half_way_through_a_transfer_the_share_grows() -> None:
     ends = (1 + 656, 1 + 656 + KEYS)  # 32768 bytes at 50 per cycle, then at 78.4
     steps = shares_of_memory(ends, total)
     assert steps.steps == ((0, 50.0), (657, 100.0))
-    assert simulate(program, [1], Setup(bandwidth=steps)).makespan == ends[0]
-    assert simulate(program, [2], Setup(bandwidth=steps)).makespan == ends[1]
+    assert simulate(program, [1], Setup("flat", bandwidth=steps)).makespan == ends[0]
+    assert simulate(program, [2], Setup("flat", bandwidth=steps)).makespan == ends[1]
 
 
 @pytest.mark.parametrize("kernel", list(SHIPPED))
@@ -89,10 +89,10 @@ def test_the_shares_follow_from_the_ends(
 ) -> None:
     """Each block by itself, under what the ends of all leave it, ends when the launch says."""
     program = scheduled(kernel, "best")
-    setup = Setup(latency=200)
+    setup = Setup("flat", latency=200)
     found = launch(program, items, setup, block_num)
     shares = shares_of_memory(found.ends, bytes_per_cycle(program, setup))
-    beside = Setup(latency=200, bandwidth=shares)
+    beside = Setup("flat", latency=200, bandwidth=shares)
     for mine, t in found.timings.items():
         assert simulate(program, mine, beside).makespan == t.makespan
         check_accounts(simulate(program, mine, beside))
@@ -102,7 +102,8 @@ def test_the_shares_follow_from_the_ends(
 
 def test_a_launch_is_no_faster_than_one_block_alone() -> None:
     program = scheduled("paged_attention", "best")
-    alone = simulate(program, [16] * 2).makespan
-    assert launch(program, [16] * 4, block_num=2).makespan == alone
-    full = launch(program, [16] * 48)
+    flat = Setup("flat")
+    alone = simulate(program, [16] * 2, flat).makespan
+    assert launch(program, [16] * 4, flat, block_num=2).makespan == alone
+    full = launch(program, [16] * 48, flat)
     assert full.makespan > 1.5 * alone and full.bound_pipe == "HBM"

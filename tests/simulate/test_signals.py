@@ -52,8 +52,8 @@ def test_who_waits_for_a_signal_issues_nothing_to_any_pipe() -> None:
     )
     fifo = "fifo f c2v [1] f32[16, 64] flag 0 no credit\n"
     text = fifo.replace("f32[16", "bf16[16") + push
-    before = run(text + add + pop, Setup(latency=500))
-    behind = run(text + pop + add, Setup(latency=500))
+    before = run(text + add + pop, Setup("flat", latency=500))
+    behind = run(text + pop + add, Setup("flat", latency=500))
     assert ran(before, "vector0 V") == [(1, 1 + ADD)]
     issued = ran(behind, "vector0 MTE2")[0][0]
     assert issued > 500 and ran(behind, "vector0 V") == [(issued + 1, issued + 1 + ADD)]
@@ -64,7 +64,7 @@ def test_a_credit_stops_the_issue_to_all_pipes() -> None:
     """The load behind the second push waits for its free signal, though MTE2 has nothing to do."""
     load = "cube 0 MTE2 k = load keys[0:+128, :]\n"
     free, bare = (
-        run(TO_VECTOR.format(credit=credit) + load, Setup(latency=500))
+        run(TO_VECTOR.format(credit=credit) + load, Setup("flat", latency=500))
         for credit in ("", " no credit")
     )
     assert ran(bare, "cube MTE2")[0][0] < 10 < 2 * 500 < ran(free, "cube MTE2")[0][0]
@@ -127,7 +127,7 @@ def test_a_launch_shares_the_scheduler() -> None:
 
 def test_other_tables_have_no_scheduler() -> None:
     program = parse(HEADER + BODY + "\n", "small.ptoir")
-    assert "signals" not in launch(program, [100] * 24).bounds
+    assert "signals" not in launch(program, [100] * 24, Setup("flat")).bounds
 
 
 def test_the_queues_that_are_known_to_be_deeper() -> None:

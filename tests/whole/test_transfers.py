@@ -23,7 +23,7 @@ from lowering.execute import inputs, scheduled, sequential
 from lowering.native import build
 from lowering.schedule import schedule
 from pto.errors import InputError, PtoError, ScheduleError
-from tests.judges.agreement import rests_on
+from tests.lenient import resting_on
 
 ITEMS = 3
 DTYPES = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16, "i32": np.int32}
@@ -170,7 +170,7 @@ def same_in_cpp(kernel: pto.Kernel, arrays: dict[str, Any]) -> None:
     program = schedule(traced).kernel
     bound = inputs.bind(program, arrays)
     want = sequential.run(traced, inputs.bind(traced, arrays))
-    result = native.run(program, bound, seeds=range(4), block_num=2, assume=rests_on(program))
+    result = native.run(program, bound, seeds=range(4), block_num=2, assume=resting_on(program))
     assert result.good, result.reports
     for name, array in want.items():
         assert np.allclose(

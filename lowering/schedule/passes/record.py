@@ -15,55 +15,73 @@ for (docs/machine.md 5.6).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import filterfalse
 
 from lowering.schedule.options import Options
 from lowering.schedule.passes.mentions import named, scalars_of
+from lowering.schedule.passes.rings import stands_still
 from pto import ir
+from pto.targets import target_of
 
 
 def record(kernel: ir.Kernel, options: Options) -> ir.Kernel:
     """The records where ``options.record`` says, behind fences if ``options.fence`` says so."""
-    body = WAYS[options.record](kernel.body, options.lookahead)
-    return replace(kernel, body=ir.map_rows(body, fenced) if options.fence == "dsb" else body)
+    made = WAYS[options.record](kernel, options.lookahead)
+    return replace(made, body=ir.map_rows(made.body, fenced)) if options.fence == "dsb" else made
 
 
-def with_push(block: ir.Block, ahead: int) -> ir.Block:
+@dataclass(frozen=True, slots=True)
+class Late:
+    """``far``: pushes of both cores are told a step late, else only those of the cube.  ``item``: steps from
+    a push beside an inner loop, one per work item, to its record.  ``roomy``: L0C has two slots of all."""
+
+    far: bool
+    item: int
+    roomy: bool
+
+
+def with_push(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
     """Every push tells by itself."""
-    return block
+    return kernel
 
 
-def at_push(block: ir.Block, ahead: int) -> ir.Block:
+def next_step(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
+    """As late as the cores can wait without standing still: what one of them waits for first, the other
+    must have been able to make by then."""
+    answered = len({f.direction for f in kernel.fifos}) > 1
+    room = roomy(kernel)
+    late = [Late(far, item, room) for item in (1, 0) for far in (True, False)]
+    if not answered:  # nobody waits for a tile to go on
+        late = [Late(True, min(ahead, LARGE), room)]
+    made = (replace(kernel, body=looped(kernel.body, x)) for x in late)
+    return next(filterfalse(stands_still, made), None) or at_push(kernel, ahead)
+
+
+def roomy(kernel: ir.Kernel) -> bool:
+    """L0C holds two slots of every tile that the cube makes."""
+    rows = [r for r in ir.all_rows(kernel.body) if r.op == "matmul"]
+    made = (r.out.type.size_bytes for r in rows if isinstance(r.out, ir.Define))
+    return 2 * sum(made) <= target_of(kernel).spaces["l0c"].capacity_bytes
+
+
+LARGE = 2
+"""Steps in which a pipe is through with a tile that is made in a whole loop, the largest of a kernel: its
+cycles grow with its rows (docs/machine.md 11.5), as those of the step do."""
+
+
+def at_push(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
     """x = push t --> x = push_data t; drain PIPE; record x"""
-    return ir.map_rows(block, lambda row: (by_data(row), *told(row)) if is_push(row) else row)
+    return replace(kernel, body=told_at_once(kernel.body, ir.CORES))
 
 
-def by_hand(block: ir.Block, ahead: int) -> ir.Block:
+def by_hand(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
     """The same on the cube alone, as the reference kernel was written (docs/machine.md 16.3)."""
-    return ir.map_rows(
-        block,
-        lambda row: (by_data(row), *told(row)) if is_push(row) and row.core == "cube" else row,
-    )
+    return replace(kernel, body=told_at_once(kernel.body, ("cube",)))
 
 
-def next_step(block: ir.Block, ahead: int) -> ir.Block:
-    """In innermost loops a step late, beside those of a flat loop ``ahead`` steps; elsewhere there is no
-    step to wait for."""
-    out: list[ir.Node] = []
-    for node in block:
-        if not isinstance(node, ir.Loop):
-            out += at_push((node,), ahead)
-        elif not any(isinstance(n, ir.Loop) for n in node.body):
-            out.append(replace(node, body=stepwise(node.body, ahead)))
-        elif node.flat:
-            out.append(replace(node, body=itemwise(node.body, ahead)))
-        else:
-            out.append(replace(node, body=next_step(node.body, ahead)))
-    return tuple(out)
-
-
-WAYS: dict[str, Callable[[ir.Block, int], ir.Block]] = {
+WAYS: dict[str, Callable[[ir.Kernel, int], ir.Kernel]] = {
     "next_step": next_step,
     "at_push": at_push,
     "by_hand": by_hand,
@@ -72,68 +90,103 @@ WAYS: dict[str, Callable[[ir.Block, int], ir.Block]] = {
 """What ``record`` may be (``lowering/schedule/options.py``)."""
 
 
-def itemwise(block: ir.Block, ahead: int) -> ir.Block:
-    """The body of a flat loop.  A push beside its inner loop, one per work item, is told as many steps
-    late as the cores look ahead: a large tile takes its pipe longer than a step."""
+def told_at_once(block: ir.Block, cores: Sequence[str]) -> ir.Block:
+    return ir.map_rows(
+        block, lambda r: (by_data(r), *told(r)) if is_push(r) and r.core in cores else r
+    )
+
+
+def looped(block: ir.Block, late: Late) -> ir.Block:
+    """In innermost loops a step late, beside those of a flat loop ``late.item`` steps; elsewhere there is
+    no step to wait for."""
+    out: list[ir.Node] = []
+    for node in block:
+        if not isinstance(node, ir.Loop):
+            out += told_at_once((node,), ir.CORES)
+        elif not any(isinstance(n, ir.Loop) for n in node.body):
+            out.append(replace(node, body=stepwise(node.body, late)))
+        elif node.flat:
+            out.append(replace(node, body=itemwise(node.body, late)))
+        else:
+            out.append(replace(node, body=looped(node.body, late)))
+    return tuple(out)
+
+
+def itemwise(block: ir.Block, late: Late) -> ir.Block:
+    """The body of a flat loop, with one push per work item beside its inner loop."""
     out: list[ir.Node] = []
     for node in block:
         if isinstance(node, ir.Loop):
-            out.append(replace(node, body=stepwise(node.body, ahead)))
+            out.append(replace(node, body=stepwise(node.body, late)))
         elif isinstance(node, ir.Row) and is_push(node):
-            out += (*told(node, ahead), by_data(node)) if ahead else (by_data(node), *told(node))
+            records, push = told(node, late.item), by_data(node)
+            out += (*records, push) if late.item else (push, *records)
         else:
             out.append(node)
     return tuple(out)
 
 
-ROUND_TRIP = 3
-"""Steps that the cores must look ahead if each is told a step late of what it waits for first: two for
-a tile and the answer to it, and one so that the answer was sent before the wait."""
+def stepwise(block: ir.Block, late: Late) -> ir.Block:
+    """The body of an innermost loop in step order: records right in front of the pushes of the next step.
 
-
-def stepwise(block: ir.Block, ahead: int) -> ir.Block:
-    """The body of an innermost loop in step order.
-
-    The records of the step before stand right in front of the pushes of the step, and these behind
-    all that it loads, pops, moves and multiplies: issued by then, it goes on while the scalar unit
-    waits for a pipe that has nothing new to do.  With less lookahead than a round trip takes the vector
-    core records at the end of the same step, and nothing is moved.
+    What is issued before them goes on while the scalar unit waits for a pipe that has nothing new to do.
     """
-    far = ahead >= ROUND_TRIP
     out: list[ir.Node] = []
     for core in ir.CORES:
         rows = [r for r in block if isinstance(r, ir.Row) and r.core == core]
-        late = int(far or core == "cube")
-        front, rest = pushes_last(rows) if far else divided(rows, late)
-        records = [x for push in filter(is_push, rows) for x in told(push, late)]
+        steps = int(late.far or core == "cube")
+        if not late.far:
+            front, rest = divided(rows, steps)
+        else:
+            front, rest = behind_loads(rows, late) if core == "cube" else behind_pops(rows)
+        records = [x for push in filter(is_push, rest or front) for x in told(push, steps)]
         out += [*map(by_data, front), *records, *map(by_data, rest)]
     return tuple(out)
 
 
-def divided(rows: list[ir.Row], late: int) -> tuple[list[ir.Row], list[ir.Row]]:
-    """What stands in front of the records: all, or what the first push does not stand behind."""
-    first = next((k for k, r in enumerate(rows) if late and is_push(r)), len(rows))
+Halves = tuple[list[ir.Row], list[ir.Row]]
+"""Rows of a step in front of the records, and behind them."""
+
+
+def divided(rows: list[ir.Row], steps: int) -> Halves:
+    """All rows where they are; records at the end, or in front of the first push if they come late."""
+    first = next((k for k, r in enumerate(rows) if steps and is_push(r)), len(rows))
     return rows[:first], rows[first:]
 
 
-def pushes_last(rows: list[ir.Row]) -> tuple[list[ir.Row], list[ir.Row]]:
-    """What stands in front of the records of a step, and the pushes behind them, with the vector work
-    behind the first one: its queue is long enough, and the push need not wait for it."""
-    front, rest = divided(rows, late=1)
-    stays: list[ir.Row] = []
+def behind_loads(rows: list[ir.Row], late: Late) -> Halves:
+    """On the cube: the loads of the step, then the pushes of the one before, then all else.  MTE2 has
+    work meanwhile, and the products of the one before are under way.  Where there is no room for two
+    tiles of each, all else first, then the pushes of the same step."""
+    if not any(map(is_push, rows)):
+        return rows, []
+    others = [r for r in rows if not is_push(r)]
+    if not late.roomy:
+        return others, list(filter(is_push, rows))
+    loads, rest = parted(others, lambda r: r.op == "load" or r.pipe == "S")
+    return loads, [*(replace(r, shift=r.shift - 1) for r in rows if is_push(r)), *rest]
+
+
+def behind_pops(rows: list[ir.Row]) -> Halves:
+    """On the vector core: what the step brings in first, and vector work up to the first push; that
+    behind it stays there, since its queue is long enough and the push need not wait for it."""
+    front, rest = divided(rows, 1)
+    more, rest = parted(rest, lambda r: r.pipe in ("MTE2", "S"))
+    return [*front, *more], rest
+
+
+def parted(rows: list[ir.Row], first: Callable[[ir.Row], bool]) -> Halves:
+    """The rows for which ``first`` holds and which need none of the others before them; the others."""
+    front: list[ir.Row] = []
+    rest: list[ir.Row] = []
     made: set[str] = set()
-    for row in rest:
-        if (
-            is_push(row)
-            or row.pipe == "V"
-            or row.op == "store"
-            or made & {*named(row.args), *scalars_of(row)}
-        ):
-            stays.append(row)
-            made |= {*named((row.out,))}
-        else:
+    for row in rows:
+        if first(row) and not made & {*named(row.args), *scalars_of(row)}:
             front.append(row)
-    return front, stays
+        else:
+            rest.append(row)
+            made |= {*named((row.out,))}
+    return front, rest
 
 
 def is_push(row: ir.Row) -> bool:

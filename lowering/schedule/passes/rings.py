@@ -94,6 +94,16 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int]) -> dict[str, int]:
         depths[name] = next((n for n in deeper if n >= 2 * depths[name]), deeper[0])
 
 
+def stands_still(kernel: Kernel) -> bool:
+    """The cores wait for each other for ever, however many slots the FIFOs have."""
+    most = max(target_of(kernel).ring_period)
+    try:
+        deep_enough(kernel, dict.fromkeys((f.name for f in kernel.fifos), most))
+    except (CapacityError, ScheduleError):
+        return True
+    return False
+
+
 def full_rings(
     both: Sequence[Unrolled],
     actions: Mapping[int, Action],

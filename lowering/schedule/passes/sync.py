@@ -492,13 +492,15 @@ class _Slots:
 
 
 def with_final_drains(kernel: ir.Kernel) -> ir.Kernel:
-    """Before the kernel returns, each core waits for its writes to GM (docs/machine.md R10)."""
+    """Before the kernel returns, each core waits for its writes to GM (docs/machine.md R10); a push with a
+    record of its own has a drain behind it already."""
     rows = []
     for core in ir.CORES:
         pipe = STORE_PIPE[core]
-        if any(
-            r.core == core and r.pipe == pipe and isinstance(r.out, ir.View | ir.Queue)
-            for r in ir.all_rows(kernel.body)
-        ):
-            rows.append(ir.Row("drain", None, (ir.Word(pipe),), core, "S"))
+        mine = [r for r in ir.all_rows(kernel.body) if r.core == core]
+        stores = [r for r in mine if r.pipe == pipe and isinstance(r.out, ir.View | ir.Queue)]
+        drain = ir.Row("drain", None, (ir.Word(pipe),), core, "S")
+        drained = any(r.op == "drain" and r.args == drain.args for r in mine)
+        if any(r.op != "push_data" or not drained for r in stores):
+            rows.append(drain)
     return replace(kernel, body=(*kernel.body, *rows))

@@ -1,5 +1,5 @@
 // gemm, emitted by Tilewright from gemm.ptoir; do not edit.
-// lookahead 3, prefetch 1
+// lookahead 5, prefetch 1
 #include <cstdint>
 
 #include <pto/pto-inst.hpp>
@@ -42,7 +42,7 @@ static __aicore__ inline __gm__ T *data(int64_t argument)
     return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;
 }
 
-using TotalFifoPipe = TPipe<0, Direction::DIR_C2V, 65536, 3, 2>;
+using TotalFifoPipe = TPipe<0, Direction::DIR_C2V, 65536, 6, 2>;
 
 #ifdef __DAV_CUBE__
 // A matrix in L1: boxes of 16 rows by 32 bytes.
@@ -58,6 +58,19 @@ using L0B = TileRight<T, R, C, VR, VC>;
 template <typename T, int R, int C, int VR = R, int VC = C>
 using L0C = TileAcc<T, R, C, VR, VC>;
 
+// Tells the consumer that the slot pushed last is full.  The pipe of the device takes no
+// template arguments here; the one of the CPU simulator takes the tile and the split.
+template <typename Tile, typename Pipe>
+static __aicore__ inline auto signal(Pipe &pipe, int) -> decltype(pipe.prod.record())
+{
+    pipe.prod.record();
+}
+template <typename Tile, typename Pipe>
+static __aicore__ inline void signal(Pipe &pipe, long)
+{
+    pipe.prod.template record<Tile, TILE_UP_DOWN>();
+}
+
 static __aicore__ void gemm_cube(__gm__ int64_t *args)
 {
     __gm__ bfloat16_t *a = data<bfloat16_t>(args[0]);
@@ -69,7 +82,7 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
     const int64_t block_idx = get_block_idx(args);
     const int64_t block_num = get_block_num(args);
 
-    TotalFifoPipe total_fifo(data<float>(args[4]) + block_idx * 49152, 0, 0);
+    TotalFifoPipe total_fifo(data<float>(args[4]) + block_idx * 98304, 0, 0);
 
     // L1
     L1Nz<bfloat16_t, 128, 64> a_tile[2];
@@ -120,10 +133,10 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
         int64_t row = 0;
         int64_t col = 0;
     };
-    Position positions[2];
+    Position positions[4];
     Position next;
     int64_t u_count = 0;  // positions so far, all of them once the items end
-    for (int64_t t = 0; t == u_count || t < u_count + 1; ++t) {
+    for (int64_t t = 0; t == u_count || t < u_count + 3; ++t) {
         if (t == u_count) {
             if (++next.i >= next.n_2) {
                 next.i = next.n_2 = 0;
@@ -136,18 +149,18 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
                 ++next.turn;
             }
             if (next.n_2 > 0) {
-                positions[t % 2] = next;
+                positions[t % 4] = next;
                 u_count = t + 1;
             }
         }
         if (const int64_t u = t - 1; u >= 0 && u < u_count) {
-            Position &at = positions[u % 2];
+            Position &at = positions[u % 4];
             if (at.i == 0) {
                 wait_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(acc_free + at.turn % 2));
             }
         }
         if (const int64_t u = t; u < u_count) {
-            Position &at = positions[u % 2];
+            Position &at = positions[u % 4];
             // a_tile[u] = load a[row:+128<m - row, i * 64:+64<k - i * 64], fill_cols
             wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(a_tile_free + u % 2));
             const int64_t a_tile_rows = clipped(m - at.row, 128);
@@ -186,7 +199,7 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
             set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(b_tile_full + u % 2));
         }
         if (const int64_t u = t - 1; u >= 0 && u < u_count) {
-            Position &at = positions[u % 2];
+            Position &at = positions[u % 4];
             // a_tile_a[u] = move a_tile[u]
             wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(a_tile_full + u % 2));
             wait_flag(PIPE_M, PIPE_MTE1, static_cast<event_t>(a_tile_a_free + u % 2));
@@ -208,10 +221,25 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
             set_flag(PIPE_M, PIPE_MTE1, static_cast<event_t>(a_tile_a_free + u % 2));
             if (at.i + 1 == at.n_2) {
                 set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(acc_full + at.turn % 2));
-                // total_fifo = push acc[turn]
+            }
+        }
+        if (const int64_t u = t - 3; u >= 0 && u < u_count) {
+            Position &at = positions[u % 4];
+            if (at.i + 1 == at.n_2) {
+                set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+                wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+                signal<L0C<float, 128, 128>>(total_fifo, 0);  // record total_fifo
+            }
+        }
+        if (const int64_t u = t - 1; u >= 0 && u < u_count) {
+            Position &at = positions[u % 4];
+            if (at.i + 1 == at.n_2) {
+                // total_fifo = push_data acc[turn]
                 wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(acc_full + at.turn % 2));
+                total_fifo.prod.setRecordStatus(false);
                 TPUSH<TotalFifoPipe, L0C<float, 128, 128>, TILE_UP_DOWN>(
                     total_fifo, acc[at.turn % 2]);
+                total_fifo.prod.setRecordStatus(true);
                 set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(acc_free + at.turn % 2));
             }
         }
@@ -224,8 +252,6 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
     wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // a_tile_a.free[1]
     wait_flag(PIPE_FIX, PIPE_M, EVENT_ID0);  // acc.free[0]
     wait_flag(PIPE_FIX, PIPE_M, EVENT_ID1);  // acc.free[1]
-    set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
-    wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
 }
 #endif  // __DAV_CUBE__
 
@@ -250,7 +276,7 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
     // A pipe finds a lane's half of a slot by the built-in lane number, which reads 0 on
     // both lanes under this runtime: the missing difference goes into the entry offset.
     const int64_t lane_shift = lane - static_cast<int64_t>(get_subblockid());
-    TotalFifoPipe total_fifo(data<float>(args[4]) + block_idx * 49152, 1024, 0);
+    TotalFifoPipe total_fifo(data<float>(args[4]) + block_idx * 98304, 1024, 0);
     total_fifo.cons.entryOffset = static_cast<int>(lane_shift * 32768);
 
     // UB

@@ -1,7 +1,10 @@
 // paged_attention, emitted by Tilewright from paged_attention.ptoir; do not edit.
-// lookahead 3, prefetch 1
+// lookahead 5, prefetch 1
 // k_b: 1 slot inside loops, l0b would need 98304 of 65536 bytes with 2
 // v_b: 1 slot inside loops, l0b would need 98304 of 65536 bytes with 2
+// qk_fifo needs no free signals with 5 slots: pop qk_fifo, then a signal of p16_fifo, orders the next push into the slot
+// p16_fifo needs no free signals with 5 slots: pop p16_fifo, then a signal of qk_fifo or o_fifo, orders the next push into the slot
+// o_fifo needs no free signals with 6 slots: pop o_fifo, then a signal of p16_fifo, orders the next push into the slot
 #include <cstdint>
 
 #include <pto/pto-inst.hpp>
@@ -30,6 +33,32 @@ static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)
     return a / b + (a % b != 0 && (a < 0) == (b < 0) ? 1 : 0);
 }
 
+// Tells the consumer that the slot pushed last is full.  The pipe of the device takes no
+// template arguments here; the one of the CPU simulator takes the tile and the split.
+template <typename Tile, typename Pipe>
+static __aicore__ inline auto signal(Pipe &pipe, int) -> decltype(pipe.prod.record())
+{
+    pipe.prod.record();
+}
+template <typename Tile, typename Pipe>
+static __aicore__ inline void signal(Pipe &pipe, long)
+{
+    pipe.prod.template record<Tile, TILE_UP_DOWN>();
+}
+
+// No push waits for a free slot and no pop tells of one: other hand-overs keep them apart.
+// The pipe of the CPU simulator finds its slots by these calls and keeps to them.
+template <typename Pipe>
+static __aicore__ inline auto without_credit(Pipe &pipe, int) -> decltype(pipe.prod.record())
+{
+    pipe.prod.setAllocateStatus(false);
+    pipe.cons.setFreeStatus(false);
+}
+template <typename Pipe>
+static __aicore__ inline void without_credit(Pipe &, long)
+{
+}
+
 // The first element of the tensor that an argument points to.
 template <typename T>
 static __aicore__ inline __gm__ T *data(int64_t argument)
@@ -38,9 +67,9 @@ static __aicore__ inline __gm__ T *data(int64_t argument)
     return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;
 }
 
-using QkFifoPipe = TPipe<0, Direction::DIR_C2V, 8192, 3, 2>;
-using P16FifoPipe = TPipe<2, Direction::DIR_V2C, 4096, 3, 2>;
-using OFifoPipe = TPipe<4, Direction::DIR_C2V, 8192, 3, 2>;
+using QkFifoPipe = TPipe<0, Direction::DIR_C2V, 8192, 5, 2>;
+using P16FifoPipe = TPipe<2, Direction::DIR_V2C, 4096, 5, 2>;
+using OFifoPipe = TPipe<4, Direction::DIR_C2V, 8192, 6, 2>;
 
 #ifdef __DAV_CUBE__
 // A matrix in L1: boxes of 16 rows by 32 bytes.
@@ -85,9 +114,12 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     const int64_t block_idx = get_block_idx(args);
     const int64_t block_num = get_block_num(args);
 
-    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 6144, 0, 0);
-    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 6144, 0, 139264);
-    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 6144, 0, 0);
+    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 10240, 0, 0);
+    without_credit(qk_fifo, 0);
+    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 10240, 0, 139264);
+    without_credit(p16_fifo, 0);
+    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 12288, 0, 0);
+    without_credit(o_fifo, 0);
 
     // L1
     L1Nz<bfloat16_t, 16, 128> q[2];
@@ -127,13 +159,13 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     constexpr int k_full = 2;
     constexpr int v_free = 4;
     constexpr int v_full = 4;
-    constexpr int qk_free = 0;
     constexpr int qk_full = 0;
+    constexpr int qk_free = 0;
+    constexpr int o_full = 2;
+    constexpr int o_free = 2;
     constexpr int p16_l1_free = 6;
     constexpr int p16_l1_full = 6;
     constexpr int p16_a_full = 1;
-    constexpr int o_free = 2;
-    constexpr int o_full = 2;
 
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID0);  // q.free[0]
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID1);  // q.free[1]
@@ -184,11 +216,11 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
         int64_t context = 0;
         int64_t page = 0;
     };
-    Position positions[5];
+    Position positions[9];
     Position next;
     next.turn = turn - 1;
     int64_t u_count = 0;  // positions so far, all of them once the items end
-    for (int64_t t = 0; t == u_count || t < u_count + 4; ++t) {
+    for (int64_t t = 0; t == u_count || t < u_count + 8; ++t) {
         if (t == u_count) {
             if (++next.i >= next.n) {
                 next.i = next.n = 0;
@@ -200,12 +232,12 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
                 ++next.turn;
             }
             if (next.n > 0) {
-                positions[t % 5] = next;
+                positions[t % 9] = next;
                 u_count = t + 1;
             }
         }
         if (const int64_t u = t - 1; u >= 0 && u < u_count) {
-            Position &at = positions[u % 5];
+            Position &at = positions[u % 9];
             if (at.i == 0) {
                 // q[turn] = load query[b, :, :]
                 wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(q_free + at.turn % 2));
@@ -222,7 +254,7 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             }
         }
         if (const int64_t u = t; u < u_count) {
-            Position &at = positions[u % 5];
+            Position &at = positions[u % 9];
             at.page = block_table[at.b * width + at.i];
             // k[u] = load key_cache[page, :, 0, :]
             wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(k_free + u % 2));
@@ -230,8 +262,8 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             TLOAD(k[u % 2], k_gm);
             set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(k_full + u % 2));
         }
-        if (const int64_t u = t - 3; u >= 0 && u < u_count) {
-            Position &at = positions[u % 5];
+        if (const int64_t u = t - 5; u >= 0 && u < u_count) {
+            Position &at = positions[u % 9];
             const int64_t left = at.context - at.i * 128;
             // v[u] = load value_cache[page, 0:+128<left, 0, :]
             wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(v_free + u % 2));
@@ -248,6 +280,32 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             }
             set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(v_full + u % 2));
         }
+        if (const int64_t u = t - 3; u >= 0 && u < u_count) {
+            set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+            wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+            signal<L0C<float, 16, 128>>(qk_fifo, 0);  // record qk_fifo
+        }
+        if (const int64_t u = t - 8; u >= 0 && u < u_count) {
+            set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+            wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+            signal<L0C<float, 16, 128>>(o_fifo, 0);  // record o_fifo
+        }
+        if (const int64_t u = t - 2; u >= 0 && u < u_count) {
+            // qk_fifo = push_data qk[u]
+            wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(qk_full + u % 2));
+            qk_fifo.prod.setRecordStatus(false);
+            TPUSH<QkFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(qk_fifo, qk[u % 2]);
+            qk_fifo.prod.setRecordStatus(true);
+            set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(qk_free + u % 2));
+        }
+        if (const int64_t u = t - 7; u >= 0 && u < u_count) {
+            // o_fifo = push_data o[u]
+            wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(o_full + u % 2));
+            o_fifo.prod.setRecordStatus(false);
+            TPUSH<OFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(o_fifo, o[u % 2]);
+            o_fifo.prod.setRecordStatus(true);
+            set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(o_free + u % 2));
+        }
         if (const int64_t u = t - 1; u >= 0 && u < u_count) {
             // k_b = move k[u].T
             wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(k_full + u % 2));
@@ -261,12 +319,8 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             TMATMUL(qk[u % 2], q_a, k_b);
             set_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
             set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(qk_full + u % 2));
-            // qk_fifo = push qk[u]
-            wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(qk_full + u % 2));
-            TPUSH<QkFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(qk_fifo, qk[u % 2]);
-            set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(qk_free + u % 2));
         }
-        if (const int64_t u = t - 4; u >= 0 && u < u_count) {
+        if (const int64_t u = t - 6; u >= 0 && u < u_count) {
             // v_b = move v[u]
             wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(v_full + u % 2));
             wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
@@ -288,13 +342,9 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             TMATMUL(o[u % 2], p16_a[u % 2], v_b);
             set_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
             set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(o_full + u % 2));
-            // o_fifo = push o[u]
-            wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(o_full + u % 2));
-            TPUSH<OFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(o_fifo, o[u % 2]);
-            set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(o_free + u % 2));
         }
         if (const int64_t u = t - 1; u >= 0 && u < u_count) {
-            Position &at = positions[u % 5];
+            Position &at = positions[u % 9];
             if (at.i + 1 == at.n) {
                 set_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
             }
@@ -315,8 +365,9 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     wait_flag(PIPE_FIX, PIPE_M, EVENT_ID1);  // qk.free[1]
     wait_flag(PIPE_FIX, PIPE_M, EVENT_ID2);  // o.free[0]
     wait_flag(PIPE_FIX, PIPE_M, EVENT_ID3);  // o.free[1]
-    set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
-    wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+    // At its end a pipe waits for the free signals of the tiles that it has counted.
+    qk_fifo.prod.setTileId(0, 0);
+    o_fifo.prod.setTileId(0, 0);
 }
 #endif  // __DAV_CUBE__
 
@@ -347,12 +398,15 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     // A pipe finds a lane's half of a slot by the built-in lane number, which reads 0 on
     // both lanes under this runtime: the missing difference goes into the entry offset.
     const int64_t lane_shift = lane - static_cast<int64_t>(get_subblockid());
-    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 6144, 4192, 0);
+    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 10240, 4192, 0);
     qk_fifo.cons.entryOffset = static_cast<int>(lane_shift * 4096);
-    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 6144, 0, 0);
+    without_credit(qk_fifo, 0);
+    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 10240, 0, 0);
     p16_fifo.prod.entryOffset = static_cast<int>(lane_shift * 2048);
-    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 6144, 20768, 0);
+    without_credit(p16_fifo, 0);
+    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 12288, 20832, 0);
     o_fifo.cons.entryOffset = static_cast<int>(lane_shift * 4096);
+    without_credit(o_fifo, 0);
 
     // UB
     UbColumn<float, 8, 1> m[2];
@@ -365,48 +419,56 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     TASSIGN(qk_v[1], 12384);
     UbColumn<float, 8, 1> m_new_row_max;
     TASSIGN(m_new_row_max, 16480);
-    UbColumn<float, 8, 1> alpha[4];
+    UbColumn<float, 8, 1> alpha[6];
     TASSIGN(alpha[0], 16512);
     TASSIGN(alpha[1], 16544);
     TASSIGN(alpha[2], 16576);
     TASSIGN(alpha[3], 16608);
+    TASSIGN(alpha[4], 16640);
+    TASSIGN(alpha[5], 16672);
     UbColumn<float, 8, 1> l_new_row_sum;
-    TASSIGN(l_new_row_sum, 16640);
+    TASSIGN(l_new_row_sum, 16704);
     Ub<bfloat16_t, 8, 128> p16[2];
-    TASSIGN(p16[0], 16672);
-    TASSIGN(p16[1], 18720);
+    TASSIGN(p16[0], 16736);
+    TASSIGN(p16[1], 18784);
     Ub<float, 8, 128> o_v[2];
-    TASSIGN(o_v[0], 20768);
-    TASSIGN(o_v[1], 28960);
-    UbColumn<float, 8, 1> y_maximum[4];
-    TASSIGN(y_maximum[0], 33056);
-    TASSIGN(y_maximum[1], 33088);
-    TASSIGN(y_maximum[2], 33120);
-    TASSIGN(y_maximum[3], 33152);
+    TASSIGN(o_v[0], 20832);
+    TASSIGN(o_v[1], 29024);
+    UbColumn<float, 8, 1> y_maximum[6];
+    TASSIGN(y_maximum[0], 33120);
+    TASSIGN(y_maximum[1], 33152);
+    TASSIGN(y_maximum[2], 33184);
+    TASSIGN(y_maximum[3], 33216);
+    TASSIGN(y_maximum[4], 33248);
+    TASSIGN(y_maximum[5], 33280);
     Ub<float, 8, 128> y[2];
-    TASSIGN(y[0], 33184);
-    TASSIGN(y[1], 37280);
+    TASSIGN(y[0], 33312);
+    TASSIGN(y[1], 37408);
     Ub<float, 8, 128> scratch;
-    TASSIGN(scratch, 41376);
+    TASSIGN(scratch, 41504);
     Ub<float, 1, 8> m_row[2];
     TASSIGN(m_row[0], 0);
     TASSIGN(m_row[1], 32);
     Ub<float, 1, 8> l_row;
     TASSIGN(l_row, 64);
-    Ub<float, 1, 8> y_maximum_row[4];
-    TASSIGN(y_maximum_row[0], 33056);
-    TASSIGN(y_maximum_row[1], 33088);
-    TASSIGN(y_maximum_row[2], 33120);
-    TASSIGN(y_maximum_row[3], 33152);
+    Ub<float, 1, 8> y_maximum_row[6];
+    TASSIGN(y_maximum_row[0], 33120);
+    TASSIGN(y_maximum_row[1], 33152);
+    TASSIGN(y_maximum_row[2], 33184);
+    TASSIGN(y_maximum_row[3], 33216);
+    TASSIGN(y_maximum_row[4], 33248);
+    TASSIGN(y_maximum_row[5], 33280);
     Ub<float, 1, 8> m_new_row_max_row;
     TASSIGN(m_new_row_max_row, 16480);
-    Ub<float, 1, 8> alpha_row[4];
+    Ub<float, 1, 8> alpha_row[6];
     TASSIGN(alpha_row[0], 16512);
     TASSIGN(alpha_row[1], 16544);
     TASSIGN(alpha_row[2], 16576);
     TASSIGN(alpha_row[3], 16608);
+    TASSIGN(alpha_row[4], 16640);
+    TASSIGN(alpha_row[5], 16672);
     Ub<float, 1, 8> l_new_row_sum_row;
-    TASSIGN(l_new_row_sum_row, 16640);
+    TASSIGN(l_new_row_sum_row, 16704);
 
     constexpr int y_free = 2;
     constexpr int y_full = 2;
@@ -437,12 +499,12 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             TEXPANDS(m_row[u % 2], -INF);  // m[u] = full -inf as start_0
             TEXPANDS(l_row, 0.0f);  // l = full 0.0 as start_1
             pipe_barrier(PIPE_V);
-            TMAXS(y_maximum_row[turn % 4], l_row, 1e-30f);  // y_maximum[turn] = maximum l, 1e-30
+            TMAXS(y_maximum_row[turn % 6], l_row, 1e-30f);  // y_maximum[turn] = maximum l, 1e-30
             TEXPANDS(acc, 0.0f);  // acc = full 0.0 as start_2
             pipe_barrier(PIPE_V);
             // y[turn] = div acc, y_maximum[turn]
             wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y_free + turn % 2));
-            TROWEXPANDDIV(y[turn % 2], acc, y_maximum[turn % 4]);
+            TROWEXPANDDIV(y[turn % 2], acc, y_maximum[turn % 6]);
             set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + turn % 2));
             // out[b, lane * 8:+8, :] = store y[turn]
             wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + turn % 2));
@@ -461,11 +523,11 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
         int64_t b = 0;
         int64_t context = 0;
     };
-    Position positions[4];
+    Position positions[6];
     Position next;
     next.turn = turn - 1;
     int64_t u_count = 0;  // positions so far, all of them once the items end
-    for (int64_t t = 0; t == u_count || t < u_count + 3; ++t) {
+    for (int64_t t = 0; t == u_count || t < u_count + 5; ++t) {
         if (t == u_count) {
             if (++next.i >= next.n) {
                 next.i = next.n = 0;
@@ -477,25 +539,25 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
                 ++next.turn;
             }
             if (next.n > 0) {
-                positions[t % 4] = next;
+                positions[t % 6] = next;
                 u_count = t + 1;
             }
         }
         if (const int64_t u = t; u < u_count) {
-            Position &at = positions[u % 4];
+            Position &at = positions[u % 6];
             if (at.i == 0) {
                 TEXPANDS(m_row[u % 2], -INF);  // m[u] = full -inf as start_0
                 TEXPANDS(l_row, 0.0f);  // l = full 0.0 as start_1
             }
         }
-        if (const int64_t u = t - 3; u >= 0 && u < u_count) {
-            Position &at = positions[u % 4];
+        if (const int64_t u = t - 5; u >= 0 && u < u_count) {
+            Position &at = positions[u % 6];
             if (at.i == 0) {
                 TEXPANDS(acc, 0.0f);  // acc = full 0.0 as start_2
             }
         }
         if (const int64_t u = t; u < u_count) {
-            Position &at = positions[u % 4];
+            Position &at = positions[u % 6];
             // qk_v[u] = pop qk_fifo
             wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(qk_v_free + u % 2));
             TPOP<QkFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(qk_fifo, qk_v[u % 2]);
@@ -526,12 +588,12 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             // qk_v[u] = sub qk_v[u], m[u + 1] as p_sub
             TROWEXPANDSUB(qk_v[u % 2], qk_v[u % 2], m[(u + 1) % 2]);
             // alpha[u] = sub m[u], m[u + 1] as alpha_sub
-            TSUB(alpha_row[u % 4], m_row[u % 2], m_row[(u + 1) % 2]);
+            TSUB(alpha_row[u % 6], m_row[u % 2], m_row[(u + 1) % 2]);
             pipe_barrier(PIPE_V);
             TEXP(qk_v[u % 2], qk_v[u % 2]);  // qk_v[u] = exp qk_v[u] as p
-            TEXP(alpha_row[u % 4], alpha_row[u % 4]);  // alpha[u] = exp alpha[u]
+            TEXP(alpha_row[u % 6], alpha_row[u % 6]);  // alpha[u] = exp alpha[u]
             pipe_barrier(PIPE_V);
-            TMUL(l_row, l_row, alpha_row[u % 4]);  // l = mul l, alpha[u] as l_new_mul
+            TMUL(l_row, l_row, alpha_row[u % 6]);  // l = mul l, alpha[u] as l_new_mul
             // l_new_row_sum = row_sum qk_v[u], scratch
             TROWSUM(l_new_row_sum, qk_v[u % 2], scratch);
             // p16[u] = astype qk_v[u], bf16
@@ -541,19 +603,30 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(p16_full + u % 2));
             pipe_barrier(PIPE_V);
             TADD(l_row, l_row, l_new_row_sum_row);  // l = add l, l_new_row_sum as l_new
-            // p16_fifo = push p16[u]
-            wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(p16_full + u % 2));
-            TPUSH<P16FifoPipe, Ub<bfloat16_t, 8, 128>, TILE_UP_DOWN>(p16_fifo, p16[u % 2]);
-            set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(p16_free + u % 2));
         }
-        if (const int64_t u = t - 3; u >= 0 && u < u_count) {
-            pipe_barrier(PIPE_V);
-            TROWEXPANDMUL(acc, acc, alpha[u % 4]);  // acc = mul acc, alpha[u] as acc_next_mul
+        if (const int64_t u = t - 5; u >= 0 && u < u_count) {
             // o_v[u] = pop o_fifo
             wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(o_v_free + u % 2));
             TPOP<OFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(o_fifo, o_v[u % 2]);
             TFREE<OFifoPipe, TILE_UP_DOWN>(o_fifo);
             set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(o_v_full + u % 2));
+        }
+        if (const int64_t u = t - 1; u >= 0 && u < u_count) {
+            set_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
+            wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
+            signal<Ub<bfloat16_t, 8, 128>>(p16_fifo, 0);  // record p16_fifo
+        }
+        if (const int64_t u = t; u < u_count) {
+            // p16_fifo = push_data p16[u]
+            wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(p16_full + u % 2));
+            p16_fifo.prod.setRecordStatus(false);
+            TPUSH<P16FifoPipe, Ub<bfloat16_t, 8, 128>, TILE_UP_DOWN>(p16_fifo, p16[u % 2]);
+            p16_fifo.prod.setRecordStatus(true);
+            set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(p16_free + u % 2));
+        }
+        if (const int64_t u = t - 5; u >= 0 && u < u_count) {
+            pipe_barrier(PIPE_V);
+            TROWEXPANDMUL(acc, acc, alpha[u % 6]);  // acc = mul acc, alpha[u] as acc_next_mul
             pipe_barrier(PIPE_V);
             // acc = add acc, o_v[u] as acc_next
             wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(o_v_full + u % 2));
@@ -561,20 +634,20 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(o_v_free + u % 2));
         }
         if (const int64_t u = t; u < u_count) {
-            Position &at = positions[u % 4];
+            Position &at = positions[u % 6];
             if (at.i + 1 == at.n) {
                 pipe_barrier(PIPE_V);
                 // y_maximum[turn] = maximum l, 1e-30
-                TMAXS(y_maximum_row[at.turn % 4], l_row, 1e-30f);
+                TMAXS(y_maximum_row[at.turn % 6], l_row, 1e-30f);
             }
         }
-        if (const int64_t u = t - 3; u >= 0 && u < u_count) {
-            Position &at = positions[u % 4];
+        if (const int64_t u = t - 5; u >= 0 && u < u_count) {
+            Position &at = positions[u % 6];
             if (at.i + 1 == at.n) {
                 pipe_barrier(PIPE_V);
                 // y[turn] = div acc, y_maximum[turn]
                 wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y_free + at.turn % 2));
-                TROWEXPANDDIV(y[at.turn % 2], acc, y_maximum[at.turn % 4]);
+                TROWEXPANDDIV(y[at.turn % 2], acc, y_maximum[at.turn % 6]);
                 set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + at.turn % 2));
                 // out[b, lane * 8:+8, :] = store y[turn]
                 wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + at.turn % 2));
@@ -594,6 +667,8 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     wait_flag(PIPE_MTE3, PIPE_V, EVENT_ID3);  // y.free[1]
     set_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
     wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
+    // At its end a pipe waits for the free signals of the tiles that it has counted.
+    p16_fifo.prod.setTileId(0, 0);
 }
 #endif  // __DAV_VEC__
 

@@ -1,5 +1,5 @@
 // rmsnorm, emitted by Tilewright from rmsnorm.ptoir; do not edit.
-// lookahead 3, prefetch 1
+// lookahead 5, prefetch 1
 #include <cstdint>
 
 #include <pto/pto-inst.hpp>
