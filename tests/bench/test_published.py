@@ -230,6 +230,7 @@ def test_the_table_is_the_one_of_the_fit() -> None:
     assert set(FIT) == set(fit.GRAINS) == set(fit.START) and device(FIT) == DEVICE != FLAT
 
 
+@pytest.mark.sweep
 def test_no_step_of_one_unknown_is_better() -> None:
     """The numbers in the table are where the fit ends."""
     assert fit.fitted(published.ROWS, FIT, (1,)) == dict(FIT)

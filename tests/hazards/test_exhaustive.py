@@ -1,6 +1,6 @@
 """The checker against every interleaving: random programs, the known mistakes, single rules.
 
-``make test`` takes 500 random programs, ``make sweep`` 10,000 and prints what they were.
+``make test`` takes 300 random programs, ``make sweep`` 10,000 and prints what they were.
 """
 
 from __future__ import annotations
@@ -86,10 +86,10 @@ def table(seeds: range, workers: int) -> Counter[str]:
 
 
 def test_checker_agrees_on_random_programs() -> None:
-    found = table(range(500), 1)
+    found = table(range(300), 1)
     assert not found["DISAGREE"]
-    assert found["agree: right"] > 500 and found["agree: race"] > 200
-    assert found["proven for all trip counts"] > 100
+    assert found["agree: right"] > 300 and found["agree: race"] > 120
+    assert found["proven for all trip counts"] > 60
 
 
 @pytest.mark.sweep
