@@ -205,8 +205,8 @@ def _stages(args: argparse.Namespace, name: str, options: Options | None = None)
     calls: dict[str, Call] = {
         "schedule": passes,
         "values": lambda: same_values(made["persist"], done),
-        "check": lambda: hazards.check(done),
-        f"check of {LONG} iterations": lambda: hazards.check_unrolled(done, [LONG]),
+        "check": lambda: hazards.check(done, assume=options.assume),
+        f"check of {LONG} iterations": lambda: hazards.check_unrolled(done, [LONG], options.assume),
         "emit": lambda: ascend.emit(done),
     }
     if isinstance(program, Kernel):
