@@ -272,7 +272,7 @@ _ROWS = (
     # order
     _order("sync", (), _EVERY, "nothing but its wait and set columns"),
     _order("barrier", (), _QUEUES, "later work of the pipe waits for all earlier work of it"),
-    _order("drain", (Operand((PIPE,)),), _SCALAR, "the scalar unit waits until the pipe has finished all earlier work"),
+    _order("drain", (Operand((PIPE,), needed=False),), _SCALAR, "the scalar unit waits until the pipe has finished all earlier work; without a pipe, for what its wait column says"),
     _order("fence", (), _SCALAR, "the scalar unit waits until what it wrote to GM is there: dsb"),
 )  # fmt: skip
 

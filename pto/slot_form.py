@@ -272,6 +272,8 @@ class SlotForm(Checker):
                 raise LegalityError("move: only the right operand can be transposed", row.loc)
 
     def flags(self, row: ir.Row) -> None:
+        if row.op == "drain" and not row.args and not row.wait:
+            raise LegalityError("drain takes a pipe, or waits for an event of one", row.loc)
         if (row.wait or row.set) and OPS[row.op].kind == "scalar":
             message = f"{row.op} has no wait and set"
             raise LegalityError(message, row.loc, f"{row.core} {row.shift} S sync | ...")

@@ -1,7 +1,8 @@
 """Golden texts: what is printed, compared with files; ``pytest --update-golden`` rewrites them.
 
 One rule, that of ``golden``: a file is what a test says, a run that rewrites it shows the difference,
-and a file of ``goldens/`` that no test reads fails a run of the whole suite.
+and a file of ``goldens/`` that no test reads fails a run of the whole suite; ``goldens/sweep/`` is
+read by sweeps.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 pytest.register_assert_rewrite("tests.judges")
 
 GOLDENS = TESTS / "goldens"
+OF_SWEEPS = GOLDENS / "sweep"
 USED: set[Path] = set()
 CHANGED: list[str] = []
 """What this run has read, and the differences that it has written."""
@@ -84,7 +86,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.config.workeroutput["goldens"] = sorted(map(str, USED))
         session.config.workeroutput["changed"] = CHANGED
     elif exitstatus == 0 and is_whole(session.config):
-        orphans = sorted(p for p in GOLDENS.rglob("*") if p.is_file() and p not in USED)
+        files = {p for p in GOLDENS.rglob("*") if p.is_file()}
+        orphans = sorted(files - USED - {*OF_SWEEPS.iterdir()})
         if orphans:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             names = ", ".join(str(p.relative_to(GOLDENS)) for p in orphans)

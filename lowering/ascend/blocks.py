@@ -32,8 +32,8 @@ from pto.errors import PtoError, ScheduleError
 from pto.ops import OPS
 from pto.text import named
 
-UNCOMMENTED = ("scalar", "sync")
-"""Kinds of ops whose C++ says as much as their row does."""
+UNCOMMENTED = frozenset(op.name for op in OPS.values() if op.kind in ("scalar", "sync")) - {"drain"}
+"""Ops whose C++ says as much as their row does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def row_lines(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     waits = [flag_line("wait_flag", f, ctx, env) for f in row.wait]
     sets = [flag_line("set_flag", f, ctx, env) for f in row.set]
     lines = [*waits, *op, *sets]
-    if OPS[row.op].kind in UNCOMMENTED:
+    if row.op in UNCOMMENTED:
         return lines
     comment = f"// {named(row, ctx.kernel)}"
     return [f"{op[0]}  {comment}"] if lines == op and len(op) == 1 else [comment, *lines]

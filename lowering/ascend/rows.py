@@ -534,6 +534,8 @@ def barrier(row: ir.Row, ctx: Context, env: Env) -> list[str]:
 
 
 def drain(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    if not row.args:
+        return []
     flag = f"PIPE_{row.operand(ir.Word).name}, PIPE_S, EVENT_ID{ctx.target.drain_id}"
     return [f"set_flag({flag});", f"wait_flag({flag});"]
 

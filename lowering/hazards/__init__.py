@@ -21,6 +21,21 @@ Shares no code with the scheduler.
 """
 
 from lowering.hazards.proof import Proof
-from lowering.hazards.prover import check, check_unrolled, holds, on_ladder, smallest_failing
+from lowering.hazards.prover import (
+    check,
+    check_unrolled,
+    fails_for,
+    holds,
+    on_ladder,
+    smallest_failing,
+)
 
-__all__ = ["Proof", "check", "check_unrolled", "holds", "on_ladder", "smallest_failing"]
+__all__ = [
+    "Proof",
+    "check",
+    "check_unrolled",
+    "fails_for",
+    "holds",
+    "on_ladder",
+    "smallest_failing",
+]

@@ -153,7 +153,7 @@ class Emitter:
     def _work(self, new: RowCode) -> None:
         """What the row does beside its tiles: its kind, and the FIFO or the pipe that it is about."""
         row = new.row
-        new.kind = KINDS.get(row.op, PLAIN)
+        new.kind = PLAIN if row.op == "drain" and not row.args else KINDS.get(row.op, PLAIN)
         if new.kind == BARRIER and row.pipe == "ALL":
             new.kind = BARRIER_ALL
         if new.kind in ON_FIFO:

@@ -7,8 +7,8 @@ or is covered by one that was.  Non-goals: telling what is wrong (``lowering/haz
 from __future__ import annotations
 
 import gc
-from collections import deque
-from typing import TYPE_CHECKING
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, NamedTuple
 
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT
@@ -29,6 +29,16 @@ Path = tuple[bool, ...]
 """Decisions, in the order in which they are asked for."""
 
 
+class _Open(NamedTuple):
+    """A state to explore, the lowest ``rank`` first: runs that are not long, then what knows least, which
+    covers most of what comes later, then the latest."""
+
+    rank: tuple[bool, int, int]
+    state: State
+    need: Need
+    path: Path
+
+
 class Exploration:
     """Follows every decision from every normal form until no new one appears.
 
@@ -41,13 +51,11 @@ class Exploration:
         self.form = NormalForm(code)
         self.states = self.longest = 0
         self.seen: dict[tuple[object, ...], Seen] = {}
-        self.open: deque[tuple[State, Need, Path]] = deque()
+        self.open: list[_Open] = []
 
     def search(self) -> Path | None:
         """Follows decisions until every normal form is covered by one that was explored; the
         decisions that lead to a hazard, or None.
-
-        Long runs come first: their states know least and cover most of what comes later.
 
         Raises:
             Refused: when there are more than ``max_states`` normal forms.
@@ -67,9 +75,9 @@ class Exploration:
         except Hit:
             return ()
         if need is not None:
-            self.open.append((start, need, ()))
+            self.open.append(_Open((False, 0, 0), start, need, ()))
         while self.open:
-            state, need, path = self._next()
+            _, state, need, path = self._next()
             options = self._options(state, need)
             for k, choice in enumerate(options):
                 child = state.fork() if k + 1 < len(options) else state
@@ -82,34 +90,35 @@ class Exploration:
                     self._add(child, following, (*path, choice))
         return None
 
-    def _next(self) -> tuple[State, Need, Path]:
-        if self.order is not None:
-            self.open.rotate(self.order.randrange(len(self.open)))
-        return self.open.pop()
+    def _next(self) -> _Open:
+        return (
+            heappop(self.open)
+            if self.order is None
+            else self.open.pop(self.order.randrange(len(self.open)))
+        )
 
     def _options(self, state: State, need: Need) -> tuple[bool, ...]:
         self.longest = max(self.longest, need.steps)
         options = need.options(self.code, state)
         return options if self.order is None else tuple(self.order.sample(options, len(options)))
 
-    def _add(self, state: State, need: Need, path: Path) -> None:
-        """Leaves a state to be explored, if none explored before covers it."""
-        if not self._covered(state, need):
-            add = self.open.appendleft if need.least > FAR else self.open.append
-            add((state, need, path))
+    def _add(self, s: State, need: Need, path: Path) -> None:
+        """Leaves a state to be explored, if none before meets every hazard of it.
 
-    def _covered(self, s: State, need: Need) -> bool:
-        """True if states explored before meet every hazard of ``s``; else ``s`` is noted."""
+        Raises:
+            Refused: when there are too many.
+        """
         self._forget(s)
         form = self.form.form(s)
         if self.seen.setdefault((type(need), need.whose, form.same), Seen()).covers(form):
-            return True
+            return
         self.states += 1
         if self.states > self.max_states:
             hint = "; a smaller lookahead, or a loop that is not flat (--no-flat), needs fewer"
             fewer = hint if self.code.flat else ""
             raise Refused(f"not closed after {self.max_states} states{fewer}")
-        return False
+        rank = (need.least > FAR, -form.unknown.bit_count(), -self.states)
+        heappush(self.open, _Open(rank, s, need, path))
 
     def _forget(self, s: State) -> None:
         """Drops decisions that no core can ask for again."""

@@ -177,6 +177,20 @@ def check_unrolled(
     return Proof(not violations, violations, 0, longest, message=message, more=more)
 
 
+def fails_for(kernel: Kernel, trips: Sequence[Trips], assume: Iterable[str] = ()) -> bool:
+    """Whether ``check_unrolled`` finds a hazard in a kernel that is known to be legal, or refuses it; nobody is
+    told what.
+
+    Raises:
+        InputError: for a reading that does not exist.
+    """
+    try:
+        code = compiled(kernel, readings(assume), by_position=False)
+    except Refused:
+        return True
+    return bool(code.faults) or fails(code, trips)
+
+
 def smallest_failing(
     kernel: Kernel, limit: int = 12, assume: Iterable[str] = ()
 ) -> tuple[int, ...] | None:

@@ -7,15 +7,17 @@ iteration, each another one.  Then the first n records follow n pushes, and so t
 core are issued in order.
 
 A signal fires when all earlier work of its pipe is complete, so one that comes behind its push tells of it.
-Where signals may overtake data (``assumptions``), only a drain of the pipe in between does: it waits for all
-pushes before it, and what the scalar unit knows, its core does.
+Where signals may overtake data (``assumptions``), only a drain in between does.  One of the pipe waits for all
+pushes before it.  One by an event waits for the push of its own iteration, where that alone sets the event
+and nothing else waits for it: the n-th wait for a flag is met by the n-th set.  What the scalar unit knows,
+its core does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lowering.hazards.assumptions import ORDERED_SIGNALS, PASSING_WAITS
+from lowering.hazards.assumptions import EARLY_SETS, ORDERED_SIGNALS, PASSING_WAITS
 from lowering.hazards.code import Code
 from lowering.hazards.instructions import DRAIN, PUSH, PUSHES, RECORD, RowCode
 
@@ -32,11 +34,27 @@ def tells_of_data(code: Code, ring: int) -> bool:
         return False
     if ORDERED_SIGNALS in code.assume:
         return all(p.pipe == r.pipe for p, r in _pairs(code, ring))
-    drains = [row for row in code.running if row.kind == DRAIN]
+    scalar = [row for row in code.running if row.pipe in code.scalar_pipe]
     return PASSING_WAITS not in code.assume and all(
-        any(d.drained == p.pipe and follows(code, p, d) and follows(code, d, r) for d in drains)
+        any(_drains(code, d, p) and follows(code, p, d) and follows(code, d, r) for d in scalar)
         for p, r in _pairs(code, ring)
     )
+
+
+def _drains(code: Code, d: RowCode, p: RowCode) -> bool:
+    """Behind row ``p`` and ``d``, of the scalar unit, in one iteration ``p`` is complete."""
+    if d.kind == DRAIN:
+        return d.drained == p.pipe
+    return EARLY_SETS not in code.assume and any(
+        flag in d.row.wait and _is_private(code, flag.name, d, p) for flag in p.row.set
+    )
+
+
+def _is_private(code: Code, event: str, d: RowCode, p: RowCode) -> bool:
+    """Only ``p`` sets an event and only ``d`` waits for it, and no other event has one of its ids."""
+    users = [x for x in code.running if any(f.name == event for f in (*x.row.set, *x.row.wait))]
+    alone = not any(code.siblings[f] for f in code.event_flags[event])
+    return alone and {x.number for x in users} == {p.number, d.number}
 
 
 def _pairs(code: Code, ring: int) -> Iterator[tuple[RowCode, RowCode]]:

@@ -91,6 +91,9 @@ class State:
         self.writer = [ABSENT] * ranges
         self.written = [0] * ranges
         self.slot = [ABSENT] * ranges
+        for slot in (code.slots[n, 0] for n in code.buffers if n in code.merged):
+            for b in code.slot_ranges[slot]:  # as if written: see uncoupled.py
+                self.writer[b], self.slot[b] = code.accessors[b][0], slot
         self.reader: list[tuple[tuple[int, int], ...]] = [()] * ranges
         self.pushed, self.popped = [0] * rings, [0] * rings
         self.data: list[tuple[Clock, ...]] = [()] * rings

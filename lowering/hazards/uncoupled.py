@@ -13,8 +13,9 @@ an event or a FIFO there stay together, as each has to wait as often as the othe
 A ring that such stages share is *merged*: each of its slots is taken for all of them, so that nothing
 depends on the item of either.  It is touched by rows of one pipe alone; who knows the last of them to be
 complete knows the same of all before it.  So a row that meets another in its slot meets the last one in
-the merged one.  None of its slots is read before it was written (``lowering/hazards/unwritten.py``), and no
-other name has its bytes.
+the merged one.  None of its slots is read before it was written (``lowering/hazards/unwritten.py``), so it
+counts as written from the start: of stages that do not agree, one may read what the other has not written.
+No other name has its bytes.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Options:
     ``exact``: no smaller lookahead where these do not fit.
     """
 
-    lookahead: int = 5
+    lookahead: int = 6
     prefetch: int = 1
     load_at: str = "first"
     moves: str = "early"

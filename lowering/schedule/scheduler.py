@@ -14,21 +14,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lowering.ascend import emit
-from lowering.hazards import Proof, check, check_unrolled
+from lowering.hazards import Proof, check, fails_for
 from lowering.hazards.proof import HazardError
 from lowering.schedule.options import NAMED, Options
 from lowering.schedule.passes.accumulate import accumulate
 from lowering.schedule.passes.assign import assign
 from lowering.schedule.passes.credit import credit
+from lowering.schedule.passes.drain import drain
 from lowering.schedule.passes.persist import persist
 from lowering.schedule.passes.place import place
 from lowering.schedule.passes.record import record
 from lowering.schedule.passes.skew import skew
 from lowering.schedule.passes.sync import sync
 from lowering.schedule.tuned import best_options
+from lowering.simulate import simulate
 from lowering.values.equivalence import same_values
 from pto.errors import CapacityError, ScheduleError
-from pto.ir import Kernel
+from pto.ir import Kernel, all_rows
 from pto.legality import verify
 from pto.ops import ASSIGNED, PERSISTENT, SCHEDULED
 
@@ -38,24 +40,22 @@ SHORT_RUN = (12, 2, 12)
 
 class Judge:
     """Proves scheduled kernels, under the readings on which the options rest.  Notes prove nothing: what
-    was asked last is not proven again."""
+    was asked before is not proven again."""
 
     def __init__(self, options: Options) -> None:
         self.assume = options.assume
-        self.last: tuple[Kernel, Proof] | None = None
+        self.proofs: dict[Kernel, Proof] = {}
 
     def proof(self, kernel: Kernel) -> Proof:
         bare = replace(kernel, notes=(), details=())
-        if self.last is None or self.last[0] != bare:
-            self.last = bare, check(bare, assume=self.assume)
-        return self.last[1]
-
-    def proves(self, kernel: Kernel) -> bool:
-        return self.proof(kernel).ok
+        found = self.proofs.get(bare)
+        if found is None:
+            found = self.proofs[bare] = check(bare, assume=self.assume)
+        return found
 
     def refutes(self, kernel: Kernel) -> bool:
         """A short run fails, which is known sooner."""
-        return not check_unrolled(kernel, SHORT_RUN, self.assume, limit=1).ok
+        return fails_for(kernel, SHORT_RUN, self.assume)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,9 @@ PASSES: dict[str, Pass] = {
         ("lookahead", "local_depth", "l0_depth", "fifo_depth"),
     ),
     "sync": Pass(lambda k, *_: sync(k), SCHEDULED),
+    "drain": Pass(lambda k, *_: drain(k), SCHEDULED),
     "credit": Pass(
-        lambda k, o, judge: credit(k, o, judge.proves, judge.refutes),
+        credit,
         SCHEDULED,
         ("fifo_depth", "credit"),
     ),
@@ -145,8 +146,8 @@ def options_for(
 def schedule(kernel: Kernel, options: Options | str = "best") -> Schedule:
     """The proven schedule of a traced kernel, for the target that it names, or else the first one.
 
-    ``best`` looks less far ahead where it would not fit, or where its proof would need too many
-    states; the notes of the schedule say so.
+    ``best`` looks less far ahead where it would not fit, where its proof would need too many states, or
+    where that leaves events for all and is faster by the cost model; the notes of the schedule say so.
 
     Raises:
         PtoError: when the kernel does not fit the target.
@@ -157,9 +158,10 @@ def schedule(kernel: Kernel, options: Options | str = "best") -> Schedule:
     chosen = options_for(options, kernel) if isinstance(options, str) else options
     notes: list[str] = []
     *wider, last = less_ahead(chosen)
-    for wide in wider:
+    for n, wide in enumerate(wider):
         try:
-            return scheduled_with(kernel, wide, notes)
+            made = scheduled_with(kernel, wide, notes)
+            return with_events_for_all(kernel, made, [*wider[n + 1 :], last], notes)
         except CapacityError as error:
             reason = error.message.partition(";")[0]
         except HazardError as error:
@@ -178,6 +180,28 @@ def less_ahead(options: Options) -> list[Options]:
     steps = range(options.lookahead, min(options.lookahead, 1) - 1, -1)
     ways = (True, False) if options.flat else (False,)
     return [replace(options, lookahead=n, flat=flat) for flat in ways for n in steps]
+
+
+def with_events_for_all(
+    kernel: Kernel, made: Schedule, narrower: Sequence[Options], notes: Sequence[str]
+) -> Schedule:
+    """``made``; or with less lookahead, if a barrier stops all pipes for want of events, none does then, and
+    a short run is faster."""
+    if not stops_all(made.kernel):
+        return made
+    for less in narrower:
+        synced = (x for name, x in _passes(kernel, less, Judge(less)) if name == "sync")
+        if less.flat == made.options.flat and not stops_all(next(synced)):
+            why = f"not lookahead {made.options.lookahead}: a barrier for want of events, slower by the cost model"
+            other = scheduled_with(kernel, less, (*notes, why))
+            runs = [simulate(x.kernel, SHORT_RUN).makespan for x in (made, other)]
+            return made if runs[0] <= runs[1] else other
+    return made
+
+
+def stops_all(kernel: Kernel) -> bool:
+    """A barrier stops all pipes of a core."""
+    return any(r.op == "barrier" and r.pipe == "ALL" for r in all_rows(kernel.body))
 
 
 def scheduled_with(kernel: Kernel, options: Options, notes: Sequence[str] = ()) -> Schedule:

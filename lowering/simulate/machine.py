@@ -258,8 +258,9 @@ class _Scalar:
 
     def _work(self, row: ir.Row, scope: Counters, plan: _Plan) -> Iterator[None]:
         if row.op == "drain":
-            drained = row.operand(ir.Word).name
-            yield from self._drain([drained], f"drain {drained}")
+            for x in row.args:
+                assert isinstance(x, ir.Word), row
+                yield from self._drain([x.name], f"drain {x.name}")
         elif row.op == "barrier" and row.pipe == "ALL":
             yield from self._drain(list(self.pipes), "barrier")
         elif row.op == "barrier":

@@ -51,9 +51,10 @@ ROUND: Costs = device(
 SMALL = micro.addition(1, 4096, (0, 32768, 65536))
 
 
+@pytest.mark.sweep
 def test_what_is_printed(golden: GoldenText, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--published"]) == 0
-    golden("cli/published.txt", capsys.readouterr().out)
+    golden("sweep/published.txt", capsys.readouterr().out)
 
 
 def test_a_table_of_another_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -250,6 +250,7 @@ IDLE = [
     "show mine.py --stage skew --fifo-depth 3",
     "show mine.py --stage skew --record at_push",
     "show mine.py --stage sync --credit needed",
+    "show mine.py --stage drain --fifo-depth 4 --credit needed",
     "run mine.py --executor sequential --no-flat",
     "run mine.py --executor numpy --seed 1",
     "run mine.py --executor jax --seeds 2",

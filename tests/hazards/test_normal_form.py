@@ -200,6 +200,10 @@ def test_the_signals_of_a_fifo_keep_its_slots_apart(ring: str, reading: str, apa
 
 DRAIN = "cube 0 S drain FIX\n"
 LATE = RECORD.replace("0", "-1")
+STORED = DATA.replace("acc.free", "acc.free taken")
+EVENTS = "event cube taken FIX -> S id 0\nevent cube other FIX -> S id 1\n"
+SEEN = "cube 0 FIX sync | set taken\n"
+TAKEN = "cube 0 S drain | wait taken\n"
 
 
 @pytest.mark.parametrize(
@@ -220,13 +224,22 @@ LATE = RECORD.replace("0", "-1")
         (DATA + DATA + DRAIN + RECORD + RECORD, True, 2),
         (DATA + RECORD + DATA + DRAIN + RECORD, True, 0),
         (DATA + DATA + DRAIN + RECORD, False, 0),
+        (STORED + TAKEN + RECORD, True, 2),
+        (LATE + STORED + TAKEN, True, 2),
+        (STORED + RECORD + TAKEN, True, 0),
+        (TAKEN.replace("0 S", "-1 S") + LATE + STORED, True, 2),
+        (LATE + TAKEN + STORED, True, 0),
+        (DATA + SEEN + TAKEN + RECORD, True, 0),
+        (STORED + SEEN + TAKEN + RECORD, True, 0),
+        (STORED + TAKEN + TAKEN + RECORD, True, 0),
+        (STORED + TAKEN.replace("taken", "other") + RECORD, True, 0),
     ],
 )
 def test_a_signal_tells_of_its_data(push: str, strict: bool, apart: int) -> None:
     """Behind the push, or where signals may overtake data, behind a drain of its pipe as well."""
     body = OPERANDS + "vector 0 V sync | set v.free\n" + loop(MADE + push, POP, index="i")
     assume = frozenset() if strict else frozenset({"ordered-signals"})
-    assert len(Awaited(compiled(small(PUSHES, body), assume)).kept_apart) == apart
+    assert len(Awaited(compiled(small(PUSHES + EVENTS, body), assume)).kept_apart) == apart
 
 
 def test_a_flag_with_two_names_is_awaited_by_nobody() -> None:

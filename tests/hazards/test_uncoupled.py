@@ -80,7 +80,7 @@ def merged_ranges(code: Code) -> list[list[int]]:
 def test_states_do_not_double_with_every_step_of_lookahead(record: str) -> None:
     found = {n: states(uncoupled(attention(n, record))) for n in (4, 6, 8)}
     assert found[8] is not None and found[4] is not None
-    assert found[8] < 3 * found[4] < 300, found
+    assert found[8] < 3 * found[4] < 400, found
 
 
 def test_the_stages_of_the_vector_core_share_a_ring_only() -> None:

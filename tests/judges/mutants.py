@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from pto.ir import Const, Flag, Kernel, Ref, Row, all_rows, binary, map_rows
@@ -27,10 +27,21 @@ def without(flags: tuple[Flag, ...], j: int) -> tuple[Flag, ...]:
 
 
 def without_a_drain(k: Kernel) -> Iterator[tuple[str, Kernel]]:
-    """Every drain in front of a record taken away, one at a time, by the FIFO of the record."""
+    """Every drain in front of a record taken away, and the event that it waits for, one at a time, by the
+    FIFO of the record."""
     for n, (row, after) in enumerate(itertools.pairwise(all_rows(k.body))):
         if row.op == "drain" and after.op == "record":
-            yield after.queue, with_row(k, n)
+            yield after.queue, without_events(with_row(k, n), {f.name for f in row.wait})
+
+
+def without_events(k: Kernel, names: Collection[str]) -> Kernel:
+    """Nothing sets or waits for these."""
+
+    def of(flags: tuple[Flag, ...]) -> tuple[Flag, ...]:
+        return tuple(f for f in flags if f.name not in names)
+
+    body = map_rows(k.body, lambda r: replace(r, wait=of(r.wait), set=of(r.set)))
+    return replace(k, body=body, events=tuple(e for e in k.events if e.name not in names))
 
 
 def next_slot(ref: Ref | Flag) -> Ref | Flag:
@@ -42,7 +53,7 @@ def row_mutants(k: Kernel) -> Iterator[tuple[str, Kernel]]:
     """Every single wait, set, barrier, drain and FIFO row deleted; every slot index one further."""
     for n, r in enumerate(all_rows(k.body)):
         name = f"row {n} ({r.op})"
-        for j, f in enumerate(r.wait):
+        for j, f in enumerate(r.wait if r.op != "drain" else ()):  # nothing is left of one
             yield f"{name}: no wait {f.name}", with_row(k, n, replace(r, wait=without(r.wait, j)))
             if f.index is not None:
                 wait = (*without(r.wait, j), next_slot(f))

@@ -116,7 +116,7 @@ def instructions(kernel: Kernel, core: str, lane: int, items: Sequence[int]) -> 
             yield one("await", "S", flag=("free", name))
         for x in row.wait:
             yield one("wait", flag=flag_of(kernel, x, env))
-        if row.op == "drain":
+        if row.op == "drain" and row.args:
             yield one("set", row.args[0].name, flag=(row.args[0].name, "S", 7))
             yield one("wait", "S", flag=(row.args[0].name, "S", 7))
         elif row.op == "barrier":

@@ -259,7 +259,7 @@ DEVICE_RULES = {
     "a product goes from L0A and L0B into L0C": ("TMATMUL(qk[u % 2], q_a, k_b)", "TMATMUL(qk[u % 2], k_b, q_a)"),
     "no such path on this chip": ("TMOV(q_a, q[at.turn % 2])", "TMOV(q[at.turn % 2], q_a)"),
     "a load keeps the element size": ("GmRows<bfloat16_t, 16, 128, 128> q_gm(query", "GmRows<float, 16, 128, 128> q_gm((float *)query"),
-    "vector arithmetic is on row-major tiles": ("TEXP(alpha_row[u % 6], alpha_row[u % 6])", "TEXP(alpha[u % 6], alpha[u % 6])"),
+    "vector arithmetic is on row-major tiles": ("TEXP(alpha_row[u % 7], alpha_row[u % 7])", "TEXP(alpha[u % 7], alpha[u % 7])"),
     "a tile that does not fit its slot": ("TPipe<2, Direction::DIR_V2C, 4096,", "TPipe<2, Direction::DIR_V2C, 1024,"),
     "two flags of sixteen": ("TPipe<4, Direction", "TPipe<15, Direction"),
 }  # fmt: skip
@@ -295,7 +295,7 @@ def deletions(k: Program) -> Iterator[tuple[str, Program]]:
     """Every wait, set, barrier and drain taken away, one at a time."""
     for n, r in enumerate(all_rows(k.body)):
         name = f"{r.core} {r.pipe} {r.op}"
-        for j, f in enumerate(r.wait):
+        for j, f in enumerate(r.wait if r.op != "drain" else ()):
             yield f"{name}: wait {f.name}", with_row(k, n, replace(r, wait=without(r.wait, j)))
         for j, f in enumerate(r.set):
             yield f"{name}: set {f.name}", with_row(k, n, replace(r, set=without(r.set, j)))
@@ -395,8 +395,8 @@ def table(k: Program, bound: inputs.Bound, names: str = "", seeds: int = 200) ->
 
 def test_a_deletion_shows_in_some_order() -> None:
     k, bound = attention_program()
-    found = table(k, bound, "M sync: wait q_a|V mul: wait qk_v|cube S drain", seeds=30)
-    assert len(found) == 4 and all(x.first != UNSEEN for x in found)
+    found = table(k, bound, "M sync: wait q_a|V mul: wait qk_v", seeds=30)
+    assert len(found) == 2 and all(x.first != UNSEEN for x in found)
 
 
 @pytest.mark.sweep
@@ -581,7 +581,9 @@ def undrained(k: Program) -> Iterator[tuple[str, str]]:
     for fifo, less in without_a_drain(k):
         source, gone = deleted(whole, emit(less)[f"{k.name}.cpp"])
         pipe = "FIX" if k.fifo(fifo).direction == "c2v" else "MTE3"
-        assert gone == [f"{f}(PIPE_{pipe}, PIPE_S, EVENT_ID7);" for f in ("set_flag", "wait_flag")]
+        numbers = {int(n) for line in gone for n in re.findall(r"EVENT_ID(\d)", line)}
+        flag = f"PIPE_{pipe}, PIPE_S, EVENT_ID{min(numbers)}"
+        assert sorted(gone) == [f"set_flag({flag});", f"wait_flag({flag});"]
         yield fifo, source
 
 

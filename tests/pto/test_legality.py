@@ -52,7 +52,7 @@ ROWS = {
     "load takes a view of a tensor and at most a fill, found 0 operands": "vector 0 MTE2 a = load\n",
     "a load into UB fills nothing": "vector 0 MTE2 a = load src[0:+8, :], no_fill\n",
     "barrier takes no operand, found 1": "vector 0 V barrier 5\n",
-    "drain takes a pipe, found 0": "vector 0 S drain\n",
+    "drain takes a pipe, or waits for an event of one": "vector 0 S drain\n",
     "where takes a tile, a scalar, a number, found 2": "vector 0 V a = where a, 3\n",
     # kinds
     "load: operand 1 is a view of a tensor, found a number": "vector 0 MTE2 a = load 5\n",

@@ -3,7 +3,8 @@ all of them make of it under the other named options."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ import pytest
 
 import pto
 from lowering.ascend import emit
-from lowering.hazards import check
+from lowering.hazards import Proof, check
 from lowering.hazards.assumptions import READINGS
 from lowering.schedule import FENCE, NAMED, PASSES, RECORD, options_for, schedule, stages
 from lowering.schedule.passes.credit import credit
@@ -21,6 +22,7 @@ from pto.ir import Kernel
 from pto.kernels import SHIPPED
 from tests import difference
 from tests.conftest import Golden
+from tests.judges.mutants import without_events
 
 NAMES = list(PASSES)
 
@@ -145,7 +147,8 @@ def test_behind_a_drain_no_signal_overtakes(name: str, way: str) -> None:
     assert drains
     for drain in drains:
         without = ir.map_rows(kernel.body, lambda r, drain=drain: () if r is drain else r)
-        assert not check(replace(kernel, body=without)).ok
+        less = replace(kernel, body=without)
+        assert not check(without_events(less, {f.name for f in drain.wait})).ok
     by_itself = schedule(SHIPPED[name].trace(), options_for("best", record="with_push")).kernel
     assert check(by_itself, assume=["ordered-signals"]).ok
     assert not check(by_itself).ok
@@ -211,14 +214,37 @@ def test_a_depth_that_is_asked_for_stays() -> None:
 def test_a_fifo_leans_on_no_signals_that_are_gone() -> None:
     """The proof is asked of the whole kernel, at last one FIFO after the other: here it accepts two of three."""
     kernel = dict(stages(SHIPPED["paged_attention"].trace(), options_for()))["sync"]
-    asked: list[list[bool]] = []
+    judge = Judge(lambda credits: Proof(sum(credits) > 0))
+    done = credit(kernel, options_for(credit="needed", fifo_depth=3), judge)
+    none, two, one = [False, False, False], [False, True, True], [False, False, True]
+    assert judge.asked == [none, [True, True, True], two, one]
+    assert [f.credit for f in done.fifos] == one
 
-    def proven(tried: Kernel) -> bool:
-        asked.append([f.credit for f in tried.fifos])
-        return sum(asked[-1]) > 0
 
-    options = options_for(credit="needed", fifo_depth=3)
-    done = credit(kernel, options, proven, lambda tried: False)
-    none = [False, False, False]
-    assert asked == [none, [False, True, True], [False, False, True], none]
-    assert [f.credit for f in done.fifos] == [False, False, True]
+def test_nothing_is_asked_again_of_what_takes_too_many_states() -> None:
+    """Neither of a kernel that does with all of its free signals, nor of more slots."""
+    kernel = dict(stages(SHIPPED["paged_attention"].trace(), options_for()))["sync"]
+    nothing = Judge(lambda credits: Proof(False, refused="not closed"))
+    assert credit(kernel, options_for(), nothing).fifos == kernel.fifos
+    assert nothing.asked == [[False, False, False], [True, True, True]]
+    some = Judge(lambda credits: Proof(all(credits), refused="" if all(credits) else "not closed"))
+    assert credit(kernel, options_for(), some).fifos == kernel.fifos
+    one_less = [[n != k for n in range(3)] for k in range(3)]
+    assert some.asked == [[False, False, False], [True, True, True], *one_less]
+
+
+@dataclass
+class Judge:
+    """Knows of nothing sooner that it is wrong; ``says`` what a proof says of a kernel, by its credits."""
+
+    says: Callable[[list[bool]], Proof]
+    asked: list[list[bool]] = field(default_factory=list)
+
+    def refutes(self, kernel: Kernel) -> bool:
+        return False
+
+    def proof(self, kernel: Kernel) -> Proof:
+        credits = [f.credit for f in kernel.fifos]
+        if credits not in self.asked:
+            self.asked.append(credits)
+        return self.says(credits)

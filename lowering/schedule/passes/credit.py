@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import filterfalse
+from typing import Protocol
 
 from lowering.schedule.options import Options
 from pto import ir
@@ -24,32 +25,52 @@ MORE = 3
 many as the lookahead, and one or two for records that come late."""
 
 
-Says = Callable[[ir.Kernel], bool]
+class Verdict(Protocol):
+    """``refused``: why nothing is said, as there are too many states."""
+
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def refused(self) -> str: ...
 
 
-def credit(kernel: ir.Kernel, options: Options, proven: Says, fails: Says) -> ir.Kernel:
-    """Free signals where ``options.credit`` says; of a scheduled kernel ``proven`` says whether it is right,
-    ``fails``, sooner, whether it is known to be wrong."""
+class Judge(Protocol):
+    """Who proves a scheduled kernel, and who knows sooner that one is wrong."""
+
+    def proof(self, kernel: ir.Kernel) -> Verdict: ...
+    def refutes(self, kernel: ir.Kernel) -> bool: ...
+
+
+def credit(kernel: ir.Kernel, options: Options, judge: Judge) -> ir.Kernel:
+    """Free signals where ``options.credit`` says."""
     if options.credit == "always":
         return kernel
-    kernel = all_bare(kernel, options, proven, fails) or one_by_one(kernel, options, proven, fails)
+    kernel = all_bare(kernel, options, judge) or one_by_one(kernel, options, judge)
     notes = [note(kernel, fifo) for fifo in kernel.fifos if not fifo.credit]
     return replace(kernel, notes=(*kernel.notes, *notes))
 
 
-def all_bare(kernel: ir.Kernel, options: Options, proven: Says, fails: Says) -> ir.Kernel | None:
+def all_bare(kernel: ir.Kernel, options: Options, judge: Judge) -> ir.Kernel | None:
     """No FIFO has free signals, each as few slots as it can; None if that is not right."""
-    found = next(filterfalse(fails, without(kernel, kernel.fifos, options)), None)
+    tried = without(kernel, kernel.fifos, options)
+    found = next(filterfalse(judge.refutes, tried), None)
     if found and not options.fifo_depth:
-        found = shallowest(found, fails)
-    return found if found and proven(found) else None
+        found = shallowest(found, judge.refutes)
+    return found if found and judge.proof(found).ok else None
 
 
-def one_by_one(kernel: ir.Kernel, options: Options, proven: Says, fails: Says) -> ir.Kernel:
-    """Without free signals of one FIFO after the other, where that is right."""
+def one_by_one(kernel: ir.Kernel, options: Options, judge: Judge) -> ir.Kernel:
+    """Without free signals of one FIFO after the other, where that is right.  Of a kernel that needs too many
+    states with all of them, nothing is asked; nor of more slots of a FIFO that needs too many with fewer."""
     for fifo in kernel.fifos:
-        bare = filterfalse(fails, without(kernel, (fifo,), options))
-        kernel = next(filter(proven, bare), kernel)
+        for less in filterfalse(judge.refutes, without(kernel, (fifo,), options)):
+            if not judge.proof(kernel).ok:
+                return kernel
+            proof = judge.proof(less)
+            if proof.ok:
+                kernel = less
+            if proof.ok or proof.refused:
+                break
     return kernel
 
 
@@ -74,7 +95,7 @@ def bare(kernel: ir.Kernel, depths: Mapping[str, int]) -> ir.Kernel:
     return replace(kernel, fifos=tuple(made))
 
 
-def shallowest(kernel: ir.Kernel, fails: Says) -> ir.Kernel:
+def shallowest(kernel: ir.Kernel, fails: Callable[[ir.Kernel], bool]) -> ir.Kernel:
     """One FIFO after the other of as few slots as are not known to be too few."""
     for fifo in kernel.fifos:
         for depth in range(fifo.depth - 1, 0, -1):

@@ -15,7 +15,7 @@ for (docs/machine.md 5.6).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import filterfalse
 
@@ -35,11 +35,13 @@ def record(kernel: ir.Kernel, options: Options) -> ir.Kernel:
 @dataclass(frozen=True, slots=True)
 class Late:
     """``far``: pushes of both cores are told a step late, else only those of the cube.  ``item``: steps from
-    a push beside an inner loop, one per work item, to its record.  ``roomy``: L0C has two slots of all."""
+    a push beside an inner loop, one per work item, to its record.  ``roomy``: L0C has two slots of all.
+    ``spare``: steps of lookahead beyond a round trip."""
 
     far: bool
     item: int
     roomy: bool
+    spare: int
 
 
 def with_push(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
@@ -51,10 +53,10 @@ def next_step(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
     """As late as the cores can wait without standing still: what one of them waits for first, the other
     must have been able to make by then."""
     answered = len({f.direction for f in kernel.fifos}) > 1
-    room = roomy(kernel)
-    late = [Late(far, item, room) for item in (1, 0) for far in (True, False)]
+    room, spare = roomy(kernel), ahead - ROUND_TRIP
+    late = [Late(far, item, room, spare) for item in (1, 0) for far in (True, False)]
     if not answered:  # nobody waits for a tile to go on
-        late = [Late(True, min(ahead, LARGE), room)]
+        late = [Late(True, min(ahead, LARGE), room, spare)]
     made = (replace(kernel, body=looped(kernel.body, x)) for x in late)
     return next(filterfalse(stands_still, made), None) or at_push(kernel, ahead)
 
@@ -69,6 +71,11 @@ def roomy(kernel: ir.Kernel) -> bool:
 LARGE = 2
 """Steps in which a pipe is through with a tile that is made in a whole loop, the largest of a kernel: its
 cycles grow with its rows (docs/machine.md 11.5), as those of the step do."""
+
+
+ROUND_TRIP = 5
+"""Steps from a product to the one that needs the answer of the other core, at least: its push is one behind,
+the record another, the step of the other core and its record make two, and one is for the latency."""
 
 
 def at_push(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
@@ -139,9 +146,35 @@ def stepwise(block: ir.Block, late: Late) -> ir.Block:
             front, rest = divided(rows, steps)
         else:
             front, rest = behind_loads(rows, late) if core == "cube" else behind_pops(rows)
-        records = [x for push in filter(is_push, rest or front) for x in told(push, steps)]
-        out += [*map(by_data, front), *records, *map(by_data, rest)]
+        out += map(by_data, front)
+        if core == "cube" and rest and late.spare >= 0:
+            out += one_by_one(rest, steps, late.spare)
+        else:
+            out += (x for push in filter(is_push, rest or front) for x in told(push, steps))
+            out += map(by_data, rest)
     return tuple(out)
+
+
+def one_by_one(rows: list[ir.Row], steps: int, spare: int) -> Iterator[ir.Row]:
+    """Each push behind its record of the step before, so that FIX always has one to store; the record then
+    waits for that.  With a step to ``spare``, what is popped for its product in front of both, as it need
+    not wait for FIX; the record then waits for the other core."""
+    left = list(rows)
+    for push in filter(is_push, rows):
+        pops = popped_for(push, left) if spare else []
+        left = [r for r in left if r not in pops]
+        yield from (*pops, *told(push, steps), by_data(push))
+    yield from (r for r in left if not is_push(r))
+
+
+def popped_for(push: ir.Row, rows: list[ir.Row]) -> list[ir.Row]:
+    """The pops on which a push depends, and what they need."""
+    names, found = {*named(push.args)}, list[ir.Row]()
+    for row in reversed(rows):
+        if names & {*named((row.out,))}:
+            names |= {*named(row.args)}
+            found += [row] if row.op == "pop" else []
+    return found[::-1]
 
 
 Halves = tuple[list[ir.Row], list[ir.Row]]

@@ -16,7 +16,7 @@ from math import lcm
 
 from lowering.unroll import Unrolled, launches
 from pto.errors import CapacityError, ScheduleError
-from pto.ir import CORES, Kernel, Row, all_rows
+from pto.ir import CORES, Kernel, Loop, Row, all_rows
 from pto.targets import Credits, Target, target_of
 
 Action = tuple[str, str]
@@ -76,7 +76,7 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int]) -> dict[str, int]:
     depths = dict(wanted)
     actions = {id(r): a for r in all_rows(kernel.body) if (a := exchanged(r))}
     cores = [Unrolled(kernel, core, lambda row: id(row) in actions) for core in CORES]
-    runs = list(launches(kernel))
+    runs = lengths_of(kernel)
     while True:
         found = (full_rings(cores, actions, depths, target, lengths) for lengths in runs)
         full = next(filter(None, found), [])
@@ -92,6 +92,18 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int]) -> dict[str, int]:
             )
         deeper = [n for n in sorted(target.ring_period) if n > depths[name]]
         depths[name] = next((n for n in deeper if n >= 2 * depths[name]), deeper[0])
+
+
+def lengths_of(kernel: Kernel) -> list[Sequence[int] | None]:
+    """``launches``.  Where all pushes and pops stand in the inner loop of a flat one, work items do not matter
+    to them: one launch for each number of positions."""
+    runs = list(launches(kernel))
+    loops = [node for node in kernel.body if isinstance(node, Loop) and node.flat]
+    beside = [node for node in kernel.body if node not in loops]
+    beside += [node for loop in loops for node in loop.body if isinstance(node, Row)]
+    if any(exchanged(r) for r in all_rows(tuple(beside))):
+        return runs
+    return [(n,) for n in sorted({sum(lengths or ()) for lengths in runs})]
 
 
 def stands_still(kernel: Kernel) -> bool:

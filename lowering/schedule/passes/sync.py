@@ -1,7 +1,7 @@
-"""In which order: events, barriers, primes and drains.
+"""In which order: events, barriers and primes.
 
-In: rows on buffers.  Out: the same rows with wait and set columns, plus ``barrier``, ``sync`` and
-``drain`` rows.  Invariant: every two conflicting accesses of different pipes are ordered by an
+In: rows on buffers.  Out: the same rows with wait and set columns, plus ``barrier`` and ``sync``
+rows.  Invariant: every two conflicting accesses of different pipes are ordered by an
 event of the buffer they share; the proof (``lowering/hazards/``) judges the result.
 
 Each ring slot has its own events.  ``x.full`` goes from the pipe that wrote to the pipe that reads,
@@ -21,7 +21,6 @@ from lowering.unroll import Counters, Issued, Unrolled, launches
 from pto import ir
 from pto.arithmetic import GREATEST, Number
 from pto.legality import straight
-from pto.ops import STORE_PIPE
 from pto.row_rules import touched
 from pto.targets import Pipe, target_of
 
@@ -58,7 +57,7 @@ class Edits:
 
 def sync(kernel: ir.Kernel) -> ir.Kernel:
     """All passes of this module in order."""
-    return with_final_drains(with_barriers(with_events(kernel)))
+    return with_barriers(with_events(kernel))
 
 
 # -------------------------------------------------------------------------------------- events
@@ -489,18 +488,3 @@ class _Slots:
                 slot = x.name, at % self.depths[x.name]
                 bits |= 1 << self.numbers.setdefault(slot, len(self.numbers))
         return bits
-
-
-def with_final_drains(kernel: ir.Kernel) -> ir.Kernel:
-    """Before the kernel returns, each core waits for its writes to GM (docs/machine.md R10); a push with a
-    record of its own has a drain behind it already."""
-    rows = []
-    for core in ir.CORES:
-        pipe = STORE_PIPE[core]
-        mine = [r for r in ir.all_rows(kernel.body) if r.core == core]
-        stores = [r for r in mine if r.pipe == pipe and isinstance(r.out, ir.View | ir.Queue)]
-        drain = ir.Row("drain", None, (ir.Word(pipe),), core, "S")
-        drained = any(r.op == "drain" and r.args == drain.args for r in mine)
-        if any(r.op != "push_data" or not drained for r in stores):
-            rows.append(drain)
-    return replace(kernel, body=(*kernel.body, *rows))

@@ -196,6 +196,7 @@ static __aicore__ void cube_ops_cube(__gm__ int64_t *args)
             made.prod.setRecordStatus(false);
             TPUSH<MadePipe, L0C<float, 32, 16>, TILE_UP_DOWN>(made, z[w % 2]);
             made.prod.setRecordStatus(true);
+            // drain FIX
             set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
             wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
             signal<L0C<float, 32, 16>>(made, 0);  // record made
@@ -211,6 +212,7 @@ static __aicore__ void cube_ops_cube(__gm__ int64_t *args)
             }
         }
     }
+    // drain FIX
     set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
     wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
 }
@@ -254,6 +256,7 @@ static __aicore__ void cube_ops_vector(__gm__ int64_t *args)
         GmRows<float, 16, 16, 16> s_gm(total + item * 512 + lane * 16 * 16);
         TSTORE(s_gm, s[w % 2]);
     }
+    // drain MTE3
     set_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
     wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
 }

@@ -161,6 +161,7 @@ static __aicore__ void flat_beside_vector(__gm__ int64_t *args)
     }
     wait_flag(PIPE_MTE3, PIPE_MTE2, EVENT_ID0);  // a.free[0]
     wait_flag(PIPE_MTE3, PIPE_MTE2, EVENT_ID1);  // a.free[1]
+    // drain MTE3
     set_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
     wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
 }

@@ -168,6 +168,7 @@ static __aicore__ void flat_own_count_vector(__gm__ int64_t *args)
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID2);  // b.free[0]
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID3);  // b.free[1]
     wait_flag(PIPE_MTE3, PIPE_V, EVENT_ID0);  // d.free
+    // drain MTE3
     set_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
     wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
 }

@@ -1,5 +1,5 @@
 // gemm, emitted by Tilewright from gemm.ptoir; do not edit.
-// lookahead 5, prefetch 1
+// lookahead 6, prefetch 1
 #include <cstdint>
 
 #include <pto/pto-inst.hpp>
@@ -112,6 +112,7 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
     constexpr int a_tile_a_free = 0;
     constexpr int b_tile_b_full = 0;
     constexpr int acc_full = 0;
+    constexpr int total_fifo_stored = 0;
 
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID0);  // a_tile.free[0]
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID1);  // a_tile.free[1]
@@ -226,8 +227,8 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
         if (const int64_t u = t - 3; u >= 0 && u < u_count) {
             Position &at = positions[u % 4];
             if (at.i + 1 == at.n_2) {
-                set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
-                wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+                // drain
+                wait_flag(PIPE_FIX, PIPE_S, static_cast<event_t>(total_fifo_stored + at.turn % 2));
                 signal<L0C<float, 128, 128>>(total_fifo, 0);  // record total_fifo
             }
         }
@@ -241,6 +242,7 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
                     total_fifo, acc[at.turn % 2]);
                 total_fifo.prod.setRecordStatus(true);
                 set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(acc_free + at.turn % 2));
+                set_flag(PIPE_FIX, PIPE_S, static_cast<event_t>(total_fifo_stored + at.turn % 2));
             }
         }
     }
@@ -343,6 +345,7 @@ static __aicore__ void gemm_vector(__gm__ int64_t *args)
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // bias_row.free[1]
     wait_flag(PIPE_MTE3, PIPE_MTE2, EVENT_ID0);  // total_v.free[0]
     wait_flag(PIPE_MTE3, PIPE_MTE2, EVENT_ID1);  // total_v.free[1]
+    // drain MTE3
     set_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
     wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
 }

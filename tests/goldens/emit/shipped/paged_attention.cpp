@@ -1,10 +1,10 @@
 // paged_attention, emitted by Tilewright from paged_attention.ptoir; do not edit.
-// lookahead 5, prefetch 1
+// lookahead 6, prefetch 1
 // k_b: 1 slot inside loops, l0b would need 98304 of 65536 bytes with 2
 // v_b: 1 slot inside loops, l0b would need 98304 of 65536 bytes with 2
-// qk_fifo needs no free signals with 5 slots: pop qk_fifo, then a signal of p16_fifo, orders the next push into the slot
-// p16_fifo needs no free signals with 5 slots: pop p16_fifo, then a signal of qk_fifo or o_fifo, orders the next push into the slot
-// o_fifo needs no free signals with 6 slots: pop o_fifo, then a signal of p16_fifo, orders the next push into the slot
+// qk_fifo needs no free signals with 6 slots: pop qk_fifo, then a signal of p16_fifo, orders the next push into the slot
+// p16_fifo needs no free signals with 6 slots: pop p16_fifo, then a signal of qk_fifo or o_fifo, orders the next push into the slot
+// o_fifo needs no free signals with 7 slots: pop o_fifo, then a signal of p16_fifo, orders the next push into the slot
 #include <cstdint>
 
 #include <pto/pto-inst.hpp>
@@ -67,9 +67,9 @@ static __aicore__ inline __gm__ T *data(int64_t argument)
     return reinterpret_cast<__gm__ T *>(tensor->buffer.addr) + tensor->start_offset;
 }
 
-using QkFifoPipe = TPipe<0, Direction::DIR_C2V, 8192, 5, 2>;
-using P16FifoPipe = TPipe<2, Direction::DIR_V2C, 4096, 5, 2>;
-using OFifoPipe = TPipe<4, Direction::DIR_C2V, 8192, 6, 2>;
+using QkFifoPipe = TPipe<0, Direction::DIR_C2V, 8192, 6, 2>;
+using P16FifoPipe = TPipe<2, Direction::DIR_V2C, 4096, 6, 2>;
+using OFifoPipe = TPipe<4, Direction::DIR_C2V, 8192, 7, 2>;
 
 #ifdef __DAV_CUBE__
 // A matrix in L1: boxes of 16 rows by 32 bytes.
@@ -114,11 +114,11 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     const int64_t block_idx = get_block_idx(args);
     const int64_t block_num = get_block_num(args);
 
-    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 10240, 0, 0);
+    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 12288, 0, 0);
     without_credit(qk_fifo, 0);
-    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 10240, 0, 139264);
+    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 12288, 0, 139264);
     without_credit(p16_fifo, 0);
-    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 12288, 0, 0);
+    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 14336, 0, 0);
     without_credit(o_fifo, 0);
 
     // L1
@@ -161,10 +161,10 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
     constexpr int v_full = 4;
     constexpr int qk_full = 0;
     constexpr int qk_free = 0;
-    constexpr int o_full = 2;
-    constexpr int o_free = 2;
     constexpr int p16_l1_free = 6;
     constexpr int p16_l1_full = 6;
+    constexpr int o_full = 2;
+    constexpr int o_free = 2;
     constexpr int p16_a_full = 1;
 
     set_flag(PIPE_MTE1, PIPE_MTE2, EVENT_ID0);  // q.free[0]
@@ -216,11 +216,11 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
         int64_t context = 0;
         int64_t page = 0;
     };
-    Position positions[9];
+    Position positions[10];
     Position next;
     next.turn = turn - 1;
     int64_t u_count = 0;  // positions so far, all of them once the items end
-    for (int64_t t = 0; t == u_count || t < u_count + 8; ++t) {
+    for (int64_t t = 0; t == u_count || t < u_count + 9; ++t) {
         if (t == u_count) {
             if (++next.i >= next.n) {
                 next.i = next.n = 0;
@@ -232,12 +232,12 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
                 ++next.turn;
             }
             if (next.n > 0) {
-                positions[t % 9] = next;
+                positions[t % 10] = next;
                 u_count = t + 1;
             }
         }
         if (const int64_t u = t - 1; u >= 0 && u < u_count) {
-            Position &at = positions[u % 9];
+            Position &at = positions[u % 10];
             if (at.i == 0) {
                 // q[turn] = load query[b, :, :]
                 wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(q_free + at.turn % 2));
@@ -254,7 +254,7 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             }
         }
         if (const int64_t u = t; u < u_count) {
-            Position &at = positions[u % 9];
+            Position &at = positions[u % 10];
             at.page = block_table[at.b * width + at.i];
             // k[u] = load key_cache[page, :, 0, :]
             wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(k_free + u % 2));
@@ -262,8 +262,8 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             TLOAD(k[u % 2], k_gm);
             set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(k_full + u % 2));
         }
-        if (const int64_t u = t - 5; u >= 0 && u < u_count) {
-            Position &at = positions[u % 9];
+        if (const int64_t u = t - 6; u >= 0 && u < u_count) {
+            Position &at = positions[u % 10];
             const int64_t left = at.context - at.i * 128;
             // v[u] = load value_cache[page, 0:+128<left, 0, :]
             wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(v_free + u % 2));
@@ -281,14 +281,9 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(v_full + u % 2));
         }
         if (const int64_t u = t - 3; u >= 0 && u < u_count) {
-            set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
-            wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
+            // drain
+            wait_flag(PIPE_FIX, PIPE_S, EVENT_ID0);  // qk_fifo.stored
             signal<L0C<float, 16, 128>>(qk_fifo, 0);  // record qk_fifo
-        }
-        if (const int64_t u = t - 8; u >= 0 && u < u_count) {
-            set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
-            wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
-            signal<L0C<float, 16, 128>>(o_fifo, 0);  // record o_fifo
         }
         if (const int64_t u = t - 2; u >= 0 && u < u_count) {
             // qk_fifo = push_data qk[u]
@@ -297,14 +292,28 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             TPUSH<QkFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(qk_fifo, qk[u % 2]);
             qk_fifo.prod.setRecordStatus(true);
             set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(qk_free + u % 2));
+            set_flag(PIPE_FIX, PIPE_S, EVENT_ID0);  // qk_fifo.stored
         }
         if (const int64_t u = t - 7; u >= 0 && u < u_count) {
+            // p16_l1[u] = pop p16_fifo
+            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(p16_l1_free + u % 2));
+            TPOP<P16FifoPipe, L1Nz<bfloat16_t, 16, 128>, TILE_UP_DOWN>(p16_fifo, p16_l1[u % 2]);
+            TFREE<P16FifoPipe, TILE_UP_DOWN>(p16_fifo);
+            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(p16_l1_full + u % 2));
+        }
+        if (const int64_t u = t - 9; u >= 0 && u < u_count) {
+            // drain
+            wait_flag(PIPE_FIX, PIPE_S, EVENT_ID1);  // o_fifo.stored
+            signal<L0C<float, 16, 128>>(o_fifo, 0);  // record o_fifo
+        }
+        if (const int64_t u = t - 8; u >= 0 && u < u_count) {
             // o_fifo = push_data o[u]
             wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(o_full + u % 2));
             o_fifo.prod.setRecordStatus(false);
             TPUSH<OFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(o_fifo, o[u % 2]);
             o_fifo.prod.setRecordStatus(true);
             set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(o_free + u % 2));
+            set_flag(PIPE_FIX, PIPE_S, EVENT_ID1);  // o_fifo.stored
         }
         if (const int64_t u = t - 1; u >= 0 && u < u_count) {
             // k_b = move k[u].T
@@ -320,17 +329,12 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             set_flag(PIPE_M, PIPE_MTE1, EVENT_ID1);  // k_b.free
             set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(qk_full + u % 2));
         }
-        if (const int64_t u = t - 6; u >= 0 && u < u_count) {
+        if (const int64_t u = t - 7; u >= 0 && u < u_count) {
             // v_b = move v[u]
             wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(v_full + u % 2));
             wait_flag(PIPE_M, PIPE_MTE1, EVENT_ID2);  // v_b.free
             TMOV(v_b, v[u % 2]);
             set_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(v_free + u % 2));
-            // p16_l1[u] = pop p16_fifo
-            wait_flag(PIPE_MTE1, PIPE_MTE2, static_cast<event_t>(p16_l1_free + u % 2));
-            TPOP<P16FifoPipe, L1Nz<bfloat16_t, 16, 128>, TILE_UP_DOWN>(p16_fifo, p16_l1[u % 2]);
-            TFREE<P16FifoPipe, TILE_UP_DOWN>(p16_fifo);
-            set_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(p16_l1_full + u % 2));
             // p16_a[u] = move p16_l1[u]
             wait_flag(PIPE_MTE2, PIPE_MTE1, static_cast<event_t>(p16_l1_full + u % 2));
             TMOV(p16_a[u % 2], p16_l1[u % 2]);
@@ -344,7 +348,7 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
             set_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(o_full + u % 2));
         }
         if (const int64_t u = t - 1; u >= 0 && u < u_count) {
-            Position &at = positions[u % 9];
+            Position &at = positions[u % 10];
             if (at.i + 1 == at.n) {
                 set_flag(PIPE_M, PIPE_MTE1, EVENT_ID0);  // q_a.free
             }
@@ -398,13 +402,13 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     // A pipe finds a lane's half of a slot by the built-in lane number, which reads 0 on
     // both lanes under this runtime: the missing difference goes into the entry offset.
     const int64_t lane_shift = lane - static_cast<int64_t>(get_subblockid());
-    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 10240, 4192, 0);
+    QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 12288, 4192, 0);
     qk_fifo.cons.entryOffset = static_cast<int>(lane_shift * 4096);
     without_credit(qk_fifo, 0);
-    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 10240, 0, 0);
+    P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 12288, 0, 0);
     p16_fifo.prod.entryOffset = static_cast<int>(lane_shift * 2048);
     without_credit(p16_fifo, 0);
-    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 12288, 20832, 0);
+    OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 14336, 20864, 0);
     o_fifo.cons.entryOffset = static_cast<int>(lane_shift * 4096);
     without_credit(o_fifo, 0);
 
@@ -419,56 +423,60 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     TASSIGN(qk_v[1], 12384);
     UbColumn<float, 8, 1> m_new_row_max;
     TASSIGN(m_new_row_max, 16480);
-    UbColumn<float, 8, 1> alpha[6];
+    UbColumn<float, 8, 1> alpha[7];
     TASSIGN(alpha[0], 16512);
     TASSIGN(alpha[1], 16544);
     TASSIGN(alpha[2], 16576);
     TASSIGN(alpha[3], 16608);
     TASSIGN(alpha[4], 16640);
     TASSIGN(alpha[5], 16672);
+    TASSIGN(alpha[6], 16704);
     UbColumn<float, 8, 1> l_new_row_sum;
-    TASSIGN(l_new_row_sum, 16704);
+    TASSIGN(l_new_row_sum, 16736);
     Ub<bfloat16_t, 8, 128> p16[2];
-    TASSIGN(p16[0], 16736);
-    TASSIGN(p16[1], 18784);
+    TASSIGN(p16[0], 16768);
+    TASSIGN(p16[1], 18816);
     Ub<float, 8, 128> o_v[2];
-    TASSIGN(o_v[0], 20832);
-    TASSIGN(o_v[1], 29024);
-    UbColumn<float, 8, 1> y_maximum[6];
-    TASSIGN(y_maximum[0], 33120);
-    TASSIGN(y_maximum[1], 33152);
-    TASSIGN(y_maximum[2], 33184);
-    TASSIGN(y_maximum[3], 33216);
-    TASSIGN(y_maximum[4], 33248);
-    TASSIGN(y_maximum[5], 33280);
+    TASSIGN(o_v[0], 20864);
+    TASSIGN(o_v[1], 29056);
+    UbColumn<float, 8, 1> y_maximum[7];
+    TASSIGN(y_maximum[0], 33152);
+    TASSIGN(y_maximum[1], 33184);
+    TASSIGN(y_maximum[2], 33216);
+    TASSIGN(y_maximum[3], 33248);
+    TASSIGN(y_maximum[4], 33280);
+    TASSIGN(y_maximum[5], 33312);
+    TASSIGN(y_maximum[6], 33344);
     Ub<float, 8, 128> y[2];
-    TASSIGN(y[0], 33312);
-    TASSIGN(y[1], 37408);
+    TASSIGN(y[0], 33376);
+    TASSIGN(y[1], 37472);
     Ub<float, 8, 128> scratch;
-    TASSIGN(scratch, 41504);
+    TASSIGN(scratch, 41568);
     Ub<float, 1, 8> m_row[2];
     TASSIGN(m_row[0], 0);
     TASSIGN(m_row[1], 32);
     Ub<float, 1, 8> l_row;
     TASSIGN(l_row, 64);
-    Ub<float, 1, 8> y_maximum_row[6];
-    TASSIGN(y_maximum_row[0], 33120);
-    TASSIGN(y_maximum_row[1], 33152);
-    TASSIGN(y_maximum_row[2], 33184);
-    TASSIGN(y_maximum_row[3], 33216);
-    TASSIGN(y_maximum_row[4], 33248);
-    TASSIGN(y_maximum_row[5], 33280);
+    Ub<float, 1, 8> y_maximum_row[7];
+    TASSIGN(y_maximum_row[0], 33152);
+    TASSIGN(y_maximum_row[1], 33184);
+    TASSIGN(y_maximum_row[2], 33216);
+    TASSIGN(y_maximum_row[3], 33248);
+    TASSIGN(y_maximum_row[4], 33280);
+    TASSIGN(y_maximum_row[5], 33312);
+    TASSIGN(y_maximum_row[6], 33344);
     Ub<float, 1, 8> m_new_row_max_row;
     TASSIGN(m_new_row_max_row, 16480);
-    Ub<float, 1, 8> alpha_row[6];
+    Ub<float, 1, 8> alpha_row[7];
     TASSIGN(alpha_row[0], 16512);
     TASSIGN(alpha_row[1], 16544);
     TASSIGN(alpha_row[2], 16576);
     TASSIGN(alpha_row[3], 16608);
     TASSIGN(alpha_row[4], 16640);
     TASSIGN(alpha_row[5], 16672);
+    TASSIGN(alpha_row[6], 16704);
     Ub<float, 1, 8> l_new_row_sum_row;
-    TASSIGN(l_new_row_sum_row, 16704);
+    TASSIGN(l_new_row_sum_row, 16736);
 
     constexpr int y_free = 2;
     constexpr int y_full = 2;
@@ -499,12 +507,12 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             TEXPANDS(m_row[u % 2], -INF);  // m[u] = full -inf as start_0
             TEXPANDS(l_row, 0.0f);  // l = full 0.0 as start_1
             pipe_barrier(PIPE_V);
-            TMAXS(y_maximum_row[turn % 6], l_row, 1e-30f);  // y_maximum[turn] = maximum l, 1e-30
+            TMAXS(y_maximum_row[turn % 7], l_row, 1e-30f);  // y_maximum[turn] = maximum l, 1e-30
             TEXPANDS(acc, 0.0f);  // acc = full 0.0 as start_2
             pipe_barrier(PIPE_V);
             // y[turn] = div acc, y_maximum[turn]
             wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y_free + turn % 2));
-            TROWEXPANDDIV(y[turn % 2], acc, y_maximum[turn % 6]);
+            TROWEXPANDDIV(y[turn % 2], acc, y_maximum[turn % 7]);
             set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + turn % 2));
             // out[b, lane * 8:+8, :] = store y[turn]
             wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + turn % 2));
@@ -523,11 +531,11 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
         int64_t b = 0;
         int64_t context = 0;
     };
-    Position positions[6];
+    Position positions[7];
     Position next;
     next.turn = turn - 1;
     int64_t u_count = 0;  // positions so far, all of them once the items end
-    for (int64_t t = 0; t == u_count || t < u_count + 5; ++t) {
+    for (int64_t t = 0; t == u_count || t < u_count + 6; ++t) {
         if (t == u_count) {
             if (++next.i >= next.n) {
                 next.i = next.n = 0;
@@ -539,25 +547,25 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
                 ++next.turn;
             }
             if (next.n > 0) {
-                positions[t % 6] = next;
+                positions[t % 7] = next;
                 u_count = t + 1;
             }
         }
         if (const int64_t u = t; u < u_count) {
-            Position &at = positions[u % 6];
+            Position &at = positions[u % 7];
             if (at.i == 0) {
                 TEXPANDS(m_row[u % 2], -INF);  // m[u] = full -inf as start_0
                 TEXPANDS(l_row, 0.0f);  // l = full 0.0 as start_1
             }
         }
-        if (const int64_t u = t - 5; u >= 0 && u < u_count) {
-            Position &at = positions[u % 6];
+        if (const int64_t u = t - 6; u >= 0 && u < u_count) {
+            Position &at = positions[u % 7];
             if (at.i == 0) {
                 TEXPANDS(acc, 0.0f);  // acc = full 0.0 as start_2
             }
         }
         if (const int64_t u = t; u < u_count) {
-            Position &at = positions[u % 6];
+            Position &at = positions[u % 7];
             // qk_v[u] = pop qk_fifo
             wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(qk_v_free + u % 2));
             TPOP<QkFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(qk_fifo, qk_v[u % 2]);
@@ -588,12 +596,12 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             // qk_v[u] = sub qk_v[u], m[u + 1] as p_sub
             TROWEXPANDSUB(qk_v[u % 2], qk_v[u % 2], m[(u + 1) % 2]);
             // alpha[u] = sub m[u], m[u + 1] as alpha_sub
-            TSUB(alpha_row[u % 6], m_row[u % 2], m_row[(u + 1) % 2]);
+            TSUB(alpha_row[u % 7], m_row[u % 2], m_row[(u + 1) % 2]);
             pipe_barrier(PIPE_V);
             TEXP(qk_v[u % 2], qk_v[u % 2]);  // qk_v[u] = exp qk_v[u] as p
-            TEXP(alpha_row[u % 6], alpha_row[u % 6]);  // alpha[u] = exp alpha[u]
+            TEXP(alpha_row[u % 7], alpha_row[u % 7]);  // alpha[u] = exp alpha[u]
             pipe_barrier(PIPE_V);
-            TMUL(l_row, l_row, alpha_row[u % 6]);  // l = mul l, alpha[u] as l_new_mul
+            TMUL(l_row, l_row, alpha_row[u % 7]);  // l = mul l, alpha[u] as l_new_mul
             // l_new_row_sum = row_sum qk_v[u], scratch
             TROWSUM(l_new_row_sum, qk_v[u % 2], scratch);
             // p16[u] = astype qk_v[u], bf16
@@ -604,7 +612,7 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             pipe_barrier(PIPE_V);
             TADD(l_row, l_row, l_new_row_sum_row);  // l = add l, l_new_row_sum as l_new
         }
-        if (const int64_t u = t - 5; u >= 0 && u < u_count) {
+        if (const int64_t u = t - 6; u >= 0 && u < u_count) {
             // o_v[u] = pop o_fifo
             wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(o_v_free + u % 2));
             TPOP<OFifoPipe, Ub<float, 8, 128>, TILE_UP_DOWN>(o_fifo, o_v[u % 2]);
@@ -612,8 +620,8 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(o_v_full + u % 2));
         }
         if (const int64_t u = t - 1; u >= 0 && u < u_count) {
-            set_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
-            wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
+            // drain
+            wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID0);  // p16_fifo.stored
             signal<Ub<bfloat16_t, 8, 128>>(p16_fifo, 0);  // record p16_fifo
         }
         if (const int64_t u = t; u < u_count) {
@@ -623,10 +631,11 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             TPUSH<P16FifoPipe, Ub<bfloat16_t, 8, 128>, TILE_UP_DOWN>(p16_fifo, p16[u % 2]);
             p16_fifo.prod.setRecordStatus(true);
             set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(p16_free + u % 2));
+            set_flag(PIPE_MTE3, PIPE_S, EVENT_ID0);  // p16_fifo.stored
         }
-        if (const int64_t u = t - 5; u >= 0 && u < u_count) {
+        if (const int64_t u = t - 6; u >= 0 && u < u_count) {
             pipe_barrier(PIPE_V);
-            TROWEXPANDMUL(acc, acc, alpha[u % 6]);  // acc = mul acc, alpha[u] as acc_next_mul
+            TROWEXPANDMUL(acc, acc, alpha[u % 7]);  // acc = mul acc, alpha[u] as acc_next_mul
             pipe_barrier(PIPE_V);
             // acc = add acc, o_v[u] as acc_next
             wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(o_v_full + u % 2));
@@ -634,20 +643,20 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
             set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(o_v_free + u % 2));
         }
         if (const int64_t u = t; u < u_count) {
-            Position &at = positions[u % 6];
+            Position &at = positions[u % 7];
             if (at.i + 1 == at.n) {
                 pipe_barrier(PIPE_V);
                 // y_maximum[turn] = maximum l, 1e-30
-                TMAXS(y_maximum_row[at.turn % 6], l_row, 1e-30f);
+                TMAXS(y_maximum_row[at.turn % 7], l_row, 1e-30f);
             }
         }
-        if (const int64_t u = t - 5; u >= 0 && u < u_count) {
-            Position &at = positions[u % 6];
+        if (const int64_t u = t - 6; u >= 0 && u < u_count) {
+            Position &at = positions[u % 7];
             if (at.i + 1 == at.n) {
                 pipe_barrier(PIPE_V);
                 // y[turn] = div acc, y_maximum[turn]
                 wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y_free + at.turn % 2));
-                TROWEXPANDDIV(y[at.turn % 2], acc, y_maximum[at.turn % 6]);
+                TROWEXPANDDIV(y[at.turn % 2], acc, y_maximum[at.turn % 7]);
                 set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + at.turn % 2));
                 // out[b, lane * 8:+8, :] = store y[turn]
                 wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y_full + at.turn % 2));
@@ -665,6 +674,7 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     wait_flag(PIPE_MTE3, PIPE_V, EVENT_ID1);  // p16.free[1]
     wait_flag(PIPE_MTE3, PIPE_V, EVENT_ID2);  // y.free[0]
     wait_flag(PIPE_MTE3, PIPE_V, EVENT_ID3);  // y.free[1]
+    // drain MTE3
     set_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
     wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
     // At its end a pipe waits for the free signals of the tiles that it has counted.

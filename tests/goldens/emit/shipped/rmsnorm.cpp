@@ -1,5 +1,5 @@
 // rmsnorm, emitted by Tilewright from rmsnorm.ptoir; do not edit.
-// lookahead 5, prefetch 1
+// lookahead 6, prefetch 1
 #include <cstdint>
 
 #include <pto/pto-inst.hpp>
@@ -164,6 +164,7 @@ static __aicore__ void rmsnorm_vector(__gm__ int64_t *args)
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID3);  // weight.free[1]
     wait_flag(PIPE_MTE3, PIPE_V, EVENT_ID0);  // y16.free[0]
     wait_flag(PIPE_MTE3, PIPE_V, EVENT_ID1);  // y16.free[1]
+    // drain MTE3
     set_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
     wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
 }

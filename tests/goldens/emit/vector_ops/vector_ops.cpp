@@ -275,6 +275,7 @@ static __aicore__ void vector_ops_vector(__gm__ int64_t *args)
         }
     }
     wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // half.free[0]
+    // drain MTE3
     set_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
     wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID7);
 }
