@@ -24,9 +24,9 @@ from lowering.hazards.proof import Proof
 from lowering.hazards.prover import (
     check,
     check_unrolled,
-    fails_for,
     holds,
     on_ladder,
+    slots_needed,
     smallest_failing,
 )
 
@@ -34,8 +34,8 @@ __all__ = [
     "Proof",
     "check",
     "check_unrolled",
-    "fails_for",
     "holds",
     "on_ladder",
+    "slots_needed",
     "smallest_failing",
 ]

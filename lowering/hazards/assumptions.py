@@ -96,7 +96,7 @@ _ROWS = (
     ),
     Reading(
         ORDERED_SIGNALS, "5.5", "X", True,
-        assumed="the signal of a push may overtake the data, unless the scalar unit has drained its pipe between them",
+        assumed="the signal of a push may arrive once it is issued: it tells of nothing but what the scalar unit has waited for",
         instead="the signal of a push fires when all earlier work of its pipe is complete",
         why="two reports of wrong results used a drain or a fence as their cure, and a drain one step late is nearly free",
         otherwise="the vendor's pages and shipping kernels: a signal queued behind the store suffices",

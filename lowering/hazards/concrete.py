@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from lowering.hazards.code import Code
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.happens_before import Hit
-from lowering.hazards.log import HAZARD_LIMIT, Log
+from lowering.hazards.instructions import PUSHES, Effect, RowCode
+from lowering.hazards.log import HAZARD_LIMIT, At, Log
 from lowering.hazards.run import Run
 from lowering.hazards.state import State
 from lowering.hazards.trips import Oracle, Trips, items_loop
@@ -34,6 +35,36 @@ def logged(code: Code, trips: Sequence[Trips], limit: int = HAZARD_LIMIT) -> Log
     log = Log(limit)
     fails(code, trips, log)
     return log
+
+
+class Slack(Log):
+    """Of every FIFO without free signals, how many slots a run has needed so far: one for each tile whose pop is
+    not known to be complete when another one is pushed, and one for that."""
+
+    def __init__(self, code: Code) -> None:
+        super().__init__(limit=1)
+        self.slots = {k: 1 for k, ring in enumerate(code.rings) if not ring.fifo.credit}
+
+    def row(self, code: Code, state: State, row: RowCode, at: At, effect: Effect) -> None:
+        k = row.ring
+        if row.kind in PUSHES and k in self.slots:
+            ring, clock, n = code.rings[k], state.clock[row.pipe], state.pushed[k]
+            for back in range(self.slots[k], min(n, ring.fifo.depth) + 1):
+                reads = state.reader[ring.first_range + (n - back) % ring.fifo.depth]
+                if state.popped[k] <= n - back or any(clock[q] < r for q, r in reads):
+                    self.slots[k] = back + 1
+
+
+def fewest_slots(code: Code, trips: Sequence[Trips]) -> dict[str, int] | None:
+    """By FIFO without free signals the fewest slots with which the run has no hazard; None if it has one with
+    those that they have.
+
+    What a push has waited for itself counts for nothing: the scalar unit, which issues it, knows as much.
+    """
+    slack = Slack(code)
+    if fails(code, trips, slack) or slack.found:
+        return None
+    return {code.rings[k].fifo.name: n for k, n in slack.slots.items()}
 
 
 def smallest(code: Code, limit: int, items: int = 3) -> tuple[int, ...] | None:

@@ -311,14 +311,18 @@ class HappensBefore:
             self.log.sent(what, ring, (row.pipe, n))
 
     def _told(self, row: RowCode, what: str, clock: Clock, n: int) -> Clock:
-        """What a signal tells of: of its own pipe only what the scalar unit has waited for, if it may
-        overtake the data."""
+        """What a signal tells of: only what the scalar unit has waited for, if it may arrive as soon as it is
+        issued."""
         assume, p = self.code.assume, row.pipe
         if what == FREE:
             return clock if OVERTAKING_FREES in assume else _complete(clock, p, n)
         if ORDERED_SIGNALS in assume:
             return _complete(clock, p, n)
-        return _complete(clock, p, self.state.clock[self.code.scalar_pipe[row.core]][p])
+        return (
+            [0] * len(clock)
+            if PASSING_WAITS in assume
+            else self.state.clock[self.code.scalar_pipe[row.core]]
+        )
 
     def _frees(self, ring: int) -> bool:
         """The last pop of a FIFO ends a period: it tells the producer."""

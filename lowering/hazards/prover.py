@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from lowering.hazards.assumptions import READINGS, readings
 from lowering.hazards.code import Code
 from lowering.hazards.compiler import compiled
-from lowering.hazards.concrete import fails, logged, smallest
+from lowering.hazards.concrete import fails, fewest_slots, logged, smallest
 from lowering.hazards.exploration import Exploration, Path
 from lowering.hazards.instructions import Refused
 from lowering.hazards.log import HAZARD_LIMIT, Log
@@ -177,18 +177,19 @@ def check_unrolled(
     return Proof(not violations, violations, 0, longest, message=message, more=more)
 
 
-def fails_for(kernel: Kernel, trips: Sequence[Trips], assume: Iterable[str] = ()) -> bool:
-    """Whether ``check_unrolled`` finds a hazard in a kernel that is known to be legal, or refuses it; nobody is
-    told what.
+def slots_needed(
+    kernel: Kernel, trips: Sequence[Trips], assume: Iterable[str] = ()
+) -> dict[str, int] | None:
+    """Of every FIFO without free signals the fewest slots with which the run of ``check_unrolled`` has no hazard;
+    None if it has one with those that the FIFOs have, or is refused.  The kernel is known to be legal.
 
     Raises:
         InputError: for a reading that does not exist.
     """
-    try:
+    with suppress(Refused):
         code = compiled(kernel, readings(assume), by_position=False)
-    except Refused:
-        return True
-    return bool(code.faults) or fails(code, trips)
+        return None if code.faults else fewest_slots(code, trips)
+    return None
 
 
 def smallest_failing(

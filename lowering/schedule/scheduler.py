@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lowering.ascend import emit
-from lowering.hazards import Proof, check, fails_for
+from lowering.hazards import Proof, check, slots_needed
 from lowering.hazards.proof import HazardError
 from lowering.schedule.options import NAMED, Options
 from lowering.schedule.passes.accumulate import accumulate
@@ -53,9 +53,9 @@ class Judge:
             found = self.proofs[bare] = check(bare, assume=self.assume)
         return found
 
-    def refutes(self, kernel: Kernel) -> bool:
-        """A short run fails, which is known sooner."""
-        return fails_for(kernel, SHORT_RUN, self.assume)
+    def slots(self, kernel: Kernel) -> dict[str, int] | None:
+        """As many as FIFOs without free signals need in a short run, None if that fails: known sooner."""
+        return slots_needed(kernel, SHORT_RUN, self.assume)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from lowering.schedule import options_for, schedule
 from lowering.schedule.options import CREDIT
 from lowering.schedule.passes.record import at_push
 from pto.errors import InputError
-from pto.ir import Kernel, map_rows
+from pto.ir import Event, Flag, Kernel, Row, all_rows, map_rows
 from pto.kernels import SHIPPED
 from tests.hazards.test_exhaustive import bound
 from tests.judges.agreement import Plan, arrays, program
@@ -203,6 +203,15 @@ def test_behind_a_drain_data_is_there_before_its_signal(record: str, credit: str
         assert {d.kind for d in found} <= {"undrained"}  # no drain of its own is left for the end
 
 
+@pytest.mark.parametrize("ahead", [1, 2, 3])
+def test_the_shallowest_rings_are_deep_enough(ahead: int) -> None:
+    options = options_for("best", lookahead=ahead)
+    k = schedule(SHIPPED["paged_attention"].trace(), options).kernel
+    assert not any(f.credit for f in k.fifos)
+    given = inputs.bind(k, arrays("paged_attention", False))
+    assert not list(Orders(k, given, 1).differences(range(40)))
+
+
 @pytest.mark.sweep
 def test_every_drain_shows_in_200_orders() -> None:
     k, given = recorded("next_step")
@@ -255,6 +264,42 @@ def test_only_what_the_scalar_unit_waits_for_is_there(between: str) -> None:
     assert explore(program, assume=LENIENT).ok and check(k, assume=LENIENT).ok
     assert explore(program, assume=()).kind == ("" if BETWEEN[between] else "race")
     assert check(k).ok == BETWEEN[between]
+
+
+def behind_what_fix_waited_for(k: Kernel) -> Kernel:
+    """A round trip whose cube drains and records a push behind something else that FIX waits for: the tile
+    that came back."""
+    push = next(r for r in all_rows(k.body) if r.op == "push" and r.core == "cube")
+    stored = Flag("stored", None)
+    told = (
+        Row("drain", None, (), "cube", "S", 0, (stored,)),
+        replace(push, op="record", out=None, args=(push.out,), wait=(), set=()),
+    )
+
+    def edited(r: Row) -> Row | tuple[Row, ...]:
+        if r is push:
+            return replace(r, op="push_data", set=(*r.set, stored))
+        return (r, *told) if r.op == "sync" and r.pipe == "FIX" and r.shift < 0 else r
+
+    events = (*k.events, Event("cube", stored.name, "FIX", "S", (0,)))
+    return at_push(replace(k, body=map_rows(k.body, edited), events=events), 0)
+
+
+@pytest.mark.parametrize("ahead", [1, 2])
+@pytest.mark.parametrize("slots", [1, 2, 3])
+def test_a_signal_tells_of_nothing_that_its_pipe_alone_has_waited_for(
+    slots: int, ahead: int
+) -> None:
+    """The ring back needs a slot for each step of the tile that comes back, and one where it may still be read."""
+    k = behind_what_fix_waited_for(round_trip(slots, ahead))
+    k = replace(k, fifos=tuple(replace(f, depth=6) if f.name == "f" else f for f in k.fifos))
+    given = inputs.bind(
+        k, {"src": np.ones((64, 64), np.float32), "out": np.zeros((5, 16, 64), np.float32)}
+    )
+    program = one_lane(next(iter(Blocks(k, given, 1))))
+    found = explore(program, assume=()).kind, check(k).ok
+    assert found == (("", True) if slots > ahead else ("race", False))
+    assert explore(program, assume=LENIENT).ok == check(k, assume=LENIENT).ok == (slots >= ahead)
 
 
 @pytest.mark.parametrize("slots", [5, 4])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lowering.execute import inputs
-from pto.ir import Kernel, Loop, Row, Word, map_rows
+from pto.ir import Event, Flag, Kernel, Loop, Row, Word, map_rows
 from pto.text import parse
 from tests.judges.mutants import mutants
 
@@ -282,7 +282,7 @@ def draw(source: int | random.Random) -> tuple[Kernel, str]:
         load_and_use(d, index)
     kernel = parse(_text(d, nested, rng, flat), "random.ptoir")
     if rng.random() < 0.5:
-        kernel = replace(kernel, body=map_rows(kernel.body, told_apart))
+        kernel = told_apart(kernel, rng)
     mistakes = []
     for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
         single = {f"{b.name}: depth 2" for b in kernel.buffers if b.depth == 1}  # not legal text
@@ -291,16 +291,26 @@ def draw(source: int | random.Random) -> tuple[Kernel, str]:
     return kernel, " and ".join(mistakes) or "as written"
 
 
-def told_apart(row: Row) -> Row | tuple[Row, ...]:
-    """A push as three rows: the data, a drain, the record."""
-    if row.op != "push":
-        return row
-    drain = Row("drain", None, (Word(row.pipe),), row.core, "S", row.shift)
-    return (
-        replace(row, op="push_data"),
-        drain,
-        replace(row, op="record", out=None, args=(row.out,), wait=(), set=()),
-    )
+def told_apart(kernel: Kernel, rng: random.Random) -> Kernel:
+    """Every push as three rows: the data, a drain of the pipe or by an event of the push, the record."""
+    events: list[Event] = []
+
+    def apart(row: Row) -> Row | tuple[Row, ...]:
+        if row.op != "push":
+            return row
+        drain, sets = Row("drain", None, (Word(row.pipe),), row.core, "S", row.shift), row.set
+        if rng.random() < 0.5:
+            stored = Flag(f"stored{len(events)}", None)
+            events.append(Event(row.core, stored.name, row.pipe, "S", (len(events),)))
+            drain, sets = replace(drain, args=(), wait=(stored,)), (*row.set, stored)
+        return (
+            replace(row, op="push_data", set=sets),
+            drain,
+            replace(row, op="record", out=None, args=(row.out,), wait=(), set=()),
+        )
+
+    body = map_rows(kernel.body, apart)
+    return replace(kernel, body=body, events=(*kernel.events, *events))
 
 
 def _text(d: Draft, nested: bool, rng: random.Random, flat: bool) -> str:

@@ -219,10 +219,11 @@ def test_a_fifo_leans_on_no_signals_that_are_gone() -> None:
     none, two, one = [False, False, False], [False, True, True], [False, False, True]
     assert judge.asked == [none, [True, True, True], two, one]
     assert [f.credit for f in done.fifos] == one
+    assert [f.depth for f in done.fifos] == [f.depth for f in kernel.fifos]
 
 
 def test_nothing_is_asked_again_of_what_takes_too_many_states() -> None:
-    """Neither of a kernel that does with all of its free signals, nor of more slots."""
+    """Of a kernel that does with all of its free signals, nothing."""
     kernel = dict(stages(SHIPPED["paged_attention"].trace(), options_for()))["sync"]
     nothing = Judge(lambda credits: Proof(False, refused="not closed"))
     assert credit(kernel, options_for(), nothing).fifos == kernel.fifos
@@ -235,13 +236,13 @@ def test_nothing_is_asked_again_of_what_takes_too_many_states() -> None:
 
 @dataclass
 class Judge:
-    """Knows of nothing sooner that it is wrong; ``says`` what a proof says of a kernel, by its credits."""
+    """A slot is always enough; ``says`` what a proof says of a kernel, by its credits."""
 
     says: Callable[[list[bool]], Proof]
     asked: list[list[bool]] = field(default_factory=list)
 
-    def refutes(self, kernel: Kernel) -> bool:
-        return False
+    def slots(self, kernel: Kernel) -> dict[str, int]:
+        return {f.name: 1 for f in kernel.fifos if not f.credit}
 
     def proof(self, kernel: Kernel) -> Proof:
         credits = [f.credit for f in kernel.fifos]

@@ -11,18 +11,13 @@ core sent behind its pop of tile n, if the ring has a slot for every step betwee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from itertools import filterfalse
 from typing import Protocol
 
 from lowering.schedule.options import Options
 from pto import ir
 from pto.targets import target_of
-
-MORE = 3
-"""Slots that are tried beyond those that free signals need: the steps from a push to the answer are as
-many as the lookahead, and one or two for records that come late."""
 
 
 class Verdict(Protocol):
@@ -35,10 +30,11 @@ class Verdict(Protocol):
 
 
 class Judge(Protocol):
-    """Who proves a scheduled kernel, and who knows sooner that one is wrong."""
+    """Who proves a scheduled kernel, and knows sooner how many ``slots`` FIFOs without free signals need at least;
+    None if it is wrong with any."""
 
     def proof(self, kernel: ir.Kernel) -> Verdict: ...
-    def refutes(self, kernel: ir.Kernel) -> bool: ...
+    def slots(self, kernel: ir.Kernel) -> Mapping[str, int] | None: ...
 
 
 def credit(kernel: ir.Kernel, options: Options, judge: Judge) -> ir.Kernel:
@@ -51,39 +47,35 @@ def credit(kernel: ir.Kernel, options: Options, judge: Judge) -> ir.Kernel:
 
 
 def all_bare(kernel: ir.Kernel, options: Options, judge: Judge) -> ir.Kernel | None:
-    """No FIFO has free signals, each as few slots as it can; None if that is not right."""
-    tried = without(kernel, kernel.fifos, options)
-    found = next(filterfalse(judge.refutes, tried), None)
-    if found and not options.fifo_depth:
-        found = shallowest(found, judge.refutes)
+    """No FIFO has free signals; None if that is not right."""
+    found = without(kernel, kernel.fifos, options, judge)
     return found if found and judge.proof(found).ok else None
 
 
 def one_by_one(kernel: ir.Kernel, options: Options, judge: Judge) -> ir.Kernel:
-    """Without free signals of one FIFO after the other, where that is right.  Of a kernel that needs too many
-    states with all of them, nothing is asked; nor of more slots of a FIFO that needs too many with fewer."""
+    """Without free signals of one FIFO after the other, where that is right.  Nothing is asked of a kernel that
+    is not proven with all of them."""
     for fifo in kernel.fifos:
-        for less in filterfalse(judge.refutes, without(kernel, (fifo,), options)):
-            if not judge.proof(kernel).ok:
-                return kernel
-            proof = judge.proof(less)
-            if proof.ok:
-                kernel = less
-            if proof.ok or proof.refused:
-                break
+        less = without(kernel, (fifo,), options, judge)
+        if less and not judge.proof(kernel).ok:
+            return kernel
+        kernel = less if less and judge.proof(less).ok else kernel
     return kernel
 
 
-def without(kernel: ir.Kernel, fifos: tuple[ir.Fifo, ...], options: Options) -> Iterator[ir.Kernel]:
-    """The kernel without free signals of ``fifos``, by rising depth; none where nothing comes back to
-    one.  A depth that was asked for stays."""
+def without(
+    kernel: ir.Kernel, fifos: tuple[ir.Fifo, ...], options: Options, judge: Judge
+) -> ir.Kernel | None:
+    """The kernel without free signals of ``fifos``, each of as few slots as it can have, or of as many as were
+    asked for; None where nothing comes back to one, or it is known to be wrong."""
     if not fifos or not all(ways_back(kernel, f, fifos) for f in fifos):
-        return
-    more = MORE if not options.fifo_depth else 0
+        return None
     most = target_of(kernel).most_signals
-    for extra in range(more + 1):
-        if max(f.depth for f in fifos) + extra <= most:
-            yield bare(kernel, {f.name: f.depth + extra for f in fifos})
+    depths = {f.name: f.depth if options.fifo_depth else most for f in fifos}
+    needed = judge.slots(bare(kernel, depths))
+    if needed is None:
+        return None
+    return bare(kernel, depths if options.fifo_depth else {f.name: needed[f.name] for f in fifos})
 
 
 def bare(kernel: ir.Kernel, depths: Mapping[str, int]) -> ir.Kernel:
@@ -93,17 +85,6 @@ def bare(kernel: ir.Kernel, depths: Mapping[str, int]) -> ir.Kernel:
         for f in kernel.fifos
     )
     return replace(kernel, fifos=tuple(made))
-
-
-def shallowest(kernel: ir.Kernel, fails: Callable[[ir.Kernel], bool]) -> ir.Kernel:
-    """One FIFO after the other of as few slots as are not known to be too few."""
-    for fifo in kernel.fifos:
-        for depth in range(fifo.depth - 1, 0, -1):
-            less = bare(kernel, {fifo.name: depth})
-            if fails(less):
-                break
-            kernel = less
-    return kernel
 
 
 def ways_back(kernel: ir.Kernel, fifo: ir.Fifo, bare: tuple[ir.Fifo, ...] = ()) -> list[str]:
