@@ -189,13 +189,20 @@ def with_events_for_all(
     a short run is faster."""
     if not stops_all(made.kernel):
         return made
-    for less in narrower:
+    ahead, flat = made.options.lookahead, made.options.flat
+    why = f"not lookahead {ahead}: a barrier for want of events, slower by the cost model"
+    for less in (x for x in narrower if x.flat == flat):
         synced = (x for name, x in _passes(kernel, less, Judge(less)) if name == "sync")
-        if less.flat == made.options.flat and not stops_all(next(synced)):
-            why = f"not lookahead {made.options.lookahead}: a barrier for want of events, slower by the cost model"
+        if stops_all(next(synced)):
+            continue
+        try:
             other = scheduled_with(kernel, less, (*notes, why))
-            runs = [simulate(x.kernel, SHORT_RUN).makespan for x in (made, other)]
-            return made if runs[0] <= runs[1] else other
+        except HazardError as error:
+            if not error.proof.refused:
+                raise
+            continue
+        runs = [simulate(x.kernel, SHORT_RUN).makespan for x in (made, other)]
+        return made if runs[0] <= runs[1] else other
     return made
 
 

@@ -24,6 +24,7 @@ from lowering.hazards.trips import Oracle, Replay, items_loop
 from lowering.one_by_one import one_by_one
 from lowering.schedule import Options, options_for, schedule, stages
 from lowering.schedule.passes.moments import Moment
+from lowering.schedule.scheduler import stops_all
 from lowering.simulate import Setup, simulate
 from lowering.unroll import compositions, issued
 from lowering.values.unscheduled import unscheduled
@@ -468,6 +469,19 @@ def test_every_end_of_a_flat_loop_is_run_when_barriers_are_placed() -> None:
     """This kernel needs one that no item but a last one of two iterations shows."""
     schedule(draw(580)[0].trace())
     assert list(compositions(3)) == [(1, 1, 1), (1, 2), (2, 1), (3,)]
+
+
+def test_best_looks_less_far_ahead_where_events_last_then() -> None:
+    """A tile that lives through all of an item takes an event for each step in flight; without one, a
+    barrier stops all pipes."""
+    traced = draw(1)[0].trace()
+    far, usual = schedule(traced, options_for(lookahead=6)), schedule(traced)
+    assert stops_all(far.kernel) and not stops_all(usual.kernel)
+    assert usual.options.lookahead == 5 and usual.kernel.notes[1] == (
+        "not lookahead 6: a barrier for want of events, slower by the cost model"
+    )
+    spans = [simulate(x.kernel, (12, 2, 12)).makespan for x in (far, usual)]
+    assert spans[1] < spans[0]
 
 
 def test_rings_are_deep_enough_for_long_items() -> None:

@@ -148,14 +148,14 @@ def stepwise(block: ir.Block, late: Late) -> ir.Block:
             front, rest = behind_loads(rows, late) if core == "cube" else behind_pops(rows)
         out += map(by_data, front)
         if core == "cube" and rest and late.spare >= 0:
-            out += one_by_one(rest, steps, late.spare)
+            out += alternating(rest, steps, late.spare)
         else:
             out += (x for push in filter(is_push, rest or front) for x in told(push, steps))
             out += map(by_data, rest)
     return tuple(out)
 
 
-def one_by_one(rows: list[ir.Row], steps: int, spare: int) -> Iterator[ir.Row]:
+def alternating(rows: list[ir.Row], steps: int, spare: int) -> Iterator[ir.Row]:
     """Each push behind its record of the step before, so that FIX always has one to store; the record then
     waits for that.  With a step to ``spare``, what is popped for its product in front of both, as it need
     not wait for FIX; the record then waits for the other core."""
@@ -168,7 +168,7 @@ def one_by_one(rows: list[ir.Row], steps: int, spare: int) -> Iterator[ir.Row]:
 
 
 def popped_for(push: ir.Row, rows: list[ir.Row]) -> list[ir.Row]:
-    """The pops on which a push depends, and what they need."""
+    """The pops on which a push depends."""
     names, found = {*named(push.args)}, list[ir.Row]()
     for row in reversed(rows):
         if names & {*named((row.out,))}:
