@@ -13,7 +13,7 @@ import pytest
 import pto
 from lowering.hazards.proof import HazardError
 from lowering.schedule import NAMED, PASSES, Options, options_for, schedule, stages
-from lowering.schedule.scheduler import Judge
+from lowering.schedule.scheduler import Judge, stops_all
 from lowering.values.equivalence import same_values
 from pto import Scalar, Tensor, Tile
 from pto.ir import Const, Define, Kernel, Ref, Row, Word, all_rows, binary, map_rows
@@ -21,6 +21,7 @@ from pto.kernels import SHIPPED
 from pto.targets.a2a3 import A2A3
 from tests.conftest import Golden
 from tests.judges.agreement import same_bits
+from tests.judges.mutants import without_events
 from tests.lenient import check, check_unrolled
 
 
@@ -120,7 +121,7 @@ def test_the_history_drains_as_it_did_by_hand() -> None:
     out="f32[rows, 64]",
 )
 def five_inputs(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, out: Tensor) -> None:
-    """Five double-buffered loads want ten MTE2 to V flags; there are eight."""
+    """Five double-buffered loads want ten MTE2 to V flags; there are eight, and rings of nine have none."""
     here = pto.ds(pto.program_id(0) * 32, 32, valid=a.shape[0] - pto.program_id(0) * 32)
     total = pto.load(a[here, :])
     for x in (b, c, d, e):
@@ -128,12 +129,26 @@ def five_inputs(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, out: Tens
     pto.store(out[here, :], total)
 
 
-def test_running_out_of_flags_ends_in_a_barrier_and_is_told() -> None:
+def test_where_flags_are_short_neighbours_share_them_and_that_is_told() -> None:
     traced = five_inputs.trace()
     plan = schedule(traced)
+    assert plan.proof.ok and not stops_all(plan.kernel)
+    few_ids(plan.kernel)
+    told = [n.partition(" stands for ")[0::2] for n in plan.kernel.notes if "stands for" in n]
+    assert told == [("total.full", "b_tile too: MTE2 -> V has 8 ids")]
+    rng = np.random.default_rng(0)
+    arrays = {n: rng.standard_normal((100, 64), np.float32) for n in "abcde"}
+    assert same_bits(traced, plan.kernel, arrays)
+    less = without_events(plan.kernel, {"total.full"})
+    assert {v.buffer for v in check(less).violations} >= {"total[0]", "b_tile[0]"}
+
+
+def test_running_out_of_flags_ends_in_a_barrier_and_is_told() -> None:
+    traced = five_inputs.trace()
+    plan = schedule(traced, options_for(local_depth=9))
     assert plan.proof.ok
     assert any("ids left" in note for note in plan.kernel.notes)
-    assert any(r.op == "barrier" and r.pipe == "ALL" for r in all_rows(plan.kernel.body))
+    assert stops_all(plan.kernel)
     few_ids(plan.kernel)
     rng = np.random.default_rng(0)
     arrays = {n: rng.standard_normal((100, 64), np.float32) for n in "abcde"}
@@ -147,7 +162,7 @@ def two_by_two(
     a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor,
     f: Tensor, g: Tensor, h: Tensor, i: Tensor, j: Tensor, out: Tensor,
 ) -> None:  # fmt: skip
-    """One event for each two loads that are multiplied; the fifth pair finds no ids."""
+    """One event for each two loads that are multiplied."""
     w = pto.program_id(0)
     loads = [pto.load(x[w, :, :]) for x in (a, b, c, d, e, f, g, h, i, j)]
     total = pto.zeros((32, 64))
@@ -158,7 +173,7 @@ def two_by_two(
 
 def test_notes_name_events_that_are_there() -> None:
     """An event without ids is told as the barrier that stands for it."""
-    kernel = schedule(two_by_two.trace()).kernel
+    kernel = schedule(two_by_two.trace(), options_for(local_depth=9)).kernel
     names = {e.name for e in kernel.events}
     chains = [note.partition("implied by ")[2] for note in kernel.details if "implied by" in note]
     told = [name for chain in chains for name in chain.split(" and ")]

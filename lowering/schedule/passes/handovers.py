@@ -1,0 +1,258 @@
+"""Which accesses of which buffers must not overlap, and which of these orders others imply.
+
+In: rows on buffers.  Out: ``Handover``: an access that must end before another starts, so many iterations
+later, for every pair of pipes that share a slot.  Invariant: with an event for each that is needed, every two
+conflicting accesses of different pipes are ordered; the proof (``lowering/hazards/``) judges the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lowering.schedule.passes.moments import Moment
+from pto import ir
+from pto.legality import straight
+from pto.row_rules import touched
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One row's use of a buffer, or all uses that an inner loop, or an item with it, makes of it on
+    one pipe."""
+
+    path: ir.Path
+    pipe: str
+    writes: bool
+    index: ir.Expr | None
+    begin: Moment
+    end: Moment
+    loop: ir.Path | None
+    """The loop whose uses they are, or the one beside the row in a flat loop."""
+
+    @property
+    def is_loop(self) -> bool:
+        """Not a row, but all that a loop does; its flags stand on rows around the loop."""
+        return self.path == self.loop
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """``first`` must end before ``then`` starts, ``distance`` iterations of their block later."""
+
+    buffer: ir.Buffer
+    kind: str
+    first: Access
+    then: Access
+    distance: int
+
+    @property
+    def block(self) -> ir.Path:
+        return self.first.path[:-1]
+
+    @property
+    def name(self) -> str:
+        return f"{self.buffer.name}.{self.kind}"
+
+    @property
+    def pair(self) -> tuple[str, str, str]:
+        """The core and its two pipes."""
+        return self.buffer.core, self.first.pipe, self.then.pipe
+
+    @property
+    def pipes(self) -> str:
+        return f"{self.first.pipe} -> {self.then.pipe}"
+
+
+Chain = tuple[Handover, ...]
+
+
+def home_accesses(
+    block: ir.Block, name: str, named: Named, path: ir.Path = (), inner: int | None = None
+) -> list[Access]:
+    """Accesses to a buffer, seen from the innermost block that contains them all; in the order of an
+    iteration of one position.  ``inner``: of a flat loop, where the loop in it stands."""
+    holders = [k for k, n in enumerate(block) if name in named[id(n)]]
+    if len(holders) == 1 and isinstance(block[holders[0]], ir.Loop):
+        loop = block[holders[0]]
+        assert isinstance(loop, ir.Loop)
+        inside = loop.inner if loop.flat else None
+        return home_accesses(loop.body, name, named, (*path, holders[0]), inside)
+    found = [a for k in holders for a in _accesses(block[k], name, (*path, k), inner)]
+    return sorted(found, key=lambda a: a.begin.of_one)
+
+
+Named = dict[int, frozenset[str]]
+"""Of each node, by its id, the buffers that its rows name."""
+
+
+def names_of(block: ir.Block) -> Named:
+    """Of every node below the buffers that its rows name."""
+    found: Named = {}
+    for node in straight(block):
+        if isinstance(node, ir.Loop):
+            found |= names_of(node.body)
+            found[id(node)] = frozenset().union(*(found[id(n)] for n in node.body))
+        else:
+            found[id(node)] = frozenset(
+                x.name for x in (*node.args, node.out) if isinstance(x, ir.Ref)
+            )
+    return found
+
+
+def _touches(row: ir.Row, name: str) -> bool:
+    return any(isinstance(x, ir.Ref) and x.name == name for x in (*row.args, row.out))
+
+
+def _accesses(node: ir.Node, name: str, path: ir.Path, inner: int | None) -> Iterator[Access]:
+    """Of a loop one access per pipe; in a flat loop at the stages of its rows."""
+    rows = [r for r in ir.all_rows((node,)) if _touches(r, name)]
+    flat = inner is not None
+    if isinstance(node, ir.Row):
+        when, beside = Moment(-node.shift, path), None
+        if inner is not None:
+            when, beside = Moment(-node.shift, path, path[-1] > inner, True), (*path[:-1], inner)
+        for r in rows:
+            yield Access(path, r.pipe, _writes(r, name), _index(r, name), when, when, beside)
+        return
+    for pipe in dict.fromkeys(r.pipe for r in rows):
+        mine = [r for r in rows if r.pipe == pipe]
+        writes = any(_writes(r, name) for r in mine)
+        steps = [-r.shift if flat else 0 for r in mine]
+        begin, end = Moment(min(steps), path, False, flat), Moment(max(steps), path, flat, flat)
+        yield Access(path, pipe, writes, _index(rows[0], name), begin, end, path)
+
+
+def _writes(row: ir.Row, name: str) -> bool:
+    return any(isinstance(x, ir.Ref) and x.name == name for x in touched(row)[1])
+
+
+def _index(row: ir.Row, name: str) -> ir.Expr | None:
+    return next(x.index for x in (row.out, *row.args) if isinstance(x, ir.Ref) and x.name == name)
+
+
+def together(accesses: list[Access]) -> Access:
+    """Accesses of one pipe beside and in the loop of an item, as one."""
+    a = accesses[0]
+    assert a.loop is not None
+    begin = Moment(min(x.begin.step for x in accesses), a.loop, False, True)
+    end = Moment(max(x.end.step for x in accesses), a.loop, True, True)
+    return Access(a.loop, a.pipe, any(x.writes for x in accesses), a.index, begin, end, a.loop)
+
+
+def first_of(accesses: list[Access]) -> Access:
+    """The access that surely begins first, or all of them together."""
+    first = min(accesses, key=lambda a: a.begin.of_one)
+    sure = all(first.begin.surely_before(a.begin) for a in accesses)
+    return first if sure else together(accesses)
+
+
+def last_of(accesses: list[Access]) -> Access:
+    """The access that surely ends last, or all of them together."""
+    last = max(accesses, key=lambda a: a.end.of_one)
+    sure = all(a.end.surely_before(last.end) for a in accesses)
+    return last if sure else together(accesses)
+
+
+def all_handovers(kernel: ir.Kernel) -> Iterator[Handover]:
+    """The conflicts of every buffer, nearest pair of accesses per pair of pipes.
+
+    Forward: within one iteration.  Back: to the next use of the slot, ``depth`` iterations later,
+    unless a forward handover of the same pipes says it already.
+    """
+    named = names_of(kernel.body)
+    for buffer in kernel.buffers:
+        accesses = home_accesses(kernel.body, buffer.name, named)
+        full: list[Handover] = []
+        for k, then in enumerate(accesses):
+            for first in _latest_conflicts(accesses[:k], then):
+                if not _covered(full, first, then):
+                    waits = _earliest_conflict(first, accesses[k:], then.pipe)
+                    full.append(Handover(buffer, "full", first, waits, 0))
+        free: list[Handover] = []
+        for then in accesses:
+            for first in _latest_conflicts(accesses, then):
+                pipes = (first.pipe, then.pipe)
+                same = any(
+                    (h.first.pipe, h.then.pipe) == pipes and first.end.surely_before(h.first.end)
+                    for h in full
+                )
+                if not same and not _covered(free, first, then):
+                    waits = _earliest_conflict(first, accesses, then.pipe)
+                    free.append(Handover(buffer, "free", first, waits, buffer.depth))
+        yield from full
+        yield from free
+
+
+def _latest_conflicts(accesses: list[Access], then: Access) -> Iterator[Access]:
+    """Per other pipe, the last access that must not overlap ``then``."""
+    found = [a for a in accesses if _conflict(a, then)]
+    for pipe in dict.fromkeys(a.pipe for a in found):
+        yield last_of([a for a in found if a.pipe == pipe])
+
+
+def _earliest_conflict(first: Access, accesses: list[Access], pipe: str) -> Access:
+    """The first access of ``pipe`` that must not overlap ``first``."""
+    return first_of([a for a in accesses if a.pipe == pipe and _conflict(first, a)])
+
+
+def without_implied(
+    handovers: list[Handover],
+) -> tuple[list[Handover], list[tuple[Handover, Chain]]]:
+    """(needed, implied with the chain that implies it): what the others already order goes.
+
+    A chain follows events and the pipes' own order: an event fires when everything before it in
+    its source pipe is complete, and holds back everything behind it in its destination pipe.
+    """
+    kept = list(handovers)
+    implied = []
+    for h in handovers:
+        others = siblings(h, kept)
+        if chained(h, others):
+            kept.remove(h)
+            implied.append(h)
+    return kept, [(h, chained(h, siblings(h, kept))) for h in implied]
+
+
+def siblings(h: Handover, handovers: list[Handover]) -> list[Handover]:
+    """The others of its core and its block: those that repeat with it."""
+    return [
+        o for o in handovers if o is not h and o.buffer.core == h.buffer.core and o.block == h.block
+    ]
+
+
+def chained(h: Handover, others: list[Handover]) -> Chain:
+    """The chain of ``others`` from the end of ``h.first`` to the start of ``h.then``, or ().
+
+    Iterations beyond that of ``h.then`` may not exist and do not count.
+    """
+    reached: list[tuple[str, int, Moment, Chain]] = [(h.first.pipe, 0, h.first.end, ())]
+    seen = set()
+    for pipe, j, moment, chain in reached:
+        for o in others:
+            ahead = range(-j, h.distance - o.distance - j + 1)
+            sure = (d for d in ahead if moment.surely_before(o.first.end, d))
+            distance = next(sure, None) if o.first.pipe == pipe else None
+            if distance is None:
+                continue
+            then, k = o.then.begin, j + distance + o.distance
+            if o.then.pipe == h.then.pipe and then.surely_before(h.then.begin, h.distance - k):
+                return (*chain, o)
+            if (o.then.pipe, k, then) not in seen:
+                seen.add((o.then.pipe, k, then))
+                reached.append((o.then.pipe, k, then, (*chain, o)))
+    return ()
+
+
+def _conflict(a: Access, b: Access) -> bool:
+    return a.pipe != b.pipe and (a.writes or b.writes)
+
+
+def _covered(found: list[Handover], first: Access, then: Access) -> bool:
+    return any(
+        h.first.pipe == first.pipe
+        and h.then.pipe == then.pipe
+        and first.end.surely_before(h.first.end)
+        and h.then.begin.surely_before(then.begin)
+        for h in found
+    )
