@@ -85,9 +85,24 @@ SETTINGS = {
 }
 
 
+LONG = [
+    name if name == "jax_enable_x64" else pytest.param(name, marks=pytest.mark.sweep)
+    for name in SETTINGS
+]
+"""One of them with a kernel on both cores, the others in sweeps."""
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_settings_of_the_caller_of_a_long_kernel(name: str) -> None:
+    means_the_same("paged_attention", name)
+
+
 @pytest.mark.parametrize("name", SETTINGS)
-@pytest.mark.parametrize("kernel", ["paged_attention", "rmsnorm"])
-def test_settings_of_the_caller(name: str, kernel: str) -> None:
+def test_settings_of_the_caller(name: str) -> None:
+    means_the_same("rmsnorm", name)
+
+
+def means_the_same(kernel: str, name: str) -> None:
     """They are about his own operations; programs that are compiled already have no part in this."""
     run, (given, _) = SHIPPED[kernel], called(kernel)
     arrays = {n: jnp.asarray(a) for n, a in given.items()}
@@ -234,11 +249,23 @@ def k({x}, {o}, *, {f}, {s}):
 """
 
 
-@pytest.mark.parametrize("slot", ["x", "o", "f", "s"])
-@pytest.mark.parametrize(
-    "name", ["self", "schedule", "executor", "seeds", "lookahead", "kwargs", "_x", "count", "seed"]
-)
+NAMES = ("self", "schedule", "executor", "seeds", "lookahead", "kwargs", "_x", "count", "seed")
+SLOTS = "xofs"
+
+
+@pytest.mark.parametrize(("name", "slot"), [(n, SLOTS[k % 4]) for k, n in enumerate(NAMES)])
 def test_no_name_means_anything(name: str, slot: str) -> None:
+    means_nothing(name, slot)
+
+
+@pytest.mark.sweep
+def test_no_name_means_anything_anywhere() -> None:
+    for name in NAMES:
+        for slot in SLOTS:
+            means_nothing(name, slot)
+
+
+def means_nothing(name: str, slot: str) -> None:
     names = {"x": "x", "o": "out", "f": "factor", "s": "tile"} | {slot: name}
     text, file = SOURCE.format(**names), f"<{name} as {slot}>"
     linecache.cache[file] = len(text), None, text.splitlines(True), file
