@@ -21,12 +21,10 @@ from pto.targets import target_of
 
 
 class Verdict(Protocol):
-    """``refused``: why nothing is said, as there are too many states."""
+    """Whether a kernel is proven; of one that takes too many states nothing is said."""
 
     @property
     def ok(self) -> bool: ...
-    @property
-    def refused(self) -> str: ...
 
 
 class Judge(Protocol):

@@ -100,7 +100,7 @@ def lengths_of(kernel: Kernel) -> list[Sequence[int] | None]:
     runs = list(launches(kernel))
     loops = [node for node in kernel.body if isinstance(node, Loop) and node.flat]
     beside = [node for node in kernel.body if node not in loops]
-    beside += [node for loop in loops for node in loop.body if isinstance(node, Row)]
+    beside += [node for loop in loops for node in loop.body if not isinstance(node, Loop)]
     if any(exchanged(r) for r in all_rows(tuple(beside))):
         return runs
     return [(n,) for n in sorted({sum(lengths or ()) for lengths in runs})]
