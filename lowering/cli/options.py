@@ -22,6 +22,7 @@ from lowering.schedule import (
     CREDIT,
     FENCE,
     LOAD_AT,
+    LOOPS,
     MOVES,
     NAMED,
     RECORD,
@@ -325,6 +326,7 @@ def schedule_arguments(command: Parser) -> None:
     add("--credit", type=one_of(CREDIT), metavar="WHERE", help=freed)
     overlap = "start a work item while the one before it ends"
     add("--flat", action=argparse.BooleanOptionalAction, help=overlap)
+    add("--loops", type=one_of(LOOPS), metavar="HOW", help=f"loops of an item: {', '.join(LOOPS)}")
 
 
 def case_arguments(command: Parser) -> None:

@@ -16,6 +16,7 @@ from pto.tracer import noun
 LOAD_AT = ("first", "after_move", "after_push")
 MOVES = ("early", "late")
 CREDIT = ("always", "needed")
+LOOPS = ("unnested", "hoisted", "kept")
 DRAINED = ("next_step", "at_push")
 RECORD = (*DRAINED, "by_hand", "with_push")
 FENCE = ("none", "dsb")
@@ -42,6 +43,8 @@ class Options:
     ``local_depth``, ``l0_depth``, ``fifo_depth``: ring slots in L1 and UB, in L0, in GM.
     ``credit``: free signals in every FIFO (always), or only where the proof fails without (needed).
     ``flat``: a work item starts while the one before it ends.
+    ``loops``: as they are written (kept), with what no iteration changes in front (hoisted), and those in
+    other loops one with these (unnested).
     ``origin``: the tuned result that they come from, for the notes of the schedule.
     ``exact``: no smaller lookahead where these do not fit.
     """
@@ -57,6 +60,7 @@ class Options:
     fifo_depth: int = 0
     credit: str = "needed"
     flat: bool = True
+    loops: str = "unnested"
     origin: str = field(default="", compare=False)
     exact: bool = field(default=True, compare=False)
 
@@ -78,6 +82,8 @@ class Options:
             raise ScheduleError(f"moves '{self.moves}'", None, f"one of: {', '.join(MOVES)}")
         if self.credit not in CREDIT:
             raise ScheduleError(f"credit '{self.credit}'", None, f"one of: {', '.join(CREDIT)}")
+        if self.loops not in LOOPS:
+            raise ScheduleError(f"loops '{self.loops}'", None, f"one of: {', '.join(LOOPS)}")
         if self.record not in RECORD:
             raise ScheduleError(f"record '{self.record}'", None, f"one of: {', '.join(RECORD)}")
         if self.fence not in FENCE:
@@ -94,17 +100,18 @@ class Options:
         """By name all that is chosen."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
 
-    def fifo_slots(self, target: Target) -> int:
-        """Slots of a FIFO ring: one per step of lookahead, and a number that a ring can have; the most
-        there are if none has so many."""
+    def fifo_slots(self, target: Target, pushes: int) -> int:
+        """Slots of a FIFO ring with so many pushes in a step: one for each per step of lookahead, and a number
+        that a ring can have; the most there are if none has so many."""
         rings = target.ring_period
-        enough = (n for n in rings if n >= max(self.lookahead, 2))
+        enough = (n for n in rings if n >= max(self.lookahead, 2) * pushes)
         return self.fifo_depth or min(enough, default=max(rings))
 
 
 HAND = Options(
-    1, 1, "after_move", record="by_hand", moves="late", l0_depth=1, credit="always", flat=False
-)
+    1, 1, "after_move", record="by_hand", moves="late", l0_depth=1, credit="always", flat=False,
+    loops="kept",
+)  # fmt: skip
 """How the reference kernel was written by hand, with its prefetch (docs/machine.md 16.2)."""
 
 NAMED: dict[str, Options] = {

@@ -11,26 +11,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, islice
 from pathlib import Path
 
 from lowering.ascend import emit
 from lowering.hazards import Proof, check, slots_needed
 from lowering.hazards.proof import HazardError
-from lowering.schedule.options import NAMED, Options
+from lowering.schedule.options import LOOPS, NAMED, Options
 from lowering.schedule.passes.accumulate import accumulate
 from lowering.schedule.passes.assign import assign
 from lowering.schedule.passes.credit import credit
 from lowering.schedule.passes.drain import drain
+from lowering.schedule.passes.fifos import fifos
+from lowering.schedule.passes.hoist import hoist
 from lowering.schedule.passes.persist import persist
 from lowering.schedule.passes.place import place
 from lowering.schedule.passes.record import record
 from lowering.schedule.passes.skew import skew
 from lowering.schedule.passes.sync import sync
+from lowering.schedule.passes.unnest import unnest
 from lowering.schedule.tuned import best_options
 from lowering.simulate import simulate
 from lowering.values.equivalence import same_values
 from pto.errors import CapacityError, ScheduleError
-from pto.ir import Kernel, all_rows
+from pto.ir import Kernel, Loop, all_rows
 from pto.legality import verify
 from pto.ops import ASSIGNED, PERSISTENT, SCHEDULED
 
@@ -70,12 +74,17 @@ class Pass:
 
 PASSES: dict[str, Pass] = {
     "persist": Pass(lambda k, *_: persist(k), PERSISTENT),
+    "unnest": Pass(
+        lambda k, o, _: unnest(k) if o.loops == "unnested" else k, PERSISTENT, ("loops",)
+    ),
+    "hoist": Pass(lambda k, o, _: hoist(k) if o.loops != "kept" else k, PERSISTENT, ("loops",)),
     "accumulate": Pass(lambda k, *_: accumulate(k), PERSISTENT),
     "assign": Pass(lambda k, *_: assign(k), ASSIGNED),
     "skew": Pass(
         lambda k, o, _: skew(k, o), ASSIGNED, ("lookahead", "prefetch", "load_at", "moves", "flat")
     ),
     "record": Pass(lambda k, o, _: record(k, o), ASSIGNED, ("record", "fence")),
+    "fifos": Pass(lambda k, *_: fifos(k), ASSIGNED),
     "place": Pass(
         lambda k, o, _: place(k, o),
         SCHEDULED,
@@ -156,30 +165,52 @@ def schedule(kernel: Kernel, options: Options | str = "best") -> Schedule:
             the kernel.
     """
     chosen = options_for(options, kernel) if isinstance(options, str) else options
-    notes: list[str] = []
-    *wider, last = less_ahead(chosen)
+    refused: list[tuple[Options, str]] = []
+    *wider, last = less_ahead(chosen, kernel)
     for n, wide in enumerate(wider):
         try:
-            made = scheduled_with(kernel, wide, notes)
-            return with_events_for_all(kernel, made, [*wider[n + 1 :], last], notes)
+            made = scheduled_with(kernel, wide, told(refused))
+            return with_events_for_all(kernel, made, [*wider[n + 1 :], last], told(refused))
         except CapacityError as error:
             reason = error.message.partition(";")[0]
         except HazardError as error:
             if not error.proof.refused:
                 raise
             reason = error.proof.refused.partition(";")[0]
-        notes.append(f"not lookahead {wide.lookahead}{'' if wide.flat else ', not flat'}: {reason}")
-    return scheduled_with(kernel, last, notes)
+        refused.append((wide, reason))
+    return scheduled_with(kernel, last, told(refused))
 
 
-def less_ahead(options: Options) -> list[Options]:
+def less_ahead(options: Options, kernel: Kernel) -> list[Options]:
     """``options``, then, unless they are exact, what needs less memory and fewer states of the proof:
-    less lookahead, down to one step, and then the same without overlap of work items."""
+    less lookahead, down to one step; then the same without overlap of work items; then all of this with the
+    loops more as they are written, where that is another program."""
     if options.exact:
         return [options]
     steps = range(options.lookahead, min(options.lookahead, 1) - 1, -1)
     ways = (True, False) if options.flat else (False,)
-    return [replace(options, lookahead=n, flat=flat) for flat in ways for n in steps]
+    programs: dict[Kernel, str] = {}
+    for loops in LOOPS[LOOPS.index(options.loops) :]:
+        other = replace(options, loops=loops)
+        programs.setdefault(dict(islice(_passes(kernel, other, Judge(other)), 3))["hoist"], loops)
+    return [
+        replace(options, lookahead=n, flat=flat, loops=loops)
+        for loops in programs.values()
+        for flat in ways
+        for n in steps
+    ]
+
+
+def told(refused: Sequence[tuple[Options, str]]) -> list[str]:
+    """Why not with more lookahead: one note for each way to overlap and to write the loops."""
+    notes = []
+    for (flat, loops), group in groupby(refused, lambda x: (x[0].flat, x[0].loops)):
+        tried = list(group)
+        most, least = (tried[k][0].lookahead for k in (0, -1))
+        ahead = f"lookahead {most}" if most == least else f"lookahead {most} to {least}"
+        how = ("" if flat else ", not flat") + ("" if loops == LOOPS[0] else f", loops {loops}")
+        notes.append(f"not {ahead}{how}: {tried[-1][1]}")
+    return notes
 
 
 def with_events_for_all(
@@ -189,9 +220,9 @@ def with_events_for_all(
     a short run is faster."""
     if not stops_all(made.kernel):
         return made
-    ahead, flat = made.options.lookahead, made.options.flat
+    ahead, way = made.options.lookahead, (made.options.flat, made.options.loops)
     why = f"not lookahead {ahead}: a barrier for want of events, slower by the cost model"
-    for less in (x for x in narrower if x.flat == flat):
+    for less in (x for x in narrower if (x.flat, x.loops) == way):
         synced = (x for name, x in _passes(kernel, less, Judge(less)) if name == "sync")
         if stops_all(next(synced)):
             continue
@@ -201,9 +232,14 @@ def with_events_for_all(
             if not error.proof.refused:
                 raise
             continue
-        runs = [simulate(x.kernel, SHORT_RUN).makespan for x in (made, other)]
+        runs = [simulate(x.kernel, short_run(kernel)).makespan for x in (made, other)]
         return made if runs[0] <= runs[1] else other
     return made
+
+
+def short_run(kernel: Kernel) -> tuple[int, ...]:
+    """``SHORT_RUN``, as many items as it has iterations if they have no loops."""
+    return SHORT_RUN if any(isinstance(n, Loop) for n in kernel.body) else (1,) * sum(SHORT_RUN)
 
 
 def stops_all(kernel: Kernel) -> bool:

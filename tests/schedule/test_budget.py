@@ -73,17 +73,17 @@ def test_neighbours_are_joined_as_far_as_ids_ask_for() -> None:
 def ids_of(joined: list) -> dict[tuple[str, str, str], int]:
     counts: dict[tuple[str, str, str], int] = {}
     for x in joined:
-        h = x.handover
-        counts[h.pair] = counts.get(h.pair, 0) + h.buffer.depth
+        counts[x.pair] = counts.get(x.pair, 0) + x.turns
     return counts
 
 
 def test_what_is_joined_covers_both_and_is_set_before_it_is_waited_for() -> None:
     for x in within_ids(needed(latent.trace()), 8):
+        (event,) = x.in_turns
         for h in x.those:
-            assert h.first.end.surely_before(x.handover.first.end)
-            assert x.handover.then.begin.surely_before(h.then.begin)
-            assert x.handover.first.end.surely_before(x.handover.then.begin, h.distance)
+            assert h.first.end.surely_before(event.first.end)
+            assert event.then.begin.surely_before(h.then.begin)
+            assert event.first.end.surely_before(event.then.begin, h.distance)
 
 
 def test_what_turns_otherwise_is_not_joined() -> None:
@@ -97,7 +97,7 @@ def test_what_turns_otherwise_is_not_joined() -> None:
     assert as_one(c, found["v.full"]) is None  # loaded when c is used already
     turned = replace(kr.first, index=binary("+", Var("u"), Const(1)))
     assert as_one(c, replace(kr, first=turned)) is None
-    assert as_one(c, replace(kr, buffer=replace(kr.buffer, depth=3))) is None
+    assert as_one(c, replace(kr, turns=3)) is None
 
 
 @pytest.mark.parametrize("latency", [0, 500, 1000])

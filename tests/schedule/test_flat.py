@@ -487,7 +487,7 @@ def test_best_looks_less_far_ahead_where_events_last_then() -> None:
 def test_rings_are_deep_enough_for_long_items() -> None:
     """What blocks only where an item is longer than the stages in flight; 10 slots, not 16."""
     far = options_for(lookahead=5, prefetch=2, moves="late", fifo_depth=2)
-    depths = [f.depth for f in schedule(draw(48)[0].trace(), far).kernel.fifos]
+    depths = [f.depth for f in schedule(draw(140)[0].trace(), far).kernel.fifos]
     assert max(depths) == 10
 
 

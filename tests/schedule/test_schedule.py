@@ -13,6 +13,7 @@ import pytest
 import pto
 from lowering.hazards.proof import HazardError
 from lowering.schedule import NAMED, PASSES, Options, options_for, schedule, stages
+from lowering.schedule.passes import sync
 from lowering.schedule.scheduler import Judge, stops_all
 from lowering.values.equivalence import same_values
 from pto import Scalar, Tensor, Tile
@@ -23,6 +24,7 @@ from tests.conftest import Golden
 from tests.judges.agreement import same_bits
 from tests.judges.mutants import without_events
 from tests.lenient import check, check_unrolled
+from tests.schedule.forms import FORMS
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -171,9 +173,10 @@ def two_by_two(
     pto.store(out[w, :, :], total)
 
 
-def test_notes_name_events_that_are_there() -> None:
+def test_notes_name_events_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """An event without ids is told as the barrier that stands for it."""
-    kernel = schedule(two_by_two.trace(), options_for(local_depth=9)).kernel
+    monkeypatch.setattr(sync, "target_of", lambda k: replace(A2A3, event_ids=1))
+    kernel = schedule(two_by_two.trace(), options_for()).kernel
     names = {e.name for e in kernel.events}
     chains = [note.partition("implied by ")[2] for note in kernel.details if "implied by" in note]
     told = [name for chain in chains for name in chain.split(" and ")]
@@ -259,7 +262,9 @@ def test_impossible_options(changes: dict[str, int]) -> None:
 
 def test_more_lookahead_than_a_fifo_has_slots() -> None:
     """The rings get the most slots there are; whether that is enough is seen from there."""
-    assert {options_for(lookahead=n).fifo_slots(A2A3) for n in (14, 20)} == {14}
+    assert {
+        options_for(lookahead=n).fifo_slots(A2A3, pushes) for n in (14, 20) for pushes in (1, 2)
+    } == {14}
 
 
 def test_unknown_schedule() -> None:
@@ -515,6 +520,7 @@ OTHER_CHOICES = {
     "fifo_depth": 8,
     "credit": "always",
     "flat": False,
+    "loops": "kept",
 }
 
 
@@ -522,6 +528,8 @@ OTHER_CHOICES = {
 def test_a_pass_reads_the_options_that_it_says(option: str) -> None:
     """The first pass that says so is the first whose result another choice changes."""
     traced = SHIPPED["paged_attention"].trace()
+    if option == "loops":
+        traced = FORMS["gemm, two levels"].trace()
     usual = dict(stages(traced, Options()))
     changed = dict(stages(traced, replace(Options(), **{option: OTHER_CHOICES[option]})))
     first = next(name for name in PASSES if changed[name] != usual[name])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from lowering.schedule.passes.fills import DIMS, zeros_that_count
 from lowering.schedule.passes.mentions import count_uses, fresh, names_taken, scalars_of
 from pto import ir
-from pto.errors import CapacityError, ShapeError
+from pto.errors import ShapeError
 from pto.legality import straight
 from pto.loc import Loc
 from pto.ops import FILLS, OPS
@@ -28,6 +28,10 @@ class Need:
 
     form: str  # ub, left, right, right.T, store
     block: int
+
+
+SIDES = {"left": "l0a", "right": "l0b", "right.T": "l0b"}
+"""Where an operand of a matmul lies."""
 
 
 def fill(view: ir.View, zeros: frozenset[str]) -> list[ir.Word]:
@@ -49,6 +53,7 @@ class _Assigner:
         self.taken = names_taken(kernel)
         self.uses = count_uses(kernel.body)
         self.zeros = zeros_that_count(kernel)
+        self.sums = added_to(kernel.body)
         self.needs: dict[str, list[Need]] = {}
         self.types: dict[str, TileType] = {}
         self.producer: dict[str, str] = {}
@@ -57,6 +62,7 @@ class _Assigner:
         """(traced tile, ub | l0c | nz | zn | left | right) -> name of the value there"""
         self.out: list[ir.Node] = []
         self._survey(kernel.body)
+        self.roomy = {side: self._fits(side) for side in SIDES.values()}
 
     # what is needed where
 
@@ -66,12 +72,12 @@ class _Assigner:
                 for c in node.carry:
                     for name in (c.name, c.last):
                         self.types[name] = c.type
-                        self.producer[name] = "carry" if c.init else "matmul"
-                    if c.init:
+                        self.producer[name] = "matmul" if c.name in self.sums else "carry"
+                    if c.init and c.name not in self.sums:
                         self._need(c.init.name, "ub", id(block))
                 self._survey(node.body)
                 for c, r in zip(node.carry, node.result, strict=True):
-                    if c.init:
+                    if c.name not in self.sums:
                         self._need(r.name, "ub", id(node.body))
             else:
                 self._survey_row(node, id(block))
@@ -98,19 +104,16 @@ class _Assigner:
     def forms(self, name: str) -> list[str]:
         return [n.form for n in self.needs.get(name, [])]
 
+    def _fits(self, side: str) -> bool:
+        """All operands that come from L1 have room in L0A or L0B at once."""
+        forms = {(name, n.form) for name, needs in self.needs.items() for n in needs}
+        size = sum(self.types[name].size_bytes for name, form in forms if SIDES.get(form) == side)
+        return size <= self.target.spaces[side].capacity_bytes
+
     # rows
 
     def run(self) -> ir.Kernel:
         body = self.block(self.kernel.body)
-        if len(self.fifos) * 2 > self.target.fifo_flags:
-            most = self.target.fifo_flags // 2
-            pushes = [r for r in ir.all_rows(body) if isinstance(r.out, ir.Queue)]
-            raise CapacityError(
-                f"kernel '{self.kernel.name}' hands {len(self.fifos)} tiles from core to core, "
-                f"the cross-core flags serve {most}; this is number {most + 1}",
-                pushes[most].loc,
-                "a fori_loop hands over one tile again and again; unrolled Python loops hand over many",
-            )
         fifos = tuple(replace(f, flag=2 * k) for k, f in enumerate(self.fifos))
         return replace(self.kernel, body=spread_scalars(body), fifos=fifos, target=self.target.name)
 
@@ -242,20 +245,19 @@ class _Assigner:
     # matmul operands and results
 
     def matmul(self, row: ir.Row, block: ir.Block) -> None:
-        left, right, rest = row.operand(ir.Ref), row.operand(ir.Ref, 1), row.args[2:]
+        left, right = row.operand(ir.Ref), row.operand(ir.Ref, 1)
         side = "right.T" if right.transposed else "right"
         a = self.moved(left.name, "left", row.loc)
         b = self.moved(right.name, side, row.loc)
         out = row.result(ir.Define)
-        self.emit("matmul", "cube", out, [ir.Ref(a), ir.Ref(b), *rest], row.loc)
+        self.emit("matmul", "cube", out, [ir.Ref(a), ir.Ref(b), *row.args[2:]], row.loc)
         self.home[out.name, "l0c"] = out.name
-        if not rest:
-            self.from_cube(out.name, block, row.loc)
+        self.from_cube(out.name, block, row.loc)
 
     def early_moves(self, name: str, block: ir.Block, loc: Loc | None) -> None:
-        """L1 to L0 right here for the uses inside loops below: once, not once per iteration."""
+        """L1 to L0 right here for the uses inside loops below: once, not once per iteration, if L0 has room."""
         for need in self.needs.get(name, []):
-            if need.form in ("left", "right", "right.T") and need.block != id(block):
+            if need.form in SIDES and need.block != id(block) and self.roomy[SIDES[need.form]]:
                 self.moved(name, need.form, loc)
 
     def moved(self, name: str, form: str, loc: Loc | None) -> str:
@@ -311,7 +313,7 @@ class _Assigner:
     # loops
 
     def loop(self, loop: ir.Loop, block: ir.Block) -> None:
-        vector = [c for c in loop.carry if c.init]
+        vector = [c for c in loop.carry if c.name not in self.sums]
         here = set(made_in(block))
         inits = {c.name: self.own_copy(c, here, loop.loc) for c in vector}
         for c in loop.carry:
@@ -328,7 +330,7 @@ class _Assigner:
         carries = tuple(
             replace(
                 c,
-                init=ir.Ref(inits[c.name]) if c in vector else None,
+                init=ir.Ref(inits[c.name]) if c in vector else c.init,
                 type=self.lane_type(c.type, loop.loc) if c in vector else c.type,
             )
             for c in loop.carry
@@ -377,7 +379,7 @@ class _Assigner:
         refs: list[ir.Ref] = []
         taken: set[str] = set()
         for c, r in zip(loop.carry, loop.result, strict=True):
-            if c.init is None:
+            if c.name in self.sums:
                 refs.append(r)
                 continue
             source = self.at(r.name, "ub")
@@ -390,7 +392,7 @@ class _Assigner:
 
     def last(self, c: ir.Carry, loop: ir.Loop, block: ir.Block) -> None:
         """The value after the loop, where it is needed."""
-        if c.init:
+        if c.name not in self.sums:
             self.home[c.last, "ub"] = c.last
             self.to_cube(c.last, block, loop.loc)
             return
@@ -423,6 +425,15 @@ def _spread(block: ir.Block, wanted: dict[str, set[str]]) -> ir.Block:
             out.append(node)
             wanted[node.core].update(scalars_of(node))
     return tuple(reversed(out))
+
+
+def added_to(block: ir.Block) -> set[str]:
+    """Values in L0C to which a matmul adds: products, sums, and the carries of loops that begin as one."""
+    rows = ir.all_rows(block)
+    sums = {a.name for r in rows if r.op == "matmul" for a in r.args[2:] if isinstance(a, ir.Ref)}
+    for loop in reversed(list(ir.loops_of(block))):
+        sums |= {c.init.name for c in loop.carry if c.init and c.name in sums}
+    return sums
 
 
 def made_in(block: ir.Block) -> Iterable[str]:

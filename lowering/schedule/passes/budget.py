@@ -5,7 +5,7 @@ several comes from the last of their first accesses and holds back the first of 
 them is ordered; and it is set before it is waited for, in the order of issue.  Non-goals: what to do when ids
 are short all the same (sync).
 
-Neighbours are joined first: what they wait for longer than they need to is least.
+A ring of many slots has an id for as many as are under way, if those are fewer.  Neighbours are joined first: what they wait for longer than they need to is least.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from lowering.schedule.passes.handovers import Access, Handover
+from lowering.schedule.passes.handovers import Access, Handover, chained, siblings
 
 Apart = tuple[int, int]
 """How far two handovers are from each other: in steps, then in places of their block."""
@@ -22,19 +22,35 @@ Apart = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A handover that stands for all of ``those``."""
+    """What one event is for: handovers ``in_turns`` of one buffer, which stand for all of ``those``."""
 
-    handover: Handover
+    in_turns: tuple[Handover, ...]
     those: tuple[Handover, ...]
+
+    @property
+    def turns(self) -> int:
+        return self.in_turns[0].turns
+
+    @property
+    def pair(self) -> tuple[str, str, str]:
+        return self.in_turns[0].pair
+
+    @property
+    def name(self) -> str:
+        """``x.full``, or ``x.free`` if one of them goes back to a later iteration: it is primed."""
+        last = self.in_turns[-1]
+        return f"{self.in_turns[0].buffer.name}.{last.kind}"
 
 
 def within_ids(handovers: list[Handover], ids: int) -> list[Joined]:
     """The handovers of each pair of pipes, of which as few are joined as its ``ids`` ask for; in their order."""
-    found = [Joined(h, (h,)) for h in handovers]
+    found = in_turns(handovers)
     for pair in dict.fromkeys(h.pair for h in handovers):
+        if sum(x.turns for x in found if x.pair == pair) > ids:
+            found = [fewer(x, handovers) if x.pair == pair else x for x in found]
         while True:
-            mine = [x for x in found if x.handover.pair == pair]
-            if sum(x.handover.buffer.depth for x in mine) <= ids:
+            mine = [x for x in found if x.pair == pair]
+            if sum(x.turns for x in mine) <= ids:
                 break
             nearest = min(neighbours(mine), key=lambda n: n[0], default=None)
             if nearest is None:
@@ -44,17 +60,51 @@ def within_ids(handovers: list[Handover], ids: int) -> list[Joined]:
     return found
 
 
+def in_turns(handovers: list[Handover]) -> list[Joined]:
+    """One event for what a buffer that holds several values in turns hands over on the same way: it is waited
+    for before it is set again, because both are about the same slot."""
+    found: list[Joined] = []
+    for h in handovers:
+        before = next((x for x in found if follows(h, x.in_turns[-1])), None)
+        if before is None:
+            found.append(Joined((h,), (h,)))
+        else:
+            more = replace(before, in_turns=(*before.in_turns, h), those=(*before.those, h))
+            found[found.index(before)] = more
+    return found
+
+
+def follows(h: Handover, before: Handover) -> bool:
+    """``h`` begins behind the end of ``before``, in the same iteration and slot."""
+    alike = (h.buffer, h.pair, h.turns) == (before.buffer, before.pair, before.turns)
+    rows = not any(x.is_loop for x in (h.first, h.then, before.first, before.then))
+    ends = before.distance == 0 and before.then.begin.surely_before(h.first.begin)
+    return alike and rows and ends
+
+
+def fewer(joined: Joined, handovers: list[Handover]) -> Joined:
+    """With an id for as many iterations as can be under way: the one that many later is not set before this
+    one is waited for, which the other handovers see to."""
+    h, *more = joined.in_turns
+    for turns in range(2, 0 if h.distance or more else h.turns):
+        back = replace(h, first=h.then, then=h.first, distance=turns)
+        if chained(back, siblings(h, handovers)):
+            return replace(joined, in_turns=(replace(h, turns=turns),))
+    return joined
+
+
 def neighbours(joined: list[Joined]) -> Iterator[tuple[Apart, Joined, Joined, Joined]]:
     """How far apart two of them are that one event may stand for, the two, and both as one."""
-    for a, b in combinations(joined, 2):
-        both = as_one(a.handover, b.handover)
+    lone = [x for x in joined if len(x.in_turns) == 1]
+    for a, b in combinations(lone, 2):
+        both = as_one(*a.in_turns, *b.in_turns)
         if both:
-            yield apart(a.handover, b.handover), a, b, Joined(both, (*a.those, *b.those))
+            yield apart(*a.in_turns, *b.in_turns), a, b, Joined((both,), (*a.those, *b.those))
 
 
 def as_one(a: Handover, b: Handover) -> Handover | None:
     """Both, if they repeat alike and it is sure which comes first of what they connect."""
-    alike = (a.kind, a.distance, a.buffer.depth) == (b.kind, b.distance, b.buffer.depth)
+    alike = (a.kind, a.distance, a.turns) == (b.kind, b.distance, b.turns)
     if not alike or any(x.is_loop for x in (a.first, b.first, a.then, b.then)):
         return None
     if not (beside(a.first, b.first) and beside(a.then, b.then)):

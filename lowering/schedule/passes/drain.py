@@ -32,16 +32,17 @@ def drain(kernel: ir.Kernel) -> ir.Kernel:
 @dataclass(frozen=True, slots=True)
 class Told:
     """A push, the drain in front of its record, in the body of one loop, and how many pushes may be complete
-    before a drain takes the event of the first."""
+    before a drain takes the event of the first; ``number``: which of its FIFO in a step."""
 
     push: ir.Row
     drain: ir.Row
     pending: int
     total: str
+    number: int
 
     @property
     def name(self) -> str:
-        return f"{self.push.queue}.stored"
+        return f"{self.push.queue}.stored{self.number + 1 if self.number else ''}"
 
 
 def with_stored(kernel: ir.Kernel) -> ir.Kernel:
@@ -54,7 +55,7 @@ def with_stored(kernel: ir.Kernel) -> ir.Kernel:
     events: list[ir.Event] = []
     sets: dict[int, ir.Flag] = {}
     waits: dict[int, ir.Flag] = {}
-    for told in all_told(kernel.body, ""):
+    for told in all_told(kernel.body):
         pipes = told.push.core, told.push.pipe
         first = used.get(pipes, 0)
         ids = tuple(range(first, first + told.pending))
@@ -73,20 +74,23 @@ def with_stored(kernel: ir.Kernel) -> ir.Kernel:
     return replace(kernel, body=ir.map_rows(kernel.body, edited), events=tuple(known))
 
 
-def all_told(block: ir.Block, total: str) -> Iterator[Told]:
-    """Every push with a drain of its own, behind something else; ``total``: counts the steps of the loop."""
+def all_told(block: ir.Block, loop: ir.Loop | None = None, total: str = "") -> Iterator[Told]:
+    """Every push with a drain of its own, behind something else; ``total``: counts the steps of the ``loop``
+    around it, if there is one."""
     rows = [node for node in block if isinstance(node, ir.Row)]
     lone = [r for r in rows if r.op != "fence"]
     at = {id(r): k for k, r in enumerate(rows)}
     for drain, record in pairwise(lone):
         if (drain.op, record.op) == ("drain", "record"):
-            pushes = [r for r in rows if r.op == "push_data" and r.queue == record.queue]
-            steps = [p.shift - drain.shift + (at[id(p)] < at[id(drain)]) for p in pushes]
-            if len(pushes) == 1 and total and rows[at[id(drain)] - 1] is not pushes[0]:
-                yield Told(pushes[0], drain, steps[0], total)
+            mine = [r for r in rows if r.queue == record.queue]
+            number = [at[id(r)] for r in mine if r.op == "record"].index(at[id(record)])
+            push = [r for r in mine if r.op == "push_data"][number]
+            steps = push.shift - drain.shift + (at[id(push)] < at[id(drain)])
+            if total and rows[at[id(drain)] - 1] is not push:
+                yield Told(push, drain, steps, total, number)
     for node in block:
         if isinstance(node, ir.Loop):
-            yield from all_told(node.body, node.total)
+            yield from all_told(node.body, node, node.total or ("" if loop else node.index))
 
 
 # ---------------------------------------------------------------------------------- the end

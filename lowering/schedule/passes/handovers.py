@@ -8,7 +8,7 @@ conflicting accesses of different pipes are ordered; the proof (``lowering/hazar
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lowering.schedule.passes.moments import Moment
 from pto import ir
@@ -38,13 +38,15 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """``first`` must end before ``then`` starts, ``distance`` iterations of their block later."""
+    """``first`` must end before ``then`` starts, ``distance`` iterations of their block later; the event
+    for it is at the same id again every ``turns`` iterations."""
 
     buffer: ir.Buffer
     kind: str
     first: Access
     then: Access
     distance: int
+    turns: int
 
     @property
     def block(self) -> ir.Path:
@@ -70,7 +72,7 @@ Chain = tuple[Handover, ...]
 def home_accesses(
     block: ir.Block, name: str, named: Named, path: ir.Path = (), inner: int | None = None
 ) -> list[Access]:
-    """Accesses to a buffer, seen from the innermost block that contains them all; in the order of an
+    """Accesses to a ring, seen from the innermost block that contains them all; in the order of an
     iteration of one position.  ``inner``: of a flat loop, where the loop in it stands."""
     holders = [k for k, n in enumerate(block) if name in named[id(n)]]
     if len(holders) == 1 and isinstance(block[holders[0]], ir.Loop):
@@ -95,13 +97,13 @@ def names_of(block: ir.Block) -> Named:
             found[id(node)] = frozenset().union(*(found[id(n)] for n in node.body))
         else:
             found[id(node)] = frozenset(
-                x.name for x in (*node.args, node.out) if isinstance(x, ir.Ref)
+                name_of(x) for x in (*node.args, node.out) if isinstance(x, ir.Ref)
             )
     return found
 
 
 def _touches(row: ir.Row, name: str) -> bool:
-    return any(isinstance(x, ir.Ref) and x.name == name for x in (*row.args, row.out))
+    return any(isinstance(x, ir.Ref) and name_of(x) == name for x in (*row.args, row.out))
 
 
 def _accesses(node: ir.Node, name: str, path: ir.Path, inner: int | None) -> Iterator[Access]:
@@ -124,11 +126,13 @@ def _accesses(node: ir.Node, name: str, path: ir.Path, inner: int | None) -> Ite
 
 
 def _writes(row: ir.Row, name: str) -> bool:
-    return any(isinstance(x, ir.Ref) and x.name == name for x in touched(row)[1])
+    return any(isinstance(x, ir.Ref) and name_of(x) == name for x in touched(row)[1])
 
 
 def _index(row: ir.Row, name: str) -> ir.Expr | None:
-    return next(x.index for x in (row.out, *row.args) if isinstance(x, ir.Ref) and x.name == name)
+    """The step that says which slot it is."""
+    refs = (x for x in (row.out, *row.args) if isinstance(x, ir.Ref) and name_of(x) == name)
+    return in_step(next(refs).index)[2]
 
 
 def together(accesses: list[Access]) -> Access:
@@ -154,23 +158,50 @@ def last_of(accesses: list[Access]) -> Access:
     return last if sure else together(accesses)
 
 
+def rings(kernel: ir.Kernel) -> Iterator[tuple[ir.Buffer, str]]:
+    """Every buffer, and what ``names_of`` calls it; a ring of which a step takes several slots is as many
+    rings, each of the slots that one place of a step takes."""
+    refs = [x for r in ir.all_rows(kernel.body) for x in (r.out, *r.args) if isinstance(x, ir.Ref)]
+    for buffer in kernel.buffers:
+        mine = [x for x in refs if x.name == buffer.name]
+        names = sorted({name_of(x) for x in mine})
+        step = max((in_step(x.index)[0] for x in mine), default=1)
+        for name in names:
+            yield replace(buffer, depth=max(buffer.depth // step, 1)), name
+
+
+def in_step(index: ir.Expr | None) -> tuple[int, int, ir.Expr | None]:
+    """u * 2 + 1 --> 2, 1, u: so many slots in a step, which of them, and the step."""
+    constant, terms = ir.linear(index) if index is not None else (0, {})
+    match list(terms.items()):
+        case [(step, int(slots))] if slots > 1:
+            return slots, int(constant) % slots, step
+    return 1, 0, index
+
+
+def name_of(ref: ir.Ref) -> str:
+    """The ring of a slot."""
+    slots, place, _ = in_step(ref.index)
+    return f"{ref.name}.{place}" if slots > 1 else ref.name
+
+
 def all_handovers(kernel: ir.Kernel) -> Iterator[Handover]:
     """The conflicts of every buffer, nearest pair of accesses per pair of pipes.
 
     Forward: within one iteration.  Back: to the next use of the slot, ``depth`` iterations later,
-    unless a forward handover of the same pipes says it already.
+    unless a forward handover of the same pipes says it already; outside of all loops there is none.
     """
     named = names_of(kernel.body)
-    for buffer in kernel.buffers:
-        accesses = home_accesses(kernel.body, buffer.name, named)
+    for buffer, name in rings(kernel):
+        accesses = home_accesses(kernel.body, name, named)
         full: list[Handover] = []
         for k, then in enumerate(accesses):
             for first in _latest_conflicts(accesses[:k], then):
                 if not _covered(full, first, then):
                     waits = _earliest_conflict(first, accesses[k:], then.pipe)
-                    full.append(Handover(buffer, "full", first, waits, 0))
+                    full.append(Handover(buffer, "full", first, waits, 0, buffer.depth))
         free: list[Handover] = []
-        for then in accesses:
+        for then in accesses if home_of(accesses) else ():
             for first in _latest_conflicts(accesses, then):
                 pipes = (first.pipe, then.pipe)
                 same = any(
@@ -179,9 +210,14 @@ def all_handovers(kernel: ir.Kernel) -> Iterator[Handover]:
                 )
                 if not same and not _covered(free, first, then):
                     waits = _earliest_conflict(first, accesses, then.pipe)
-                    free.append(Handover(buffer, "free", first, waits, buffer.depth))
+                    free.append(Handover(buffer, "free", first, waits, buffer.depth, buffer.depth))
         yield from full
         yield from free
+
+
+def home_of(accesses: list[Access]) -> ir.Path:
+    """The loop in which they repeat; () for none."""
+    return accesses[0].path[:-1] if accesses else ()
 
 
 def _latest_conflicts(accesses: list[Access], then: Access) -> Iterator[Access]:

@@ -11,6 +11,7 @@ a carried tile is updated in place, or rotates through a ring when old and new a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -48,8 +49,20 @@ class Group:
     result: str = ""
     last: str = ""
     popped: int = 0
+    turns: dict[str, int] = field(default_factory=dict)
+    """Of tiles that come through one FIFO, several per step: which of them each member is."""
     loc: Loc | None = None
     touched: set[str] = field(default_factory=set)
+
+    @property
+    def slots(self) -> int:
+        return self.depth * self.in_step
+
+    @property
+    def in_step(self) -> int:
+        """Slots that a step takes."""
+        return 1 + max(self.turns.values(), default=0)
+
     named: bool = False
     """Keeps its name (carries, loads, pops); others are named after the last value they hold."""
 
@@ -98,6 +111,12 @@ def _is_column(t: TileType) -> bool:
     return t.cols == 1 and t.rows > 1
 
 
+def overlaps(loop: ir.Loop, node: ir.Node) -> bool:
+    """What stands in the loop over work items has steps, and they overlap."""
+    alone = not any(isinstance(n, ir.Loop) for n in loop.body)
+    return isinstance(node, ir.Loop) or loop.flat or alone
+
+
 def place(kernel: ir.Kernel, options: Options) -> ir.Kernel:
     """Buffers for every value; see the module docstring."""
     return _Placer(kernel, options).run()
@@ -117,6 +136,7 @@ class _Placer:
     def run(self) -> ir.Kernel:
         self._survey()
         self._copy_back()
+        self._sums()
         self._carried(self.kernel.body, ())
         self._others()
         self._depths()
@@ -169,7 +189,8 @@ class _Placer:
         for k, (c, r) in enumerate(zip(loop.carry, loop.result, strict=True)):
             life = self.lives[r.name]
             needed = self.lives[c.last].reads or self._lag(r.name, life.path, life.shift)
-            if needed and c.init and not self._in_place(c.name, r.name):
+            summed = self._on_cube(r.name)
+            if needed and c.init and not summed and not self._in_place(c.name, r.name):
                 made = life.row
                 assert made is not None
                 assert isinstance(made.out, ir.Define)
@@ -203,6 +224,51 @@ class _Placer:
 
     # groups
 
+    def _sums(self) -> None:
+        """One group per sum of products: a matmul adds in place, on from one loop to the next."""
+        sums: dict[str, list[str]] = {}
+        for names in self._added(self.kernel.body):
+            found = {id(sums[n]): sums[n] for n in names if n in sums}
+            those = list(dict.fromkeys([*(n for f in found.values() for n in f), *names]))
+            sums |= dict.fromkeys(those, those)
+        for mine in {id(x): x for x in sums.values()}.values():
+            loops = [
+                c.name for x in ir.loops_of(self.kernel.body) for c in x.carry if c.name in mine
+            ]
+            rows = [row for n in mine if (row := self.lives[n].row) is not None]
+            path = min((self.lives[n].path for n in mine), key=len)
+            space, layout = self._space(rows[0])
+            group = Group(
+                (loops or [rows[-1].result(ir.Define).name])[0], rows[0].core, space,
+                rows[0].result(ir.Define).type, layout, path[-1] if path else None, mine,
+                loc=rows[-1].loc, named=True,
+            )  # fmt: skip
+            self.groups |= dict.fromkeys(mine, group)
+
+    def _added(self, block: ir.Block) -> Iterator[tuple[str, ...]]:
+        """Names that are one sum: what is added to and the result; the values of a carry."""
+        for node in block:
+            if isinstance(node, ir.Loop):
+                for c, r in zip(node.carry, node.result, strict=True):
+                    if self._on_cube(r.name):
+                        yield (*([c.init.name] if c.init else []), c.name, r.name, c.last)
+                yield from self._added(node.body)
+            elif isinstance(node, ir.Row) and node.op == "matmul":
+                acc = [a.name for a in node.args[2:] if isinstance(a, ir.Ref)]
+                yield from ((a, node.result(ir.Define).name) for a in acc)
+
+    def _on_cube(self, name: str) -> bool:
+        """Whether a value that a loop yields is a sum in L0C, the last value of a loop inside included."""
+        row = self.lives[name].row
+        inner = (
+            (c.last, r.name)
+            for x in ir.loops_of(self.kernel.body)
+            for c, r in zip(x.carry, x.result, strict=True)
+        )
+        if row is None:
+            return any(last == name and self._on_cube(r) for last, r in inner)
+        return row.core == "cube"
+
     def _carried(self, block: ir.Block, path: tuple[ir.Loop, ...]) -> None:
         """One group per carried tile: its initial, carried, next and last value."""
         for node in block:
@@ -210,6 +276,8 @@ class _Placer:
                 continue
             self._carried(node.body, (*path, node))
             for c, r in zip(node.carry, node.result, strict=True):
+                if c.name in self.groups:
+                    continue
                 result = self.lives[r.name].row
                 assert result is not None
                 assert isinstance(result.out, ir.Define)
@@ -247,31 +315,44 @@ class _Placer:
         return max([0, *(shift - s for where, _, s, _ in self.lives[name].reads if where == path)])
 
     def _others(self) -> None:
+        rings: dict[str, Group] = {}
         for name, life in self.lives.items():
             row = life.row
             if name in self.groups or row is None or not isinstance(row.out, ir.Define):
                 continue
-            host = self._host(name, row, life)
-            if host is not None:
+            found = self._host(name, row, life)
+            if found is not None:
+                host, dying = found
                 host.members.append(name)
+                if host.turns:
+                    host.turns[name] = host.turns[dying]
                 self.groups[name] = host
                 if not host.named:
                     host.name = name
                 continue
+            ring = rings.get(row.queue) if row.op == "pop" else None
+            if ring is not None:
+                ring.turns |= {**dict.fromkeys(ring.members, 0)} if not ring.turns else {}
+                ring.turns[name] = ring.in_step
+                ring.members.append(name)
+                self.groups[name] = ring
+                continue
             space, layout = self._space(row)
             loop = life.path[-1] if life.path else None
-            self.groups[name] = Group(
+            group = self.groups[name] = Group(
                 name, row.core, space, row.out.type, layout, loop, [name], loc=row.loc,
                 named=OPS[row.op].kind == "move",
             )  # fmt: skip
+            if row.op == "pop":
+                rings[row.queue] = group
         for name, group in self.groups.items():
             life = self.lives[name]
             group.touched.update(r.pipe for _, _, _, r in life.reads)
             if life.row is not None:
                 group.touched.add(life.row.pipe)
 
-    def _host(self, name: str, row: ir.Row, life: Life) -> Group | None:
-        """The buffer of an operand that dies here and can hold the result as well."""
+    def _host(self, name: str, row: ir.Row, life: Life) -> tuple[Group, str] | None:
+        """The buffer of an operand that dies here and can hold the result as well, and that operand."""
         if not OPS[row.op].in_place or row.op == "copy":
             return None
         assert isinstance(row.out, ir.Define)
@@ -284,7 +365,7 @@ class _Placer:
             if source.path != life.path or not self.dead(a.name, self.born(name)):
                 continue
             if self._fits(group, name, a.name):
-                return group
+                return group, a.name
         return None
 
     def _fits(self, group: Group, name: str, dying: str) -> bool:
@@ -295,7 +376,9 @@ class _Placer:
         iteration to the next: there everything must happen in one stage, on V alone.
         """
         life = self.lives[name]
-        here = [m for m in group.members if m != dying and self.lives[m].path == life.path]
+        slot = group.turns.get(dying)
+        mates = (m for m in group.members if m != dying and group.turns.get(m) == slot)
+        here = [m for m in mates if self.lives[m].path == life.path]
         born = self.born(name)
         if not all(self.dead(m, born) or self.dead(name, self.born(m)) for m in here):
             return False
@@ -347,6 +430,8 @@ class _Placer:
             fifo = next((r for r in pops if r is not None and r.op == "pop"), None)
             if fifo is not None:
                 group.popped = self.kernel.fifo(fifo.queue).slot_bytes
+        for space in self.target.spaces:
+            self._overlay(space)
         filled = {s: self.target.meets_gm(s, filled=True) for s in self.target.spaces}
         wanted = {
             s: self.options.local_depth if filled[s] else self.options.l0_depth for s in filled
@@ -358,6 +443,49 @@ class _Placer:
         for space in filter(self.target.meets_gm, filled):
             outer = [g for g in self._in(space) if self._is_outer(g)]
             self._deepen(outer, wanted[space], space, "from one work item to the next")
+
+    def _overlay(self, space: str) -> None:
+        """Where ``space`` has no room for all: values of one type that are alive in turns, in every step, share
+        a buffer, as few as it takes."""
+        alike: dict[object, list[Group]] = {}
+        for g in self._in(space):
+            if g.loop is not None and g.rotates is None and not g.popped and not g.turns:
+                shifts = {self.lives[m].shift for m in g.members}
+                alike.setdefault((id(g.loop), g.type, g.layout, *sorted(shifts)), []).append(g)
+        over = self._size(space) - self.target.spaces[space].capacity_bytes
+        for those in sorted(alike.values(), key=lambda x: -sum(map(self._bytes, x))):
+            those.sort(key=lambda g: self.lives[g.members[0]].made)
+            for turns in range(len(those) - 1 if over > 0 else 0, 0, -1):
+                shared = self._in_turns(those, turns)
+                saved = sum(self._bytes(g) for one in shared for g in one[1:])
+                if saved >= over or turns == 1:
+                    over -= saved
+                    for one in shared:
+                        self._merge(one)
+                    break
+
+    def _in_turns(self, groups: list[Group], turns: int) -> list[list[Group]]:
+        """``groups`` in the order of their birth on ``turns`` buffers, as far as they are alive in turns."""
+        shared: list[list[Group]] = []
+        for k, g in enumerate(groups):
+            mine = shared[k % turns] if k >= turns else []
+            if mine and all(self._alive_in_turns(x, g) for x in mine):
+                mine.append(g)
+            else:
+                shared.insert(k if k < turns else len(shared), [g])
+        return shared
+
+    def _merge(self, groups: list[Group]) -> None:
+        """All on the buffer of the first."""
+        one, *others = groups
+        for other in others:
+            one.members += other.members
+            one.touched |= other.touched
+            self.groups |= dict.fromkeys(other.members, one)
+
+    def _alive_in_turns(self, one: Group, other: Group) -> bool:
+        """All values of one are dead when any of the other is born."""
+        return all(self.dead(m, self.born(n)) for m in one.members for n in other.members)
 
     def _in(self, space: str) -> list[Group]:
         return [g for g in self.unique() if g.space == space]
@@ -413,15 +541,15 @@ class _Placer:
     def _fifos(self) -> tuple[ir.Fifo, ...]:
         """GM rings: the wanted slots inside loops and where work items overlap, else two; more where
         the cores would block."""
-        inner = {
+        inner = Counter(
             r.out.name
             for loop in self.kernel.body
             if isinstance(loop, ir.Loop)
-            for r in ir.all_rows(tuple(n for n in loop.body if isinstance(n, ir.Loop) or loop.flat))
+            for r in ir.all_rows(tuple(n for n in loop.body if overlaps(loop, n)))
             if isinstance(r.out, ir.Queue)
-        }
+        )
         wanted = {
-            f.name: self.options.fifo_slots(self.target) if f.name in inner else 2
+            f.name: self.options.fifo_slots(self.target, inner[f.name]) if inner[f.name] else 2
             for f in self.kernel.fifos
         }
         depths = deep_enough(self.kernel, wanted)
@@ -445,7 +573,7 @@ class _Placer:
 
     def _bytes(self, g: Group) -> int:
         """Bytes of all slots; the last one needs only its tile."""
-        return self._stride(g) * (g.depth - 1) + self._slot(g)
+        return self._stride(g) * (g.slots - 1) + self._slot(g)
 
     def _addresses(self) -> tuple[ir.Buffer, ...]:
         for t in self._scratch_types():
@@ -457,7 +585,7 @@ class _Placer:
             at, stride = used.get(g.space, 0), self._stride(g)
             used[g.space] = at + self._bytes(g)
             buffers.append(
-                ir.Buffer(g.core, g.space, g.name, g.depth, g.type, g.layout, at, stride)
+                ir.Buffer(g.core, g.space, g.name, g.slots, g.type, g.layout, at, stride)
             )
         for space, size in used.items():
             if size > self.target.spaces[space].capacity_bytes:
@@ -500,7 +628,7 @@ class _Placer:
 
     def _ref(self, name: str, transposed: bool = False) -> ir.Ref:
         group = self.groups[name]
-        return ir.Ref(group.name, self._index(group, name) if group.depth > 1 else None, transposed)
+        return ir.Ref(group.name, self._index(group, name) if group.slots > 1 else None, transposed)
 
     def _index(self, group: Group, name: str) -> ir.Expr:
         if group.rotates is not None:
@@ -511,7 +639,8 @@ class _Placer:
             assert name != group.last, "what is read behind the loop is a copy in place"
             return ir.Const(0) if name == group.first and not flat else i
         assert group.loop is not None, group.name
-        return ir.Var(self._total(group.loop))
+        step = ir.binary("*", ir.Var(self._total(group.loop)), ir.Const(group.in_step))
+        return ir.binary("+", step, ir.Const(group.turns.get(name, 0)))
 
     def _rewrite(self, block: ir.Block, path: tuple[ir.Loop, ...]) -> ir.Block:
         out: list[ir.Node] = []

@@ -64,8 +64,12 @@ def next_step(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
 def roomy(kernel: ir.Kernel) -> bool:
     """L0C holds two slots of every tile that the cube makes."""
     rows = [r for r in ir.all_rows(kernel.body) if r.op == "matmul"]
-    made = (r.out.type.size_bytes for r in rows if isinstance(r.out, ir.Define))
-    return 2 * sum(made) <= target_of(kernel).spaces["l0c"].capacity_bytes
+    added_to = {name for r in rows for name in named(r.args[2:])}
+    made = [r.result(ir.Define) for r in rows]
+    return (
+        2 * sum(x.type.size_bytes for x in made if x.name not in added_to)
+        <= target_of(kernel).spaces["l0c"].capacity_bytes
+    )
 
 
 LARGE = 2

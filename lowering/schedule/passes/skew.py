@@ -29,13 +29,19 @@ from pto import ir
 from pto.bounds import Known, inside, noted, of_launch, surely_runs
 from pto.legality import straight
 from pto.ops import OPS
+from pto.targets import target_of
 
 
 def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
     """Shift the rows of every innermost loop; the loops that hold them keep all shifts at 0, or
-    become flat."""
+    become flat.
+
+    Items without a loop, on one core alone, keep theirs at 0 as well: nobody stops their scalar unit, which
+    runs ahead by itself."""
     taken, needed = names_taken(kernel), set(tile_uses(kernel.body))
     notes = list(kernel.notes)
+    if crowded(kernel):
+        options = replace(options, moves="late")
 
     def visit(block: ir.Block, inside: bool) -> ir.Block:
         out: list[ir.Node] = []
@@ -44,7 +50,8 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
             if isinstance(node, ir.Row):
                 run.append(node)
             else:
-                if inside and not any(isinstance(n, ir.Loop) for n in node.body):
+                pipelined = inside or (options.flat and bool(kernel.fifos))
+                if pipelined and not any(isinstance(n, ir.Loop) for n in node.body):
                     body = skewed(node, options, taken, needed)
                 else:
                     body = visit(node.body, True)
@@ -61,6 +68,20 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
         return (*out, *levelled(run))
 
     return replace(kernel, body=visit(kernel.body, False), notes=tuple(notes))
+
+
+def crowded(kernel: ir.Kernel) -> bool:
+    """L0A or L0B has no room for all operands of a step at once: each comes right before its product."""
+    spaces = target_of(kernel).spaces
+    moves = {r.result(ir.Define).name: r for r in ir.all_rows(kernel.body) if r.op == "move"}
+    sizes = {"l0a": 0, "l0b": 0}
+    for row in ir.all_rows(kernel.body):
+        if row.op != "matmul":
+            continue
+        for side, a in zip(sizes, row.args[:2], strict=True):
+            if isinstance(a, ir.Ref) and a.name in moves:
+                sizes[side] += moves.pop(a.name).result(ir.Define).type.size_bytes
+    return any(size > spaces[name].capacity_bytes for name, size in sizes.items())
 
 
 def levelled(rows: list[ir.Row]) -> list[ir.Row]:
@@ -81,6 +102,7 @@ def skewed(loop: ir.Loop, options: Options, taken: set[str], needed: set[str]) -
     scalars = [r for r in rows if OPS[r.op].kind == "scalar"]
     lags = [options.lookahead * (p // 2) for p in phases_of(work, loop, needed)]
     shifted = [replace(r, shift=-lag) for r, lag in zip(work, lags, strict=True)]
+    shifted = moved_again(shifted, taken)
     ordered = by_level(shifted, loads_later=True, pops_last=options.load_at == "first")
     if options.moves == "late":
         ordered = before_matmul(ordered)
@@ -207,7 +229,7 @@ def phases_of(rows: list[ir.Row], loop: ir.Loop, needed: set[str]) -> list[int]:
             a, b = knot[source], knot[target]
             if a != b and phase[b] < phase[a] + crossing:
                 phase[b], changed = phase[a] + crossing, True
-    return late_moves(rows, [phase[k] for k in knot])
+    return late_operands(rows, [phase[k] for k in knot])
 
 
 def flow_edges(rows: list[ir.Row], loop: ir.Loop, needed: set[str]) -> list[tuple[int, int, int]]:
@@ -248,16 +270,39 @@ def recurrences(count: int, edges: list[tuple[int, int, int]]) -> list[int]:
     ]
 
 
-def late_moves(rows: list[ir.Row], phase: list[int]) -> list[int]:
-    """L1 to L0 in the phase of the matmul that needs it: L0 is small."""
-    readers: dict[str, int] = {}
-    for row, p in zip(rows, phase, strict=True):
+def moved_again(rows: list[ir.Row], taken: set[str]) -> list[ir.Row]:
+    """move x; matmul x; a later stage: matmul x --> a move for each stage: L1 has room to keep x, L0 has not."""
+    moves = {r.result(ir.Define).name: r for r in rows if r.op == "move"}
+    stages: dict[tuple[str, int], str] = {}
+    out: list[ir.Row] = []
+    for row in rows:
+        args = list[ir.Operand](row.args)
+        for k, a in enumerate(args):
+            first = moves.get(a.name) if isinstance(a, ir.Ref) else None
+            if first is None or row.shift == first.shift:
+                continue
+            assert isinstance(a, ir.Ref)
+            if (a.name, row.shift) not in stages:
+                name = stages[a.name, row.shift] = fresh(a.name, taken)
+                kind = first.result(ir.Define).type
+                out.append(replace(first, out=ir.Define(name, kind), shift=row.shift))
+            args[k] = replace(a, name=stages[a.name, row.shift])
+        out.append(replace(row, args=tuple(args)))
+    return out
+
+
+def late_operands(rows: list[ir.Row], phase: list[int]) -> list[int]:
+    """What only fills L0 in the phase of the matmul that needs it, as L0 is small: moves from L1, and
+    products to which another one is added."""
+    late = list(phase)
+    readers: dict[str, list[int]] = {}
+    for k in reversed(range(len(rows))):
+        row, mine = rows[k], readers.get(result_of(rows[k]) or "", [])
+        if row.op in ("move", "matmul") and mine and all(rows[j].op == "matmul" for j in mine):
+            late[k] = max(late[k], min(late[j] for j in mine))
         for name in reads_of(row):
-            readers[name] = min(readers.get(name, p), p)
-    return [
-        readers.get(result_of(r) or "", p) if r.op == "move" else p
-        for r, p in zip(rows, phase, strict=True)
-    ]
+            readers.setdefault(name, []).append(k)
+    return late
 
 
 # --------------------------------------------------------------------------------------- order
@@ -309,7 +354,22 @@ def ahead(rows: list[ir.Row], options: Options) -> list[ir.Row]:
             early.append(moved)
         else:
             rest.insert(place_behind(rest, reader, options.load_at), moved)
-    return [*ir.in_own_order(early), *rest]
+    return [*long_last(early, rest), *rest]
+
+
+def long_last(loads: list[ir.Row], rows: list[ir.Row]) -> list[ir.Row]:
+    """Loads of earlier stages first, but behind all others what later stages read as well: what frees their
+    slots does so for it, too."""
+    last: dict[str, int] = {}
+    for row in rows:
+        for name in reads_of(row):
+            last[name] = min(last.get(name, row.shift), row.shift)
+    spans = [r.shift - last[result_of(r) or ""] for r in loads]
+    short = min(spans, default=0)
+    return [
+        *ir.in_own_order(r for r, span in zip(loads, spans, strict=True) if span == short),
+        *ir.in_own_order(r for r, span in zip(loads, spans, strict=True) if span > short),
+    ]
 
 
 def place_behind(rows: list[ir.Row], reader: int, load_at: str) -> int:

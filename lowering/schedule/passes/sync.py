@@ -47,22 +47,26 @@ def with_events(kernel: ir.Kernel) -> ir.Kernel:
     needed, implied = without_implied(list(all_handovers(kernel)))
     joined = within_ids(needed, target.event_ids)
     told: dict[Handover, str] = {}
-    for x, name in zip(joined, event_names([x.handover for x in joined]), strict=True):
-        h, start, count = x.handover, used.get(x.handover.pair, 0), x.handover.buffer.depth
-        if start + count > target.event_ids:
+    for x, name in zip(joined, event_names([x.name for x in joined]), strict=True):
+        (core, src, dst), h = x.pair, x.in_turns[0]
+        start = used.get(x.pair, 0)
+        if start + x.turns > target.event_ids:
             notes.append(f"{name}: no {h.pipes} ids left, a barrier on all pipes stands for it")
-            barrier(edits, h.then, h.buffer.core)
+            for h in x.in_turns:
+                barrier(edits, h.then, core)
             told |= dict.fromkeys(x.those, f"the barrier for {name}")
             continue
         told |= dict.fromkeys(x.those, name)
-        others = ", ".join(o.buffer.name for o in x.those if o.buffer.name != h.buffer.name)
+        others = dict.fromkeys(o.buffer.name for o in x.those if o.buffer.name != h.buffer.name)
         if others:
-            notes.append(f"{name} stands for {others} too: {h.pipes} has {target.event_ids} ids")
-        used[h.pair] = start + count
-        core, src, dst = h.pair
-        events.append(ir.Event(core, name, src, dst, tuple(range(start, start + count))))
-        attach(edits, ir.Flag(name, h.first.index), h.first, core, "set")
-        attach(edits, ir.Flag(name, h.then.index), h.then, core, "wait")
+            names = ", ".join(others)
+            notes.append(f"{name} stands for {names} too: {h.pipes} has {target.event_ids} ids")
+        used[x.pair] = start + x.turns
+        events.append(ir.Event(core, name, src, dst, tuple(range(start, start + x.turns))))
+        for h in x.in_turns:
+            for access, kind in ((h.first, "set"), (h.then, "wait")):
+                flag = ir.Flag(name, access.index if x.turns > 1 else None)
+                attach(edits, flag, access, core, kind)
     primed = [e for e in events if ".free" in e.name]
     body = applied(kernel.body, edits, ())
     body = (*prime_rows(primed, "set"), *body, *prime_rows(primed, "wait"))
@@ -78,13 +82,10 @@ def with_events(kernel: ir.Kernel) -> ir.Kernel:
     )
 
 
-def event_names(handovers: list[Handover]) -> list[str]:
+def event_names(asked: list[str]) -> list[str]:
     """``x.full`` and ``x.free``; a second one of a buffer gets a number."""
-    names: list[str] = []
-    for h in handovers:
-        n = 1 + sum(o.name == h.name for o in handovers[: len(names)])
-        names.append(h.name if n == 1 else f"{h.name}{n}")
-    return names
+    counts = [1 + asked[:k].count(name) for k, name in enumerate(asked)]
+    return [name if n == 1 else f"{name}{n}" for name, n in zip(asked, counts, strict=True)]
 
 
 def ordered(events: list[ir.Event], pipes: list[str]) -> list[ir.Event]:

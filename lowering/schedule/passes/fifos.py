@@ -1,0 +1,128 @@
+"""Which hand-overs go through one FIFO, where the flags do not last for one each.
+
+In: rows with shifts, a FIFO for every tile that changes cores.  Out: as few that each has its flags.
+Invariant: what one FIFO takes is popped in the order in which it is pushed, whatever the trip counts.
+Non-goals: how many slots that takes (place).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from pto import ir
+from pto.errors import CapacityError
+from pto.loc import Loc
+from pto.targets import target_of
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row stands: its loops, how far ahead, and how far behind in the text."""
+
+    path: ir.Path
+    shift: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What goes through a FIFO: where it is pushed, told and popped."""
+
+    fifo: ir.Fifo
+    places: tuple[Place, ...]
+    loc: Loc | None
+
+
+def fifos(kernel: ir.Kernel) -> ir.Kernel:
+    """x = push a; y = push b; ... c = pop x; d = pop y --> x = push a; x = push b; ... c = pop x; d = pop x
+
+    Raises:
+        CapacityError: for more FIFOs than there are flags, all the same.
+    """
+    target = target_of(kernel)
+    most = target.fifo_flags // 2
+    shared = within_flags(list(ways(kernel)), most)
+    if len(shared) > most:
+        raise CapacityError(
+            f"kernel '{kernel.name}' hands {len(shared)} tiles from core to core that cannot share a FIFO, the "
+            f"cross-core flags serve {most}; this is number {most + 1}",
+            shared[most][0].loc,
+            "hand over tiles of one type, in the same order on both cores, or one tile again and again in a loop",
+        )
+    names = {w.fifo.name: those[0].fifo.name for those in shared for w in those}
+    notes = [
+        f"{those[0].fifo.name} takes {', '.join(w.fifo.name for w in those[1:])} too: flags serve {most} FIFOs"
+        for those in shared
+        if len(those) > 1
+    ]
+    left = (those[0].fifo for those in shared)
+    return replace(
+        kernel,
+        body=ir.map_rows(kernel.body, lambda r: through(r, names)),
+        fifos=tuple(replace(f, flag=2 * k) for k, f in enumerate(left)),
+        notes=(*kernel.notes, *notes),
+    )
+
+
+def through(row: ir.Row, names: dict[str, str]) -> ir.Row:
+    """The row with its FIFO as it is called now."""
+
+    if isinstance(row.out, ir.Queue):
+        row = replace(row, out=replace(row.out, name=names[row.out.name]))
+    args = (replace(a, name=names[a.name]) if isinstance(a, ir.Queue) else a for a in row.args)
+    return replace(row, args=tuple(args))
+
+
+def ways(kernel: ir.Kernel) -> Iterator[Way]:
+    """Of every FIFO where its rows stand."""
+    found: dict[str, list[tuple[Place, ir.Row]]] = {f.name: [] for f in kernel.fifos}
+    for path, at, row in rows_of(kernel.body):
+        if row.queue:
+            found[row.queue].append((Place(path, row.shift, at), row))
+    for f in kernel.fifos:
+        rows = sorted(found[f.name], key=lambda x: x[1].op)
+        yield Way(f, tuple(p for p, _ in rows), next(r.loc for _, r in rows if r.out is not None))
+
+
+def rows_of(block: ir.Block, path: ir.Path = ()) -> Iterator[tuple[ir.Path, int, ir.Row]]:
+    for k, node in enumerate(block):
+        if isinstance(node, ir.Loop):
+            yield from rows_of(node.body, (*path, k))
+        elif isinstance(node, ir.Row):
+            yield path, k, node
+
+
+def within_flags(found: list[Way], most: int) -> list[list[Way]]:
+    """The ways by the FIFO that they share: neighbours first, as few as it takes."""
+    shared = [[w] for w in found]
+    while len(shared) > most:
+        pairs = [p for p in combinations(shared, 2) if all(alike(x, y) for x in p[0] for y in p[1])]
+        nearest = min(
+            pairs, key=lambda p: (len(p[0]) + len(p[1]), apart(p[0][-1], p[1][0])), default=None
+        )
+        if nearest is None:
+            break
+        one, other = nearest
+        shared = [
+            sorted([*one, *other], key=lambda w: w.places[0].at) if x is one else x
+            for x in shared
+            if x is not other
+        ]
+    return shared
+
+
+def alike(x: Way, y: Way) -> bool:
+    """Tiles of one type in the same direction, whose rows stand together and in the same order everywhere."""
+    if (x.fifo.direction, x.fifo.type) != (y.fifo.direction, y.fifo.type):
+        return False
+    if len(x.places) != len(y.places):
+        return False
+    both = list(zip(x.places, y.places, strict=True))
+    together = all((a.path, a.shift) == (b.path, b.shift) for a, b in both)
+    return together and len({a.at < b.at for a, b in both}) == 1
+
+
+def apart(x: Way, y: Way) -> int:
+    return sum(abs(a.at - b.at) for a, b in zip(x.places, y.places, strict=True))

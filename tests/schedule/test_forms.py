@@ -1,0 +1,58 @@
+"""Schedules of every form of kernel: proven, right on data, and close to their busiest pipe."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import pytest
+
+from lowering.execute import adversarial, inputs, sequential
+from lowering.schedule import Schedule, schedule
+from lowering.schedule.scheduler import stops_all
+from lowering.simulate import Setup, simulate
+from tests.schedule.forms import FORMS
+
+LATENCIES = (0, 500, 1000)
+
+NEAR = 1.10
+"""Cycles over those of the busiest pipe."""
+
+
+@lru_cache
+def made(name: str) -> Schedule:
+    return schedule(FORMS[name].trace())
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_it_is_proven_without_a_barrier_on_all_pipes(name: str) -> None:
+    assert made(name).proof.ok
+    assert not stops_all(made(name).kernel)
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("latency", LATENCIES)
+def test_it_is_close_to_its_busiest_pipe(name: str, latency: int) -> None:
+    timing = simulate(made(name).kernel, FORMS[name].lengths, Setup("flat", latency))
+    assert timing.makespan < NEAR * timing.bound
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_it_computes_the_same_in_every_order(name: str) -> None:
+    form, kernel = FORMS[name], made(name).kernel
+    traced = form.trace()
+    want = sequential.run(traced, inputs.bind(traced, form.arrays()))
+    bound = inputs.bind(kernel, form.arrays())
+    got = adversarial.run(kernel, bound, seeds=range(4), block_num=2)
+    assert {n: x.tobytes() for n, x in got.items()} == {n: want[n].tobytes() for n in got}
+
+
+@pytest.mark.sweep
+def test_the_table_of_forms() -> None:
+    """Printed: cycles and their ratio to the busiest pipe at each latency, states and seconds of the proof."""
+    print(
+        f"\n{'flat costs':28}" + "".join(f"{f'latency {n}':>18}" for n in LATENCIES) + "   states"
+    )
+    for name, form in FORMS.items():
+        found = [simulate(made(name).kernel, form.lengths, Setup("flat", n)) for n in LATENCIES]
+        cells = (f"{t.makespan:>11,} {t.makespan / t.bound:6.2f}" for t in found)
+        print(f"{name:28}{''.join(cells)} {made(name).proof.states:>8}")
