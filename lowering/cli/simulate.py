@@ -17,6 +17,7 @@ from lowering.simulate import simulate as simulated
 from lowering.simulate.advice import notes
 from lowering.simulate.l2 import lengths
 from lowering.simulate.launch import Launch, launch
+from lowering.simulate.limits import roof, steady
 from lowering.simulate.report import setup_facts, told, told_launch
 from pto import ir
 from pto.arithmetic import Number
@@ -107,12 +108,16 @@ def _one_block(args: argparse.Namespace, kernel: ir.Kernel) -> Report:
 
 
 def _facts(timing: Timing, by_latency: Mapping[int, int]) -> Facts:
+    again = steady(timing)
     return {
         **setup_facts(timing.setup, timing.costs),
         "blocks": timing.blocks,
         "makespan_cycles": timing.makespan,
         "bound_cycles": timing.bound,
         "bound_pipe": timing.bound_pipe,
+        "again_cycles": again.cycles,
+        "again_bound_cycles": again.busiest,
+        "roof_cycles": roof(timing),
         "seconds": timing.seconds(timing.makespan),
         "makespan_cycles_by_latency": {str(c): n for c, n in by_latency.items()},
         "tensor_bytes": timing.tensor_bytes,

@@ -247,6 +247,15 @@ def number(e: object, env: Mapping[str, Value]) -> Value:
     return e.op, a, b
 
 
+def regions(kernel: ir.Kernel, items: Items) -> Iterator[tuple[ir.Row, Hashable]]:
+    """Every load and store of one hardware block that works alone, lane 0 for both, and the region that it
+    moves."""
+    alone = Launched((items,))
+    for core in ir.CORES:
+        for access in _Walk(kernel, core, 0, 0, items, alone, 1).rows():
+            yield access.row, access.region
+
+
 # ------------------------------------------------------------------------------------- what a call knows
 
 

@@ -11,11 +11,15 @@ from typing import Any
 from lowering.simulate.advice import notes
 from lowering.simulate.l2 import Traffic
 from lowering.simulate.launch import HBM, SIGNALS, Launch
+from lowering.simulate.limits import roof, steady
 from lowering.simulate.timing import Setup, Timing, Usage, latency_of, shown
 from pto.targets import Costs
 
 WIDTH, ROW, MOST_ROWS = 100, 38, 8
 """Columns of the report and of a statement in it; rows of the critical path."""
+
+HAIR = 0.001
+"""What a steady state may be over its busiest pipe and be called as fast: an item more or less."""
 
 
 def setup_facts(setup: Setup, costs: Costs) -> dict[str, Any]:
@@ -46,6 +50,7 @@ def told(timing: Timing, later: Mapping[int, int]) -> Iterator[str]:
     yield f"makespan {_time(timing, timing.makespan)}"
     ratio = _ratio(timing.makespan, timing.bound)
     yield f"bound    {_time(timing, timing.bound)}   {shown(timing.bound_pipe)}; {ratio}"
+    yield from _limits(timing)
     if later:
         found = "; ".join(f"{c:,}: {cycles:,} cycles" for c, cycles in later.items())
         yield f"makespan with a latency of {found}"
@@ -65,6 +70,20 @@ def told(timing: Timing, later: Mapping[int, int]) -> Iterator[str]:
         rest = sum(step.cycles for step in path[MOST_ROWS:])
         what = f"{len(path) - MOST_ROWS} more"
         yield f"{what:{ROW + 40}}{rest:10,}{_percent(rest, timing.makespan)}"
+
+
+def _limits(timing: Timing) -> Iterator[str]:
+    """How far the order of the rows, and the rows themselves, are from the best possible."""
+    again, least = steady(timing), roof(timing)
+    if again.busiest:
+        all_of_it = f"{shown(again.pipe)} is busy for all of it: no order is faster"
+        over = f"{_percent(again.cycles - again.busiest, again.busiest).strip()} over {shown(again.pipe)}"
+        told = over if again.over > HAIR else all_of_it
+        yield f"again    {_time(timing, again.cycles)}   {told}"
+    if least:
+        unit = max(least, key=lambda u: least[u])
+        ratio = f"makespan / roof = {timing.makespan / least[unit]:.2f}"
+        yield f"roof     {_time(timing, least[unit])}   {shown(unit)}, at its full rate; {ratio}"
 
 
 def _usage(name: str, usage: Usage, makespan: int) -> str:

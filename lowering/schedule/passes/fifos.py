@@ -33,6 +33,8 @@ class Way:
     fifo: ir.Fifo
     places: tuple[Place, ...]
     loc: Loc | None
+    at_once: bool
+    """What is popped is read in the same step."""
 
 
 def fifos(kernel: ir.Kernel) -> ir.Kernel:
@@ -78,12 +80,19 @@ def through(row: ir.Row, names: dict[str, str]) -> ir.Row:
 def ways(kernel: ir.Kernel) -> Iterator[Way]:
     """Of every FIFO where its rows stand."""
     found: dict[str, list[tuple[Place, ir.Row]]] = {f.name: [] for f in kernel.fifos}
+    readers: dict[str, set[int]] = {}
     for path, at, row in rows_of(kernel.body):
         if row.queue:
             found[row.queue].append((Place(path, row.shift, at), row))
+        for a in row.args:
+            if isinstance(a, ir.Ref):
+                readers.setdefault(a.name, set()).add(row.shift)
     for f in kernel.fifos:
         rows = sorted(found[f.name], key=lambda x: x[1].op)
-        yield Way(f, tuple(p for p, _ in rows), next(r.loc for _, r in rows if r.out is not None))
+        pop = next(r for _, r in rows if r.op == "pop")
+        at_once = readers.get(pop.result(ir.Define).name, set()) <= {pop.shift}
+        loc = next(r.loc for _, r in rows if r.out is not None)
+        yield Way(f, tuple(p for p, _ in rows), loc, at_once)
 
 
 def rows_of(block: ir.Block, path: ir.Path = ()) -> Iterator[tuple[ir.Path, int, ir.Row]]:
@@ -98,13 +107,10 @@ def within_flags(found: list[Way], most: int) -> list[list[Way]]:
     """The ways by the FIFO that they share: neighbours first, as few as it takes."""
     shared = [[w] for w in found]
     while len(shared) > most:
-        pairs = [p for p in combinations(shared, 2) if all(alike(x, y) for x in p[0] for y in p[1])]
-        nearest = min(
-            pairs, key=lambda p: (len(p[0]) + len(p[1]), apart(p[0][-1], p[1][0])), default=None
-        )
-        if nearest is None:
+        pairs = [p for p in combinations(shared, 2) if can_share([*p[0], *p[1]])]
+        if not pairs:
             break
-        one, other = nearest
+        one, other = min(pairs, key=lambda p: costs(*p))
         shared = [
             sorted([*one, *other], key=lambda w: w.places[0].at) if x is one else x
             for x in shared
@@ -113,10 +119,17 @@ def within_flags(found: list[Way], most: int) -> list[list[Way]]:
     return shared
 
 
-def alike(x: Way, y: Way) -> bool:
-    """Tiles of one type in the same direction, whose rows stand together and in the same order everywhere."""
-    if (x.fifo.direction, x.fifo.type) != (y.fifo.direction, y.fifo.type):
-        return False
+def can_share(ways: list[Way]) -> bool:
+    """Tiles of one type in the same direction, whose rows stand together and in the same order everywhere, or
+    all of them in loops one after the other."""
+    kinds = {(w.fifo.direction, w.fifo.type) for w in ways}
+    pairs = list(combinations(ways, 2))
+    return len(kinds) == 1 and (
+        all(in_one_step(x, y) for x, y in pairs) or all(in_a_row(x, y) for x, y in pairs)
+    )
+
+
+def in_one_step(x: Way, y: Way) -> bool:
     if len(x.places) != len(y.places):
         return False
     both = list(zip(x.places, y.places, strict=True))
@@ -124,5 +137,19 @@ def alike(x: Way, y: Way) -> bool:
     return together and len({a.at < b.at for a, b in both}) == 1
 
 
-def apart(x: Way, y: Way) -> int:
-    return sum(abs(a.at - b.at) for a, b in zip(x.places, y.places, strict=True))
+def in_a_row(x: Way, y: Way) -> bool:
+    """All rows of each are in a loop of their own, and these stand side by side.  Such a FIFO has a single
+    local slot, so what is popped must be read in its own step."""
+    mine, others = {p.path for p in x.places}, {p.path for p in y.places}
+    return (x.at_once and y.at_once and len(mine) == len(others) == 1) and all(
+        len(a) == len(b) > 1 and a != b and a[:-1] == b[:-1] for a in mine for b in others
+    )
+
+
+def costs(one: list[Way], other: list[Way]) -> tuple[bool, int, int]:
+    """What it costs to share: rings of several slots, many tiles in a step, tiles that wait for each other."""
+    x, y = one[-1], other[0]
+    if in_a_row(x, y):
+        return True, 0, 0
+    apart = sum(abs(a.at - b.at) for a, b in zip(x.places, y.places, strict=True))
+    return False, len(one) + len(other), apart

@@ -51,6 +51,8 @@ class Group:
     popped: int = 0
     turns: dict[str, int] = field(default_factory=dict)
     """Of tiles that come through one FIFO, several per step: which of them each member is."""
+    lone: bool = False
+    """One slot: the tiles of loops one after the other, which count apart."""
     loc: Loc | None = None
     touched: set[str] = field(default_factory=set)
 
@@ -331,6 +333,11 @@ class _Placer:
                     host.name = name
                 continue
             ring = rings.get(row.queue) if row.op == "pop" else None
+            if ring is not None and self.lives[ring.members[0]].path != life.path:
+                ring.loop, ring.lone = life.path[-2], True
+                ring.members.append(name)
+                self.groups[name] = ring
+                continue
             if ring is not None:
                 ring.turns |= {**dict.fromkeys(ring.members, 0)} if not ring.turns else {}
                 ring.turns[name] = ring.in_step
@@ -361,6 +368,8 @@ class _Placer:
                 continue
             group, source = self.groups[a.name], self.lives[a.name]
             if group.type != row.out.type or group.rotates is not None:
+                continue
+            if group.lone and any(shift != life.shift for _, _, shift, _ in life.reads):
                 continue
             if source.path != life.path or not self.dead(a.name, self.born(name)):
                 continue
@@ -499,6 +508,7 @@ class _Placer:
             g.loop is not None
             and not self._is_inner(g.loop)
             and g.rotates is None
+            and not g.lone
             and len(g.touched) > 1
         )
 
