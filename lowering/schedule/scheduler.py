@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 
 from lowering.ascend import emit
@@ -33,7 +33,7 @@ from lowering.schedule.passes.unnest import unnest
 from lowering.schedule.tuned import best_options
 from lowering.simulate import simulate
 from lowering.values.equivalence import same_values
-from pto.errors import CapacityError, ScheduleError
+from pto.errors import CapacityError, PtoError, ScheduleError
 from pto.ir import Kernel, Loop, all_rows
 from pto.legality import verify
 from pto.ops import ASSIGNED, PERSISTENT, SCHEDULED
@@ -166,39 +166,46 @@ def schedule(kernel: Kernel, options: Options | str = "best") -> Schedule:
     """
     chosen = options_for(options, kernel) if isinstance(options, str) else options
     refused: list[tuple[Options, str]] = []
-    *wider, last = less_ahead(chosen, kernel)
-    for n, wide in enumerate(wider):
+    failed: PtoError | None = None
+    for tried in less_ahead(chosen, kernel):
         try:
-            made = scheduled_with(kernel, wide, told(refused))
-            return with_events_for_all(kernel, made, [*wider[n + 1 :], last], told(refused))
+            return with_events_for_all(
+                kernel, scheduled_with(kernel, tried, told(refused)), refused
+            )
         except CapacityError as error:
-            reason = error.message.partition(";")[0]
+            failed, reason = error, error.message
         except HazardError as error:
             if not error.proof.refused:
                 raise
-            reason = error.proof.refused.partition(";")[0]
-        refused.append((wide, reason))
-    return scheduled_with(kernel, last, told(refused))
+            failed, reason = error, error.proof.refused
+        refused.append((tried, reason.partition(";")[0]))
+    assert failed is not None
+    raise failed
 
 
-def less_ahead(options: Options, kernel: Kernel) -> list[Options]:
+def less_ahead(options: Options, kernel: Kernel) -> Iterator[Options]:
     """``options``, then, unless they are exact, what needs less memory and fewer states of the proof:
     less lookahead, down to one step; then the same without overlap of work items; then all of this with the
     loops more as they are written, where that is another program."""
     if options.exact:
-        return [options]
-    steps = range(options.lookahead, min(options.lookahead, 1) - 1, -1)
-    ways = (True, False) if options.flat else (False,)
-    programs: dict[Kernel, str] = {}
+        yield options
+        return
+    tried: list[Kernel] = []
     for loops in LOOPS[LOOPS.index(options.loops) :]:
-        other = replace(options, loops=loops)
-        programs.setdefault(dict(islice(_passes(kernel, other, Judge(other)), 3))["hoist"], loops)
-    return [
-        replace(options, lookahead=n, flat=flat, loops=loops)
-        for loops in programs.values()
-        for flat in ways
-        for n in steps
-    ]
+        written = replace(options, loops=loops)
+        program = rewritten(kernel, written)
+        if program in tried:
+            continue
+        tried.append(program)
+        for flat in (True, False) if options.flat else (False,):
+            for n in range(options.lookahead, min(options.lookahead, 1) - 1, -1):
+                yield replace(written, lookahead=n, flat=flat)
+
+
+def rewritten(kernel: Kernel, options: Options) -> Kernel:
+    """With its loops as they are scheduled."""
+    passes = _passes(kernel, options, Judge(options))
+    return next(made for name, made in passes if name == "hoist")
 
 
 def told(refused: Sequence[tuple[Options, str]]) -> list[str]:
@@ -214,20 +221,20 @@ def told(refused: Sequence[tuple[Options, str]]) -> list[str]:
 
 
 def with_events_for_all(
-    kernel: Kernel, made: Schedule, narrower: Sequence[Options], notes: Sequence[str]
+    kernel: Kernel, made: Schedule, refused: Sequence[tuple[Options, str]]
 ) -> Schedule:
     """``made``; or with less lookahead, if a barrier stops all pipes for want of events, none does then, and
     a short run is faster."""
-    if not stops_all(made.kernel):
+    if made.options.exact or not stops_all(made.kernel):
         return made
-    ahead, way = made.options.lookahead, (made.options.flat, made.options.loops)
+    ahead = made.options.lookahead
     why = f"not lookahead {ahead}: a barrier for want of events, slower by the cost model"
-    for less in (x for x in narrower if (x.flat, x.loops) == way):
+    for less in (replace(made.options, lookahead=n) for n in range(ahead - 1, 0, -1)):
         synced = (x for name, x in _passes(kernel, less, Judge(less)) if name == "sync")
         if stops_all(next(synced)):
             continue
         try:
-            other = scheduled_with(kernel, less, (*notes, why))
+            other = scheduled_with(kernel, less, (*told(refused), why))
         except HazardError as error:
             if not error.proof.refused:
                 raise

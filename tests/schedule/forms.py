@@ -6,12 +6,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 import pto
+from lowering.schedule import Schedule, schedule
 from pto import Scalar, Tensor, Tile, ds
 
 Arrays = dict[str, Any]
@@ -19,16 +21,22 @@ Arrays = dict[str, Any]
 
 @dataclass(frozen=True)
 class Form:
-    """``lengths``: trip counts of work items that show what repeats; ``small``: dimensions of a run on data."""
+    """``lengths``: trip counts of work items that show what repeats; ``small``: dimensions of a run on data;
+    ``quick``: proven in a second or two."""
 
     kernel: Any
     lengths: tuple[int, ...]
     small: Mapping[str, int]
     statics: Mapping[str, Any] = field(default_factory=dict)
     draw: Callable[[Form], Arrays] | None = None
+    quick: bool = True
 
     def trace(self) -> Any:
         return self.kernel.trace(**self.statics)
+
+    @cached_property
+    def made(self) -> Schedule:
+        return schedule(self.trace())
 
     def arrays(self) -> Arrays:
         """Small numbers; integers by name from ``small``."""
@@ -303,6 +311,35 @@ def two_loops(x, out, *, b):
     pto.fori_loop(0, steps, scaled)
 
 
+@pto.kernel(
+    grid="batch",
+    static=dict(loops=2),
+    q="bf16[batch, 64, 128]",
+    k="bf16[batch, tokens, 128]",
+    v="bf16[batch, tokens, 128]",
+    lens="i32[batch, 4]",
+    out="f32[batch, 64, 128]",
+)
+def in_a_row(q, k, v, lens, out, *, loops):
+    """A sum over products of products, in loops one after the other whose lengths the data says."""
+    b = pto.program_id(0)
+    qs, acc = pto.load(q[b, :, :]), pto.zeros((64, 128))
+    for j in range(loops):
+
+        def one_block(i, acc):
+            rows = ds(i * 64, 64)
+            s = pto.exp((qs @ pto.load(k[b, rows, :]).T) * 0.1).astype("bf16")
+            return acc * 0.5 + s @ pto.load(v[b, rows, :])
+
+        acc = pto.fori_loop(0, lens[b, j], one_block, acc)
+    pto.store(out[b, :, :], acc)
+
+
+def short_loops(form: Form) -> Arrays:
+    """Empty ones, and longer ones, beside each other."""
+    return {"lens": np.array([[2, 0, 1, 3], [0, 0, 0, 0], [1, 3, 0, 1]], np.int32)}
+
+
 FORMS: dict[str, Form] = {
     "decode, two pages of 64": Form(decode, (64,), dict(batch=3, pages=12, width=4), draw=ragged),
     "decode, two pages of 128": Form(
@@ -323,4 +360,10 @@ FORMS: dict[str, Form] = {
     "rotated by a matrix": Form(rope, (1,) * 64, dict(rows=320)),
     "eight copies": Form(copies, (1,) * 32, dict(rows=384)),
     "two loops": Form(two_loops, (64,) * 2, dict(rows=192, cols=384)),
+    "two loops of both cores": Form(
+        in_a_row, (32,) * 2, dict(batch=3, tokens=192), draw=short_loops
+    ),
+    "four loops of both cores": Form(
+        in_a_row, (32,) * 2, dict(batch=3, tokens=192), dict(loops=4), short_loops, False
+    ),
 }

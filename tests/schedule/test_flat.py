@@ -416,13 +416,7 @@ def much_alive(x: pto.Tensor, w: pto.Tensor, lens: pto.Tensor, out: pto.Tensor) 
 def test_best_looks_less_far_ahead_where_it_does_not_fit() -> None:
     k = schedule(much_alive.trace())
     told = [n for n in k.kernel.notes if n.startswith("not lookahead")]
-    assert told == [
-        "not lookahead 6: ub needs 401408 bytes and has 188160",
-        "not lookahead 5: ub needs 352256 bytes and has 188160",
-        "not lookahead 4: ub needs 303104 bytes and has 188160",
-        "not lookahead 3: ub needs 253952 bytes and has 188160",
-        "not lookahead 2: ub needs 204800 bytes and has 188160",
-    ]
+    assert told == ["not lookahead 6 to 2: ub needs 204800 bytes and has 188160"]
     assert k.options == Options(lookahead=1)
     with pytest.raises(pto.CapacityError, match="ub needs 253952 bytes"):
         schedule(much_alive.trace(), options_for(lookahead=3))
@@ -433,13 +427,9 @@ def test_best_looks_less_far_ahead_where_the_proof_would_take_too_long(
 ) -> None:
     monkeypatch.setattr("lowering.schedule.scheduler.check", partial(check, max_states=20))
     k = schedule(early_and_late.trace())
-    assert k.kernel.notes[:6] == (
+    assert k.kernel.notes[:2] == (
         "lookahead 1, prefetch 1",
-        "not lookahead 6: not closed after 20 states",
-        "not lookahead 5: not closed after 20 states",
-        "not lookahead 4: not closed after 20 states",
-        "not lookahead 3: not closed after 20 states",
-        "not lookahead 2: not closed after 20 states",
+        "not lookahead 6 to 2: not closed after 20 states",
     )
     with pytest.raises(HazardError, match="not closed after 20 states"):
         schedule(early_and_late.trace(), Options(lookahead=3))

@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import pytest
 
 from lowering import native
 from lowering.execute import adversarial, inputs, sequential
 from lowering.execute.judge import compare, expected
-from lowering.schedule import Schedule, schedule
 from lowering.schedule.scheduler import stops_all
 from lowering.simulate import Setup, simulate
 from tests.schedule.forms import FORMS
 
 LATENCIES = (0, 500, 1000)
 
+QUICK = [
+    name if form.quick else pytest.param(name, marks=pytest.mark.sweep)
+    for name, form in FORMS.items()
+]
+
 NEAR = 1.10
 """Cycles over those of the busiest pipe."""
 
 
-@lru_cache
-def made(name: str) -> Schedule:
-    return schedule(FORMS[name].trace())
-
-
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", QUICK)
 def test_it_is_proven_without_a_barrier_on_all_pipes(name: str) -> None:
-    assert made(name).proof.ok
-    assert not stops_all(made(name).kernel)
+    assert FORMS[name].made.proof.ok
+    assert not stops_all(FORMS[name].made.kernel)
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", QUICK)
 @pytest.mark.parametrize("latency", LATENCIES)
 def test_it_is_close_to_its_busiest_pipe(name: str, latency: int) -> None:
-    timing = simulate(made(name).kernel, FORMS[name].lengths, Setup("flat", latency))
+    timing = simulate(FORMS[name].made.kernel, FORMS[name].lengths, Setup("flat", latency))
     assert timing.makespan < NEAR * timing.bound
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", QUICK)
 def test_it_computes_the_same_in_every_order(name: str) -> None:
-    form, kernel = FORMS[name], made(name).kernel
+    form, kernel = FORMS[name], FORMS[name].made.kernel
     traced = form.trace()
     want = sequential.run(traced, inputs.bind(traced, form.arrays()))
     bound = inputs.bind(kernel, form.arrays())
@@ -55,9 +52,11 @@ def test_the_table_of_forms() -> None:
         f"\n{'flat costs':28}" + "".join(f"{f'latency {n}':>18}" for n in LATENCIES) + "   states"
     )
     for name, form in FORMS.items():
-        found = [simulate(made(name).kernel, form.lengths, Setup("flat", n)) for n in LATENCIES]
+        found = [
+            simulate(FORMS[name].made.kernel, form.lengths, Setup("flat", n)) for n in LATENCIES
+        ]
         cells = (f"{t.makespan:>11,} {t.makespan / t.bound:6.2f}" for t in found)
-        print(f"{name:28}{''.join(cells)} {made(name).proof.states:>8}")
+        print(f"{name:28}{''.join(cells)} {FORMS[name].made.proof.states:>8}")
 
 
 @pytest.mark.sweep
@@ -65,7 +64,7 @@ def test_the_table_of_forms() -> None:
 def test_it_runs_as_emitted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The C++ on an asynchronous machine, in 24 orders: no report, the same bits in each, the right numbers."""
     monkeypatch.setenv("CXXFLAGS", "-O1")
-    form, kernel = FORMS[name], made(name).kernel
+    form, kernel = FORMS[name], FORMS[name].made.kernel
     traced = form.trace()
     wanted = expected(traced, inputs.bind(traced, form.arrays()), None, {})
     found = native.run(kernel, inputs.bind(kernel, form.arrays()), seeds=range(24), block_num=2)

@@ -7,10 +7,11 @@ judged by the proof for all (docs/machine.md 6.3).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import lcm
 
+from lowering.schedule.passes.handovers import over_each_other, shares_bytes
 from lowering.unroll import Counters, Issued, Unrolled, launches
 from pto import ir
 from pto.arithmetic import GREATEST, Number
@@ -46,9 +47,10 @@ def needed_barriers(kernel: ir.Kernel, core: str, pipe: Pipe) -> set[int]:
         "reads": {x.name for side, _ in sides for x in side if isinstance(x, ir.Ref)},
         "writes": {x.name for _, side in sides for x in side if isinstance(x, ir.Ref)},
     }
-    if not any(found[how] & found["writes"] for how in pipe.needs_barrier):
+    shared = over_each_other(kernel)
+    if not shared and not any(found[how] & found["writes"] for how in pipe.needs_barrier):
         return marked  # no row meets what another one writes
-    slots = _Slots({b.name: b.depth for b in kernel.buffers}, pipe.needs_barrier)
+    slots = _Slots(kernel.buffers, pipe.needs_barrier)
     issues = Unrolled(kernel, core, is_mine)
     for lengths in launches(kernel):
         steps = [x for run in issues.runs(lengths, slots.period) for x in slots.of(run)]
@@ -77,8 +79,12 @@ class _Slots:
     ``depends``: what of a row depends on writes before it: "reads", "writes".
     """
 
-    def __init__(self, depths: Mapping[str, int], depends: tuple[str, ...]) -> None:
-        self.depths, self.depends, self.period = depths, depends, lcm(*depths.values())
+    def __init__(self, buffers: Sequence[ir.Buffer], depends: tuple[str, ...]) -> None:
+        self.depths, self.depends = {b.name: b.depth for b in buffers}, depends
+        self.period = lcm(*self.depths.values())
+        self.over = {
+            b.name: [o for o in buffers if o is not b and shares_bytes(b, o)] for b in buffers
+        }
         self.runs: dict[int, Known] = {}
         """By the id of the first row."""
         self.numbers: dict[tuple[str, int], int] = {}
@@ -102,7 +108,17 @@ class _Slots:
 
     def _found(self, row: ir.Row, counters: Counters) -> tuple[int, int]:
         reads, writes = (self._bits(side, counters) for side in touched(row))
-        return reads * ("reads" in self.depends) | writes * ("writes" in self.depends), writes
+        depends = reads * ("reads" in self.depends) | writes * ("writes" in self.depends)
+        return depends, writes | self._bits_over(touched(row)[1])
+
+    def _bits_over(self, side: Iterable[object]) -> int:
+        """All slots of the buffers that share bytes with what is written."""
+        bits = 0
+        for x in side:
+            for other in self.over[x.name] if isinstance(x, ir.Ref) else ():
+                for slot in range(other.depth):
+                    bits |= 1 << self.numbers.setdefault((other.name, slot), len(self.numbers))
+        return bits
 
     def _bits(self, side: Iterable[object], counters: Counters) -> int:
         bits = 0

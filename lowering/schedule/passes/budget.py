@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from lowering.schedule.passes.handovers import Access, Handover, chained, siblings
+from lowering.schedule.passes.handovers import Access, Handover, chained, in_a_row, siblings
+
+Pair = tuple[str, str, str]
+"""A core and two of its pipes."""
 
 Apart = tuple[int, int]
 """How far two handovers are from each other: in steps, then in places of their block."""
@@ -32,7 +35,7 @@ class Joined:
         return self.in_turns[0].turns
 
     @property
-    def pair(self) -> tuple[str, str, str]:
+    def pair(self) -> Pair:
         return self.in_turns[0].pair
 
     @property
@@ -46,17 +49,12 @@ def within_ids(handovers: list[Handover], ids: int) -> list[Joined]:
     """The handovers of each pair of pipes, of which as few are joined as its ``ids`` ask for; in their order."""
     found = in_turns(handovers)
     for pair in dict.fromkeys(h.pair for h in handovers):
-        if sum(x.turns for x in found if x.pair == pair) > ids:
-            found = [fewer(x, handovers) if x.pair == pair else x for x in found]
-        while True:
-            mine = [x for x in found if x.pair == pair]
-            if sum(x.turns for x in mine) <= ids:
+        while sum(x.turns for x in found if x.pair == pair) > ids:
+            less = one_after_the_other(found, pair) or shorter(found, handovers, pair)
+            less = less or neighbours_as_one(found, pair)
+            if not less:
                 break
-            nearest = min(neighbours(mine), key=lambda n: n[0], default=None)
-            if nearest is None:
-                break
-            _, a, b, both = nearest
-            found = [both if x is a else x for x in found if x is not b]
+            found = less
     return found
 
 
@@ -75,11 +73,59 @@ def in_turns(handovers: list[Handover]) -> list[Joined]:
 
 
 def follows(h: Handover, before: Handover) -> bool:
-    """``h`` begins behind the end of ``before``, in the same iteration and slot."""
+    """``h`` begins behind the end of ``before``, in the same iteration and slot, or in a later loop: between loops
+    every ``full`` is clear and every ``free`` is set."""
     alike = (h.buffer, h.pair, h.turns) == (before.buffer, before.pair, before.turns)
+    if alike and in_a_row(h, before):
+        return (h.kind, h.distance) == (before.kind, before.distance)
     rows = not any(x.is_loop for x in (h.first, h.then, before.first, before.then))
     ends = before.distance == 0 and before.then.begin.surely_before(h.first.begin)
     return alike and rows and ends
+
+
+def one_after_the_other(joined: list[Joined], pair: Pair) -> list[Joined]:
+    """One event for the first two rings, in loops one after the other, that hand over alike, there and back; none
+    if no two of this pair of pipes do."""
+    mine: dict[str, list[Joined]] = {}
+    for x in joined:
+        mine.setdefault(x.in_turns[0].buffer.name, []).append(x)
+    asked = {x.in_turns[0].buffer.name for x in joined if x.pair == pair}
+    for name, other in combinations([n for n in mine if n in asked], 2):
+        if takes_turns(mine[name], mine[other]):
+            theirs = {kind_of(x): x for x in mine.pop(other)}
+            mine[name] = [with_those(x, theirs[kind_of(x)]) for x in mine[name]]
+            return [x for found in mine.values() for x in found]
+    return []
+
+
+def takes_turns(one: list[Joined], other: list[Joined]) -> bool:
+    """All handovers of two rings are in loops one after the other, and of the same kinds; who has been told that
+    a slot is full tells that it is free."""
+    rows = [h for x in (*one, *other) for h in x.in_turns]
+    apart = all(in_a_row(a, b) for x in one for a in x.in_turns for y in other for b in y.in_turns)
+    kinds = [kind_of(x) for x in one]
+    back = {(pair[0], pair[2], pair[1]) for kind, pair, _ in kinds if kind == "free"}
+    return (
+        apart
+        and not any(x.is_loop for h in rows for x in (h.first, h.then))
+        and len(set(kinds)) == len(kinds)
+        and sorted(kinds) == sorted(kind_of(x) for x in other)
+        and all(pair in back for kind, pair, _ in kinds if kind == "full")
+    )
+
+
+def kind_of(x: Joined) -> tuple[str, Pair, int]:
+    return x.in_turns[-1].kind, x.pair, x.turns
+
+
+def with_those(one: Joined, other: Joined) -> Joined:
+    return Joined((*one.in_turns, *other.in_turns), (*one.those, *other.those))
+
+
+def shorter(joined: list[Joined], handovers: list[Handover], pair: Pair) -> list[Joined]:
+    """All of a pair of pipes with as few ids as they can do with, none if they have no more."""
+    less = [fewer(x, handovers) if x.pair == pair else x for x in joined]
+    return less if less != joined else []
 
 
 def fewer(joined: Joined, handovers: list[Handover]) -> Joined:
@@ -91,6 +137,16 @@ def fewer(joined: Joined, handovers: list[Handover]) -> Joined:
         if chained(back, siblings(h, handovers)):
             return replace(joined, in_turns=(replace(h, turns=turns),))
     return joined
+
+
+def neighbours_as_one(joined: list[Joined], pair: Pair) -> list[Joined]:
+    """One event for the two that are nearest to each other, none if it can stand for no two."""
+    mine = [x for x in joined if x.pair == pair]
+    nearest = min(neighbours(mine), key=lambda n: n[0], default=None)
+    if nearest is None:
+        return []
+    _, a, b, both = nearest
+    return [both if x is a else x for x in joined if x is not b]
 
 
 def neighbours(joined: list[Joined]) -> Iterator[tuple[Apart, Joined, Joined, Joined]]:

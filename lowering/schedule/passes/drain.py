@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from lowering.schedule.passes.sync import ordered
+from lowering.schedule.passes.sync import event_names, ordered
 from pto import ir
 from pto.ops import STORE_PIPE
 from pto.targets import target_of
@@ -32,17 +32,16 @@ def drain(kernel: ir.Kernel) -> ir.Kernel:
 @dataclass(frozen=True, slots=True)
 class Told:
     """A push, the drain in front of its record, in the body of one loop, and how many pushes may be complete
-    before a drain takes the event of the first; ``number``: which of its FIFO in a step."""
+    before a drain takes the event of the first."""
 
     push: ir.Row
     drain: ir.Row
     pending: int
     total: str
-    number: int
 
     @property
     def name(self) -> str:
-        return f"{self.push.queue}.stored{self.number + 1 if self.number else ''}"
+        return f"{self.push.queue}.stored"
 
 
 def with_stored(kernel: ir.Kernel) -> ir.Kernel:
@@ -55,14 +54,15 @@ def with_stored(kernel: ir.Kernel) -> ir.Kernel:
     events: list[ir.Event] = []
     sets: dict[int, ir.Flag] = {}
     waits: dict[int, ir.Flag] = {}
-    for told in all_told(kernel.body):
+    found = list(all_told(kernel.body))
+    for told, name in zip(found, event_names([t.name for t in found]), strict=True):
         pipes = told.push.core, told.push.pipe
         first = used.get(pipes, 0)
         ids = tuple(range(first, first + told.pending))
         if told.pending and ids[-1] < target.drain_id:
             used[pipes] = first + told.pending
-            events.append(ir.Event(pipes[0], told.name, pipes[1], "S", ids))
-            flag = ir.Flag(told.name, ir.Var(told.total) if told.pending > 1 else None)
+            events.append(ir.Event(pipes[0], name, pipes[1], "S", ids))
+            flag = ir.Flag(name, ir.Var(told.total) if told.pending > 1 else None)
             sets[id(told.push)] = waits[id(told.drain)] = flag
 
     def edited(row: ir.Row) -> ir.Row:
@@ -87,7 +87,7 @@ def all_told(block: ir.Block, loop: ir.Loop | None = None, total: str = "") -> I
             push = [r for r in mine if r.op == "push_data"][number]
             steps = push.shift - drain.shift + (at[id(push)] < at[id(drain)])
             if total and rows[at[id(drain)] - 1] is not push:
-                yield Told(push, drain, steps, total, number)
+                yield Told(push, drain, steps, total)
     for node in block:
         if isinstance(node, ir.Loop):
             yield from all_told(node.body, node, node.total or ("" if loop else node.index))

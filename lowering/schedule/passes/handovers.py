@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from lowering.schedule.passes.moments import Moment
 from pto import ir
@@ -69,27 +70,29 @@ class Handover:
 Chain = tuple[Handover, ...]
 
 
-def home_accesses(
-    block: ir.Block, name: str, named: Named, path: ir.Path = (), inner: int | None = None
-) -> list[Access]:
-    """Accesses to a ring, seen from the innermost block that contains them all; in the order of an
-    iteration of one position.  ``inner``: of a flat loop, where the loop in it stands."""
-    holders = [k for k, n in enumerate(block) if name in named[id(n)]]
-    if len(holders) == 1 and isinstance(block[holders[0]], ir.Loop):
-        loop = block[holders[0]]
+def homes(
+    block: ir.Block, ring: Ring, named: Named, path: ir.Path = (), inner: int | None = None
+) -> Iterator[list[Access]]:
+    """Accesses to a ring, seen from the innermost block that contains them all, in the order of an iteration of
+    one position; then those inside each loop of several.  ``inner``: of a flat loop, where the loop in it stands."""
+    holders = [k for k, n in enumerate(block) if not ring.names.isdisjoint(named[id(n)])]
+    loops = [k for k in holders if isinstance(block[k], ir.Loop)]
+    if holders != loops or len(loops) > 1:
+        found = [a for k in holders for a in _accesses(block[k], ring, (*path, k), inner)]
+        yield sorted(found, key=lambda a: a.begin.of_one)
+    for k in loops if holders == loops else ():
+        loop = block[k]
         assert isinstance(loop, ir.Loop)
         inside = loop.inner if loop.flat else None
-        return home_accesses(loop.body, name, named, (*path, holders[0]), inside)
-    found = [a for k in holders for a in _accesses(block[k], name, (*path, k), inner)]
-    return sorted(found, key=lambda a: a.begin.of_one)
+        yield from homes(loop.body, ring, named, (*path, k), inside)
 
 
 Named = dict[int, frozenset[str]]
-"""Of each node, by its id, the buffers that its rows name."""
+"""Of each node, by its id, what its rows name, by ``name_of``."""
 
 
 def names_of(block: ir.Block) -> Named:
-    """Of every node below the buffers that its rows name."""
+    """Of every node below."""
     found: Named = {}
     for node in straight(block):
         if isinstance(node, ir.Loop):
@@ -102,37 +105,32 @@ def names_of(block: ir.Block) -> Named:
     return found
 
 
-def _touches(row: ir.Row, name: str) -> bool:
-    return any(isinstance(x, ir.Ref) and name_of(x) == name for x in (*row.args, row.out))
-
-
-def _accesses(node: ir.Node, name: str, path: ir.Path, inner: int | None) -> Iterator[Access]:
+def _accesses(node: ir.Node, ring: Ring, path: ir.Path, inner: int | None) -> Iterator[Access]:
     """Of a loop one access per pipe; in a flat loop at the stages of its rows."""
-    rows = [r for r in ir.all_rows((node,)) if _touches(r, name)]
+    rows = [r for r in ir.all_rows((node,)) if ring.of(r)]
     flat = inner is not None
     if isinstance(node, ir.Row):
         when, beside = Moment(-node.shift, path), None
         if inner is not None:
             when, beside = Moment(-node.shift, path, path[-1] > inner, True), (*path[:-1], inner)
         for r in rows:
-            yield Access(path, r.pipe, _writes(r, name), _index(r, name), when, when, beside)
+            yield Access(path, r.pipe, _writes(r, ring), _index(r, ring), when, when, beside)
         return
     for pipe in dict.fromkeys(r.pipe for r in rows):
         mine = [r for r in rows if r.pipe == pipe]
-        writes = any(_writes(r, name) for r in mine)
+        writes = any(_writes(r, ring) for r in mine)
         steps = [-r.shift if flat else 0 for r in mine]
         begin, end = Moment(min(steps), path, False, flat), Moment(max(steps), path, flat, flat)
-        yield Access(path, pipe, writes, _index(rows[0], name), begin, end, path)
+        yield Access(path, pipe, writes, _index(rows[0], ring), begin, end, path)
 
 
-def _writes(row: ir.Row, name: str) -> bool:
-    return any(isinstance(x, ir.Ref) and name_of(x) == name for x in touched(row)[1])
+def _writes(row: ir.Row, ring: Ring) -> bool:
+    return any(isinstance(x, ir.Ref) and name_of(x) in ring.names for x in touched(row)[1])
 
 
-def _index(row: ir.Row, name: str) -> ir.Expr | None:
+def _index(row: ir.Row, ring: Ring) -> ir.Expr | None:
     """The step that says which slot it is."""
-    refs = (x for x in (row.out, *row.args) if isinstance(x, ir.Ref) and name_of(x) == name)
-    return in_step(next(refs).index)[2]
+    return in_step(ring.of(row)[0].index)[2]
 
 
 def together(accesses: list[Access]) -> Access:
@@ -158,16 +156,50 @@ def last_of(accesses: list[Access]) -> Access:
     return last if sure else together(accesses)
 
 
-def rings(kernel: ir.Kernel) -> Iterator[tuple[ir.Buffer, str]]:
-    """Every buffer, and what ``names_of`` calls it; a ring of which a step takes several slots is as many
-    rings, each of the slots that one place of a step takes."""
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Slots that turn together: ``names``: by which ``name_of`` calls them.  ``parts``: they are several rings,
+    each with handovers of its own, and only what is around all of them is of interest."""
+
+    buffer: ir.Buffer
+    names: frozenset[str]
+    parts: bool = False
+
+    def of(self, row: ir.Row) -> list[ir.Ref]:
+        """Where a row names one of them."""
+        refs = (x for x in (row.out, *row.args) if isinstance(x, ir.Ref))
+        return [x for x in refs if name_of(x) in self.names]
+
+
+def rings(kernel: ir.Kernel) -> Iterator[Ring]:
+    """Of every buffer; one of which a step takes several slots is as many rings, each of the slots that one
+    place of a step takes.  Then of every memory with buffers over each other, which are those of loops one after the
+    other: all of them as one slot."""
     refs = [x for r in ir.all_rows(kernel.body) for x in (r.out, *r.args) if isinstance(x, ir.Ref)]
-    for buffer in kernel.buffers:
-        mine = [x for x in refs if x.name == buffer.name]
-        names = sorted({name_of(x) for x in mine})
-        step = max((in_step(x.index)[0] for x in mine), default=1)
-        for name in names:
-            yield replace(buffer, depth=max(buffer.depth // step, 1)), name
+    names = {b.name: sorted({name_of(x) for x in refs if x.name == b.name}) for b in kernel.buffers}
+    steps = {x.name: in_step(x.index)[0] for x in refs}
+    for b in kernel.buffers:
+        depth = max(b.depth // steps.get(b.name, 1), 1)
+        yield from (Ring(replace(b, depth=depth), frozenset((name,))) for name in names[b.name])
+    for space, buffers in over_each_other(kernel).items():
+        those = frozenset(name for b in buffers for name in names[b.name])
+        yield Ring(replace(buffers[0], name=space, depth=1), those, True)
+
+
+def over_each_other(kernel: ir.Kernel) -> dict[str, list[ir.Buffer]]:
+    """By memory the buffers that share bytes with others."""
+    found: dict[str, list[ir.Buffer]] = {}
+    for a in kernel.buffers:
+        if any(a is not b and shares_bytes(a, b) for b in kernel.buffers):
+            found.setdefault(a.space, []).append(a)
+    return found
+
+
+def shares_bytes(a: ir.Buffer, b: ir.Buffer) -> bool:
+    (start, end), (other, last) = (
+        (x.at, x.at + x.stride * (x.depth - 1) + x.type.size_bytes) for x in (a, b)
+    )
+    return a.space == b.space and start < last and other < end
 
 
 def in_step(index: ir.Expr | None) -> tuple[int, int, ir.Expr | None]:
@@ -192,27 +224,46 @@ def all_handovers(kernel: ir.Kernel) -> Iterator[Handover]:
     unless a forward handover of the same pipes says it already; outside of all loops there is none.
     """
     named = names_of(kernel.body)
-    for buffer, name in rings(kernel):
-        accesses = home_accesses(kernel.body, name, named)
-        full: list[Handover] = []
-        for k, then in enumerate(accesses):
-            for first in _latest_conflicts(accesses[:k], then):
-                if not _covered(full, first, then):
-                    waits = _earliest_conflict(first, accesses[k:], then.pipe)
-                    full.append(Handover(buffer, "full", first, waits, 0, buffer.depth))
-        free: list[Handover] = []
-        for then in accesses if home_of(accesses) else ():
-            for first in _latest_conflicts(accesses, then):
-                pipes = (first.pipe, then.pipe)
-                same = any(
-                    (h.first.pipe, h.then.pipe) == pipes and first.end.surely_before(h.first.end)
-                    for h in full
-                )
-                if not same and not _covered(free, first, then):
-                    waits = _earliest_conflict(first, accesses, then.pipe)
-                    free.append(Handover(buffer, "free", first, waits, buffer.depth, buffer.depth))
-        yield from full
-        yield from free
+    for ring in rings(kernel):
+        blocks = islice(homes(kernel.body, ring, named), 1 if ring.parts else None)
+        around, *inside = ([*_handovers(ring.buffer, accesses)] for accesses in blocks)
+        if len({signature(found) for found in inside}) != 1:
+            yield from around  # else each loop hands over to the next by the events of its own
+        for found in inside:
+            yield from found
+
+
+def signature(handovers: list[Handover]) -> frozenset[tuple[object, ...]]:
+    """What handovers of two buffers have in common that can share their events."""
+    return frozenset((h.kind, h.pair, h.turns, h.distance) for h in handovers)
+
+
+def in_a_row(a: Handover, b: Handover) -> bool:
+    """In loops of one block, one after the other."""
+    return len(a.block) == len(b.block) > 1 and a.block != b.block and a.block[:-1] == b.block[:-1]
+
+
+def _handovers(buffer: ir.Buffer, accesses: list[Access]) -> Iterator[Handover]:
+    """The same of one buffer in one block."""
+    full: list[Handover] = []
+    for k, then in enumerate(accesses):
+        for first in _latest_conflicts(accesses[:k], then):
+            if not _covered(full, first, then):
+                waits = _earliest_conflict(first, accesses[k:], then.pipe)
+                full.append(Handover(buffer, "full", first, waits, 0, buffer.depth))
+    free: list[Handover] = []
+    for then in accesses if home_of(accesses) else ():
+        for first in _latest_conflicts(accesses, then):
+            pipes = (first.pipe, then.pipe)
+            same = any(
+                (h.first.pipe, h.then.pipe) == pipes and first.end.surely_before(h.first.end)
+                for h in full
+            )
+            if not same and not _covered(free, first, then):
+                waits = _earliest_conflict(first, accesses, then.pipe)
+                free.append(Handover(buffer, "free", first, waits, buffer.depth, buffer.depth))
+    yield from full
+    yield from free
 
 
 def home_of(accesses: list[Access]) -> ir.Path:
@@ -281,7 +332,9 @@ def chained(h: Handover, others: list[Handover]) -> Chain:
 
 
 def _conflict(a: Access, b: Access) -> bool:
-    return a.pipe != b.pipe and (a.writes or b.writes)
+    """They must be in order; what a loop does in itself is ordered there."""
+    apart = not (a.is_loop and a.path == b.path)
+    return apart and a.pipe != b.pipe and (a.writes or b.writes)
 
 
 def _covered(found: list[Handover], first: Access, then: Access) -> bool:

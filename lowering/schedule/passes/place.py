@@ -133,6 +133,8 @@ class _Placer:
         self.scratch: dict[TileType, Group] = {}
         self.notes: list[str] = []
         self.totals: dict[int, str] = {}
+        self.stacked: set[str] = set()
+        """Memories where loops one after the other have the same bytes."""
         self.ticks: dict[int, int] = {}
 
     def run(self) -> ir.Kernel:
@@ -439,13 +441,17 @@ class _Placer:
             fifo = next((r for r in pops if r is not None and r.op == "pop"), None)
             if fifo is not None:
                 group.popped = self.kernel.fifo(fifo.queue).slot_bytes
-        for space in self.target.spaces:
+        for space, row in self.target.spaces.items():
+            if self._size(space) > row.capacity_bytes and self._arenas():
+                self.stacked.add(space)
             self._overlay(space)
         filled = {s: self.target.meets_gm(s, filled=True) for s in self.target.spaces}
         wanted = {
             s: self.options.local_depth if filled[s] else self.options.l0_depth for s in filled
         }
         for space in sorted(filled, key=lambda s: not filled[s]):
+            if space in self.stacked:
+                continue  # rings that loops share stay as short as they can
             groups = [g for g in self._in(space) if self._is_inner(g.loop) and g.rotates is None]
             handed = [g for g in groups if g.touched - {"V"}]
             self._deepen(handed, wanted[space], space, "inside loops")
@@ -531,7 +537,28 @@ class _Placer:
     def _size(self, space: str) -> int:
         """Bytes of all slots and of the scratch tiles."""
         scratch = [g for t in self._scratch_types() if (g := self._spare(t)).space == space]
-        return sum(map(self._bytes, (*scratch, *self._in(space))))
+        sizes = Counter[int]()
+        for g in (*scratch, *self._in(space)):
+            sizes[self._arena(g)] += self._bytes(g)
+        return sizes[0] + max((size for n, size in sizes.items() if n), default=0)
+
+    def _arenas(self) -> dict[int, int]:
+        """Of every loop in one of several loops that an item runs through one after the other, or that is one, by
+        its id, which of them it is, from 1 on."""
+        found: dict[int, int] = {}
+        for item in self.kernel.body:
+            loops = (
+                [n for n in item.body if isinstance(n, ir.Loop)]
+                if isinstance(item, ir.Loop)
+                else []
+            )
+            for k, loop in enumerate(loops if len(loops) > 1 else [], 1):
+                found |= {id(x): k for x in (loop, *ir.loops_of(loop.body))}
+        return found
+
+    def _arena(self, g: Group) -> int:
+        """Where in a memory a buffer lies: 0 for one that is alive beside all loops."""
+        return self._arenas().get(id(g.loop), 0) if g.space in self.stacked else 0
 
     def _span(self, group: Group) -> int:
         """Steps of one loop from the first write of a slot to its last read."""
@@ -590,14 +617,14 @@ class _Placer:
             self.scratch[t] = self._spare(t, fresh("scratch", self.taken))
         order = list(self.target.spaces)
         buffers: list[ir.Buffer] = []
-        used: dict[str, int] = {}
-        for g in sorted(self.unique(), key=lambda g: order.index(g.space)):
-            at, stride = used.get(g.space, 0), self._stride(g)
-            used[g.space] = at + self._bytes(g)
-            buffers.append(
-                ir.Buffer(g.core, g.space, g.name, g.slots, g.type, g.layout, at, stride)
-            )
-        for space, size in used.items():
+        used: Counter[tuple[str, int]] = Counter()
+        for g in sorted(self.unique(), key=lambda g: (order.index(g.space), self._arena(g) > 0)):
+            space, arena = g.space, self._arena(g)
+            used[space, arena] = max(used[space, arena], used[space, 0])
+            at, stride = used[space, arena], self._stride(g)
+            used[space, arena] += self._bytes(g)
+            buffers.append(ir.Buffer(g.core, space, g.name, g.slots, g.type, g.layout, at, stride))
+        for (space, _), size in used.items():
             if size > self.target.spaces[space].capacity_bytes:
                 raise self._overflow(space, size, buffers)
         return tuple(buffers)

@@ -85,82 +85,73 @@ static __aicore__ void rmsnorm_vector(__gm__ int64_t *args)
     Ub<float, 1, 8> norm_row;
     TASSIGN(norm_row, 102400);
 
-    constexpr int x_tile_free = 1;
+    constexpr int x_tile_free = 0;
     constexpr int x_tile_full = 1;
     constexpr int y16_free = 0;
     constexpr int y16_full = 0;
 
-    set_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // weight.free
-    set_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // x_tile.free[0]
-    set_flag(PIPE_V, PIPE_MTE2, EVENT_ID2);  // x_tile.free[1]
+    set_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // x_tile.free[0]
+    set_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // x_tile.free[1]
     set_flag(PIPE_MTE3, PIPE_V, EVENT_ID0);  // y16.free[0]
     set_flag(PIPE_MTE3, PIPE_V, EVENT_ID1);  // y16.free[1]
     // weight = load gamma[:]
-    wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // weight.free
     GmRows<float, 1, 1024, 1024> weight_gm(gamma);
     TLOAD(weight, weight_gm);
     set_flag(PIPE_MTE2, PIPE_V, EVENT_ID0);  // weight.full
     wait_flag(PIPE_MTE2, PIPE_V, EVENT_ID0);  // weight.full
     const int64_t w_count = ((rows + 15) / 16 - block_idx + (block_num - 1)) / block_num;
-    for (int64_t t = 0; t < w_count + 1; ++t) {
-        if (const int64_t w = t; w < w_count) {
-            const int64_t first = (block_idx + w * block_num) * 16;
-            // x_tile[w] = load x[first + lane * 8:+8<rows - first - lane * 8, :]
-            wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(x_tile_free + w % 2));
-            const int64_t x_tile_rows = clipped(rows - first - lane * 8, 8);
-            if (x_tile_rows > 0) {
-                GmRows<bfloat16_t, DYNAMIC, 1024, 1024> x_tile_gm(
-                    x + (first + lane * 8) * 1024, {x_tile_rows});
-                Ub<bfloat16_t, 8, 1024, DYNAMIC, 1024> x_tile_part(x_tile_rows);
-                TRESHAPE(x_tile_part, x_tile[w % 2]);
-                TLOAD(x_tile_part, x_tile_gm);
-            } else {
-                nothing_loaded(x_tile[w % 2]);
-            }
-            set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(x_tile_full + w % 2));
+    for (int64_t w = 0; w < w_count; ++w) {
+        const int64_t first = (block_idx + w * block_num) * 16;
+        // x_tile[w] = load x[first + lane * 8:+8<rows - first - lane * 8, :]
+        wait_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(x_tile_free + w % 2));
+        const int64_t x_tile_rows = clipped(rows - first - lane * 8, 8);
+        if (x_tile_rows > 0) {
+            GmRows<bfloat16_t, DYNAMIC, 1024, 1024> x_tile_gm(
+                x + (first + lane * 8) * 1024, {x_tile_rows});
+            Ub<bfloat16_t, 8, 1024, DYNAMIC, 1024> x_tile_part(x_tile_rows);
+            TRESHAPE(x_tile_part, x_tile[w % 2]);
+            TLOAD(x_tile_part, x_tile_gm);
+        } else {
+            nothing_loaded(x_tile[w % 2]);
         }
-        if (const int64_t w = t - 1; w >= 0) {
-            // y = astype x_tile[w], f32 as v
-            wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(x_tile_full + w % 2));
-            TCVT(y, x_tile[w % 2], RoundMode::CAST_RINT);
-            set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(x_tile_free + w % 2));
-            pipe_barrier(PIPE_V);
-            TMUL(square, y, y);  // square = mul y, y
-            pipe_barrier(PIPE_V);
-            TROWSUM(norm, square, scratch);  // norm = row_sum square, scratch as norm_row_sum
-            pipe_barrier(PIPE_V);
-            TMULS(norm_row, norm_row, 0.0009765625f);  // norm = mul norm, 0.0009765625 as norm_mul
-            pipe_barrier(PIPE_V);
-            TADDS(norm_row, norm_row, epsilon);  // norm = add norm, epsilon as norm_add
-            pipe_barrier(PIPE_V);
-            TSQRT(norm_row, norm_row);  // norm = sqrt norm
-            pipe_barrier(PIPE_V);
-            TROWEXPANDDIV(y, y, norm);  // y = div y, norm as y_div
-            pipe_barrier(PIPE_V);
-            TCOLEXPANDMUL(y, y, weight);  // y = mul y, weight
-            pipe_barrier(PIPE_V);
-            // y16[w] = astype y, bf16
-            wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y16_free + w % 2));
-            TCVT(y16[w % 2], y, RoundMode::CAST_RINT);
-            set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y16_full + w % 2));
-            const int64_t first_2 = (block_idx + w * block_num) * 16;
-            // out[first_2 + lane * 8:+8<rows - first_2 - lane * 8, :] = store y16[w]
-            wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y16_full + w % 2));
-            const int64_t y16_rows = clipped(rows - first_2 - lane * 8, 8);
-            if (y16_rows > 0) {
-                GmRows<bfloat16_t, DYNAMIC, 1024, 1024> y16_gm(
-                    out + (first_2 + lane * 8) * 1024, {y16_rows});
-                Ub<bfloat16_t, 8, 1024, DYNAMIC, 1024> y16_part(y16_rows);
-                TRESHAPE(y16_part, y16[w % 2]);
-                TSTORE(y16_gm, y16_part);
-            }
-            set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y16_free + w % 2));
+        set_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(x_tile_full + w % 2));
+        // y = astype x_tile[w], f32 as v
+        wait_flag(PIPE_MTE2, PIPE_V, static_cast<event_t>(x_tile_full + w % 2));
+        TCVT(y, x_tile[w % 2], RoundMode::CAST_RINT);
+        set_flag(PIPE_V, PIPE_MTE2, static_cast<event_t>(x_tile_free + w % 2));
+        pipe_barrier(PIPE_V);
+        TMUL(square, y, y);  // square = mul y, y
+        pipe_barrier(PIPE_V);
+        TROWSUM(norm, square, scratch);  // norm = row_sum square, scratch as norm_row_sum
+        pipe_barrier(PIPE_V);
+        TMULS(norm_row, norm_row, 0.0009765625f);  // norm = mul norm, 0.0009765625 as norm_mul
+        pipe_barrier(PIPE_V);
+        TADDS(norm_row, norm_row, epsilon);  // norm = add norm, epsilon as norm_add
+        pipe_barrier(PIPE_V);
+        TSQRT(norm_row, norm_row);  // norm = sqrt norm
+        pipe_barrier(PIPE_V);
+        TROWEXPANDDIV(y, y, norm);  // y = div y, norm as y_div
+        pipe_barrier(PIPE_V);
+        TCOLEXPANDMUL(y, y, weight);  // y = mul y, weight
+        pipe_barrier(PIPE_V);
+        // y16[w] = astype y, bf16
+        wait_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y16_free + w % 2));
+        TCVT(y16[w % 2], y, RoundMode::CAST_RINT);
+        set_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y16_full + w % 2));
+        // out[first + lane * 8:+8<rows - first - lane * 8, :] = store y16[w]
+        wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(y16_full + w % 2));
+        const int64_t y16_rows = clipped(rows - first - lane * 8, 8);
+        if (y16_rows > 0) {
+            GmRows<bfloat16_t, DYNAMIC, 1024, 1024> y16_gm(
+                out + (first + lane * 8) * 1024, {y16_rows});
+            Ub<bfloat16_t, 8, 1024, DYNAMIC, 1024> y16_part(y16_rows);
+            TRESHAPE(y16_part, y16[w % 2]);
+            TSTORE(y16_gm, y16_part);
         }
+        set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(y16_free + w % 2));
     }
-    set_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // weight.free
-    wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // weight.free
-    wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // x_tile.free[0]
-    wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID2);  // x_tile.free[1]
+    wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID0);  // x_tile.free[0]
+    wait_flag(PIPE_V, PIPE_MTE2, EVENT_ID1);  // x_tile.free[1]
     wait_flag(PIPE_MTE3, PIPE_V, EVENT_ID0);  // y16.free[0]
     wait_flag(PIPE_MTE3, PIPE_V, EVENT_ID1);  // y16.free[1]
     // drain MTE3
