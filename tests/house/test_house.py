@@ -41,7 +41,7 @@ CHANGING = set(
     lowering/hazards/instructions.Test lowering/hazards/instructions.Stage
     lowering/hazards/instructions.Head lowering/hazards/instructions.Guard
     lowering/hazards/instructions.Flat lowering/hazards/instructions.Edge
-    lowering/schedule/passes/place.Group lowering/schedule/passes/place.Life lowering/schedule/passes/rings.Ring
+    lowering/schedule/passes/groups.Group lowering/schedule/passes/lives.Life lowering/schedule/passes/rings.Ring
     lowering/schedule/passes/sync.Edits pto/lexer.Line
     """.split()
 )

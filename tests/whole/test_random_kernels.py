@@ -15,7 +15,7 @@ import pto
 from lowering.execute import inputs, scheduled, sequential
 from lowering.execute.adversarial import Orders
 from lowering.hazards.proof import HazardError
-from lowering.schedule import LOAD_AT, MOVES, Options, options_for, schedule
+from lowering.schedule import LOAD_AT, LOOPS, MOVES, Options, options_for, schedule
 from tests.judges.random_kernels import draw
 from tests.lenient import resting_on
 
@@ -42,6 +42,7 @@ def any_options(rng: random.Random) -> Options:
         l0_depth=rng.randint(1, 2),
         fifo_depth=rng.choice([0, 0, 2, 4, 8]),
         flat=rng.random() < 0.8,
+        loops=rng.choice(LOOPS),
     )
 
 
