@@ -12,11 +12,12 @@ import pytest
 import pto
 from lowering.execute import adversarial, inputs, sequential
 from lowering.schedule import options_for, schedule, stages
-from lowering.schedule.passes.budget import as_one, within_ids
+from lowering.schedule.passes.budget import as_one, in_turns, within_ids
 from lowering.schedule.passes.handovers import Handover, all_handovers, without_implied
 from lowering.schedule.scheduler import stops_all
 from lowering.simulate import Setup, simulate
 from pto.ir import Const, Kernel, Var, binary
+from tests.schedule.forms import FORMS
 
 
 @pto.kernel(
@@ -68,6 +69,14 @@ def test_neighbours_are_joined_as_far_as_ids_ask_for() -> None:
         ("qn.full", "qr.full"), ("qn.free", "qr.free"), ("c.full", "kr.full"), ("c.free", "kr.free"),
     }  # fmt: skip
     assert sorted(h.name for x in joined for h in x.those) == sorted(h.name for h in found)
+
+
+def test_places_of_a_step_are_not_one_slot() -> None:
+    """What two pops of a step bring lies in one ring, in slots of its own: neither waits for the other's event."""
+    placed = dict(stages(FORMS["decode, four pages of 64"].trace(), options_for()))["place"]
+    joined = in_turns(without_implied(list(all_handovers(placed)))[0])
+    assert len({h.buffer.at for x in joined for h in x.those if h.buffer.name == "matmul_2_v"}) == 2
+    assert all(len({h.buffer.at for h in x.those}) == 1 for x in joined)
 
 
 def ids_of(joined: list) -> dict[tuple[str, str, str], int]:

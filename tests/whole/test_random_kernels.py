@@ -90,6 +90,10 @@ def test_random_options(seed: int, rng: random.Random, outside: bool) -> None:
     run_one(seed, (any_options(rng),), range(1), outside)
 
 
+def test_two_pops_of_a_step_into_one_ring() -> None:
+    assert run_one(19, PLANS[:1], range(3))
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("outside", [False, True])
 @pytest.mark.parametrize("first", range(0, 600, 50))

@@ -180,7 +180,8 @@ def rings(kernel: ir.Kernel) -> Iterator[Ring]:
     steps = {x.name: in_step(x.index)[0] for x in refs}
     for b in kernel.buffers:
         depth = max(b.depth // steps.get(b.name, 1), 1)
-        yield from (Ring(replace(b, depth=depth), frozenset((name,))) for name in names[b.name])
+        for k, name in enumerate(names[b.name]):
+            yield Ring(replace(b, depth=depth, at=b.at + k * b.stride), frozenset((name,)))
     for space, buffers in over_each_other(kernel).items():
         those = frozenset(name for b in buffers for name in names[b.name])
         yield Ring(replace(buffers[0], name=space, depth=1), those, True)
