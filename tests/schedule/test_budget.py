@@ -75,7 +75,7 @@ def test_places_of_a_step_are_not_one_slot() -> None:
     """What two pops of a step bring lies in one ring, in slots of its own: neither waits for the other's event."""
     placed = dict(stages(FORMS["decode, four pages of 64"].trace(), options_for()))["place"]
     joined = in_turns(without_implied(list(all_handovers(placed)))[0])
-    assert len({h.buffer.at for x in joined for h in x.those if h.buffer.name == "matmul_2_v"}) == 2
+    assert len({h.buffer.at for x in joined for h in x.those if h.buffer.name == "qk_v"}) == 2
     assert all(len({h.buffer.at for h in x.those}) == 1 for x in joined)
 
 
