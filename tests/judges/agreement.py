@@ -31,6 +31,7 @@ from pto.kernels import SHIPPED
 from pto.text import parse
 from tests import HANDWRITTEN
 from tests.lenient import check, check_unrolled, resting_on
+from tests.schedule.forms import FORMS
 
 SEQUENCES = [
     *([n] for n in range(41)),
@@ -64,7 +65,7 @@ FAILING, PASSING = 24, 9
 
 @dataclass(frozen=True)
 class Plan:
-    """A shipped kernel under a named schedule, or ``by hand``."""
+    """A shipped kernel, or a form of one (``tests/schedule/forms.py``), under a named schedule, or ``by hand``."""
 
     kernel: str
     name: str
@@ -80,13 +81,19 @@ def program(plan: Plan) -> Kernel:
     """The scheduled kernel of a plan."""
     if plan.name == "by hand":
         return parse(HANDWRITTEN.read_text(), str(HANDWRITTEN))
-    traced = SHIPPED[plan.kernel].trace()
+    traced = traced_of(plan.kernel)
     return schedule(traced, options_for(plan.name, lookahead=plan.lookahead)).kernel
+
+
+def traced_of(name: str) -> Kernel:
+    return FORMS[name].trace() if name in FORMS else SHIPPED[name].trace()
 
 
 @lru_cache
 def arrays(name: str, long: bool) -> dict[str, Any]:
-    """Inputs of a shipped kernel."""
+    """Inputs of a shipped kernel, or of a form."""
+    if name in FORMS:
+        return FORMS[name].arrays()
     kernel = SHIPPED[name]
     assert kernel.draw_case is not None
     case = (LONG if long else SHORT)[name]
@@ -101,7 +108,7 @@ def arrays(name: str, long: bool) -> dict[str, Any]:
 @lru_cache
 def wanted(name: str) -> bytes:
     """The bits of the traced program on the long case."""
-    traced = SHIPPED[name].trace()
+    traced = traced_of(name)
     return sequential.run(traced, inputs.bind(traced, arrays(name, True)))["out"].tobytes()
 
 

@@ -18,6 +18,7 @@ from pto.ir import Kernel
 from pto.kernels import SHIPPED
 from tests.judges.agreement import Plan, Verdicts, judge, program
 from tests.judges.mutants import mutants, row_mutants
+from tests.schedule.forms import FORMS
 
 PLANS = [
     Plan(kernel, *plan)
@@ -79,9 +80,23 @@ def test_some_mutants(plan: Plan) -> None:
 
 @pytest.mark.sweep
 def test_every_mutant() -> None:
-    parts = 16
-    tasks = [(plan, start, parts) for plan in PLANS for start in range(parts)]
-    table: dict[Plan, list[tuple[str, Verdicts]]] = {plan: [] for plan in PLANS}
+    everything = told(PLANS, 16, 16)
+    assert len(everything) > 3000
+
+
+@pytest.mark.sweep
+def test_mutants_of_every_form() -> None:
+    """One in four; what stores in one place, under the default schedule."""
+    forms = [
+        Plan(name, "best") for name, form in FORMS.items() if form.quick and "grad" not in name
+    ]
+    assert len(told(forms, 16, 4)) > 1200
+
+
+def told(plans: list[Plan], parts: int, some: int) -> list[tuple[str, Verdicts]]:
+    """The verdicts on ``some`` parts of all mutants, printed by plan; no two judges contradict each other."""
+    tasks = [(plan, start, parts) for plan in plans for start in range(some)]
+    table: dict[Plan, list[tuple[str, Verdicts]]] = {plan: [] for plan in plans}
     with ProcessPoolExecutor(2) as pool:
         for (plan, *_), found in zip(tasks, pool.map(judged, tasks), strict=True):
             table[plan] += found
@@ -95,4 +110,4 @@ def test_every_mutant() -> None:
         names = [name for name, v in found if v.caught == "redundant"]
         print(f"redundant in {plan}:", *(f"  {name}" for name in names), sep="\n")
     no_contradiction(everything)
-    assert len(everything) > 3000
+    return everything
