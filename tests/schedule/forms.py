@@ -108,11 +108,44 @@ def decode(
 def ragged(form: Form) -> Arrays:
     """Requests of one token, of none, and of all that fits."""
     table = np.arange(form.small["batch"] * form.small["width"], dtype=np.int32)
-    most = form.small["width"] * form.statics.get("block", 64)
+    most = form.small["width"] * dict(form.trace().statics)["block"]
     return {
         "block_table": table.reshape(form.small["batch"], -1),
         "context_lens": np.array([most - 7, 0, 1], np.int32)[: form.small["batch"]],
     }
+
+
+@pto.kernel(
+    grid="batch, heads // q_tile, 512 // dv",
+    static=dict(heads=128, q_tile=32, block=32, dv=256),
+    query="bf16[batch, heads, 512]",
+    rope="bf16[batch, heads, 64]",
+    cache="bf16[pages, block, 576]",
+    block_table="i32[batch, width]",
+    context_lens="i32[batch]",
+    out="f32[batch, heads, 512]",
+    scale="f32",
+)
+def mla(query, rope, cache, block_table, context_lens, out, *, scale, heads, q_tile, block, dv):
+    """Decode over a latent cache: scores of 512 latent and 64 rotated columns, values of the latent ones."""
+    b, rows = pto.program_id(0), pto.ds(pto.program_id(1) * q_tile, q_tile)
+    cols = pto.ds(pto.program_id(2) * dv, dv)
+    qn, qr = pto.load(query[b, rows, :]), pto.load(rope[b, rows, :])
+    context = context_lens[b]
+
+    def one_page(i, carry):
+        m, l, acc = carry
+        page, left = block_table[b, i], context - i * block
+        c, kr = pto.load(cache[page, :, 0:512]), pto.load(cache[page, :, 512:576])
+        s = pto.where(pto.iota(1) < left, (qn @ c.T + qr @ kr.T) * scale, -math.inf)
+        m_new = pto.maximum(m, pto.row_max(s))
+        alpha, p = pto.exp(m - m_new), pto.exp(s - m_new)
+        v = pto.load(cache[page, pto.ds(0, block, valid=left), cols])
+        return m_new, l * alpha + pto.row_sum(p), acc * alpha + p.astype("bf16") @ v
+
+    start = pto.full((q_tile, 1), -math.inf), pto.zeros((q_tile, 1)), pto.zeros((q_tile, dv))
+    _, l, acc = pto.fori_loop(0, pto.cdiv(context, block), one_page, start)
+    pto.store(out[b, rows, cols], acc / pto.maximum(l, 1e-30))
 
 
 @pto.kernel(
@@ -340,6 +373,48 @@ def short_loops(form: Form) -> Arrays:
     return {"lens": np.array([[2, 0, 1, 3], [0, 0, 0, 0], [1, 3, 0, 1]], np.int32)}
 
 
+@pto.kernel(
+    grid="cdiv(rows, 16)",
+    static=dict(cols=4096, block=512, centred=False),
+    x="bf16[rows, cols]",
+    gain="f32[cols]",
+    shift="f32[cols]",
+    out="bf16[rows, cols]",
+)
+def wide_norm(x, gain, shift, out, *, cols, block, centred):
+    """A norm of rows that are wider than the memory, by blocks of columns, twice; centred: a layer norm."""
+    first = pto.program_id(0) * 16
+    here = ds(first, 16, valid=x.shape[0] - first)
+
+    def of(i):
+        return ds(i * block, block)
+
+    def sums(i, carry):
+        total, squares = carry
+        v = pto.load(x[here, of(i)]).astype("f32")
+        return total + pto.row_sum(v), squares + pto.row_sum(v * v)
+
+    def square(i, squares):
+        v = pto.load(x[here, of(i)]).astype("f32")
+        return squares + pto.row_sum(v * v)
+
+    zero, blocks = pto.zeros((16, 1)), cols // block
+    if centred:
+        total, squares = pto.fori_loop(0, blocks, sums, (zero, zero))
+        mean = total * (1 / cols)
+        scale = pto.rsqrt(squares * (1 / cols) - mean * mean + 1e-5)
+    else:
+        scale = pto.rsqrt(pto.fori_loop(0, blocks, square, zero) * (1 / cols) + 1e-5)
+
+    def write(i):
+        v = pto.load(x[here, of(i)]).astype("f32")
+        y = ((v - mean) if centred else v) * scale * pto.load(gain[of(i)])
+        y = y + pto.load(shift[of(i)]) if centred else y
+        pto.store(out[here, of(i)], y.astype("bf16"))
+
+    pto.fori_loop(0, blocks, write)
+
+
 FORMS: dict[str, Form] = {
     "decode, two pages of 64": Form(decode, (64,), dict(batch=3, pages=12, width=4), draw=ragged),
     "decode, two pages of 128": Form(
@@ -348,6 +423,7 @@ FORMS: dict[str, Form] = {
     "decode, four pages of 64": Form(
         decode, (32,), dict(batch=3, pages=12, width=4), dict(pages_a_step=4), ragged
     ),
+    "latent, by one loop": Form(mla, (128,), dict(batch=1, pages=4, width=4), draw=ragged),
     "latent, a loop in a loop": Form(latent, (64,), dict(batch=2, pages=4, width=2), draw=ragged),
     "linear attention": Form(linear_attention, (1,) * 32, dict(chunks=5)),
     "gradients of keys": Form(backward, (32, 32), dict(heads=3, rows=128)),
@@ -360,6 +436,18 @@ FORMS: dict[str, Form] = {
     "rotated by a matrix": Form(rope, (1,) * 64, dict(rows=320)),
     "eight copies": Form(copies, (1,) * 32, dict(rows=384)),
     "two loops": Form(two_loops, (64,) * 2, dict(rows=192, cols=384)),
+    **{
+        f"{'layer' if centred else 'rms'} norm of {cols}, {tokens} tokens": Form(
+            wide_norm,
+            (8,) * (tokens // 16),
+            dict(rows=40),
+            dict(cols=cols, centred=centred),
+            quick=(cols == 8192) == centred and tokens == 16,
+        )
+        for centred in (False, True)
+        for cols in (4096, 8192)
+        for tokens in (16, 256)
+    },
     "two loops of both cores": Form(
         in_a_row, (32,) * 2, dict(batch=3, tokens=192), draw=short_loops
     ),

@@ -7,6 +7,7 @@ import pytest
 from lowering.schedule import schedule
 from lowering.simulate import Setup, simulate
 from lowering.simulate.limits import once, roof, steady
+from pto.ir import Ref
 from pto.kernels import SHIPPED
 from pto.targets import GM
 from tests.schedule.forms import FORMS
@@ -26,7 +27,7 @@ def test_the_roof_counts_each_region_once() -> None:
     loads = [r for r in once(timing) if r.pipe == "MTE2" and r.core == "cube"]
     assert len(loads) == 2 * 4 + 2 * 4
     rate = timing.costs.transfer[GM, "l1"][1]
-    bytes_ = sum(kernel.buffer(r.out.name).type.size_bytes for r in loads)  # type: ignore[union-attr]
+    bytes_ = sum(kernel.buffer(r.result(Ref).name).type.size_bytes for r in loads)
     assert roof(timing)["cube MTE2"] == pytest.approx(rate * bytes_, rel=0.01)
 
 

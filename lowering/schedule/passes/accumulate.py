@@ -1,6 +1,6 @@
 """Sums of products that stay in the accumulator memory of the cube.
 
-In: the traced form.  Out: the same values; what is only ever a sum of products lies in L0C, where the
+In: the persistent form.  Out: the same values; what is only ever a sum of products lies in L0C, where the
 matmul itself adds.  Invariant: same products, same order of addition.  Non-goals: products larger than
 the memories of the cube.
 

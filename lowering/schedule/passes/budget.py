@@ -5,7 +5,9 @@ several comes from the last of their first accesses and holds back the first of 
 them is ordered; and it is set before it is waited for, in the order of issue.  Non-goals: what to do when ids
 are short all the same (sync).
 
-A ring of many slots has an id for as many as are under way, if those are fewer.  Neighbours are joined first: what they wait for longer than they need to is least.
+Rings of loops one after the other share events first, which costs nothing; then a ring of many slots has an id for
+as many as are under way, if those are fewer; then neighbours are joined, those first that then wait least longer
+than they need to.
 """
 
 from __future__ import annotations
@@ -14,10 +16,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from lowering.schedule.passes.handovers import Access, Handover, chained, in_a_row, siblings
-
-Pair = tuple[str, str, str]
-"""A core and two of its pipes."""
+from lowering.schedule.passes.handovers import (
+    Access,
+    Handover,
+    Pair,
+    chained,
+    in_a_row,
+    siblings,
+)
 
 Apart = tuple[int, int]
 """How far two handovers are from each other: in steps, then in places of their block."""

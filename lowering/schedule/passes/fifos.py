@@ -70,7 +70,6 @@ def fifos(kernel: ir.Kernel) -> ir.Kernel:
 
 def through(row: ir.Row, names: dict[str, str]) -> ir.Row:
     """The row with its FIFO as it is called now."""
-
     if isinstance(row.out, ir.Queue):
         row = replace(row, out=replace(row.out, name=names[row.out.name]))
     args = (replace(a, name=names[a.name]) if isinstance(a, ir.Queue) else a for a in row.args)

@@ -43,7 +43,10 @@ class Group:
     first: str = ""
     result: str = ""
     last: str = ""
+    named: bool = False
+    """Keeps its name (carries, loads, pops); others are named after the last value they hold."""
     popped: int = 0
+    """Bytes from slot to slot of the FIFO that fills it; 0: none does."""
     turns: dict[str, int] = field(default_factory=dict)
     """Of tiles that come through one FIFO, several per step: which of them each member is."""
     lone: bool = False
@@ -53,15 +56,13 @@ class Group:
 
     @property
     def slots(self) -> int:
+        """Of all steps that it holds."""
         return self.depth * self.in_step
 
     @property
     def in_step(self) -> int:
         """Slots that a step takes."""
         return 1 + max(self.turns.values(), default=0)
-
-    named: bool = False
-    """Keeps its name (carries, loads, pops); others are named after the last value they hold."""
 
 
 def layout_of(space: Space, t: TileType, turned: bool = False) -> str:
@@ -208,16 +209,8 @@ class Groups(Lives):
                     host.name = name
                 continue
             ring = rings.get(row.queue) if row.op == "pop" else None
-            if ring is not None and self.lives[ring.members[0]].path != life.path:
-                ring.loop, ring.lone = life.path[-2], True
-                ring.members.append(name)
-                self.groups[name] = ring
-                continue
             if ring is not None:
-                ring.turns |= {**dict.fromkeys(ring.members, 0)} if not ring.turns else {}
-                ring.turns[name] = ring.in_step
-                ring.members.append(name)
-                self.groups[name] = ring
+                self._into_ring(name, life, ring)
                 continue
             space, layout = self._space(row)
             loop = life.path[-1] if life.path else None
@@ -232,6 +225,16 @@ class Groups(Lives):
             group.touched.update(r.pipe for _, _, _, r in life.reads)
             if life.row is not None:
                 group.touched.add(life.row.pipe)
+
+    def _into_ring(self, name: str, life: Life, ring: Group) -> None:
+        """One more tile that comes through a FIFO: in the same step, or in another loop."""
+        if self.lives[ring.members[0]].path != life.path:
+            ring.loop, ring.lone = life.path[-2], True
+        else:
+            ring.turns = ring.turns or dict.fromkeys(ring.members, 0)
+            ring.turns[name] = ring.in_step
+        ring.members.append(name)
+        self.groups[name] = ring
 
     def _host(self, name: str, row: ir.Row, life: Life) -> tuple[Group, str] | None:
         """The buffer of an operand that dies here and can hold the result as well, and that operand."""

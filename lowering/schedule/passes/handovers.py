@@ -16,6 +16,9 @@ from pto import ir
 from pto.legality import straight
 from pto.row_rules import touched
 
+Pair = tuple[str, str, str]
+"""A core and two of its pipes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -58,8 +61,7 @@ class Handover:
         return f"{self.buffer.name}.{self.kind}"
 
     @property
-    def pair(self) -> tuple[str, str, str]:
-        """The core and its two pipes."""
+    def pair(self) -> Pair:
         return self.buffer.core, self.first.pipe, self.then.pipe
 
     @property
@@ -230,8 +232,7 @@ def all_handovers(kernel: ir.Kernel) -> Iterator[Handover]:
         around, *inside = ([*_handovers(ring.buffer, accesses)] for accesses in blocks)
         if len({signature(found) for found in inside}) != 1:
             yield from around  # else each loop hands over to the next by the events of its own
-        for found in inside:
-            yield from found
+        yield from (h for found in inside for h in found)
 
 
 def signature(handovers: list[Handover]) -> frozenset[tuple[object, ...]]:

@@ -9,17 +9,16 @@ Rows of one innermost loop run ahead of each other (skew); in a loop around it a
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from lowering.schedule.passes.mentions import fresh, names_taken, rewrite_exprs
 from pto import ir
 from pto.bounds import Known, bounds, inside, noted, of_launch
 from pto.legality import straight
 
-MOST_TRIPS = 16
-"""Iterations that are written out: as many parts as a tile of the largest dimension in use has."""
-
-MOST_ROWS = 256
-"""Rows that a loop may become: a schedule is still to be read."""
+MOST_TRIPS, MOST_ROWS = 16, 256
+"""Iterations that are written out, and rows that they may become: a choice, since schedules are read, proven and
+emitted row by row."""
 
 
 def unnest(kernel: ir.Kernel) -> ir.Kernel:
@@ -46,8 +45,7 @@ def unnest(kernel: ir.Kernel) -> ir.Kernel:
                 rows, lasts = written_out(node, taken)
                 out += rows
                 named |= lasts
-        results = tuple(replace(r, name=named.get(r.name, r.name)) for r in loop.result)
-        return replace(loop, body=tuple(out), result=results)
+        return replace(loop, body=tuple(out), result=tuple(called(r, named) for r in loop.result))
 
     launch = of_launch(kernel)
     loops = (visit(n, launch, True) if isinstance(n, ir.Loop) else n for n in straight(kernel.body))
@@ -80,7 +78,7 @@ def as_one(loop: ir.Loop, known: Known, taken: set[str]) -> ir.Loop:
         inner.index: ir.binary("%", index, inner.trips),
     }
     rows = (
-        rewrite_exprs(r, lambda e: ir.substitute(e, values))
+        rewrite_exprs(r, partial(ir.substitute, values=values))
         for r in straight((*before, *inner.body))
         if isinstance(r, ir.Row)
     )
@@ -115,7 +113,7 @@ def written_out(loop: ir.Loop, taken: set[str]) -> tuple[list[ir.Row], dict[str,
         scalars: dict[str, ir.Expr] = {loop.index: ir.Const(i)}
         for row in straight(loop.body):
             assert isinstance(row, ir.Row)
-            done = renamed(rewrite_exprs(row, lambda e: ir.substitute(e, scalars)), named)  # noqa: B023
+            done = renamed(rewrite_exprs(row, partial(ir.substitute, values=scalars)), named)
             made = row.out
             if i and isinstance(made, ir.Define):
                 named[made.name] = fresh(made.name, taken)
@@ -132,10 +130,12 @@ def written_out(loop: ir.Loop, taken: set[str]) -> tuple[list[ir.Row], dict[str,
 
 def renamed(row: ir.Row, names: dict[str, str]) -> ir.Row:
     """``row`` that reads tiles under their new names."""
-    args = (
-        replace(a, name=names.get(a.name, a.name)) if isinstance(a, ir.Ref) else a for a in row.args
-    )
+    args = (called(a, names) if isinstance(a, ir.Ref) else a for a in row.args)
     return replace(row, args=tuple(args))
+
+
+def called(tile: ir.Ref, names: dict[str, str]) -> ir.Ref:
+    return replace(tile, name=names.get(tile.name, tile.name))
 
 
 def renamed_loop(loop: ir.Loop, names: dict[str, str]) -> ir.Loop:
@@ -144,9 +144,6 @@ def renamed_loop(loop: ir.Loop, names: dict[str, str]) -> ir.Loop:
         renamed_loop(n, names) if isinstance(n, ir.Loop) else renamed(n, names)
         for n in straight(loop.body)
     )
-    carry = (
-        replace(c, init=replace(c.init, name=names.get(c.init.name, c.init.name))) if c.init else c
-        for c in loop.carry
-    )
-    result = (replace(r, name=names.get(r.name, r.name)) for r in loop.result)
+    carry = (replace(c, init=called(c.init, names)) if c.init else c for c in loop.carry)
+    result = (called(r, names) for r in loop.result)
     return replace(loop, body=body, carry=tuple(carry), result=tuple(result))
