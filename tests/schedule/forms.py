@@ -436,6 +436,9 @@ FORMS: dict[str, Form] = {
     "rotated by a matrix": Form(rope, (1,) * 64, dict(rows=320)),
     "eight copies": Form(copies, (1,) * 32, dict(rows=384)),
     "two loops": Form(two_loops, (64,) * 2, dict(rows=192, cols=384)),
+    "two loops that share memory": Form(
+        two_loops, (64,) * 2, dict(rows=192, cols=960), dict(b=320)
+    ),
     **{
         f"{'layer' if centred else 'rms'} norm of {cols}, {tokens} tokens": Form(
             wide_norm,
@@ -450,6 +453,9 @@ FORMS: dict[str, Form] = {
     },
     "two loops of both cores": Form(
         in_a_row, (32,) * 2, dict(batch=3, tokens=192), draw=short_loops
+    ),
+    "three loops of both cores": Form(
+        in_a_row, (32,) * 2, dict(batch=3, tokens=192), dict(loops=3), short_loops
     ),
     "four loops of both cores": Form(
         in_a_row, (32,) * 2, dict(batch=3, tokens=192), dict(loops=4), short_loops, False

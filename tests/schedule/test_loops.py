@@ -8,8 +8,9 @@ import pytest
 
 import pto
 from lowering.schedule import options_for, stages
+from lowering.schedule.passes.barriers import with_barriers
 from pto import ds
-from pto.ir import Block, Define, Kernel, Loop, Row
+from pto.ir import Block, Define, Kernel, Loop, Row, all_rows
 from tests.schedule.forms import FORMS
 
 
@@ -103,3 +104,23 @@ def test_a_short_loop_in_a_loop_is_written_out(parts: int, left: list[Any]) -> N
     assert nest(made) == [[left]]
     if not left:
         assert list(depths(made).values()) == [2] * parts
+
+
+OVER = """\
+kernel over on a2a3
+param x   in  f32[64, 64]
+param out out f32[64, 64]
+grid 1
+buffer vector ub a[1] f32[32, 64] nd at 0 by 8192
+buffer vector ub b[1] f32[32, 64] nd at AT by 8192
+
+vector 0 V a = full 1.0
+vector 0 V b = full 2.0
+"""
+
+
+@pytest.mark.parametrize(("at", "barriers"), [(0, 1), (4096, 1), (8192, 0)])
+def test_rows_of_v_on_the_same_bytes_have_a_barrier_between(at: int, barriers: int) -> None:
+    """Whatever the buffers are called: those of loops one after the other may lie over each other."""
+    made = with_barriers(pto.parse(OVER.replace("AT", str(at))))
+    assert sum(r.op == "barrier" for r in all_rows(made.body)) == barriers
