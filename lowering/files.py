@@ -19,7 +19,8 @@ HEAD = 400
 NPZ, SVG, EMITTED = b"PK\x03\x04", b"<svg ", b"emitted by Tilewright"
 TRACE, MANIFEST = b'{"displayTimeUnit"', b'"entry": "kernel_entry"'
 TUNED, TIMES = b'{\n  "kernel": "', b'{\n  "seconds": {'
-MARKS = (NPZ, SVG, EMITTED, TRACE, MANIFEST, TUNED, TIMES)
+PART = b'{"candidates of": '
+MARKS = (NPZ, SVG, EMITTED, TRACE, MANIFEST, TUNED, TIMES, PART)
 """What the first bytes of our files hold; the first one counts."""
 
 

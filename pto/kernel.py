@@ -6,7 +6,7 @@ Out: ``Kernel.trace(**statics)``, the traced form of one work item (``pto/ir.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Never, TypeVar
@@ -31,8 +31,9 @@ Backward = TypeVar("Backward", bound=Callable[..., Arrays])
 class Kernel:
     """A tile kernel that can be traced for any choice of its static parameters.
 
-    ``statics`` are the defaults, ``choices`` the values of those that have only a few; ``draw_case(rng, **options)`` and ``oracle(arrays)`` are set by
-    the decorators ``case`` and ``reference`` and let ``pto run`` judge the kernel.
+    ``statics`` are the defaults, ``choices`` the values of those that have only a few, ``tuned`` those that
+    a search may choose, with the values to try; ``draw_case(rng, **options)`` and ``oracle(arrays)`` are
+    set by the decorators ``case`` and ``reference`` and let ``pto run`` judge the kernel.
     """
 
     def __init__(
@@ -41,13 +42,15 @@ class Kernel:
         signature: Mapping[str, str],
         grid: str,
         statics: Mapping[str, Static | Choice],
+        tune: Mapping[str, Sequence[Static]],
     ) -> None:
-        self._signature = Signature(function, signature, grid, statics)
+        self._signature = Signature(function, signature, grid, statics, tune)
         self.function, self.signature, self.grid = function, dict(signature), grid
         self.name = function.__name__
         self.__doc__, self.__module__ = function.__doc__, function.__module__
         self.__qualname__ = function.__qualname__
         self.statics, self.choices = self._signature.statics, self._signature.choices
+        self.tuned = self._signature.tuned
         self.positional = self._signature.positional
         self.draw_case: Callable[..., Arrays] | None = None
         self.oracle: Callable[..., Arrays] | None = None
@@ -209,6 +212,7 @@ def kernel(
     *misplaced: Never,
     grid: str = "",
     static: Mapping[str, Static | Choice] | None = None,
+    tune: Mapping[str, Sequence[Static]] | None = None,
     **signature: str,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Make a function a tile kernel; its body is one work item.
@@ -217,6 +221,9 @@ def kernel(
         grid: the work items per axis, as text over dimensions and static parameters.
         static: defaults of the static parameters (sizes, dtypes, options); ``-D name=value`` sets
             them on the command line.  ``pto.choice("relu", "none")``: only these, the first by default.
+        tune: static parameters that change the time and not what is computed, with the values to try,
+            ``dict(q_tile=(16, 32, 64))``: ``pto tune`` searches them, and a call that does not give one has
+            the one that the cost model takes to be fastest.  The default is that of ``static``, else the first.
         signature: one type per parameter: ``"bf16[batch, 16, dim]"`` for a tensor, ``"f32"`` for
             a scalar.  A dimension that is not static is symbolic: it changes from call to call.
 
@@ -233,7 +240,7 @@ def kernel(
         )
 
     def wrap(function: Callable[..., None]) -> Kernel:
-        return Kernel(function, signature, grid, static or {})
+        return Kernel(function, signature, grid, static or {}, tune or {})
 
     return wrap
 

@@ -6,9 +6,9 @@ Every mistake is reported at the argument of the decorator, or at the parameter 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MappingProxyType
 from typing import Any
 
 from pto import ir, source
@@ -56,6 +56,7 @@ class Signature:
         types: Mapping[str, str],
         grid: str,
         statics: Mapping[str, Static | Choice],
+        tune: Mapping[str, Sequence[Static]] = MappingProxyType({}),
     ) -> None:
         _check_plain(function)
         self.code: CodeType = function.__code__
@@ -66,6 +67,7 @@ class Signature:
             n: v.values[0] if isinstance(v, Choice) else v for n, v in statics.items()
         }
         self.loc = source.definition(self.code)
+        self._add_tuned(tune)
         count = self.code.co_argcount + self.code.co_kwonlyargcount
         self.names = self.code.co_varnames[:count]
         self.positional = self.code.co_varnames[: self.code.co_argcount]
@@ -74,6 +76,7 @@ class Signature:
         self._check_statics()
         self.params(self.statics)
         self.grid_exprs(self.statics)
+        self._check_tuned()
 
     def _check_function(self) -> None:
         flags = self.code.co_flags
@@ -120,6 +123,35 @@ class Signature:
                     self.argument("static", name),
                 )
             self._check_writable(name, value, TraceError)
+
+    def _add_tuned(self, tune: Mapping[str, Sequence[Static]]) -> None:
+        """``tune=dict(pages=(1, 2))`` declares the static parameter, whose default is the first value unless
+        ``static`` has one."""
+        self.tuned: dict[str, tuple[Static, ...]] = {}
+        for name, values in tune.items():
+            if not isinstance(values, list | tuple) or not values:
+                message = f"the values to try of '{name}' are {noun(values)}"
+                raise TraceError(message, self.argument("tune", name), f"tune=dict({name}=(1, 2))")
+            self.statics.setdefault(name, values[0])
+            self.tuned[name] = tuple(dict.fromkeys(values))
+
+    def _check_tuned(self) -> None:
+        """Each value can be taken, the default among them, and no array of a call decides between them."""
+        for name, values in self.tuned.items():
+            at = self.argument("tune", name)
+            for value in values:
+                try:
+                    self.with_statics({name: value})
+                except InputError as error:
+                    raise TraceError(error.message, at) from None
+            default = self.statics[name]
+            if default not in values:
+                message = f"the default of '{name}', {default!r}, is none of the values to try"
+                raise TraceError(message, at)
+            for param, text in self.types.items():
+                if name in self._line(param, text).tokens:
+                    message = f"'{name}' cannot be tuned: the arrays of a call show it"
+                    raise TraceError(message, at, f"{param}={text!r}")
 
     def _check_writable(self, name: str, value: Static, error: type[PtoError]) -> None:
         """The text form can hold the value."""

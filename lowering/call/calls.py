@@ -51,6 +51,7 @@ from pto.signature import Static
 if TYPE_CHECKING:
     from lowering.call.function import Function
     from lowering.jax_executor.executor import Executable
+    from lowering.schedule.statics import Chooser
 
 Statics = tuple[tuple[str, str], ...]
 """Static parameters by name, as Python writes them: 0.0 is not -0.0, and nan is nan."""
@@ -211,6 +212,8 @@ class Calls:
 
     programs: dict[Statics, Program] = field(default_factory=dict)
     calls: dict[object, Call] = field(default_factory=dict)
+    chooser: Chooser | None = None
+    """Of tuned static parameters, when it is first asked for."""
     inputs: tuple[str, ...] | None = None
     """Of the last trace: the parameters that are no plain outputs."""
 
@@ -237,13 +240,31 @@ class Calls:
             check_statics(kernel, given.statics)
             kind = kind_of(given.arrays)
             arguments = taken(given, kind)
-            statics = statics_from(kernel, _shown(arguments.arrays), arguments.statics)
+            shown = _shown(arguments.arrays)
+            statics: Mapping[str, Static] = statics_from(kernel, shown, arguments.statics)
+            if kernel.tuned:
+                statics = self._tuned(kernel, statics, arguments.statics, shown)
             program = self.program(kernel, statics, arguments.statics)
             self.inputs = inputs_of(program.traced)
             if self.inputs == inputs:
                 break
             inputs = self.inputs
         return arguments, program, kind
+
+    def _tuned(
+        self,
+        kernel: Kernel,
+        statics: Mapping[str, Static],
+        given: Mapping[str, Static],
+        shown: Mapping[str, Shown],
+    ) -> Mapping[str, Static]:
+        """``statics`` with those that are chosen for arrays of such shapes."""
+        from lowering.schedule.statics import Chooser
+
+        if self.chooser is None:
+            self.chooser = Chooser(kernel, lambda x: self.program(kernel, x, {}).traced)
+        sizes, _ = measured(self.program(kernel, statics, given).traced, shown)
+        return self.chooser.completed(statics, sizes)
 
     def lowered(self, kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Program:
         """The program for arrays or shapes, of which any may be left out."""

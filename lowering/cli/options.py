@@ -30,9 +30,11 @@ from lowering.schedule import (
     Schedule,
     options_for,
     schedule,
+    tuned,
 )
 from pto import ir
 from pto.errors import InputError, did_you_mean
+from pto.signature import Static
 
 if TYPE_CHECKING:
     from lowering.lowered import Lowered
@@ -69,8 +71,18 @@ def title_of(args: argparse.Namespace) -> str:
 def load_traced(args: argparse.Namespace) -> tuple[Program, ir.Kernel]:
     """The program that the command names, and its traced form (or the text as it is)."""
     program = load(args.kernel)
-    statics = [] if getattr(args, "against", "") else args.static  # those of the other kernel
-    return program, traced(program, statics_of(program, statics))
+    texts = [] if getattr(args, "against", "") else args.static  # those of the other kernel
+    return program, traced(program, statics_for(args, program, texts))
+
+
+def statics_for(
+    args: argparse.Namespace, program: Program, texts: Sequence[str]
+) -> dict[str, Static]:
+    """The static parameters that ``-D`` texts give, with those that were tuned for them."""
+    given = statics_of(program, texts)
+    if isinstance(program, ir.Kernel) or not program.tuned:
+        return given
+    return {**(tuned.statics_of(program, given, args.tuned) or {}), **given}
 
 
 def lowered(args: argparse.Namespace) -> Lowered:

@@ -24,7 +24,7 @@ from lowering.executors import (
 )
 from lowering.files import NPZ
 from lowering.hazards.assumptions import ORDERED_SIGNALS
-from lowering.programs import Program, load, statics_of, traced
+from lowering.programs import Program, load, traced
 from lowering.progress import progress
 from pto import ir
 from pto.errors import InputError
@@ -102,7 +102,7 @@ def _arrays(args: argparse.Namespace, program: Program) -> tuple[Arrays, ir.Kern
     """The inputs, and the kernel traced for them."""
     from lowering.execute import cases
 
-    statics = statics_of(program, args.static)
+    statics = cli.statics_for(args, program, args.static)
     if args.inputs:
         arrays = cases.read_inputs(args.inputs)
         return arrays, cases.traced_for(program, arrays, statics)

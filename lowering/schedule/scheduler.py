@@ -193,7 +193,7 @@ def less_ahead(options: Options, kernel: Kernel) -> Iterator[Options]:
     tried: list[Kernel] = []
     for loops in LOOPS[LOOPS.index(options.loops) :]:
         written = replace(options, loops=loops)
-        program = rewritten(kernel, written)
+        program = behind("hoist", kernel, written)  # with its loops as they are scheduled
         if program in tried:
             continue
         tried.append(program)
@@ -202,10 +202,13 @@ def less_ahead(options: Options, kernel: Kernel) -> Iterator[Options]:
                 yield replace(written, lookahead=n, flat=flat)
 
 
-def rewritten(kernel: Kernel, options: Options) -> Kernel:
-    """With its loops as they are scheduled."""
-    passes = _passes(kernel, options, Judge(options))
-    return next(made for name, made in passes if name == "hoist")
+def behind(last: str, kernel: Kernel, options: Options) -> Kernel:
+    """As the pass called ``last`` leaves it, unchecked.
+
+    Raises:
+        CapacityError: it does not fit the target.
+    """
+    return next(made for name, made in _passes(kernel, options, Judge(options)) if name == last)
 
 
 def told(refused: Sequence[tuple[Options, str]]) -> list[str]:
@@ -230,8 +233,7 @@ def with_events_for_all(
     ahead = made.options.lookahead
     why = f"not lookahead {ahead}: a barrier for want of events, slower by the cost model"
     for less in (replace(made.options, lookahead=n) for n in range(ahead - 1, 0, -1)):
-        synced = (x for name, x in _passes(kernel, less, Judge(less)) if name == "sync")
-        if stops_all(next(synced)):
+        if stops_all(behind("sync", kernel, less)):
             continue
         try:
             other = scheduled_with(kernel, less, (*told(refused), why))

@@ -1,16 +1,18 @@
-"""The search for the schedule options of a kernel: the proof filters, the simulator judges.
+"""The search for the schedule options of a kernel, and for the static parameters that it leaves open: the
+proof filters, the simulator judges.
 
-In: a traced kernel.  Out: ``Search``: every candidate with its cycles in every scenario or the
-reason why it was refused, best first, and the one to use.
+In: a traced kernel, for each choice of its tuned static parameters a ``Variant``.  Out: ``Search``: every
+candidate with its cycles in every scenario or the reason why it was refused, best first, and the one to use.
 
-The search climbs from every named schedule at once.  It goes through the options one by one: each
-climber tries all values of one option and stays at the best; it ends when a whole round moves
-nobody.  Each candidate is proven and simulated once.  The result depends on nothing but the kernel
-and the cost table.
+The search climbs from every named schedule at once, with variants from the best of them.  It goes through the choices one by one, the variants
+first: each climber tries all values of one choice and stays at the best; it ends when a whole round moves
+nobody.  Each candidate is proven and simulated once; a variant whose busiest unit alone has more to do than
+the best candidate takes is passed over.  The result depends on nothing but the kernel, the case and the cost
+table: a search that was interrupted goes on from what was tried to the same end.
 
-Score: the geometric mean of the cycles over ``SCENARIOS``.  The best is the simplest of those whose
-score is within ``EQUAL`` of the lowest.  Simpler is a smaller lookahead, then a smaller prefetch, then
-fewer slots (in the FIFOs, in L1 and UB, in L0), no overlap of work items, and last the
+Score: the geometric mean of the cycles over the scenarios.  The best is the simplest of those whose
+score is within ``EQUAL`` of the lowest.  Simpler is an earlier variant, then a smaller lookahead, then a
+smaller prefetch, then fewer slots (in the FIFOs, in L1 and UB, in L0), no overlap of work items, and last the
 order of the values in ``AXES``.  The default options stay unless the best is better by more than
 ``MARGIN``: the costs of the model are not known well enough for less (docs/machine.md 11).
 
@@ -35,10 +37,15 @@ from lowering.simulate import Setup, Timing, simulate
 from lowering.simulate.timing import END, ISSUE, START, costs_named, shown
 from pto.errors import PtoError, ScheduleError
 from pto.ir import Kernel
+from pto.signature import Static
 from pto.targets import target_of
 
 Axes = Mapping[str, Sequence[int | str | bool]]
-Judge = Callable[[Options], "Candidate"]
+Chosen = tuple[tuple[str, Static], ...]
+"""Tuned static parameters with their values."""
+
+Tried = dict["Point", "Candidate"]
+Judge = Callable[["Point"], "Candidate"]
 
 AXES: Axes = {
     "lookahead": (1, 2, 3, 4, 5),
@@ -84,6 +91,32 @@ SCENARIOS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """A kernel for one choice of its tuned static parameters: what a hardware block does of the same work in
+    every scenario, and the cycles that its busiest unit needs for that at least."""
+
+    kernel: Kernel
+    chosen: Chosen = ()
+    scenarios: tuple[Scenario, ...] = SCENARIOS
+    bound: int = 0
+
+
+def same_work(kernel: Kernel, chosen: Chosen, items: Sequence[int], bound: int = 0) -> Variant:
+    """The variant whose hardware block has the items of these trip counts in a case that all variants share."""
+    scenarios = (*(Scenario(f"case {c}", tuple(items), c) for c in LATENCIES),
+                 Scenario(f"queue {SHALLOW}", tuple(items), 0, SHALLOW))  # fmt: skip
+    return Variant(kernel, chosen, scenarios, bound)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a search decides: the number of the variant, and the options of the schedule."""
+
+    variant: int
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
 class Unit:
     """Cycles of one unit: busy, and what it waited for."""
 
@@ -110,11 +143,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Options with a run for each scenario, or the reason why they were refused."""
+    """A choice with a run for each scenario, or the reason why it was refused."""
 
-    options: Options
+    at: Point
     runs: tuple[Run, ...] = ()
     refused: str = ""
+
+    @property
+    def options(self) -> Options:
+        return self.at.options
 
     @property
     def score(self) -> float:
@@ -124,11 +161,40 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The result.  ``candidates``: the best first, then by score, the refused ones last."""
+    """The result.  ``candidates``: the best first, then by score, the refused ones last; ``passed``: numbers
+    of the variants that were passed over by their bounds; ``complete``: it was not interrupted."""
 
-    kernel: Kernel
+    variants: tuple[Variant, ...]
     costs: str
     candidates: tuple[Candidate, ...]
+    passed: tuple[int, ...] = ()
+    complete: bool = True
+
+    def variant(self, candidate: Candidate) -> Variant:
+        return self.variants[candidate.at.variant]
+
+    @property
+    def kernel(self) -> Kernel:
+        """Of the variant that was chosen."""
+        return self.variant(self.chosen).kernel
+
+    @property
+    def scenarios(self) -> tuple[Scenario, ...]:
+        """Of which all variants have one of each name."""
+        return self.variants[0].scenarios
+
+    def told(self, candidate: Candidate) -> str:
+        """The choices that are not the default, in words."""
+        chosen, options = self.variant(candidate).chosen, changes(candidate.options)
+        statics = [f"{n}={x}" for n, x in chosen]
+        return (
+            " ".join([*statics, options] if options != changes(Options()) else statics) or options
+        )
+
+    def choices(self, candidate: Candidate) -> dict[str, Any]:
+        """All choices by name."""
+        chosen = dict(self.variant(candidate).chosen)
+        return {**({"statics": chosen} if chosen else {}), "options": candidate.options.choices}
 
     @property
     def proven(self) -> tuple[Candidate, ...]:
@@ -140,9 +206,13 @@ class Search:
 
     @property
     def chosen(self) -> Candidate:
-        """The default, unless it is refused or the best is better by more than ``MARGIN``."""
-        default = next(c for c in self.candidates if c.options == Options())
-        return default if gain(default, self.best) <= MARGIN else self.best
+        """The default, unless it is refused or the best is better by more than ``MARGIN``; likewise the default
+        options for the variant of the best."""
+        for at in (DEFAULT, replace(DEFAULT, variant=self.best.at.variant)):
+            default = next((c for c in self.candidates if c.at == at), None)
+            if default and gain(default, self.best) <= MARGIN:
+                return default
+        return self.best
 
     def why(self, candidate: Candidate) -> str:
         """Why it was chosen or lost, in one line."""
@@ -150,17 +220,39 @@ class Search:
             return f"refused: {candidate.refused}"
         better = gain(candidate, self.best)
         if candidate is self.best is self.chosen:
-            return f"chosen, the best; {_waits(candidate)}"
+            return f"chosen, the best; {self._waits(candidate)}"
         if candidate is self.chosen:
             found = f"{percent(better)} behind" if better > EQUAL else "as fast as"
-            return f"chosen, {found} the best; {_waits(candidate)}"
+            return f"chosen, {found} the best; {self._waits(candidate)}"
         if candidate is self.best:
             ahead = gain(self.chosen, candidate)
             than = f"only {percent(ahead)} faster than" if ahead > EQUAL else "as fast as"
-            return f"the best, {than} the default; {_waits(candidate)}"
+            return f"the best, {than} the default; {self._waits(candidate)}"
         if better <= EQUAL:
             return "as fast as the best, but not as simple"
-        return _loss(candidate, self.best)
+        return self._loss(candidate)
+
+    def _waits(self, candidate: Candidate) -> str:
+        """What the busiest unit waits for in the scenario in which it waits most."""
+        worst = max(range(len(candidate.runs)), key=lambda k: candidate.runs[k].ratio)
+        run = candidate.runs[worst]
+        stall = run.units[run.pipe].stall
+        cause = max(stall, key=lambda c: stall[c], default="")
+        waits = f"waits {stall[cause]:,} cycles{_cause(cause)}" if cause else "never waits"
+        return f"{self.scenarios[worst].name}: {shown(run.pipe)} {waits}"
+
+    def _loss(self, candidate: Candidate) -> str:
+        """Where most is lost to the best, and what its busiest unit does there all the while."""
+        pairs = list(zip(candidate.runs, self.best.runs, strict=True))
+        worst = max(range(len(pairs)), key=lambda k: pairs[k][0].cycles / pairs[k][1].cycles)
+        run, other = pairs[worst]
+        mine, theirs = run.units[run.pipe], other.units.get(run.pipe, Unit(0, {}))
+        more = {_cause(c): n - theirs.stall.get(c, 0) for c, n in mine.stall.items()}
+        more[" with its rows"] = mine.busy - theirs.busy
+        cause = max(more, key=lambda c: more[c])
+        behind = percent(run.cycles / other.cycles - 1)
+        told = f"{shown(run.pipe)} spends {more[cause]:,} cycles more{cause}"
+        return f"{behind} behind at {self.scenarios[worst].name}; {told}"
 
 
 def gain(old: Candidate, new: Candidate) -> float:
@@ -172,30 +264,6 @@ def percent(part: float) -> str:
     return f"{100 * part:.2f} %"
 
 
-def _waits(candidate: Candidate) -> str:
-    """What the busiest unit waits for in the scenario in which it waits most."""
-    worst = max(range(len(SCENARIOS)), key=lambda k: candidate.runs[k].ratio)
-    run = candidate.runs[worst]
-    stall = run.units[run.pipe].stall
-    cause = max(stall, key=lambda c: stall[c], default="")
-    waits = f"waits {stall[cause]:,} cycles{_cause(cause)}" if cause else "never waits"
-    return f"{SCENARIOS[worst].name}: {shown(run.pipe)} {waits}"
-
-
-def _loss(candidate: Candidate, best: Candidate) -> str:
-    """Where most is lost to the best, and what its busiest unit does there all the while."""
-    pairs = list(zip(candidate.runs, best.runs, strict=True))
-    worst = max(range(len(pairs)), key=lambda k: pairs[k][0].cycles / pairs[k][1].cycles)
-    run, other = pairs[worst]
-    mine, theirs = run.units[run.pipe], other.units.get(run.pipe, Unit(0, {}))
-    more = {_cause(c): n - theirs.stall.get(c, 0) for c, n in mine.stall.items()}
-    more[" with its rows"] = mine.busy - theirs.busy
-    cause = max(more, key=lambda c: more[c])
-    behind = percent(run.cycles / other.cycles - 1)
-    told = f"{shown(run.pipe)} spends {more[cause]:,} cycles more{cause}"
-    return f"{behind} behind at {SCENARIOS[worst].name}; {told}"
-
-
 def _cause(cause: str) -> str:
     words = {END: " at the end", START: " at the start", ISSUE: " until it gets its next row"}
     return words.get(cause, f" on {cause}")
@@ -205,50 +273,83 @@ def _cause(cause: str) -> str:
 
 
 def tune(
-    kernel: Kernel,
+    kernel: Kernel | Sequence[Variant],
     costs: str = "",
     axes: Axes = AXES,
     workers: int = 0,
-    tried: dict[Options, Candidate] | None = None,
+    tried: Tried | None = None,
 ) -> Search:
-    """The best proven options of a traced kernel.
+    """The best proven options of a traced kernel, or the best variant and its options.
 
     ``costs``: a cost table of the target.  ``axes``: options that may change.  ``workers``:
-    processes (0: one per core).  ``tried`` fills while the search goes on.
+    processes (0: one per core).  ``tried``: what is known already; it fills while the search goes on.
 
     Raises:
         InputError: no such cost table.
         ScheduleError: every candidate is refused.
     """
-    costs = costs_named(kernel, costs).name
+    variants = (Variant(kernel),) if isinstance(kernel, Kernel) else tuple(kernel)
+    costs = costs_of(variants, costs)
     tried = {} if tried is None else tried
     with processes(workers) as map_:
-        _climb(partial(judged, kernel, costs), axes, tried, map_)
+        _climb(partial(judged, variants, costs), variants, axes, tried, map_)
+    return found(variants, costs, tried)
+
+
+def costs_of(variants: Sequence[Variant], costs: str) -> str:
+    """The name of a cost table of the target.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    return costs_named(variants[0].kernel, costs).name
+
+
+def found(variants: Sequence[Variant], costs: str, tried: Tried, complete: bool = True) -> Search:
+    """What a search has come to with what was ``tried``.
+
+    Raises:
+        ScheduleError: every candidate is refused.
+    """
     lowest, *_ = ranked = sorted(tried.values(), key=order)
     if lowest.refused:
-        reason = tried[Options()].refused
-        raise ScheduleError(f"no schedule of {kernel.name} can be proven; the default: {reason}")
+        name, reason = variants[0].kernel.name, tried.get(DEFAULT, lowest).refused
+        raise ScheduleError(f"no schedule of {name} can be proven; the default: {reason}")
     equal = (c for c in ranked if not c.refused and gain(c, lowest) <= EQUAL)
-    best = min(equal, key=lambda c: simplicity(c.options))
-    return Search(kernel, costs, (best, *(c for c in ranked if c is not best)))
+    best = min(equal, key=lambda c: simplicity(c.at))
+    seen = {c.at.variant for c in ranked}
+    passed = tuple(k for k in range(len(variants)) if k not in seen)
+    others = (c for c in ranked if c is not best)
+    return Search(tuple(variants), costs, (best, *others), passed, complete)
 
 
-def _climb(judge: Judge, axes: Axes, tried: dict[Options, Candidate], map_: Map) -> None:
-    def best_of(ways: Sequence[Iterable[Options]]) -> list[Options]:
+def _climb(judge: Judge, variants: Sequence[Variant], axes: Axes, tried: Tried, map_: Map) -> None:
+    seen: Tried = {}  # of ``tried`` what this search has come to: it goes on as if nothing had been tried
+
+    def best_of(ways: Sequence[Iterable[Point]]) -> list[Point]:
         """Of each way the best, once."""
-        new = dict.fromkeys(o for way in ways for o in way if o not in tried)
+        new = dict.fromkeys(x for way in ways for x in way if x not in tried)
         for candidate in map_(judge, new):
-            tried[candidate.options] = candidate
-        best = [min((tried[o] for o in way), key=order) for way in ways]
-        return list(dict.fromkeys(c.options for c in best))
+            tried[candidate.at] = candidate
+        seen.update((x, tried[x]) for way in ways for x in way)
+        best = [min((tried[x] for x in way), key=order) for way in ways]
+        return list(dict.fromkeys(c.at for c in best))
 
-    before: list[Options] = []
-    climbers = best_of([[told_as_default(options)] for options in NAMED.values()])
+    def worth_it() -> list[int]:
+        """The variants that are not slower than the best by what their busiest unit has to do."""
+        least = min(c.score for c in seen.values())
+        return [k for k, v in enumerate(variants) if v.bound <= least]
+
+    before: list[Point] = []
+    climbers = best_of([[Point(0, told_as_default(options))] for options in NAMED.values()])
+    if len(variants) > 1:
+        climbers = best_of([climbers])
     while climbers != before:
         before = climbers
+        climbers = best_of([[x, *(replace(x, variant=k) for k in worth_it())] for x in climbers])
         for name, values in axes.items():
             change = partial(_changed, name, values)
-            climbers = best_of([[options, *change(options)] for options in climbers])
+            climbers = best_of([[x, *change(x)] for x in climbers])
 
 
 def told_as_default(options: Options) -> Options:
@@ -258,36 +359,41 @@ def told_as_default(options: Options) -> Options:
     return replace(options, record=default.record, fence=default.fence, credit=default.credit)
 
 
-def _changed(name: str, values: Sequence[Any], options: Options) -> list[Options]:
-    return [replace(options, **{name: value}) for value in values]
+def _changed(name: str, values: Sequence[Any], at: Point) -> list[Point]:
+    return [replace(at, options=replace(at.options, **{name: value})) for value in values]
 
 
 def order(candidate: Candidate) -> tuple[Any, ...]:
     """Lowest score first; of equal ones the simplest."""
-    return candidate.score, simplicity(candidate.options)
+    return candidate.score, simplicity(candidate.at)
 
 
-def simplicity(options: Options) -> tuple[int, ...]:
-    """Smaller is simpler; different for different options."""
-    o = options
+def simplicity(at: Point) -> tuple[int, ...]:
+    """Smaller is simpler; different for different choices."""
+    o = at.options
     slots = o.fifo_depth or max(o.lookahead, 2), o.local_depth, o.l0_depth
     words = LOAD_AT.index(o.load_at), MOVES.index(o.moves)
-    return o.lookahead, o.prefetch, *slots, o.flat, *words, o.fifo_depth
+    return at.variant, o.lookahead, o.prefetch, *slots, o.flat, *words, o.fifo_depth
 
 
-def judged(kernel: Kernel, costs: str, options: Options) -> Candidate:
-    """``options`` proven, then simulated in every scenario."""
-    clusters = target_of(kernel).block_num
+DEFAULT = Point(0, Options())
+
+
+def judged(variants: Sequence[Variant], costs: str, at: Point) -> Candidate:
+    """A choice proven, then simulated in every scenario."""
+    variant = variants[at.variant]
+    clusters = target_of(variant.kernel).block_num
     setups = [
-        (s.blocks, Setup(costs, s.latency, s.queue_depth, clusters=clusters)) for s in SCENARIOS
+        (s.blocks, Setup(costs, s.latency, s.queue_depth, clusters=clusters))
+        for s in variant.scenarios
     ]
     try:
-        program = scheduled_with(kernel, options).kernel
-        return Candidate(options, tuple(_run(simulate(program, *s)) for s in setups))
+        program = scheduled_with(variant.kernel, at.options).kernel
+        return Candidate(at, tuple(_run(simulate(program, *s)) for s in setups))
     except HazardError as error:
-        return Candidate(options, refused=error.proof.message.splitlines()[0])
+        return Candidate(at, refused=error.proof.message.splitlines()[0])
     except PtoError as error:
-        return Candidate(options, refused=error.message)
+        return Candidate(at, refused=error.message)
 
 
 def _run(timing: Timing) -> Run:
@@ -301,18 +407,19 @@ def _run(timing: Timing) -> Run:
 def result(search: Search) -> dict[str, Any]:
     """What a file of ``lowering/schedule/tuned.py`` holds: the choice, and what it rests on."""
     chosen, best = search.chosen, search.best
-    runs = dict(zip((s.name for s in SCENARIOS), chosen.runs, strict=True))
-    return {
+    runs = dict(zip((s.name for s in search.scenarios), chosen.runs, strict=True))
+    facts = {
         "kernel": search.kernel.name,
         "target": target_of(search.kernel).name,
         "statics": dict(search.kernel.statics),
         "options": chosen.options.choices,
-        "about": f"{changes(chosen.options)}; {search.why(chosen)}",
+        "about": f"{search.told(chosen)}; {search.why(chosen)}",
         "costs": search.costs,
         "score": round(chosen.score, 1),
         "cycles": {name: r.cycles for name, r in runs.items()},
         "ratio_to_busiest_pipe": {name: round(r.ratio, 4) for name, r in runs.items()},
-        "best": {"score": round(best.score, 1), "options": best.options.choices},
+        "best": {"score": round(best.score, 1), **search.choices(best)},
         "candidates": len(search.proven),
         "refused": len(search.candidates) - len(search.proven),
     }
+    return facts if search.complete else {**facts, "complete": False}

@@ -9,6 +9,9 @@ Which file counts, the first that there is:
 * the one that the environment variable ``PTO_TUNED`` names, if it is for this kernel and target;
 * the packaged one for exactly these static parameters, then for the defaults of the kernel.
 
+The same order holds for the static parameters that a kernel lets a search choose (``statics_of``), for which
+a file counts if all the others are as it says.
+
 A file holds a choice, never a proof: what is chosen is proven anew, each time.  The packaged files
 are written by ``pto tune KERNEL -D ... -o lowering/schedule/tuned/FILE``; after a change of the scheduler or of
 the costs they are written again.
@@ -27,6 +30,7 @@ from typing import Any
 from lowering.schedule.options import Options
 from pto.errors import InputError, ScheduleError, did_you_mean
 from pto.ir import Kernel
+from pto.kernel import Kernel as Program
 from pto.signature import Static
 from pto.targets import target_of
 
@@ -115,6 +119,32 @@ def best_options(kernel: Kernel, named: Path | None = None) -> Options:
         if tuned.fits(kernel):
             return _from(tuned, Path(variable), kernel)
     return _packaged(kernel)
+
+
+def statics_of(
+    program: Program, given: Mapping[str, Static], named: Path | None = None
+) -> dict[str, Static] | None:
+    """The tuned static parameters of a kernel as a file says them, None if none is for it; ``given``: those
+    that are not the kernel's defaults.
+
+    Raises:
+        OSError: when a file cannot be read.
+        InputError: when it is no tuned schedule.
+    """
+    variable = os.environ.get(VARIABLE)
+    packaged = sorted(PACKAGED.glob(f"{program.name}*.json"))
+    wanted = {**program.statics, **given}
+    for path in (named, variable and Path(variable), *packaged):
+        if not path:
+            continue
+        tuned = read(path)
+        found = {n: tuned.statics.get(n) for n in program.tuned}
+        fixed = {n: v for n, v in wanted.items() if n in given or n not in found}
+        is_for = all(tuned.statics.get(n) == v for n, v in fixed.items())
+        known = all(found[n] in values for n, values in program.tuned.items())
+        if tuned.kernel == program.name and is_for and known:
+            return {n: v for n, v in found.items() if v is not None}
+    return None
 
 
 def _packaged(kernel: Kernel) -> Options:

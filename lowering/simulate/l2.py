@@ -262,10 +262,17 @@ def regions(kernel: ir.Kernel, items: Items) -> Iterator[tuple[ir.Row, Hashable]
 def lengths(
     kernel: ir.Kernel, items: int, sizes: Mapping[str, Number], arrays: Mapping[str, Any]
 ) -> list[int]:
-    """The trip counts of the work items of a call whose sizes and arrays are known; 1 of an item without
-    a loop, or with loops of constant trip counts only."""
-    alone = Launched(((0,) * items,), sizes, arrays)
-    found = [1] * items
+    """``trips_of`` all work items of a call."""
+    return trips_of(kernel, range(items), sizes, arrays)
+
+
+def trips_of(
+    kernel: ir.Kernel, items: Sequence[int], sizes: Mapping[str, Number], arrays: Mapping[str, Any]
+) -> list[int]:
+    """The trip counts of work items, by their numbers, of a call whose sizes and arrays are known; 1 of an
+    item without a loop, or with loops of constant trip counts only."""
+    alone = Launched(((0,) * len(items),), sizes, arrays, items)
+    found = [1] * len(items)
     for core in ir.CORES:
         walk = _Walk(kernel, core, 0, 0, alone.dealt[0], alone, 1)
         deque(walk.rows(), maxlen=0)

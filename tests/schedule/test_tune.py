@@ -25,9 +25,11 @@ from lowering.schedule.tune import (
     SHORT,
     Axes,
     Candidate,
+    Point,
     Run,
     Search,
     Unit,
+    Variant,
     gain,
     judged,
     result,
@@ -96,7 +98,9 @@ def test_a_program_that_stands_still_is_refused(monkeypatch: pytest.MonkeyPatch)
         raise InputError("the program stands still")
 
     monkeypatch.setattr("lowering.schedule.tune.simulate", simulate)
-    assert judged(GEMM, "flat", Options()).refused == "the program stands still"
+    assert (
+        judged([Variant(GEMM)], "flat", Point(0, Options())).refused == "the program stands still"
+    )
 
 
 def test_the_search_ends_where_no_option_alone_is_better() -> None:
@@ -120,9 +124,11 @@ def test_a_kernel_that_fits_with_no_options() -> None:
 
 def test_simplicity_tells_all_options_apart() -> None:
     every = [Options(**dict(zip(AXES, values, strict=True))) for values in product(*AXES.values())]  # type: ignore[arg-type]
-    assert len({simplicity(o) for o in every}) == len(every)
-    default = simplicity(Options())
-    assert simplicity(Options(lookahead=2)) < default < simplicity(Options(local_depth=3))
+    assert len({simplicity(Point(0, o)) for o in every}) == len(every)
+    less, default, more = (
+        simplicity(Point(0, o)) for o in (Options(lookahead=2), Options(), Options(local_depth=3))
+    )
+    assert less < default < more
 
 
 def test_the_short_work_items_are_drawn_evenly() -> None:
@@ -136,11 +142,11 @@ def test_the_short_work_items_are_drawn_evenly() -> None:
 def candidate(cycles: int, stall: int = 0, busy: int = 90, **changes: Any) -> Candidate:
     """The same in every scenario."""
     run = Run(cycles, "cube M", {"cube M": Unit(busy, {"event k.full": stall})})
-    return Candidate(Options(**changes), (run,) * len(SCENARIOS))
+    return Candidate(Point(0, Options(**changes)), (run,) * len(SCENARIOS))
 
 
 def search(*candidates: Candidate) -> Search:
-    return Search(GEMM, "flat", candidates)
+    return Search((Variant(GEMM),), "flat", candidates)
 
 
 @pytest.mark.parametrize(("cycles", "changed"), [(1000, False), (991, False), (989, True)])
@@ -155,7 +161,7 @@ def test_why_each_candidate_lost() -> None:
     best = candidate(1000, 10, lookahead=4)
     default, equal = candidate(1005), candidate(1000, lookahead=4, fifo_depth=8)
     slow, busy = candidate(1100, 110, prefetch=0), candidate(1200, busy=300, prefetch=2)
-    no = Candidate(Options(local_depth=3), refused="too large")
+    no = Candidate(Point(0, Options(local_depth=3)), refused="too large")
     found = search(best, equal, default, slow, busy, no)
     assert [found.why(c) for c in found.candidates] == [
         "the best, only 0.50 % faster than the default; "
@@ -173,7 +179,7 @@ def test_of_equal_ones_the_simplest_is_the_best() -> None:
     found = small()
     lowest = min(c.score for c in found.candidates)
     equal = [c for c in found.candidates if c.score <= lowest / (1 - EQUAL)]
-    assert found.best is min(equal, key=lambda c: simplicity(c.options)) and len(equal) > 1
+    assert found.best is min(equal, key=lambda c: simplicity(c.at)) and len(equal) > 1
 
 
 # ------------------------------------------------------------------------------------ best reads it
