@@ -139,6 +139,9 @@ class Signature:
         """Each value can be taken, the default among them, and no array of a call decides between them."""
         for name, values in self.tuned.items():
             at = self.argument("tune", name)
+            if name not in self.names:
+                message = f"'{name}' cannot be tuned: '{self.name}' has no such parameter"
+                raise TraceError(message, at, did_you_mean(name, self.names))
             for value in values:
                 try:
                     self.with_statics({name: value})

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import ceil, prod
 
 from lowering.schedule.options import Options
+from lowering.schedule.passes.credit import bare
 from lowering.schedule.scheduler import behind
 from lowering.simulate import Setup, simulate
 from lowering.simulate.l2 import number, trips_of
@@ -70,6 +71,7 @@ def rates(kernel: Kernel, costs: str = "") -> Rates | None:
         placed = behind("place", kernel, Options(lookahead=1))
     except CapacityError:
         return None
+    placed = bare(placed, {f.name: f.depth for f in placed.fifos})  # some will need free signals
     setup = Setup(costs, clusters=target_of(kernel).block_num)
     once, longer, again = (_work(simulate(placed, x, setup)) for x in ((1,), (2,), (1, 1)))
     iteration = {u: longer[u] - n for u, n in once.items()}

@@ -4,9 +4,9 @@ proof filters, the simulator judges.
 In: a traced kernel, for each choice of its tuned static parameters a ``Variant``.  Out: ``Search``: every
 candidate with its cycles in every scenario or the reason why it was refused, best first, and the one to use.
 
-The search climbs from every named schedule at once, with variants from the best of them.  It goes through the choices one by one, the variants
-first: each climber tries all values of one choice and stays at the best; it ends when a whole round moves
-nobody.  Each candidate is proven and simulated once; a variant whose busiest unit alone has more to do than
+The search climbs from every named schedule at once; with variants only from the default, or from the best if
+the default is slower.  It goes through the choices one by one, the variants first: each climber tries all
+values of one choice and stays at the best; it ends when a whole round moves nobody.  Each candidate is proven and simulated once; a variant whose busiest unit alone has more to do than
 the best candidate takes is passed over.  The result depends on nothing but the kernel, the case and the cost
 table: a search that was interrupted goes on from what was tried to the same end.
 
@@ -343,7 +343,8 @@ def _climb(judge: Judge, variants: Sequence[Variant], axes: Axes, tried: Tried, 
     before: list[Point] = []
     climbers = best_of([[Point(0, told_as_default(options))] for options in NAMED.values()])
     if len(variants) > 1:
-        climbers = best_of([climbers])
+        (best,) = best_of([climbers])
+        climbers = [DEFAULT if gain(tried[DEFAULT], tried[best]) <= MARGIN else best]
     while climbers != before:
         before = climbers
         climbers = best_of([[x, *(replace(x, variant=k) for k in worth_it())] for x in climbers])

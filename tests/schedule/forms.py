@@ -60,14 +60,15 @@ class Form:
 
 
 @pto.kernel(
-    grid="batch",
-    static=dict(dim=128, q_tile=64, block=64, pages_a_step=2),
-    query="bf16[batch, q_tile, dim]",
+    grid="batch, heads // q_tile",
+    static=dict(heads=64, dim=128, q_tile=64, block=64, pages_a_step=2),
+    tune=dict(pages_a_step=(1, 2, 4), q_tile=(16, 32, 64)),
+    query="bf16[batch, heads, dim]",
     key_cache="bf16[pages, block, dim]",
     value_cache="bf16[pages, block, dim]",
     block_table="i32[batch, width]",
     context_lens="i32[batch]",
-    out="f32[batch, q_tile, dim]",
+    out="f32[batch, heads, dim]",
     scale="f32",
 )
 def decode(
@@ -75,8 +76,8 @@ def decode(
     pages_a_step,
 ):  # fmt: skip
     """Attention over paged keys, several pages a step; their products with the values are one sum."""
-    b = pto.program_id(0)
-    q, context, width = pto.load(query[b, :, :]), context_lens[b], block_table.shape[1]
+    b, rows = pto.program_id(0), ds(pto.program_id(1) * q_tile, q_tile)
+    q, context, width = pto.load(query[b, rows, :]), context_lens[b], block_table.shape[1]
 
     def one_step(i, carry):
         m, l, acc = carry
@@ -102,7 +103,24 @@ def decode(
 
     start = pto.full((q_tile, 1), -math.inf), pto.zeros((q_tile, 1)), pto.zeros((q_tile, dim))
     _, l, acc = pto.fori_loop(0, pto.cdiv(context, pages_a_step * block), one_step, start)
-    pto.store(out[b, :, :], acc / pto.maximum(l, 1e-30))
+    pto.store(out[b, rows, :], acc / pto.maximum(l, 1e-30))
+
+
+@decode.case
+def requests(
+    rng: np.random.Generator, *, batch: int = 24, context: int = 8192, **statics: Any
+) -> Arrays:
+    """As many requests of one length; the search of schedules looks at integers only."""
+    heads, dim, block = (statics[n] for n in ("heads", "dim", "block"))
+    width = -(-context // block)
+    return {
+        "query": np.zeros((batch, heads, dim), np.float32),
+        "key_cache": np.zeros((width, block, dim), np.float32),
+        "value_cache": np.zeros((width, block, dim), np.float32),
+        "block_table": np.tile(np.arange(width, dtype=np.int32), (batch, 1)),
+        "context_lens": np.full(batch, context, np.int32),
+        "scale": np.float32(dim**-0.5),
+    }
 
 
 def ragged(form: Form) -> Arrays:
@@ -118,6 +136,7 @@ def ragged(form: Form) -> Arrays:
 @pto.kernel(
     grid="batch, heads // q_tile, 512 // dv",
     static=dict(heads=128, q_tile=32, block=32, dv=256),
+    tune=dict(q_tile=(16, 32, 64), dv=(128, 256, 512)),
     query="bf16[batch, heads, 512]",
     rope="bf16[batch, heads, 64]",
     cache="bf16[pages, block, 576]",
@@ -146,6 +165,22 @@ def mla(query, rope, cache, block_table, context_lens, out, *, scale, heads, q_t
     start = pto.full((q_tile, 1), -math.inf), pto.zeros((q_tile, 1)), pto.zeros((q_tile, dv))
     _, l, acc = pto.fori_loop(0, pto.cdiv(context, block), one_page, start)
     pto.store(out[b, rows, cols], acc / pto.maximum(l, 1e-30))
+
+
+@mla.case
+def latent_requests(
+    rng: np.random.Generator, *, batch: int = 3, context: int = 4096, **statics: Any
+) -> Arrays:
+    heads, block = (statics[n] for n in ("heads", "block"))
+    width = -(-context // block)
+    return {
+        "query": np.zeros((batch, heads, 512), np.float32),
+        "rope": np.zeros((batch, heads, 64), np.float32),
+        "cache": np.zeros((width, block, 576), np.float32),
+        "block_table": np.tile(np.arange(width, dtype=np.int32), (batch, 1)),
+        "context_lens": np.full(batch, context, np.int32),
+        "scale": np.float32(576**-0.5),
+    }
 
 
 @pto.kernel(
