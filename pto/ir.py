@@ -495,6 +495,7 @@ class Fifo:
     ``flag`` is the first of its two cross-core flag ids (data, free).  When the tile is split,
     lane ``l`` of the vector core handles its ``l``-th half of the rows.  Without ``credit`` the
     producer never waits for a free slot: other hand-overs must keep it from overtaking the consumer.
+    Without ``signal`` the consumer never waits for a tile: the signal of another FIFO must tell of it, too.
     """
 
     name: str
@@ -503,6 +504,7 @@ class Fifo:
     type: TileType
     flag: int
     credit: bool = True
+    signal: bool = True
     loc: Loc | None = field(default=None, compare=False, repr=False)
 
     @property

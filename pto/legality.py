@@ -34,12 +34,16 @@ def verify(kernel: ir.Kernel, form: str = "") -> ir.Kernel:
 
 
 def records(kernel: ir.Kernel) -> None:
-    """Raises LegalityError for a record of a FIFO that no row pushes silently to."""
+    """Raises LegalityError for a record of a FIFO that no row pushes silently to, or that has no signal."""
     rows = list(ir.all_rows(kernel.body))
     silent = {r.out for r in rows if r.op == "push_data"}
+    untold = {f.name for f in kernel.fifos if not f.signal}
     for row in rows:
         if row.op == "record" and row.args[0] not in silent:
             raise LegalityError("record: no push_data belongs to it", row.loc)
+        if row.op in ("push", "record") and row.queue in untold:
+            hint = "push_data, and the record of another FIFO behind it"
+            raise LegalityError(f"{row.op}: {row.queue} has no signal", row.loc, hint)
 
 
 def straight(block: ir.Block) -> Iterator[ir.Row | ir.Loop]:

@@ -440,10 +440,16 @@ class Parser:
         kind = self.tile_type(x)
         x.expect("flag")
         flag = x.integer("flag")
-        credit = not x.accept("no")
-        if not credit:
+        no_signal = x.accept("no") and x.accept("signal")
+        no_credit = not no_signal and x.tokens[x.at - 1] == "no"
+        if no_credit:
             x.expect("credit")
-        self.fifos[name] = ir.Fifo(name, direction, depth, kind, flag, credit, x.loc)
+            no_signal = x.accept("no")
+            if no_signal:
+                x.expect("signal")
+        self.fifos[name] = ir.Fifo(
+            name, direction, depth, kind, flag, not no_credit, not no_signal, x.loc
+        )
         return self.fifos[name]
 
     def slots(self, x: Line) -> int:

@@ -193,7 +193,8 @@ def _buffer_columns(b: ir.Buffer) -> tuple[str, ...]:
 
 
 def _fifo_columns(f: ir.Fifo) -> tuple[str, ...]:
-    flag = f"flag {f.flag}" if f.credit else f"flag {f.flag} no credit"
+    lacks = "" if f.credit else " no credit"
+    flag = f"flag {f.flag}{lacks}" if f.signal else f"flag {f.flag}{lacks} no signal"
     return "fifo", f.name, f.direction, f"[{f.depth}]", str(f.type), flag
 
 

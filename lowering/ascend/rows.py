@@ -253,7 +253,10 @@ def push(row: ir.Row, ctx: Context, env: Env) -> list[str]:
 
 
 def push_data(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    """A push that stays silent; the switch goes back, so that a plain push may follow."""
+    """A push that stays silent; the switch goes back, so that a plain push may follow.  Where the FIFO has no
+    signal, it is silent for good."""
+    if not ctx.kernel.fifo(row.queue).signal:
+        return push(row, ctx, env)
     fifo = ctx.names.of("fifo", row.queue)
     return [
         f"{fifo}.prod.setRecordStatus(false);",

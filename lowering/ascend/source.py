@@ -256,7 +256,8 @@ def pipe_object(ctx: Context, fifo: ir.Fifo, place: int, shift: str) -> list[str
         side = "cons" if fifo.direction == "c2v" else "prod"
         half = fifo.slot_bytes // ctx.target.lanes
         lines.append(f"{name}.{side}.entryOffset = static_cast<int>({shift} * {half});")
-    return lines if fifo.credit else [*lines, f"without_credit({name}, 0);"]
+    lines += [] if fifo.credit else [f"without_credit({name}, 0);"]
+    return lines if fifo.signal else [*lines, f"without_signal({name}, 0);"]
 
 
 def pipe_ends(ctx: Context) -> list[str]:

@@ -181,7 +181,7 @@ class Blocks:
             return "", name
         counts[name] += 1
         if row.op == "pop":
-            return name, name if credits.sent_by_pop(number) else ""
+            return name if ring.fifo.signal else "", name if credits.sent_by_pop(number) else ""
         return name if credits.taken_by_push(number) else "", name if row.op == "push" else ""
 
     def _touched(

@@ -102,7 +102,8 @@ class Ring:
         return not self.credits.taken_by_push(k) or min(self.popped) >= enough
 
     def may_pop(self, end: int) -> bool:
-        return min(self.recorded) > self.popped[end]
+        told = self.recorded if self.fifo.signal else self.pushed
+        return min(told) > self.popped[end]
 
     def part(self, number: int, end: int, rows: int) -> Array:
         """What an end with tiles of ``rows`` rows sees of tile ``number``: all, or its lane's."""

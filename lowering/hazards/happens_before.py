@@ -222,7 +222,7 @@ class HappensBefore:
 
     def _ready(self, row: RowCode) -> bool:
         """The scalar unit need not wait for the other core."""
-        if row.kind == POP:
+        if row.kind == POP and self.code.rings[row.ring].fifo.signal:
             return bool(self.state.data[row.ring])
         if row.kind in PUSHES and needs_credit(self.code, self.state, row.ring):
             return bool(self.state.free[row.ring])
@@ -257,9 +257,12 @@ class HappensBefore:
         return effect.reads, effect.writes, clock
 
     def _pop(self, row: RowCode, effect: Effect, clock: Clock, n: int) -> Special:
-        """It waits for data, and reads a slot of the FIFO."""
+        """It waits for data, if the FIFO tells of it itself, and reads a slot."""
         state, ring = self.state, row.ring
-        clock = self._receive(state.data, row, clock)
+        if self.code.rings[ring].fifo.signal:
+            clock = self._receive(state.data, row, clock)
+        elif state.popped[ring] >= state.pushed[ring]:
+            self._hazard(Found("fifo", "nothing is pushed yet", None, (row.pipe, n), ring=ring))
         access = self._ring_slot(ring, state.popped[ring])
         self._check_local(ring, effect.writes[0], (row.pipe, n))
         state.popped[ring] += 1

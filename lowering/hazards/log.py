@@ -72,7 +72,7 @@ class Log:
             offset = row.offset if x == row.loop else code.loops[x].high
             iteration.append((code.loops[x].node.index, state.step[row.cursor][x] - offset))
         met = [(self.sender(FLAG, f, len(state.flag[f])), code.flags[f].name) for f in effect.waits]
-        if row.kind == POP:
+        if row.kind == POP and code.rings[row.ring].fifo.signal:
             sender = self.sender(DATA, row.ring, len(state.data[row.ring]))
             met.append((sender, code.rings[row.ring].fifo.name))
         elif row.kind in PUSHES and needs_credit(code, state, row.ring):

@@ -263,13 +263,14 @@ class Places:
         """``taken``: who has which cross-core flag."""
         t, fifo = self.target, f"fifo {f.name}"
         for flag in (f.flag, f.flag + 1):
-            if not 0 <= flag < t.fifo_flags:
-                text = f"{fifo}: cross-core flag {flag} is not in 0..{t.fifo_flags - 1}"
+            flags = t.fifo_flags if f.signal or f.credit else t.flag_ids
+            if not 0 <= flag < flags:
+                text = f"{fifo}: cross-core flag {flag} is not in 0..{flags - 1}"
                 self.fault("id", text)
             if flag in taken:
                 self.fault("id", f"{fifo} and fifo {taken[flag]} share cross-core flag {flag}")
             taken.setdefault(flag, f.name)
-        if not 1 <= f.depth <= t.most_signals:
+        if f.depth < 1 or (f.depth > t.most_signals and (f.signal or f.credit)):
             text = f"{fifo}: {f.depth} slots, the counter of a flag ends at {t.most_signals}"
             self.fault("fifo", text)
         elif f.credit and f.depth not in t.ring_period:

@@ -278,7 +278,8 @@ class _Scalar:
         """A row that a pipe runs; a push or a pop with signals and credits (docs/machine.md 5.3)."""
         pipe, fifo = self.pipes[row.pipe], plan.fifo
         if row.op == "pop":
-            yield from self._await(fifo, False)
+            if self.machine.kernel.fifo(fifo).signal:
+                yield from self._await(fifo, False)
         elif fifo and self.machine.credits[fifo].taken_by_push(self.counts[fifo]):
             yield from self._await(fifo, True)
         cost = self.machine.cost(row, scope, plan)

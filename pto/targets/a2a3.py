@@ -201,6 +201,7 @@ A2A3 = Target(
     block_num=24,  # docs/machine.md 1: clusters per die
     event_ids=8,  # docs/machine.md 4.2
     drain_id=7,  # docs/machine.md 4.6: id 7 with destination S is left for drains
+    flag_ids=16,  # docs/machine.md 5.1
     fifo_flags=11,  # docs/machine.md 5.1: cross-core flag ids 0..10 are free for FIFOs
     most_signals=15,  # docs/machine.md 5.1: a counter of 4 bits
     box_row_stride=65535,  # docs/machine.md 12: 16 bits

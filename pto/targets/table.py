@@ -168,6 +168,8 @@ class Target:
     block_num: int
     event_ids: int
     drain_id: int
+    flag_ids: int
+    """Cross-core flags that there are; a FIFO without any signal may be called by those that are not free."""
     fifo_flags: int
     most_signals: int
     """Signals of a FIFO that nobody has waited for yet."""
@@ -206,7 +208,8 @@ class Target:
         Raises:
             ScheduleError: for a number of slots that no ring can have.
         """
-        if not 1 <= fifo.depth <= self.most_signals:
+        counted = fifo.signal or fifo.credit
+        if fifo.depth < 1 or (counted and fifo.depth > self.most_signals):
             message = f"at most {self.most_signals} of its signals may be on their way"
             raise ScheduleError(f"fifo {fifo.name} has {fifo.depth} slots, {message}", fifo.loc)
         if fifo.credit and fifo.depth not in self.ring_period:

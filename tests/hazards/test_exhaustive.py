@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,9 +38,9 @@ def every_order(k: Kernel, trips: int, lanes: int = 1, most: int = MAX_STATES) -
     return explore(program if lanes > 1 else one_lane(program), most, resting_on(k))
 
 
-def compared(seed: int) -> Counter[str]:
+def compared(seed: int, together: bool = False) -> Counter[str]:
     """Verdicts of checker and enumeration on one random program; 'DISAGREE' must not come."""
-    k, what = draw(seed)
+    k, what = draw(seed, together)
     proof, found = check(k), Counter[str]()
     found["programs"] = 1
     found["proven for all trip counts"] = int(proof.ok)
@@ -69,16 +70,16 @@ def compared(seed: int) -> Counter[str]:
     return found
 
 
-def table(seeds: range, workers: int) -> Counter[str]:
+def table(seeds: range, workers: int, together: bool = False) -> Counter[str]:
     """All random programs of ``seeds``, printed by verdict."""
     total: Counter[str] = Counter()
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
-            for found in pool.map(compared, seeds, chunksize=100):
+            for found in pool.map(partial(compared, together=together), seeds, chunksize=100):
                 total += found
     else:
         for seed in seeds:
-            total += compared(seed)
+            total += compared(seed, together)
     print(f"\nchecker against all interleavings, {len(TRIPS)} trip counts each")
     for kind, count in total.most_common():
         print(f"  {count:>9}  {kind}")
@@ -97,6 +98,19 @@ def test_checker_agrees_on_ten_thousand_random_programs() -> None:
     found = table(range(10_000), 2)
     assert not found["DISAGREE"] and found["programs"] == 10_000
     assert found["too large"] < found["programs"] // 100
+
+
+def test_checker_agrees_where_one_signal_tells_of_several_tiles() -> None:
+    found = table(range(80), 1, together=True)
+    assert not found["DISAGREE"]
+    assert found["agree: right"] > 20 and found["agree: race"] > 20 and found["agree: early"] > 0
+    assert found["proven for all trip counts"] > 2
+
+
+@pytest.mark.sweep
+def test_checker_agrees_on_three_thousand_such_programs() -> None:
+    found = table(range(3_000), 2, together=True)
+    assert not found["DISAGREE"] and found["programs"] == 3_000
 
 
 @pytest.mark.parametrize("start", range(0, 36, 12))

@@ -107,12 +107,30 @@ def _commutes(cluster: Cluster, move: Move) -> bool:
 
 
 def _check(cluster: Cluster, new: Instruction) -> None:
-    """The row that has just started, against all others in flight."""
+    """The row that has just started, against all others in flight; what it pops without a signal is pushed."""
+    if new.row.op == "pop" and not new.acquires:
+        _check_pushed(cluster, new)
     for parts, waiting in zip(cluster.queues.parts, cluster.waiting, strict=True):
         for n in waiting:
             old = parts[n].of
             if parts[n].kind == WORK and old is not new and conflict(old, new):
                 raise InterleavingError("race", _told(cluster.queues.program, old, new), new)
+
+
+def _check_pushed(cluster: Cluster, pop: Instruction) -> None:
+    """Every sender has started as many pushes of the FIFO as this one has started pops; whether they have ended
+    is a matter of races."""
+    program, name = cluster.queues.program, pop.row.queue
+    (receiver, _), started = pop.pipe, dict[int, int]()
+    for p, parts in enumerate(cluster.queues.parts):
+        begun = [
+            x.of for x in parts[: cluster.ahead[p]] if x.kind == WORK and x.of.row.queue == name
+        ]
+        if begun:
+            started[begun[0].pipe[0]] = len(begun)
+    senders = program.senders(program.kernel.fifo(name), False)
+    if any(started.get(k, 0) < started[receiver] for k in senders):
+        raise InterleavingError("early", f"{pop.told(program)}\n  nothing is pushed yet", pop)
 
 
 def overlap(a: Extent, b: Extent) -> bool:

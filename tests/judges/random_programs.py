@@ -221,6 +221,42 @@ def product(d: Draft, index: str) -> None:
     d.behind.append("cube 0 S drain FIX")
 
 
+def two_products(d: Draft, index: str) -> None:
+    """The product of ``product`` pushed twice, once into a FIFO without a signal, which the other one's tells of;
+    here and there in the wrong order, or with too few slots."""
+    product(d, index)
+    f, depth = d.name("g"), d.rng.choice([1, 2, 2, 4])
+    local = d.rng.choice([1, 2])
+    s = d.buffer("vector", "ub", "s2", local, LANE, "nd")
+    c = d.buffer("vector", "ub", "c2", 1, LANE, "nd")
+    d.head.append(
+        f"fifo {f} c2v [{depth}] {TILE} flag {2 * sum(h.startswith('fifo') for h in d.head)}"
+        f"{' no credit' if d.rng.random() < 0.5 else ''} no signal"
+    )
+    d.both_ways("vector", s, "MTE2", "V", local)
+    pushed, popped = (
+        next(k for k, row in enumerate(d.inside) if op in row) for op in (" = push ", " = pop ")
+    )
+    told, late = d.inside[pushed], d.inside[popped].split()[1]
+    slot = told.split("push ")[1].split(" |")[0]
+    full, free = flag(f"{s}.full", local, index), flag(f"{s}.free", local, index)
+    mine = f"{s}[{index}]" if local > 1 else s
+    rows = (
+        f"vector {late} MTE2 {mine} = pop {f} | wait {free} | set {full}",
+        f"vector {late} V {c} = copy {mine} | wait {full} | set {free}",
+        f"vector {late} V barrier",
+    )
+    at = popped + (d.rng.random() < 0.85)
+    d.inside[at:at] = rows
+    if d.rng.random() < 0.85:  # its wait is for both
+        front, _, waits = told.partition(" | wait ")
+        full, _, free = waits.partition(" | set ")
+        d.inside[pushed] = f"{front} | set {free}"
+        d.inside.insert(pushed, f"cube 0 FIX {f} = push_data {slot} | wait {full}")
+    else:
+        d.inside.insert(pushed + 1, f"cube 0 FIX {f} = push_data {slot}")
+
+
 def per_item(d: Draft, index: str) -> None:
     """A tile loaded once per item of a flat loop, used at its first or at its last position; V
     copies it for a later stage, or marks the end of an item."""
@@ -270,13 +306,15 @@ TRIPS = ("n", "n", "n", "n", "max(n, 2)", "min(n, 2)")
 AROUND = ("go", "1 < n", "n != 2")
 
 
-def draw(source: int | random.Random) -> tuple[Kernel, str]:
-    """(program, what was done to it): the same for the same seed."""
+def draw(source: int | random.Random, together: bool = False) -> tuple[Kernel, str]:
+    """(program, what was done to it): the same for the same seed.  ``together``: with tiles that one signal
+    tells of."""
     rng = random.Random(source) if isinstance(source, int) else source
     d = Draft(rng)
     flat, nested = rng.random() < 0.3, rng.random() < 0.2
     index = "u" if flat or nested or rng.random() < 0.7 else "i"
-    for part in rng.sample(FLAT_PARTS if flat else PARTS, rng.choice([1, 1, 2])):
+    parts = rng.sample(FLAT_PARTS if flat else PARTS, rng.choice([1, 1, 2]))
+    for part in (two_products,) if together else parts:
         part(d, index)
     if flat and not any("vector" in row for row in d.inside):
         load_and_use(d, index)

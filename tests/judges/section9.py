@@ -110,7 +110,7 @@ def instructions(kernel: Kernel, core: str, lane: int, items: Sequence[int]) -> 
             low = k % fifo.depth * fifo.slot_bytes + part * lane
             if row.op != "record":
                 (reads if row.op == "pop" else writes).append((f"gm {name}", low, low + part))
-        if row.op == "pop":
+        if row.op == "pop" and kernel.fifo(name).signal:
             yield one("await", "S", flag=("data", name))
         if row.op in ("push", "push_data") and credit and k >= fifo.depth and k % period == 0:
             yield one("await", "S", flag=("free", name))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import pto
+from lowering.hazards import check
 from lowering.schedule import options_for, schedule, stages
 from pto import ir
 from tests.schedule.forms import FORMS
@@ -35,16 +38,58 @@ def test_tiles_of_different_types_cannot_share() -> None:
 
 
 def test_as_few_are_shared_as_it_takes() -> None:
-    made = FORMS["decode, four pages of 64"].made.kernel
+    made = each_told(FORMS["decode, four pages of 64"].trace())["fifos"]
     assert len(made.fifos) == 5
     shared = [n for n in made.notes if n.endswith("too: flags serve 5 FIFOs")]
     assert len(shared) == 4 and all(n.count("_fifo") == 2 for n in shared)
 
 
+def each_told(traced: ir.Kernel) -> dict[str, ir.Kernel]:
+    """After each pass, with a signal for every tile."""
+    return dict(stages(traced, options_for(record="at_push")))
+
+
+@pytest.mark.parametrize("form", ["decode, two pages of 64", "decode, four pages of 64"])
+def test_one_signal_tells_of_all_tiles_of_a_step(form: str) -> None:
+    """Of each direction, behind the last push and in front of every pop; the rest go without."""
+    made = FORMS[form].made.kernel
+    told = [f for f in made.fifos if f.signal]
+    assert [f.direction for f in told] == ["c2v", "v2c", "c2v"]
+    rows = list(ir.all_rows(made.body))
+    assert {r.queue for r in rows if r.op == "record"} == {f.name for f in told}
+    assert all(not f.credit for f in made.fifos if not f.signal)
+    pages = dict(made.statics)["pages_a_step"]
+    for leader in told[:2]:
+        group = {f.name for f in made.fifos if f.direction == leader.direction} - {told[2].name}
+        pops = [r.queue for r in rows if r.op == "pop" and r.queue in group]
+        pushes = [r.queue for r in rows if r.op == "push_data" and r.queue in group]
+        assert len(pops) == pages and pops[0] == pushes[-1] == leader.name
+        assert pushes[:-1] == pops[1:] and leader.name not in pops[1:]
+
+
+def test_a_signal_in_front_of_a_push_that_it_tells_of_is_found() -> None:
+    """The proof finds out by itself what a signal tells of."""
+    made = FORMS["decode, two pages of 64"].made.kernel
+    (late,) = (f.name for f in made.fifos if not f.signal and f.direction == "c2v")
+
+    def early(block: ir.Block) -> ir.Block:
+        """Its pop in front of all others."""
+        out = [replace(n, body=early(n.body)) if isinstance(n, ir.Loop) else n for n in block]
+        pops = [k for k, n in enumerate(out) if isinstance(n, ir.Row) and n.op == "pop"]
+        for k in pops:
+            if out[k].queue == late:  # type: ignore[union-attr]
+                out.insert(pops[0], out.pop(k))
+        return tuple(out)
+
+    wrong = replace(made, body=early(made.body))
+    assert wrong != made
+    proof = check(wrong)
+    assert not proof.ok and {v.kind for v in proof.violations} & {"fifo", "RAW", "uninitialised"}
+
+
 def test_what_is_popped_is_pushed_in_the_same_order() -> None:
     """Of every FIFO, in the text of a step."""
-    traced = FORMS["decode, four pages of 64"].trace()
-    passes = dict(stages(traced, options_for()))
+    passes = each_told(FORMS["decode, four pages of 64"].trace())
     before, made = passes["record"], passes["fifos"]
     rows = list(zip(ir.all_rows(before.body), ir.all_rows(made.body), strict=True))
     for fifo in made.fifos:

@@ -313,8 +313,8 @@ def test_a_mistake_is_one_message(say: Say, argv: str) -> None:
 
 
 def test_a_kernel_without_a_case_cannot_be_compared() -> None:
-    uncased = FORMS["decode, two pages of 64"].kernel
-    with pytest.raises(InputError, match="decode draws no random case"):
+    uncased = FORMS["two loops"].kernel
+    with pytest.raises(InputError, match="two_loops draws no random case"):
         variants_of(uncased, {}, [])
 
 

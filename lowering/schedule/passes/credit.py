@@ -36,12 +36,20 @@ class Judge(Protocol):
 
 
 def credit(kernel: ir.Kernel, options: Options, judge: Judge) -> ir.Kernel:
-    """Free signals where ``options.credit`` says."""
+    """Free signals where ``options.credit`` says; FIFOs without signals have none."""
+    kernel = sized(kernel, judge)
     if options.credit == "always":
         return kernel
     kernel = all_bare(kernel, options, judge) or one_by_one(kernel, options, judge)
     notes = [note(kernel, fifo) for fifo in kernel.fifos if not fifo.credit]
     return replace(kernel, notes=(*kernel.notes, *notes))
+
+
+def sized(kernel: ir.Kernel, judge: Judge) -> ir.Kernel:
+    """As many slots for FIFOs without free signals as they need."""
+    most = {f.name: most_slots(kernel, f) for f in kernel.fifos if not f.credit}
+    needed = judge.slots(bare(kernel, most)) if most else None
+    return bare(kernel, needed) if needed else kernel
 
 
 def all_bare(kernel: ir.Kernel, options: Options, judge: Judge) -> ir.Kernel | None:
@@ -68,12 +76,17 @@ def without(
     asked for; None where nothing comes back to one, or it is known to be wrong."""
     if not fifos or not all(ways_back(kernel, f, fifos) for f in fifos):
         return None
-    most = target_of(kernel).most_signals
-    depths = {f.name: f.depth if options.fifo_depth else most for f in fifos}
+    depths = {f.name: f.depth if options.fifo_depth else most_slots(kernel, f) for f in fifos}
     needed = judge.slots(bare(kernel, depths))
     if needed is None:
         return None
     return bare(kernel, depths if options.fifo_depth else {f.name: needed[f.name] for f in fifos})
+
+
+def most_slots(kernel: ir.Kernel, fifo: ir.Fifo) -> int:
+    """Tiles that can be under way: as many signals as a flag counts, each of as many tiles as a step pushes."""
+    pushes = [r for r in ir.all_rows(kernel.body) if r.out == ir.Queue(fifo.name)]
+    return target_of(kernel).most_signals * (1 if fifo.signal else len(pushes))
 
 
 def bare(kernel: ir.Kernel, depths: Mapping[str, int]) -> ir.Kernel:

@@ -43,29 +43,48 @@ def fifos(kernel: ir.Kernel) -> ir.Kernel:
     Raises:
         CapacityError: for more FIFOs than there are flags, all the same.
     """
-    target = target_of(kernel)
-    most = target.fifo_flags // 2
-    shared = within_flags(list(ways(kernel)), most)
-    if len(shared) > most:
+    told, untold = shared(kernel)
+    most = target_of(kernel).fifo_flags // 2
+    if len(told) > most:
         raise CapacityError(
-            f"kernel '{kernel.name}' hands {len(shared)} tiles from core to core that cannot share a FIFO, the "
+            f"kernel '{kernel.name}' hands {len(told)} tiles from core to core that cannot share a FIFO, the "
             f"cross-core flags serve {most}; this is number {most + 1}",
-            shared[most][0].loc,
+            told[most][0].loc,
             "hand over tiles of one type, in the same order on both cores, or one tile again and again in a loop",
         )
-    names = {w.fifo.name: those[0].fifo.name for those in shared for w in those}
+    both = [*told, *untold]
+    names = {w.fifo.name: those[0].fifo.name for those in both for w in those}
+    serve = {True: most, False: target_of(kernel).flag_ids // 2}
     notes = [
-        f"{those[0].fifo.name} takes {', '.join(w.fifo.name for w in those[1:])} too: flags serve {most} FIFOs"
-        for those in shared
+        f"{those[0].fifo.name} takes {', '.join(w.fifo.name for w in those[1:])} too: flags serve "
+        f"{serve[those[0].fifo.signal]} FIFOs"
+        for those in both
         if len(those) > 1
     ]
-    left = (those[0].fifo for those in shared)
+    left = (those[0].fifo for those in both)
     return replace(
         kernel,
         body=ir.map_rows(kernel.body, lambda r: through(r, names)),
         fifos=tuple(replace(f, flag=2 * k) for k, f in enumerate(left)),
         notes=(*kernel.notes, *notes),
     )
+
+
+def shared(kernel: ir.Kernel) -> tuple[list[list[Way]], list[list[Way]]]:
+    """The ways of FIFOs that signal and of those that do not, by the FIFO that they share; these have whatever
+    flags are left over, as nobody uses them."""
+    target, found = target_of(kernel), list(ways(kernel))
+    told = within_flags([w for w in found if w.fifo.signal], target.fifo_flags // 2)
+    others = [w for w in found if not w.fifo.signal]
+    return told, within_flags(others, target.flag_ids // 2 - len(told))
+
+
+def enough_flags(kernel: ir.Kernel) -> bool:
+    """The flags serve all FIFOs."""
+    told, untold = shared(kernel)
+    target = target_of(kernel)
+    all_ = len(told) + len(untold)
+    return len(told) <= target.fifo_flags // 2 and all_ <= target.flag_ids // 2
 
 
 def through(row: ir.Row, names: dict[str, str]) -> ir.Row:

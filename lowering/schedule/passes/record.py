@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import filterfalse
 
 from lowering.schedule.options import Options
+from lowering.schedule.passes.fifos import enough_flags
 from lowering.schedule.passes.mentions import named, scalars_of
 from lowering.schedule.passes.rings import stands_still
 from pto import ir
@@ -57,8 +58,80 @@ def next_step(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
     late = [Late(far, item, room, spare) for item in (1, 0) for far in (True, False)]
     if not answered:  # nobody waits for a tile to go on
         late = [Late(True, min(ahead, LARGE), room, spare)]
-    made = (replace(kernel, body=looped(kernel.body, x)) for x in late)
+    made = [replace(kernel, body=looped(kernel.body, x)) for x in late]
+    if answered:
+        grouped = [[x for x in (together(apart),) if enough_flags(x)] for apart in made]
+        made = [x for once, apart in zip(grouped, made, strict=True) for x in (*once, apart)]
     return next(filterfalse(stands_still, made), None) or at_push(kernel, ahead)
+
+
+def together(kernel: ir.Kernel) -> ir.Kernel:
+    """One signal for all tiles of a step that are pushed and popped together:
+
+    x = push_data a; y = push_data b; drain; record x; drain; record y ... c = pop x; d = pop y
+    --> x = push_data a; y = push_data b; drain; record y ... d = pop y; c = pop x, x without a signal
+    """
+    untold: set[str] = set()
+    notes: list[str] = []
+
+    def in_loops(block: ir.Block) -> ir.Block:
+        inside = tuple(
+            replace(n, body=in_loops(n.body)) if isinstance(n, ir.Loop) else n for n in block
+        )
+        for group in told_in_a_step(inside):
+            inside = told_once(inside, group)
+            *others, last = (p.queue for p in group)
+            untold.update(others)
+            notes.append(f"the signal of {last} tells of {', '.join(others)} too")
+        return inside
+
+    body = in_loops(kernel.body)
+    fifos = (
+        replace(f, credit=False, signal=False) if f.name in untold else f for f in kernel.fifos
+    )
+    return replace(kernel, body=body, fifos=tuple(fifos), notes=(*kernel.notes, *notes))
+
+
+def told_in_a_step(block: ir.Block) -> list[list[ir.Row]]:
+    """Pushes of one core in an innermost loop that are pushed, told and popped in the same steps, in their
+    order; of several only."""
+    if any(isinstance(n, ir.Loop) for n in block):
+        return []
+    rows = [n for n in block if isinstance(n, ir.Row)]
+    shifts: dict[str, dict[str, int]] = {}
+    for r in rows:
+        if r.queue:
+            shifts.setdefault(r.queue, {})[r.op] = r.shift
+    found: dict[tuple[object, ...], list[ir.Row]] = {}
+    for r in rows:
+        steps = shifts.get(r.queue, {})
+        if r.op == "push_data" and {"record", "pop"} <= steps.keys():
+            found.setdefault((r.core, *sorted(steps.items())), []).append(r)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def told_once(block: ir.Block, group: list[ir.Row]) -> ir.Block:
+    """With the record of the last push, where the first record was if it comes in a later step, and its pop in
+    front of the others."""
+    fifos, last = {p.queue for p in group}, group[-1]
+    records = [n for n in block if isinstance(n, ir.Row) and n.op == "record" and n.queue in fifos]
+    pops = [n for n in block if isinstance(n, ir.Row) and n.op == "pop" and n.queue in fifos]
+    kept = records[0 if records[0].shift < last.shift else -1]
+    drains = {
+        id(block[k - 1])
+        for k, n in enumerate(block)
+        if any(n is r for r in records if r is not kept)
+    }
+    mine = next(p for p in pops if p.queue == last.queue)
+    out: list[ir.Node] = []
+    for node in block:
+        if node is kept:
+            out.append(replace(kept, args=(ir.Queue(last.queue),), loc=last.loc))
+        elif node is pops[0]:
+            out += dict.fromkeys((mine, pops[0]))
+        elif id(node) not in drains and not any(node is x for x in (*records, mine)):
+            out.append(node)
+    return tuple(out)
 
 
 def roomy(kernel: ir.Kernel) -> bool:

@@ -16,7 +16,7 @@ from math import lcm
 
 from lowering.unroll import Unrolled, launches
 from pto.errors import CapacityError, ScheduleError
-from pto.ir import CORES, Kernel, Loop, Row, all_rows
+from pto.ir import CORES, Fifo, Kernel, Loop, Row, all_rows
 from pto.targets import Credits, Target, target_of
 
 Action = tuple[str, str]
@@ -27,6 +27,7 @@ class Ring:
     """Signals of one FIFO: what was pushed, told and popped, and how often a free signal was used."""
 
     credits: Credits
+    signal: bool
     pushed: int = 0
     told: int = 0
     popped: int = 0
@@ -50,7 +51,7 @@ class Ring:
         return True
 
     def try_pop(self) -> bool:
-        if self.popped == self.told:
+        if self.popped == (self.told if self.signal else self.pushed):
             return False
         self.freed += self.credits.sent_by_pop(self.popped)
         self.popped += 1
@@ -78,7 +79,9 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int]) -> dict[str, int]:
     cores = [Unrolled(kernel, core, lambda row: id(row) in actions) for core in CORES]
     runs = lengths_of(kernel)
     while True:
-        found = (full_rings(cores, actions, depths, target, lengths) for lengths in runs)
+        found = (
+            full_rings(cores, actions, kernel.fifos, depths, target, lengths) for lengths in runs
+        )
         full = next(filter(None, found), [])
         if not full:
             return depths
@@ -119,13 +122,18 @@ def stands_still(kernel: Kernel) -> bool:
 def full_rings(
     both: Sequence[Unrolled],
     actions: Mapping[int, Action],
+    fifos: Sequence[Fifo],
     depths: Mapping[str, int],
     target: Target,
     lengths: Sequence[int] | None,
 ) -> list[str]:
     """The FIFOs whose full rings stop everything, none if both cores reach the end; ``actions``: of
     rows, by their ids."""
-    rings = {name: Ring(Credits(n, target.ring_period[n])) for name, n in depths.items()}
+    rings = {
+        f.name: Ring(Credits(n, target.ring_period[n], f.credit), f.signal)
+        for f in fifos
+        if (n := depths.get(f.name))
+    }
     period = lcm(*depths.values())
     cores = [
         (actions[id(e.row)] for run, _ in core.runs(lengths, period) for e in run) for core in both

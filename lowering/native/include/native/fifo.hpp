@@ -41,8 +41,9 @@ struct TPipe {
     struct Consumer {
         int entryOffset = 0;
         uint32_t tileIndex = 0;
-        bool frees = true;
+        bool frees = true, waits = true;
 
+        void setWaitStatus(bool on) { waits = on; }
         void setFreeStatus(bool on) { frees = on; }
     };
 
@@ -125,7 +126,9 @@ void TPOP(Pipe_ &pipe, Tile_ &tile, const Where &at = Where::current())
 {
     using T = typename Tile_::DType;
     static_assert(Pipe_::to_vector ? is_vec<Tile_> : Tile_::Loc == TileType::Mat, "vector pops into UB, the cube into L1");
-    native::wait_signal(Pipe_::data_flag, at);
+    if (pipe.cons.waits) {
+        native::wait_signal(Pipe_::data_flag, at);
+    }
     const uint32_t k = pipe.cons.tileIndex++;
     TASSIGN(tile, pipe.local_base + static_cast<int64_t>(k % Pipe_::LocalCount * Pipe_::SlotBytes), at);
     const SlotRows<T> gm{reinterpret_cast<T *>(pipe.slot(k, pipe.cons.entryOffset)), Tile_::Rows, Tile_::Cols};
