@@ -49,6 +49,14 @@ def _no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lowering.progress.PATIENCE_S", 3600.0)
 
 
+@pytest.fixture(autouse=True)
+def _headers_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To parse the headers is a third of what a short kernel takes to compile."""
+    from tests.judges import compilers  # its asserts are registered above
+
+    monkeypatch.setattr(compilers.build, "_compilation", compilers.quicker)
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     """``golden(name, text)``: ``text`` is what ``tests/goldens/NAME`` holds, or a file by its path."""

@@ -10,7 +10,7 @@ import atexit
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from tests import TESTS
 
 STUBS = TESTS / "stubs"
 FOLDERS = (f"-I{build.HERE / 'include'}", f"-I{STUBS}")
-STRICT = (build.STANDARD, "-Wall", "-Wextra", "-Werror", "-D__aicore__=", *FOLDERS)
+STRICT = (*build.OPTIONS, "-O0", "-D__aicore__=", *FOLDERS)
+"""Those of ``lowering/native`` without its optimising: what is precompiled serves both."""
 HEADERS = """#include <cstdint>
 #include <pto/pto-inst.hpp>
 #include <pto/common/fifo.hpp>
@@ -36,7 +37,10 @@ def installed() -> tuple[str, ...]:
 
 @lru_cache
 def precompiled(compiler: str) -> tuple[str, ...]:
-    """The options that bring in the kernel's headers, compiled once per process."""
+    """The options that bring in the kernel's headers, compiled once per process.
+
+    A compilation with other options than ``STRICT``, but for defines, reads them as text.
+    """
     folder = Path(tempfile.mkdtemp(prefix="pto-headers-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     header = folder / "all.hpp"
@@ -67,3 +71,16 @@ def complaints(files: Mapping[str, str], compilers: tuple[str, ...] | None = Non
                 said = complaint(compiler, source, *options)
                 if said:
                     yield f"{compiler} {' '.join(options)} {name}:\n{said}"
+
+
+COMPILATION = build._compilation
+
+
+def quicker(b: build.Build, source: Path, made: Path, defines: Sequence[str] = ()) -> list[str]:
+    """The command of ``build._compilation``; g++ takes the headers of a kernel precompiled where nothing
+    is optimised."""
+    command = COMPILATION(b, source, made, defines)
+    short = {"-O0", FOLDERS[0]} <= {*b.options} and not {*build.SANITIZERS} & {*b.options}
+    if defines and short and b.compiler == shutil.which("g++"):
+        return [*command, *precompiled("g++")]
+    return command
