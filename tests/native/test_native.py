@@ -1,8 +1,9 @@
 """The emitted C++ is executed: every seed gives the bits of program order, within the oracle's tolerance.
 
-``make test`` compiles the source of every shipped schedule and runs a sample; ``make sweep`` runs all
-cases of ``test_numerics`` with 200 seeds, deletes every line of order from the emitted text, and runs
-the two reference cases at full context.  Tables are printed (pytest -s).
+``make test`` compiles the source of every shipped kernel and runs a sample; ``make sweep`` compiles every
+named schedule, runs all cases of ``test_numerics`` with 200 seeds and some under the sanitizers, deletes
+every line of order from the emitted text, and runs the two reference cases at full context.  Tables
+are printed (pytest -s).
 """
 
 from __future__ import annotations
@@ -136,16 +137,17 @@ def test_every_order_gives_one_result(case: Case, monkeypatch: pytest.MonkeyPatc
     if case.kernel == "rmsnorm":  # as a user compiles it
         monkeypatch.delenv("CXXFLAGS", raising=False)
     few = replace(case, plans=("best",))
-    (result,) = run_case(few, 24, 2)
-    assert result.orders == 24
+    (result,) = run_case(few, 8, 2)
+    assert result.orders == 8
 
 
 def test_a_fence_changes_no_value() -> None:
     """``dsb`` of the device compiles here, too."""
-    traced, results = SHIPPED["gemm"].trace(), []
+    traced, results = SHIPPED["gemm"].trace(activation="silu"), []
     for fence in FENCE:
         program = schedule(traced, options_for("best", record="next_step", fence=fence)).kernel
-        bound = inputs.bind(program, draw(SHIPPED["gemm"], 0, {}, m=130, n=129, k=70))
+        arrays = draw(SHIPPED["gemm"], 0, {"activation": "silu"}, m=130, n=129, k=70)
+        bound = inputs.bind(program, arrays)
         results.append(native.run(program, bound, seeds=range(4), block_num=2))
     assert all(r.good for r in results)
     assert len({r.outputs["out"].tobytes() for r in results}) == 1
@@ -199,10 +201,10 @@ def test_the_reference_cases_at_full_context(statics: Mapping[str, Any]) -> None
 # ------------------------------------------------------------------------------ the source
 
 
-def named() -> Iterator[tuple[str, Program]]:
-    """Every shipped kernel under every named schedule."""
+def named(plans: Sequence[str]) -> Iterator[tuple[str, Program]]:
+    """Every shipped kernel under named schedules."""
     for name, kernel in SHIPPED.items():
-        for plan in NAMED:
+        for plan in plans:
             yield f"{name}_{plan}", schedule(kernel.trace(), plan).kernel
 
 
@@ -241,9 +243,12 @@ def compile_all(texts: Mapping[str, str]) -> None:
         assert not rejected(text), name
 
 
-def test_shipped_sources_compile_without_warnings() -> None:
-    texts = sources(named())
-    assert len(texts) >= 6
+@pytest.mark.parametrize(
+    "plans", [("best",), pytest.param(tuple(NAMED), marks=pytest.mark.sweep)], ids=len
+)
+def test_shipped_sources_compile_without_warnings(plans: tuple[str, ...]) -> None:
+    texts = sources(named(plans))
+    assert len(texts) >= (6 if plans == tuple(NAMED) else 3)
     compile_all(texts)
 
 
@@ -270,7 +275,8 @@ def test_rules_of_the_device_are_rules_of_the_headers(rule: str) -> None:
     source = emit(schedule(SHIPPED["paged_attention"].trace()).kernel)["paged_attention.cpp"]
     old, new = DEVICE_RULES[rule]
     assert old in source
-    assert rule in rejected(source.replace(old, new))
+    wrong = {"kernel.cpp": source.replace(old, new)}
+    assert any(rule in said for said in complaints(wrong, installed()[:1]))
 
 
 # --------------------------------------------------------------------------- wrong programs
@@ -395,8 +401,8 @@ def table(k: Program, bound: inputs.Bound, names: str = "", seeds: int = 200) ->
 
 def test_a_deletion_shows_in_some_order() -> None:
     k, bound = attention_program()
-    found = table(k, bound, "M sync: wait q_a|V mul: wait qk_v", seeds=30)
-    assert len(found) == 2 and all(x.first != UNSEEN for x in found)
+    (found,) = table(k, bound, "V mul: wait qk_v", seeds=10)
+    assert found.first != UNSEEN
 
 
 @pytest.mark.sweep
@@ -506,7 +512,7 @@ def test_a_report_names_the_row_and_a_seed_is_an_order() -> None:
     wrong = with_row(k, n, replace(row, wait=()))
     assume = resting_on(k)
     first, again = (
-        native.run(wrong, bound, seeds=range(30), block_num=1, assume=assume) for _ in range(2)
+        native.run(wrong, bound, seeds=range(10), block_num=1, assume=assume) for _ in range(2)
     )
     assert "k[u] = load key_cache[page, :, 0, :]" in {r.row for r in first.reports}
     assert "paged_attention.cpp:" in first.reports[0].told("paged_attention.cpp")
@@ -556,19 +562,30 @@ def test_rings_without_credit_need_no_free_signals() -> None:
 def test_paged_attention_without_free_signals() -> None:
     traced, bound = SHIPPED["paged_attention"].trace(), requests((5, 0, 1, 4, 1))
     k = schedule(traced, options_for(credit="needed")).kernel
-    result = native.run(k, bound, seeds=range(40), block_num=1, assume=resting_on(k))
+    result = native.run(k, bound, seeds=range(8), block_num=1, assume=resting_on(k))
     assert result.good and not any(f.credit for f in k.fifos)
     wanted = sequential.run(traced, bound)["out"]
     assert np.abs(result.outputs["out"] - wanted).max() < 3e-3
 
 
+def with_switches(whole: str) -> str:
+    """The source without the line that ``LACKS`` picks when it runs: one text, compiled once."""
+    for number, line in enumerate(SWITCHES):
+        assert line in whole
+        whole = whole.replace(
+            line, f'if (std::atoi(std::getenv("LACKS")) != {number}) {{ {line} }}'
+        )
+    return f"#include <cstdlib>\n{whole}"
+
+
 @pytest.mark.parametrize("line", SWITCHES)
-def test_the_end_of_a_pipe_waits_for_what_it_counted(line: str) -> None:
+def test_the_end_of_a_pipe_waits_for_what_it_counted(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """docs/machine.md 15: the destructor takes the free signals of all tiles, sent or not."""
     k, bound = round_trips(5)
-    whole = emit(k)["round_trip.cpp"]
-    assert line in whole
-    result = native.run(k, bound, block_num=1, source=whole.replace(line, ""))
+    monkeypatch.setenv("LACKS", str([*SWITCHES].index(line)))
+    result = native.run(k, bound, block_num=1, source=with_switches(emit(k)["round_trip.cpp"]))
     assert {r.kind for r in result.reports} == {SWITCHES[line]}, result.reports
 
 
@@ -630,8 +647,11 @@ def test_every_drain_of_paged_attention_shows(credit: str, monkeypatch: pytest.M
 # ---------------------------------------------------------------------- compiler and cache
 
 
-def test_the_sanitizers_are_silent() -> None:
-    run_case(replace(FEW[1], plans=("best",)), 8, 2, sanitize=True)
+@pytest.mark.sweep
+def test_the_sanitizers_are_silent_on_rings() -> None:
+    k, bound = round_trips(5)
+    run = native.run(k, bound, seeds=range(8), block_num=1, sanitize=True, assume=LENIENT)
+    assert run.good, run.reports
 
 
 @pytest.mark.sweep
