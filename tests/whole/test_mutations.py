@@ -72,7 +72,7 @@ def no_contradiction(found: list[tuple[str, Verdicts]]) -> None:
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 def test_some_mutants(plan: Plan) -> None:
-    found = judged((plan, 3, 97))
+    found = judged((plan, 3, 197 if plan.kernel == "paged_attention" else 97))
     no_contradiction(found)
     assert len(found) >= 2
     assert sum(v.caught == "redundant" for _, v in found) <= len(found) // 2

@@ -28,7 +28,7 @@ from tests.judges import random_kernels, random_programs, random_stages
 from tests.lenient import check
 from tests.whole.test_random_kernels import PLANS, any_options
 
-KERNELS, STAGES, PROGRAMS = 40, 120, 120
+KERNELS, FEW_KERNELS, STAGES, PROGRAMS = 40, 10, 120, 120
 MOST_STATES = 40
 
 
@@ -74,7 +74,15 @@ def shipped() -> Iterator[str]:
 
 
 def kernels() -> Iterator[str]:
-    for seed in range(KERNELS):
+    return of_kernels(range(FEW_KERNELS))
+
+
+def more_kernels() -> Iterator[str]:
+    return of_kernels(range(FEW_KERNELS, KERNELS))
+
+
+def of_kernels(seeds: range) -> Iterator[str]:
+    for seed in seeds:
         kernel, _ = random_kernels.draw(seed, outside=seed % 4 == 1)
         traced = kernel.trace()
         for options in (PLANS[seed % len(PLANS)], any_options(random.Random(seed))):
@@ -98,3 +106,8 @@ def programs() -> Iterator[str]:
 @pytest.mark.parametrize("lines", [shipped, kernels, few_stages, programs])
 def test_replay(lines: Callable[[], Iterator[str]], golden: Golden) -> None:
     golden(f"replay/{lines.__name__}.txt", "".join(f"{line}\n" for line in lines()))
+
+
+@pytest.mark.sweep
+def test_replay_of_more_kernels(golden: Golden) -> None:
+    golden("sweep/replay_kernels.txt", "".join(f"{line}\n" for line in more_kernels()))
