@@ -1,7 +1,7 @@
 """The exploration against itself in other orders, and against plain runs.
 
 Which states the proof merges depends on the order in which it meets them; a merge that is wrong
-hides a hazard in one order and not in another.  ``make test`` takes a few hundred programs, the
+hides a hazard in one order and not in another.  ``make test`` takes some programs, the
 sweep thousands, and prints what they were.
 """
 
@@ -110,11 +110,13 @@ def table(judge: Callable[[int], Counter[str]], seeds: range, workers: int = 1) 
     return total
 
 
-@pytest.mark.parametrize("draw", [stages, programs])
-def test_every_order_of_exploration_has_one_verdict(draw: Callable[[int], Kernel]) -> None:
-    found = table(partial(compared, draw, 2, draw is stages), range(120))
+@pytest.mark.parametrize(("draw", "count"), [(stages, 36), (programs, 120)])
+def test_every_order_of_exploration_has_one_verdict(
+    draw: Callable[[int], Kernel], count: int
+) -> None:
+    found = table(partial(compared, draw, 2, draw is stages), range(count))
     assert not found["DISAGREE"]
-    assert found["proven"] > 20
+    assert found["proven"] > count // 6
 
 
 @pytest.mark.sweep
