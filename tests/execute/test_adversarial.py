@@ -20,7 +20,6 @@ from lowering.execute.cluster import (
 from lowering.execute.instructions import Blocks
 from lowering.hazards import check
 from lowering.schedule import options_for, schedule
-from lowering.schedule.options import CREDIT
 from lowering.schedule.passes.record import at_push
 from pto.errors import InputError
 from pto.ir import Event, Flag, Kernel, Row, all_rows, map_rows
@@ -96,7 +95,7 @@ def test_a_missing_event_shows_in_long_contexts_only() -> None:
     assert check(k).failing == (3,)
     for blocks in (1, 2, 3, 5):
         given = inputs.bind(k, attention(blocks))
-        found = list(Orders(k, given, 1, resting_on(k)).differences(range(60)))
+        found = list(Orders(k, given, 1, resting_on(k)).differences(range(30)))
         assert ("bits" in {d.kind for d in found}) == (blocks >= 3), f"{blocks} blocks: {found[:2]}"
 
 
@@ -189,8 +188,17 @@ def recorded(record: str, credit: str = "needed") -> tuple[Kernel, inputs.Bound]
     return k, inputs.bind(k, arrays("paged_attention", False))
 
 
-@pytest.mark.parametrize("credit", CREDIT)
-@pytest.mark.parametrize("record", ["next_step", "at_push"])
+@pytest.mark.parametrize(
+    ("record", "credit"),
+    [
+        ("next_step", "needed"),
+        ("at_push", "always"),
+        *(
+            pytest.param(*x, marks=pytest.mark.sweep)
+            for x in (("next_step", "always"), ("at_push", "needed"))
+        ),
+    ],
+)
 def test_behind_a_drain_data_is_there_before_its_signal(record: str, credit: str) -> None:
     k, given = recorded(record, credit)
     for assume in ((), LENIENT):
@@ -203,13 +211,14 @@ def test_behind_a_drain_data_is_there_before_its_signal(record: str, credit: str
         assert {d.kind for d in found} <= {"undrained"}  # no drain of its own is left for the end
 
 
+@pytest.mark.parametrize("orders", [9, pytest.param(40, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("ahead", [1, 2, 3])
-def test_the_shallowest_rings_are_deep_enough(ahead: int) -> None:
+def test_the_shallowest_rings_are_deep_enough(ahead: int, orders: int) -> None:
     options = options_for("best", lookahead=ahead)
     k = schedule(SHIPPED["paged_attention"].trace(), options).kernel
     assert not any(f.credit for f in k.fifos)
     given = inputs.bind(k, arrays("paged_attention", False))
-    assert not list(Orders(k, given, 1).differences(range(40)))
+    assert not list(Orders(k, given, 1).differences(range(orders)))
 
 
 @pytest.mark.sweep
