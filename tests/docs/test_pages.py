@@ -28,7 +28,18 @@ def name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", list(filter(runs, PAGES)), ids=name)
+LONG = ("docs/guides/tuning.md", "docs/machine.md")
+"""Pages of long commands: a search, and whole launches."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.sweep] if name(page) in LONG else [])
+        for page in filter(runs, PAGES)
+    ],
+    ids=name,
+)
 def test_a_page_runs(
     page: Path, golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
