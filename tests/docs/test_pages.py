@@ -35,7 +35,7 @@ LONG = ("docs/guides/tuning.md", "docs/machine.md")
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=[pytest.mark.sweep] if name(page) in LONG else [])
+        pytest.param(page, marks=pytest.mark.sweep) if name(page) in LONG else page
         for page in filter(runs, PAGES)
     ],
     ids=name,

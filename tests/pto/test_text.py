@@ -152,11 +152,14 @@ def test_expressions_have_no_more_parentheses_than_they_need(text: str, least: s
     assert expr(pto.text.Parser("", "").expression(line)) == least
 
 
-QUICK = settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+QUICK, MANY = (
+    settings(
+        max_examples=n,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    )
+    for n in (15, 200)
 )
 """Without shrinking: a failure prints the program as it is."""
 
@@ -351,6 +354,13 @@ def test_any_traced_program_reads_back(kernel: ir.Kernel) -> None:
 @QUICK
 @given(kernels(scheduled=True))
 def test_any_scheduled_program_reads_back(kernel: ir.Kernel) -> None:
+    reads_back(kernel)
+
+
+@pytest.mark.sweep
+@MANY
+@given(kernels(scheduled=False) | kernels(scheduled=True))
+def test_many_programs_read_back(kernel: ir.Kernel) -> None:
     reads_back(kernel)
 
 
