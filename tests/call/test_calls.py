@@ -227,6 +227,7 @@ def test_donated() -> None:
 
 
 SHARDED = """
+import sys
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, PartitionSpec as P
 from pto.kernels import SHIPPED
@@ -238,7 +239,8 @@ SPECS = {
     "rmsnorm": (P("x"), P(), P()),
 }
 mesh = Mesh(np.array(jax.devices()), ("x",))
-for name, specs in SPECS.items():
+for name in sys.argv[1:]:
+    specs = SPECS[name]
     kernel, (given, _) = SHIPPED[name], called(name)
     spread = jax.shard_map(
         lambda *xs: kernel(**dict(zip(given, xs))), mesh=mesh, in_specs=specs, out_specs=P("x")
@@ -250,12 +252,17 @@ for name, specs in SPECS.items():
 """
 
 
-def test_shard_map() -> None:
+@pytest.mark.parametrize(
+    "names",
+    [("gemm",), pytest.param(("paged_attention", "gemm", "rmsnorm"), marks=pytest.mark.sweep)],
+    ids=len,
+)
+def test_shard_map(names: tuple[str, ...]) -> None:
     """Each device runs the requests, or the rows, that it has; replication is checked, too."""
     from tests.jax_executor.test_jax import child
 
-    found = child(SHARDED, XLA_FLAGS="--xla_force_host_platform_device_count=2")
-    assert found == [f"{n} 2 True" for n in ("paged_attention", "gemm", "rmsnorm")]
+    found = child(SHARDED, *names, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert found == [f"{n} 2 True" for n in names]
 
 
 # --------------------------------------------------------------------------------------- grad

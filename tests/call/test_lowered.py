@@ -25,7 +25,13 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out.rstrip("\n")
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.sweep) if name == "paged_attention" else name
+        for name in KERNELS
+    ],
+)
 def test_it_says_what_the_command_line_says(
     name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -85,14 +85,8 @@ SETTINGS = {
 }
 
 
-LONG = [
-    name if name == "jax_enable_x64" else pytest.param(name, marks=pytest.mark.sweep)
-    for name in SETTINGS
-]
-"""One of them with a kernel on both cores, the others in sweeps."""
-
-
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", SETTINGS)
 def test_settings_of_the_caller_of_a_long_kernel(name: str) -> None:
     means_the_same("paged_attention", name)
 

@@ -8,16 +8,22 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
 from tests import ROOT
 
-MODULES = {
-    path.relative_to(ROOT).with_suffix("").as_posix(): ast.parse(path.read_text())
-    for package in ("lowering", "pto")
-    for path in sorted((ROOT / package).rglob("*.py"))
-}
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Of the code itself, by path; not read where these tests are only collected."""
+    return {
+        path.relative_to(ROOT).with_suffix("").as_posix(): ast.parse(path.read_text())
+        for package in ("lowering", "pto")
+        for path in sorted((ROOT / package).rglob("*.py"))
+    }
+
 
 INDEPENDENT = {
     "lowering/hazards": {"lowering.hazards", "lowering.svg"},
@@ -53,13 +59,15 @@ WALKERS = {"lowering/unroll", "lowering/execute/core", "lowering/values/tokens"}
 
 
 def test_who_walks() -> None:
-    assert {name for name, tree in MODULES.items() if "lowering.walk" in imported(tree)} == WALKERS
+    assert {
+        name for name, tree in modules().items() if "lowering.walk" in imported(tree)
+    } == WALKERS
 
 
 def test_the_proof_has_its_own_rules_of_a_row() -> None:
     """What a row reads and writes, and when it runs: it judges those that share these."""
     shared = {"touched", "shift_of", "in_own_order"}
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         if name.startswith("lowering/hazards/"):
             used = {getattr(n, "id", getattr(n, "attr", "")) for n in ast.walk(tree)}
             assert not used & shared, name
@@ -68,7 +76,7 @@ def test_the_proof_has_its_own_rules_of_a_row() -> None:
 @pytest.mark.parametrize("package", INDEPENDENT)
 def test_who_imports_whom(package: str) -> None:
     found = set()
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         if name == package or name.startswith(f"{package}/"):
             found |= {m for m in imported(tree) if m.split(".")[0] == "lowering"}
     allowed = INDEPENDENT[package]
@@ -84,14 +92,14 @@ def imported(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 path = f"{node.module}.{alias.name}".replace(".", "/")
-                is_module = not {path, f"{path}/__init__"}.isdisjoint(MODULES)
+                is_module = not {path, f"{path}/__init__"}.isdisjoint(modules())
                 yield dotted(path) if is_module else node.module or ""
 
 
 def test_no_import_circle() -> None:
     """Modules import each other in one direction; an import for the type checker alone counts, one
     inside of a function does not."""
-    left = {dotted(name): set(imported_at_once(tree)) for name, tree in MODULES.items()}
+    left = {dotted(name): set(imported_at_once(tree)) for name, tree in modules().items()}
     while ground := [m for m, needed in left.items() if not needed & left.keys()]:
         for m in ground:
             del left[m]
@@ -104,11 +112,11 @@ def test_no_import_circle() -> None:
 def test_the_modules_of_the_proof_are_named_in_order() -> None:
     """``lowering/hazards/__init__.py`` names all of them, each behind those that it imports."""
     package = "lowering/hazards"
-    said = ast.get_docstring(MODULES[f"{package}/__init__"]) or ""
+    said = ast.get_docstring(modules()[f"{package}/__init__"]) or ""
     named = [f"{package}/{name}" for name in re.findall(r"``(\w+)``", said)]
-    assert sorted([*named, f"{package}/__init__"]) == [m for m in MODULES if package in m]
+    assert sorted([*named, f"{package}/__init__"]) == [m for m in modules() if package in m]
     for k, name in enumerate(named):
-        late = set(map(dotted, named[k:])) & set(imported_at_once(MODULES[name]))
+        late = set(map(dotted, named[k:])) & set(imported_at_once(modules()[name]))
         assert not late, f"{name} imports {late}"
 
 
@@ -118,7 +126,7 @@ def dotted(name: str) -> str:
 
 def imported_at_once(tree: ast.Module) -> Iterator[str]:
     """The modules of this project that a module imports outside of functions."""
-    known = {dotted(name) for name in MODULES}
+    known = {dotted(name) for name in modules()}
     todo: list[ast.AST] = [*tree.body]
     while todo:
         node = todo.pop()
@@ -140,7 +148,7 @@ def test_records_are_values() -> None:
 
 
 def dataclasses() -> Iterator[tuple[str, set[str]]]:
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         for node in (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)):
             made = [ast.unparse(d) for d in node.decorator_list if "dataclass" in ast.unparse(d)]
             if made and name.startswith(
@@ -167,7 +175,7 @@ def test_zips_are_strict() -> None:
     """Lists that go together are equally long; where they are not, this table says why."""
     found = {
         f"{name}.{function.name}"
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef)
         for call in ast.walk(function)

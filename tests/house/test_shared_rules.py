@@ -18,12 +18,19 @@ from pto.text import parse
 from tests import ROOT
 from tests.judges import random_programs
 
-PROGRAMS = [schedule(k.trace(), plan).kernel for k in SHIPPED.values() for plan in NAMED]
-PROGRAMS += [random_programs.draw(seed)[0] for seed in range(60)]
+
+@pytest.mark.parametrize("plan", NAMED)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_a_row_reads_and_writes(name: str, plan: str) -> None:
+    agree(schedule(SHIPPED[name].trace(), plan).kernel)
 
 
-@pytest.mark.parametrize("kernel", PROGRAMS, ids=lambda k: k.name)
-def test_what_a_row_reads_and_writes(kernel: Kernel) -> None:
+@pytest.mark.parametrize("seed", range(60))
+def test_what_a_row_of_a_random_program_reads_and_writes(seed: int) -> None:
+    agree(random_programs.draw(seed)[0])
+
+
+def agree(kernel: Kernel) -> None:
     for row in all_rows(kernel.body):
         sides = tuple([x for x in side if isinstance(x, Ref)] for side in touched(row))
         mine = tiles_of(row)
