@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, replace
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -57,7 +58,11 @@ def test_what_is_printed(golden: GoldenText, capsys: pytest.CaptureFixture[str])
     golden("sweep/published.txt", capsys.readouterr().out)
 
 
-def test_a_table_of_another_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_of_another_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of few rows; the sweep has all."""
+    monkeypatch.setattr(published, "lines", partial(published.lines, rows=published.COPIES[:3]))
     assert main(["bench", "--published", "--costs", "flat"]) == 0
     assert "costs flat" in capsys.readouterr().out.splitlines()[0]
     assert main(["bench", "--published", "--costs", "dear"]) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -294,9 +295,16 @@ def test_a_lost_value_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         schedule(maximum_kept.trace())
 
 
+@cache
+def usual_stages(name: str) -> dict[str, Kernel]:
+    """Of a shipped kernel or a form under the default schedule, by pass."""
+    kernel = FORMS[name] if name in FORMS else SHIPPED[name]
+    return dict(stages(kernel.trace(), Options()))
+
+
 @pytest.mark.parametrize("op", ["mul", "exp", "where", "row_max", "matmul", "move", "push_data"])
 def test_reading_another_slot_is_noticed(op: str) -> None:
-    made = dict(stages(SHIPPED["paged_attention"].trace(), options_for("best")))
+    made = usual_stages("paged_attention")
     rows = [r for r in all_rows(made["sync"].body) if r.op == op]
     tried = 0
     for row in rows:
@@ -489,7 +497,7 @@ def test_what_one_stage_updates_has_one_slot(plan: str, lookahead: int) -> None:
     assert next(b.depth for b in kernel.buffers if b.name == "acc") == 1
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "f16"])
+@pytest.mark.parametrize("dtype", ["bf16", pytest.param("f16", marks=pytest.mark.sweep)])
 @pytest.mark.parametrize(
     "statics",
     [
@@ -527,10 +535,9 @@ OTHER_CHOICES = {
 @pytest.mark.parametrize("option", OTHER_CHOICES)
 def test_a_pass_reads_the_options_that_it_says(option: str) -> None:
     """The first pass that says so is the first whose result another choice changes."""
-    traced = SHIPPED["paged_attention"].trace()
-    if option == "loops":
-        traced = FORMS["gemm, two levels"].trace()
-    usual = dict(stages(traced, Options()))
+    name = "gemm, two levels" if option == "loops" else "paged_attention"
+    traced = (FORMS[name] if name in FORMS else SHIPPED[name]).trace()
+    usual = usual_stages(name)
     changed = dict(stages(traced, replace(Options(), **{option: OTHER_CHOICES[option]})))
     first = next(name for name in PASSES if changed[name] != usual[name])
     assert first == next(name for name in PASSES if option in PASSES[name].reads)
