@@ -8,7 +8,8 @@ in float32, so only the float32 sums round: k 2^-24 of the sum of magnitudes, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import ml_dtypes
@@ -78,9 +79,23 @@ def judge(
                 assert got.tobytes() == reference.tobytes(), plan
 
 
-@pytest.mark.parametrize("q_tile", [16, 64])
-@pytest.mark.parametrize("block", [64, 128])
-@pytest.mark.parametrize("dtype", ["bf16", "f16"])
+def some(few: Sequence[tuple[Any, ...]], *axes: Iterable[Any]) -> list[Any]:
+    """All combinations; those that are not among ``few``, where each value has its turn, in the sweep."""
+    every = list(product(*axes))
+    assert set(few) <= set(every)
+    assert all(
+        set(mine) == set(axis) for mine, axis in zip(zip(*few, strict=True), axes, strict=True)
+    )
+    return [x if x in few else pytest.param(*x, marks=pytest.mark.sweep) for x in every]
+
+
+@pytest.mark.parametrize(
+    ("q_tile", "block", "dtype"),
+    some(
+        [(16, 64, "bf16"), (64, 64, "f16"), (16, 128, "f16"), (64, 128, "bf16")],
+        (16, 64), (64, 128), ("bf16", "f16"),
+    ),
+)  # fmt: skip
 def test_paged_attention(q_tile: int, block: int, dtype: str) -> None:
     """Contexts 0, 1, block - 1, block, block + 1, random, 33 blocks; pages permuted, NaN around."""
     statics = dict(q_tile=q_tile, block=block, heads=q_tile, dtype=dtype)
@@ -92,24 +107,39 @@ def test_paged_attention_under_every_named_schedule(plan: str) -> None:
     judge("paged_attention", {}, lambda want: 3e-3, plan, batch=7, context=700)
 
 
-@pytest.mark.parametrize("group", [1, 4, 8, 16, 32, 64, 128])
-@pytest.mark.parametrize("kv_heads", [1, 2])
+@pytest.mark.parametrize(
+    ("group", "kv_heads"),
+    some(
+        [(1, 2), (4, 1), (8, 2), (16, 1), (32, 2), (64, 1), (128, 1)],
+        (1, 4, 8, 16, 32, 64, 128), (1, 2),
+    ),
+)  # fmt: skip
 def test_heads_per_key_value_head(group: int, kv_heads: int) -> None:
     """Fewer heads than a tile are padded, more become several tiles."""
     statics = dict(heads=group * kv_heads, kv_heads=kv_heads, dim=64, block=16)
     judge("paged_attention", statics, lambda want: 3e-3, "best", batch=6, context=75)
 
 
-@pytest.mark.parametrize("shape", [(1, 5, 1), (128, 128, 64), (130, 129, 70), (200, 300, 256)])
-@pytest.mark.parametrize("activation", ["none", "relu", "silu"])
+SHAPES = ((1, 5, 1), (128, 128, 64), (130, 129, 70), (200, 300, 256))
+
+
+@pytest.mark.parametrize(
+    ("shape", "activation"),
+    some(
+        list(zip(SHAPES, ("none", "relu", "silu", "none"), strict=True)),
+        SHAPES, ("none", "relu", "silu"),
+    ),
+)  # fmt: skip
 def test_gemm(shape: tuple[int, int, int], activation: str) -> None:
     m, n, k = shape
     bound = 4 * np.sqrt(k) * k * 2.0**-24 + 1e-6
     judge("gemm", dict(activation=activation), lambda want: bound, *NAMED, m=m, n=n, k=k)
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "f16"])
-@pytest.mark.parametrize("rows", [1, 16, 100])
+@pytest.mark.parametrize(
+    ("rows", "dtype"),
+    some([(1, "bf16"), (16, "f16"), (100, "bf16")], (1, 16, 100), ("bf16", "f16")),
+)
 def test_rmsnorm(rows: int, dtype: str) -> None:
     judge(
         "rmsnorm",
