@@ -7,7 +7,10 @@ read by sweeps.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,9 +41,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Short runs of emitted C++ take less time than optimising it."""
+    """Short runs of emitted C++ take less time than optimising it; and what XLA has compiled once, the
+    workers and processes of this run read."""
     if config.getoption("markexpr") == DEFAULT:
         os.environ.setdefault("CXXFLAGS", "-O0")
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # a worker has that of the run
+        folder = tempfile.mkdtemp(prefix="pto-xla-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 
 @pytest.fixture(autouse=True)
