@@ -56,7 +56,13 @@ def lowered(kernel: Kernel, arrays: dict[str, Any]) -> Any:
 # ------------------------------------------------------------------------------- numerics
 
 
-@pytest.mark.parametrize("lengths", [RAGGED, (0,), (1,), (128,), (640, 0, 0), (0, 0, 300)])
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        *(RAGGED, (0,), (0, 0, 300)),
+        *(pytest.param(x, marks=pytest.mark.sweep) for x in ((1,), (128,), (640, 0, 0))),
+    ],
+)
 def test_paged_attention(lengths: tuple[int, ...]) -> None:
     """Unused pages, unused table entries and the tails of last pages are NaN in the case."""
     case = paged_case(lengths, seed=len(lengths))
@@ -343,7 +349,10 @@ def typed(kernel: Kernel, arrays: dict[str, Any]) -> dict[str, Any]:
     return {n: a.astype(types[n]) if types[n] else a for n, a in arrays.items()}
 
 
-@pytest.mark.parametrize("name", ["serial", "prefetch", "repair", "best"])
+@pytest.mark.parametrize(
+    "name",
+    ["serial", "best", *(pytest.param(n, marks=pytest.mark.sweep) for n in ("prefetch", "repair"))],
+)
 def test_every_schedule_of_paged_attention(name: str) -> None:
     """Grouped queries: two heads of keys, a tile that is not full, every named schedule."""
     kernel = scheduled(paged_attention_kernel, name, heads=40, kv_heads=2, dim=64)
@@ -391,7 +400,13 @@ def by_halves(x: Any) -> Any:
     return sum(odd, x)
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 7, 8, 24, 31, 32, 33, 100, 104, 128, 1000, 1024])
+@pytest.mark.parametrize(
+    "width",
+    [
+        *(1, 2, 3, 7, 8, 33, 128, 1000),
+        *(pytest.param(n, marks=pytest.mark.sweep) for n in (24, 31, 32, 100, 104, 1024)),
+    ],
+)
 def test_the_order_of_a_sum_is_written_out(width: int) -> None:
     """Eagerly, compiled, and compiled behind what makes the row: the bits of the same order in numpy."""
     x = np.random.default_rng(width).standard_normal((16, width), np.float32)

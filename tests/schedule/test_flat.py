@@ -291,7 +291,7 @@ def test_why_work_items_do_not_overlap_is_told() -> None:
     assert not any(isinstance(n, Loop) and n.flat for n in k.body)
 
 
-@pytest.mark.parametrize("q_tile", [16, 64])
+@pytest.mark.parametrize("q_tile", [16, pytest.param(64, marks=pytest.mark.sweep)])
 def test_no_bubble_between_short_items(q_tile: int) -> None:
     """64 items of 1 to 4 blocks, at every latency between the cores; apart it is up to 2x more."""
     block = {16: 128, 64: 64}[q_tile]

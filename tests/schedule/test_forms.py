@@ -14,8 +14,17 @@ from tests.schedule.forms import FORMS
 
 LATENCIES = (0, 500, 1000)
 
+LONG = (
+    "three loops of both cores",
+    "latent, by one loop",
+    "latent, a loop in a loop",
+    "decode, four pages of 64",
+    "gradients of keys",
+)
+"""Seconds each: in the sweep."""
+
 QUICK = [
-    name if form.quick else pytest.param(name, marks=pytest.mark.sweep)
+    name if form.quick and name not in LONG else pytest.param(name, marks=pytest.mark.sweep)
     for name, form in FORMS.items()
 ]
 

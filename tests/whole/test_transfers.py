@@ -220,6 +220,7 @@ def columns(
     pto.store(count[here, 0:1], pto.load(number[here, 8:9]) + 3)
 
 
+@pytest.mark.sweep
 @needs_compiler
 def test_columns_of_every_type_as_cpp() -> None:
     rng = np.random.default_rng(1)
