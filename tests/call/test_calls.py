@@ -186,7 +186,10 @@ def test_eval_shape(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KERNELS)
-@pytest.mark.parametrize("jitted", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize(
+    "jitted",
+    [pytest.param(False, marks=pytest.mark.sweep, id="eager"), pytest.param(True, id="jit")],
+)
 def test_vmap(name: str, jitted: bool) -> None:
     """One element of the batch after the other, each the bits of a call of its own."""
     kernel, given = SHIPPED[name], in_jax(name)
