@@ -58,11 +58,15 @@ def test_what_is_printed(golden: GoldenText, capsys: pytest.CaptureFixture[str])
     golden("sweep/published.txt", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    "rows", [published.COPIES[:3], pytest.param(published.ROWS, marks=pytest.mark.sweep)], ids=len
+)
 def test_a_table_of_another_name(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    rows: tuple[published.Measured, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Of few rows; the sweep has all."""
-    monkeypatch.setattr(published, "lines", partial(published.lines, rows=published.COPIES[:3]))
+    monkeypatch.setattr(published, "lines", partial(published.lines, rows=rows))
     assert main(["bench", "--published", "--costs", "flat"]) == 0
     assert "costs flat" in capsys.readouterr().out.splitlines()[0]
     assert main(["bench", "--published", "--costs", "dear"]) == 2
