@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, Never, TypeVar
 from pto import ir, source, tracer
 from pto.errors import MemoryAccessError, PtoError, TraceError
 from pto.legality import verify
+from pto.products import cut
 from pto.scalar import Scalar
 from pto.signature import Choice, Signature, Static
+from pto.targets import TARGETS
 from pto.tensor import Tensor
 from pto.tracer import told_to_the_caller
 
@@ -171,6 +173,7 @@ class Kernel:
             hint = "results leave a kernel by pto.store(out[...], tile)"
             raise MemoryAccessError(message, self.loc, hint)
         body = _without_dead_rows(tuple(trace.root.nodes))
+        body = cut(body, next(iter(TARGETS.values())), trace.taken)
         shown = tuple((n, int(v) if isinstance(v, bool) else v) for n, v in statics.items())
         required = tuple(trace.requires)
         return verify(

@@ -80,6 +80,7 @@ class Operand:
 
 A_TILE = Operand((TILE,))
 COUNT = Operand((SCALAR,), whole=True)
+PLACE = Operand((NUMBER,), whole=True)
 
 On = Mapping[str, tuple[str, ...]]
 _VECTOR: On = MappingProxyType({"vector": ("V",)})
@@ -249,6 +250,7 @@ _ROWS = (
     Op("load", "move", A_TILE, (Operand((VIEW,)), Operand((FILL,), start=ASSIGNED, needed=False)), _BOTH, None, _calls(tile="TLOAD"), meaning="GM to L1 or UB"),
     _move("store", Operand((VIEW,)), A_TILE, _OUT, "TSTORE", "UB or L0C to GM"),
     Op("move", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
+    Op("part", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)), PLACE, PLACE), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TEXTRACT"), CUBE, meaning="as much of x as the result has, from a row and a column on; L1 to L0A or L0B"),
     _move("push", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", "UB or L0C to a FIFO slot, then record it", start=ASSIGNED),
     _move("push_data", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", "push that a later record makes visible", start=ASSIGNED),
     Op("record", "move", None, (Operand((QUEUE,)),), _OUT, start=ASSIGNED, meaning="tells the other core that a pushed slot is full"),

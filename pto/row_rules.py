@@ -219,6 +219,15 @@ def _same(row: ir.Row, out: TileType, args: Types) -> str:
     return "" if args == [out] else "the result is the operand in another place"
 
 
+def _inside(row: ir.Row, out: TileType, args: Types) -> str:
+    (x,) = args
+    row_at, col_at = (e.value if isinstance(e, ir.Const) else -1 for e in row.args[1:])
+    if out.dtype != x.dtype or any(n < 0 or n % BOX_ROWS for n in (row_at, col_at)):
+        return f"it starts at a multiple of {BOX_ROWS}, and keeps the dtype"
+    beyond = row_at + out.rows > x.rows or col_at + out.cols > x.cols
+    return "it ends beyond the tile" if beyond else ""
+
+
 def _of_integers(place: tuple[ir.Operand, Wanted]) -> str:
     """A number that becomes an element of an i32 tile is one."""
     x, wanted = place
@@ -239,6 +248,7 @@ TYPES: Mapping[str, TypeRule] = MappingProxyType(
         "unary": _elementwise,
         "binary": _elementwise,
         "move": _same,
+        "part": _inside,
     }
 )
 """Op, or kind of op -> what is wrong with the types of a row that makes a tile of tiles."""

@@ -264,12 +264,16 @@ class SlotForm(Checker):
         for x in (row.out, *row.args):
             if isinstance(x, ir.Queue):
                 self.operand(x, row)
-        if row.op == "move" and isinstance(row.out, ir.Ref) and isinstance(row.args[0], ir.Ref):
+        if (
+            row.op in ("move", "part")
+            and isinstance(row.out, ir.Ref)
+            and isinstance(row.args[0], ir.Ref)
+        ):
             if (
                 row.args[0].transposed
                 and self.buffers[row.out.name].space == OPS["matmul"].args[0].memory
             ):
-                raise LegalityError("move: only the right operand can be transposed", row.loc)
+                raise LegalityError(f"{row.op}: only the right operand can be transposed", row.loc)
 
     def flags(self, row: ir.Row) -> None:
         if row.op == "drain" and not row.args and not row.wait:

@@ -29,6 +29,8 @@ class Tile(Traced):
     def __init__(self, trace: Trace, name: str, type: TileType, transposed: bool = False) -> None:
         self._scope: Scope = trace.scope
         self.name, self.type, self.transposed = name, type, transposed
+        self.whole: tuple[Tile, int, int] | None = None
+        """Of a part: the tile that it is of, and where it begins."""
 
     def __repr__(self) -> str:
         return f"Tile({self.name}: {self.type}{'.T' if self.transposed else ''})"
@@ -56,12 +58,17 @@ class Tile(Traced):
     def T(self) -> Tile:
         """The transpose, as the right operand of ``@``."""
         turned = Tile(self._scope.trace, self.name, self.type, not self.transposed)
-        turned._scope = self._scope
+        turned._scope, turned.whole = self._scope, self.whole
         return turned
 
     def ref(self, matmul: bool = False) -> ir.Ref:
         """This tile as an operand of a new row, after checking that it may be used here."""
         self.check_usable()
+        if self.whole is not None and not matmul:
+            message = (
+                f"'{self.name}' is a part of '{self.whole[0].name}' and can only be an operand of @"
+            )
+            fail(ShapeError, message, "load the part as a tile of its own, pto.load(t[...])")
         if self.transposed and not matmul:
             message = f"'{self.name}.T' can only be the right operand of @"
             fail(ShapeError, message, "the cube transposes while it multiplies; no other unit can")
@@ -126,8 +133,13 @@ class Tile(Traced):
     def _iter_hint(self) -> str:
         return "a tile is used whole: there is no loop over its rows"
 
+    def __getitem__(self, index: slice | tuple[slice, ...]) -> Tile:
+        """The part ``x[a:b, c:d]``, as an operand of ``@``; Python numbers in multiples of 16."""
+        rows, cols = _slices(self, index)
+        return part_of(self, _span(self, rows, self.shape[0]), _span(self, cols, self.shape[1]))
+
     def _index_hint(self) -> str:
-        return "a tile is used whole: load the part you need, pto.load(t[...])"
+        return "x[a:b, c:d] is the part of its rows and columns, as an operand of @"
 
     def __setitem__(self, index: object, value: object) -> None:
         message = f"{self.described()} cannot be assigned to"
@@ -441,6 +453,55 @@ def where(mask: Mask, x: Tile, other: float) -> Tile:
     return record("where", tile.type, tile.ref(), mask._count.expr, fill)
 
 
+# --------------------------------------------------------------------------------- parts
+
+Extent = tuple[int, int]
+"""(begin, end)"""
+
+
+def _slices(x: Tile, index: object) -> list[slice]:
+    """One for the rows and one for the columns."""
+    given = index if isinstance(index, tuple) else (index,)
+    found = [s for s in given if isinstance(s, slice)]
+    if len(given) > 2 or len(found) < len(given):
+        message = f"{x.described()} is indexed by slices, at most two"
+        fail(TraceError, message, "x[a:b, c:d] is a part; single elements are not read from tiles")
+    return [*found, *[slice(None)] * (2 - len(found))]
+
+
+def _span(x: Tile, at: slice, size: int) -> Extent:
+    """Where a slice begins and ends in a dimension of ``size``."""
+    for bound in (at.start, at.stop, at.step):
+        if bound is not None and not isinstance(bound, int):
+            message = f"a part of '{x.name}' begins and ends at Python numbers, found {noun(bound)}"
+            fail(
+                TraceError,
+                message,
+                "load what a scalar decides: pto.load(t[pto.ds(start, size), :])",
+            )
+    begin, end, step = at.indices(size)
+    if step != 1 or begin % BOX_ROWS or end % BOX_ROWS or end <= begin:
+        message = f"'{x.name}' of {size} has no part {at.start}:{at.stop}" + (
+            f":{step}" if step != 1 else ""
+        )
+        fail(ShapeError, message, f"parts begin and end at multiples of {BOX_ROWS}, without steps")
+    return begin, end
+
+
+def part_of(x: Tile, rows: Extent, cols: Extent) -> Tile:
+    """The part of a tile; all of it is the tile itself."""
+    if (rows, cols) == ((0, x.shape[0]), (0, x.shape[1])):
+        return x
+    if x.transposed:
+        return part_of(x.T, cols, rows).T
+    whole, first, second = x.whole or (x, 0, 0)
+    begin = first + rows[0], second + cols[0]
+    type = TileType(x.dtype, rows[1] - rows[0], cols[1] - cols[0])
+    made = record("part", type, whole.ref(matmul=True), *map(ir.Const, begin))
+    made.whole = whole, *begin
+    return made
+
+
 # --------------------------------------------------------------------------------- matmul, memory
 
 
@@ -463,11 +524,11 @@ def matmul(a: object, b: object, acc: Tile | None = None) -> Tile:
     _check_matmul_shape(x, y)
     result = TileType("f32", x.shape[0], y.shape[1])
     if acc is None:
-        return record("matmul", result, x.ref(), y.ref(matmul=True))
+        return record("matmul", result, x.ref(matmul=True), y.ref(matmul=True))
     start = as_tile(acc, "acc of matmul")
     if start.type != result:
         fail(ShapeError, f"@: acc '{start.name}' is {start.type}, the product is {result}")
-    return record("matmul", result, x.ref(), y.ref(matmul=True), start.ref())
+    return record("matmul", result, x.ref(matmul=True), y.ref(matmul=True), start.ref())
 
 
 def _check_matmul_shape(x: Tile, y: Tile) -> None:

@@ -233,16 +233,22 @@ def store(row: ir.Row, ctx: Context, env: Env) -> list[str]:
 
 
 def move(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    """L1 to L0.  A tile in nz has the bytes of its transpose in zn: ``.T`` is an alias."""
+    """L1 to L0, the whole tile or a part.  A tile in nz has the bytes of its transpose in zn: ``.T`` is an alias."""
     source, out = row.operand(ir.Ref), ctx.slot(row.result(ir.Ref), env)
     stored = ctx.kernel.buffer(source.name)
     slot = ctx.slot(source, env)
     wanted = "zn" if source.transposed else "nz"
+    at = "".join(f", {scalar(e, env)}" for e in row.args[1:] if isinstance(e, ir.Expr))
+    call = OPS[row.op].instruction["tile"]
     if stored.layout == wanted:
-        return [f"TMOV({out}, {slot});"]
+        return [f"{call}({out}, {slot}{at});"]
     name = ctx.names.fresh(f"{source.name}_t")
     alias = f"{ctx.tile_type(replace(stored, layout=wanted))} {name};"
-    return [alias, f"TRESHAPE({name}, {slot});", f"TMOV({out}, {name});"]
+    return [alias, f"TRESHAPE({name}, {slot});", f"{call}({out}, {name}{at});"]
+
+
+def part(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    return move(row, ctx, env)
 
 
 def push(row: ir.Row, ctx: Context, env: Env) -> list[str]:
@@ -555,7 +561,7 @@ OF_OP: Mapping[str, Emitter] = MappingProxyType(
     {
         emitter.__name__: emitter
         for emitter in (
-            read, let, load, store, move, push, push_data, record, pop, matmul, astype, full, where, pad,
+            read, let, load, store, move, part, push, push_data, record, pop, matmul, astype, full, where, pad,
             sync, barrier, drain, fence,
         )
     }

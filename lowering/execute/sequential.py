@@ -70,6 +70,7 @@ def _full(kind: TileType, value: Any) -> Array:
 COMPUTE: Mapping[str, Compute] = {
     **{op.name: _ruled(op.rule) for op in OPS.values() if op.rule is not None},
     "matmul": matmul,
+    "part": lambda kind, x, row, col: x[row : row + kind.rows, col : col + kind.cols],
     "astype": lambda kind, x, dtype: x,
     "full": _full,
 }

@@ -401,6 +401,10 @@ class Machine:
             x = self.operand(row.args[0], env)
             same = isinstance(x, Transposed) and x.x.dtype == DTYPES[kind.dtype]
             return x if same else convert(plain(x), kind.dtype)
+        if row.op == "part":
+            rows, cols = (ir.constant(e) for e in row.args[1:] if isinstance(e, ir.Const))
+            x = plain(self.operand(row.args[0], env))
+            return x[rows : rows + kind.rows, cols : cols + kind.cols]
         args = [self.argument(row, k, kind, env) for k in range(len(row.args))]
         columns = kept_columns(row)
         if columns is not None and (self.fold(columns), kind.cols) in env.whole:

@@ -86,7 +86,8 @@ def moved_bytes(row: Row, kernel: Kernel, accumulator_bytes: int = 0) -> int:
     """What a transfer moves; an element of L0C counts ``accumulator_bytes`` (0: as many as it has where it
     goes to)."""
     source, view = row.args[0], view_of(row)
-    space, t = _tile(source if isinstance(source, Ref) else row.out, kernel)
+    whole = isinstance(source, Ref) and row.op != "part"
+    space, t = _tile(source if whole else row.out, kernel)
     if space != "l0c":
         return t.size_bytes
     dtype = kernel.param(view.tensor).dtype if view else t.dtype

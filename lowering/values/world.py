@@ -28,6 +28,7 @@ from pto.ir import (
     Block,
     Branch,
     Const,
+    Define,
     Expr,
     Kernel,
     Loop,
@@ -245,9 +246,23 @@ class World:
 
     def result(self, row: Row, args: Sequence[object]) -> int:
         """The token of what a row makes."""
-        token = self.made(row.op, args)
+        token = self.part_of(row, args) if row.op == "part" else self.made(row.op, args)
         self.rows.setdefault(token, row)
         return token
+
+    def part_of(self, row: Row, args: Sequence[object]) -> int:
+        """The token of a part: of what turns, the part that turns."""
+        first, *at = args
+        assert isinstance(first, tuple)
+        number, turned = first
+        out = row.out
+        kind = (
+            self.kernel.buffer(out.name).type if isinstance(out, Ref) else row.result(Define).type
+        )
+        where = [*at, Const(kind.rows), Const(kind.cols)]
+        if turned:
+            where = [where[1], where[0], where[3], where[2]]
+        return self.value((self.token(("part", number, *where)), turned))
 
     def made(self, op: str, args: Sequence[object]) -> int:
         """The token of an op; a matmul that overwrites does not depend on what it overwrites."""

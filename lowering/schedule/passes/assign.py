@@ -33,6 +33,9 @@ class Need:
 SIDES = {"left": "l0a", "right": "l0b", "right.T": "l0b"}
 """Where an operand of a matmul lies."""
 
+LAYOUTS = {"left": "nz", "right": "nz", "right.T": "zn"}
+"""How it lies in L1; a tile of which only parts are operands needs that, too."""
+
 
 def fill(view: ir.View, zeros: frozenset[str]) -> list[ir.Word]:
     """What a load into L1 is told: nothing where all that is missing becomes zero, or nothing is."""
@@ -58,6 +61,8 @@ class _Assigner:
         self.types: dict[str, TileType] = {}
         self.producer: dict[str, str] = {}
         self.fifos: list[ir.Fifo] = []
+        self.parts: dict[str, ir.Row] = {}
+        """The rows that take a part of a tile, by its name."""
         self.home: dict[tuple[str, str], str] = {}
         """(traced tile, ub | l0c | nz | zn | left | right) -> name of the value there"""
         self.out: list[ir.Node] = []
@@ -87,9 +92,15 @@ class _Assigner:
             self.types[row.out.name] = row.out.type
             self.producer[row.out.name] = row.op
         refs = [a for a in row.args if isinstance(a, ir.Ref)]
+        if row.op == "part":
+            self.parts[row.result(ir.Define).name] = row
+            return
         if row.op == "matmul":
-            self._need(refs[0].name, "left", block)
-            self._need(refs[1].name, "right.T" if refs[1].transposed else "right", block)
+            for ref, side in zip(refs, ("left", "right"), strict=False):
+                form = f"{side}.T" if ref.transposed else side
+                self._need(ref.name, form, block)
+                if ref.name in self.parts:
+                    self._need(self.parts[ref.name].operand(ir.Ref).name, LAYOUTS[form], block)
             return
         direct = row.op == "store" and self.producer[refs[0].name] == "matmul"
         for ref in refs:
@@ -143,6 +154,8 @@ class _Assigner:
             self.store(row)
         elif row.op == "matmul":
             self.matmul(row, block)
+        elif row.op == "part":
+            self.early_moves(row.result(ir.Define).name, block, row.loc)
         else:
             self.vector(row, block)
 
@@ -204,8 +217,8 @@ class _Assigner:
                 counts = self.kept(view, mine, zeros)
                 self.emit("pad", "vector", made, [ir.Ref(name), *counts], row.loc)
             self.home[name, "ub"] = value
-        for layout, sides in (("nz", ("left", "right")), ("zn", ("right.T",))):
-            if any(f in sides for f in forms):
+        for layout in ("nz", "zn"):
+            if any(layout in (f, LAYOUTS.get(f)) for f in forms):
                 first = (name, "ub") not in self.home and (name, "nz") not in self.home
                 suffix = "t" if layout == "zn" else "l1"
                 value = name if first else fresh(f"{name}_{suffix}", self.taken)
@@ -263,12 +276,14 @@ class _Assigner:
     def moved(self, name: str, form: str, loc: Loc | None) -> str:
         """The name of ``name`` in L0A or L0B, moved there now unless it is there already."""
         if (name, form) not in self.home:
-            source = self.at(name, "zn" if form == "right.T" else "nz")
+            part, turned = self.parts.get(name), form == "right.T"
+            source = self.at(part.operand(ir.Ref).name if part else name, LAYOUTS[form])
             t = self.types[name]
-            type = TileType(t.dtype, t.cols, t.rows) if form == "right.T" else t
+            type = TileType(t.dtype, t.cols, t.rows) if turned else t
             value = fresh(f"{name}_{'a' if form == 'left' else 'b'}", self.taken)
-            operand = ir.Ref(source, None, form == "right.T")
-            self.emit("move", "cube", ir.Define(value, type), [operand], loc)
+            place = part.args[1:] if part else ()
+            operands = [ir.Ref(source, None, turned), *(place[::-1] if turned else place)]
+            self.emit("part" if part else "move", "cube", ir.Define(value, type), operands, loc)
             self.home[name, form] = value
         return self.home[name, form]
 
@@ -298,12 +313,12 @@ class _Assigner:
     def to_cube(self, name: str, block: ir.Block, loc: Loc | None) -> None:
         """A vector value that a matmul needs."""
         forms = self.forms(name)
-        if "right.T" in forms:
+        if "right.T" in forms or "zn" in forms:
             raise ShapeError(
                 f"'{name}' is computed on the vector core and cannot be a transposed operand of @",
                 loc,
             )
-        if "left" in forms or "right" in forms:
+        if any(LAYOUTS.get(f, f) == "nz" for f in forms):
             source = self.at(name, "ub")
             if self.producer[name] in ("carry", "load"):
                 source = self.copy(source, self.types[name], f"{name}_copy", loc)

@@ -40,7 +40,8 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
     runs ahead by itself."""
     taken, needed = names_taken(kernel), set(tile_uses(kernel.body))
     notes = list(kernel.notes)
-    if crowded(kernel):
+    tight = crowded(kernel)
+    if tight:
         options = replace(options, moves="late")
 
     def visit(block: ir.Block, inside: bool) -> ir.Block:
@@ -55,7 +56,7 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
                     body = skewed(node, options, taken, needed)
                 else:
                     body = visit(node.body, True)
-                out.extend(levelled(run))
+                out.extend(levelled(run, tight))
                 done = replace(node, body=body)
                 if options.flat and not inside and any(isinstance(n, ir.Loop) for n in body):
                     reason = keeps_apart(done, of_launch(kernel))
@@ -65,15 +66,19 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
                         done = flattened(done, taken)
                 out.append(done)
                 run = []
-        return (*out, *levelled(run))
+        return (*out, *levelled(run, tight))
 
     return replace(kernel, body=visit(kernel.body, False), notes=tuple(notes))
+
+
+MOVES_IN = ("move", "part")
+"""What fills L0A and L0B."""
 
 
 def crowded(kernel: ir.Kernel) -> bool:
     """L0A or L0B has no room for all operands of a step at once: each comes right before its product."""
     spaces = target_of(kernel).spaces
-    moves = {r.result(ir.Define).name: r for r in ir.all_rows(kernel.body) if r.op == "move"}
+    moves = {r.result(ir.Define).name: r for r in ir.all_rows(kernel.body) if r.op in MOVES_IN}
     sizes = {"l0a": 0, "l0b": 0}
     for row in ir.all_rows(kernel.body):
         if row.op != "matmul":
@@ -84,10 +89,12 @@ def crowded(kernel: ir.Kernel) -> bool:
     return any(size > spaces[name].capacity_bytes for name, size in sizes.items())
 
 
-def levelled(rows: list[ir.Row]) -> list[ir.Row]:
-    """Rows outside of pipelined loops: scalars first, then by depth in the data flow."""
+def levelled(rows: list[ir.Row], tight: bool) -> list[ir.Row]:
+    """Rows outside of pipelined loops: scalars first, then by depth in the data flow; where L0 is ``tight``,
+    what fills it right before its product."""
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
     work = by_level(work, loads_later=False, pops_last=True)
+    work = before_matmul(work) if tight else work
     out: list[ir.Row] = []
     for core in ir.CORES:
         out.extend(r for r in rows if r.core == core and OPS[r.op].kind == "scalar")
@@ -272,7 +279,7 @@ def recurrences(count: int, edges: list[tuple[int, int, int]]) -> list[int]:
 
 def moved_again(rows: list[ir.Row], taken: set[str]) -> list[ir.Row]:
     """move x; matmul x; a later stage: matmul x --> a move for each stage: L1 has room to keep x, L0 has not."""
-    moves = {r.result(ir.Define).name: r for r in rows if r.op == "move"}
+    moves = {r.result(ir.Define).name: r for r in rows if r.op in MOVES_IN}
     stages: dict[tuple[str, int], str] = {}
     out: list[ir.Row] = []
     for row in rows:
@@ -298,7 +305,7 @@ def late_operands(rows: list[ir.Row], phase: list[int]) -> list[int]:
     readers: dict[str, list[int]] = {}
     for k in reversed(range(len(rows))):
         row, mine = rows[k], readers.get(result_of(rows[k]) or "", [])
-        if row.op in ("move", "matmul") and mine and all(rows[j].op == "matmul" for j in mine):
+        if row.op in (*MOVES_IN, "matmul") and mine and all(rows[j].op == "matmul" for j in mine):
             late[k] = max(late[k], min(late[j] for j in mine))
         for name in reads_of(row):
             readers.setdefault(name, []).append(k)
@@ -329,12 +336,12 @@ def by_level(rows: list[ir.Row], loads_later: bool, pops_last: bool) -> list[ir.
 
 def before_matmul(rows: list[ir.Row]) -> list[ir.Row]:
     """Every L1 to L0 move right before the matmul that reads it, the left operand's first."""
-    moves = {result_of(r): r for r in rows if r.op == "move"}
+    moves = {result_of(r): r for r in rows if r.op in MOVES_IN}
     out: list[ir.Row] = []
     for row in rows:
         if row.op == "matmul":
             out += [moves.pop(n) for n in reads_of(row) if n in moves]
-        if row.op != "move":
+        if row.op not in MOVES_IN:
             out.append(row)
     return [*out, *moves.values()]
 
@@ -350,7 +357,7 @@ def ahead(rows: list[ir.Row], options: Options) -> list[ir.Row]:
         moved = replace(load, shift=rest[reader].shift + options.prefetch)
         if options.prefetch == 0:
             rest.insert(reader, moved)
-        elif options.load_at == "first" or rest[reader].op != "move":
+        elif options.load_at == "first" or rest[reader].op not in MOVES_IN:
             early.append(moved)
         else:
             rest.insert(place_behind(rest, reader, options.load_at), moved)

@@ -259,6 +259,32 @@ void TMOV(Dst &dst, const Src &src, const Where &at = Where::current())
         [dst, rows, cols](const Values<T> &found) { put(dst, rows, cols, found); }, at);
 }
 
+template <typename Dst, typename Src>
+void TEXTRACT(Dst &dst, const Src &src, int64_t row, int64_t col, const Where &at = Where::current())
+{
+    using T = typename Dst::DType;
+    static_assert(Src::Loc == TileType::Mat && (Dst::Loc == TileType::Left || Dst::Loc == TileType::Right), "no such path on this chip");
+    static_assert(std::is_same_v<T, typename Src::DType>, "a part keeps the type");
+    static_assert(Dst::Rows <= Src::Rows && Dst::Cols <= Src::Cols, "a part is no larger than the whole");
+    if (row < 0 || col < 0 || row % 16 || col % 16 || row + Dst::Rows > Src::Rows || col + Dst::Cols > Src::Cols) {
+        native::report("tile", "a part that is not inside of its tile, or begins inside of a box", at);
+        return;
+    }
+    run(
+        Pipe::MTE1, {src.extent()}, {dst.extent()},
+        [src, row, col, at] {
+            const auto whole = elements(src, Src::Rows, Src::Cols, at);
+            Values<T> found(static_cast<size_t>(Dst::Rows * Dst::Cols));
+            for (int64_t r = 0, n = 0; r < Dst::Rows; ++r) {
+                for (int64_t c = 0; c < Dst::Cols; ++c, ++n) {
+                    found[static_cast<size_t>(n)] = whole[static_cast<size_t>((row + r) * Src::Cols + col + c)];
+                }
+            }
+            return found;
+        },
+        [dst](const Values<T> &found) { put(dst, Dst::Rows, Dst::Cols, found); }, at);
+}
+
 // --------------------------------------------------------------------------------- cube
 
 template <typename C, typename A, typename B>
