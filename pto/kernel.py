@@ -173,7 +173,7 @@ class Kernel:
             hint = "results leave a kernel by pto.store(out[...], tile)"
             raise MemoryAccessError(message, self.loc, hint)
         body = _without_dead_rows(tuple(trace.root.nodes))
-        body = cut(body, next(iter(TARGETS.values())), trace.taken)
+        body = _without_dead_rows(cut(body, next(iter(TARGETS.values())), trace.taken))
         shown = tuple((n, int(v) if isinstance(v, bool) else v) for n, v in statics.items())
         required = tuple(trace.requires)
         return verify(

@@ -1,17 +1,19 @@
-"""Products whose operands are larger than the memories of the cube's unit, as sums of smaller ones.
+"""Products larger than the memories of the cube's unit, cut to what they hold.
 
 In: the traced rows of a kernel.  Out: the same, where the inner dimension of every product comes in as few
-equal parts as have room in L0A and L0B twice: one is filled while the other is multiplied.
+equal parts as have room in L0A and L0B twice: one is filled while the other is multiplied; and where a sum of
+products that is only stored comes in blocks of rows and columns of which L0C holds two: one is stored while
+the next is multiplied.
 Invariant: a product is the sum of those of its parts in their order, and what is added to a sum of products
 is added part after part, as L0C does it; so all executors have one order of additions.
-Non-goals: results larger than L0C, which are not cut.
+Non-goals: a sum over a loop that L0C does not hold, and results that the vector core reads, in blocks.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pto import ir
 from pto.loc import Loc
@@ -26,7 +28,8 @@ def cut(body: ir.Block, target: Target, taken: set[str]) -> ir.Block:
 
     y = add s, x, where ``s`` is a sum of products that nothing else reads --> the same, beginning with s.
     """
-    return _Cutter(body, target, taken).block(body, set())
+    blocks = _Blocks(body, target, taken)
+    return _Cutter(blocks.body, target, taken, blocks.apart).block(blocks.body, set())
 
 
 def inner_parts(a: TileType, b_cols: int, target: Target) -> list[tuple[int, int]]:
@@ -51,9 +54,165 @@ def read_in(nodes: ir.Block) -> Iterator[str]:
             yield from (a.name for a in node.args if isinstance(a, ir.Ref))
 
 
-class _Cutter:
+def fresh(hint: str, taken: set[str]) -> str:
+    name, n = hint, 1
+    while name in taken:
+        n += 1
+        name = f"{hint}_{n}"
+    taken.add(name)
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Corner:
+    """Where a block of a tile begins, and its size."""
+
+    row: int
+    col: int
+    rows: int
+    cols: int
+
+
+def corners(t: TileType, most: int) -> list[Corner]:
+    """Blocks of at most so many bytes, halved along the longer side."""
+    rows, cols = t.rows, t.cols
+    while rows * cols * DTYPE_BYTES[t.dtype] > most:
+        if cols >= rows and cols % (2 * BOX_ROWS) == 0:
+            cols //= 2
+        elif rows % (2 * BOX_ROWS) == 0:
+            rows //= 2
+        else:
+            break
+    every = [(r, c) for r in range(0, t.rows, rows) for c in range(0, t.cols, cols)]
+    return [Corner(r, c, rows, cols) for r, c in every]
+
+
+class _Blocks:
+    """Sums of products that are only stored, block after block.  ``apart``: products of blocks."""
+
     def __init__(self, body: ir.Block, target: Target, taken: set[str]) -> None:
+        self.taken, self.uses = taken, Counter(read_in(body))
+        self.made: dict[str, ir.Row] = {}
+        self.carries: dict[str, TileType] = {}
+        self.note(body)
+        capacity = target.spaces["l0c"].capacity_bytes
+        self.split: dict[str, list[tuple[str, Corner]]] = {}
+        self.groups: dict[str, list[str]] = {}
+        """By the name that is stored: all that the sum is made of."""
+        for row in ir.all_rows(body):
+            if row.op == "store" and len(row.result(ir.View).spans) == 2:
+                names, name = list[str](), row.operand(ir.Ref).name
+                blocks = corners(self.type_of(name), capacity // 2)
+                if len(blocks) > 1 and self.is_sum(name, names):
+                    self.groups[name] = names
+                    for n in names:
+                        self.split[n] = [(fresh(f"{n}_block", taken), at) for at in blocks]
+        self.apart: set[str] = set()
+        self.body = self.block(body) if self.split else body
+
+    def note(self, block: ir.Block) -> None:
+        for node in block:
+            if isinstance(node, ir.Loop):
+                self.note(node.body)
+                self.carries |= {n: c.type for c in node.carry for n in (c.name, c.last)}
+            elif isinstance(node, ir.Row) and isinstance(node.out, ir.Define):
+                self.made[node.out.name] = node
+
+    def type_of(self, name: str) -> TileType:
+        if name in self.carries:
+            return self.carries[name]
+        return self.made[name].result(ir.Define).type
+
+    def is_sum(self, name: str, found: list[str]) -> bool:
+        """A sum of products that nothing else reads; ``found``: what it is made of."""
+        if name in found:
+            return True
+        found.append(name)
+        row = self.made.get(name)
+        if row is None:  # carried: all of it lies in L0C at once
+            return False
+        if row.op == "full":
+            return row.args == ZERO
+        if self.uses[name] != 1 or row.op not in ("add", "matmul"):
+            return False
+        parts = [a.name for a in row.args[2 * (row.op == "matmul") :] if isinstance(a, ir.Ref)]
+        two = row.op == "matmul" or len(parts) == 2
+        return two and all(self.is_sum(n, found) for n in parts)
+
+    def block(self, block: ir.Block) -> ir.Block:
+        out: list[ir.Node] = []
+        held: dict[str, ir.Row] = {}
+        for node in block:
+            if isinstance(node, ir.Loop):
+                out.append(replace(node, body=self.block(node.body)))
+            elif not isinstance(node, ir.Row):
+                out.append(node)
+            elif node.op == "store" and (name := node.operand(ir.Ref).name) in self.groups:
+                mine = [held[n] for n in self.groups[name][::-1]]
+                for k, (stored, at) in enumerate(self.split[name]):
+                    for row in mine:
+                        out += self.row(row, k)
+                    view = region(node.result(ir.View), at)
+                    out.append(replace(node, out=view, args=(ir.Ref(stored),)))
+            elif isinstance(node.out, ir.Define) and node.out.name in self.split:
+                held[node.out.name] = node
+                if node.op == "full" and self.uses[node.out.name] > 1:
+                    out.append(node)
+            else:
+                out.append(node)
+        return tuple(out)
+
+    def row(self, row: ir.Row, k: int) -> Iterator[ir.Row]:
+        """Of one block of a sum."""
+        out = row.result(ir.Define)
+        block, at = self.split[out.name][k]
+        args = list(row.args)
+        for n, a in enumerate(args):
+            if isinstance(a, ir.Ref) and (row.op == "add" or n > 1):
+                args[n] = ir.Ref(self.split[a.name][k][0])
+        if row.op == "matmul":
+            self.apart.add(block)
+            a, b = row.operand(ir.Ref), row.operand(ir.Ref, 1)
+            t, u = self.type_of(a.name), self.type_of(b.name)
+            right = (at.col, 0, at.cols, u.cols) if b.transposed else (0, at.col, u.rows, at.cols)
+            args[0] = yield from self.part(a, Corner(at.row, 0, at.rows, t.cols), row)
+            args[1] = yield from self.part(b, Corner(*right), row)
+        made = ir.Define(block, TileType(out.type.dtype, at.rows, at.cols))
+        yield replace(row, out=made, args=tuple(args))
+
+    def part(self, ref: ir.Ref, at: Corner, row: ir.Row) -> Generator[ir.Row, None, ir.Ref]:
+        t = self.type_of(ref.name)
+        if (at.rows, at.cols) == (t.rows, t.cols):
+            return ref
+        name = fresh(f"{ref.name}_part", self.taken)
+        out = ir.Define(name, TileType(t.dtype, at.rows, at.cols))
+        args = ir.Ref(ref.name), ir.Const(at.row), ir.Const(at.col)
+        yield ir.Row("part", out, args, loc=row.loc)
+        return ir.Ref(name, None, ref.transposed)
+
+
+def region(view: ir.View, at: Corner) -> ir.View:
+    """The region of a block of the tile that is stored to ``view``."""
+    places = iter(((at.row, at.rows), (at.col, at.cols)))
+
+    def cut(item: ir.Expr | ir.Span) -> ir.Expr | ir.Span:
+        if not isinstance(item, ir.Span):
+            return item
+        begin, size = next(places)
+        off = ir.Const(begin)
+        valid = None if item.valid is None else ir.binary("-", item.valid, off)
+        return ir.Span(ir.binary("+", item.start, off), size, valid)
+
+    return ir.View(view.tensor, tuple(cut(item) for item in view.index))
+
+
+class _Cutter:
+    """``apart``: products whose parts are no other's: they are stored while the next is multiplied."""
+
+    def __init__(self, body: ir.Block, target: Target, taken: set[str], apart: set[str]) -> None:
         self.target, self.taken, self.uses = target, taken, Counter(read_in(body))
+        self.apart = apart
+        self.wholes: dict[str, tuple[str, int, int]] = {}
         self.types: dict[str, TileType] = {}
         self.zeros: set[str] = set()
 
@@ -66,11 +225,11 @@ class _Cutter:
             read = set(read_in((node,)))
             start = self.begins_with(node, large, sums)
             for name in [n for n in large if n in read]:
-                product = large.pop(name)
+                product, known = large.pop(name), {} if name in self.apart else parts
                 if start and isinstance(node, ir.Row):
-                    out += self.parted(replace(product, out=node.out), ir.Ref(start), parts)
+                    out += self.parted(replace(product, out=node.out), ir.Ref(start), known)
                 else:
-                    out += self.parted(product, None, parts)
+                    out += self.parted(product, None, known)
             if isinstance(node, ir.Loop):
                 out.append(self.loop(node, sums))
                 continue
@@ -83,11 +242,15 @@ class _Cutter:
                     sums.add(node.result(ir.Define).name)
                     continue
             out.append(node)
-        return (*out, *(x for product in large.values() for x in self.parted(product, None, parts)))
+        out += (x for product in large.values() for x in self.parted(product, None, parts))
+        return tuple(out)
 
     def note(self, row: ir.Row, sums: set[str]) -> None:
         if isinstance(row.out, ir.Define):
             self.types[row.out.name] = row.out.type
+            if row.op == "part":
+                row_at, col_at = (a.value for a in row.args[1:] if isinstance(a, ir.Const))
+                self.wholes[row.out.name] = row.operand(ir.Ref).name, int(row_at), int(col_at)
             if row.op == "matmul":
                 sums.add(row.out.name)
             elif row.op == "full" and row.args == ZERO:
@@ -133,7 +296,7 @@ class _Cutter:
             right = yield from self.part(b, at, b.transposed, row.loc, known)
             out = row.result(ir.Define)
             if at != last:
-                out = ir.Define(self.fresh(f"{out.name}_sum"), out.type)
+                out = ir.Define(fresh(f"{out.name}_sum", self.taken), out.type)
             yield replace(row, out=out, args=(left, right, *made))
             made = (ir.Ref(out.name),)
 
@@ -148,17 +311,11 @@ class _Cutter:
         """Yields the row of a part that is not there yet; returns its operand."""
         t, (begin, size), key = self.types[ref.name], at, (ref.name, at, of_cols)
         if key not in known:
-            name = known[key] = self.fresh(f"{ref.name}_part")
+            name = known[key] = fresh(f"{ref.name}_part", self.taken)
             rows, cols = (t.rows, size) if of_cols else (size, t.cols)
             place = (0, begin) if of_cols else (begin, 0)
-            args = ir.Ref(ref.name), ir.Const(place[0]), ir.Const(place[1])
+            whole, row_at, col_at = self.wholes.get(ref.name, (ref.name, 0, 0))
+            place = place[0] + row_at, place[1] + col_at
+            args = ir.Ref(whole), ir.Const(place[0]), ir.Const(place[1])
             yield ir.Row("part", ir.Define(name, TileType(t.dtype, rows, cols)), args, loc=loc)
         return ir.Ref(known[key], None, ref.transposed)
-
-    def fresh(self, hint: str) -> str:
-        name, n = hint, 1
-        while name in self.taken:
-            n += 1
-            name = f"{hint}_{n}"
-        self.taken.add(name)
-        return name

@@ -139,7 +139,7 @@ class Tile(Traced):
         return part_of(self, _span(self, rows, self.shape[0]), _span(self, cols, self.shape[1]))
 
     def _index_hint(self) -> str:
-        return "x[a:b, c:d] is the part of its rows and columns, as an operand of @"
+        return "x[a:b, c:d] is a part, as an operand of @"
 
     def __setitem__(self, index: object, value: object) -> None:
         message = f"{self.described()} cannot be assigned to"
@@ -464,8 +464,9 @@ def _slices(x: Tile, index: object) -> list[slice]:
     given = index if isinstance(index, tuple) else (index,)
     found = [s for s in given if isinstance(s, slice)]
     if len(given) > 2 or len(found) < len(given):
-        message = f"{x.described()} is indexed by slices, at most two"
-        fail(TraceError, message, "x[a:b, c:d] is a part; single elements are not read from tiles")
+        message = f"{x.described()} is indexed by slices of rows and columns, x[a:b, c:d]"
+        hint = "such a part is an operand of @; for all else load the part, pto.load(t[...])"
+        fail(TraceError, message, hint)
     return [*found, *[slice(None)] * (2 - len(found))]
 
 

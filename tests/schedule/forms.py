@@ -269,15 +269,17 @@ def backward(q, d_out, k, v, d_k, d_v, *, t, d):
 
 
 @pto.kernel(
-    grid="m // 128, n // 128",
-    static=dict(form="one", k=4096, t=128),
+    grid="m // height, n // width",
+    static=dict(form="one", k=4096, t=128, height=128, width=128),
     a="bf16[m, k]",
     b="bf16[k, n]",
     out="f32[m, n]",
 )
-def gemm(a: Tensor, b: Tensor, out: Tensor, *, form: str, k: int, t: int) -> None:
+def gemm(
+    a: Tensor, b: Tensor, out: Tensor, *, form: str, k: int, t: int, height: int, width: int
+) -> None:
     """One matrix product, its sum over k written in several ways."""
-    rows, cols = ds(pto.program_id(0) * 128, 128), ds(pto.program_id(1) * 128, 128)
+    rows, cols = ds(pto.program_id(0) * height, height), ds(pto.program_id(1) * width, width)
 
     def operands(i: Any) -> tuple[Tile, Tile]:
         at = ds(i * t, t)
@@ -297,12 +299,13 @@ def gemm(a: Tensor, b: Tensor, out: Tensor, *, form: str, k: int, t: int) -> Non
     def nested(j: Scalar, acc: Tile) -> Tile:
         return pto.fori_loop(0, 4, lambda i, acc: one(j * 4 + i, acc), acc)
 
-    zero, steps = pto.zeros((128, 128)), k // t
+    zero, steps = pto.zeros((height, width)), k // t
     ways: dict[str, Callable[[], Tile]] = {
         "one": lambda: pto.fori_loop(0, steps, one, zero),
         "two": lambda: pto.fori_loop(0, steps // 2, two, zero),
         "acc": lambda: pto.fori_loop(0, steps, added, zero),
         "nested": lambda: pto.fori_loop(0, steps // 4, nested, zero),
+        "single": lambda: pto.matmul(*operands(0)),
         "start": lambda: pto.fori_loop(1, steps, one, pto.matmul(*operands(0))),
     }
     total = ways[form]()
@@ -467,6 +470,16 @@ FORMS: dict[str, Form] = {
     "gemm, acc": Form(gemm, (8,) * 16, dict(m=128, n=256), dict(form="acc", k=1024)),
     "gemm, two levels": Form(gemm, (8,) * 16, dict(m=128, n=256), dict(form="nested", k=1024)),
     "gemm, from a product": Form(gemm, (7,) * 16, dict(m=128, n=256), dict(form="start", k=1024)),
+    "gemm, tiles cut to L0": Form(
+        gemm, (4,) * 16, dict(m=256, n=256), dict(form="one", k=1536, t=384)
+    ),
+    "gemm, 256 x 256 x 256": Form(
+        gemm,
+        (1,) * 16,
+        dict(m=256, n=512),
+        dict(form="single", k=256, t=256, height=256, width=256),
+    ),
+    "gemm, k 512": Form(gemm, (4,) * 16, dict(m=128, n=256), dict(form="one", k=512)),
     "weights that stay": Form(projected, (1,) * 64, dict(m=320)),
     "rotated by a matrix": Form(rope, (1,) * 64, dict(rows=320)),
     "eight copies": Form(copies, (1,) * 32, dict(rows=384)),

@@ -96,7 +96,7 @@ class _Assigner:
             self.parts[row.result(ir.Define).name] = row
             return
         if row.op == "matmul":
-            for ref, side in zip(refs, ("left", "right"), strict=False):
+            for ref, side in zip(refs[:2], ("left", "right"), strict=True):
                 form = f"{side}.T" if ref.transposed else side
                 self._need(ref.name, form, block)
                 if ref.name in self.parts:

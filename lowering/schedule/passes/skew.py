@@ -53,7 +53,7 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
             else:
                 pipelined = inside or (options.flat and bool(kernel.fifos))
                 if pipelined and not any(isinstance(n, ir.Loop) for n in node.body):
-                    body = skewed(node, options, taken, needed)
+                    body = skewed(node, options, taken, needed, tight)
                 else:
                     body = visit(node.body, True)
                 out.extend(levelled(run, tight))
@@ -94,7 +94,7 @@ def levelled(rows: list[ir.Row], tight: bool) -> list[ir.Row]:
     what fills it right before its product."""
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
     work = by_level(work, loads_later=False, pops_last=True)
-    work = before_matmul(work) if tight else work
+    work = before_matmul(in_written_order(work, rows)) if tight else work
     out: list[ir.Row] = []
     for core in ir.CORES:
         out.extend(r for r in rows if r.core == core and OPS[r.op].kind == "scalar")
@@ -102,7 +102,9 @@ def levelled(rows: list[ir.Row], tight: bool) -> list[ir.Row]:
     return out
 
 
-def skewed(loop: ir.Loop, options: Options, taken: set[str], needed: set[str]) -> ir.Block:
+def skewed(
+    loop: ir.Loop, options: Options, taken: set[str], needed: set[str], tight: bool
+) -> ir.Block:
     """The body of ``loop`` in step order."""
     rows = [n for n in loop.body if isinstance(n, ir.Row)]
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
@@ -111,6 +113,8 @@ def skewed(loop: ir.Loop, options: Options, taken: set[str], needed: set[str]) -
     shifted = [replace(r, shift=-lag) for r, lag in zip(work, lags, strict=True)]
     shifted = moved_again(shifted, taken)
     ordered = by_level(shifted, loads_later=True, pops_last=options.load_at == "first")
+    if tight:
+        ordered = in_written_order(ordered, shifted)
     if options.moves == "late":
         ordered = before_matmul(ordered)
     out: list[ir.Row] = []
@@ -332,6 +336,16 @@ def by_level(rows: list[ir.Row], loads_later: bool, pops_last: bool) -> list[ir.
             made[result_of(row) or ""] = (row.shift, depth)
     order = sorted(range(len(rows)), key=lambda k: keys[k])
     return [rows[k] for k in order]
+
+
+def in_written_order(rows: list[ir.Row], written: list[ir.Row]) -> list[ir.Row]:
+    """Products, and what leaves L0C, of each stage as they are written, where the others were: block after
+    block of a result."""
+    stages: dict[int, list[ir.Row]] = {}
+    for row in written:
+        if row.pipe in ("M", "FIX"):
+            stages.setdefault(row.shift, []).append(row)
+    return [stages[r.shift].pop(0) if r.pipe in ("M", "FIX") else r for r in rows]
 
 
 def before_matmul(rows: list[ir.Row]) -> list[ir.Row]:
