@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Never, TypeVar
 from pto import ir, source, tracer
 from pto.errors import MemoryAccessError, PtoError, TraceError
 from pto.legality import verify
-from pto.products import cut
+from pto.products import cut, started
 from pto.scalar import Scalar
 from pto.signature import Choice, Signature, Static
 from pto.targets import TARGETS
@@ -173,12 +173,11 @@ class Kernel:
             hint = "results leave a kernel by pto.store(out[...], tile)"
             raise MemoryAccessError(message, self.loc, hint)
         body = _without_dead_rows(tuple(trace.root.nodes))
-        body = _without_dead_rows(cut(body, next(iter(TARGETS.values())), trace.taken))
         shown = tuple((n, int(v) if isinstance(v, bool) else v) for n, v in statics.items())
         required = tuple(trace.requires)
-        return verify(
-            ir.Kernel(self.name, _directed(params, body), grid, body, shown, requires=required)
-        )
+        made = ir.Kernel(self.name, _directed(params, body), grid, body, shown, requires=required)
+        body = cut(started(made).body, next(iter(TARGETS.values())), trace.taken)
+        return verify(replace(made, body=_without_dead_rows(body)))
 
     def _run(
         self, trace: tracer.Trace, params: tuple[ir.Param, ...], statics: Mapping[str, Static]

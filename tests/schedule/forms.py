@@ -269,6 +269,30 @@ def backward(q, d_out, k, v, d_k, d_v, *, t, d):
 
 
 @pto.kernel(
+    grid="groups, cdiv(m, 128)",
+    a="bf16[groups, m, k]",
+    b="bf16[groups, k, 128]",
+    depth="i32[groups]",
+    out="f32[groups, m, 128]",
+)
+def grouped(a, b, depth, out):
+    """Products of several groups, of which each has its own inner size, and some have none."""
+    g, first = pto.program_id(0), pto.program_id(1) * 128
+    rows, k = ds(first, 128, valid=a.shape[1] - first), depth[g]
+
+    def step(i, total):
+        at = ds(i * 128, 128, valid=k - i * 128)
+        return total + pto.load(a[g, rows, at]) @ pto.load(b[g, at, :])
+
+    pto.store(out[g, rows, :], pto.fori_loop(0, pto.cdiv(k, 128), step, pto.zeros((128, 128))))
+
+
+def depths(form: Form) -> Arrays:
+    """None, one, a whole tile, and all."""
+    return {"depth": np.array([0, 1, 128, form.small["k"]], np.int32)}
+
+
+@pto.kernel(
     grid="m // height, n // width",
     static=dict(form="one", k=4096, t=128, height=128, width=128),
     a="bf16[m, k]",
@@ -479,6 +503,7 @@ FORMS: dict[str, Form] = {
         dict(m=256, n=512),
         dict(form="single", k=256, t=256, height=256, width=256),
     ),
+    "gemm, k from data": Form(grouped, (8,) * 16, dict(groups=4, m=200, k=300), draw=depths),
     "gemm, k 512": Form(gemm, (4,) * 16, dict(m=128, n=256), dict(form="one", k=512)),
     "weights that stay": Form(projected, (1,) * 64, dict(m=320)),
     "rotated by a matrix": Form(rope, (1,) * 64, dict(rows=320)),

@@ -1,0 +1,183 @@
+"""Products larger than the cube's memories, sums over nothing, parts of tiles: what is traced, and that every
+executor computes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import pto
+from lowering import executors
+from lowering.execute.inputs import bind
+from lowering.schedule import schedule
+from pto import Scalar, Tensor, Tile, ds, ir
+from pto.products import Corner, corners, inner_parts
+from pto.targets import TARGETS
+from pto.types import TileType
+from tests.schedule.forms import FORMS
+
+A2A3 = TARGETS["a2a3"]
+
+
+def ops(kernel: ir.Kernel, *wanted: str) -> list[ir.Row]:
+    return [r for r in ir.all_rows(kernel.body) if r.op in wanted]
+
+
+def drawn(*shape: int) -> Any:
+    values = np.random.default_rng(sum(shape)).standard_normal(shape, np.float32)
+    return values.astype(ml_dtypes.bfloat16)
+
+
+def agree(kernel: Any, **arrays: Any) -> np.ndarray[Any, Any]:
+    """The output, which the scheduled executor has bit for bit, and random orders too."""
+    traced = kernel.trace()
+    bound = bind(traced, arrays)
+    made = schedule(traced).kernel
+    first = executors.execute("sequential", traced, bound).outputs["out"]
+    assert np.array_equal(executors.execute("numpy", made, bound).outputs["out"], first)
+    for name in ("jax", "adversarial", "native"):
+        orders = executors.Orders(range(2)) if name in executors.SEVERAL else None
+        ran = executors.execute(name, made, bound, orders)
+        assert not ran.differences
+        assert np.allclose(ran.outputs["out"], first, atol=1e-4, rtol=1e-4)
+    found: np.ndarray[Any, Any] = first
+    return found
+
+
+@pto.kernel(grid="cdiv(m, 64)", a="bf16[m, 576]", b="bf16[256, 576]", out="f32[m, 256]")
+def turned(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """a @ b.T, of which neither fits L0 twice."""
+    rows = ds(pto.program_id(0) * 64, 64)
+    pto.store(out[rows, :], pto.load(a[rows, :]) @ pto.load(b[:, :]).T)
+
+
+@pto.kernel(grid="cdiv(m, 64)", a="bf16[m, 256]", b="bf16[256, 128]", out="f32[m, 128]")
+def sliced(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """exp of a product, as a person would cut it; parts of parts and of a transpose, too."""
+    rows = ds(pto.program_id(0) * 64, 64)
+    x, y = pto.load(a[rows, :]), pto.load(b[:, :])
+    low, high = x[:, 0:128], x[:, 128:]
+    total = low @ y[:128] + high[:, 0:64] @ y[128:192, :] + high[:, 64:] @ y[192:]
+    pto.store(out[rows, :], pto.exp(total * 0.01))
+
+
+@pto.kernel(grid="n", a="bf16[n, 64, 128]", b="bf16[128, 128]", out="f32[n, 64, 64]")
+def of_a_transpose(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """Columns 64 to 128 of b.T, which are rows of b; the left side comes from the vector core."""
+    x = pto.exp(pto.load(a[pto.program_id(0), :, :]).astype("f32") * 0.1).astype("bf16")
+    y = pto.load(b[:, :]).T
+    pto.store(out[pto.program_id(0), :, :], x[:, 64:] @ y[64:, 64:])
+
+
+def test_an_inner_dimension_is_cut_to_what_l0_holds_twice() -> None:
+    whole = TileType("bf16", 64, 576)
+    parts = inner_parts(whole, 256, A2A3)
+    assert sum(size for _, size in parts) == 576 and len({size for _, size in parts[:-1]}) == 1
+    for _, size in parts:
+        assert 2 * 2 * size * 256 <= A2A3.spaces["l0b"].capacity_bytes
+    assert inner_parts(TileType("bf16", 128, 128), 128, A2A3) == [(0, 128)]
+    assert inner_parts(TileType("f32", 16, 32), 16, A2A3) == [(0, 32)]
+
+
+def test_results_are_cut_to_half_of_l0c() -> None:
+    half = A2A3.spaces["l0c"].capacity_bytes // 2
+    assert corners(TileType("f32", 128, 128), half) == [Corner(0, 0, 128, 128)]
+    assert [c.col for c in corners(TileType("f32", 128, 256), half)] == [0, 128]
+    assert len(corners(TileType("f32", 256, 256), half)) == 4
+
+
+@pytest.mark.parametrize("kernel", [turned, sliced, of_a_transpose], ids=lambda k: k.name)
+def test_every_executor_has_the_parts(kernel: Any) -> None:
+    a, b = {
+        "turned": (drawn(128, 576), drawn(256, 576)),
+        "sliced": (drawn(128, 256), drawn(256, 128)),
+        "of_a_transpose": (drawn(2, 64, 128), drawn(128, 128)),
+    }[kernel.name]
+    found, wide = agree(kernel, a=a, b=b), (a.astype(np.float64), b.astype(np.float64))
+    if kernel is turned:
+        assert np.allclose(found, wide[0] @ wide[1].T, atol=1e-3)
+    elif kernel is sliced:
+        assert np.allclose(found, np.exp(wide[0] @ wide[1] * 0.01), atol=1e-4)
+    else:
+        left = np.exp(a.astype(np.float32) * np.float32(0.1)).astype(ml_dtypes.bfloat16)
+        expected = left.astype(np.float64)[:, :, 64:] @ wide[1].T[64:, 64:]
+        assert np.allclose(found, expected, atol=1e-2)
+
+
+def test_a_part_of_all_is_the_tile_and_a_part_of_a_part_is_one_of_the_tile() -> None:
+    rows = ops(sliced.trace(), "part")
+    assert {r.operand(ir.Ref).name for r in rows} == {"x", "y"}
+    places = [tuple(ir.constant(e) for e in r.args[1:]) for r in rows]  # type: ignore[arg-type]
+    assert (0, 192) in places and (192, 0) in places and (128, 0) in places
+
+
+def test_what_is_added_begins_with_the_sum() -> None:
+    """One sum over all parts, as L0C makes it: nothing is added on the vector core."""
+    for name in ("gemm, tiles cut to L0", "gemm, 256 x 256 x 256", "gemm, k from data"):
+        made = FORMS[name].made.kernel
+        assert not made.fifos and not ops(made, "add", "full")
+    traced = FORMS["gemm, tiles cut to L0"].trace()
+    (loop,) = ir.loops_of(traced.body)
+    products = ops(traced, "matmul")
+    assert products[0].args[2] == ir.Ref(loop.carry[0].name)
+    assert [p.args[2] for p in products[1:]] == [ir.Ref(p.out.name) for p in products[:-1]]  # type: ignore[union-attr]
+
+
+def test_a_result_that_is_only_stored_comes_in_blocks() -> None:
+    """Each is stored before the next but one begins."""
+    made = FORMS["gemm, 256 x 256 x 256"].made.kernel
+    order = [r.op for r in ops(made, "matmul", "store")]
+    assert order == ["matmul", "matmul", "store"] * 4
+    stores = ops(made, "store")
+    assert len({r.operand(ir.Ref).name for r in stores}) == 2
+
+
+def test_a_result_that_is_read_is_not_cut() -> None:
+    @pto.kernel(grid="n", a="bf16[n, 128, 64]", b="bf16[64, 256]", out="f32[n, 128, 256]")
+    def kernel(a: Tensor, b: Tensor, out: Tensor) -> None:
+        x = pto.load(a[pto.program_id(0), :, :]) @ pto.load(b[:, :])
+        pto.store(out[pto.program_id(0), :, :], pto.exp(x))
+
+    assert [r.out.type.cols for r in ops(kernel.trace(), "matmul")] == [256]  # type: ignore[union-attr]
+
+
+# --------------------------------------------------------------------------------- sums over nothing
+
+
+def test_a_loop_that_may_be_empty_is_one_over_zeros() -> None:
+    traced = FORMS["gemm, k from data"].trace()
+    (loop,) = ir.loops_of(traced.body)
+    assert str(loop.trips) == str(ir.binary("max", loop.trips.a, ir.Const(1)))  # type: ignore[union-attr]
+
+
+@pto.kernel(
+    grid="n", a="bf16[n, 64, k]", b="bf16[k, 64]", count="i32[n]", out="f32[n, 64, 64]",
+    static=dict(reads=0),
+)  # fmt: skip
+def counted(a: Tensor, b: Tensor, count: Tensor, out: Tensor, *, reads: int) -> None:
+    """The trip count is what an array says; the loads are whole."""
+    w = pto.program_id(0)
+
+    def step(i: Scalar, total: Tile) -> Tile:
+        at = ds((count[w] if reads else i) * 64, 64)
+        return total + pto.load(a[w, :, at]) @ pto.load(b[at, :])
+
+    pto.store(out[w, :, :], pto.fori_loop(0, count[w], step, pto.zeros((64, 64))))
+
+
+def test_no_iteration_gives_zeros() -> None:
+    a, b, count = drawn(3, 64, 192), drawn(192, 64), np.array([0, 3, 1], np.int32)
+    found = agree(counted, a=a, b=b, count=count)
+    for w, n in enumerate(count):
+        wide = a[w, :, : 64 * n].astype(np.float64) @ b[: 64 * n].astype(np.float64)
+        assert np.allclose(found[w], wide, atol=1e-3)
+    assert not found[0].any()
+
+
+def test_a_loop_that_reads_indices_stays_as_it_is() -> None:
+    """There may be none to read."""
+    (loop,) = ir.loops_of(counted.trace(reads=1).body)
+    assert not isinstance(loop.trips, ir.Bin)
