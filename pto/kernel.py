@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Never, TypeVar
 
 from pto import ir, source, tracer
+from pto.empty_sums import started
 from pto.errors import MemoryAccessError, PtoError, TraceError
 from pto.legality import verify
-from pto.products import cut, started
+from pto.products import cut
 from pto.scalar import Scalar
 from pto.signature import Choice, Signature, Static
 from pto.targets import TARGETS
