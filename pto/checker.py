@@ -16,7 +16,7 @@ from pto.ops import TRACED
 from pto.reach import depth_of, reach_of, spread_of
 from pto.row_rules import Types, check_operands, check_types, places_of, seen, view_types
 from pto.targets import target_of
-from pto.types import TileType
+from pto.types import BOX_ROWS, TileType
 
 
 def divides(e: ir.Expr, loc: Loc | None) -> None:
@@ -183,6 +183,8 @@ class Checker:
             self.view(view, row)
             if self.params[view.tensor].direction == "in":
                 raise LegalityError(f"{view.tensor} is an input and is written", row.loc)
+        if row.op == "gather":
+            self.gathered(row, out)
         if row.op not in ("load", "store") or not isinstance(view, ir.View) or t is None:
             return
         param = self.params[view.tensor]
@@ -200,6 +202,27 @@ class Checker:
                 row.loc,
                 "a column moves as rows of whole units, of each of which one element exists: 5:+8<1",
             )
+
+    def gathered(self, row: ir.Row, out: TileType | None) -> None:
+        """Regions of the columns and dtype of the tile, which has the rows of all."""
+        kinds: list[TileType] = []
+        for view in row.args:
+            assert isinstance(view, ir.View)
+            param = self.params[view.tensor]
+            kinds += view_types(view, param, self.form)[:1]
+            if param.is_written:
+                raise LegalityError(f"gather: '{view.tensor}' is written by this kernel", row.loc)
+            if ir.is_strided(
+                view, param.shape or (), *((kinds[-1].rows, kinds[-1].cols) if kinds else (1, 1))
+            ):
+                raise LegalityError(
+                    f"gather: rows of '{view.tensor}' are no runs of neighbours", row.loc
+                )
+        fits = {(k.dtype, k.cols) for k in kinds} == ({(out.dtype, out.cols)} if out else set())
+        whole = out is not None and sum(k.rows for k in kinds) == out.rows
+        if not fits or not whole or any(k.rows % BOX_ROWS for k in kinds):
+            found = ", ".join(map(str, kinds))
+            raise LegalityError(f"gather: regions {found} make no tile {out}", row.loc)
 
     def view(self, view: ir.View, row: ir.Row) -> None:
         param = self.params.get(view.tensor)

@@ -65,10 +65,10 @@ class Tile(Traced):
         """This tile as an operand of a new row, after checking that it may be used here."""
         self.check_usable()
         if self.whole is not None and not matmul:
-            message = (
-                f"'{self.name}' is a part of '{self.whole[0].name}' and can only be an operand of @"
-            )
-            fail(ShapeError, message, "load the part as a tile of its own, pto.load(t[...])")
+            whole = self.whole[0].name
+            what = "of several regions" if whole == self.name else f"a part of '{whole}'"
+            message = f"'{self.name}' is {what} and can only be an operand of @"
+            fail(ShapeError, message, "load it as a tile of its own, pto.load(t[...])")
         if self.transposed and not matmul:
             message = f"'{self.name}.T' can only be the right operand of @"
             fail(ShapeError, message, "the cube transposes while it multiplies; no other unit can")

@@ -7,23 +7,29 @@ whole units, so it costs a tile eight or sixteen times its size; a zero that is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
+from pto.ops import MOST_REGIONS
 from pto.overlap import Store, clash
 from pto.tensor import Tensor, TensorView, note_read
 from pto.tile import Tile, as_tile, astype, elementwise, of_tile, record
 from pto.tracer import current, fail, noun
-from pto.types import DTYPE_BYTES, UNIT_BYTES, TileType
+from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 
 
-def load(view: TensorView) -> Tile:
-    """The region of a tensor as a tile; what does not exist (``ds(valid=)``) reads as zero.
+def load(view: TensorView | Sequence[TensorView]) -> Tile:
+    """The region of a tensor as a tile; what does not exist (``ds(valid=)``) reads as zero.  Several regions,
+    as pages, are one tile with the rows of all, one below the other: an operand of ``@``.
 
     Raises:
         MemoryAccessError: when the kernel has stored to the tensor before.
+        ShapeError, DTypeError: for regions that differ, or without whole rows of a box.
     """
+    if isinstance(view, list | tuple):
+        return _gather(view)
     name = view.name if isinstance(view, Tensor) else "t"
     found = _view(view, "load takes", f"pto.load({name}[i, :])")
     trace = current()
@@ -36,6 +42,33 @@ def load(view: TensorView) -> Tile:
     if wide.dtype == "bf16":
         return astype(of_tile("row_sum", astype(wide, "f32", part=True), part=True), "bf16")
     return of_tile("row_sum", wide)
+
+
+def _gather(views: Sequence[TensorView]) -> Tile:
+    example = "pto.load([cache[p, :, :], cache[q, :, :]])"
+    if not 2 <= len(views) <= MOST_REGIONS:
+        message = f"load takes 2 to {MOST_REGIONS} regions, found {len(views)}"
+        fail(ShapeError, message, f"one is no list: pto.load(t[i, :]); several: {example}", 0)
+    found = [_view(v, "load takes", example) for v in views]
+    first, *others = found
+    for other in others:
+        if (other.dtype, other.shape[1]) != (first.dtype, first.shape[1]):
+            kinds = f"{first.type} and {other.type}"
+            message = f"load: regions of one tile have one dtype and as many columns, found {kinds}"
+            fail(DTypeError if other.dtype != first.dtype else ShapeError, message, "", 0)
+    for v in found:
+        if v.shape[0] % BOX_ROWS or ir.is_strided(v.view, v.tensor.dims, *v.shape):
+            message = f"load: a region of '{v.tensor.name}' in a tile of several is {v.type}"
+            hint = f"rows in multiples of {BOX_ROWS}, each a run of neighbours"
+            fail(ShapeError, message, hint, 0)
+        note_read(current(), v.tensor.name)
+    rows = sum(v.shape[0] for v in found)
+    made = record(
+        "gather", TileType(first.dtype, rows, first.shape[1]), *(v.view for v in found),
+        hint=f"{first.tensor.name}_tile",
+    )  # fmt: skip
+    made.whole = made, 0, 0
+    return made
 
 
 def store(view: TensorView, x: Tile) -> None:

@@ -167,6 +167,14 @@ FUNCTIONS: Functions = {
         "{",
         "}",
     ),
+    "rows_loaded": (
+        "// A load into some rows of a tile, from where it begins on; the others stay as they are.",
+        "template <int Rows, typename Tile, typename Tensor>",
+        "static __aicore__ inline void rows_loaded(Tile &tile, Tensor &tensor)",
+        "{",
+        "    TLOAD(tile, tensor);",
+        "}",
+    ),
     "signal": (
         "// Tells the consumer that the slot pushed last is full.  The pipe of the device takes no",
         "// template arguments here; the one of the CPU simulator takes the tile and the split.",

@@ -33,6 +33,7 @@ from pto.errors import ScheduleError, ShapeError
 from pto.ops import OPS, form_of
 from pto.row_rules import filled
 from pto.text import expr
+from pto.types import UNIT_BYTES
 
 Emitter = Callable[[ir.Row, Context, Env], list[str]]
 ONE, ZERO = ir.Const(1), ir.Const(0)
@@ -226,6 +227,51 @@ def in_order(call: str, tile: str, gm: str) -> str:
 
 def load(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     return transfer(ctx, env, row.result(ir.Ref), row.operand(ir.View), "TLOAD", filled(row))
+
+
+def gather(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    """Region after region into the rows of one tile, behind zeros where any may be partial."""
+    ref, at = row.result(ir.Ref), 0
+    counts: list[str] = []
+    tests: list[str] = []
+    loads: list[str] = []
+    for view in (a for a in row.args if isinstance(a, ir.View)):
+        r = region(view, (view.spans[0].size, ctx.kernel.buffer(ref.name).type.cols), ctx, env)
+        name = ctx.kernel.buffer(ref.name).name
+        row_count, rows, less_r, some_r = clipped(ctx, env, f"{name}_rows", r.rows)
+        col_count, cols, less_c, some_c = clipped(ctx, env, f"{name}_cols", r.cols)
+        counts += [*row_count, *col_count]
+        tests += [*less_r, *less_c]
+        body = gathered(ctx, env, ref, view, r, (rows, cols), at)
+        some = some_r + some_c
+        loads += where_so(some, body, " && ") if some else ["{", *indented(body), "}"]
+        at += r.rows.size
+    if not tests:
+        return loads
+    dtype = ctx.kernel.buffer(ref.name).type.dtype
+    zero = f"TEXPANDS({ctx.slot(ref, env)}, {literal(ZERO, dtype, env)});"
+    return [*counts, *where_so(tests, [zero, "pipe_barrier(PIPE_MTE2);"], " || "), *loads]
+
+
+def gathered(
+    ctx: Context, env: Env, ref: ir.Ref, view: ir.View, r: Region, valid: tuple[str, str], at: int
+) -> list[str]:
+    """One region into the rows from ``at`` on: a tile that begins there, so many units further, and whose boxes
+    of one row are as far apart as the whole tile is high."""
+    whole = ctx.kernel.buffer(ref.name)
+    turned = ctx.tile_class(whole).turned
+    dtype = ctx.kernel.param(view.tensor).dtype
+    gm_lines, gm = global_tensor(ctx, env, whole.name, dtype, r, valid, "DN" if turned else "ND")
+    name = ctx.names.fresh(f"{whole.name}_part")
+    types = tuple(v if v.isdigit() else "DYNAMIC" for v in valid)
+    order = (1, 0) if turned else (0, 1)
+    counts = ", ".join(valid[k] for k in order if types[k] == "DYNAMIC")
+    return [
+        *gm_lines,
+        f"{ctx.tile_type(whole, (types[0], types[1]))} {name}{f'({counts})' if counts else ''};",
+        f"TASSIGN({name}, {ctx.address(ref, env)}{f' + {at * UNIT_BYTES}' if at else ''});",
+        f"rows_loaded<{r.rows.size}>({name}, {gm});",
+    ]
 
 
 def store(row: ir.Row, ctx: Context, env: Env) -> list[str]:
@@ -561,7 +607,7 @@ OF_OP: Mapping[str, Emitter] = MappingProxyType(
     {
         emitter.__name__: emitter
         for emitter in (
-            read, let, load, store, move, part, push, push_data, record, pop, matmul, astype, full, where, pad,
+            read, let, load, gather, store, move, part, push, push_data, record, pop, matmul, astype, full, where, pad,
             sync, barrier, drain, fence,
         )
     }

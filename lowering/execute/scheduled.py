@@ -108,6 +108,32 @@ def _load(core: Core, row: Row) -> Step:
     return Step(issue)
 
 
+def _gather(core: Core, row: Row) -> Step:
+    """Regions one below the other; what does not exist is zero."""
+    out, views = row.result(Ref), [a for a in row.args if isinstance(a, View)]
+    pick, places = core.pick(out), [(core.locate(row, v), span_shape(v), v.tensor) for v in views]
+
+    def issue(scope: Scope) -> Action:
+        slot, regions = pick(scope), [locate(scope) for locate, *_ in places]
+
+        def fetch() -> list[Array]:
+            found = []
+            for region, (_, shape, tensor) in zip(regions, places, strict=True):
+                part = np.zeros(shape, slot.values.dtype)
+                if not region.empty:
+                    part[region.inside] = core.machine.tensors[tensor][region.where]
+                found.append(part.reshape(-1, slot.values.shape[1]))
+            return found
+
+        def commit(parts: list[Array]) -> None:
+            slot.values[...] = np.concatenate(parts)
+            slot.written[...] = True
+
+        return Action(fetch, commit)
+
+    return Step(issue)
+
+
 def _check_elements(core: Core, row: Row, ref: Ref, shape: tuple[int, ...]) -> None:
     kind = core.machine.kernel.buffer(ref.name).type
     if int(np.prod(shape)) != kind.rows * kind.cols:
@@ -241,6 +267,7 @@ RULES: Mapping[str, Callable[[Core, Row], Step]] = {
     **dict.fromkeys(COMPUTE, _computed),
     "pad": _pad,
     "load": _load,
+    "gather": _gather,
     "store": _store,
     "move": _move,
     "push": _push,

@@ -207,6 +207,22 @@ class Interpreter:
         value = access.compiled(o)
         return lambda tiles, scope: value(scope)
 
+    def region(self, row: ir.Row, view: ir.View, dtype: str, cols: int) -> Callable[[Scope], Array]:
+        """The elements of a view as rows of so many columns; what does not exist is zero."""
+        locate, tensor, shape = (
+            self.locate(row, view),
+            self.tensors[view.tensor],
+            access.span_shape(view),
+        )
+
+        def found(scope: Scope) -> Array:
+            at, tile = locate(scope), np.zeros(shape, self.held[dtype])
+            if not at.empty:
+                tile[at.inside] = tensor[at.where]
+            return tile.reshape(-1, cols)
+
+        return found
+
     def locate(self, row: ir.Row, view: ir.View) -> Locate:
         shape = self.tensors[view.tensor].shape
         return access.locator(
@@ -215,16 +231,21 @@ class Interpreter:
 
 
 def _load(at: Interpreter, row: ir.Row) -> Action:
-    out, view = row.result(ir.Define), row.operand(ir.View)
-    locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], access.span_shape(view)
-    name, kind = out.name, out.type
+    out = row.result(ir.Define)
+    part = at.region(row, row.operand(ir.View), out.type.dtype, out.type.cols)
 
     def run(tiles: Tiles, scope: Scope) -> None:
-        region = locate(scope)
-        tile = np.zeros(shape, at.held[kind.dtype])
-        if not region.empty:
-            tile[region.inside] = tensor[region.where]
-        tiles[name] = tile.reshape(kind.rows, kind.cols)
+        tiles[out.name] = part(scope)
+
+    return run
+
+
+def _gather(at: Interpreter, row: ir.Row) -> Action:
+    out, views = row.result(ir.Define), [a for a in row.args if isinstance(a, ir.View)]
+    parts = [at.region(row, view, out.type.dtype, out.type.cols) for view in views]
+
+    def run(tiles: Tiles, scope: Scope) -> None:
+        tiles[out.name] = np.concatenate([part(scope) for part in parts])
 
     return run
 
@@ -292,6 +313,7 @@ def _computed(at: Interpreter, row: ir.Row) -> Action:
 RULES: Mapping[str, Callable[[Interpreter, ir.Row], Action]] = {
     **dict.fromkeys(COMPUTE, _computed),
     "load": _load,
+    "gather": _gather,
     "store": _store,
     "read": _read,
     "let": _let,

@@ -364,7 +364,10 @@ class Machine:
 
     def taken(self, row: ir.Row, env: Env) -> Array:
         """The elements that a row reads from a tensor."""
-        place = row.operand(ir.View)
+        return self.region(row.operand(ir.View), env)
+
+    def region(self, place: ir.View, env: Env) -> Array:
+        """The elements of a view."""
         tensor, extents = env.tensors[place.tensor], self.extents(place, env)
         starts, sizes = [e.start for e in extents], [e.size for e in extents]
         halves = tensor.dtype in (jnp.float16, jnp.bfloat16)
@@ -394,6 +397,13 @@ class Machine:
 
     def tile(self, row: ir.Row, kind: TileType, env: Env) -> Array:
         """What a row defines."""
+        if row.op == "gather":
+            regions = [self.region(a, env) for a in row.args if isinstance(a, ir.View)]
+            dtypes = [self.kernel.param(a.tensor).dtype for a in row.args if isinstance(a, ir.View)]
+            found = [
+                from_bits(x, t).reshape(-1, kind.cols) for x, t in zip(regions, dtypes, strict=True)
+            ]
+            return convert(jnp.concatenate(found), kind.dtype)
         if isinstance(row.args[0], ir.View):
             x = from_bits(self.taken(row, env), self.kernel.param(row.args[0].tensor).dtype)
             return convert(x, kind.dtype).reshape(kind.rows, kind.cols)

@@ -103,6 +103,7 @@ def _transfer(row: Row, kernel: Kernel, costs: Costs, shared: Shared) -> Cost:
     way = left, space if isinstance(target, Ref) else GM
     size = asked = moved_bytes(row, kernel, costs.accumulator_bytes)
     head, per_byte = costs.transfer[way]
+    head *= len(row.args) if row.op == "gather" else 1
     runs = t.rows if space in _BY_ROW else _runs(view, kernel) if view else 1
     flight = shared.hits * costs.near.get(way, 0) + (1 - shared.hits) * costs.flight.get(way, 0)
     least = [costs.run.get(way, 0) * runs]
@@ -127,8 +128,10 @@ def _share(size: int, shared: Shared, costs: Costs) -> float:
 
 def _zeros(row: Row, view: View, size: int, costs: Costs) -> int:
     """Of a load that may be partial and fills what it does not find: the whole tile, whatever part it is."""
-    partial = any(s.valid is not None for s in view.spans)
-    return ceil(costs.zeros * size) if row.op == "load" and partial and filled(row) else 0
+    views = [a for a in row.args if isinstance(a, View)]
+    partial = any(s.valid is not None for v in views for s in v.spans)
+    fills = row.op == "gather" or (row.op == "load" and bool(filled(row)))
+    return ceil(costs.zeros * size) if partial and fills else 0
 
 
 _BY_ROW = ("l1", "l0c")

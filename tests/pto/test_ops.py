@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,8 @@ def table(kind: str) -> str:
 
 
 def line(op: Op) -> str:
-    takes = ", ".join(map(taken, op.args))
+    groups = ((text, len(list(same))) for text, same in groupby(map(taken, op.args)))
+    takes = ", ".join(text if n < 4 else f"{text} up to {n} times" for text, n in groups)
     gives = taken(op.out) if op.out else ""
     types = "any" if op.dtypes == ANY else ", ".join(op.dtypes)
     becomes = " ".join(f"`{call}`" for call in dict.fromkeys(op.instruction.values()))

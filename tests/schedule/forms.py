@@ -106,6 +106,41 @@ def decode(
     pto.store(out[b, rows, :], acc / pto.maximum(l, 1e-30))
 
 
+@pto.kernel(
+    grid="batch, heads // q_tile",
+    static=dict(heads=64, dim=128, q_tile=64, block=64, pages=4),
+    query="bf16[batch, heads, dim]",
+    key_cache="bf16[slots, block, dim]",
+    value_cache="bf16[slots, block, dim]",
+    block_table="i32[batch, width]",
+    context_lens="i32[batch]",
+    out="f32[batch, heads, dim]",
+    scale="f32",
+)
+def gathered(
+    query, key_cache, value_cache, block_table, context_lens, out, *, scale, dim, q_tile, block, pages
+):  # fmt: skip
+    """The same, the pages of a step in one tile."""
+    b, rows = pto.program_id(0), ds(pto.program_id(1) * q_tile, q_tile)
+    q, context, width = pto.load(query[b, rows, :]), context_lens[b], block_table.shape[1]
+
+    def one_step(i, carry):
+        m, l, acc = carry
+        first = i * pages
+        ids = [block_table[b, pto.minimum(first + j, width - 1)] for j in range(pages)]
+        left = [ds(0, block, valid=context - (first + j) * block) for j in range(pages)]
+        k = pto.load([key_cache[page, :, :] for page in ids])
+        v = pto.load([value_cache[page, rows, :] for page, rows in zip(ids, left, strict=True)])
+        s = pto.where(pto.iota(1) < context - first * block, q @ k.T * scale, -math.inf)
+        m_new = pto.maximum(m, pto.row_max(s))
+        alpha, p = pto.exp(m - m_new), pto.exp(s - m_new)
+        return m_new, l * alpha + pto.row_sum(p), acc * alpha + p.astype("bf16") @ v
+
+    start = pto.full((q_tile, 1), -math.inf), pto.zeros((q_tile, 1)), pto.zeros((q_tile, dim))
+    _, l, acc = pto.fori_loop(0, pto.cdiv(context, pages * block), one_step, start)
+    pto.store(out[b, rows, :], acc / pto.maximum(l, 1e-30))
+
+
 @decode.case
 def requests(
     rng: np.random.Generator, *, batch: int = 24, context: int = 8192, **statics: Any
@@ -484,6 +519,9 @@ FORMS: dict[str, Form] = {
     ),
     "decode, four pages of 64": Form(
         decode, (32,), dict(batch=3, pages=12, width=4), dict(pages_a_step=4), ragged
+    ),
+    "decode, three pages of 64 in one tile": Form(
+        gathered, (43,), dict(batch=3, slots=12, width=4), dict(pages=3), ragged
     ),
     "latent, by one loop": Form(mla, (128,), dict(batch=1, pages=4, width=4), draw=ragged),
     "latent, a loop in a loop": Form(latent, (64,), dict(batch=2, pages=4, width=2), draw=ragged),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from lowering import native
 from lowering.execute import adversarial, inputs, sequential
 from lowering.execute.judge import compare, expected
+from lowering.schedule import schedule
 from lowering.schedule.scheduler import stops_all
 from lowering.simulate import Setup, simulate
+from lowering.simulate.launch import launch
 from lowering.simulate.limits import steady
-from tests.schedule.forms import FORMS
+from pto.errors import CapacityError
+from tests.schedule.forms import FORMS, gathered
 
 LATENCIES = (0, 500, 1000)
 
@@ -65,6 +70,37 @@ def test_the_table_of_forms() -> None:
         ]
         cells = (f"{t.makespan:>11,} {t.makespan / t.bound:6.2f}" for t in found)
         print(f"{name:28}{''.join(cells)} {FORMS[name].made.proof.states:>8}")
+
+
+PUBLISHED = {
+    "256 items of 64 pages of 128": (dict(heads=16, q_tile=16, block=128), 256, 1131),
+    "64 items of 128 pages of 64": (dict(heads=64, q_tile=64, block=64), 64, 490),
+}
+"""Static parameters, work items, and the microseconds of the fastest kernel that others have measured."""
+
+
+@pytest.mark.sweep
+def test_the_published_launches() -> None:
+    """Printed: decode with pages gathered, on the whole chip by the device's costs, beside what others measured and
+    the roof: the launch itself, and all bytes once at the full rate of the memory."""
+    print(f"\n{'us':32}{'pages':>6}{'seen':>8}{'now':>8}{'roof':>8}{'ratio':>7}")
+    for name, (statics, items, seen) in PUBLISHED.items():
+        nearest = inf
+        for pages in (2, 3, 4):
+            try:
+                made = schedule(gathered.trace(pages=pages, **statics)).kernel
+            except CapacityError:
+                continue
+            trips = -(-8192 // (pages * statics["block"]))
+            found = launch(made, [trips] * items, Setup("device"))
+            rate = found.costs.hbm_bytes_per_second / found.costs.clock_hz
+            roof = found.costs.launch + items * 2 * 8192 * 128 * 2 / rate
+            ratio = found.makespan / roof
+            nearest = min(nearest, ratio)
+            us = [1e6 * found.seconds(n) for n in (found.makespan, roof)]
+            print(f"{name:32}{pages:>6}{seen:>8}{us[0]:>8.1f}{us[1]:>8.1f}{ratio:>7.2f}")
+            assert us[0] < seen
+        assert nearest <= 1.15
 
 
 @pytest.mark.sweep

@@ -150,6 +150,8 @@ class _Assigner:
             self.out.append(replace(row, pipe="S"))
         elif row.op == "load":
             self.load(row, block)
+        elif row.op == "gather":
+            self.gather(row, block)
         elif row.op == "store":
             self.store(row)
         elif row.op == "matmul":
@@ -225,6 +227,17 @@ class _Assigner:
                 self.emit(
                     "load", "cube", ir.Define(value, type), [view, *fill(view, zeros)], row.loc
                 )
+                self.home[name, layout] = value
+        self.early_moves(name, block, row.loc)
+
+    def gather(self, row: ir.Row, block: ir.Block) -> None:
+        name, forms = row.result(ir.Define).name, self.forms(row.result(ir.Define).name)
+        for layout in ("nz", "zn"):
+            if any(layout in (f, LAYOUTS.get(f)) for f in forms):
+                again = (name, "nz") in self.home
+                value = fresh(f"{name}_t", self.taken) if again else name
+                out = ir.Define(value, row.result(ir.Define).type)
+                self.emit("gather", "cube", out, row.args, row.loc)
                 self.home[name, layout] = value
         self.early_moves(name, block, row.loc)
 

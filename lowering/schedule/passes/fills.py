@@ -118,6 +118,8 @@ class _Search:
         self.edges[out.name] = self.made(row, out)
 
     def made(self, row: ir.Row, out: ir.Define) -> Edges:
+        if row.op == "gather":  # fills what does not exist
+            return Edges()
         if row.op == "load":
             return loaded(out.name, counts_of(row.operand(ir.View), out.type))
         if row.op == "matmul":

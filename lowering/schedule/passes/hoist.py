@@ -35,9 +35,14 @@ def hoist(kernel: ir.Kernel) -> ir.Kernel:
             moved = [
                 r
                 for r in body
-                if isinstance(r, ir.Row) and r.op == "load"
-                if (view := r.operand(ir.View)).tensor not in written
-                if own.isdisjoint(names_of(view)) and (sure or always_there(view, places))
+                if isinstance(r, ir.Row) and r.op in ("load", "gather")
+                if all(
+                    view.tensor not in written
+                    and own.isdisjoint(names_of(view))
+                    and (sure or always_there(view, places))
+                    for view in r.args
+                    if isinstance(view, ir.View)
+                )
             ]
             out += moved
             out.append(replace(node, body=tuple(n for n in body if n not in moved)))

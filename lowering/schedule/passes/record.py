@@ -23,6 +23,7 @@ from lowering.schedule.options import Options
 from lowering.schedule.passes.fifos import enough_flags
 from lowering.schedule.passes.mentions import named, scalars_of
 from lowering.schedule.passes.rings import stands_still
+from lowering.schedule.passes.skew import LOADS
 from pto import ir
 from pto.targets import target_of
 
@@ -273,7 +274,7 @@ def behind_loads(rows: list[ir.Row], late: Late) -> Halves:
     others = [r for r in rows if not is_push(r)]
     if not late.roomy:
         return others, list(filter(is_push, rows))
-    loads, rest = parted(others, lambda r: r.op == "load" or r.pipe == "S")
+    loads, rest = parted(others, lambda r: r.op in LOADS or r.pipe == "S")
     return loads, [*(replace(r, shift=r.shift - 1) for r in rows if is_push(r)), *rest]
 
 

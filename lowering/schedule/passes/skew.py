@@ -71,6 +71,7 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
     return replace(kernel, body=visit(kernel.body, False), notes=tuple(notes))
 
 
+LOADS = ("load", "gather")
 MOVES_IN = ("move", "part")
 """What fills L0A and L0B."""
 
@@ -332,7 +333,7 @@ def by_level(rows: list[ir.Row], loads_later: bool, pops_last: bool) -> list[ir.
         above = [made[n] for n in reads_of(row) if n in made]
         depth = max((d + 1 for shift, d in above if shift == row.shift), default=0)
         keys.append((-row.shift, depth, pops_last and row.op == "pop"))
-        if not (row.op == "load" and loads_later):
+        if not (row.op in LOADS and loads_later):
             made[result_of(row) or ""] = (row.shift, depth)
     order = sorted(range(len(rows)), key=lambda k: keys[k])
     return [rows[k] for k in order]
@@ -362,8 +363,8 @@ def before_matmul(rows: list[ir.Row]) -> list[ir.Row]:
 
 def ahead(rows: list[ir.Row], options: Options) -> list[ir.Row]:
     """Loads ``prefetch`` steps before their first reader, at the place that ``load_at`` names."""
-    loads = [r for r in rows if r.op == "load"]
-    rest = [r for r in rows if r.op != "load"]
+    loads = [r for r in rows if r.op in LOADS]
+    rest = [r for r in rows if r.op not in LOADS]
     early: list[ir.Row] = []
     for load in loads:
         name = result_of(load)
@@ -397,7 +398,7 @@ def place_behind(rows: list[ir.Row], reader: int, load_at: str) -> int:
     """Where a prefetch goes: behind the moves of its reader's stage, or (``after_push``, first
     stage only: docs/machine.md 16.3) behind its push."""
     shift = rows[reader].shift
-    late = load_at == "after_push" and shift == max(r.shift for r in rows if r.op != "load")
+    late = load_at == "after_push" and shift == max(r.shift for r in rows if r.op not in LOADS)
     for k in range(reader + 1, len(rows)):
         if rows[k].op == ("push" if late else "matmul") and rows[k].shift == shift:
             return k + 1 if late else k

@@ -91,11 +91,11 @@ constexpr uint8_t FILLED = 2;  // a mark: TEXPANDS wrote here, and no load since
 
 // What a load does not write can be anything, so it is NaN; but for zeros of a fill right before it.
 template <typename Tile_>
-void leave_rest(const Tile_ &tile)
+void leave_rest(const Tile_ &tile, int64_t rows = Tile_::Rows, int64_t cols = Tile_::Cols)
 {
     using T = typename Tile_::DType;
-    for (int64_t r = 0; r < Tile_::Rows; ++r) {
-        for (int64_t c = 0; c < Tile_::Cols; ++c) {
+    for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t c = 0; c < cols; ++c) {
             const int64_t n = Tile_::index(r, c);
             uint8_t *mark = tile.marks() + n * static_cast<int64_t>(sizeof(T));
             if (*mark != FILLED) {
@@ -169,21 +169,16 @@ bool fits(const Tile_ &tile, const Gm &gm, const Where &at)
     return good;
 }
 
+// A load that writes the first ``rows`` and ``cols`` of a tile, which are the bytes ``writes``.
 template <typename Tile_, typename Gm>
-void TLOAD(Tile_ &tile, const Gm &gm, const Where &at = Where::current())
+void load_part(const Tile_ &tile, const Gm &gm, int64_t rows, int64_t cols, std::vector<Extent> writes, const Where &at)
 {
     using T = typename Tile_::DType;
-    static_assert(sizeof(T) == sizeof(typename Gm::DType), "a load keeps the element size");
-    static_assert(Tile_::Loc == TileType::Vec || Tile_::Loc == TileType::Mat, "GM loads into UB or L1");
-    static_assert(!is_vec<Tile_> || (Gm::layout == Layout::ND) == Tile_::RowMajor,
-                  "UB takes rows from ND and columns from DN");
-    static_assert(is_vec<Tile_> || Tile_::Boxed, "L1 holds boxes");
-    static_assert(!is_vec<Tile_> || !Tile_::RowMajor || Tile_::Rows <= 4095, "more rows than one load takes");
     if (!fits(tile, gm, at) || !inside(gm, gm.rows(), gm.cols(), false, at)) {
         return;
     }
     run(
-        Pipe::MTE2, extents(gm, gm.rows(), gm.cols()), {tile.extent()},
+        Pipe::MTE2, extents(gm, gm.rows(), gm.cols()), std::move(writes),
         [gm] {
             std::vector<T> found;
             found.reserve(static_cast<size_t>(gm.rows() * gm.cols()));
@@ -194,13 +189,46 @@ void TLOAD(Tile_ &tile, const Gm &gm, const Where &at = Where::current())
             }
             return found;
         },
-        [tile](const std::vector<T> &found) {
-            if (tile.valid_rows < Tile_::Rows || tile.valid_cols < Tile_::Cols) {
-                leave_rest(tile);
+        [tile, rows, cols](const std::vector<T> &found) {
+            if (tile.valid_rows < rows || tile.valid_cols < cols) {
+                leave_rest(tile, rows, cols);
             }
             put(tile, tile.valid_rows, tile.valid_cols, found);
         },
         at);
+}
+
+template <typename Tile_, typename Gm>
+void TLOAD(Tile_ &tile, const Gm &gm, const Where &at = Where::current())
+{
+    using T = typename Tile_::DType;
+    static_assert(sizeof(T) == sizeof(typename Gm::DType), "a load keeps the element size");
+    static_assert(Tile_::Loc == TileType::Vec || Tile_::Loc == TileType::Mat, "GM loads into UB or L1");
+    static_assert(!is_vec<Tile_> || (Gm::layout == Layout::ND) == Tile_::RowMajor,
+                  "UB takes rows from ND and columns from DN");
+    static_assert(is_vec<Tile_> || Tile_::Boxed, "L1 holds boxes");
+    static_assert(!is_vec<Tile_> || !Tile_::RowMajor || Tile_::Rows <= 4095, "more rows than one load takes");
+    load_part(tile, gm, Tile_::Rows, Tile_::Cols, {tile.extent()}, at);
+}
+
+// Emitted where a tile is gathered: a load into some rows of it, which leaves the others as they are.  Rows of
+// the transpose, where the boxes of a tile lie row by row.
+template <int Rows, TileType L, typename T, int R, int C, BLayout B, int VR, int VC, SLayout S, int F, PadValue P,
+          typename Gm>
+void rows_loaded(Tile<L, T, R, C, B, VR, VC, S, F, P> &tile, Gm &gm, const Where &at = Where::current())
+{
+    using Tile_ = Tile<L, T, R, C, B, VR, VC, S, F, P>;
+    static_assert(L == TileType::Mat && Tile_::Boxed, "rows of a tile in L1");
+    constexpr bool turned = B == BLayout::RowMajor;
+    constexpr uint64_t high = turned ? C : R, wide = turned ? R : C;
+    constexpr uint64_t unit = static_cast<uint64_t>(turned ? Tile_::BoxRows : Tile_::BoxCols);
+    static_assert(Rows % 16 == 0, "whole boxes");
+    std::vector<Extent> found;
+    for (uint64_t k = 0; k < wide / unit; ++k) {
+        const uint64_t low = static_cast<uint64_t>(tile.address) + k * high * unit * sizeof(T);
+        found.push_back({Tile_::space, low, low + Rows * unit * sizeof(T)});
+    }
+    load_part(tile, gm, turned ? R : Rows, turned ? Rows : C, std::move(found), at);
 }
 
 // Emitted where a load has no element: a device does nothing, here the whole slot can be anything.
