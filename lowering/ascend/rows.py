@@ -270,7 +270,7 @@ def gathered(
         *gm_lines,
         f"{ctx.tile_type(whole, (types[0], types[1]))} {name}{f'({counts})' if counts else ''};",
         f"TASSIGN({name}, {ctx.address(ref, env)}{f' + {at * UNIT_BYTES}' if at else ''});",
-        f"rows_loaded<{r.rows.size}>({name}, {gm});",
+        f"rows_loaded<{r.rows.size}>({name}, {gm}, 0);",
     ]
 
 

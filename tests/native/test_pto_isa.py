@@ -27,6 +27,7 @@ from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel as Program
 from pto.kernels import SHIPPED
 from tests.judges.small_programs import round_trip
+from tests.schedule.forms import FORMS
 
 Golden = Callable[[str, str], None]
 
@@ -174,6 +175,25 @@ def compared(
         f"{name} {words} {plan}: error {found.error:.2e} (native {other.error:.2e}), tolerance "
         f"{found.tolerance:.2e}; to native {np.abs(a - b).max():.2e}, {np.mean(a != b):.1%} differ"
     )
+
+
+@pytest.mark.skipif(not CHECKOUT, reason="set PTO_ISA_ROOT to a checkout of the PTO tile library")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "decode, two pages of 64",
+        "decode, three pages of 64 in one tile",
+        "gemm, 256 x 256 x 256",
+        "gemm, k from data",
+    ],
+)
+def test_a_form(checkout: Path, name: str) -> None:
+    """One signal for several tiles, gathered and cut tiles, sums over nothing: the bits of executor native."""
+    form = FORMS[name]
+    bound = inputs.bind(form.made.kernel, form.arrays())
+    got = pto_isa.run(form.made.kernel, bound, checkout, block_num=2)
+    ours = native.run(form.made.kernel, bound, block_num=2).outputs
+    assert all(np.allclose(got[n], ours[n], rtol=1e-6, atol=1e-7) for n in got)
 
 
 ATTENTION = dict(batch=6, context=300)

@@ -215,7 +215,7 @@ void TLOAD(Tile_ &tile, const Gm &gm, const Where &at = Where::current())
 // the transpose, where the boxes of a tile lie row by row.
 template <int Rows, TileType L, typename T, int R, int C, BLayout B, int VR, int VC, SLayout S, int F, PadValue P,
           typename Gm>
-void rows_loaded(Tile<L, T, R, C, B, VR, VC, S, F, P> &tile, Gm &gm, const Where &at = Where::current())
+void rows_loaded(Tile<L, T, R, C, B, VR, VC, S, F, P> &tile, Gm &gm, int, const Where &at = Where::current())
 {
     using Tile_ = Tile<L, T, R, C, B, VR, VC, S, F, P>;
     static_assert(L == TileType::Mat && Tile_::Boxed, "rows of a tile in L1");
