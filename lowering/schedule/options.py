@@ -17,7 +17,7 @@ LOAD_AT = ("first", "after_move", "after_push")
 MOVES = ("early", "late")
 CREDIT = ("always", "needed")
 LOOPS = ("unnested", "hoisted", "kept")
-DRAINED = ("next_step", "at_push")
+DRAINED = ("next_step", "next_step_each", "at_push")
 RECORD = (*DRAINED, "by_hand", "with_push")
 FENCE = ("none", "dsb")
 
@@ -36,8 +36,9 @@ class Options:
     ``load_at``: where in the step a prefetch is issued: first, after_move, after_push.
     ``moves``: L1 to L0 as soon as the tile is there (early), or the left operand first, right
     before the matmul (late).
-    ``record``: when the other core is told of a push: behind a drain, one step late (next_step), right
-    behind it (at_push), so on the cube alone (by_hand); or by the push itself (with_push).
+    ``record``: when the other core is told of a push: behind a drain, one step late (next_step: all tiles of a
+    step by one signal; next_step_each), right behind it (at_push), so on the cube alone (by_hand); or by the
+    push itself (with_push).
     ``fence``: what stands in front of every signal of a push: nothing (none), or a data synchronisation
     barrier (dsb).
     ``local_depth``, ``l0_depth``, ``fifo_depth``: ring slots in L1 and UB, in L0, in GM.

@@ -176,7 +176,7 @@ def schedule(kernel: Kernel, options: Options | str = "best") -> Schedule:
             failed, reason = error, error.message
         except HazardError as error:
             if not error.proof.refused:
-                raise
+                return schedule(kernel, with_signals(kernel, tried, error))
             failed, reason = error, error.proof.refused
         refused.append((tried, reason.partition(";")[0]))
     assert failed is not None
@@ -200,6 +200,18 @@ def less_ahead(options: Options, kernel: Kernel) -> Iterator[Options]:
         for flat in (True, False) if options.flat else (False,):
             for n in range(options.lookahead, min(options.lookahead, 1) - 1, -1):
                 yield replace(written, lookahead=n, flat=flat)
+
+
+def with_signals(kernel: Kernel, options: Options, failed: HazardError) -> Options:
+    """The same with a signal for every tile: where one tells of several, nothing may come back that keeps pushes
+    of the others behind their pops.
+
+    Raises:
+        HazardError: ``failed``, where every tile has its signal already.
+    """
+    if all(f.signal for f in behind("record", kernel, options).fifos):
+        raise failed
+    return replace(options, record="next_step_each")
 
 
 def behind(last: str, kernel: Kernel, options: Options) -> Kernel:
@@ -266,6 +278,7 @@ def scheduled_with(kernel: Kernel, options: Options, notes: Sequence[str] = ()) 
     done = made["credit"]
     same_values(made["persist"], done)
     described = f"lookahead {options.lookahead}, prefetch {options.prefetch}"
+    described += ", a signal for every tile" if options.record == "next_step_each" else ""
     origin = (options.origin,) if options.origin else ()
     done = replace(done, notes=(described, *origin, *notes, *done.notes))
     proof = judge.proof(done)

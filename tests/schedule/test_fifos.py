@@ -98,3 +98,40 @@ def test_what_is_popped_is_pushed_in_the_same_order() -> None:
             for op in ("push_data", "record", "pop")
         }
         assert orders["push_data"] == orders["record"] == orders["pop"]
+
+
+@pto.kernel(
+    grid="n", x="bf16[n, 64, 64]", w="bf16[2, 64, 64]", steps="i32[n]", out="f32[n, 64, 64]"
+)
+def answered_elsewhere(x, w, steps, out):
+    """A loop with two tiles a step to the vector core, which answers only in the next loop."""
+    b = pto.program_id(0)
+    t, ws = pto.load(x[b, :, :]), [pto.load(w[k, :, :]) for k in range(2)]
+
+    def one_way(i, total):
+        return total * 0.5 + pto.exp(t @ ws[0] * 0.1) * pto.exp(t @ ws[1] * 0.1)
+
+    def there_and_back(i, total):
+        return total + pto.exp(t @ ws[0] * 0.1).astype("bf16") @ ws[1]
+
+    total = pto.fori_loop(0, steps[b], one_way, pto.zeros((64, 64)))
+    pto.store(out[b, :, :], pto.fori_loop(0, steps[b], there_and_back, total))
+
+
+def test_free_signals_of_one_fifo_keep_the_others_apart_too() -> None:
+    """In a loop that nothing answers, the one with a signal has free signals."""
+    made = schedule(answered_elsewhere.trace())
+    assert made.proof.ok
+    assert made.options.record == "next_step"
+    (untold,) = (f for f in made.kernel.fifos if not f.signal)
+    leader = next(f for f in made.kernel.fifos if f.credit)
+    assert (untold.direction, untold.type) == (leader.direction, leader.type)
+
+
+def test_where_that_is_not_proven_every_tile_has_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if no ring could be long enough."""
+    monkeypatch.setattr("lowering.schedule.passes.credit.most_slots", lambda *_: 1)
+    made = schedule(answered_elsewhere.trace())
+    assert made.proof.ok
+    assert made.options.record == "next_step_each"
+    assert all(f.signal for f in made.kernel.fifos)

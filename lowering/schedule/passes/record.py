@@ -52,6 +52,18 @@ def with_push(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
 
 
 def next_step(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
+    """All tiles of a step by one signal, where the cores answer each other and the flags serve all FIFOs."""
+    return a_step_late(kernel, ahead, together)
+
+
+def next_step_each(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
+    """Each tile by its own signal."""
+    return a_step_late(kernel, ahead, lambda apart: apart)
+
+
+def a_step_late(
+    kernel: ir.Kernel, ahead: int, told_of: Callable[[ir.Kernel], ir.Kernel]
+) -> ir.Kernel:
     """As late as the cores can wait without standing still: what one of them waits for first, the other
     must have been able to make by then."""
     answered = len({f.direction for f in kernel.fifos}) > 1
@@ -61,7 +73,7 @@ def next_step(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
         late = [Late(True, min(ahead, LARGE), room, spare)]
     made = [replace(kernel, body=looped(kernel.body, x)) for x in late]
     if answered:
-        grouped = [[x for x in (together(apart),) if enough_flags(x)] for apart in made]
+        grouped = [[x for x in (told_of(apart),) if enough_flags(x)] for apart in made]
         made = [x for once, apart in zip(grouped, made, strict=True) for x in (*once, apart)]
     return next(filterfalse(stands_still, made), None) or at_push(kernel, ahead)
 
@@ -168,6 +180,7 @@ def by_hand(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
 
 WAYS: dict[str, Callable[[ir.Kernel, int], ir.Kernel]] = {
     "next_step": next_step,
+    "next_step_each": next_step_each,
     "at_push": at_push,
     "by_hand": by_hand,
     "with_push": with_push,
