@@ -50,6 +50,7 @@ def test_what_the_tables_must_show(case: Reference, times: float) -> None:
     assert by_name["prefetch"].cycles < by_name["repair"].cycles < by_name["serial"].cycles
 
 
+@pytest.mark.sweep
 def test_a_launch() -> None:
     """A case small enough: 26 work items on 24 clusters."""
     case = Reference(WIDE_PAGES.statics, 4, 26, {"serial": (1, 2), "repair": (3, 3)}, 4)

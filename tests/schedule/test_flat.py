@@ -455,6 +455,7 @@ def test_what_is_sure_for_all_trip_counts() -> None:
     assert not at(0, 0, False).surely_before(at(5, 0, False), -1)
 
 
+@pytest.mark.sweep
 def test_every_end_of_a_flat_loop_is_run_when_barriers_are_placed() -> None:
     """This kernel needs one that no item but a last one of two iterations shows."""
     schedule(draw(580)[0].trace())
