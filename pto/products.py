@@ -93,17 +93,20 @@ class _Blocks:
     def __init__(self, body: ir.Block, target: Target, taken: set[str]) -> None:
         self.taken, self.uses = taken, Counter(read_in(body))
         self.made: dict[str, ir.Row] = {}
+        self.where: dict[str, int] = {}
+        """In which block each is made, by its id."""
+        self.stores: list[tuple[ir.Row, int]] = []
         self.carries: dict[str, TileType] = {}
         self.note(body)
         capacity = target.spaces["l0c"].capacity_bytes
         self.split: dict[str, list[tuple[str, Corner]]] = {}
         self.groups: dict[str, list[str]] = {}
         """By the name that is stored: all that the sum is made of."""
-        for row in ir.all_rows(body):
-            if row.op == "store" and len(row.result(ir.View).spans) == 2:
+        for row, where in self.stores:
+            if len(row.result(ir.View).spans) == 2:
                 names, name = list[str](), row.operand(ir.Ref).name
                 blocks = corners(self.type_of(name), capacity // 2)
-                if len(blocks) > 1 and self.is_sum(name, names):
+                if len(blocks) > 1 and self.is_sum(name, names, where):
                     self.groups[name] = names
                     for n in names:
                         self.split[n] = [(fresh(f"{n}_block", taken), at) for at in blocks]
@@ -116,28 +119,27 @@ class _Blocks:
                 self.note(node.body)
                 self.carries |= {n: c.type for c in node.carry for n in (c.name, c.last)}
             elif isinstance(node, ir.Row) and isinstance(node.out, ir.Define):
-                self.made[node.out.name] = node
+                self.made[node.out.name], self.where[node.out.name] = node, id(block)
+            elif isinstance(node, ir.Row) and node.op == "store":
+                self.stores.append((node, id(block)))
 
     def type_of(self, name: str) -> TileType:
         if name in self.carries:
             return self.carries[name]
         return self.made[name].result(ir.Define).type
 
-    def is_sum(self, name: str, found: list[str]) -> bool:
-        """A sum of products that nothing else reads; ``found``: what it is made of."""
-        if name in found:
-            return True
+    def is_sum(self, name: str, found: list[str], where: int) -> bool:
+        """A sum of products made in one block that nothing else reads; ``found``: what it is made of.  What is
+        carried lies in L0C as a whole."""
         found.append(name)
         row = self.made.get(name)
-        if row is None:  # carried: all of it lies in L0C at once
+        if row is None or self.uses[name] != 1 or self.where[name] != where:
             return False
-        if row.op == "full":
-            return row.args == ZERO
-        if self.uses[name] != 1 or row.op not in ("add", "matmul"):
-            return False
+        if row.op not in ("add", "matmul"):
+            return row.op == "full" and row.args == ZERO
         parts = [a.name for a in row.args[2 * (row.op == "matmul") :] if isinstance(a, ir.Ref)]
         two = row.op == "matmul" or len(parts) == 2
-        return two and all(self.is_sum(n, found) for n in parts)
+        return two and all(self.is_sum(n, found, where) for n in parts)
 
     def block(self, block: ir.Block) -> ir.Block:
         out: list[ir.Node] = []
@@ -156,8 +158,6 @@ class _Blocks:
                     out.append(replace(node, out=view, args=(ir.Ref(stored),)))
             elif isinstance(node.out, ir.Define) and node.out.name in self.split:
                 held[node.out.name] = node
-                if node.op == "full" and self.uses[node.out.name] > 1:
-                    out.append(node)
             else:
                 out.append(node)
         return tuple(out)

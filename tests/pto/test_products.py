@@ -149,6 +149,31 @@ def test_a_result_that_is_read_is_not_cut() -> None:
     assert [r.out.type.cols for r in ops(kernel.trace(), "matmul")] == [256]  # type: ignore[union-attr]
 
 
+@pto.kernel(
+    grid="n",
+    a="bf16[n, 128, 64]",
+    b="bf16[64, 256]",
+    out="f32[n, 2, 128, 256]",
+    static=dict(how="loop"),
+)
+def twice(a: Tensor, b: Tensor, out: Tensor, *, how: str) -> None:
+    """A product stored in a loop behind it; or two that begin with the same zeros."""
+    w = pto.program_id(0)
+    x, y, zero = pto.load(a[w, :, :]), pto.load(b[:, :]), pto.zeros((128, 256))
+    if how == "loop":
+        made = x @ y
+        pto.fori_loop(0, 2, lambda i: pto.store(out[w, i, :, :], made))
+    else:
+        pto.store(out[w, 0, :, :], zero + x @ y)
+        pto.store(out[w, 1, :, :], zero + x @ y)
+
+
+@pytest.mark.parametrize("how", ["loop", "zeros"])
+def test_what_is_stored_elsewhere_or_begins_like_another_is_whole(how: str) -> None:
+    traced = twice.trace(how=how)
+    assert {r.out.type.cols for r in ops(traced, "matmul")} == {256}  # type: ignore[union-attr]
+
+
 # --------------------------------------------------------------------------------- sums over nothing
 
 
