@@ -9,6 +9,7 @@ import pytest
 from lowering.hazards import check, on_ladder
 from lowering.hazards.assumptions import ORDERED_SIGNALS, READINGS
 from lowering.schedule import RECORD, options_for, schedule
+from lowering.schedule.options import DRAINED
 from pto.ir import Kernel
 from pto.kernels import SHIPPED
 from tests.judges import random_programs
@@ -39,7 +40,7 @@ def test_a_schedule_says_what_it_rests_on(record: str) -> None:
     done = schedule(
         SHIPPED["paged_attention"].trace(), options_for("best", record=record, lookahead=1)
     )
-    drained = record in ("next_step", "at_push")
+    drained = record in DRAINED
     assert done.proof.ok and done.proof.assume == (() if drained else (ORDERED_SIGNALS,))
     assert done.proof.message.endswith("explored)" if drained else ", assuming ordered-signals")
     strict = check(done.kernel)
