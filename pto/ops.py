@@ -284,6 +284,9 @@ _ROWS = (
 OPS: Mapping[str, Op] = MappingProxyType({op.name: op for op in _ROWS})
 """Every op by name."""
 
+LOADS = ("load", "gather")
+"""What brings regions of tensors onto a core."""
+
 COMPOSED = ("tanh",)
 """Functions of one tile that have no row: ``pto/tile.py`` makes them of rows that are there."""
 

@@ -16,11 +16,11 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 from pto import ir
+from pto.empty_sums import ZERO
 from pto.loc import Loc
+from pto.names import fresh
 from pto.targets import Target
 from pto.types import BOX_ROWS, DTYPE_BYTES, TileType
-
-ZERO = (ir.Const(0.0),)
 
 
 def cut(body: ir.Block, target: Target, taken: set[str]) -> ir.Block:
@@ -52,15 +52,6 @@ def read_in(nodes: ir.Block) -> Iterator[str]:
             yield from (r.name for r in node.result)
         elif isinstance(node, ir.Row):
             yield from (a.name for a in node.args if isinstance(a, ir.Ref))
-
-
-def fresh(hint: str, taken: set[str]) -> str:
-    name, n = hint, 1
-    while name in taken:
-        n += 1
-        name = f"{hint}_{n}"
-    taken.add(name)
-    return name
 
 
 @dataclass(frozen=True, slots=True)

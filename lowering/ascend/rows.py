@@ -137,16 +137,17 @@ def clipped(
 
 
 def part_of(
-    ctx: Context, buffer: ir.Buffer, slot: str, valid: tuple[str, str], pad: str = ""
+    ctx: Context, buffer: ir.Buffer, slot: str, valid: tuple[str, str], pad: str = "", at: str = ""
 ) -> tuple[list[str], str]:
-    """(declarations, name) of a tile on the bytes of ``slot`` with a valid size of its own."""
+    """(declarations, name) of a tile on the bytes of ``slot``, or from the byte ``at`` of its memory on, with a
+    valid size of its own."""
     name = ctx.names.fresh(f"{buffer.name}_part")
     types = tuple(v if v.isdigit() else "DYNAMIC" for v in valid)
     order = (1, 0) if ctx.tile_class(buffer).turned else (0, 1)
     counts = ", ".join(valid[k] for k in order if types[k] == "DYNAMIC")
     declared = f"{name}({counts})" if counts else name
     lines = [f"{ctx.tile_type(buffer, (types[0], types[1]), pad)} {declared};"]
-    return [*lines, f"TRESHAPE({name}, {slot});"], name
+    return [*lines, f"TASSIGN({name}, {at});" if at else f"TRESHAPE({name}, {slot});"], name
 
 
 # ------------------------------------------------------------------------------------ moves
@@ -262,16 +263,9 @@ def gathered(
     turned = ctx.tile_class(whole).turned
     dtype = ctx.kernel.param(view.tensor).dtype
     gm_lines, gm = global_tensor(ctx, env, whole.name, dtype, r, valid, "DN" if turned else "ND")
-    name = ctx.names.fresh(f"{whole.name}_part")
-    types = tuple(v if v.isdigit() else "DYNAMIC" for v in valid)
-    order = (1, 0) if turned else (0, 1)
-    counts = ", ".join(valid[k] for k in order if types[k] == "DYNAMIC")
-    return [
-        *gm_lines,
-        f"{ctx.tile_type(whole, (types[0], types[1]))} {name}{f'({counts})' if counts else ''};",
-        f"TASSIGN({name}, {ctx.address(ref, env)}{f' + {at * UNIT_BYTES}' if at else ''});",
-        f"rows_loaded<{r.rows.size}>({name}, {gm}, 0);",
-    ]
+    begin = ctx.address(ref, env) + (f" + {at * UNIT_BYTES}" if at else "")
+    lines, name = part_of(ctx, whole, "", valid, at=begin)
+    return [*gm_lines, *lines, f"rows_loaded<{r.rows.size}>({name}, {gm}, 0);"]
 
 
 def store(row: ir.Row, ctx: Context, env: Env) -> list[str]:

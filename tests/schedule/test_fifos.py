@@ -77,7 +77,8 @@ def test_a_signal_in_front_of_a_push_that_it_tells_of_is_found() -> None:
         out = [replace(n, body=early(n.body)) if isinstance(n, ir.Loop) else n for n in block]
         pops = [k for k, n in enumerate(out) if isinstance(n, ir.Row) and n.op == "pop"]
         for k in pops:
-            if out[k].queue == late:  # type: ignore[union-attr]
+            pop = out[k]
+            if isinstance(pop, ir.Row) and pop.queue == late:
                 out.insert(pops[0], out.pop(k))
         return tuple(out)
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from lowering.schedule.passes.mentions import count_uses, fresh, names_taken, tile_uses
+from lowering.schedule.passes.mentions import count_uses, names_taken, tile_uses
 from pto import ir
 from pto.bounds import Known, inside, noted, of_launch, surely_runs
 from pto.legality import straight
+from pto.names import fresh
 
 
 @dataclass(frozen=True, slots=True)

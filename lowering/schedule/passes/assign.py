@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lowering.schedule.passes.fills import DIMS, zeros_that_count
-from lowering.schedule.passes.mentions import count_uses, fresh, names_taken, scalars_of
+from lowering.schedule.passes.mentions import count_uses, names_taken, scalars_of
 from pto import ir
 from pto.errors import ShapeError
 from pto.legality import straight
 from pto.loc import Loc
+from pto.names import fresh
 from pto.ops import FILLS, OPS
 from pto.targets import target_of
 from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType

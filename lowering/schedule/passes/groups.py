@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from lowering.schedule.passes.lives import Life, Lives
-from lowering.schedule.passes.mentions import fresh, names_taken
+from lowering.schedule.passes.mentions import names_taken
 from pto import ir
 from pto.loc import Loc
+from pto.names import fresh
 from pto.ops import OPS
 from pto.targets import Space, target_of
 from pto.types import TileType

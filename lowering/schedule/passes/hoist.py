@@ -13,6 +13,7 @@ from dataclasses import replace
 from pto import ir
 from pto.bounds import Known, inside, noted, of_launch, surely_runs
 from pto.legality import straight
+from pto.ops import LOADS
 
 
 def hoist(kernel: ir.Kernel) -> ir.Kernel:
@@ -35,7 +36,7 @@ def hoist(kernel: ir.Kernel) -> ir.Kernel:
             moved = [
                 r
                 for r in body
-                if isinstance(r, ir.Row) and r.op in ("load", "gather")
+                if isinstance(r, ir.Row) and r.op in LOADS
                 if all(
                     view.tensor not in written
                     and own.isdisjoint(names_of(view))

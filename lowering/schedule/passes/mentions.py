@@ -21,16 +21,6 @@ def names_taken(kernel: ir.Kernel) -> set[str]:
     return taken | {x.name for x in made if isinstance(x, ir.Define | ir.Scalar)}
 
 
-def fresh(hint: str, taken: set[str]) -> str:
-    """``hint``, numbered if it is taken; the result is taken from now on."""
-    name, n = hint, 1
-    while name in taken:
-        n += 1
-        name = f"{hint}_{n}"
-    taken.add(name)
-    return name
-
-
 def rewrite_exprs(row: ir.Row, f: Callable[[ir.Expr], ir.Expr]) -> ir.Row:
     """``row`` with every scalar expression in it replaced by ``f`` of it."""
     args = tuple(ir.map_exprs(a, f) for a in row.args)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lowering.schedule.passes.mentions import fresh, names_taken, rewrite_exprs
+from lowering.schedule.passes.mentions import names_taken, rewrite_exprs
 from pto.ir import Bin, Block, Const, Expr, Kernel, Loop, Node, Row, Scalar, Var, binary, substitute
 from pto.legality import straight
+from pto.names import fresh
 
 
 def persist(kernel: Kernel) -> Kernel:

@@ -15,11 +15,11 @@ from dataclasses import replace
 
 from lowering.schedule.options import Options
 from lowering.schedule.passes.groups import Group, Groups, is_column, layout_of
-from lowering.schedule.passes.mentions import fresh
 from lowering.schedule.passes.rings import deep_enough
 from pto import ir
 from pto.errors import CapacityError
 from pto.legality import straight
+from pto.names import fresh
 from pto.ops import OPS
 from pto.types import BOX_ROWS, BOXED, DTYPE_BYTES, UNIT_BYTES, TileType
 

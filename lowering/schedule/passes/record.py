@@ -23,8 +23,8 @@ from lowering.schedule.options import Options
 from lowering.schedule.passes.fifos import enough_flags
 from lowering.schedule.passes.mentions import named, scalars_of
 from lowering.schedule.passes.rings import stands_still
-from lowering.schedule.passes.skew import LOADS
 from pto import ir
+from pto.ops import LOADS
 from pto.targets import target_of
 
 

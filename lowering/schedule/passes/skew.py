@@ -19,7 +19,6 @@ from graphlib import TopologicalSorter
 
 from lowering.schedule.options import Options
 from lowering.schedule.passes.mentions import (
-    fresh,
     names_taken,
     rewrite_exprs,
     scalars_of,
@@ -28,7 +27,8 @@ from lowering.schedule.passes.mentions import (
 from pto import ir
 from pto.bounds import Known, inside, noted, of_launch, surely_runs
 from pto.legality import straight
-from pto.ops import OPS
+from pto.names import fresh
+from pto.ops import LOADS, OPS
 from pto.targets import target_of
 
 
@@ -71,7 +71,6 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
     return replace(kernel, body=visit(kernel.body, False), notes=tuple(notes))
 
 
-LOADS = ("load", "gather")
 MOVES_IN = ("move", "part")
 """What fills L0A and L0B."""
 

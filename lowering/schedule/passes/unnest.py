@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from lowering.schedule.passes.mentions import fresh, names_taken, rewrite_exprs
+from lowering.schedule.passes.mentions import names_taken, rewrite_exprs
 from pto import ir
 from pto.bounds import Known, bounds, inside, noted, of_launch
 from pto.legality import straight
+from pto.names import fresh
 
 MOST_TRIPS, MOST_ROWS = 16, 256
 """Iterations that are written out, and rows that they may become: a choice, since schedules are read, proven and
