@@ -17,6 +17,7 @@ from lowering.schedule.estimate import rates
 from lowering.schedule.tune import Chosen, Variant, same_work
 from lowering.simulate.l2 import lengths
 from lowering.simulate.launch import deal
+from pto.errors import InputError
 from pto.kernel import Kernel
 from pto.signature import Static
 from pto.targets import target_of
@@ -30,6 +31,11 @@ def variants_of(
     Raises:
         InputError: the kernel draws no case, or takes no such option.
     """
+    left = [n for n in kernel.tuned if n not in given]
+    if left and kernel.draw_case is None:
+        message = f"{kernel.name} leaves {', '.join(left)} open, and has no case to compare on"
+        hint = f"define one with @{kernel.name}.case, or choose by -D NAME=VALUE"
+        raise InputError(message, kernel.loc, hint)
     free = {n: values for n, values in kernel.tuned.items() if n not in given}
     default = tuple((n, kernel.statics[n]) for n in free)
     all_ = (tuple(zip(free, values, strict=True)) for values in product(*free.values()))

@@ -133,6 +133,17 @@ def test_what_is_added_begins_with_the_sum() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["gemm, tiles cut to L0", "gemm, 256 x 256 x 256"])
+def test_cut_products_are_the_product(name: str) -> None:
+    """All executors run what was cut, so none of them would notice a part in the wrong place."""
+    form = FORMS[name]
+    traced, arrays = form.trace(), form.arrays()
+    bound = bind(traced, arrays)
+    right = arrays["a"].astype(np.float64) @ arrays["b"].astype(np.float64)
+    found = executors.execute("sequential", traced, bound).outputs
+    assert all(c.ok for c in compare(found, expected(traced, bound, {"out": right}, {})))
+
+
 def test_a_result_that_is_only_stored_comes_in_blocks() -> None:
     """Each is stored before the next but one begins."""
     made = FORMS["gemm, 256 x 256 x 256"].made.kernel

@@ -313,9 +313,13 @@ def test_a_mistake_is_one_message(say: Say, argv: str) -> None:
 
 
 def test_a_kernel_without_a_case_cannot_be_compared() -> None:
-    uncased = FORMS["two loops"].kernel
-    with pytest.raises(InputError, match="two_loops draws no random case"):
-        variants_of(uncased, {}, [])
+    @pto.kernel(grid="rows", x="f32[rows, 128]", out="f32[rows, 128]", tune=dict(tile=(8, 16)))
+    def copied(x: Tensor, out: Tensor, *, tile: int) -> None:
+        pto.store(out[0, :], pto.load(x[0, :]))
+
+    with pytest.raises(InputError, match="copied leaves tile open, and has no case") as error:
+        variants_of(copied, {}, [])
+    assert error.value.loc is not None and error.value.loc.file == __file__
 
 
 def test_a_search_of_one_program_is_the_same_as_before() -> None:
