@@ -24,8 +24,9 @@ Non-goals: what the rows compute, time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from lowering.execute.instructions import FlagKey, Instruction, Pipe, Program, Stream
@@ -59,6 +60,10 @@ class Move(NamedTuple):
     part: int = -1
 
 
+_move = lru_cache(1 << 16)(Move)
+"""The same few are asked for again and again."""
+
+
 class InterleavingError(ScheduleError):
     """A legal order of the pipes in which the program goes wrong.  ``kind``: as in hazards.py."""
 
@@ -69,13 +74,16 @@ class InterleavingError(ScheduleError):
 
 class Issue(NamedTuple):
     """One row of a stream: it belongs to ``pipe``, which holds ``upto`` parts once it is issued; the
-    scalar unit needs one signal from each of ``needs``, and adds one to each of ``tells``."""
+    scalar unit needs one signal from each of ``needs``, the ``flags``, and the pipes ``idle``, and adds one
+    signal to each of ``tells``."""
 
     of: Instruction
     pipe: int
     upto: int
     needs: tuple[Counter, ...]
     tells: tuple[Counter, ...]
+    flags: tuple[FlagKey, ...] = ()
+    idle: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,23 @@ def queues_of(program: Program, assume: Collection[str] = ()) -> Queues:
         streams.append(tuple(found))
         of_core.append(tuple(n for (core, _), n in numbers.items() if core == k))
     parts = tuple(tuple(q) for q in pipes.values())
-    return Queues(program, tuple(pipes), parts, tuple(streams), tuple(of_core))
+    stopping = [
+        tuple([_stopped(x, k, numbers, of_core[k]) for x in stream])
+        for k, stream in enumerate(streams)
+    ]
+    return Queues(program, tuple(pipes), parts, tuple(stopping), tuple(of_core))
+
+
+def _stopped(
+    issue: Issue, core: int, numbers: Mapping[Pipe, int], of_core: tuple[int, ...]
+) -> Issue:
+    """With what its scalar unit stops for if it does the row itself."""
+    ins = issue.of
+    if not _on_scalar(ins):
+        return issue
+    drained = numbers.get((core, ins.drains))
+    idle = of_core if ins.pipe[1] == "ALL" else () if drained is None else (drained,)
+    return issue._replace(flags=ins.waits, idle=idle)
 
 
 def _check_waits(program: Program, stream: Stream) -> None:
@@ -221,17 +245,19 @@ class Cluster:
         """Everything that may happen next, always in the same order; empty at the end."""
         found = []
         for p, waiting in enumerate(self.waiting):
+            n, issued = self.ahead[p], self.issued[p]
+            if n == issued and not waiting:
+                continue
             parts = self.queues.parts[p]
-            found += [Move(FINISH, p, n) for n in waiting if parts[n].kind == WORK]
-            n = self.ahead[p]
-            if n < self.issued[p]:
+            found += [_move(FINISH, p, n) for n in waiting if parts[n].kind == WORK]
+            if n < issued:
                 kind = parts[n].kind
                 if kind == WAIT:
                     if parts[n].flag in self.flags:
-                        found.append(Move(TAKE, p))
+                        found.append(_move(TAKE, p))
                 elif kind == WORK or not waiting:
-                    found.append(Move(START, p))
-        found += [Move(ISSUE, k) for k in range(len(self.pc)) if self.may_issue(k)]
+                    found.append(_move(START, p))
+        found += [_move(ISSUE, k) for k in range(len(self.pc)) if self.may_issue(k)]
         return found
 
     def may_issue(self, k: int) -> bool:
@@ -239,20 +265,14 @@ class Cluster:
         stream = self.queues.streams[k]
         if self.pc[k] == len(stream):
             return False
-        ins, needs = stream[self.pc[k]].of, stream[self.pc[k]].needs
-        for counter in needs:
+        issue = stream[self.pc[k]]
+        for counter in issue.needs:
             if not self.signals.get(counter):
                 return False
-        if not _on_scalar(ins):
-            return True
-        if any(f not in self.flags for f in ins.waits):
-            return False
-        stopped = self.queues.of_core[k] if ins.pipe[1] == "ALL" else self._drained(k, ins)
-        return all(self.idle(p) for p in stopped)
-
-    def _drained(self, k: int, ins: Instruction) -> tuple[int, ...]:
-        pipe = (k, ins.drains)
-        return (self.queues.pipes.index(pipe),) if pipe in self.queues.pipes else ()
+        for flag in issue.flags:
+            if flag not in self.flags:
+                return False
+        return all(map(self.idle, issue.idle))
 
     def idle(self, p: int) -> bool:
         """Everything issued to pipe ``p`` is complete."""
@@ -324,7 +344,7 @@ class Cluster:
         self.flags |= {flag}
 
     def _issue(self, k: int) -> None:
-        ins, p, upto, needs, tells = self.queues.streams[k][self.pc[k]]
+        ins, p, upto, needs, tells, *_ = self.queues.streams[k][self.pc[k]]
         self.issued[p] = upto
         self.pc[k] += 1
         for counter in needs:
