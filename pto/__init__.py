@@ -30,12 +30,24 @@ from pto.errors import (
 from pto.functions import *  # noqa: F403 - one for each row of a table; see its __all__
 from pto.kernel import Kernel, kernel
 from pto.loop import fori_loop
+from pto.masks import iota
 from pto.require import require
 from pto.scalar import Scalar, cdiv, program_id
+from pto.selection import where
 from pto.signature import Choice, choice
 from pto.tensor import Tensor, ds
 from pto.text import parse, print_kernel
-from pto.tile import Tile, astype, full, iota, matmul, maximum, minimum, tanh, where, zeros
+from pto.tile import (
+    Tile,
+    astype,
+    broadcast_to,
+    full,
+    matmul,
+    maximum,
+    minimum,
+    tanh,
+    zeros,
+)
 from pto.transfer import load, store
 
 __version__ = "0.1.0"
@@ -56,6 +68,7 @@ __all__ = [
     "Tile",
     "TraceError",
     "astype",
+    "broadcast_to",
     "cdiv",
     "choice",
     "ds",

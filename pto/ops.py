@@ -24,6 +24,7 @@ from typing import Any
 
 from pto.ir import CORES
 from pto.targets import PIPES
+from pto.types import TileType
 
 Rule = Callable[..., Any]
 
@@ -107,7 +108,7 @@ CUBE = (*FLOATS, "bf16")
 class Op:
     """One row of the table.
 
-    ``kind``: scalar (S), move (between memories), cube (matmul), unary / binary / reduce (vector
+    ``kind``: scalar (S), move (between memories), cube (matmul), unary / binary / reduce / select (vector
     arithmetic), fill (vector, needs no tile), sync (orders pipes).
     ``out``, ``args``: what it gives (None: nothing) and takes.  ``on``: by core, where it may run.
     ``dtypes``: of its tiles.  ``start``: the first form of a program that has it.
@@ -115,7 +116,9 @@ class Op:
     ``apart``: the library writes the result before it has read the operand.  ``roundings``: to float32, in one result at most; 0: it is
     exact, or a sum.  ``commutes``: of a binary op, whether either operand may come first.
     ``joins``: of a reduction, the binary op that makes the result of a row from those of its
-    halves.  ``meaning``: the sentence of its reference.
+    halves.  ``shaped``: the meaning where it depends on the shape of the result, a rule of (array module,
+    shape, operands).  ``spare``: the scratch tile of an op without a tile operand that it could be like.
+    ``meaning``: the sentence of its reference.
     """
 
     name: str
@@ -131,6 +134,8 @@ class Op:
     roundings: float = 0
     commutes: bool = False
     joins: str = ""
+    shaped: Rule | None = None
+    spare: TileType | None = None
     meaning: str = ""
 
     @property
@@ -140,8 +145,13 @@ class Op:
 
     @property
     def scratch(self) -> bool:
-        """Whether the last operand is a scratch tile, of the first one's type, that it overwrites."""
+        """Whether the last operand is a scratch tile, of type ``spare`` or the first one's, that it overwrites."""
         return bool(self.args) and self.args[-1] is SPARE_TILE
+
+    @property
+    def compares(self) -> bool:
+        """Whether its second operand is compared with its first, and not of the type of the result."""
+        return self.kind == "select"
 
     @property
     def in_place(self) -> bool:
@@ -150,7 +160,8 @@ class Op:
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """Places of the operands that are elements of the result where they are scalars."""
+        """Places of the operands that are elements of the result, or of what they are compared with, where they
+        are scalars."""
         made = self.kind != "scalar"
         return tuple(k for k, a in enumerate(self.args) if made and a.is_element)
 
@@ -214,6 +225,16 @@ def _reduce(name: str, call: str, rule: Rule, joins: str, meaning: str) -> Op:
     return _vector(name, "reduce", args, rule, call, VECTOR, meaning, joins=joins)
 
 
+def _select(name: str, symbol: str, holds: Rule, scalars: bool = True) -> Op:
+    """x where a comparison of two tiles holds, y elsewhere; the scratch tile takes the bits of the comparison."""
+    first, *rest = (A_TILE, Operand((TILE, SCALAR) if scalars else (TILE,)), A_TILE, A_TILE)
+    calls = _calls(tile="TCMP", **({"scalar": "TCMPS"} if scalars else {}), choice="TSEL")
+    meaning = f"x where a {symbol} b, y elsewhere, of (a, b, x, y)"
+    rule = lambda xp, a, b, x, y: xp.where(holds(a, b), x, y)  # noqa: E731
+    args = (first, *rest, SPARE_TILE)
+    return _vector(f"select_{name}", "select", args, rule, calls, VECTOR, meaning, apart=True)
+
+
 def _order(name: str, args: tuple[Operand, ...], on: On, meaning: str) -> Op:
     return Op(name, "sync", None, args, on, start=ASSIGNED, meaning=meaning)
 
@@ -221,6 +242,10 @@ def _order(name: str, args: tuple[Operand, ...], on: On, meaning: str) -> Op:
 def _where(xp: Any, x: Any, count: Any, other: Any) -> Any:
     columns = xp.arange(x.shape[1], dtype=xp.int32)[None, :]
     return xp.where(columns < count, x, xp.asarray(other, x.dtype))
+
+
+def _iota(xp: Any, shape: tuple[int, int], start: Any) -> Any:
+    return (start + xp.arange(shape[0] * shape[1], dtype=xp.int32)).reshape(shape)
 
 
 def _pad(xp: Any, x: Any, rows: Any, cols: Any) -> Any:
@@ -243,6 +268,18 @@ _REDUCE = (
     _reduce("row_min", "TROWMIN", lambda xp, x: xp.min(x, axis=1, keepdims=True), "minimum", "the smallest element"),
     _reduce("row_sum", "TROWSUM", lambda xp, x: xp.sum(x, axis=1, keepdims=True), "add", "the sum"),
 )  # fmt: skip
+
+_SELECT = (
+    _select("lt", "<", lambda a, b: a < b),
+    _select("le", "<=", lambda a, b: a <= b),
+    _select("gt", ">", lambda a, b: a > b),
+    _select("ge", ">=", lambda a, b: a >= b),
+    _select(
+        "eq", "==", lambda a, b: a == b, scalars=False
+    ),  # the CPU's TCMPS takes 1e-10 for 0: docs/machine.md 12
+)
+NUMBERS = TileType("f32", 1, 640)
+"""The scratch tile of TCI: docs/machine.md 12."""
 
 _ROWS = (
     # scalars
@@ -270,6 +307,9 @@ _ROWS = (
     *_UNARY,
     _vector("copy", "unary", (A_TILE,), lambda xp, x: x, "TMOV", ANY, "the same tile in another place"),
     *_REDUCE,
+    *_SELECT,
+    _vector("iota", "fill", (Operand((SCALAR,)), SPARE_TILE), None, "TCI", ("i32",), "start, start + 1, ... along a row or a column", shaped=_iota, spare=NUMBERS),
+    _vector("expand", "expand", (A_TILE,), None, _calls(rows="TROWEXPANDADD", cols="TCOLEXPAND"), VECTOR, "every row, or every column, is x", shaped=lambda xp, shape, x: xp.broadcast_to(x, shape)),
     _vector("astype", "unary", (A_TILE, Operand((DTYPE,))), None, "TCVT", ANY, "converts, to the nearest, ties to even"),
     _vector("full", "fill", (Operand((SCALAR,)),), None, "TEXPANDS", ANY, "every element is value"),
     _vector("where", "unary", (A_TILE, COUNT, Operand((NUMBER,))), _where, "TFILLPAD_INPLACE", VECTOR, "x in the first count columns, other behind"),

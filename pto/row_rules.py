@@ -215,6 +215,22 @@ def _elementwise(row: ir.Row, out: TileType, args: Types) -> str:
     return ""
 
 
+def _selected(row: ir.Row, out: TileType, args: Types) -> str:
+    """(a, b, x, y), of which b may be a scalar."""
+    a, *b, x, y = args
+    if a.dtype == "i32" and row.op != "select_eq":
+        return "the vector unit orders floats only"
+    if x != out or y != out or any(t != a for t in b):
+        return "what is compared is of one type, and so is what is chosen from and the result"
+    return "" if (a.rows, a.cols) == (out.rows, out.cols) else "all shapes are one"
+
+
+def _expanded(row: ir.Row, out: TileType, args: Types) -> str:
+    (x,) = args
+    forms = (TileType(out.dtype, out.rows, 1), TileType(out.dtype, 1, out.cols))
+    return "" if x in forms and x != out else "a [rows, 1] or a [1, cols] tile becomes [rows, cols]"
+
+
 def _same(row: ir.Row, out: TileType, args: Types) -> str:
     return "" if args == [out] else "the result is the operand in another place"
 
@@ -247,6 +263,8 @@ TYPES: Mapping[str, TypeRule] = MappingProxyType(
         "astype": _converted,
         "unary": _elementwise,
         "binary": _elementwise,
+        "select": _selected,
+        "expand": _expanded,
         "move": _same,
         "part": _inside,
     }
@@ -261,18 +279,21 @@ def check_types(row: ir.Row, out: TileType | None, args: Types) -> None:
         LegalityError: when they do not fit the op.
     """
     op = OPS[row.op]
+    spares = args[-1:] if op.scratch and len(row.args) == len(op.args) else []
+    values = args[: len(args) - len(spares)]
     why = ""
-    for t in (*args, *([] if out is None else [out])):
+    for t in (*values, *([] if out is None else [out])):
         if t.dtype not in op.dtypes and not (row.op == "matmul" and t is not args[0]):
             why = f"it takes {', '.join(op.dtypes)}"
-    if not why and out is not None and out.dtype == "i32":
+    if not why and out is not None and out.dtype == "i32" and not op.compares:
         why = next(filter(None, map(_of_integers, zip(row.args, op.args, strict=False))), "")
     rule = TYPES.get(row.op) or TYPES.get(op.kind)
-    values = args[:1] if op.scratch else args
-    if not why and out is not None and args and rule is not None:
+    if not why and out is not None and values and rule is not None:
         why = rule(row, out, values)
-    if not why and op.scratch and any(t != args[0] for t in args):
-        why = "the scratch tile is like the operand"
+    if not why and op.spare is not None and (out is None or 1 not in (out.rows, out.cols)):
+        why = "the result is one row or one column"
+    if not why and any(t != (op.spare or args[0]) for t in spares):
+        why = f"the scratch tile is {op.spare or 'like the operand'}"
     if why:
         found = ", ".join(map(str, args))
         raise LegalityError(f"{row.op}: {why}; operands {found}, result {out}", row.loc)

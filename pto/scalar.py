@@ -159,6 +159,8 @@ def as_scalar(value: object, what: str = "a number or a traced scalar") -> Scala
     if number is None:
         is_array = not isinstance(value, Traced) and getattr(value, "shape", None)
         hint = "give the kernel a tensor parameter for it and pto.load it" if is_array else ""
+        if isinstance(value, Traced):
+            hint = value._value_hint()
         fail(TraceError, f"expected {what}, found {noun(value)}", hint)
     if isinstance(number, float):
         _check_held(number)

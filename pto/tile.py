@@ -11,14 +11,18 @@ from typing import Any, overload
 
 from pto import ir, source
 from pto.errors import DTypeError, ShapeError, TraceError, did_you_mean
+from pto.masks import Compared, Mask, Places
 from pto.ops import FLOATS, OPS
-from pto.scalar import Index, Number, Scalar, as_index, as_number, as_scalar, extreme
+from pto.scalar import Index, Number, Scalar, as_number, as_scalar, extreme
 from pto.tensor import Tensor, TensorView
 from pto.tracer import Scope, Trace, Traced, current, fail, noun
 from pto.types import BOX_ROWS, CALLED, DTYPE_BYTES, TileType, holds
 
-SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
-"""Ops that users write as operators."""
+SYMBOLS = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/",
+    "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
+}  # fmt: skip
+"""Ops and comparisons that users write as operators."""
 
 
 class Tile(Traced):
@@ -112,6 +116,26 @@ class Tile(Traced):
     def __abs__(self) -> Tile:
         return of_tile("abs", self)
 
+    def __lt__(self, other: Operand) -> Mask:
+        return compared("lt", self, other)
+
+    def __le__(self, other: Operand) -> Mask:
+        return compared("le", self, other)
+
+    def __gt__(self, other: Operand) -> Mask:
+        return compared("gt", self, other)
+
+    def __ge__(self, other: Operand) -> Mask:
+        return compared("ge", self, other)
+
+    def __eq__(self, other: object) -> Any:
+        return compared("eq", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return ~compared("eq", self, other)
+
+    __hash__ = Traced.__hash__
+
     def __matmul__(self, other: Tile) -> Tile:
         return matmul(self, other)
 
@@ -119,12 +143,10 @@ class Tile(Traced):
         return matmul(other, self)
 
     def _operator_hint(self, symbol: str) -> str:
-        if symbol in ("<", "<=", ">", ">=", "==", "!="):
-            return (
-                "tiles cannot be compared element by element; pto.where(pto.iota(1) < count, x, other) "
-                "masks columns, pto.maximum and pto.minimum clip"
-            )
         return {
+            **dict.fromkeys(
+                "&|^~", "masks are combined, each comparison in parentheses: (a < b) & (c < d)"
+            ),
             "**": "multiply it with itself, or pto.sqrt",
             "//": "x / y is the quotient; no op rounds down",
             **dict.fromkeys(("floor", "ceil", "trunc"), "x.astype('i32') rounds to the nearest"),
@@ -146,44 +168,8 @@ class Tile(Traced):
         fail(TraceError, message, "a tile never changes: make a new one, or pto.store to a tensor")
 
 
-class Mask(Traced):
-    """``iota(1) < count``: true in the first ``count`` columns; made for ``where``."""
-
-    _noun = "mask"
-
-    def __init__(self, count: Scalar) -> None:
-        self._count, self._scope = count, count._scope
-
-    def _operator_hint(self, symbol: str) -> str:
-        return "a mask only serves as the condition of pto.where"
-
-
-Operand = Tile | Scalar | Number
+Operand = Tile | Places | Scalar | Number
 """What a tile can be combined with."""
-
-
-class Iota(Traced):
-    """Column numbers 0, 1, 2, ... of a tile."""
-
-    _noun = "iota"
-
-    def __lt__(self, other: Index) -> Mask:
-        return Mask(as_index(other, "the count of columns"))
-
-    def __le__(self, other: Index) -> Mask:
-        return Mask(as_index(other, "the count of columns") + 1)
-
-    def _operator_hint(self, symbol: str) -> str:
-        return "the hardware masks the first columns of a tile: pto.iota(1) < count"
-
-
-def iota(axis: int) -> Iota:
-    """The column numbers (``axis`` 1), to be compared with a scalar for ``where``."""
-    if axis != 1:
-        message = f"iota({axis}): only columns (axis 1) can be masked"
-        hint = "rows that do not exist: load with pto.ds(start, size, valid=count)"
-        fail(ShapeError, message, hint)
-    return Iota()
 
 
 def record(op: str, type: TileType, *args: ir.Operand, part: bool = False, hint: str = "") -> Tile:
@@ -204,12 +190,14 @@ def as_tile(value: object, what: str, operand: int | None = None) -> Tile:
     hint = ""
     if isinstance(value, Scalar) or as_number(value) is not None:
         hint = "pto.full((rows, cols), value) makes a tile of one number"
+    elif isinstance(value, Mask | Places):
+        hint = value._value_hint()
     elif isinstance(value, Tensor):
         hint = f"load a region of it: pto.load({value.name}[...])"
     fail(TraceError, f"{what} must be a tile, found {noun(value)}", hint, operand)
 
 
-def _vector_dtype(op: str, x: Tile) -> None:
+def vector_dtype(op: str, x: Tile) -> None:
     if x.dtype == "bf16":
         message = f"{op}: '{x.name}' is bf16, which the vector unit cannot compute with"
         fail(DTypeError, message, "convert it first with .astype('f32')")
@@ -226,6 +214,142 @@ def _known_dtype(op: str, dtype: object, operand: int) -> str:
     fail(DTypeError, f"{op}: '{name}' is not a dtype", hint, operand)
 
 
+# ------------------------------------------------------------------------------------ comparisons
+
+
+def compared(op: str, x: Tile, y: object) -> Mask:
+    """The mask ``x op y``; ``y`` may be a tile, also one that broadcasts, or a scalar.
+
+    Raises:
+        ShapeError: for shapes that do not broadcast.
+        DTypeError: for bf16, for two types, and for an order of integers.
+    """
+    symbol = SYMBOLS[op]
+    x.ref()
+    vector_dtype(symbol, x)
+    if x.dtype == "i32" and op != "eq":
+        message = f"'{symbol}' cannot order '{x.name}', which is i32: the vector unit orders floats"
+        fail(DTypeError, message, f"convert it first: {x.name}.astype('f32')")
+    if isinstance(y, Places):
+        y = placed(y, x.shape, x.dtype)
+    if not isinstance(y, Tile | TensorView):
+        scalar = as_scalar(y, "a tile, a number or a traced scalar")
+        integer_operand(symbol, x, scalar)
+        if isinstance(scalar.expr, ir.Const):
+            element(scalar.expr.value, x.dtype, symbol)
+        return Compared(op, x, scalar)
+    other = as_tile(y, f"the second operand of {symbol}")
+    vector_dtype(symbol, other)
+    if x.dtype != other.dtype:
+        message = f"{symbol}: '{x.name}' is {x.dtype} but '{other.name}' is {other.dtype}"
+        fail(DTypeError, message, "convert one of them with .astype('f32')")
+    shape_of_all(symbol, [x.shape, other.shape])
+    return Compared(op, x, other)
+
+
+def shape_of_all(what: str, shapes: list[tuple[int, int]]) -> tuple[int, int]:
+    """The shape that all of them broadcast to.
+
+    Raises:
+        ShapeError: if there is none.
+    """
+    rows, cols = (max(sizes) for sizes in zip(*shapes, strict=True))
+    for r, c in shapes:
+        if (r, c) not in ((rows, cols), (rows, 1), (1, cols)):
+            message = f"{what}: [{r}, {c}] does not broadcast to [{rows}, {cols}]"
+            hint = "shapes must be equal, or [rows, 1] or [1, cols] of the others"
+            fail(ShapeError, message, hint)
+    return rows, cols
+
+
+def broadcast_to(x: Tile, shape: tuple[int, int], part: bool = False) -> Tile:
+    """A ``[rows, 1]`` or ``[1, cols]`` tile repeated along its columns or rows, as ``[rows, cols]``.
+
+    Raises:
+        ShapeError: when ``shape`` is not that.
+        DTypeError: for bf16.
+    """
+    tile = as_tile(x, "the operand of broadcast_to", 0)
+    vector_dtype("broadcast_to", tile)
+    sizes = static_shape(shape)
+    if tile.shape == sizes:
+        return tile
+    if tile.shape not in ((sizes[0], 1), (1, sizes[1])):
+        message = f"broadcast_to: '{tile.name}' is {tile.type}, the shape [{sizes[0]}, {sizes[1]}]"
+        fail(ShapeError, message, "[rows, 1] and [1, cols] become [rows, cols]")
+    return record("expand", TileType(tile.dtype, *sizes), tile.ref(), part=part)
+
+
+# ------------------------------------------------------------------------------------ places
+
+
+def placed(places: Places, shape: tuple[int, int], dtype: str) -> Tile | Scalar:
+    """``iota`` as numbers: a tile of ``shape``, of f32 or i32, or a scalar if they are all the same.
+
+    Raises:
+        ShapeError: for columns of a tile of one, or rows.
+    """
+    first, made = places.first, numbers(shape, places.rows, places.cols, dtype)
+    if made is None:
+        return first
+    return made if first.expr == ir.Const(0) else elementwise("add", made, first, part=True)
+
+
+def numbers(shape: tuple[int, int], rows: int, cols: int, dtype: str = "f32") -> Tile | None:
+    """The tile of ``rows * i + cols * j``, one for the work item, in front of its loops; None for 0."""
+    if not rows and not cols:
+        return None
+    for times, size, axis in ((rows, shape[0], 0), (cols, shape[1], 1)):
+        if times and size == 1:
+            what = f"tiles of one {('row', 'column')[axis]}"
+            message = f"iota({axis}) counts {('rows', 'columns')[axis]}, but there are {what} only"
+            fail(ShapeError, message, "pto.broadcast_to(x, (rows, cols)) says how many")
+    trace, kind = current(), "i32" if dtype == "i32" else "f32"
+    key = (shape, rows, cols, kind)
+    if key not in trace.places:
+        inside, trace.scope = trace.scope, trace.root
+        try:
+            trace.places[key] = _counted(trace, shape, rows, cols, kind)
+        finally:
+            trace.scope = inside
+    found: Tile = trace.places[key]
+    return found
+
+
+def _counted(trace: Trace, shape: tuple[int, int], rows: int, cols: int, kind: str) -> Tile:
+    """In integers, which are exact; f32 holds them up to 2**24."""
+    whole = TileType("i32", *shape)
+    axes = [
+        _axis(trace, name, type, times)
+        for name, type, times in (
+            ("columns", TileType("i32", 1, shape[1]), cols),
+            ("rows", TileType("i32", shape[0], 1), rows),
+        )
+        if times
+    ]
+    made = axes[0]
+    if made.type != whole:
+        made = _row(trace, "expand", "places", whole, made.ref())
+    if len(axes) > 1:
+        made = _row(trace, "add", "places", whole, made.ref(), axes[1].ref())
+    if kind == "i32":
+        return made
+    return _row(trace, "astype", "places", TileType(kind, *shape), made.ref(), ir.Word(kind))
+
+
+def _axis(trace: Trace, name: str, type: TileType, times: int) -> Tile:
+    counted = _row(trace, "iota", name, type, ir.Const(0))
+    if times == 1:
+        return counted
+    return _row(trace, "mul", name, type, counted.ref(), ir.Const(times))
+
+
+def _row(trace: Trace, op: str, name: str, type: TileType, *args: ir.Operand) -> Tile:
+    made = trace.fresh(name)
+    trace.emit(ir.Row(op, ir.Define(made, type), args, loc=source.here()))
+    return Tile(trace, made, type)
+
+
 # ------------------------------------------------------------------------------------ arithmetic
 
 
@@ -237,19 +361,21 @@ def elementwise(op: str, x: Tile, other: object, part: bool = False) -> Tile:
         ShapeError: for shapes that do not broadcast.
     """
     symbol = SYMBOLS.get(op, op)
-    _vector_dtype(symbol, x)
+    vector_dtype(symbol, x)
+    if isinstance(other, Places):
+        other = placed(other, x.shape, x.dtype)
     if not isinstance(other, Tile | TensorView):
         value = as_scalar(other, "a tile, a number or a traced scalar")
-        _integer_operand(symbol, x, value)
+        integer_operand(symbol, x, value)
         if isinstance(value.expr, ir.Const):
-            _element(value.expr.value, x.dtype, symbol)
+            element(value.expr.value, x.dtype, symbol)
         return record(op, x.type, x.ref(), value.expr, part=part)
     y = as_tile(other, f"the second operand of {symbol}")
-    _vector_dtype(symbol, y)
+    vector_dtype(symbol, y)
     if x.dtype != y.dtype:
         message = f"{symbol}: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}"
         fail(DTypeError, message, "convert one of them with .astype('f32')")
-    _integer_operand(symbol, x, None)
+    integer_operand(symbol, x, None)
     if y.shape in (x.shape, (x.shape[0], 1), (1, x.shape[1])):
         return record(op, x.type, x.ref(), y.ref(), part=part)
     if x.shape in ((y.shape[0], 1), (1, y.shape[1])):
@@ -264,7 +390,7 @@ def elementwise(op: str, x: Tile, other: object, part: bool = False) -> Tile:
     )
 
 
-def _element(number: float, dtype: str, op: str, operand: int | None = None) -> ir.Const:
+def element(number: float, dtype: str, op: str, operand: int | None = None) -> ir.Const:
     """A literal as an element of a tile of ``dtype``."""
     if dtype == "i32" and math.isfinite(number) and number == int(number):
         number = int(number)
@@ -274,7 +400,7 @@ def _element(number: float, dtype: str, op: str, operand: int | None = None) -> 
     return ir.Const(number if dtype == "i32" else float(number))
 
 
-def _integer_operand(symbol: str, x: Tile, value: Scalar | None) -> None:
+def integer_operand(symbol: str, x: Tile, value: Scalar | None) -> None:
     if x.dtype != "i32":
         return
     if symbol == "/" or (value is not None and value.is_float):
@@ -330,7 +456,7 @@ def tanh(x: Tile) -> Tile:
 def _operand(op: str, x: object, dtypes: tuple[str, ...]) -> Tile:
     """``x`` as the only operand of ``op``."""
     tile = as_tile(x, f"the operand of {op}", 0)
-    _vector_dtype(op, tile)
+    vector_dtype(op, tile)
     if tile.dtype not in dtypes:
         hint = f"convert it: {tile.name}.astype('f32')"
         fail(DTypeError, f"{op}: '{tile.name}' is {tile.dtype}", hint)
@@ -404,53 +530,34 @@ def full(shape: tuple[Index, Index], value: float, dtype: str = "f32") -> Tile:
         ShapeError: when ``shape`` is not two static sizes.
         DTypeError: for an unknown dtype.
     """
-    sizes = tuple(map(as_number, shape)) if isinstance(shape, tuple | list) else ()
-    if len(sizes) != 2 or not all(isinstance(n, int) and n > 0 for n in sizes):
-        traced = (
-            [n for n in shape if isinstance(n, Scalar)] if isinstance(shape, tuple | list) else ()
-        )
-        found = noun(traced[0]) if traced else repr(shape)
-        fail(
-            ShapeError,
-            f"the shape of a tile is two static sizes (rows, cols), found {found}",
-            "a size that changes from call to call takes the largest, and a mask" if traced else "",
-            0,
-        )
+    sizes = static_shape(shape, 0)
     number = as_number(value)
     if number is None:
         fail(TraceError, f"the value of a tile must be a Python number, found {noun(value)}")
     kind = _known_dtype("full", dtype, 2)
-    type = TileType(kind, int(sizes[0] or 0), int(sizes[1] or 0))
-    return record("full", type, _element(number, kind, "full", 1))
+    return record("full", TileType(kind, *sizes), element(number, kind, "full", 1))
+
+
+def static_shape(shape: object, operand: int = 1) -> tuple[int, int]:
+    """The two sizes of a tile.
+
+    Raises:
+        ShapeError: if they are no two Python integers above 0.
+    """
+    given = shape if isinstance(shape, tuple | list) else ()
+    sizes = [n for n in map(as_number, given) if isinstance(n, int) and n > 0]
+    if len(given) != 2 or len(sizes) != 2:
+        traced = [n for n in given if isinstance(n, Scalar)]
+        found = noun(traced[0]) if traced else repr(shape)
+        hint = "a size that changes from call to call takes the largest, and a mask"
+        message = f"the shape of a tile is two static sizes (rows, cols), found {found}"
+        fail(ShapeError, message, hint if traced else "", operand)
+    return sizes[0], sizes[1]
 
 
 def zeros(shape: tuple[Index, Index], dtype: str = "f32") -> Tile:
     """A tile of ``shape`` with every element 0."""
     return full(shape, 0.0, dtype)
-
-
-def where(mask: Mask, x: Tile, other: float) -> Tile:
-    """``x`` where ``mask`` holds, the constant ``other`` elsewhere.
-
-    The mask is ``pto.iota(1) < count``: the first ``count`` columns keep ``x``.
-    """
-    if not isinstance(mask, Mask):
-        message = f"the condition of where must be pto.iota(1) < count, found {noun(mask)}"
-        fail(TraceError, message, "the hardware masks the first columns of a tile", 0)
-    mask.check_usable()
-    tile = as_tile(x, "the second operand of where", 1)
-    _vector_dtype("where", tile)
-    number = as_number(other)
-    if number is None:
-        fail(
-            TraceError,
-            f"the third operand of where must be a Python number, found {noun(other)}",
-            "to choose between two tiles: pto.maximum(pto.where(mask, x, -math.inf), pto.minimum("
-            "y, pto.where(mask, pto.full(y.shape, -math.inf), math.inf)))",
-            2,
-        )
-    fill = _element(number, tile.dtype, "where", 2)
-    return record("where", tile.type, tile.ref(), mask._count.expr, fill)
 
 
 # --------------------------------------------------------------------------------- parts

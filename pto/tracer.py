@@ -66,6 +66,8 @@ class Trace:
         self.reads: dict[str, ir.View] = {}
         self.loaded: dict[str, Loc | None] = {}
         self.stores: dict[str, list[Any]] = {}
+        self.places: dict[object, Any] = {}
+        """Tiles of numbers of places, by shape (``pto/selection.py``)."""
 
     def fresh(self, hint: str) -> str:
         """``hint``, with a number behind it if the name is taken."""
@@ -212,7 +214,7 @@ class Traced:
 
     def described(self) -> str:
         """The value as a message names it."""
-        return f"a {self._noun}"
+        return f"{'an' if self._noun[0] in 'aeiou' else 'a'} {self._noun}"
 
     def check_usable(self) -> None:
         """Raise if the value is unknown at this point of the trace."""
@@ -348,6 +350,10 @@ class Traced:
             fail(TraceError, f"elements of {self.described()} cannot be deleted")
 
     def _index_hint(self) -> str:
+        return ""
+
+    def _value_hint(self) -> str:
+        """What to write where a number is needed."""
         return ""
 
     def _method_hint(self, name: str) -> str:

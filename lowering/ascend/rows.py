@@ -413,20 +413,54 @@ def reduction(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     ]
 
 
+def selection(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    """A comparison with a tile or with a scalar, and the choice by it."""
+    slots = {k: ctx.row_slot(a, env) for k, a in enumerate(row.args) if isinstance(a, ir.Ref)}
+    if 1 not in slots:
+        dtype = ctx.kernel.buffer(row.operand(ir.Ref).name).type.dtype
+        slots[1] = literal(row.scalar(1), dtype, env)
+    way = "tile" if isinstance(row.args[1], ir.Ref) else "scalar"
+    mode = f"CmpMode::{row.op.removeprefix('select_').upper()}"
+    bits = ctx.address(row.operand(ir.Ref, 4), env)
+    given = [ctx.row_slot(row.result(ir.Ref), env), slots[0], slots[1], mode, slots[2], slots[3]]
+    return [f"select_by_{way}({', '.join(given)}, {bits});"]
+
+
+def iota(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    out, scratch = ctx.row_slot(row.result(ir.Ref), env), ctx.slot(row.operand(ir.Ref, 1), env)
+    return [f"numbered({out}, static_cast<int32_t>({scalar(row.scalar(), env)}), {scratch}, 0);"]
+
+
+def expand(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    """A column is added to nothing, which -0 is of floats: the device's TROWEXPAND stops for every row."""
+    out, x = row.result(ir.Ref), row.operand(ir.Ref)
+    call = OPS[row.op].instruction
+    if ctx.kernel.buffer(x.name).type.cols != 1:
+        return [f"{call['cols']}({ctx.slot(out, env)}, {ctx.slot(x, env)});"]
+    integers = ctx.kernel.buffer(out.name).type.dtype == "i32"
+    nothing = ZERO if integers else ir.Const(-0.0)
+    slot = ctx.slot(out, env)
+    return [
+        filling(ctx, env, out, nothing),
+        "pipe_barrier(PIPE_V);",
+        f"{call['rows']}({slot}, {slot}, {ctx.slot(x, env)});",
+    ]
+
+
 def astype(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     """CAST_RINT is to the nearest, ties to even; CAST_ROUND would take ties away from zero."""
     out, x = ctx.row_slot(row.result(ir.Ref), env), ctx.row_slot(row.operand(ir.Ref), env)
     return [f"TCVT({out}, {x}, RoundMode::CAST_RINT);"]
 
 
-def expand(ctx: Context, env: Env, ref: ir.Ref, value: ir.Expr) -> str:
+def filling(ctx: Context, env: Env, ref: ir.Ref, value: ir.Expr) -> str:
     """Every element of a slot becomes ``value``."""
     dtype = ctx.kernel.buffer(ref.name).type.dtype
     return f"TEXPANDS({ctx.row_slot(ref, env)}, {literal(value, dtype, env)});"
 
 
 def full(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    return [expand(ctx, env, row.result(ir.Ref), row.scalar(0))]
+    return [filling(ctx, env, row.result(ir.Ref), row.scalar(0))]
 
 
 def in_place(row: ir.Row, ctx: Context, env: Env) -> list[str]:
@@ -500,7 +534,7 @@ def fill_outside(
     declared, both = bounds(ctx, env, buffer, counts)
     partial = [b for b in both if b.number != b.size]
     open_ones = [b for b in partial if b.number is None]
-    lines, everything = in_place(row, ctx, env), [expand(ctx, env, out, value)]
+    lines, everything = in_place(row, ctx, env), [filling(ctx, env, out, value)]
     if not partial:
         return lines
     if any(b.number is not None and b.number <= 0 for b in both):
@@ -594,14 +628,19 @@ def fence(row: ir.Row, ctx: Context, env: Env) -> list[str]:
 
 
 OF_KIND: Mapping[str, Emitter] = MappingProxyType(
-    {"unary": unary_arithmetic, "binary": binary_arithmetic, "reduce": reduction}
+    {
+        "unary": unary_arithmetic,
+        "binary": binary_arithmetic,
+        "reduce": reduction,
+        "select": selection,
+    }
 )
 """Families of ops that differ in the instruction only."""
 OF_OP: Mapping[str, Emitter] = MappingProxyType(
     {
         emitter.__name__: emitter
         for emitter in (
-            read, let, load, gather, store, move, part, push, push_data, record, pop, matmul, astype, full, where, pad,
+            read, let, load, gather, store, move, part, push, push_data, record, pop, matmul, astype, full, iota, expand, where, pad,
             sync, barrier, drain, fence,
         )
     }

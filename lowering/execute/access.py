@@ -35,6 +35,9 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 }
 """numpy's element type for each of ours."""
 
+NAMES: Mapping[np.dtype[Any], str] = {dtype: name for name, dtype in DTYPES.items()}
+"""And back."""
+
 # ----------------------------------------------------------------------------------- scalars
 
 

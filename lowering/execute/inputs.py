@@ -534,8 +534,9 @@ class _Walk:
     def operand(self, row: ir.Row, k: int, e: ir.Expr, lines: Lines) -> None:
         """Raises for an integer that an element of the row's tile cannot be."""
         values = np.broadcast_to(self.value(e, row, lines), (lines.count,))
-        if k not in OPS[row.op].elements or self.dtype_of(row) != "i32":
-            return
+        op = OPS[row.op]
+        if k not in op.elements or op.compares or self.dtype_of(row) != "i32":
+            return  # what is compared with a scalar is a float
         limits = np.iinfo(np.int32)
         beyond = np.flatnonzero((values < limits.min) | (values > limits.max))
         if beyond.size:

@@ -65,6 +65,9 @@ LARGEST: Mapping[str, float] = MappingProxyType(
 
 NARROW = ("f16", "bf16")
 
+EXACT = 2.0**24
+"""Integers up to this one are floats of 32 bits."""
+
 RUNS, FACTOR = 8, 6.0
 NEAR: Mapping[str, float] = MappingProxyType({"bf16": 2.0**-14, "f16": 2.0**-17, "i32": 2.0**-40})
 """How near a tie, relative to the value, a rounding may go either way.  For 16 bits that is a
@@ -191,7 +194,8 @@ class Noisy(Narrowed):
         if row.op in SUMS:
             a = self.summed(row, a, args)
         elif (units := _units(row, args)) and a.dtype.kind == "f":
-            a = a * (1 + units * UNIT["f32"] * self.noise.drawn(_name(row), a.shape))
+            rounds = np.abs(a) > EXACT if row.op == "astype" else True
+            a = a * (1 + rounds * units * UNIT["f32"] * self.noise.drawn(_name(row), a.shape))
         if kind.dtype in NEAR and a.dtype.kind == "f" and _name(row) in self.read:
             a = a * (1 + NEAR[kind.dtype] * self.noise.drawn(_name(row), a.shape))
         return super().typed(row, kind, a, args)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lowering.execute import access
-from lowering.execute.access import DTYPES, Array, Env, Locate, Scope
+from lowering.execute.access import DTYPES, NAMES, Array, Env, Locate, Scope
 from lowering.execute.inputs import Bound, pid_names, validate
 from pto import ir
 from pto.arithmetic import rounded
@@ -63,12 +63,17 @@ def _ruled(rule: Rule) -> Compute:
     return lambda kind, *args: rule(np, *map(wide, args))
 
 
+def _shaped(rule: Rule) -> Compute:
+    return lambda kind, *args: rule(np, (kind.rows, kind.cols), *map(wide, args))
+
+
 def _full(kind: TileType, value: Any) -> Array:
     return np.full((kind.rows, kind.cols), value, DTYPES[kind.dtype])
 
 
 COMPUTE: Mapping[str, Compute] = {
     **{op.name: _ruled(op.rule) for op in OPS.values() if op.rule is not None},
+    **{op.name: _shaped(op.shaped) for op in OPS.values() if op.shaped is not None},
     "matmul": matmul,
     "part": lambda kind, x, row, col: x[row : row + kind.rows, col : col + kind.cols],
     "astype": lambda kind, x, dtype: x,
@@ -92,8 +97,9 @@ def apply(row: ir.Row, kind: TileType, args: Sequence[Any]) -> Array:
     Raises:
         ShapeError: when the operands do not give a tile of that shape.
     """
-    places = OPS[row.op].elements
-    given = [element(a, kind.dtype) if k in places else a for k, a in enumerate(args)]
+    op = OPS[row.op]
+    dtype = NAMES[args[0].dtype] if op.compares else kind.dtype
+    given = [element(a, dtype) if k in op.elements else a for k, a in enumerate(args)]
     return shaped(row, kind, convert(COMPUTE[row.op](kind, *given), kind.dtype))
 
 

@@ -27,7 +27,8 @@ class Tiles:
 def tiles_of(row: Row) -> Tiles:
     """The tiles of a row; the last operand of an op with scratch is that."""
     refs = [a for a in row.args if isinstance(a, Ref)]
-    has_scratch = row.op in OPS and OPS[row.op].scratch and len(refs) > 1
+    op = OPS.get(row.op)
+    has_scratch = op is not None and op.scratch and len(row.args) == len(op.args)
     scratch = refs.pop() if has_scratch else None
     return Tiles(tuple(refs), row.out if isinstance(row.out, Ref) else None, scratch)
 

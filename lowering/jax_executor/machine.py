@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lowering.execute.access import NAMES
 from lowering.execute.scalars import apply, as_float
 from lowering.jax_executor.balance import is_item_loop, known_names, stored_in
 from pto import ir
@@ -135,6 +136,10 @@ def ruled(rule: Rule) -> Callable[..., Array]:
     return lambda kind, *args: rule(jnp, *(wide(plain(a)) for a in args))
 
 
+def by_shape(rule: Rule) -> Callable[..., Array]:
+    return lambda kind, *args: rule(jnp, (kind.rows, kind.cols), *(wide(plain(a)) for a in args))
+
+
 LANES = 32
 """Columns down to which rows are folded where XLA may do the rest: two AVX-512 registers of float32."""
 
@@ -170,6 +175,7 @@ def folded(op: Op, rule: Rule) -> Callable[..., Array]:
 
 COMPUTE: Mapping[str, Callable[..., Array]] = {
     **{op.name: ruled(op.rule) for op in OPS.values() if op.rule is not None},
+    **{op.name: by_shape(op.shaped) for op in OPS.values() if op.shaped is not None},
     **{op.name: folded(op, op.rule) for op in OPS.values() if op.rule and op.joins},
     "matmul": matmul,
     "astype": lambda kind, x, dtype: plain(x),
@@ -429,8 +435,10 @@ class Machine:
         x = self.operand(row.args[k], env)
         if not isinstance(row.args[k], ir.Expr):
             return x
-        if k in OPS[row.op].elements:
-            return self.element(x, kind.dtype)
+        op = OPS[row.op]
+        if k in op.elements:
+            other = plain(self.operand(row.args[0], env)) if op.compares else None
+            return self.element(x, kind.dtype if other is None else NAMES[other.dtype])
         return counted(x, max(kind.rows, kind.cols)) if row.op in ("where", "pad") else x
 
     def operand(self, a: ir.Operand, env: Env) -> Any:

@@ -103,6 +103,8 @@ class Meanings(World):
             return self.part(token, self.left_open(row, args[0]), row)
         if row.op == "pad":
             return self.padded(row, args)
+        if row.op == "iota":
+            args = [self.starts(row, args[0])]
         tiles = [k for k, a in enumerate(row.args[: len(args)]) if isinstance(a, Ref)]
         numbers = {k: self.value(args[k]) for k in tiles}
         if row.core and not self.parts.keys().isdisjoint(numbers.values()):
@@ -197,6 +199,14 @@ class Meanings(World):
     def on_lanes(self, count: object) -> tuple[Expr, ...]:
         assert isinstance(count, Expr)
         return tuple(on(lane, count) for lane in range(self.lanes))
+
+    def starts(self, row: Row, start: object) -> tuple[Expr, ...]:
+        """What a row of numbers begins with on every lane."""
+        assert isinstance(start, Expr)
+        share = 0 if row.core else row.result(Define).type.rows // self.lanes
+        return tuple(
+            normal(binary("+", on(lane, start), Const(lane * share))) for lane in range(self.lanes)
+        )
 
     def spread(self, row: Row, args: Sequence[object], of: Sequence[Unknown]) -> Unknown | None:
         """What is unknown of the result, None: it goes everywhere."""

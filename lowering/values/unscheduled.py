@@ -217,12 +217,22 @@ class Builder:
             )
         return lane_zero(count)
 
+    def first_of_both(self, start: ir.Expr, row: ir.Row) -> ir.Expr:
+        """What a row of numbers of both lanes begins with: the second lane goes on behind the first."""
+        out = row.result(ir.Ref).name
+        share = self.kernel.buffer(out).type.rows if self.split[out] else 0
+        if ir.linear(start)[1].get(ir.Var("lane"), 0) != share:
+            raise ScheduleError("the numbers of the lanes do not follow each other", row.loc)
+        return lane_zero(start)
+
     def step(self, row: ir.Row, scope: Scope) -> None:
         args, _ = touched(row)
         if row.op == "matmul" and len(args) == 4:
             args = self.accumulated(row, scope)
         if row.op == "pad":
             args = (args[0], self.kept_rows(row.scalar(1), row), *args[2:])
+        if row.op == "iota":
+            args = (self.first_of_both(row.scalar(), row),)
         found = [self.operand(a, row, scope) for a in args]
         if isinstance(row.out, ir.View):
             self.add(row, scope, self.view(row.out, row, scope), *found)

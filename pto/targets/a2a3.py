@@ -52,6 +52,13 @@ FLAT = Costs(
             ("relu", ""): (23, 1),
             ("astype", ""): (27, 1),
             ("full", ""): (6, 2),
+            # a comparison and a choice, of which no source has a figure: the generic ones, one after the other
+            **{(f"select_{name}", ""): (12, 4) for name in ("lt", "le", "gt", "ge", "eq")},
+            ("iota", ""): (
+                120,
+                1,
+            ),  # its ten instructions and their barriers, each of the generic 6 + 2
+            ("expand", ""): (6, 2),
             ("where", ""): (6, 0),  # it writes the padding, of which a whole tile has none
             ("pad", ""): (6, 0),
         }

@@ -338,10 +338,7 @@ KERNELS: dict[str, tuple[str, str]] = {
     "case_waits": (mine(case="@double.case\nasync def draw(rng): ...\n"), "coroutine"),
     "case_yields": (mine(case="@double.case\ndef draw(rng):\n    yield 1\n"), "generator"),
     "case_is_none": (mine(case="double.case(3)\n"), "a case must be a function"),
-    "where_of_two": (
-        mine("t = pto.where(pto.iota(1) < 3, pto.load(x[here, :]), pto.load(x[here, :]))"),
-        "pto.minimum(",
-    ),
+    "where_of_numbers": (mine("t = pto.where(pto.iota(1) < 3, 1.0, 2.0)"), "pto.full("),
     "row_mean": (mine("pto.row_mean(pto.load(x[here, :]))"), "pto.row_sum"),
 }
 

@@ -100,6 +100,41 @@ TILES = {
     "x + pto.row_sum(x)": "row_sum = row_sum x; add = add x, row_sum",
     "pto.where(pto.iota(1) < n, x, 1)": "where = where x, n, 1.0",
     "pto.where(pto.iota(1) <= n, x, 0.5)": "where = where x, n + 1, 0.5",
+    "pto.where(pto.iota(1) >= n, x, y)": (
+        "columns = iota 0; places = expand columns; places_2 = astype places, f32; "
+        "select_lt = select_lt places_2, n, y, x"
+    ),
+    "pto.where(n + pto.iota(0) - 2 * pto.iota(1) > 3, x, 0.5)": (
+        "columns = iota 0; columns_2 = mul columns, -2; rows = iota 0; places = expand columns_2; "
+        "places_2 = add places, rows; places_3 = astype places_2, f32; full = full 0.5; "
+        "select_lt = select_lt places_3, 4 - n, full, x"
+    ),
+    "pto.where(x < y, x, y)": "select_lt = select_lt x, y, x, y",
+    "pto.where(y <= n, x, y)": "select_le = select_le y, n, x, y",
+    "pto.where(2.0 < x, x, y)": "select_gt = select_gt x, 2.0, x, y",
+    "pto.where(x >= column, x, y)": "expand = expand column; select_ge = select_ge x, expand, x, y",
+    "pto.where(row == x, x, y)": "expand = expand row; select_eq = select_eq expand, x, x, y",
+    "pto.where(x != 1, x, y)": "full = full 1.0; select_eq = select_eq x, full, y, x",
+    "pto.where(~(x < y), x, s)": "full = full s; select_lt = select_lt x, y, full, x",
+    "pto.where((x < y) & (pto.iota(1) < n), x, 0)": (
+        "where = where x, n, 0.0; full = full 0.0; select_lt = select_lt x, y, where, full"
+    ),
+    "pto.where((x < 1) | (y < 1), x, y)": (
+        "select_lt = select_lt y, 1, x, y; select_lt_2 = select_lt x, 1, x, select_lt"
+    ),
+    "x + pto.iota(1)": (
+        "columns = iota 0; places = expand columns; places_2 = astype places, f32; "
+        "add = add x, places_2"
+    ),
+    "x + (3 - pto.iota(0)) * column": (
+        "rows = iota 0; rows_2 = mul rows, -1; places = astype rows_2, f32; add = add places, 3; "
+        "mul = mul column, add; add_2 = add x, mul"
+    ),
+    "(whole + pto.iota(1)).astype('f32')": (
+        "columns = iota 0; places = expand columns; add = add whole, places; astype = astype add, f32"
+    ),
+    "pto.broadcast_to(row, (16, 32))": "expand = expand row",
+    "pto.broadcast_to(x, (16, 32))": "",
     "x.astype('f32')": "",
     "x.astype('f16').astype('f32')": "astype = astype x, f16; astype_2 = astype astype, f32",
     "whole.astype('f32')": "astype = astype whole, f32",
@@ -171,7 +206,6 @@ REFUSED = {
     "2 & x": "&", "2 | x": "|", "2 ^ x": "^", "2 << x": "<<", "2 >> x": ">>", "2 ** x": "**",
     "2 // x": "//", "2 % x": "%", "divmod(2, x)": "divmod",
     "math.trunc(x)": "trunc", "math.floor(x)": "floor", "math.ceil(x)": "ceil",
-    "x < y": "<", "x <= 1": "<=", "x > 1": ">", "x >= 1": ">=", "x == y": "==", "x != y": "!=",
     "n & 1": "&", "n | 1": "|", "n ^ 1": "^", "n << 1": "<<", "n >> 1": ">>", "n ** 2": "**",
     "divmod(n, 2)": "divmod", "~n": "~", "abs(n)": "abs", "math.floor(n)": "floor",
 }  # fmt: skip

@@ -416,7 +416,7 @@ TEXT = (
 @pytest.mark.parametrize("name", NAMES)
 def test_a_text_refuses_what_a_row_does_not_take(name: str) -> None:
     op = OPS[name]
-    operands = "a, a" if op.kind == "binary" else "a"
+    operands = {"binary": "a, a", "select": "a, a, a, a"}.get(op.kind, "a")
     for dtype in ANY:
         text = TEXT.format(dtype, 1 if op.kind == "reduce" else 32, name, operands)
         if dtype in op.dtypes:

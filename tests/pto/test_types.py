@@ -51,7 +51,9 @@ def kernel(x: Tensor, out: Tensor, *, k: int) -> None:
     range(b)  # MISTAKE call-overload
     pto.ds(0, 1.5)  # MISTAKE arg-type
     pto.where(t, t, 0.0)  # MISTAKE arg-type
-    pto.where(pto.iota(1) < k, t, t)  # MISTAKE arg-type
+    pto.where(pto.iota(1) < k, t, x)  # MISTAKE arg-type
+    pto.iota(1) < 1.5  # MISTAKE operator
+    t & t  # MISTAKE operator
     pto.store(t, out[b, :, :])  # MISTAKE arg-type arg-type
     n: int = x.shape[0]  # MISTAKE assignment
     pto.cdiv(b, 1.5)  # MISTAKE call-overload
@@ -113,7 +115,7 @@ def kernel(x: Tensor, lens: Tensor, scale: Scalar, out: Tensor, *, mode: str) ->
 
     if mode == "sum":
         acc = pto.fori_loop(0, 2, once, acc + whole) * pto.maximum(scale, 0.5)
-    pto.store(out[b, ...], pto.where(pto.iota(1) < count, acc - m, 0.0))
+    pto.store(out[b, ...], pto.where((pto.iota(1) < count) & (acc > m) | (acc != 0), acc - m, m))
 
 
 @kernel.case

@@ -166,6 +166,9 @@ class _Assigner:
         args = [ir.Ref(self.at(a.name, "ub")) if isinstance(a, ir.Ref) else a for a in row.args]
         out = row.result(ir.Define)
         made = ir.Define(out.name, self.lane_type(out.type, row.loc))
+        if row.op == "iota" and out.type.rows > 1:  # each lane goes on where the one before ends
+            before = ir.binary("*", ir.Var("lane"), ir.Const(made.type.rows))
+            args = [ir.binary("+", row.scalar(0), before)]
         self.emit(row.op, "vector", made, args, row.loc)
         self.home[out.name, "ub"] = out.name
         self.to_cube(out.name, block, row.loc)

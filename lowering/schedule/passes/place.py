@@ -284,10 +284,12 @@ class _Placer(Groups):
         )
 
     def _scratch_types(self) -> list[TileType]:
-        """One scratch tile per type of tile that an op with scratch reads."""
+        """One scratch tile per type of tile that an op with scratch takes."""
         rows = [life.row for life in self.lives.values() if life.row is not None]
-        refs = [r.args[0] for r in rows if OPS[r.op].scratch]
-        return list(dict.fromkeys(self.groups[a.name].type for a in refs if isinstance(a, ir.Ref)))
+        return list(dict.fromkeys(self._scratch_type(r) for r in rows if OPS[r.op].scratch))
+
+    def _scratch_type(self, row: ir.Row) -> TileType:
+        return OPS[row.op].spare or self.groups[row.operand(ir.Ref).name].type
 
     def _spare(self, t: TileType, name: str = "") -> Group:
         """The buffer of a scratch tile."""
@@ -333,8 +335,8 @@ class _Placer(Groups):
     def _row(self, row: ir.Row) -> ir.Row:
         args = [self._ref(a.name, a.transposed) if isinstance(a, ir.Ref) else a for a in row.args]
         out = self._ref(row.out.name) if isinstance(row.out, ir.Define) else row.out
-        if OPS[row.op].scratch and self.scratch and isinstance(row.args[0], ir.Ref):
-            args.append(ir.Ref(self.scratch[self.groups[row.args[0].name].type].name))
+        if OPS[row.op].scratch and self.scratch:
+            args.append(ir.Ref(self.scratch[self._scratch_type(row)].name))
         value = row.out.name if isinstance(row.out, ir.Define) else ""
         if isinstance(out, ir.Ref) and value == out.name:
             value = ""

@@ -665,6 +665,159 @@ NATIVE_REDUCE(TROWMAX, Max)
 NATIVE_REDUCE(TROWMIN, Min)
 #undef NATIVE_REDUCE
 
+// ------------------------------------------------------------------------------ choice
+
+template <typename W>
+bool compared(W a, W b, CmpMode mode)
+{
+    switch (mode) {
+    case CmpMode::LT: return a < b;
+    case CmpMode::LE: return a <= b;
+    case CmpMode::GT: return a > b;
+    case CmpMode::GE: return a >= b;
+    case CmpMode::NE: return a != b;
+    default: return a == b;
+    }
+}
+
+// One bit for each element of ``a``, eight in a byte, into a tile of bytes.  Both are one row: the device begins
+// every row of a tile at a block of its own, the CPU form of the library does not.
+template <typename D, typename A, typename Second>
+void compare(const D &d, const A &a, std::vector<Extent> reads, Second second, CmpMode mode, const Where &at)
+{
+    using T = typename A::DType;
+    check_vector<A>();
+    static_assert(is_vec<D> && std::is_same_v<typename D::DType, uint8_t>, "bits are in bytes in UB");
+    static_assert(D::Rows == 1 && A::Rows == 1, "one row");
+    if (std::is_integral_v<T> && mode != CmpMode::EQ && mode != CmpMode::NE) {
+        native::report("mode", "the device compares integers for equality, whatever is asked", at);
+    }
+    if (d.valid_cols * 8 != a.valid_cols) {
+        native::report("shape", "a bit for every element is needed", at);
+        return;
+    }
+    reads.push_back(a.extent());
+    run(
+        Pipe::V, std::move(reads), {d.extent()},
+        [a, second, mode, at] {
+            const auto found = elements(a, at);
+            const auto other = second();
+            std::vector<uint8_t> bits(found.size() / 8);
+            for (size_t k = 0; k < found.size(); ++k) {
+                const bool holds = compared(found[k], other(int64_t{0}, static_cast<int64_t>(k)), mode);
+                bits[k / 8] = static_cast<uint8_t>(bits[k / 8] | (holds ? 1u << k % 8 : 0u));
+            }
+            return bits;
+        },
+        [d](const std::vector<uint8_t> &bits) {
+            std::memcpy(d.data(), bits.data(), bits.size());
+            std::memset(d.marks(), 1, bits.size());
+        },
+        at);
+}
+
+template <typename D, typename A, typename B>
+void TCMP(D &d, const A &a, const B &b, CmpMode mode, const Where &at = Where::current())
+{
+    using W = native::wide_t<typename B::DType>;
+    check_vector<B>();
+    static_assert(std::is_same_v<typename A::DType, typename B::DType>, "operands of one type");
+    same_valid(a, b, at);
+    compare(d, a, {b.extent()}, [b, at] { return Grid<W>{elements(b, at), 0, 1}; }, mode, at);
+}
+
+template <typename D, typename A>
+void TCMPS(D &d, const A &a, typename A::DType s, CmpMode mode, const Where &at = Where::current())
+{
+    using W = native::wide_t<typename A::DType>;
+    if (mode == CmpMode::EQ || mode == CmpMode::NE) {
+        native::report("mode", "the library's CPU form takes what is near for equal", at);
+    }
+    const W value = static_cast<W>(s);
+    compare(d, a, {}, [value] { return Grid<W>{{value}, 0, 0}; }, mode, at);
+}
+
+// The device writes where the bits are into ``tmp``, which may be the result, but then no operand.
+template <typename D, typename M, typename Tmp>
+void TSEL(D &d, const M &mask, const D &a, const D &b, const Tmp &tmp, const Where &at = Where::current())
+{
+    using T = typename D::DType;
+    check_vector<D>();
+    static_assert(std::is_same_v<typename M::DType, uint8_t>, "bits are in bytes");
+    static_assert(D::Rows == 1 && M::Rows == 1, "one row");
+    same_valid(d, a, at);
+    same_valid(d, b, at);
+    if (mask.valid_cols * 8 != d.valid_cols) {
+        native::report("shape", "a bit for every element is needed", at);
+        return;
+    }
+    for (const int64_t other : {a.address, b.address}) {
+        if (tmp.address < other + D::Bytes && other < tmp.address + Tmp::Bytes) {
+            native::report("address", "a choice does not write over what it chooses from", at);
+        }
+    }
+    run(
+        Pipe::V, {mask.extent(), a.extent(), b.extent()}, {tmp.extent(), d.extent()},
+        [mask, a, b, at] {
+            auto found = elements(a, at);
+            const auto others = elements(b, at);
+            for (size_t k = 0; k < found.size(); ++k) {
+                if (mask.marks()[k / 8] == 0) {
+                    native::report("uninitialised", "chooses by bits that were not written", at);
+                    break;
+                }
+                if ((mask.data()[k / 8] >> k % 8 & 1) == 0) {
+                    found[k] = others[k];
+                }
+            }
+            return found;
+        },
+        [d](const Values<T> &found) { put(d, d.valid_rows, d.valid_cols, found); }, at);
+}
+
+// start, start + 1, ... along one row; the device's vector form, which takes a scratch tile of 640 floats.
+template <typename D, typename Tmp, typename T, int Descending>
+void TCI(D &d, T start, const Tmp &tmp, const Where &at = Where::current())
+{
+    static_assert(is_vec<D> && D::Rows == 1 && std::is_same_v<typename D::DType, T>, "one row of that type");
+    static_assert(std::is_same_v<T, int32_t> && Descending == 0, "numbers of 32 bits that rise");
+    static_assert(std::is_same_v<typename Tmp::DType, float> && Tmp::Bytes >= 2560, "room for 640 floats");
+    run(
+        Pipe::V, {}, {tmp.extent(), d.extent()}, [start] { return start; },
+        [d, tmp](T first) {
+            spoil(tmp);
+            std::vector<T> all;
+            for (int64_t c = 0; c < d.valid_cols; ++c) {
+                all.push_back(static_cast<T>(first + c));
+            }
+            put(d, 1, d.valid_cols, all);
+        },
+        at);
+}
+
+template <typename D, typename A>
+void TCOLEXPAND(D &d, const A &a, const Where &at = Where::current())
+{
+    using T = typename D::DType;
+    check_vector<D>();
+    check_vector<A>();
+    static_assert(std::is_same_v<T, typename A::DType>, "operands of one type");
+    if (a.valid_rows != 1 || a.valid_cols != d.valid_cols) {
+        native::report("shape", "one value per column is needed", at);
+        return;
+    }
+    run(
+        Pipe::V, {a.extent()}, {d.extent()}, [a, at] { return elements(a, at); },
+        [d](const Values<T> &row) {
+            Values<T> all;
+            for (int64_t r = 0; r < d.valid_rows; ++r) {
+                all.insert(all.end(), row.begin(), row.end());
+            }
+            put(d, d.valid_rows, d.valid_cols, all);
+        },
+        at);
+}
+
 template <typename T, PadValue Pad>
 constexpr T pad_number()
 {

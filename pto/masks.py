@@ -1,0 +1,216 @@
+"""Conditions on the elements of tiles: comparisons of tiles, and of their places (``iota``).
+
+A mask is no tile and makes no row; ``pto/selection.py`` chooses by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pto import ir
+from pto.errors import ShapeError, TraceError
+from pto.scalar import Index, Scalar, as_index, as_number
+from pto.tracer import Traced, fail, noun
+
+
+class Mask(Traced):
+    """A condition on every element of a tile, for ``where``: ``&``, ``|`` and ``~`` combine them."""
+
+    _noun = "mask"
+
+    def __and__(self, other: Mask) -> Mask:
+        return Both(self, _as_mask(other, "&"))
+
+    def __or__(self, other: Mask) -> Mask:
+        return ~(~self & ~_as_mask(other, "|"))
+
+    def __invert__(self) -> Mask:
+        return self.of if isinstance(self, Not) else Not(self)
+
+    @property
+    def tiles(self) -> tuple[Any, ...]:
+        """The tiles that it compares."""
+        return ()
+
+    def _value_hint(self) -> str:
+        return "pto.where(mask, 1.0, 0.0) is a tile of it"
+
+    def _operator_hint(self, symbol: str) -> str:
+        return "a mask is the condition of pto.where; & | ~ combine masks"
+
+    def _branch_hint(self, where: str) -> str:
+        if where in ("and / or", "not", "chained comparison"):
+            return "combine masks with & | ~, each comparison in parentheses"
+        return "pto.where(mask, x, y) chooses element by element"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Before(Mask):
+    """``rows * i + cols * j < bound`` at row i and column j."""
+
+    rows: int
+    cols: int
+    bound: Scalar
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared(Mask):
+    """``x op y`` of a tile and a tile or a ``Scalar``."""
+
+    op: str
+    x: Any
+    y: Any
+
+    @property
+    def tiles(self) -> tuple[Any, ...]:
+        return (self.x,) if isinstance(self.y, Scalar) else (self.x, self.y)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Not(Mask):
+    """Where ``of`` does not hold."""
+
+    of: Mask
+
+    @property
+    def tiles(self) -> tuple[Any, ...]:
+        return self.of.tiles
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Both(Mask):
+    """Where both hold."""
+
+    a: Mask
+    b: Mask
+
+    @property
+    def tiles(self) -> tuple[Any, ...]:
+        return (*self.a.tiles, *self.b.tiles)
+
+
+def _as_mask(value: object, symbol: str) -> Mask:
+    if isinstance(value, Mask):
+        return value
+    message = f"{symbol} combines masks, found {noun(value)}"
+    fail(TraceError, message, "put each comparison in parentheses: (a < b) & (c < d)")
+
+
+class Places(Traced):
+    """Numbers ``rows * i + cols * j + plus - minus`` of the elements of a tile, made by ``iota``."""
+
+    _noun = "iota"
+
+    def __init__(self, rows: int, cols: int, plus: Scalar, minus: Scalar) -> None:
+        self.rows, self.cols, self._plus, self._minus = rows, cols, plus, minus
+
+    @property
+    def first(self) -> Scalar:
+        """The number in row 0 and column 0."""
+        return self._plus if self._minus.expr == ZERO else self._plus - self._minus
+
+    def __add__(self, other: Index | Places) -> Places:
+        if _is_tile(other):
+            return NotImplemented
+        x = _places(other)
+        plus, minus = _sum(self._plus, x._plus), _sum(self._minus, x._minus)
+        return Places(self.rows + x.rows, self.cols + x.cols, plus, minus)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Places:
+        return Places(-self.rows, -self.cols, self._minus, self._plus)
+
+    def __sub__(self, other: Index | Places) -> Places:
+        if _is_tile(other):
+            return NotImplemented
+        return self + -_places(other)
+
+    def __rsub__(self, other: Index) -> Places:
+        return -self + other
+
+    def __mul__(self, other: int) -> Places:
+        if _is_tile(other):
+            return NotImplemented
+        times = as_number(other)
+        if not isinstance(times, int):
+            message = f"places are multiplied by Python integers, found {noun(other)}"
+            fail(TraceError, message, "other tiles of numbers: load them")
+        if times < 0:
+            return -self * -times
+        return Places(times * self.rows, times * self.cols, self._plus * times, self._minus * times)
+
+    __rmul__ = __mul__
+
+    def __lt__(self, other: Index | Places) -> Mask:
+        """``self - other < 0``, with the counters on the left and the rest on the right."""
+        if _is_tile(other):
+            return NotImplemented
+        x = self - other
+        bound = x._minus if x._plus.expr == ZERO else x._minus - x._plus
+        return Before(x.rows, x.cols, bound)
+
+    def __ge__(self, other: Index | Places) -> Mask:
+        if _is_tile(other):
+            return NotImplemented
+        return ~(self < other)
+
+    def __le__(self, other: Index | Places) -> Mask:
+        if _is_tile(other):
+            return NotImplemented
+        return self < other + 1
+
+    def __gt__(self, other: Index | Places) -> Mask:
+        if _is_tile(other):
+            return NotImplemented
+        return ~(self <= other)
+
+    def __eq__(self, other: object) -> Any:
+        if _is_tile(other):
+            return NotImplemented
+        x = _places(other)  # type: ignore[arg-type]
+        return (self <= x) & (self >= x)
+
+    def __ne__(self, other: object) -> Any:
+        if _is_tile(other):
+            return NotImplemented
+        return ~(self == other)
+
+    __hash__ = Traced.__hash__
+
+    def _operator_hint(self, symbol: str) -> str:
+        return (
+            "places are added, subtracted, multiplied by integers and compared: pto.iota(1) < count"
+        )
+
+
+ZERO = ir.Const(0)
+
+
+def _places(value: Index | Places) -> Places:
+    """A number as places that are all the same."""
+    if isinstance(value, Places):
+        return value
+    return Places(0, 0, as_index(value, "a number of places"), Scalar(ZERO))
+
+
+def _is_tile(value: object) -> bool:
+    """What combines itself with places: they become a tile of its shape."""
+    return isinstance(value, Traced) and not isinstance(value, Scalar | Places | Mask)
+
+
+def _sum(a: Scalar, b: Scalar) -> Scalar:
+    """Without a zero in it."""
+    return b if a.expr == ZERO else a if b.expr == ZERO else a + b
+
+
+def iota(axis: int) -> Places:
+    """The row numbers (``axis`` 0) or column numbers (1) of a tile, to be compared or computed with.
+
+    ``pto.iota(1) < count``, ``first + pto.iota(0) >= pto.iota(1)``; with a tile of f32 or i32 they are numbers, one
+    for each element: ``x * pto.iota(1)``.  Below 2**24.
+    """
+    if axis not in (0, 1) or isinstance(axis, bool):
+        fail(ShapeError, f"iota({axis!r}): a tile has rows (axis 0) and columns (axis 1)")
+    return Places(int(axis == 0), int(axis == 1), Scalar(ZERO), Scalar(ZERO))

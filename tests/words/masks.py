@@ -1,0 +1,197 @@
+"""Comparisons, places and choices: masks of attention, clipping, gating."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+import pto
+from pto import Scalar, Tensor, Tile
+from pto.scalar import Index
+from tests.words.word import Word
+
+NARROW = {"bf16": ml_dtypes.bfloat16, "f16": np.float16, "f32": np.float32, "i32": np.int32}
+SPECIAL = (0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, 1e-12, -1e-12, 1.5)
+
+# --------------------------------------------------------------------------------- every comparison
+
+
+@pto.kernel(
+    grid="2",
+    static=dict(dtype="f32"),
+    x="dtype[2, 32, 64]",
+    y="dtype[32, 64]",
+    column="dtype[32, 1]",
+    row="dtype[1, 64]",
+    out="dtype[2, 20, 32, 64]",
+)
+def comparisons(x: Tensor, y: Tensor, column: Tensor, row: Tensor, out: Tensor) -> None:
+    """Five comparisons with what broadcasts and with a number; of integers equality only."""
+    b = pto.program_id(0)
+    a = pto.load(x[b, :, :])
+    others = [pto.load(t[:, :]) for t in (y, column, row)]
+    seconds: list[Tile | int] = [*others, 1]
+    for k, other in enumerate(seconds):
+        masks = [a == other, a != other]
+        if a.dtype != "i32":
+            masks = [a < other, a <= other, a > other, a >= other, a == other]
+        for n, mask in enumerate(masks):
+            pto.store(out[b, 5 * k + n, :, :], pto.where(mask, a, others[0]))
+        for n in range(len(masks), 5):
+            pto.store(out[b, 5 * k + n, :, :], others[0])
+
+
+def compared(x: Any, y: Any, column: Any, row: Any) -> dict[str, Any]:
+    found = []
+    for other in (y, column, row, np.array(1, x.dtype)):
+        masks = [x == other, x != other]
+        if x.dtype.kind != "i":
+            masks = [x < other, x <= other, x > other, x >= other, x == other]
+        found += [np.where(m, x, y) for m in masks]
+        found += [np.broadcast_to(y, x.shape)] * (5 - len(masks))
+    return {"out": np.stack(found, axis=1)}
+
+
+def few(dtype: str) -> Any:
+    def arrays(rng: np.random.Generator) -> dict[str, Any]:
+        """Small integers, which are often equal, and in one row what is special."""
+        shapes = dict(x=(2, 32, 64), y=(32, 64), column=(32, 1), row=(1, 64))
+        found = {n: rng.integers(-2, 3, s).astype(NARROW[dtype]) for n, s in shapes.items()}
+        if dtype != "i32":
+            found["x"][0, 0, : len(SPECIAL)] = SPECIAL
+            found["x"][0, 1, : len(SPECIAL)] = found["y"][1, : len(SPECIAL)] = SPECIAL
+        return found
+
+    return arrays
+
+
+# ------------------------------------------------------------------------------- masks of masks
+
+
+@pto.kernel(grid="cdiv(rows, 32)", static=dict(cols=48), x="f32[rows, cols]", w="f32[cols]", out="f32[rows, cols]", low="f32", keep="i32")  # fmt: skip
+def gated(x: Tensor, w: Tensor, out: Tensor, *, low: Scalar, keep: Scalar) -> None:
+    """A band of what is large enough or lies in the first columns; ragged rows, scalars of the call."""
+    first = pto.program_id(0) * 32
+    rows = pto.ds(first, 32, valid=x.shape[0] - first)
+    a, weight = pto.load(x[rows, :]), pto.load(w[:])
+    i, j = first + pto.iota(0), pto.iota(1)
+    band = (i - j < 20) & (j - i < 30)
+    large = (a > low) | (weight >= 0.5)
+    kept = pto.where(band & large | (j < keep), a, weight)
+    total = pto.row_sum(kept)
+    pto.store(out[rows, :], kept / pto.where(total == 0.0, 1.0, total) + pto.where(~band, total, a))
+
+
+def gate(x: Any, w: Any, low: Any, keep: Any) -> dict[str, Any]:
+    i, j = np.indices(x.shape)
+    band = (i - j < 20) & (j - i < 30)
+    kept = np.where(band & ((x > low) | (w >= 0.5)) | (j < keep), x, w)
+    total = kept.sum(axis=1, keepdims=True)
+    return {"out": kept / np.where(total == 0, 1, total) + np.where(~band, total, x)}
+
+
+def gates(rng: np.random.Generator) -> dict[str, Any]:
+    """Integers and quarters: every sum is exact, and rows of zeros are there."""
+    x = rng.integers(0, 8, (100, 48)).astype(np.float32)
+    x[::7] = 0
+    w = np.where(rng.random(48) < 0.3, 0.5, 0.0).astype(np.float32)
+    x[5], w[:5] = 0, 0
+    return dict(x=x, w=w, low=np.float32(2.0), keep=3)
+
+
+# ------------------------------------------------------------------------------------ attention
+
+Carry = tuple[Tile, Tile, Tile]
+
+
+@pto.kernel(
+    grid="cdiv(tokens, tile)",
+    static=dict(dtype="bf16", dim=64, tile=64, window=0),
+    q="dtype[tokens, dim]",
+    k="dtype[tokens, dim]",
+    v="dtype[tokens, dim]",
+    out="f32[tokens, dim]",
+)
+def causal(
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, *, tile: int, window: int, dim: int
+) -> None:
+    """Attention to what came before, and with ``window`` to the last of it only; any number of tokens."""
+    tokens, scale = q.shape[0], dim**-0.5
+    first = pto.program_id(0) * tile
+    rows = pto.ds(first, tile, valid=tokens - first)
+    queries = pto.load(q[rows, :])
+
+    def body(n: Index, carry: Carry) -> Carry:
+        m, l, acc = carry
+        at = n * tile
+        cols = pto.ds(at, tile, valid=tokens - at)
+        i, j = first + pto.iota(0), at + pto.iota(1)
+        seen = j <= i
+        if window:
+            seen &= i - j < window
+        s = pto.where(seen, queries @ pto.load(k[cols, :]).T * scale, -math.inf)
+        m_next = pto.maximum(m, pto.row_max(s))
+        p, fade = pto.exp(s - m_next), pto.exp(m - m_next)
+        o = p.astype(v.dtype) @ pto.load(v[cols, :])
+        return m_next, l * fade + pto.row_sum(p), acc * fade + o
+
+    start = pto.full((tile, 1), -1e30), pto.zeros((tile, 1)), pto.zeros((tile, dim))
+    _, l, acc = pto.fori_loop(0, pto.program_id(0) + 1, body, start)
+    pto.store(out[rows, :], acc / l)
+
+
+def attention(window: int = 0) -> Any:
+    def want(q: Any, k: Any, v: Any) -> dict[str, Any]:
+        i, j = np.indices((len(q), len(q)))
+        seen = (j <= i) & ((i - j < window) | (window == 0))
+        s = np.where(seen, q @ k.T * q.shape[1] ** -0.5, -np.inf)
+        p = np.exp(s - s.max(axis=1, keepdims=True))
+        return {"out": p / p.sum(axis=1, keepdims=True) @ v}
+
+    return want
+
+
+def sequences(rng: np.random.Generator) -> dict[str, Any]:
+    return {n: rng.standard_normal((200, 64)).astype(ml_dtypes.bfloat16) for n in "qkv"}
+
+
+# ----------------------------------------------------------------------------- places as numbers
+
+
+@pto.kernel(grid="cdiv(rows, 32)", x="f32[rows, 64]", n="i32[rows, 64]", out="f32[rows, 64]", whole="i32[rows, 64]", slope="f32")  # fmt: skip
+def biased(x: Tensor, n: Tensor, out: Tensor, whole: Tensor, *, slope: Scalar) -> None:
+    """A bias that falls with the distance, in floats and in integers; the last row of a choice is of places."""
+    first = pto.program_id(0) * 32
+    rows = pto.ds(first, 32, valid=x.shape[0] - first)
+    a, k = pto.load(x[rows, :]), pto.load(n[rows, :])
+    far = first + pto.iota(0) - 2 * pto.iota(1)
+    near = pto.where(a < far, a, pto.iota(1) - 3)
+    pto.store(out[rows, :], near - pto.full((32, 64), 1.0) * far * slope)
+    pto.store(whole[rows, :], pto.where(k == pto.iota(1), k + far, pto.iota(0) + first))
+
+
+def bias(x: Any, n: Any, slope: Any) -> dict[str, Any]:
+    i, j = np.indices(x.shape)
+    far = i - 2 * j
+    near = np.where(x < far, x, j - 3)
+    return {"out": near - far * slope, "whole": np.where(n == j, n + far, i)}
+
+
+def biases(rng: np.random.Generator) -> dict[str, Any]:
+    x = rng.integers(-50, 50, (75, 64)).astype(np.float32)
+    return dict(x=x, n=rng.integers(0, 64, x.shape).astype(np.int32), slope=np.float32(0.125))
+
+
+WORDS = {
+    **{
+        f"every comparison, {dtype}": Word(comparisons, few(dtype), compared, dict(dtype=dtype))
+        for dtype in ("f32", "f16", "i32")
+    },
+    "masks of masks": Word(gated, gates, gate),
+    "places as numbers": Word(biased, biases, bias),
+    "causal attention": Word(causal, sequences, attention()),
+    "attention in a window": Word(causal, sequences, attention(50), dict(window=50)),
+}

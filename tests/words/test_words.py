@@ -1,0 +1,60 @@
+"""The words of the language: kernels that need them, through every stage and on every executor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lowering import native
+from lowering.ascend import emit
+from lowering.execute import adversarial, scheduled, sequential
+from lowering.hazards import check
+from lowering.jax_executor import executor as jax_executor
+from lowering.native import pto_isa
+from pto.text import parse, print_kernel
+from tests.native.test_pto_isa import checkout, compilable, needs_checkout  # noqa: F401 - a fixture
+from tests.words import masks
+from tests.words.word import Word
+
+WORDS = {**masks.WORDS}
+
+
+@pytest.fixture(params=WORDS)
+def word(request: pytest.FixtureRequest) -> Word:
+    return WORDS[request.param]
+
+
+def test_it_means_what_numpy_says(word: Word) -> None:
+    """Traced, printed and read, and in program order within its own roundings of the float64 reference."""
+    assert parse(print_kernel(word.traced)) == word.traced
+    word.judged(sequential.run(word.traced, word.bound(word.traced)))
+
+
+def test_its_schedule_is_proven_and_gives_the_same_bits(word: Word) -> None:
+    program = word.scheduled
+    assert parse(print_kernel(program)) == program and check(program).ok
+    want = sequential.run(word.traced, word.bound(word.traced))
+    for got in (
+        scheduled.run(program, word.bound(program), block_num=2),
+        adversarial.run(program, word.bound(program), seeds=range(3), block_num=2),
+    ):
+        assert {n: a.tobytes() for n, a in got.items()} == {n: a.tobytes() for n, a in want.items()}
+
+
+def test_on_jax(word: Word) -> None:
+    word.judged(jax_executor.run(word.scheduled, word.bound(word.scheduled)))
+
+
+def test_native(word: Word) -> None:
+    """Compiled without a warning, in program order and in random ones."""
+    ran = native.run(word.scheduled, word.bound(word.scheduled), seeds=range(3))
+    assert not ran.reports
+    word.judged(ran.outputs)
+
+
+@needs_checkout
+def test_on_the_tile_library(word: Word, checkout: Path) -> None:  # noqa: F811 - the fixture
+    compilable(checkout, emit(word.scheduled)[f"{word.kernel.name}.cpp"])
+    bound = word.bound(word.scheduled)
+    word.judged(pto_isa.run(word.scheduled, bound, checkout, block_num=2))

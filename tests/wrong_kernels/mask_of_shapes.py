@@ -1,0 +1,11 @@
+"""Tiles that do not broadcast are compared."""
+
+import pto
+
+
+@pto.kernel(grid="cdiv(rows, 16)", x="f32[rows, 128]", out="f32[rows, 128]")
+def kernel(x, out):
+    here = pto.ds(pto.program_id(0) * 16, 16)
+    tile = pto.load(x[here, :])
+    small = pto.full((8, 128), 1.0)
+    pto.store(out[here, :], pto.where(tile < small, tile, 0.0))
