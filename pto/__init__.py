@@ -15,7 +15,7 @@ Importing this package imports neither ``lowering`` nor JAX; calling a kernel do
 
 from typing import TYPE_CHECKING
 
-from pto import functions
+from pto import functions, mathematics
 from pto.errors import (
     CapacityError,
     DTypeError,
@@ -31,6 +31,7 @@ from pto.functions import *  # noqa: F403 - one for each row of a table; see its
 from pto.kernel import Kernel, kernel
 from pto.loop import fori_loop
 from pto.masks import iota
+from pto.mathematics import *  # noqa: F403 - see its __all__
 from pto.require import require
 from pto.scalar import Scalar, cdiv, program_id
 from pto.selection import where
@@ -45,7 +46,6 @@ from pto.tile import (
     matmul,
     maximum,
     minimum,
-    tanh,
     zeros,
 )
 from pto.transfer import load, store
@@ -85,10 +85,10 @@ __all__ = [
     "program_id",
     "require",
     "store",
-    "tanh",
     "where",
     "zeros",
     *functions.__all__,
+    *mathematics.__all__,
 ]
 
 

@@ -17,7 +17,7 @@ from pto.errors import ParseError
 from pto.ir import BUILTINS, CORES
 from pto.limits import LIMITS, within
 from pto.loc import Loc
-from pto.ops import FILLS
+from pto.ops import FILLS, ROUNDINGS
 from pto.targets import PIPES
 from pto.types import DTYPE_BYTES
 
@@ -28,6 +28,7 @@ MIRRORED = {">": "<", ">=": "<="}
 
 WORDS = {
     ("astype", 1): ("dtype", tuple(DTYPE_BYTES)),
+    ("astype", 2): ("rounding", tuple(ROUNDINGS)),
     ("drain", 0): ("pipe", PIPES),
     ("load", 1): ("fill", tuple(FILLS)),
 }

@@ -32,8 +32,9 @@ STORE_PIPE: Mapping[str, str] = MappingProxyType({"cube": "FIX", "vector": "MTE3
 """The pipe that leaves the core: L0C through FIX, UB through MTE3 (docs/machine.md 3.1)."""
 
 # What an operand can be: a tile, a scalar, a number known when the text is written, a view of a
-# tensor, one element of it, a FIFO, the name of a dtype or of a pipe, what of a partial load is filled.
-TILE, SCALAR, NUMBER, VIEW, ELEMENT, QUEUE, DTYPE, PIPE, FILL = (
+# tensor, one element of it, a FIFO, the name of a dtype or of a pipe, what of a partial load is filled, how
+# a conversion to integers rounds.
+TILE, SCALAR, NUMBER, VIEW, ELEMENT, QUEUE, DTYPE, PIPE, FILL, ROUNDING = (
     "a tile",
     "a scalar",
     "a number",
@@ -43,6 +44,7 @@ TILE, SCALAR, NUMBER, VIEW, ELEMENT, QUEUE, DTYPE, PIPE, FILL = (
     "a dtype",
     "a pipe",
     "a fill",
+    "a rounding",
 )
 
 FILLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -50,6 +52,24 @@ FILLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """What a load into L1 may be told -> the dimensions whose missing elements become zero; a load that is
 told nothing fills both.  Whatever else is missing can be anything."""
+
+
+def _away(xp: Any, x: Any) -> Any:
+    """Without ``x + 0.5``, which is rounded itself."""
+    whole = xp.trunc(x)
+    return whole + xp.copysign(xp.asarray(xp.abs(x - whole) >= 0.5, x.dtype), x)
+
+
+ROUNDINGS: Mapping[str, Rule] = MappingProxyType(
+    {
+        "rint": lambda xp, x: xp.rint(x),
+        "away": _away,
+        "floor": lambda xp, x: xp.floor(x),
+        "ceil": lambda xp, x: xp.ceil(x),
+        "trunc": lambda xp, x: xp.trunc(x),
+    }
+)
+"""How a conversion to integers rounds: to the nearest, ties to even or away from zero; down, up, towards zero."""
 
 FORMS = TRACED, PERSISTENT, ASSIGNED, SCHEDULED = "traced", "persistent", "assigned", "scheduled"
 """The forms of a program, in the order of the passes: values of one work item; of all work items of
@@ -310,7 +330,7 @@ _ROWS = (
     *_SELECT,
     _vector("iota", "fill", (Operand((SCALAR,)), SPARE_TILE), None, "TCI", ("i32",), "start, start + 1, ... along a row or a column", shaped=_iota, spare=NUMBERS),
     _vector("expand", "expand", (A_TILE,), None, _calls(rows="TROWEXPANDADD", cols="TCOLEXPAND"), VECTOR, "every row, or every column, is x", shaped=lambda xp, shape, x: xp.broadcast_to(x, shape)),
-    _vector("astype", "unary", (A_TILE, Operand((DTYPE,))), None, "TCVT", ANY, "converts, to the nearest, ties to even"),
+    _vector("astype", "unary", (A_TILE, Operand((DTYPE,)), Operand((ROUNDING,), needed=False)), None, "TCVT", ANY, "converts, to the nearest, ties to even, or f32 to i32 by a named rounding"),
     _vector("full", "fill", (Operand((SCALAR,)),), None, "TEXPANDS", ANY, "every element is value"),
     _vector("where", "unary", (A_TILE, COUNT, Operand((NUMBER,))), _where, "TFILLPAD_INPLACE", VECTOR, "x in the first count columns, other behind"),
     _vector("pad", "unary", (A_TILE, COUNT, COUNT), _pad, "TFILLPAD_INPLACE", ANY, "x in the first rows and cols, zero outside"),
@@ -327,8 +347,11 @@ OPS: Mapping[str, Op] = MappingProxyType({op.name: op for op in _ROWS})
 LOADS = ("load", "gather")
 """What brings regions of tensors onto a core."""
 
-COMPOSED = ("tanh",)
-"""Functions of one tile that have no row: ``pto/tile.py`` makes them of rows that are there."""
+COMPOSED = (
+    "ceil", "cos", "erf", "exp2", "floor", "gelu", "gelu_tanh", "leaky_relu", "log2", "round", "sigmoid", "sign",
+    "silu", "sin", "softplus", "tanh", "trunc",
+)  # fmt: skip
+"""Functions of one tile that have no row: ``pto/mathematics.py`` makes them of rows that are there."""
 
 FUNCTIONS: Mapping[str, Op] = MappingProxyType({op.name: op for op in (*_UNARY, *_REDUCE)})
 """The ops of one tile that users call by name (``pto/functions.py``)."""

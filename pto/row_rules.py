@@ -23,6 +23,8 @@ from pto.ops import (
     OPS,
     PIPE,
     QUEUE,
+    ROUNDING,
+    ROUNDINGS,
     SCALAR,
     SCHEDULED,
     TILE,
@@ -40,7 +42,8 @@ def kind_of(x: ir.Operand | ir.Output) -> str:
     if isinstance(x, ir.View):
         return VIEW if x.spans else ELEMENT
     if isinstance(x, ir.Word):
-        return DTYPE if x.name in DTYPE_BYTES else FILL if x.name in FILLS else PIPE
+        kinds = ((DTYPE, DTYPE_BYTES), (FILL, FILLS), (ROUNDING, ROUNDINGS))
+        return next((kind for kind, words in kinds if x.name in words), PIPE)
     if isinstance(x, ir.Ref | ir.Define):
         return TILE
     if isinstance(x, ir.Queue):
@@ -203,6 +206,8 @@ def _converted(row: ir.Row, out: TileType, args: Types) -> str:
     (x,) = args
     if (out.rows, out.cols) != (x.rows, x.cols) or row.args[1] != ir.Word(out.dtype):
         return "shape and dtype must follow the operands"
+    if len(row.args) > 2 and (x.dtype, out.dtype) != ("f32", "i32"):
+        return f"a named rounding is of f32 to i32, not of {x.dtype} to {out.dtype}"
     one = x.dtype != out.dtype and "f32" in (x.dtype, out.dtype)
     return "" if one else f"no instruction converts {x.dtype} to {out.dtype}"
 

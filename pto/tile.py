@@ -12,7 +12,7 @@ from typing import Any, overload
 from pto import ir, source
 from pto.errors import DTypeError, ShapeError, TraceError, did_you_mean
 from pto.masks import Compared, Mask, Places
-from pto.ops import FLOATS, OPS
+from pto.ops import OPS, ROUNDINGS
 from pto.scalar import Index, Number, Scalar, as_number, as_scalar, extreme
 from pto.tensor import Tensor, TensorView
 from pto.tracer import Scope, Trace, Traced, current, fail, noun
@@ -78,10 +78,10 @@ class Tile(Traced):
             fail(ShapeError, message, "the cube transposes while it multiplies; no other unit can")
         return ir.Ref(self.name, None, self.transposed)
 
-    def astype(self, dtype: str) -> Tile:
+    def astype(self, dtype: str, rounding: str = "rint") -> Tile:
         """Converted to ``dtype`` ('f32', 'bf16', 'f16', 'i32'), to the nearest, ties to even; one of
-        the two is f32."""
-        return astype(self, dtype)
+        the two is f32.  From f32 to i32 ``rounding`` may be 'floor', 'ceil', 'trunc', or 'away' for ties."""
+        return astype(self, dtype, rounding)
 
     def __add__(self, other: Operand) -> Tile:
         return elementwise("add", self, other)
@@ -147,9 +147,10 @@ class Tile(Traced):
             **dict.fromkeys(
                 "&|^~", "masks are combined, each comparison in parentheses: (a < b) & (c < d)"
             ),
-            "**": "multiply it with itself, or pto.sqrt",
-            "//": "x / y is the quotient; no op rounds down",
-            **dict.fromkeys(("floor", "ceil", "trunc"), "x.astype('i32') rounds to the nearest"),
+            "**": "pto.power(x, n)",
+            "//": "pto.floor(x / y)",
+            "%": "pto.remainder(x, y)",
+            **{name: f"pto.{name}(x)" for name in ("floor", "ceil", "trunc")},
         }.get(symbol, "")
 
     def _iter_hint(self) -> str:
@@ -426,34 +427,12 @@ def of_tile(op: str, x: object, part: bool = False) -> Tile:
         DTypeError: for what its instruction does not take.
     """
     row = OPS[op]
-    tile = _operand(op, x, row.dtypes)
+    tile = operand_of(op, x, row.dtypes)
     made = tile.type if row.kind == "unary" else TileType(tile.dtype, tile.type.rows, 1)
     return record(op, made, tile.ref(), part=part)
 
 
-def tanh(x: Tile) -> Tile:
-    """The hyperbolic tangent of each element; f32 or f16.
-
-    There is no instruction for it.  With e = exp(-2|x|), which lies in (0, 1] and never overflows,
-
-        tanh|x| = (exp|x| - exp(-|x|)) / (exp|x| + exp(-|x|)) = (1 - e) / (1 + e),
-
-    and tanh(x) is x clipped to [-tanh|x|, tanh|x|], since tanh|x| <= |x|: that gives it its sign.
-    For large |x| e vanishes and the result is 1 or -1, also of infinities.  With an exp that is off
-    by 4 roundings u (2^-24 in f32, 2^-11 in f16), e is off by 4eu, and that moves (1 - e) / (1 + e)
-    by 2 / (1 + e)^2 as much, at most 2u; a sum, a difference and a quotient add 4u of the result:
-    the *absolute* error stays below 6u, and the result never exceeds |x|.
-    """
-    tile = _operand("tanh", x, FLOATS)
-    double = elementwise("mul", of_tile("abs", tile, part=True), -2.0, part=True)
-    e = of_tile("exp", double, part=True)
-    less, more = (elementwise(op, e, 1.0, part=True) for op in ("sub", "add"))
-    low = elementwise("div", less, more, part=True)
-    high = elementwise("mul", low, -1.0, part=True)
-    return elementwise("maximum", elementwise("minimum", tile, high, part=True), low)
-
-
-def _operand(op: str, x: object, dtypes: tuple[str, ...]) -> Tile:
+def operand_of(op: str, x: object, dtypes: tuple[str, ...]) -> Tile:
     """``x`` as the only operand of ``op``."""
     tile = as_tile(x, f"the operand of {op}", 0)
     vector_dtype(op, tile)
@@ -506,21 +485,31 @@ def minimum(x: Any, y: Any) -> Any:
     return _extreme("minimum", "min", x, y)
 
 
-def astype(x: Tile, dtype: str, part: bool = False) -> Tile:
-    """``x`` converted to ``dtype``, rounding to the nearest, ties to even.
+def astype(x: Tile, dtype: str, rounding: str = "rint", part: bool = False) -> Tile:
+    """``x`` converted to ``dtype``: to the nearest, ties to even, or from f32 to i32 by a named ``rounding``.
+
+    'rint' is to the nearest, ties to even, 'away' ties away from zero; 'floor', 'ceil' and 'trunc' are down, up and
+    towards zero.  What i32 does not hold becomes its least or greatest number, NaN 0.
 
     Raises:
-        DTypeError: for an unknown dtype, and for conversions without f32 on one side.
+        DTypeError: for an unknown dtype, for conversions without f32 on one side, and for a rounding of others.
     """
     tile = as_tile(x, "the operand of astype")
     wanted = _known_dtype("astype", dtype, 1)
+    if rounding not in ROUNDINGS:
+        hint = did_you_mean(str(rounding), ROUNDINGS, "there are")
+        fail(DTypeError, f"astype: '{rounding}' is not a rounding", hint)
+    if rounding != "rint" and (tile.dtype, wanted) != ("f32", "i32"):
+        message = f"astype: rounding '{rounding}' is of f32 to i32, not of {tile.dtype} to {wanted}"
+        fail(DTypeError, message, "other conversions are to the nearest, ties to even")
     if wanted == tile.dtype:
         return tile
     if "f32" not in (wanted, tile.dtype):
         message = f"astype: no instruction converts '{tile.name}' from {tile.dtype} to {wanted}"
         fail(DTypeError, message, f"go through f32: {tile.name}.astype('f32').astype('{wanted}')")
     made = TileType(wanted, *tile.shape)
-    return record("astype", made, tile.ref(), ir.Word(wanted), part=part)
+    ways = [ir.Word(rounding)] if rounding != "rint" else []
+    return record("astype", made, tile.ref(), ir.Word(wanted), *ways, part=part)
 
 
 def full(shape: tuple[Index, Index], value: float, dtype: str = "f32") -> Tile:

@@ -66,6 +66,7 @@ class Trace:
         self.reads: dict[str, ir.View] = {}
         self.loaded: dict[str, Loc | None] = {}
         self.stores: dict[str, list[Any]] = {}
+        self.in_parts = 0
         self.places: dict[object, Any] = {}
         """Tiles of numbers of places, by shape (``pto/selection.py``)."""
 
@@ -86,7 +87,7 @@ class Trace:
         ``part``: the op is the first half of what the user wrote as one operation.
         ``own``: the name of a value that is only a part of what is assigned.
         """
-        frame = source.user_frame()
+        frame, part = source.user_frame(), part or self.in_parts > 0
         hint, is_all = "", False
         if frame is not None:
             hint, is_all = source.value_name(frame, self.scope.carries)
@@ -95,6 +96,15 @@ class Trace:
         if hint and (part or not is_all):
             hint = f"{hint}_{op}"
         return self.fresh(hint or op)
+
+    @contextlib.contextmanager
+    def parts(self) -> Iterator[None]:
+        """All rows that are made here are parts of what the user wrote as one operation."""
+        self.in_parts += 1
+        try:
+            yield
+        finally:
+            self.in_parts -= 1
 
     def emit(self, node: ir.Node) -> None:
         self.scope.nodes.append(node)

@@ -448,9 +448,11 @@ def expand(row: ir.Row, ctx: Context, env: Env) -> list[str]:
 
 
 def astype(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    """CAST_RINT is to the nearest, ties to even; CAST_ROUND would take ties away from zero."""
+    """CAST_RINT is to the nearest, ties to even; CAST_ROUND takes ties away from zero."""
     out, x = ctx.row_slot(row.result(ir.Ref), env), ctx.row_slot(row.operand(ir.Ref), env)
-    return [f"TCVT({out}, {x}, RoundMode::CAST_RINT);"]
+    rounding = row.operand(ir.Word, 2).name if len(row.args) > 2 else "rint"
+    mode = {"away": "ROUND"}.get(rounding, rounding.upper())
+    return [f"TCVT({out}, {x}, RoundMode::CAST_{mode});"]
 
 
 def filling(ctx: Context, env: Env, ref: ir.Ref, value: ir.Expr) -> str:

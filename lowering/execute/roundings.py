@@ -7,7 +7,7 @@ sound library of elementary functions, ends within the stated error of the value
 rounding to the type of the output, which is the judge's to add).  Numbers reach an element only
 along the operations that made it, so no infinity, NaN or huge value elsewhere has any influence.
 
-The program runs ``RUNS + 2`` times in float64.  Once as it is: the value.  Once with the kernel's own
+The program runs ``2 * PAIRS + 2`` times in float64.  Once as it is: the value.  Once with the kernel's own
 conversions to 16 bits: their effect, which every executor shares, counts as it is.  The other runs
 disturb the result of every op by noise of the size of its rounding, and what that does to an
 element is measured, not bounded: what cancels in the program (the maximum that a softmax subtracts
@@ -17,7 +17,8 @@ for attention over 64 pages states an error a hundred times as large.
 The noise has two parts (``Noise``).  One is independent for each element and each execution, as the
 roundings of unlike numbers are: these have a standard deviation of at most 0.41 units, the noise
 has one, and ``FACTOR`` deviations are allowed: 14 of the real ones, because the deviation of an
-element is itself an estimate from 8 runs (Student's t: less than one element in 10^6).  The other
+element is itself an estimate from 8 pairs of runs (Student's t: less than one element in 10^6).  The runs
+of a pair have opposite noise: where a choice lets through what moves one way only, one of them shows it.  The other
 errs to one side for each row of the program, at every element and in every iteration, as the
 roundings of equal numbers do: by one and a half times their bound.
 
@@ -68,7 +69,7 @@ NARROW = ("f16", "bf16")
 EXACT = 2.0**24
 """Integers up to this one are floats of 32 bits."""
 
-RUNS, FACTOR = 8, 6.0
+PAIRS, FACTOR = 8, 6.0
 NEAR: Mapping[str, float] = MappingProxyType({"bf16": 2.0**-14, "f16": 2.0**-17, "i32": 2.0**-40})
 """How near a tie, relative to the value, a rounding may go either way.  For 16 bits that is a
 64th of their unit, far more than float32 moves; what moves an integer is noise already."""
@@ -86,7 +87,8 @@ def roundings(kernel: Kernel, bound: Bound) -> Roundings:
     """The value and the stated error of every element of the outputs."""
     with np.errstate(all="ignore"):
         value, narrowed = Wide(kernel, bound).run(), Narrowed(kernel, bound).run()
-        runs = [Noisy(kernel, bound, Noise(seed)).run() for seed in range(RUNS)]
+        noises = (Noise(seed, sign) for seed in range(PAIRS) for sign in (1, -1))
+        runs = [Noisy(kernel, bound, noise).run() for noise in noises]
         error = {}
         for name, middle in narrowed.items():
             moved = _finite(np.stack([apart(run[name], middle) for run in runs]))
@@ -254,10 +256,10 @@ SUMS: Mapping[str, Callable[..., tuple[int, Array]]] = MappingProxyType(
 
 
 class Noise:
-    """Normal numbers, and one side for each row of the program; both change from run to run."""
+    """Normal numbers, and one side for each row of the program; both change with the seed, and turn with the sign."""
 
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, seed: int, sign: int = 1) -> None:
+        self.rng, self.sign = np.random.default_rng(seed), sign
         self.pool = self.rng.standard_normal(1 << 16)
         self.sides: dict[str, float] = {}
 
@@ -268,7 +270,7 @@ class Noise:
         independent = self.normal(math.prod(shape)).reshape(shape)
         if terms > 1:
             independent = independent * max(1.0, math.sqrt(terms) / 2)
-        return independent + self.sides[name] * max(1.0, terms / 3)
+        return self.sign * (independent + self.sides[name] * max(1.0, terms / 3))
 
     def normal(self, count: int) -> Array:
         """A piece of the pool: drawing each number anew would take most of the time."""

@@ -21,7 +21,7 @@ from lowering.execute.inputs import Bound, pid_names, validate
 from pto import ir
 from pto.arithmetic import rounded
 from pto.errors import InputError, MemoryAccessError, ShapeError
-from pto.ops import OPS, Rule
+from pto.ops import OPS, ROUNDINGS, Rule
 from pto.text import statement
 from pto.types import TileType
 
@@ -76,7 +76,7 @@ COMPUTE: Mapping[str, Compute] = {
     **{op.name: _shaped(op.shaped) for op in OPS.values() if op.shaped is not None},
     "matmul": matmul,
     "part": lambda kind, x, row, col: x[row : row + kind.rows, col : col + kind.cols],
-    "astype": lambda kind, x, dtype: x,
+    "astype": lambda kind, x, dtype, rounding="": ROUNDINGS[rounding](np, x) if rounding else x,
     "full": _full,
 }
 """Every op that computes: (type of the result, operands) -> result, not yet rounded to the type."""

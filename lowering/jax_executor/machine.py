@@ -30,7 +30,7 @@ from lowering.execute.access import NAMES
 from lowering.execute.scalars import apply, as_float
 from lowering.jax_executor.balance import is_item_loop, known_names, stored_in
 from pto import ir
-from pto.ops import OPS, Op, Rule
+from pto.ops import OPS, ROUNDINGS, Op, Rule
 from pto.types import TileType
 
 Array = Any
@@ -178,7 +178,9 @@ COMPUTE: Mapping[str, Callable[..., Array]] = {
     **{op.name: by_shape(op.shaped) for op in OPS.values() if op.shaped is not None},
     **{op.name: folded(op, op.rule) for op in OPS.values() if op.rule and op.joins},
     "matmul": matmul,
-    "astype": lambda kind, x, dtype: plain(x),
+    "astype": lambda kind, x, dtype, rounding="": (
+        ROUNDINGS[rounding](jnp, plain(x)) if rounding else plain(x)
+    ),
     "full": lambda kind, value: jnp.full((kind.rows, kind.cols), value, DTYPES[kind.dtype]),
 }
 """Every op that computes a tile: (type of the result, operands) -> result, any element type."""

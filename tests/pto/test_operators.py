@@ -93,8 +93,12 @@ TILES = {
     "pto.tanh(x)": (
         "abs = abs x; mul = mul abs, -2.0; exp = exp mul; sub = sub exp, 1.0; add = add exp, 1.0; "
         "div = div sub, add; mul_2 = mul div, -1.0; minimum = minimum x, mul_2; "
-        "maximum = maximum minimum, div"
+        "tanh = maximum minimum, div"
     ),
+    "pto.silu(x)": "mul = mul x, -1.0; exp = exp mul; add = add exp, 1.0; silu = div x, add",
+    "pto.clip(x, 0, n)": "maximum = maximum x, 0; clip = minimum maximum, n",
+    "pto.power(x, 2)": "power = mul x, x",
+    "x.astype('i32', 'floor').astype('f32')": "astype = astype x, i32, floor; astype_2 = astype astype, f32",
     "x + pto.row_max(x)": "row_max = row_max x; add = add x, row_max",
     "x + pto.row_min(x)": "row_min = row_min x; add = add x, row_min",
     "x + pto.row_sum(x)": "row_sum = row_sum x; add = add x, row_sum",

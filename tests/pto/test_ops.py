@@ -426,46 +426,6 @@ def test_a_text_refuses_what_a_row_does_not_take(name: str) -> None:
             verify(parse(text, "t.ptoir"))
 
 
-# ---------------------------------------------------------------------------------------- tanh
-
-
-@pto.kernel(grid="1", x="f32[16, 64]", out="f32[16, 64]")
-def tanh_of(x: Tensor, out: Tensor) -> None:
-    pto.store(out[:, :], pto.tanh(pto.load(x[:, :])))
-
-
-def test_every_composed_function_has_a_test() -> None:
-    assert not [name for name in COMPOSED if f"test_{name}" not in globals()]
-
-
-@pytest.mark.parametrize("executor", EXECUTORS)
-def test_tanh(executor: str) -> None:
-    """By its docstring 6 roundings from float64, and never beyond x; by the judge, too."""
-    if executor == "native":
-        compiler()
-    x = np.linspace(-12, 12, 1024, dtype=np.float32).reshape(16, 64)
-    x[1] *= np.float32(1e-3)
-    x[2] *= np.float32(1e-30)
-    x[3] *= np.float32(1e30)
-    x[4, :5] = 0.0, -0.0, np.inf, -np.inf, np.nan
-    traced = tanh_of.trace()
-    bound = bind(traced, {"x": x})
-    program = schedule(traced).kernel
-    run: Mapping[str, Callable[[], Any]] = {
-        "sequential": lambda: sequential.run(traced, bound),
-        "scheduled": lambda: scheduled.run(program, bind(program, {"x": x})),
-        "jax": lambda: jax_executor.run(program, {"x": x}),
-        "native": lambda: native.run(program, bind(program, {"x": x})).outputs,
-    }
-    out = run[executor]()
-    want = np.tanh(x.astype(np.float64))
-    assert (judge.apart(out["out"], want) <= 6 * 2.0**-24).all()
-    number = ~np.isnan(x)
-    assert (np.abs(out["out"])[number] <= np.abs(x)[number]).all()
-    (verdict,) = judge.compare(out, judge.expected(traced, bound, {"out": want}, {}))
-    assert verdict.ok, verdict.told("numpy")
-
-
 # ------------------------------------------------------------------------------------ in place
 
 

@@ -51,6 +51,8 @@ class _Placer(Groups):
         self.scratch: dict[TileType, Group] = {}
         self.notes: list[str] = []
         self.totals: dict[int, str] = {}
+        self.in_turns: dict[tuple[str, str], bool] = {}
+        """Of two groups, by their first values: whether one is dead when the other is born."""
         self.stacked: set[str] = set()
         """Memories where loops one after the other have the same bytes."""
 
@@ -124,14 +126,15 @@ class _Placer(Groups):
                     break
 
     def _in_turns(self, groups: list[Group], turns: int) -> list[list[Group]]:
-        """``groups`` in the order of their birth on ``turns`` buffers, as far as they are alive in turns."""
+        """``groups`` in the order of their birth on ``turns`` buffers, or more where more are alive: each on that
+        of whose values the last was born first."""
         shared: list[list[Group]] = []
-        for k, g in enumerate(groups):
-            mine = shared[k % turns] if k >= turns else []
-            if mine and all(self._alive_in_turns(x, g) for x in mine):
-                mine.append(g)
+        for g in groups:
+            free = [x for x in shared if all(self._alive_in_turns(y, g) for y in x)]
+            if len(shared) < turns or not free:
+                shared.append([g])
             else:
-                shared.insert(k if k < turns else len(shared), [g])
+                min(free, key=lambda x: self.lives[x[-1].members[0]].made).append(g)
         return shared
 
     def _merge(self, groups: list[Group]) -> None:
@@ -144,7 +147,20 @@ class _Placer(Groups):
 
     def _alive_in_turns(self, one: Group, other: Group) -> bool:
         """All values of one are dead when any of the other is born."""
-        return all(self.dead(m, self.born(n)) for m in one.members for n in other.members)
+        key = one.members[0], other.members[0]
+        if key not in self.in_turns:
+            born = [self.born(n) for n in other.members]
+            ends = [end for m in one.members for end in self.ends(m)]
+            over = any(self._writes_over(m, n) for m in one.members for n in other.members)
+            self.in_turns[key] = not over and all(e.surely_before(b) for e in ends for b in born)
+        return self.in_turns[key]
+
+    def _writes_over(self, value: str, made: str) -> bool:
+        """The row that makes ``made`` reads ``value``, and must not write where it lies."""
+        row = self.lives[made].row
+        return (
+            row is not None and ir.Ref(value) in row.args and not OPS[row.op].in_place
+        )  # a value of the same type is no smaller operand
 
     def _in(self, space: str) -> list[Group]:
         return [g for g in self.unique() if g.space == space]

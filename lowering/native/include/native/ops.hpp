@@ -591,12 +591,26 @@ template <typename D, typename A>
 void TCVT(D &d, const A &a, RoundMode mode, const Where &at = Where::current())
 {
     static_assert(is_vec<D> && is_vec<A> && D::RowMajor && A::RowMajor, "conversions are on rows in UB");
+    using W = native::wide_t<typename A::DType>;
     same_valid(d, a, at);
-    if (mode != RoundMode::CAST_RINT) {
-        native::report("mode", "only CAST_RINT is to the nearest, ties to even", at);
+    if (mode != RoundMode::CAST_RINT && !(std::is_same_v<typename A::DType, float> && std::is_integral_v<typename D::DType>)) {
+        native::report("mode", "the library's CPU form rounds to the nearest, ties to even, all but float to integers", at);
     }
     run(
-        Pipe::V, {a.extent()}, {d.extent()}, [a, at] { return elements(a, at); },
+        Pipe::V, {a.extent()}, {d.extent()},
+        [a, mode, at] {
+            auto found = elements(a, at);
+            if constexpr (std::is_same_v<W, float>) {
+                for (auto &x : found) {
+                    x = mode == RoundMode::CAST_ROUND   ? std::round(x)
+                        : mode == RoundMode::CAST_FLOOR ? std::floor(x)
+                        : mode == RoundMode::CAST_CEIL  ? std::ceil(x)
+                        : mode == RoundMode::CAST_TRUNC ? std::trunc(x)
+                                                        : x;
+                }
+            }
+            return found;
+        },
         [d](const Values<typename A::DType> &found) { put(d, d.valid_rows, d.valid_cols, found); }, at);
 }
 

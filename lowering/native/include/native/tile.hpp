@@ -22,7 +22,7 @@ enum class TileType { NATIVE_SPACES(NATIVE_TYPE) };  // in the order of the memo
 enum class BLayout { RowMajor, ColMajor };
 enum class SLayout { NoneBox, RowMajor, ColMajor };
 enum class Layout { ND, DN };
-enum class RoundMode { CAST_RINT, CAST_ROUND };
+enum class RoundMode { CAST_RINT, CAST_ROUND, CAST_FLOOR, CAST_CEIL, CAST_TRUNC };
 enum class CmpMode { EQ, NE, LT, GT, GE, LE };
 enum class PadValue : uint64_t { Null, Zero, Max, Min, Custom = uint64_t{1} << 32 };
 
