@@ -18,16 +18,19 @@ from pto import Scalar, Tensor, Tile
 
 
 class Builder:
-    """Makes tiles of one work item; ``full`` are [rows, cols] f32 tiles, ``column`` [rows, 1]."""
+    """Makes tiles of one work item; ``full`` are [rows, cols] f32 tiles, ``column`` [rows, 1], ``counts``
+    traced integers.  ``words``: with masks, places and functions, too."""
 
-    def __init__(self, rng: random.Random, rows: int, cols: int) -> None:
-        self.rng, self.rows, self.cols = rng, rows, cols
+    def __init__(self, rng: random.Random, rows: int, cols: int, words: bool = False) -> None:
+        self.rng, self.rows, self.cols, self.words = rng, rows, cols, words
         self.full: list[Tile] = []
         self.column: list[Tile] = []
+        self.counts: list[Scalar] = []
 
     def copy(self) -> Builder:
-        inner = Builder(self.rng, self.rows, self.cols)
+        inner = Builder(self.rng, self.rows, self.cols, self.words)
         inner.full, inner.column = list(self.full), list(self.column)
+        inner.counts = list(self.counts)
         return inner
 
     def pick(self) -> Tile:
@@ -37,6 +40,9 @@ class Builder:
     def vector_step(self) -> None:
         """One or two vector ops; results are squashed into [-1, 1]."""
         x = self.pick()
+        if self.words and self.rng.random() < 0.6:
+            self.full.append(self.rng.choice(WORDS)(self, x))
+            return
         kind = self.rng.choice(["scale", "add", "column", "reduce", "exp", "where", "clip"])
         if kind == "scale":
             self.full.append(x * 0.5)
@@ -59,12 +65,59 @@ class Builder:
         return (x @ right) * (1 / self.cols)
 
 
+def _side(b: Builder) -> Tile | float:
+    sides: list[Tile | float] = [b.pick(), b.pick(), 0.5, *b.column[-1:]]
+    return b.rng.choice(sides)
+
+
+def _compared(b: Builder, x: Tile) -> Tile:
+    """A choice by a comparison with what broadcasts, or by two."""
+    op = b.rng.choice(
+        [Tile.__lt__, Tile.__le__, Tile.__gt__, Tile.__ge__, Tile.__eq__, Tile.__ne__]
+    )
+    others: list[Tile | float] = [b.pick(), 0.25, *b.column[-1:]]
+    mask = op(x, b.rng.choice(others))
+    if b.rng.random() < 0.4:
+        mask = b.rng.choice([mask & (b.pick() > 0.0), mask | ~(b.pick() <= x), ~mask])
+    return pto.where(mask, x, _side(b))
+
+
+def _placed(b: Builder, x: Tile) -> Tile:
+    """A choice by places: a triangle, a band, the first columns, by numbers of the run too."""
+    i, j = pto.iota(0) * b.rng.choice([1, 1, 2]), pto.iota(1)
+    bounds: list[int | Scalar] = [b.rng.randint(-9, b.cols), *b.counts]
+    bound = b.rng.choice(bounds)
+    mask = b.rng.choice([j <= i + bound, j - i < bound, j < bound, i >= bound, j != bound])
+    if b.rng.random() < 0.3:
+        mask &= x > (0.0 if b.rng.random() < 0.5 else b.pick())
+    return pto.where(mask, x, _side(b))
+
+
+def _numbered(b: Builder, x: Tile) -> Tile:
+    far = b.rng.choice([pto.iota(0), pto.iota(1) - 3, pto.iota(0) - pto.iota(1)])
+    return x * far * (1 / 64)
+
+
+def _function(b: Builder, x: Tile) -> Tile:
+    names = ["tanh", "sigmoid", "sin", "floor", "round", "sign", "erf", "trunc"]
+    made: Tile = getattr(pto, b.rng.choice(names))(x * b.rng.choice([1.0, 2.5]))
+    return made
+
+
+def _spread(b: Builder, x: Tile) -> Tile:
+    column = b.column[-1] if b.column else pto.row_max(x)
+    return (pto.broadcast_to(column, (b.rows, b.cols)) + x) * 0.5
+
+
+WORDS = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
+
+
 def draw(
-    source: int | random.Random, outside: bool = False
+    source: int | random.Random, outside: bool = False, words: bool = False
 ) -> tuple[pto.Kernel, Callable[[np.random.Generator], dict[str, Any]]]:
     """(kernel, inputs): the same kernel for the same seed.
 
-    ``outside``: also products, loads and scalars in front of the loops and behind them, loops in
+    ``words``: see ``Builder``.  ``outside``: also products, loads and scalars in front of the loops and behind them, loops in
     loops, loops of different lengths, starts that others read, results that are read again.
     """
     plan = random.Random(source) if isinstance(source, int) else source
@@ -93,7 +146,8 @@ def draw(
         rng = random.Random(body_seed)
         item = pto.program_id(0)
         here = pto.ds(item * rows, rows, valid=x.shape[0] - item * rows)
-        b = Builder(rng, rows, cols)
+        b = Builder(rng, rows, cols, words)
+        b.counts.append(item)
         b.full.append(pto.load(x[here, :]))
 
         def beside(count: int) -> None:
@@ -117,6 +171,7 @@ def draw(
 
             def body(i: Scalar, carry: tuple[Tile, ...], number: int = number) -> tuple[Tile, ...]:
                 inner = b.copy()
+                inner.counts.append(i)
                 inner.full.extend(carry)
                 page = pto.load(pages[table[item, i], :, :])
                 for k in range(inside):

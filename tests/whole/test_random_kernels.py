@@ -47,11 +47,15 @@ def any_options(rng: random.Random) -> Options:
 
 
 def run_one(
-    source: int | random.Random, plans: tuple[Options, ...], seeds: range, outside: bool = False
+    source: int | random.Random,
+    plans: tuple[Options, ...],
+    seeds: range,
+    outside: bool = False,
+    words: bool = False,
 ) -> bool:
     """False if the kernel needs more than the target has, or its proof more states than there may
     be; both must be said."""
-    kernel, make = draw(source, outside)
+    kernel, make = draw(source, outside, words)
     arrays = make(np.random.default_rng(0))
     arrays["pages"] = arrays["pages"].astype(NARROW[str(kernel.statics["dtype"])])
     traced = kernel.trace()
@@ -90,6 +94,18 @@ def test_random_options(seed: int, rng: random.Random, outside: bool) -> None:
     run_one(seed, (any_options(rng),), range(1), outside)
 
 
+@settings(max_examples=6, derandomize=True, deadline=None, database=None)
+@given(st.integers(0, 1 << 20), st.sampled_from(PLANS), st.booleans())
+def test_random_words(seed: int, plan: Options, outside: bool) -> None:
+    """With masks, places and functions."""
+    run_one(seed, (plan,), range(2), outside, words=True)
+
+
+def test_buffers_in_turns_keep_their_slots() -> None:
+    """Values of several slots and of one on the same buffer, where UB is full."""
+    assert run_one(16, PLANS[4:5], range(1), words=True)
+
+
 def test_two_pops_of_a_step_into_one_ring() -> None:
     assert run_one(19, PLANS[:1], range(3))
 
@@ -101,6 +117,17 @@ def test_many_random_kernels(first: int, outside: bool) -> None:
     done = sum(run_one(seed, PLANS, range(3), outside) for seed in range(first, first + 50))
     enough = 30 if outside else 40  # more products need more flags than there are
     assert done >= enough
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("first", range(0, 2000, 100))
+def test_many_random_words(first: int) -> None:
+    """Each under one plan, chosen by its number."""
+    done = 0
+    for seed in range(first, first + 100):
+        outside = bool(seed % 3 == 0)
+        done += run_one(seed, (PLANS[seed % len(PLANS)],), range(2), outside, words=True)
+    assert done >= 75
 
 
 @pytest.mark.sweep

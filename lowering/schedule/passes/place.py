@@ -118,7 +118,7 @@ class _Placer(Groups):
             those.sort(key=lambda g: self.lives[g.members[0]].made)
             for turns in range(len(those) - 1 if over > 0 else 0, 0, -1):
                 shared = self._in_turns(those, turns)
-                saved = sum(self._bytes(g) for one in shared for g in one[1:])
+                saved = sum(sum(x) - max(x) for x in ([*map(self._bytes, one)] for one in shared))
                 if saved >= over or turns == 1:
                     over -= saved
                     for one in shared:
@@ -143,6 +143,7 @@ class _Placer(Groups):
         for other in others:
             one.members += other.members
             one.touched |= other.touched
+            one.depth = max(one.depth, other.depth)
             self.groups |= dict.fromkeys(other.members, one)
 
     def _alive_in_turns(self, one: Group, other: Group) -> bool:
