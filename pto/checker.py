@@ -16,7 +16,7 @@ from pto.ops import TRACED
 from pto.reach import depth_of, reach_of, spread_of
 from pto.row_rules import Types, check_operands, check_types, places_of, seen, view_types
 from pto.targets import target_of
-from pto.types import BOX_ROWS, TileType
+from pto.types import BOX_ROWS, SCALAR_DTYPES, TileType
 
 
 def divides(e: ir.Expr, loc: Loc | None) -> None:
@@ -229,9 +229,15 @@ class Checker:
         if param is None or param.shape is None or len(param.shape) != len(view.index):
             message = f"'{view.tensor}' is not a tensor of {len(view.index)} dimensions"
             raise LegalityError(message, row.loc)
-        if row.op == "read" and param.dtype != "i32":
-            message = f"read: '{view.tensor}' is {param.dtype}, only i32 can be read as a scalar"
+        if row.op == "read" and param.dtype not in SCALAR_DTYPES:
+            message = (
+                f"read: '{view.tensor}' is {param.dtype}, only f32 and i32 can be read as a scalar"
+            )
             raise LegalityError(message, row.loc)
+        if row.op == "read" and ir.names_a_float(row) != (param.dtype != "i32"):
+            raise LegalityError(
+                f"read: '{view.tensor}' is {param.dtype}, its scalar is not", row.loc
+            )
         for axis, (item, dim) in enumerate(zip(view.index, param.shape, strict=True)):
             self.region(item, dim, f"dimension {axis} of '{view.tensor}'", row.loc)
 

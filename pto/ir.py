@@ -81,7 +81,7 @@ def is_float(e: Expr) -> bool:
 
 def names_a_float(row: Row) -> bool:
     """Whether the scalar that a ``read`` or ``let`` defines is a float."""
-    return isinstance(row.args[0], Expr) and is_float(row.args[0])
+    return isinstance(row.out, Scalar) and row.out.is_float
 
 
 def binary(op: str, a: Expr, b: Expr) -> Expr:
@@ -244,9 +244,10 @@ class Define:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """The output of ``read`` and ``let``: a new scalar name."""
+    """The output of ``read`` and ``let``: a new scalar name, of a float of 32 bits or of an integer of 64."""
 
     name: str
+    is_float: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,7 +218,11 @@ class Parser:
             out = self.ref(x)
         else:
             name = x.name("result")
-            out = ir.Define(name, self.tile_type(x)) if x.accept(":") else ir.Scalar(name)
+            out = (
+                ir.Define(name, self.tile_type(x))
+                if x.accept(":")
+                else ir.Scalar(name, name in self.floats)
+            )
         x.expect("=")
         return out
 
@@ -358,9 +362,14 @@ class Parser:
         self.nesting -= 1
         return tuple(nodes)
 
-    def float_lets(self) -> None:
-        """Finds the ``let`` rows that name a float, before any row is read: a row that runs behind
+    def float_names(self) -> None:
+        """Finds the ``read`` and ``let`` rows that name a float, before any row is read: a row that runs behind
         may stand before the row that it gets its scalars from."""
+        for x in self.lines[self.at :]:
+            at = x.tokens.index("read") if "read" in x.tokens else 0
+            param = self.params.get("".join(x.tokens[at + 1 : at + 2]))
+            if at >= 2 and x.tokens[at - 1] == "=" and param and param.dtype != "i32":
+                self.floats.add(x.tokens[at - 2])
         lets = [x for x in self.lines[self.at :] if "let" in x.tokens]
         found = -1
         while found != len(self.floats):
@@ -518,7 +527,7 @@ class Parser:
                     break
             if kinds == ("grid",) and not found["grid"]:
                 raise self.line.fail("expected the grid", "grid N, behind the parameters", True)
-        self.float_lets()
+        self.float_names()
         body = self.block(None)
         if self.at < len(self.lines):
             raise self.line.fail(f"'{self.line.peek}' does not belong here")

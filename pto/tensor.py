@@ -9,7 +9,7 @@ from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
 from pto.scalar import Index, Scalar, as_index, as_number
 from pto.tracer import METHODS, Scope, Trace, Traced, current, fail, innermost, noun
-from pto.types import TileType
+from pto.types import SCALAR_DTYPES, TileType
 
 COMPUTES = {"astype", "T", *METHODS} - {"at", "reshape"}
 """Names of what computes with a tile, as its author may ask a tensor for it."""
@@ -96,12 +96,12 @@ class Tensor(Traced):
     @overload
     def __getitem__(self, index: Region | tuple[Index | Region, ...]) -> TensorView: ...
     def __getitem__(self, index: object) -> Any:
-        """A view of one or two kept dimensions, or (no dimension kept) one integer, read now.
+        """A view of one or two kept dimensions, or (no dimension kept) one number, read now.
 
         Raises:
             ShapeError: for too many indices, kept dimensions, or a slice without static size.
             MemoryAccessError: for elements outside of a static dimension.
-            DTypeError: for a float index, or when the integer that is read is not i32.
+            DTypeError: for a float index, or when what is read is not f32 or i32.
         """
         self.check_usable()
         items = self._items(index if isinstance(index, tuple) else (index,))
@@ -199,20 +199,20 @@ class Tensor(Traced):
         fail(MemoryAccessError, message, hint)
 
     def _read(self, view: ir.View) -> Scalar:
-        if self.dtype != "i32":
+        if self.dtype not in SCALAR_DTYPES:
             fail(
                 DTypeError,
-                f"one element of '{self.name}' ({self.dtype}) is read as a scalar; only i32 can be",
-                f'one number for the whole launch is a parameter {self.name}="{self.dtype}"; '
-                f"else let '{self.name}' hold it once per column: pto.load({self.name}[..., 0:cols]) "
+                f"one element of '{self.name}' ({self.dtype}) is read as a scalar; only f32 and i32 can be",
+                f"let '{self.name}' be f32, or hold it once per column: pto.load({self.name}[..., 0:cols]) "
                 "is a [1, cols] tile, which broadcasts",
             )
         trace = current()
         note_read(trace, self.name)
         name = trace.name("read", own=f"{self.name}_item")
-        trace.emit(ir.Row("read", ir.Scalar(name), (view,), loc=source.here()))
+        floating = self.dtype != "i32"
+        trace.emit(ir.Row("read", ir.Scalar(name, floating), (view,), loc=source.here()))
         trace.reads[name] = view
-        return Scalar(ir.Var(name), trace.scope)
+        return Scalar(ir.Var(name, floating), trace.scope)
 
     def __setitem__(self, index: object, value: object) -> None:
         message = f"tensor '{self.name}' cannot be assigned to"

@@ -113,7 +113,7 @@ class Trace:
         """A row that names a scalar expression; its name."""
         name = self.fresh(hint)
         loc = source.locate(frame) if frame is not None else None
-        self.emit(ir.Row("let", ir.Scalar(name), (expr,), loc=loc))
+        self.emit(ir.Row("let", ir.Scalar(name, ir.is_float(expr)), (expr,), loc=loc))
         self.lets[name] = self.resolved(expr)
         return name
 

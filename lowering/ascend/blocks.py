@@ -236,7 +236,7 @@ def scalar_rings(
         if len(shifts) == 1:
             continue
         depth = max(shifts) - min(shifts) + 1
-        first = next(r for r in rows if r.out == ir.Scalar(name))
+        first = next(r for r in rows if isinstance(r.out, ir.Scalar) and r.out.name == name)
         floating = ir.names_a_float(first)
         kind, text = "float" if floating else "int64_t", ctx.scalar(name)
         lines.append(f"{kind} {text}[{depth}];" if depth > 1 else f"{kind} {text} = 0;")

@@ -524,8 +524,8 @@ class _Walk:
         elif row.op == "read":
             view = row.operand(ir.View)
             at = tuple(self.column(i, row, lines) for i in view.index if not isinstance(i, ir.Span))
-            values = self.bound.arrays[view.tensor][at]
-            lines.columns[row.result(ir.Scalar).name] = values.astype(np.int64)
+            values, out = self.bound.arrays[view.tensor][at], row.result(ir.Scalar)
+            lines.columns[out.name] = values if out.is_float else values.astype(np.int64)
         else:
             for k, operand in enumerate(row.args):
                 if isinstance(operand, ir.Expr):

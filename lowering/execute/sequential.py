@@ -19,7 +19,7 @@ from lowering.execute import access
 from lowering.execute.access import DTYPES, NAMES, Array, Env, Locate, Scope
 from lowering.execute.inputs import Bound, pid_names, validate
 from pto import ir
-from pto.arithmetic import rounded
+from pto.arithmetic import Number, rounded
 from pto.errors import InputError, MemoryAccessError, ShapeError
 from pto.ops import OPS, ROUNDINGS, Rule
 from pto.text import statement
@@ -283,9 +283,9 @@ def _store(at: Interpreter, row: ir.Row) -> Action:
     return run
 
 
-def scalar_read(locate: Locate, tensor: Array) -> Callable[[Env], int]:
-    """A function from scalars to the one integer at the place that ``locate`` gives."""
-    return lambda env: int(tensor[locate(env).where])
+def scalar_read(locate: Locate, tensor: Array) -> Callable[[Env], Number]:
+    """A function from scalars to the one number at the place that ``locate`` gives."""
+    return lambda env: tensor[locate(env).where].item()
 
 
 def _read(at: Interpreter, row: ir.Row) -> Action:

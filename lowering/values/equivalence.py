@@ -324,7 +324,7 @@ class Traced:
             states = self.world.states(row, self.tensors)
             number = self.log[id(row), at] = self.world.result(row, [*where, *operands, *states])
         if isinstance(row.out, Scalar):
-            scalars[row.out.name] = Var(f"%{number}")
+            scalars[row.out.name] = Var(f"%{number}", row.out.is_float)
         elif isinstance(row.out, View):
             self.tensors[row.out.tensor] = number
         elif isinstance(row.out, Define):

@@ -119,7 +119,7 @@ class Core:
         (reads, (_, *scratch)), out = self.touched[id(row)], row.out
         token = self.result(row, reads, frame)
         if isinstance(out, Scalar):
-            frame[out.name] = Var(f"%{token}")
+            frame[out.name] = Var(f"%{token}", out.is_float)
             return
         for spoiled in scratch:
             assert isinstance(spoiled, Ref)

@@ -183,8 +183,8 @@ class Builder:
         place = self.view(row.operand(ir.View), row, scope)
         known = next((known[place] for known in self.reads if place in known), None)
         if known is None or place.tensor in self.written:
-            known = ir.Var(self.fresh("%"))
-            self.add(row, scope, ir.Scalar(known.name), place)
+            known = ir.Var(self.fresh("%"), ir.names_a_float(row))
+            self.add(row, scope, ir.Scalar(known.name, known.is_float), place)
             self.reads[-1][place] = known
         scope.scalars[f"{row.core} {row.result(ir.Scalar).name}"] = known
 

@@ -425,5 +425,5 @@ def with_scalars(rows: list[ir.Row], scalars: list[ir.Row], taken: set[str]) -> 
             )
             for j in users if renamed else ():
                 out[j] = rewrite_exprs(out[j], partial(ir.substitute, values=renamed))
-            out.insert(users[0], replace(scalar, out=ir.Scalar(mine), shift=shift))
+            out.insert(users[0], replace(scalar, out=replace(scalar.out, name=mine), shift=shift))
     return out
