@@ -124,7 +124,7 @@ VALUES = {
     "full: the elements of an i32 tile have 32 bits": "b: i32[16, 64] = full 2147483648\n",
     "where: the elements of an i32 tile are integers": "b: i32[16, 64] = full 1\nc: i32[16, 64] = where b, 3, -inf\n",
     "exp: it takes f32, f16": "b: i32[16, 64] = full 1\nc: i32[16, 64] = exp b\n",
-    "read: 'x' is f32": "r = read x[0, 0]\n",
+    "an index of dimension 0 of 'x' is an integer": "r = read x[0, 0]\nb: f32[16, 64] = load x[r:+16, :]\n",
     "found a view of a tensor": "r = read h[0, 8:+1]\n",
     "element 8 is outside of dimension 1 of 'h'": "r = read h[0, 8]\n",
     "carry 'c' does not start from a f32[16, 1]": (

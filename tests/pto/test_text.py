@@ -234,9 +234,11 @@ def kernels(draw: st.DrawFn, scheduled: bool) -> ir.Kernel:
         elif kind == "push" and fifos:
             out, args = ir.Queue(fifos[0].name), [draw(tile)]
         else:
-            op, out, args = "let", ir.Scalar(fresh()), [draw(EXPRESSIONS)]
+            value = draw(EXPRESSIONS)
+            op, out, args = "let", ir.Scalar(fresh(), ir.is_float(value)), [value]
         if kind == "read":
-            out = ir.Scalar(fresh())
+            of = next(p for p in tensors if p.name == args[0].tensor)
+            out = ir.Scalar(fresh(), of.dtype != "i32")
         elif kind in ("vector", "astype", "load"):
             out = draw(st.one_of(rings)) if rings else ir.Define(fresh(), draw(TYPES))
             if isinstance(out, ir.Ref) and out.transposed:
