@@ -11,7 +11,7 @@ from typing import Any
 from pto import ir
 from pto.errors import ShapeError, TraceError
 from pto.scalar import Index, Scalar, as_index, as_number
-from pto.tracer import Traced, fail, noun
+from pto.tracer import Traced, fail, innermost, noun
 
 
 class Mask(Traced):
@@ -47,11 +47,22 @@ class Mask(Traced):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Before(Mask):
-    """``rows * i + cols * j < bound`` at row i and column j."""
+    """``rows * i + cols * j + plus < minus`` at row i and column j."""
 
     rows: int
     cols: int
-    bound: Scalar
+    plus: Scalar
+    minus: Scalar
+
+    @property
+    def bound(self) -> Scalar:
+        """What ``rows * i + cols * j`` is below."""
+        return _difference(self.minus, self.plus)
+
+    @property
+    def opposite(self) -> Scalar:
+        """What ``-rows * i - cols * j`` is above."""
+        return _difference(self.plus, self.minus)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +119,7 @@ class Places(Traced):
     @property
     def first(self) -> Scalar:
         """The number in row 0 and column 0."""
-        return self._plus if self._minus.expr == ZERO else self._plus - self._minus
+        return _difference(self._plus, self._minus)
 
     def __add__(self, other: Index | Places) -> Places:
         if _is_tile(other):
@@ -148,8 +159,7 @@ class Places(Traced):
         if _is_tile(other):
             return NotImplemented
         x = self - other
-        bound = x._minus if x._plus.expr == ZERO else x._minus - x._plus
-        return Before(x.rows, x.cols, bound)
+        return Before(x.rows, x.cols, x._plus, x._minus)
 
     def __ge__(self, other: Index | Places) -> Mask:
         if _is_tile(other):
@@ -201,8 +211,13 @@ def _is_tile(value: object) -> bool:
 
 
 def _sum(a: Scalar, b: Scalar) -> Scalar:
-    """Without a zero in it."""
-    return b if a.expr == ZERO else a if b.expr == ZERO else a + b
+    """No row of its own, whatever it is assigned to."""
+    return Scalar(ir.binary("+", a.expr, b.expr), innermost(a._scope, b._scope))
+
+
+def _difference(a: Scalar, b: Scalar) -> Scalar:
+    """No row of its own, whatever it is assigned to."""
+    return Scalar(ir.binary("-", a.expr, b.expr), innermost(a._scope, b._scope))
 
 
 def iota(axis: int) -> Places:

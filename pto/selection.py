@@ -104,9 +104,13 @@ class _Choice:
         if (mask.rows, mask.cols) == (0, 1) and number is not None:
             fill = element(number, self.type.dtype, "where", 2)
             return record("where", self.type, self.tile(x).ref(), mask.bound.expr, fill, part=part)
-        places = numbers(self.shape, mask.rows, mask.cols)
+        falls = (mask.cols or mask.rows) < 0  # so that a mask and its opposite share their numbers
+        sign = -1 if falls else 1
+        places = numbers(self.shape, sign * mask.rows, sign * mask.cols)
         if places is None:
             places = self.filled(0, "f32")
+        if falls:
+            return self.select("gt", places, mask.opposite, x, other, part)
         return self.select("lt", places, mask.bound, x, other, part)
 
     def select(self, op: str, a: Tile, b: Tile | Scalar, x: Side, other: Side, part: bool) -> Tile:

@@ -32,6 +32,7 @@ from pto.text import parse
 from tests import HANDWRITTEN
 from tests.lenient import check, check_unrolled, resting_on
 from tests.schedule.forms import FORMS
+from tests.words.all import WORDS
 
 SEQUENCES = [
     *([n] for n in range(41)),
@@ -65,7 +66,7 @@ FAILING, PASSING = 24, 9
 
 @dataclass(frozen=True)
 class Plan:
-    """A shipped kernel, or a form of one (``tests/schedule/forms.py``), under a named schedule, or ``by hand``."""
+    """A shipped kernel, a form of one (``tests/schedule/forms.py``) or a word's (``tests/words``), under a named schedule, or ``by hand``."""
 
     kernel: str
     name: str
@@ -86,12 +87,16 @@ def program(plan: Plan) -> Kernel:
 
 
 def traced_of(name: str) -> Kernel:
+    if name in WORDS:
+        return WORDS[name].traced
     return FORMS[name].trace() if name in FORMS else SHIPPED[name].trace()
 
 
 @lru_cache
 def arrays(name: str, long: bool) -> dict[str, Any]:
-    """Inputs of a shipped kernel, or of a form."""
+    """Inputs of a shipped kernel, of a form, or of the kernel of a word."""
+    if name in WORDS:
+        return WORDS[name].arrays(np.random.default_rng(0))
     if name in FORMS:
         return FORMS[name].arrays()
     kernel = SHIPPED[name]

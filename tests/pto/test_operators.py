@@ -109,9 +109,10 @@ TILES = {
         "select_lt = select_lt places_2, n, y, x"
     ),
     "pto.where(n + pto.iota(0) - 2 * pto.iota(1) > 3, x, 0.5)": (
-        "columns = iota 0; columns_2 = mul columns, -2; rows = iota 0; places = expand columns_2; "
-        "places_2 = add places, rows; places_3 = astype places_2, f32; full = full 0.5; "
-        "select_lt = select_lt places_3, 4 - n, full, x"
+        "columns = iota 0; columns_2 = mul columns, 2; rows = iota 0; rows_2 = mul rows, -1; "
+        "places = expand columns_2; places_2 = add places, rows_2; "
+        "places_3 = astype places_2, f32; full = full 0.5; "
+        "select_gt = select_gt places_3, n - 4, full, x"
     ),
     "pto.where(x < y, x, y)": "select_lt = select_lt x, y, x, y",
     "pto.where(y <= n, x, y)": "select_le = select_le y, n, x, y",

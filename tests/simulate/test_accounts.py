@@ -77,7 +77,8 @@ def test_the_units_may_be_taken_in_any_order() -> None:
 
 def test_every_op_has_its_cost() -> None:
     """Each table knows every op of the vector pipe and every way that a move can take."""
-    vector = {op.name for op in OPS.values() if op.kind in ("unary", "binary", "fill")} - {"copy"}
+    families = ("unary", "binary", "fill", "select", "expand")
+    vector = {op.name for op in OPS.values() if op.kind in families} - {"copy"}
     reductions = {op.name for op in OPS.values() if op.kind == "reduce"}
     for table in A2A3.costs.values():
         assert {name for name, form in table.vector if not form} == vector

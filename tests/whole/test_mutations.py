@@ -93,6 +93,21 @@ def test_mutants_of_every_form() -> None:
     assert len(told(forms, 16, 4)) > 1200
 
 
+WORDS = (
+    "masks of masks",
+    "causal attention",
+    "silu layer",
+    "rotary positions",
+    "experts by read scales",
+)
+
+
+@pytest.mark.sweep
+def test_mutants_of_words() -> None:
+    """One in eight, of kernels with selections, numbers of places and scalars that are read."""
+    assert len(told([Plan(name, "best") for name in WORDS], 16, 2)) > 150
+
+
 def told(plans: list[Plan], parts: int, some: int) -> list[tuple[str, Verdicts]]:
     """The verdicts on ``some`` parts of all mutants, printed by plan; no two judges contradict each other."""
     tasks = [(plan, start, parts) for plan in plans for start in range(some)]

@@ -14,10 +14,8 @@ from lowering.jax_executor import executor as jax_executor
 from lowering.native import pto_isa
 from pto.text import parse, print_kernel
 from tests.native.test_pto_isa import checkout, compilable, needs_checkout  # noqa: F401 - a fixture
-from tests.words import masks, mathematics, scalars
+from tests.words.all import WORDS
 from tests.words.word import Word
-
-WORDS = {**masks.WORDS, **mathematics.WORDS, **scalars.WORDS}
 
 
 @pytest.fixture(params=WORDS)

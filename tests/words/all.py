@@ -1,0 +1,7 @@
+"""Every test kernel of a word, by what it is about."""
+
+from __future__ import annotations
+
+from tests.words import masks, mathematics, scalars
+
+WORDS = {**masks.WORDS, **mathematics.WORDS, **scalars.WORDS}
