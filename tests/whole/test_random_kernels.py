@@ -106,6 +106,14 @@ def test_buffers_in_turns_keep_their_slots() -> None:
     assert run_one(16, PLANS[4:5], range(1), words=True)
 
 
+def test_rings_of_constant_trips() -> None:
+    """Two iterations an item, five steps ahead: several items fill rings of two slots."""
+    rng = random.Random(760)
+    *_, options = [any_options(rng) for _ in range(4)]
+    assert options.fifo_depth == 2 and options.lookahead == 5
+    assert run_one(760, (options,), range(1), outside=True)
+
+
 def test_two_pops_of_a_step_into_one_ring() -> None:
     assert run_one(19, PLANS[:1], range(3))
 

@@ -16,7 +16,7 @@ from math import lcm
 
 from lowering.unroll import Unrolled, launches
 from pto.errors import CapacityError, ScheduleError
-from pto.ir import CORES, Fifo, Kernel, Loop, Row, all_rows
+from pto.ir import CORES, Const, Fifo, Kernel, Loop, Row, all_rows, loops_of
 from pto.targets import Credits, Target, target_of
 
 Action = tuple[str, str]
@@ -99,12 +99,13 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int]) -> dict[str, int]:
 
 def lengths_of(kernel: Kernel) -> list[Sequence[int] | None]:
     """``launches``.  Where all pushes and pops stand in the inner loop of a flat one, work items do not matter
-    to them: one launch for each number of positions."""
+    to them: one launch for each number of positions, unless each item has as many."""
     runs = list(launches(kernel))
     loops = [node for node in kernel.body if isinstance(node, Loop) and node.flat]
     beside = [node for node in kernel.body if node not in loops]
     beside += [node for loop in loops for node in loop.body if not isinstance(node, Loop)]
-    if any(exchanged(r) for r in all_rows(tuple(beside))):
+    fixed = all(isinstance(x.trips, Const) for n in loops for x in loops_of(n.body))
+    if fixed or any(exchanged(r) for r in all_rows(tuple(beside))):
         return runs
     return [(n,) for n in sorted({sum(lengths or ()) for lengths in runs})]
 
