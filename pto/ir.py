@@ -525,14 +525,22 @@ class Event:
     loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
+FACTS = ("distinct",)
+"""What a signature may state of an integer tensor that is read: no two of its entries are equal."""
+
+
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A kernel parameter: tensor (``shape`` of ints and symbolic names) or scalar (None)."""
+    """A kernel parameter: tensor (``shape`` of ints and symbolic names) or scalar (None).
+
+    ``facts``: what every call must make sure of its content (``FACTS``).
+    """
 
     name: str
     direction: str
     dtype: str
     shape: tuple[int | str, ...] | None = None
+    facts: tuple[str, ...] = ()
     loc: Loc | None = field(default=None, compare=False, repr=False)
 
     @property

@@ -269,8 +269,18 @@ def _same_line(a: TracebackType, b: TracebackType) -> bool:
 
 
 def _directed(params: tuple[ir.Param, ...], body: ir.Block) -> tuple[ir.Param, ...]:
-    """Parameters with ``out`` where a row stores to them."""
-    stored = {r.out.tensor for r in ir.all_rows(body) if isinstance(r.out, ir.View)}
+    """Parameters with ``out`` where a row stores to them.
+
+    Raises:
+        TraceError: if one of these states what it holds.
+    """
+    stored = {r.out.tensor: r.loc for r in ir.all_rows(body) if isinstance(r.out, ir.View)}
+    for p in params:
+        if p.name in stored and p.facts:
+            message = (
+                f"'{p.name}' is stored to, and its type states what it holds: {', '.join(p.facts)}"
+            )
+            raise TraceError(message, stored[p.name], "facts are about tensors that are read only")
     return tuple(replace(p, direction="out") if p.name in stored else p for p in params)
 
 

@@ -420,7 +420,8 @@ class Parser:
             raise x.fail(f"a scalar cannot be {dtype}", SCALAR_HINT)
         if shape is None and dtype != "i32":
             self.floats.add(name)
-        self.params[name] = ir.Param(name, direction, dtype, shape, x.loc)
+        facts = facts_of(x, direction, dtype)
+        self.params[name] = ir.Param(name, direction, dtype, shape, facts, x.loc)
         return self.params[name]
 
     def dimension(self, x: Line) -> int | str:
@@ -556,3 +557,14 @@ def parse(source: str, file: str = "<text>") -> ir.Kernel:
     if file.startswith("<"):  # errors show its lines, and not those of a text before it
         linecache.cache[file] = (1, None, source.splitlines(keepends=True), file)
     return Parser(source, file).kernel()
+
+
+def facts_of(x: Line, direction: str, dtype: str) -> tuple[str, ...]:
+    """What is stated of a tensor of integers that is read, up to the end of the line."""
+    found: list[str] = []
+    while x.peek:
+        fact = x.word(ir.FACTS, "fact")
+        if direction != "in" or dtype != "i32" or fact in found:
+            raise x.fail(f"'{fact}' is stated once, of an i32 tensor that is read")
+        found.append(fact)
+    return tuple(found)

@@ -184,7 +184,7 @@ def used_bytes(buffers: Sequence[ir.Buffer]) -> list[str]:
 
 def _param_columns(p: ir.Param) -> tuple[str, ...]:
     shape = "" if p.shape is None else f"[{', '.join(map(str, p.shape))}]"
-    return "param", p.name, p.direction, f"{p.dtype}{shape}"
+    return "param", p.name, p.direction, " ".join((f"{p.dtype}{shape}", *p.facts))
 
 
 def _buffer_columns(b: ir.Buffer) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from pto import ir, source
 from pto.arithmetic import GREATEST, LEAST
 from pto.errors import InputError, ParseError, PtoError, TraceError, did_you_mean
 from pto.loc import Loc
+from pto.parser import facts_of
 from pto.text import Line, Parser, expr, tokens_of
 from pto.tracer import GRAMMAR_WORDS, noun
 from pto.types import DTYPE_BYTES, SCALAR_DTYPES, SCALAR_HINT
@@ -245,11 +246,11 @@ class Signature:
                     line.expect(",")
                 size = ir.substitute(Parser("", "").expression(line), values)
                 shape.append(self._dimension(line, size))
-            line.end()
+            facts = facts_of(line, "in", dtype)
         except ParseError as error:
             message = f"type of '{name}': {error.message}"
             raise TraceError(message, self.argument(name), error.hint) from None
-        return ir.Param(name, "in", dtype, tuple(shape))
+        return ir.Param(name, "in", dtype, tuple(shape), facts)
 
     def _dimension(self, line: Line, e: ir.Expr) -> int | str:
         if isinstance(e, ir.Const) and isinstance(e.value, int) and e.value > 0:

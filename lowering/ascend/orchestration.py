@@ -121,6 +121,8 @@ def manifest(kernel: ir.Kernel) -> str:
         "workspace_bytes_per_block": sum(f.depth * f.slot_bytes for f in kernel.fifos),
         "statics": dict(kernel.statics),
     }
+    if given := {p.name: list(p.facts) for p in kernel.params if p.facts}:
+        content["given"] = given
     return json.dumps(content, indent=2) + "\n"
 
 

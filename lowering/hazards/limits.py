@@ -27,12 +27,14 @@ def _cut(x: int) -> int:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """``sizes``: names that are at least 1; ``counts``: at least 0; ``floats``: names that are no
-    integers; ``greatest``: the largest values of counters."""
+    integers; ``greatest``: the largest values of counters.  ``places``: of values read from a tensor whose entries
+    are distinct, where: equal ones are one entry."""
 
     sizes: frozenset[str] = frozenset()
     floats: frozenset[str] = frozenset()
     greatest: dict[str, int] = field(default_factory=dict)
     counts: frozenset[str] = frozenset()
+    places: dict[str, tuple[Expr, ...]] = field(default_factory=dict)
 
     def limits(self, e: Expr) -> Limits:
         """(least, greatest) value of ``e``."""

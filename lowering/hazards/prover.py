@@ -107,6 +107,8 @@ def _proven(explored: Exploration) -> Proof:
     what = f"proven for {loops} and every interleaving ({states} explored)"
     assumed = tuple(name for name in READINGS if name in code.assume)
     under = f", assuming {', '.join(assumed)}" if assumed else ""
+    given = [" ".join((p.name, *p.facts)) for p in code.kernel.params if p.facts]
+    under += f", given {', '.join(given)}" if given else ""
     message = f"{code.kernel.name}: {what}{under}"
     found = Proof(True, (), explored.states, explored.longest, message=message)
     return replace(found, assume=assumed)

@@ -144,6 +144,9 @@ class Overlap:
             self.names.add(atom.name)
             if atom.name.startswith("item#"):
                 self.names |= {"block_idx", atom.name.removeprefix("item#")}
+            for place in map(normalise, self.facts.places.get(atom.name, ())):
+                if not isinstance(place, Const) and place not in self.atoms:
+                    self.learn(place)
         for low in [a for a in self.atoms if isinstance(a, Bin) and a.op == "%"]:
             assert isinstance(low, Bin)
             whole = low.a

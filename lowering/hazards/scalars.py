@@ -62,6 +62,7 @@ class Scalars:
         self.facts = Facts(frozenset(kernel.dims), floats, counts=counts)
         names = {p.name for p in kernel.params} | set(kernel.dims) | {n for n, _ in kernel.statics}
         self.launch = frozenset(names | {"block_num"})
+        self.distinct = frozenset(p.name for p in kernel.params if "distinct" in p.facts)
         self.opaque: dict[str, frozenset[str]] = {}
         self.reads: dict[tuple[str, tuple[Expr | Span, ...]], str] = {}
 
@@ -91,6 +92,8 @@ class Scalars:
                 for e in (item.start, item.valid) if isinstance(item, Span) else (item,):
                     found.update(self.base_names(e) if e is not None else ())
             self.opaque[name] = frozenset(found)
+            if view.tensor in self.distinct:
+                self.facts.places[name] = tuple(i for i in view.index if not isinstance(i, Span))
         return self.reads[key]
 
     def base_names(self, e: Expr) -> Iterator[str]:

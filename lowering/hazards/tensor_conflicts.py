@@ -128,6 +128,11 @@ def _wanted(scalars: Scalars, tensor: str, code: RowCode) -> str:
             continue
         apart = "differs" if size == 1 else f"moves by {size} or more"
         read = list(dict.fromkeys(tables[n] for n in names_in(full) if n in tables))
-        known = f" (it comes from {', '.join(read)}, whose entries can be anything)" if read else ""
+        anything = [t for t in read if t not in scalars.distinct]
+        known = (
+            f" (it comes from {', '.join(anything)}, whose entries can be anything: 'distinct' behind its type states that no two are equal)"
+            if anything
+            else ""
+        )
         wanted.append(f"that '{expr(start)}' {apart}{known}")
     return ", or ".join(wanted) or "that the elements differ"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -491,7 +492,9 @@ def test_the_compiler_imports_neither_jax_nor_numpy(argv: str) -> None:
 def test_emit_is_the_same_whatever_the_hash_seed(name: str) -> None:
     for seed in ("0", "1", "4711"):
         done = process("-m", "lowering", "emit", name, "-o", seed, PYTHONHASHSEED=seed)
-        slow = re.fullmatch(r"(pto emit .* s\n)*", done.stderr)  # progress, where the machine is busy
+        slow = re.fullmatch(
+            r"(pto emit .* s\n)*", done.stderr
+        )  # progress, where the machine is busy
         assert done.returncode == 0 and slow, done.stderr
     for path in Path("0").iterdir():
         for seed in ("1", "4711"):

@@ -67,7 +67,8 @@ def test_a_place_from_a_table_is_not_proven() -> None:
     (violation,) = proof.violations
     assert violation.open and violation.text == (
         "two hardware blocks may access the same elements of out, and nothing orders them; not shown: "
-        "that 'row * 16' moves by 16 or more (it comes from table, whose entries can be anything)"
+        "that 'row * 16' moves by 16 or more (it comes from table, whose entries can be anything: "
+        "'distinct' behind its type states that no two are equal)"
     )
 
 
