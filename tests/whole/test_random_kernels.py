@@ -106,6 +106,11 @@ def test_buffers_in_turns_keep_their_slots() -> None:
     assert run_one(16, PLANS[4:5], range(1), words=True)
 
 
+def test_a_carry_is_not_written_over_what_it_is_made_of() -> None:
+    """Its chain of values runs in its own buffer, but for what the last row must not write over."""
+    assert run_one(1371, PLANS[3:4], range(1), outside=True, words=True)
+
+
 def test_rings_of_constant_trips() -> None:
     """Two iterations an item, five steps ahead: several items fill rings of two slots."""
     rng = random.Random(760)

@@ -256,6 +256,11 @@ class Groups(Lives):
                 return group, a.name
         return None
 
+    def writes_over(self, value: str, made: str) -> bool:
+        """The row that makes ``made`` reads ``value``, of the same type, and must not write where that lies."""
+        row = self.lives[made].row
+        return row is not None and ir.Ref(value) in row.args and not OPS[row.op].in_place
+
     def _fits(self, group: Group, name: str, dying: str) -> bool:
         """No member of the group other than ``dying`` is alive while ``name`` is; the result of an
         iteration is alive until the next one, whoever reads it last.
@@ -269,6 +274,8 @@ class Groups(Lives):
         here = [m for m in mates if self.lives[m].path == life.path]
         born = self.born(name)
         if not all(self.dead(m, born) or self.dead(name, self.born(m)) for m in here):
+            return False
+        if any(self.writes_over(name, m) for m in here):
             return False
         members = [*here, dying]
         if group.result in members and not self.dead(name, self.born(group.result)):

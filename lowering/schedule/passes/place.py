@@ -152,16 +152,9 @@ class _Placer(Groups):
         if key not in self.in_turns:
             born = [self.born(n) for n in other.members]
             ends = [end for m in one.members for end in self.ends(m)]
-            over = any(self._writes_over(m, n) for m in one.members for n in other.members)
+            over = any(self.writes_over(m, n) for m in one.members for n in other.members)
             self.in_turns[key] = not over and all(e.surely_before(b) for e in ends for b in born)
         return self.in_turns[key]
-
-    def _writes_over(self, value: str, made: str) -> bool:
-        """The row that makes ``made`` reads ``value``, and must not write where it lies."""
-        row = self.lives[made].row
-        return (
-            row is not None and ir.Ref(value) in row.args and not OPS[row.op].in_place
-        )  # a value of the same type is no smaller operand
 
     def _in(self, space: str) -> list[Group]:
         return [g for g in self.unique() if g.space == space]
