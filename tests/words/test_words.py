@@ -17,8 +17,19 @@ from tests.native.test_pto_isa import checkout, compilable, needs_checkout  # no
 from tests.words.all import WORDS
 from tests.words.word import Word
 
+LONG = (
+    "every comparison, f16",
+    "attention in a window",
+    "every function in half",
+    "gelu layer",
+    "gelu_tanh layer",
+)
+"""Much like another, and many seconds to compile: in the sweep."""
 
-@pytest.fixture(params=WORDS)
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.sweep) if name in LONG else name for name in WORDS]
+)
 def word(request: pytest.FixtureRequest) -> Word:
     return WORDS[request.param]
 
