@@ -5,8 +5,10 @@ A mask is no tile and makes no row; ``pto/selection.py`` chooses by it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from pto import ir
 from pto.errors import ShapeError, TraceError
@@ -108,6 +110,27 @@ def _as_mask(value: object, symbol: str) -> Mask:
     fail(TraceError, message, "put each comparison in parentheses: (a < b) & (c < d)")
 
 
+Made = TypeVar("Made")
+
+
+def _of_places(
+    method: Callable[[Places, Places], Made],
+) -> Callable[[Places, Index | Places], Made]:
+    """An operator on places and places or a number; a tile does it itself, as it gives them their shape."""
+
+    @wraps(method)
+    def applied(self: Places, other: Index | Places) -> Made:
+        if _is_tile(other):
+            return NotImplemented  # type: ignore[no-any-return]  # as of every operator
+        return method(self, other if isinstance(other, Places) else _constant(other))
+
+    return applied
+
+
+def _is_tile(value: object) -> bool:
+    return isinstance(value, Traced) and not isinstance(value, Scalar | Places | Mask)
+
+
 class Places(Traced):
     """Numbers ``rows * i + cols * j + plus - minus`` of the elements of a tile, made by ``iota``."""
 
@@ -121,22 +144,19 @@ class Places(Traced):
         """The number in row 0 and column 0."""
         return _difference(self._plus, self._minus)
 
-    def __add__(self, other: Index | Places) -> Places:
-        if _is_tile(other):
-            return NotImplemented
-        x = _places(other)
+    def __neg__(self) -> Places:
+        return Places(-self.rows, -self.cols, self._minus, self._plus)
+
+    @_of_places
+    def __add__(self, x: Places) -> Places:
         plus, minus = _sum(self._plus, x._plus), _sum(self._minus, x._minus)
         return Places(self.rows + x.rows, self.cols + x.cols, plus, minus)
 
     __radd__ = __add__
 
-    def __neg__(self) -> Places:
-        return Places(-self.rows, -self.cols, self._minus, self._plus)
-
-    def __sub__(self, other: Index | Places) -> Places:
-        if _is_tile(other):
-            return NotImplemented
-        return self + -_places(other)
+    @_of_places
+    def __sub__(self, x: Places) -> Places:
+        return self + -x
 
     def __rsub__(self, other: Index) -> Places:
         return -self + other
@@ -154,40 +174,37 @@ class Places(Traced):
 
     __rmul__ = __mul__
 
-    def __lt__(self, other: Index | Places) -> Mask:
-        """``self - other < 0``, with the counters on the left and the rest on the right."""
-        if _is_tile(other):
-            return NotImplemented
-        x = self - other
-        return Before(x.rows, x.cols, x._plus, x._minus)
+    @_of_places
+    def __lt__(self, x: Places) -> Mask:
+        """``self - x < 0``, with the counters on the left and the rest on the right."""
+        apart = self - x
+        return Before(apart.rows, apart.cols, apart._plus, apart._minus)
 
-    def __ge__(self, other: Index | Places) -> Mask:
-        if _is_tile(other):
-            return NotImplemented
-        return ~(self < other)
+    @_of_places
+    def __le__(self, x: Places) -> Mask:
+        return self < x + 1
 
-    def __le__(self, other: Index | Places) -> Mask:
-        if _is_tile(other):
-            return NotImplemented
-        return self < other + 1
+    @_of_places
+    def __gt__(self, x: Places) -> Mask:
+        return ~(self <= x)
 
-    def __gt__(self, other: Index | Places) -> Mask:
-        if _is_tile(other):
-            return NotImplemented
-        return ~(self <= other)
+    @_of_places
+    def __ge__(self, x: Places) -> Mask:
+        return ~(self < x)
 
     def __eq__(self, other: object) -> Any:
         if _is_tile(other):
             return NotImplemented
-        x = _places(other)  # type: ignore[arg-type]
+        x = other if isinstance(other, Places) else _constant(other)
         return (self <= x) & (self >= x)
 
     def __ne__(self, other: object) -> Any:
-        if _is_tile(other):
-            return NotImplemented
-        return ~(self == other)
+        return NotImplemented if _is_tile(other) else ~(self == other)
 
     __hash__ = Traced.__hash__
+
+    def _value_hint(self) -> str:
+        return "with a tile it is one: pto.zeros((rows, cols)) + pto.iota(1)"
 
     def _operator_hint(self, symbol: str) -> str:
         return (
@@ -198,16 +215,9 @@ class Places(Traced):
 ZERO = ir.Const(0)
 
 
-def _places(value: Index | Places) -> Places:
+def _constant(value: object) -> Places:
     """A number as places that are all the same."""
-    if isinstance(value, Places):
-        return value
     return Places(0, 0, as_index(value, "a number of places"), Scalar(ZERO))
-
-
-def _is_tile(value: object) -> bool:
-    """What combines itself with places: they become a tile of its shape."""
-    return isinstance(value, Traced) and not isinstance(value, Scalar | Places | Mask)
 
 
 def _sum(a: Scalar, b: Scalar) -> Scalar:

@@ -38,7 +38,12 @@ def named(function: Callable[Given, Tile]) -> Callable[Given, Tile]:
         with trace.parts():
             found = function(*args, **options)
         last = trace.scope.nodes[-1]
-        if len(trace.scope.nodes) == before or not isinstance(last, ir.Row):
+        is_new = len(trace.scope.nodes) > before
+        if (
+            not is_new
+            or not isinstance(last, ir.Row)
+            or last.out != ir.Define(found.name, found.type)
+        ):
             return found
         name = trace.name(function.__name__)
         trace.scope.nodes[-1] = replace(last, out=ir.Define(name, found.type))

@@ -128,7 +128,7 @@ CUBE = (*FLOATS, "bf16")
 class Op:
     """One row of the table.
 
-    ``kind``: scalar (S), move (between memories), cube (matmul), unary / binary / reduce / select (vector
+    ``kind``: scalar (S), move (between memories), cube (matmul), unary / binary / reduce / select / expand (vector
     arithmetic), fill (vector, needs no tile), sync (orders pipes).
     ``out``, ``args``: what it gives (None: nothing) and takes.  ``on``: by core, where it may run.
     ``dtypes``: of its tiles.  ``start``: the first form of a program that has it.
@@ -250,9 +250,12 @@ def _select(name: str, symbol: str, holds: Rule, scalars: bool = True) -> Op:
     first, *rest = (A_TILE, Operand((TILE, SCALAR) if scalars else (TILE,)), A_TILE, A_TILE)
     calls = _calls(tile="TCMP", **({"scalar": "TCMPS"} if scalars else {}), choice="TSEL")
     meaning = f"x where a {symbol} b, y elsewhere, of (a, b, x, y)"
-    rule = lambda xp, a, b, x, y: xp.where(holds(a, b), x, y)  # noqa: E731
     args = (first, *rest, SPARE_TILE)
-    return _vector(f"select_{name}", "select", args, rule, calls, VECTOR, meaning, apart=True)
+
+    def chosen(xp: Any, a: Any, b: Any, x: Any, y: Any) -> Any:
+        return xp.where(holds(a, b), x, y)
+
+    return _vector(f"select_{name}", "select", args, chosen, calls, VECTOR, meaning, apart=True)
 
 
 def _order(name: str, args: tuple[Operand, ...], on: On, meaning: str) -> Op:
@@ -348,7 +351,7 @@ LOADS = ("load", "gather")
 """What brings regions of tensors onto a core."""
 
 COMPOSED = (
-    "ceil", "cos", "erf", "exp2", "floor", "gelu", "gelu_tanh", "leaky_relu", "log2", "round", "sigmoid", "sign",
+    "ceil", "clip", "cos", "erf", "exp2", "floor", "gelu", "gelu_tanh", "leaky_relu", "log2", "power", "remainder", "round", "sigmoid", "sign",
     "silu", "sin", "softplus", "tanh", "trunc",
 )  # fmt: skip
 """Functions of one tile that have no row: ``pto/mathematics.py`` makes them of rows that are there."""

@@ -114,7 +114,7 @@ class _Choice:
         return self.select("lt", places, mask.bound, x, other, part)
 
     def select(self, op: str, a: Tile, b: Tile | Scalar, x: Side, other: Side, part: bool) -> Tile:
-        second = b.ref() if isinstance(b, Tile) else b.expr
+        second = b.ref() if isinstance(b, Tile) else as_scalar(b).expr
         chosen = [self.tile(v).ref() for v in (x, other)]
         return record(f"select_{op}", self.type, a.ref(), second, *chosen, part=part)
 

@@ -13,7 +13,7 @@ from math import ceil, gcd, prod
 
 from pto.ir import Kernel, Ref, Row, Span, View
 from pto.ops import OPS, form_of
-from pto.row_rules import filled
+from pto.row_rules import filled, touched
 from pto.targets import GM, Costs, Line
 from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 
@@ -186,7 +186,7 @@ def _matmul(row: Row, kernel: Kernel, costs: Costs) -> Cost:
 def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
     """Start + slope * repeats; the start is hidden behind a row that still runs, but for an op with a
     scratch tile, which has a barrier of its own (docs/machine.md 12)."""
-    refs = [a for a in row.args if isinstance(a, Ref)]
+    refs = [a for a in touched(row)[0] if isinstance(a, Ref)]
     tiles = [_tile(x, kernel)[1] for x in (row.out, *refs)]
     if row.op in costs.reduction:
         t = tiles[1]

@@ -54,10 +54,8 @@ FLAT = Costs(
             ("full", ""): (6, 2),
             # a comparison and a choice, of which no source has a figure: the generic ones, one after the other
             **{(f"select_{name}", ""): (12, 4) for name in ("lt", "le", "gt", "ge", "eq")},
-            ("iota", ""): (
-                120,
-                1,
-            ),  # its ten instructions and their barriers, each of the generic 6 + 2
+            # thirteen instructions of the generic 6 + 2, and one more for every 64 numbers: docs/machine.md 12, TCI
+            ("iota", ""): (13 * (6 + 2), 6 + 2),
             ("expand", ""): (6, 2),
             ("where", ""): (6, 0),  # it writes the padding, of which a whole tile has none
             ("pad", ""): (6, 0),
