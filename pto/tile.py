@@ -231,21 +231,34 @@ def compared(op: str, x: Tile, y: object) -> Mask:
     if x.dtype == "i32" and op != "eq":
         message = f"'{symbol}' cannot order '{x.name}', which is i32: the vector unit orders floats"
         fail(DTypeError, message, f"convert it first: {x.name}.astype('f32')")
-    if isinstance(y, Places):
-        y = placed(y, x.shape, x.dtype)
-    if not isinstance(y, Tile | TensorView):
-        scalar = as_scalar(y, "a tile, a number or a traced scalar")
+    second = _second(symbol, x, y)
+    if isinstance(second, Tile):
+        shape_of_all(symbol, [x.shape, second.shape])
+    return Compared(op, x, second)
+
+
+def _second(symbol: str, x: Tile, other: object) -> Tile | Scalar:
+    """The second operand of ``x symbol other``: a tile of its type, or a scalar that its elements can be.
+
+    Raises:
+        DTypeError: for bf16, for two dtypes, for a float beside integers.
+    """
+    vector_dtype(symbol, x)
+    if isinstance(other, Places):
+        other = placed(other, x.shape, x.dtype)
+    if not isinstance(other, Tile | TensorView):
+        scalar = as_scalar(other, "a tile, a number or a traced scalar")
         integer_operand(symbol, x, scalar)
         if isinstance(scalar.expr, ir.Const):
             element(scalar.expr.value, x.dtype, symbol)
-        return Compared(op, x, scalar)
-    other = as_tile(y, f"the second operand of {symbol}")
-    vector_dtype(symbol, other)
-    if x.dtype != other.dtype:
-        message = f"{symbol}: '{x.name}' is {x.dtype} but '{other.name}' is {other.dtype}"
+        return scalar
+    y = as_tile(other, f"the second operand of {symbol}")
+    vector_dtype(symbol, y)
+    if x.dtype != y.dtype:
+        message = f"{symbol}: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}"
         fail(DTypeError, message, "convert one of them with .astype('f32')")
-    shape_of_all(symbol, [x.shape, other.shape])
-    return Compared(op, x, other)
+    integer_operand(symbol, x, None)
+    return y
 
 
 def shape_of_all(what: str, shapes: list[tuple[int, int]]) -> tuple[int, int]:
@@ -362,21 +375,9 @@ def elementwise(op: str, x: Tile, other: object, part: bool = False) -> Tile:
         ShapeError: for shapes that do not broadcast.
     """
     symbol = SYMBOLS.get(op, op)
-    vector_dtype(symbol, x)
-    if isinstance(other, Places):
-        other = placed(other, x.shape, x.dtype)
-    if not isinstance(other, Tile | TensorView):
-        value = as_scalar(other, "a tile, a number or a traced scalar")
-        integer_operand(symbol, x, value)
-        if isinstance(value.expr, ir.Const):
-            element(value.expr.value, x.dtype, symbol)
-        return record(op, x.type, x.ref(), value.expr, part=part)
-    y = as_tile(other, f"the second operand of {symbol}")
-    vector_dtype(symbol, y)
-    if x.dtype != y.dtype:
-        message = f"{symbol}: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}"
-        fail(DTypeError, message, "convert one of them with .astype('f32')")
-    integer_operand(symbol, x, None)
+    y = _second(symbol, x, other)
+    if isinstance(y, Scalar):
+        return record(op, x.type, x.ref(), y.expr, part=part)
     if y.shape in (x.shape, (x.shape[0], 1), (1, x.shape[1])):
         return record(op, x.type, x.ref(), y.ref(), part=part)
     if x.shape in ((y.shape[0], 1), (1, y.shape[1])):

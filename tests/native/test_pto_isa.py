@@ -27,6 +27,7 @@ from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel as Program
 from pto.kernels import SHIPPED
 from tests.judges.small_programs import round_trip
+from tests.judges.tile_library import CHECKOUT, checkout_for, needs_checkout
 from tests.schedule.forms import FORMS
 
 Golden = Callable[[str, str], None]
@@ -115,23 +116,10 @@ def test_a_compiler_without_c23_is_refused(fake_compiler: Callable[[str], None])
 
 # --------------------------------------------------------------------------- with a checkout
 
-CHECKOUT = os.environ.get(pto_isa.VARIABLE, "")
-needs_checkout = pytest.mark.skipif(
-    not CHECKOUT, reason=f"set {pto_isa.VARIABLE} to a checkout of the PTO tile library"
-)
-
 
 @pytest.fixture
 def checkout() -> Path:
     return pto_isa.checkout_of(Path(CHECKOUT))
-
-
-def compilable(checkout: Path, source: str) -> None:
-    """Skips, with the message of the executor, what no compiler here can compile."""
-    try:
-        pto_isa.build(checkout, "bfloat16_t" in source)
-    except InputError as missing:
-        pytest.skip(str(missing))
 
 
 def bound_case(
@@ -158,7 +146,7 @@ def compared(
     """Runs both executors of the emitted text; asserts the tolerance; a line of a table."""
     traced, scheduled, bound, arrays = bound_case(name, statics, case, plan)
     source = emit(scheduled)[f"{name}.cpp"]
-    compilable(checkout, source)
+    checkout_for(source)
     got = pto_isa.run(scheduled, bound, checkout, block_num=3)
     ours = native.run(scheduled, bound, block_num=3).outputs
     given = inputs.bind(traced, arrays)
@@ -220,7 +208,7 @@ def test_fifos_without_credit(checkout: Path) -> None:
     bound = inputs.bind(
         k, {"src": np.ones((64, 64), np.float32), "out": np.zeros((13, 16, 64), np.float32)}
     )
-    compilable(checkout, emit(k)["round_trip.cpp"])
+    checkout_for(emit(k)["round_trip.cpp"])
     got, ours = pto_isa.run(k, bound, checkout, block_num=1), native.run(k, bound, block_num=1)
     assert ours.good and np.array_equal(got["out"], ours.outputs["out"])
 
@@ -258,7 +246,7 @@ def run_changed(checkout: Path, old: str, new: str) -> dict[str, Any]:
     _, scheduled, bound, _ = bound_case("paged_attention", dict(dtype="f16"), ATTENTION, "best")
     source = emit(scheduled)["paged_attention.cpp"]
     assert old in source
-    compilable(checkout, source)
+    checkout_for(source)
     made = program(source.replace(old, new), pto_isa.build(checkout, False))
     return execute(made, scheduled, bound, 1)[1]
 

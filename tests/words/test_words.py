@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from lowering import native
@@ -13,7 +11,7 @@ from lowering.hazards import check
 from lowering.jax_executor import executor as jax_executor
 from lowering.native import pto_isa
 from pto.text import parse, print_kernel
-from tests.native.test_pto_isa import checkout, compilable, needs_checkout  # noqa: F401 - a fixture
+from tests.judges.tile_library import checkout_for, needs_checkout
 from tests.words.all import WORDS
 from tests.words.word import Word
 
@@ -63,7 +61,7 @@ def test_native(word: Word) -> None:
 
 
 @needs_checkout
-def test_on_the_tile_library(word: Word, checkout: Path) -> None:  # noqa: F811 - the fixture
-    compilable(checkout, emit(word.scheduled)[f"{word.kernel.name}.cpp"])
+def test_on_the_tile_library(word: Word) -> None:
+    checkout = checkout_for(emit(word.scheduled)[f"{word.kernel.name}.cpp"])
     bound = word.bound(word.scheduled)
     word.judged(pto_isa.run(word.scheduled, bound, checkout, block_num=2))
