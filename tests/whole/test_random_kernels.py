@@ -103,7 +103,7 @@ def test_random_words(seed: int, plan: Options, outside: bool) -> None:
 
 def test_buffers_in_turns_keep_their_slots() -> None:
     """Values of several slots and of one on the same buffer, where UB is full."""
-    assert run_one(16, PLANS[4:5], range(1), words=True)
+    assert run_one(288, PLANS[4:5], range(1), outside=True)
 
 
 def test_a_carry_is_not_written_over_what_it_is_made_of() -> None:
