@@ -7,6 +7,8 @@ is not legal is told at its source line.  Non-goals: which scope a name is in, c
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pto import ir
 from pto.arithmetic import BINARY, DIVIDING, NumberError
 from pto.errors import LegalityError
@@ -190,8 +192,9 @@ class Checker:
         param = self.params[view.tensor]
         types = view_types(view, param, self.form)
         rounded = row.op == "store" and row.core == "cube" and param.dtype != "i32"
-        if t not in types and not (
-            rounded and TileType(param.dtype, t.rows, t.cols) in types and t.dtype == "f32"
+        here = TileType(t.dtype, t.rows, t.cols)
+        if here not in types and not (
+            rounded and replace(here, dtype=param.dtype) in types and t.dtype == "f32"
         ):
             sizes = ", ".join(str(s.size) for s in view.spans)
             message = f"{row.op}: the view is {param.dtype}[{sizes}], the tile {t}"

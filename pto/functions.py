@@ -9,6 +9,9 @@ from pto.tile import Tile, of_tile
 
 __all__ = [
     "abs",
+    "col_max",
+    "col_min",
+    "col_sum",
     "exp",
     "log",
     "reciprocal",
@@ -69,3 +72,18 @@ def row_min(x: Tile) -> Tile:
 def row_sum(x: Tile) -> Tile:
     """The sum of every row, as a [rows, 1] tile; f32, f16 or i32."""
     return of_tile("row_sum", x)
+
+
+def col_max(x: Tile) -> Tile:
+    """The largest element of every column, as a [1, cols] tile; f32 or f16."""
+    return of_tile("col_max", x)
+
+
+def col_min(x: Tile) -> Tile:
+    """The smallest element of every column, as a [1, cols] tile; f32 or f16."""
+    return of_tile("col_min", x)
+
+
+def col_sum(x: Tile) -> Tile:
+    """The sum of every column, as a [1, cols] tile; f32."""
+    return of_tile("col_sum", x)

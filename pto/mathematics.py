@@ -17,12 +17,22 @@ from pto.errors import TraceError
 from pto.ops import FLOATS, VECTOR
 from pto.scalar import Number, Scalar, as_number, extreme
 from pto.selection import where
-from pto.tile import Operand, Tile, astype, full, maximum, minimum, of_tile, operand_of
+from pto.tile import (
+    Operand,
+    Tile,
+    astype,
+    broadcast_to,
+    full,
+    maximum,
+    minimum,
+    of_tile,
+    operand_of,
+)
 from pto.tracer import current, fail, noun
 
 __all__ = [
-    "ceil", "clip", "cos", "erf", "exp2", "floor", "gelu", "gelu_tanh", "leaky_relu", "log2", "power",
-    "remainder", "round", "sigmoid", "sign", "silu", "sin", "softplus", "tanh", "trunc",
+    "ceil", "clip", "cos", "erf", "exp2", "floor", "gelu", "gelu_tanh", "leaky_relu", "log2", "max", "min", "power",
+    "remainder", "round", "sigmoid", "sign", "silu", "sin", "softplus", "sum", "tanh", "trunc",
 ]  # fmt: skip
 
 Given = ParamSpec("Given")
@@ -65,6 +75,36 @@ def composed(
         return astype(made, tile.dtype)
 
     return named(of_both)
+
+
+# ----------------------------------------------------------------------------------- reductions
+
+
+def _of_all(x: Tile, of_columns: str, of_rows: str) -> Tile:
+    """Columns first, which leaves one row; a column has its number eight times, as a row takes whole units."""
+    if x.shape[1] > 1:
+        return of_tile(of_rows, of_tile(of_columns, x))
+    if x.shape[0] == 1:
+        return x
+    return of_tile("row_max", of_tile(of_columns, broadcast_to(x, (x.shape[0], 8))))
+
+
+@composed
+def sum(x: Tile) -> Tile:
+    """The sum of all elements, as a ``[1, 1]`` tile; f32 or f16, which is added in f32."""
+    return _of_all(x, "col_sum", "row_sum")
+
+
+@composed
+def max(x: Tile) -> Tile:
+    """The largest of all elements, as a ``[1, 1]`` tile; f32 or f16, exact."""
+    return _of_all(x, "col_max", "row_max")
+
+
+@composed
+def min(x: Tile) -> Tile:
+    """The smallest of all elements, as a ``[1, 1]`` tile; f32 or f16, exact."""
+    return _of_all(x, "col_min", "row_min")
 
 
 # ------------------------------------------------------------------------------------- rounding

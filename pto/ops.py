@@ -135,7 +135,8 @@ class Op:
     ``instruction``: the tile-library call by operand form (docs/machine.md 12).
     ``apart``: the library writes the result before it has read the operand.  ``roundings``: to float32, in one result at most; 0: it is
     exact, or a sum.  ``commutes``: of a binary op, whether either operand may come first.
-    ``joins``: of a reduction, the binary op that makes the result of a row from those of its
+    ``along``: the dimension of the first operand whose elements it joins, '': it joins none.
+    ``joins``: of a reduction, the binary op that makes the result of a row, or a column, from those of its
     halves.  ``shaped``: the meaning where it depends on the shape of the result, a rule of (array module,
     shape, operands).  ``spare``: the scratch tile of an op without a tile operand that it could be like.
     ``meaning``: the sentence of its reference.
@@ -153,6 +154,7 @@ class Op:
     apart: bool = False
     roundings: float = 0
     commutes: bool = False
+    along: str = ""
     joins: str = ""
     shaped: Rule | None = None
     spare: TileType | None = None
@@ -240,9 +242,22 @@ def _unary(
     return _vector(name, "unary", args, rule, call, dtypes, meaning, roundings=roundings, **facts)
 
 
-def _reduce(name: str, call: str, rule: Rule, joins: str, meaning: str) -> Op:
+def _of_rows(name: str, call: str, rule: Rule, joins: str, meaning: str) -> Op:
     args, meaning = (A_TILE, SPARE_TILE), f"{meaning} of every row, as a [rows, 1] tile"
-    return _vector(name, "reduce", args, rule, call, VECTOR, meaning, joins=joins)
+    return _vector(name, "reduce", args, rule, call, VECTOR, meaning, joins=joins, along="cols")
+
+
+def _of_columns(
+    name: str,
+    call: str,
+    rule: Rule,
+    joins: str,
+    meaning: str,
+    args: tuple[Operand, ...],
+    dtypes: tuple[str, ...],
+) -> Op:
+    meaning = f"{meaning} of every column, as a [1, cols] tile"
+    return _vector(name, "reduce", args, rule, call, dtypes, meaning, joins=joins, along="rows")
 
 
 def _select(name: str, symbol: str, holds: Rule, scalars: bool = True) -> Op:
@@ -287,9 +302,12 @@ _UNARY = (
     _unary("relu", "TRELU", lambda xp, x: xp.maximum(x, 0), "the larger of each element and 0", dtypes=VECTOR),
 )  # fmt: skip
 _REDUCE = (
-    _reduce("row_max", "TROWMAX", lambda xp, x: xp.max(x, axis=1, keepdims=True), "maximum", "the largest element"),
-    _reduce("row_min", "TROWMIN", lambda xp, x: xp.min(x, axis=1, keepdims=True), "minimum", "the smallest element"),
-    _reduce("row_sum", "TROWSUM", lambda xp, x: xp.sum(x, axis=1, keepdims=True), "add", "the sum"),
+    _of_rows("row_max", "TROWMAX", lambda xp, x: xp.max(x, axis=1, keepdims=True), "maximum", "the largest element"),
+    _of_rows("row_min", "TROWMIN", lambda xp, x: xp.min(x, axis=1, keepdims=True), "minimum", "the smallest element"),
+    _of_rows("row_sum", "TROWSUM", lambda xp, x: xp.sum(x, axis=1, keepdims=True), "add", "the sum"),
+    _of_columns("col_max", "TCOLMAX", lambda xp, x: xp.max(x, axis=0, keepdims=True), "maximum", "the largest element", (A_TILE,), FLOATS),
+    _of_columns("col_min", "TCOLMIN", lambda xp, x: xp.min(x, axis=0, keepdims=True), "minimum", "the smallest element", (A_TILE,), FLOATS),
+    _of_columns("col_sum", "TCOLSUM", lambda xp, x: xp.sum(x, axis=0, keepdims=True), "add", "the sum", (A_TILE, SPARE_TILE), ("f32",)),  # the CPU adds f16 in f16, and no integers
 )  # fmt: skip
 
 _SELECT = (
@@ -351,8 +369,8 @@ LOADS = ("load", "gather")
 """What brings regions of tensors onto a core."""
 
 COMPOSED = (
-    "ceil", "clip", "cos", "erf", "exp2", "floor", "gelu", "gelu_tanh", "leaky_relu", "log2", "power", "remainder", "round", "sigmoid", "sign",
-    "silu", "sin", "softplus", "tanh", "trunc",
+    "ceil", "clip", "cos", "erf", "exp2", "floor", "gelu", "gelu_tanh", "leaky_relu", "log2", "max", "min", "power", "remainder", "round", "sigmoid", "sign",
+    "silu", "sin", "softplus", "sum", "tanh", "trunc",
 )  # fmt: skip
 """Functions of one tile that have no row: ``pto/mathematics.py`` makes them of rows that are there."""
 
@@ -361,9 +379,10 @@ FUNCTIONS: Mapping[str, Op] = MappingProxyType({op.name: op for op in (*_UNARY, 
 
 
 def form_of(dst: tuple[int, int], other: tuple[int, int] | None) -> str:
-    """The operand form of a two-operand op: result shape and second operand's (None: scalar)."""
+    """The operand form of a two-operand op: result shape and second operand's (None: scalar).  A column is
+    computed as the row that has its bytes, so one number beside it is one for that row."""
     if other is None:
         return "scalar"
     if other == dst:
         return "tile"
-    return "rows" if other == (dst[0], 1) else "cols"
+    return "rows" if other == (dst[0], 1) or dst[1] == 1 else "cols"

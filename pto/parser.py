@@ -16,7 +16,7 @@ from pto.lexer import Line
 from pto.loc import Loc
 from pto.reach import depth_of
 from pto.targets import PIPES, SPACES
-from pto.types import DTYPE_BYTES, LAYOUTS, SCALAR_DTYPES, SCALAR_HINT, TileType
+from pto.types import DTYPE_BYTES, LAYOUTS, SCALAR_DTYPES, SCALAR_HINT, SHARES, TileType
 
 
 def _defined_tiles(tokens: Sequence[str]) -> Iterator[str]:
@@ -138,7 +138,7 @@ class Parser:
         x.expect(",")
         cols = x.integer("size")
         x.expect("]")
-        return TileType(dtype, rows, cols)
+        return TileType(dtype, rows, cols, x.next() if x.peek in SHARES else "")
 
     def ref(self, x: Line) -> ir.Ref:
         if x.peek.endswith(".T"):

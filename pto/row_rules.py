@@ -7,6 +7,7 @@ no table accepts is refused.  Non-goals: names, and whatever more than one row i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
 
@@ -143,7 +144,7 @@ def view_types(view: ir.View, param: ir.Param, form: str) -> list[TileType]:
     if len(sizes) == 1:
         found = [TileType(param.dtype, 1, sizes[0])]
         return found + [TileType(param.dtype, sizes[0], 1)] * (form == SCHEDULED)
-    return [TileType(param.dtype, *sizes)] if len(sizes) == 2 else []
+    return [TileType(param.dtype, sizes[0], sizes[1])] if len(sizes) == 2 else []
 
 
 def on_core(row: ir.Row, target: Target) -> None:
@@ -183,6 +184,14 @@ def seen(x: ir.Ref, t: TileType) -> TileType:
     return TileType(t.dtype, t.cols, t.rows) if x.transposed else t
 
 
+def not_whole(row: ir.Row, x: TileType) -> str:
+    """What is wrong with a tile of which each lane has a part, where the op joins the parts."""
+    along = OPS[row.op].along
+    if row.core == "vector" and along == x.share:
+        return f"it joins {along}, of which each lane has a part only"
+    return ""
+
+
 Types = list[TileType]
 
 
@@ -196,15 +205,17 @@ def _product(row: ir.Row, out: TileType, args: Types) -> str:
     return f"the matmul unit takes every size in multiples of {BOX_ROWS}" if odd else ""
 
 
-def _column(row: ir.Row, out: TileType, args: Types) -> str:
+def _reduced(row: ir.Row, out: TileType, args: Types) -> str:
     (x,) = args
-    right = (out.dtype, out.rows, out.cols) == (x.dtype, x.rows, 1)
-    return "" if right else "the result has one column"
+    made, what = (x.column, "column") if OPS[row.op].along == "cols" else (x.row, "row")
+    if OPS[row.op].along == "rows" and x.cols == 1:
+        return "a tile of one column lies down, as one row would: there are no rows to join"
+    return not_whole(row, x) or ("" if out == made else f"the result has one {what}")
 
 
 def _converted(row: ir.Row, out: TileType, args: Types) -> str:
     (x,) = args
-    if (out.rows, out.cols) != (x.rows, x.cols) or row.args[1] != ir.Word(out.dtype):
+    if replace(out, dtype=x.dtype) != x or row.args[1] != ir.Word(out.dtype):
         return "shape and dtype must follow the operands"
     if len(row.args) > 2 and (x.dtype, out.dtype) != ("f32", "i32"):
         return f"a named rounding is of f32 to i32, not of {x.dtype} to {out.dtype}"
@@ -214,7 +225,7 @@ def _converted(row: ir.Row, out: TileType, args: Types) -> str:
 
 def _elementwise(row: ir.Row, out: TileType, args: Types) -> str:
     x, *rest = args
-    forms = (x, TileType(x.dtype, x.rows, 1), TileType(x.dtype, 1, x.cols))
+    forms = (x, x.column, x.row)
     if out != x or any(y not in forms for y in rest):
         return "the second operand must be a tile of that shape, [rows, 1], [1, cols] or a scalar"
     return ""
@@ -227,13 +238,16 @@ def _selected(row: ir.Row, out: TileType, args: Types) -> str:
         return "the vector unit orders floats only"
     if x != out or y != out or any(t != a for t in b):
         return "what is compared is of one type, and so is what is chosen from and the result"
-    return "" if (a.rows, a.cols) == (out.rows, out.cols) else "all shapes are one"
+    return "" if replace(a, dtype=out.dtype) == out else "all shapes are one"
 
 
 def _expanded(row: ir.Row, out: TileType, args: Types) -> str:
     (x,) = args
-    forms = (TileType(out.dtype, out.rows, 1), TileType(out.dtype, 1, out.cols))
-    return "" if x in forms and x != out else "a [rows, 1] or a [1, cols] tile becomes [rows, cols]"
+    return (
+        ""
+        if x in (out.column, out.row) and x != out
+        else "a [rows, 1] or a [1, cols] tile becomes [rows, cols]"
+    )
 
 
 def _same(row: ir.Row, out: TileType, args: Types) -> str:
@@ -264,7 +278,7 @@ TypeRule = Callable[[ir.Row, TileType, Types], str]
 TYPES: Mapping[str, TypeRule] = MappingProxyType(
     {
         "matmul": _product,
-        "reduce": _column,
+        "reduce": _reduced,
         "astype": _converted,
         "unary": _elementwise,
         "binary": _elementwise,

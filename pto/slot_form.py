@@ -128,6 +128,8 @@ class SlotForm(Checker):
     def buffer(self, b: ir.Buffer) -> str:
         """What is wrong with a buffer, '' if nothing is."""
         t, space = b.type, self.target.spaces.get(b.space)
+        if t.lanes and b.core != "vector":
+            return f"{t}: only the vector core has lanes"
         if space is None or space.core != b.core:
             return f"the {b.core} core has no {b.space}"
         if b.layout not in space.layouts:
@@ -149,6 +151,8 @@ class SlotForm(Checker):
         """What is wrong with a FIFO, '' if nothing is."""
         if f.direction not in ("c2v", "v2c"):
             return f"'{f.direction}' is not a direction"
+        if f.type.lanes:
+            return f"{f.type}: a slot is what both lanes have together"
         return odd_size(f.type) or within("slots", f.depth) or within("flag", f.flag)
 
     # tree

@@ -236,7 +236,8 @@ class TensorView(Traced):
     def __init__(self, tensor: Tensor, view: ir.View, scope: Scope | None) -> None:
         self.tensor, self.view, self._scope = tensor, view, scope
         sizes = [s.size for s in view.spans]
-        self.type = TileType(tensor.dtype, *([1, *sizes] if len(sizes) == 1 else sizes))
+        rows, cols = [1, *sizes] if len(sizes) == 1 else sizes
+        self.type = TileType(tensor.dtype, rows, cols)
 
     def __repr__(self) -> str:
         return f"TensorView({self.tensor.name}: {self.type})"

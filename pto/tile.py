@@ -7,6 +7,7 @@ new tile.  Arithmetic follows numpy where the vector unit can; shapes are [rows,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 from pto import ir, source
@@ -269,15 +270,17 @@ def shape_of_all(what: str, shapes: list[tuple[int, int]]) -> tuple[int, int]:
     """
     rows, cols = (max(sizes) for sizes in zip(*shapes, strict=True))
     for r, c in shapes:
-        if (r, c) not in ((rows, cols), (rows, 1), (1, cols)):
+        if r not in (1, rows) or c not in (1, cols):
             message = f"{what}: [{r}, {c}] does not broadcast to [{rows}, {cols}]"
-            hint = "shapes must be equal, or [rows, 1] or [1, cols] of the others"
-            fail(ShapeError, message, hint)
+            fail(ShapeError, message, BROADCASTS)
     return rows, cols
 
 
+BROADCASTS = "shapes must be equal, or [rows, 1], [1, cols] or [1, 1] of the others"
+
+
 def broadcast_to(x: Tile, shape: tuple[int, int], part: bool = False) -> Tile:
-    """A ``[rows, 1]`` or ``[1, cols]`` tile repeated along its columns or rows, as ``[rows, cols]``.
+    """A ``[rows, 1]``, ``[1, cols]`` or ``[1, 1]`` tile repeated along its columns or rows, as ``[rows, cols]``.
 
     Raises:
         ShapeError: when ``shape`` is not that.
@@ -288,9 +291,12 @@ def broadcast_to(x: Tile, shape: tuple[int, int], part: bool = False) -> Tile:
     sizes = static_shape(shape)
     if tile.shape == sizes:
         return tile
-    if tile.shape not in ((sizes[0], 1), (1, sizes[1])):
-        message = f"broadcast_to: '{tile.name}' is {tile.type}, the shape [{sizes[0]}, {sizes[1]}]"
-        fail(ShapeError, message, "[rows, 1] and [1, cols] become [rows, cols]")
+    rows, cols = sizes
+    if tile.shape not in ((rows, 1), (1, cols), (1, 1)):
+        message = f"broadcast_to: '{tile.name}' is {tile.type}, the shape [{rows}, {cols}]"
+        fail(ShapeError, message, "[rows, 1], [1, cols] and [1, 1] become [rows, cols]")
+    if tile.shape == (1, 1) != (rows, 1) and cols > 1 < rows:
+        tile = broadcast_to(tile, (rows, 1), part=True)
     return record("expand", TileType(tile.dtype, *sizes), tile.ref(), part=part)
 
 
@@ -378,18 +384,20 @@ def elementwise(op: str, x: Tile, other: object, part: bool = False) -> Tile:
     y = _second(symbol, x, other)
     if isinstance(y, Scalar):
         return record(op, x.type, x.ref(), y.expr, part=part)
-    if y.shape in (x.shape, (x.shape[0], 1), (1, x.shape[1])):
-        return record(op, x.type, x.ref(), y.ref(), part=part)
-    if x.shape in ((y.shape[0], 1), (1, y.shape[1])):
-        return _broadcast_first(op, x, y)
-    fail(
-        ShapeError,
-        f"{symbol}: '{x.name}' is {x.type} but '{y.name}' is {y.type}",
-        "shapes must be equal, or one of them [rows, 1] or [1, cols] of the other"
-        + (
-            "; a tensor can hold one number once per column" if (1, 1) in (x.shape, y.shape) else ""
-        ),
+    sizes = [set(pair) - {1} for pair in zip(x.shape, y.shape, strict=True)]
+    if any(len(found) > 1 for found in sizes):
+        message = f"{symbol}: '{x.name}' is {x.type} but '{y.name}' is {y.type}"
+        fail(ShapeError, message, BROADCASTS)
+    rows, cols = shape_of_all(symbol, [x.shape, y.shape])
+    if (rows, cols) not in (x.shape, y.shape):  # a column and a row
+        x = broadcast_to(x, (rows, cols), part=True)
+    x, y = (
+        broadcast_to(t, (rows, 1), part=True) if t.shape == (1, 1) and cols > 1 < rows else t
+        for t in (x, y)
     )
+    if x.shape == (rows, cols):
+        return record(op, x.type, x.ref(), y.ref(), part=part)
+    return _broadcast_first(op, x, y)
 
 
 def element(number: float, dtype: str, op: str, operand: int | None = None) -> ir.Const:
@@ -422,15 +430,25 @@ def _broadcast_first(op: str, x: Tile, y: Tile) -> Tile:
 
 
 def of_tile(op: str, x: object, part: bool = False) -> Tile:
-    """``op`` of one tile: of each element, or of every row; its row of the op table says which.
+    """``op`` of one tile: of each element, of every row or of every column; its row of the op table says which.
 
     Raises:
         DTypeError: for what its instruction does not take.
     """
     row = OPS[op]
     tile = operand_of(op, x, row.dtypes)
-    made = tile.type if row.kind == "unary" else TileType(tile.dtype, tile.type.rows, 1)
-    return record(op, made, tile.ref(), part=part)
+    if row.along == "rows" and tile.shape[1] == 1:
+        name = op.removeprefix("col_")
+        fail(ShapeError, f"{op}: '{tile.name}' has one column", f"pto.{name}(x) is of all elements")
+    return record(op, MADE[row.along](tile.type), tile.ref(), part=part)
+
+
+MADE: Mapping[str, Callable[[TileType], TileType]] = {
+    "": lambda t: t,
+    "cols": lambda t: t.column,
+    "rows": lambda t: t.row,
+}
+"""The type of what an op makes of one tile, by the dimension that it joins."""
 
 
 def operand_of(op: str, x: object, dtypes: tuple[str, ...]) -> Tile:

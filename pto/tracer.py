@@ -398,9 +398,9 @@ _UFUNCS = {
 """numpy's name of an operator -> the method that serves its right operand."""
 
 METHODS = {
-    "sum": "pto.row_sum(x) sums every row",
-    "max": "pto.row_max(x) gives the largest element of every row",
-    "min": "pto.row_min(x) gives the smallest element of every row",
+    "sum": "pto.sum(x) is of all elements, pto.row_sum(x) of every row",
+    "max": "pto.max(x) is of all elements, pto.row_max(x) of every row",
+    "min": "pto.min(x) is of all elements, pto.row_min(x) of every row",
     "dot": "write a @ b",
     "matmul": "write a @ b",
     "transpose": "x.T, as the right operand of @",

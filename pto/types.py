@@ -47,18 +47,63 @@ def holds(dtype: str, value: float) -> bool:
     return not math.isfinite(value) or abs(value) <= GREATEST[dtype]
 
 
+SHARES = ("rows", "cols", "both")
+"""What each lane of the vector core holds of a tile: a part of its rows, a part of its columns, all of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class TileType:
-    """A static two-dimensional tile: element type, rows, columns (both in elements)."""
+    """A static two-dimensional tile: element type, rows, columns (both in elements).
+
+    ``lanes``: of a tile of the vector core once it is given to lanes, which then is what one lane holds: one
+    of ``SHARES``; '': as usual, a part of the rows, and all of a tile of one row.
+    """
 
     dtype: str
     rows: int
     cols: int
+    lanes: str = ""
+
+    def __post_init__(self) -> None:
+        if self.lanes == self._usual:  # one way to write it
+            object.__setattr__(self, "lanes", "")
+
+    @property
+    def _usual(self) -> str:
+        return "rows" if self.rows > 1 else "both"
+
+    @property
+    def share(self) -> str:
+        """``lanes``, what is usual included."""
+        return self.lanes or self._usual
 
     @property
     def size_bytes(self) -> int:
         """Bytes of the whole tile."""
         return self.rows * self.cols * DTYPE_BYTES[self.dtype]
 
+    @property
+    def column(self) -> TileType:
+        """One number for every row of it, as it is held beside it."""
+        return TileType(self.dtype, self.rows, 1, "rows" if self.share == "rows" else "both")
+
+    @property
+    def row(self) -> TileType:
+        """One number for every column of it, as it is held beside it."""
+        return TileType(self.dtype, 1, self.cols, "cols" if self.share == "cols" else "both")
+
+    def of_all(self, lanes: int) -> TileType:
+        """The tile of which this is what one of ``lanes`` lanes holds."""
+        rows = lanes if self.share == "rows" else 1
+        cols = lanes if self.share == "cols" else 1
+        return TileType(self.dtype, rows * self.rows, cols * self.cols)
+
+    def of_one(self, lanes: int, share: str) -> TileType:
+        """What one of ``lanes`` lanes holds of this whole tile: a part where it has several rows, or columns."""
+        rows = lanes if share == "rows" and self.rows > 1 else 1
+        cols = lanes if share == "cols" and self.cols > 1 else 1
+        held = share if rows * cols > 1 else "both"
+        return TileType(self.dtype, self.rows // rows, self.cols // cols, held)
+
     def __str__(self) -> str:
-        return f"{self.dtype}[{self.rows}, {self.cols}]"
+        return f"{self.dtype}[{self.rows}, {self.cols}]" + (f" {self.lanes}" if self.lanes else "")

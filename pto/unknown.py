@@ -13,9 +13,9 @@ TEXTS = {**{name: name for name in DTYPE_BYTES}, **CALLED}
 """Names of element types -> the text that a kernel says it with."""
 
 INSTEAD = {
-    "sum": "pto.row_sum(x) sums every row",
-    "max": "pto.row_max(x) gives the largest element of every row",
-    "min": "pto.row_min(x) gives the smallest element of every row",
+    "sum": "pto.sum(x) is of all elements, pto.row_sum(x) of every row",
+    "max": "pto.max(x) is of all elements, pto.row_max(x) of every row",
+    "min": "pto.min(x) is of all elements, pto.row_min(x) of every row",
     "mean": "pto.row_sum(x) * (1 / columns)",
     "row_mean": "pto.row_sum(x) * (1 / columns)",
     "row_average": "pto.row_sum(x) * (1 / columns)",

@@ -16,6 +16,7 @@ from pto.errors import LegalityError
 from pto.loc import Loc
 from pto.ops import ASSIGNED, PERSISTENT, TRACED
 from pto.row_rules import on_core
+from pto.types import TileType
 
 
 def overwritten(loop: ir.Loop) -> None:
@@ -83,13 +84,19 @@ class ValueForm(Checker):
             if row.out.name in self.tiles:
                 raise LegalityError(f"'{row.out.name}' is defined twice", row.loc)
             self.define(row.out.name, row.loc)
-            if why := odd_size(row.out.type):
+            if why := odd_size(row.out.type) or self.on_lanes(row.out.type, row.core):
                 raise LegalityError(f"tile '{row.out.name}': {why}", row.loc)
             self.tiles[row.out.name] = row.out.type
         elif isinstance(row.out, ir.Scalar):
             self.define(row.out.name, row.loc)
             self.learn(row.out.name, row)
             self.scalars.add(row.out.name)
+
+    def on_lanes(self, t: TileType, core: str) -> str:
+        """What is wrong with a tile that says what lanes hold, '' if it does not or if they do."""
+        if t.lanes and (self.form != ASSIGNED or core != "vector"):
+            return f"{t}: what lanes hold belongs to the vector core of a scheduled program"
+        return ""
 
     def place(self, row: ir.Row) -> None:
         """No row has a core before they are given out; no row has flags before the last pass."""
@@ -107,6 +114,8 @@ class ValueForm(Checker):
         if loop.total:
             raise LegalityError("a loop that counts on belongs to a scheduled program", loop.loc)
         for c in loop.carry:
+            if why := self.on_lanes(c.type, "vector"):
+                raise LegalityError(f"carry '{c.name}': {why}", loop.loc)
             start = None if c.init is None else self.tiles.get(c.init.name)
             turned = c.init is not None and c.init != ir.Ref(c.init.name)
             if (start != c.type or turned) and (c.init is not None or self.form == TRACED):

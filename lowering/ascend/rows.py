@@ -37,7 +37,6 @@ from pto.types import UNIT_BYTES
 
 Emitter = Callable[[ir.Row, Context, Env], list[str]]
 ONE, ZERO = ir.Const(1), ir.Const(0)
-SPLIT = "TILE_UP_DOWN"
 DIMS = ("rows", "cols")
 
 
@@ -292,10 +291,17 @@ def part(row: ir.Row, ctx: Context, env: Env) -> list[str]:
 
 
 def push(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    """A lane pushes what it has of the tile; of one that both hold, its half of the rows."""
     fifo, ref = row.queue, row.operand(ir.Ref)
-    tile = ctx.tile_type(ctx.kernel.buffer(ref.name))
-    call = f"TPUSH<{ctx.pipe_type(fifo)}, {tile}, {SPLIT}>"
-    return [f"{call}({ctx.names.of('fifo', fifo)}, {ctx.slot(ref, env)});"]
+    buffer, slot, lines = ctx.kernel.buffer(ref.name), ctx.slot(ref, env), list[str]()
+    if buffer.core == "vector" and buffer.type.share == "both":
+        half = replace(buffer, type=buffer.type.of_one(ctx.target.lanes, "rows"))
+        begin = f"{ctx.address(ref, env)} + lane * {half.type.size_bytes}"
+        valid = (str(half.type.rows), str(half.type.cols))
+        lines, slot = part_of(ctx, half, "", valid, at=begin)
+        buffer = half
+    call = f"TPUSH<{ctx.pipe_type(fifo)}, {ctx.tile_type(buffer)}, {ctx.split(fifo)}>"
+    return [*lines, f"{call}({ctx.names.of('fifo', fifo)}, {slot});"]
 
 
 def push_data(row: ir.Row, ctx: Context, env: Env) -> list[str]:
@@ -330,8 +336,8 @@ def pop(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     pipe, tile = ctx.pipe_type(fifo), ctx.tile_type(ctx.kernel.buffer(ref.name))
     name = ctx.names.of("fifo", fifo)
     return [
-        f"TPOP<{pipe}, {tile}, {SPLIT}>({name}, {ctx.slot(ref, env)});",
-        f"TFREE<{pipe}, {SPLIT}>({name});",
+        f"TPOP<{pipe}, {tile}, {ctx.split(fifo)}>({name}, {ctx.slot(ref, env)});",
+        f"TFREE<{pipe}, {ctx.split(fifo)}>({name});",
     ]
 
 
@@ -394,22 +400,24 @@ def binary_arithmetic(row: ir.Row, ctx: Context, env: Env) -> list[str]:
 
 
 def reduction(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    """The library wants as many stored rows in the source as in the result, filled up or not."""
-    out, x, scratch = (
-        ctx.slot(r, env) for r in (row.result(ir.Ref), row.operand(ir.Ref), row.operand(ir.Ref, 1))
-    )
-    call = OPS[row.op].instruction["tile"]
+    """The library wants as many stored rows in the source of a row reduction as in the result, filled up or not."""
+    refs = [row.result(ir.Ref), *(a for a in row.args if isinstance(a, ir.Ref))]
+    out, x, *scratch = (ctx.slot(r, env) for r in refs)
+    call, op = OPS[row.op].instruction["tile"], OPS[row.op]
+    if op.along == "rows":
+        by_halves = ["true"] * op.scratch
+        return [f"{call}({', '.join([out, x, *scratch, *by_halves])});"]
     source = ctx.kernel.buffer(row.operand(ir.Ref).name)
     stored = stored_shape(ctx.kernel.buffer(row.result(ir.Ref).name), turned=False)[0]
     if stored == source.type.rows:
-        return [f"{call}({out}, {x}, {scratch});"]
+        return [f"{call}({out}, {x}, {scratch[0]});"]
     name = ctx.names.fresh(f"{source.name}_rows")
     t = source.type
     shape = ", ".join(map(str, (stored, t.cols, t.rows, t.cols)))
     return [
         f"Ub<{CPP_TYPE[t.dtype]}, {shape}> {name};",
         f"TASSIGN({name}, {ctx.address(row.operand(ir.Ref), env)});",
-        f"{call}({out}, {name}, {scratch});",
+        f"{call}({out}, {name}, {scratch[0]});",
     ]
 
 
@@ -435,11 +443,11 @@ def expand(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     """A column is added to nothing, which -0 is of floats: the device's TROWEXPAND stops for every row."""
     out, x = row.result(ir.Ref), row.operand(ir.Ref)
     call = OPS[row.op].instruction
-    if ctx.kernel.buffer(x.name).type.cols != 1:
+    if shape_of(ctx, x)[1] != 1:
         return [f"{call['cols']}({ctx.slot(out, env)}, {ctx.slot(x, env)});"]
     integers = ctx.kernel.buffer(out.name).type.dtype == "i32"
     nothing = ZERO if integers else ir.Const(-0.0)
-    slot = ctx.slot(out, env)
+    slot = ctx.row_slot(out, env)
     return [
         filling(ctx, env, out, nothing),
         "pipe_barrier(PIPE_V);",

@@ -39,6 +39,7 @@ from lowering.ascend.text import (
     comment,
     indented,
     popped_buffer,
+    shares_of,
 )
 from pto import ir
 from pto.targets import target_of
@@ -163,7 +164,7 @@ def core_function(kernel: ir.Kernel, core: str, types: Names) -> tuple[list[str]
     """The body of ``NAME_cube`` or ``NAME_vector``: what its rows need, then the rows; and the words
     that it says itself."""
     mine = replace(kernel, body=live(kernel.body, core))
-    ctx = Context(mine, target_of(kernel), core, Names(f"{core} "), types)
+    ctx = Context(mine, target_of(kernel), core, Names(f"{core} "), types, shares_of(kernel))
     launch = {"block_idx": 0, "block_num": 1, "lane": 0}
     env = {name: Place(name, least=bound) for name, bound in launch.items()}
     for p in scalars_of(kernel):
@@ -243,6 +244,14 @@ def used_fifos(ctx: Context) -> list[ir.Fifo]:
     return [f for f in ctx.kernel.fifos if f.name in used]
 
 
+def entry_offset(fifo: ir.Fifo, share: str, lanes: int, shift: str) -> str:
+    """Bytes from where the library looks for a lane's part of a slot to where it is."""
+    if share == "both":  # the first of parts as large as a slot
+        return f"({shift} - lane) * {fifo.slot_bytes}"
+    part = fifo.slot_bytes // lanes
+    return f"{shift} * {part if share == 'rows' else part // fifo.type.rows}"
+
+
 def pipe_object(ctx: Context, fifo: ir.Fifo, place: int, shift: str) -> list[str]:
     """The pipe of one FIFO; the vector side gets the byte offset of its lane."""
     buffer = popped_buffer(ctx.kernel, fifo.name)
@@ -254,8 +263,8 @@ def pipe_object(ctx: Context, fifo: ir.Fifo, place: int, shift: str) -> list[str
     lines = [f"{ctx.pipe_type(fifo.name)} {name}({ring} + block_idx * {elems}, {bases});"]
     if ctx.core == "vector":
         side = "cons" if fifo.direction == "c2v" else "prod"
-        half = fifo.slot_bytes // ctx.target.lanes
-        lines.append(f"{name}.{side}.entryOffset = static_cast<int>({shift} * {half});")
+        offset = entry_offset(fifo, ctx.shares[fifo.name], ctx.target.lanes, shift)
+        lines.append(f"{name}.{side}.entryOffset = static_cast<int>({offset});")
     lines += [] if fifo.credit else [f"without_credit({name}, 0);"]
     return lines if fifo.signal else [*lines, f"without_signal({name}, 0);"]
 

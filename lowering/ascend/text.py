@@ -310,7 +310,8 @@ def event_id(event: ir.Event, index: ir.Expr | None, env: Env, ctx: Context) -> 
 class Context:
     """What one core's function collects while its rows are written.
 
-    ``names`` are those of the function, ``types`` those in front of it.  ``rows`` (row views of columns), ``constants`` and ``counters`` become declarations at the top
+    ``names`` are those of the function, ``types`` those in front of it, ``shares`` what a lane has of the slots
+    of each FIFO.  ``rows`` (row views of columns), ``constants`` and ``counters`` become declarations at the top
     of the function, in the order of first use.
     """
 
@@ -319,6 +320,7 @@ class Context:
     core: str
     names: Names
     types: Names
+    shares: Mapping[str, str]
     rows: dict[str, ir.Buffer] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
     counters: list[str] = field(default_factory=list)
@@ -330,6 +332,10 @@ class Context:
     def pipe_type(self, fifo: str) -> str:
         """The type of a FIFO's pipe."""
         return self.types.of("fifo", fifo, f"{camel(fifo)}Pipe")
+
+    def split(self, fifo: str) -> str:
+        """How the library is told that the lanes share a slot."""
+        return SPLITS[self.shares[fifo]]
 
     def tile_class(self, buffer: ir.Buffer) -> TileClass:
         """The library's class for the slots of a buffer."""
@@ -372,6 +378,24 @@ class Context:
             return name
         assert index is not None, f"{buffer.name} has {buffer.depth} slots, the row names none"
         return f"{name}[{modulo(index, buffer.depth, env)}]"
+
+
+SPLITS: Mapping[str, str] = MappingProxyType(
+    {"rows": "TILE_UP_DOWN", "cols": "TILE_LEFT_RIGHT", "both": "TILE_UP_DOWN"}
+)
+"""What a lane has of a slot, in the words of the library.  It has none for a slot that both have (TILE_NO_SPLIT gives
+the second lane zeros in its CPU form): that is an upper half as high as the slot."""
+
+
+def shares_of(kernel: ir.Kernel) -> dict[str, str]:
+    """What a lane has of the slots of each FIFO; each pushes half of the rows of what both hold."""
+    found: dict[str, str] = {}
+    for row in ir.all_rows(kernel.body):
+        tile = row.out if row.op == "pop" else row.args[0] if row.args else None
+        if row.queue and row.core == "vector" and isinstance(tile, ir.Ref):
+            share = kernel.buffer(tile.name).type.share
+            found[row.queue] = "rows" if row.op != "pop" and share == "both" else share
+    return found
 
 
 def popped_buffer(kernel: ir.Kernel, fifo: str) -> ir.Buffer:

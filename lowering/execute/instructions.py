@@ -207,10 +207,11 @@ class Blocks:
         if isinstance(x, Queue):
             ring = self.machine.rings[x.name]
             tile = row.result(Ref) if row.op == "pop" else row.operand(Ref)
-            rows = self.kernel.buffer(tile.name).type.rows
-            first = core.lane * rows if rows < ring.fifo.type.rows else 0
+            kind = self.kernel.buffer(tile.name).type
+            sides = ring.window(core.lane, kind.rows, kind.cols)
             slot_number = counts[x.name] % ring.fifo.depth
-            return f"fifo {x.name}", ((slot_number, slot_number + 1), (first, first + rows))
+            extents = ((side.start, side.stop) for side in sides)
+            return f"fifo {x.name}", ((slot_number, slot_number + 1), *extents)
         if isinstance(x, View):
             return _region(x.tensor, core.locate(row, x)(scope))
         return None

@@ -105,10 +105,17 @@ class Ring:
         told = self.recorded if self.fifo.signal else self.pushed
         return min(told) > self.popped[end]
 
-    def part(self, number: int, end: int, rows: int) -> Array:
-        """What an end with tiles of ``rows`` rows sees of tile ``number``: all, or its lane's."""
+    def window(self, end: int, rows: int, cols: int) -> tuple[slice, slice]:
+        """Where in a slot an end with tiles of that size has its own: all of it, or its lane's part."""
+        whole = self.fifo.type
+        row = end * rows if rows < whole.rows else 0
+        col = end * cols if cols < whole.cols else 0
+        return slice(row, row + rows), slice(col, col + cols)
+
+    def part(self, number: int, window: tuple[slice, slice]) -> Array:
+        """What an end sees of tile ``number``."""
         whole: Array = self.values[number % self.fifo.depth]
-        return whole if rows == self.fifo.type.rows else whole[end * rows : (end + 1) * rows]
+        return whole[window]
 
     def __str__(self) -> str:
         counts = f"{self.recorded} recorded, {self.popped} popped"

@@ -189,10 +189,10 @@ def _push(core: Core, row: Row) -> Step:
     """Writes a FIFO slot; ``push`` also records it, ``push_data`` leaves that to a later row."""
     ring, source = core.machine.rings[row.queue], row.operand(Ref)
     read, end, records = core.reader(row, source), core.lane, row.op == "push"
-    rows = _rows_of_end(core, row, source, ring)
+    window = _window(core, row, source, ring)
 
     def issue(scope: Scope) -> Action:
-        part = ring.part(ring.pushed[end], end, rows)
+        part = ring.part(ring.pushed[end], window)
         ring.pushed[end] += 1
         if records:
             ring.recorded[end] = ring.pushed[end]
@@ -221,24 +221,24 @@ def _record(core: Core, row: Row) -> Step:
 def _pop(core: Core, row: Row) -> Step:
     ring, out = core.machine.rings[row.queue], row.result(Ref)
     pick, end = core.pick(out), core.lane
-    rows = _rows_of_end(core, row, out, ring)
+    window = _window(core, row, out, ring)
 
     def issue(scope: Scope) -> Action:
-        part = ring.part(ring.popped[end], end, rows)
+        part = ring.part(ring.popped[end], window)
         ring.popped[end] += 1
         return Action(lambda: part, pick(scope).put)
 
     return Step(issue, lambda: ring.may_pop(end))
 
 
-def _rows_of_end(core: Core, row: Row, ref: Ref, ring: Ring) -> int:
-    """Rows of a tile on this side of the FIFO: all of them, or on the vector core its lane's."""
+def _window(core: Core, row: Row, ref: Ref, ring: Ring) -> tuple[slice, slice]:
+    """What of a slot this side of the FIFO has: all, or on the vector core its lane's part."""
     kind, whole = core.machine.kernel.buffer(ref.name).type, ring.fifo.type
-    parts = core.machine.target.lanes if core.name == "vector" else 1
-    if kind.cols != whole.cols or kind.rows not in (whole.rows, whole.rows / parts):
+    together = kind.of_all(core.machine.target.lanes) if core.name == "vector" else kind
+    if together != whole:
         message = f"{statement(row, core.machine.kernel)}: {ref.name} holds {kind}"
         raise ShapeError(f"{message}, but {ring.fifo.name} holds {whole}", row.loc)
-    return kind.rows
+    return ring.window(core.lane, kind.rows, kind.cols)
 
 
 def _read(core: Core, row: Row) -> Step:

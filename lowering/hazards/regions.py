@@ -283,7 +283,7 @@ def _apart_in_each_case(a: Region, b: Region, known: Overlap) -> bool:
     them apart whatever value it has (every second row of blocks runs backwards, say)."""
     factors = (e for region in (a, b) for extent in region for e in _remainders(extent))
     for atom, count in ((e, n) for e, n in dict.fromkeys(factors) if known.equal(e)):
-        cases = ([_in_case(x, atom, v) for x in (a, b)] for v in range(count))
+        cases = ([in_case(x, atom, v) for x in (a, b)] for v in range(count))
         if all(
             disjoint(x, y, known.same, known.differ, known.opaque, known.facts) for x, y in cases
         ):
@@ -302,7 +302,7 @@ def _remainders(extent: Extent) -> Iterator[tuple[Bin, int]]:
             todo += [x for x in (e.a, e.b) if isinstance(x, Bin)]
 
 
-def _in_case(region: Region, atom: Bin, value: int) -> Region:
+def in_case(region: Region, atom: Expr, value: int) -> Region:
     """``region`` where ``atom`` has that value."""
 
     def terms(found: tuple[tuple[Expr | None, int], ...]) -> tuple[tuple[Expr | None, int], ...]:
@@ -315,7 +315,7 @@ def _in_case(region: Region, atom: Bin, value: int) -> Region:
     return tuple(Extent(terms(x.start), tuple(map(terms, x.ends))) for x in region)
 
 
-def _replaced(e: Expr, atom: Bin, value: int) -> Expr:
+def _replaced(e: Expr, atom: Expr, value: int) -> Expr:
     if e == atom:
         return Const(value)
     if isinstance(e, Bin):

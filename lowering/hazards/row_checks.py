@@ -69,14 +69,16 @@ def _check_queue(places: Places, row: Row) -> None:
 
 
 def _check_tile(places: Places, row: Row, f: Fifo, b: Buffer) -> None:
-    """What goes into or comes out of a slot fills it, or a lane's half of it; what both lanes
-    push whole would meet in one slot."""
-    whole, part = f.type.rows, f.type.rows // places.target.lanes
-    sizes = (whole,) if row.core == "cube" else (part,) if row.op != "pop" else (whole, part)
-    if b.type.rows not in sizes or (b.type.cols, b.type.dtype) != (f.type.cols, f.type.dtype):
+    """What goes into or comes out of a slot fills it; of the vector core, what both lanes have together.  Of a
+    tile that both hold each pushes half of the rows."""
+    whole = b.type if row.core == "cube" else b.type.of_all(places.target.lanes)
+    if whole != f.type:
         text = f"{b.name} holds {b.type}, fifo {f.name} holds {f.type}"
         if row.core == "vector":
-            text += f", {part} rows for each lane"
+            text += f", which is no {whole} of both lanes"
+        places.fault("fifo", text, row, b.name)
+    elif row.op != "pop" and b.type.share == "both" and f.type.rows % places.target.lanes:
+        text = f"{b.name} has {f.type.rows} rows, of which the lanes cannot push half each"
         places.fault("fifo", text, row, b.name)
 
 

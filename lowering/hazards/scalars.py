@@ -29,6 +29,7 @@ from pto.ir import (
     names_in,
     substitute,
 )
+from pto.targets import target_of
 
 Environments = tuple[Environment, Environment]
 """By core: what each scalar stands for."""
@@ -62,6 +63,7 @@ class Scalars:
         self.facts = Facts(frozenset(kernel.dims), floats, counts=counts)
         names = {p.name for p in kernel.params} | set(kernel.dims) | {n for n, _ in kernel.statics}
         self.launch = frozenset(names | {"block_num"})
+        self.lanes = target_of(kernel).lanes
         self.distinct = frozenset(p.name for p in kernel.params if "distinct" in p.facts)
         self.opaque: dict[str, frozenset[str]] = {}
         self.reads: dict[tuple[str, tuple[Expr | Span, ...]], str] = {}

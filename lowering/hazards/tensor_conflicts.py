@@ -9,12 +9,13 @@ where no order exists at all: between hardware blocks, between vector lanes, for
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import permutations
 
 from lowering.hazards.instructions import RowCode
 from lowering.hazards.places import Fault
-from lowering.hazards.regions import atom_names, disjoint
+from lowering.hazards.regions import Region, atom_names, disjoint, in_case
 from lowering.hazards.scalars import Scalars
-from pto.ir import Const, Span, View, names_in, substitute
+from pto.ir import Const, Span, Var, View, names_in, substitute
 from pto.text import expr
 
 Meets = dict[int, list[tuple[int, tuple[bool, ...]]]]
@@ -22,6 +23,7 @@ Meets = dict[int, list[tuple[int, tuple[bool, ...]]]]
 iterations differ (the last entry: when none does)."""
 
 VECTOR = 1
+LANE = Var("lane")
 
 
 def tensor_conflicts(scalars: Scalars, rows: Iterable[RowCode]) -> tuple[Meets, list[Fault]]:
@@ -99,9 +101,19 @@ def _who_meets(scalars: Scalars, a: RowCode, b: RowCode) -> tuple[str, frozenset
     if not one_item and not disjoint(a.region, b.region, launch, block, opaque, facts):
         return "two hardware blocks", block
     if a.core == b.core == VECTOR:
-        if not disjoint(a.region, b.region, launch | block, {"lane"}, opaque, facts):
+        if not _lanes_apart(scalars, a.region, b.region):
             return "the two vector lanes", frozenset()
     return "", frozenset()
+
+
+def _lanes_apart(scalars: Scalars, a: Region, b: Region) -> bool:
+    """Two lanes of one block share no element: as lanes that differ, or lane by lane, where one may have nothing."""
+    same, opaque, facts = scalars.launch | {"block_idx"}, scalars.opaque, scalars.facts
+    if disjoint(a, b, same, {"lane"}, opaque, facts):
+        return True
+    lanes = permutations(range(scalars.lanes), 2)
+    cases = ([in_case(x, LANE, k) for x, k in zip((a, b), pair, strict=True)] for pair in lanes)
+    return all(disjoint(x, y, same, (), opaque, facts) for x, y in cases)
 
 
 def surely_meet(scalars: Scalars, a: RowCode, b: RowCode, differ: Iterable[str] = ()) -> bool:

@@ -173,10 +173,30 @@ def folded(op: Op, rule: Rule) -> Callable[..., Array]:
     return reduced
 
 
+def halved(op: Op) -> Callable[..., Array]:
+    """A column reduction that joins the upper and the lower half, so that the order of a sum is known."""
+    join = OPS[op.joins].rule
+    assert join is not None, op
+
+    def reduced(kind: TileType, x: Any) -> Array:
+        x, odd = wide(plain(x)), []
+        while x.shape[0] > 1:
+            half, rest = divmod(x.shape[0], 2)
+            if rest:
+                odd.append(x[-1:])
+            x = join(jnp, x[:half], x[half : 2 * half])
+        for row in odd:
+            x = join(jnp, x, row)
+        return x
+
+    return reduced
+
+
 COMPUTE: Mapping[str, Callable[..., Array]] = {
     **{op.name: ruled(op.rule) for op in OPS.values() if op.rule is not None},
     **{op.name: by_shape(op.shaped) for op in OPS.values() if op.shaped is not None},
-    **{op.name: folded(op, op.rule) for op in OPS.values() if op.rule and op.joins},
+    **{op.name: folded(op, op.rule) for op in OPS.values() if op.rule and op.along == "cols"},
+    **{op.name: halved(op) for op in OPS.values() if op.along == "rows"},
     "matmul": matmul,
     "astype": lambda kind, x, dtype, rounding="": (
         ROUNDINGS[rounding](jnp, plain(x)) if rounding else plain(x)

@@ -192,6 +192,10 @@ def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
         t = tiles[1]
         line = costs.reduction[row.op][t.cols > 64]
         return _whole(_along(line, t.rows * t.cols))
+    if OPS[row.op].along == "rows":
+        t = tiles[1]
+        repeats = ceil(t.size_bytes / t.rows / costs.repeat_bytes)
+        return _whole(t.rows * _along(costs.column_reduction, repeats))
     size = max(t.size_bytes for t in tiles)
     if row.op == "copy":
         return _whole(_along(costs.transfer["ub", "ub"], size))

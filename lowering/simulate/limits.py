@@ -93,6 +93,7 @@ def rates_of(costs: Costs) -> Costs:
         mad=rate(costs.mad),
         vector={op: rate(line) for op, line in costs.vector.items()},
         reduction={op: (rate(a), rate(b)) for op, (a, b) in costs.reduction.items()},
+        column_reduction=rate(costs.column_reduction),
         run={},
         vector_head=0,
         conflict=1,

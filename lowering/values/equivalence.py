@@ -9,9 +9,9 @@ same inputs, and both programs must store the same values in the same places, fo
 counts (``lowering/values/world.py`` says how far these reach).
 
 Invariants used: copies, moves and hand-overs keep a value; a product accumulated in L0C is the
-product added; adding a product to zero is the product; and what commutes does.  A tile of several rows
-is split: each lane has its half, so a place is what every lane has of it.  What was loaded in part is
-what was traced but for its unknown edges, and stored as it is where these are left out
+product added; adding a product to zero is the product; and what commutes does.  Rows of the vector core say
+what a lane does: their places and counts are those of both lanes (``lowering/values/lanes.py``).  What was
+loaded in part is what was traced but for its unknown edges, and stored as it is where these are left out
 (``lowering/values/padding.py``).
 Non-goals: order between pipes, bounds, rounding.
 """
@@ -20,13 +20,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial, reduce
 from typing import cast
 
-from lowering.values.padding import NOWHERE, Unknown, element_wise, product, reduced
+from lowering.values.lanes import counts_of_both, view_of_both
+from lowering.values.padding import NOWHERE, Unknown, element_wise, joined, product
 from lowering.values.tokens import Log, Scheduled
 from lowering.values.world import UNDEFINED, World, normal, worlds
+from pto.errors import ScheduleError
 from pto.ir import (
+    Bin,
     Block,
     Const,
     Define,
@@ -42,6 +45,7 @@ from pto.ir import (
     View,
     binary,
     loops_of,
+    map_exprs,
     names_in,
 )
 from pto.ir import substitute as with_values
@@ -53,7 +57,7 @@ from pto.types import TileType
 
 Place = object
 Index = tuple[Expr, int, Expr | None]
-"""Start, size (0: it is no span) and how much is valid."""
+"""Start, size (0: it is no span) and how many exist (None: all)."""
 
 
 @dataclass
@@ -73,25 +77,17 @@ class Meanings(World):
     def scalar(self, e: Expr, values: Mapping[str, Expr]) -> Expr:
         return e if isinstance(e, Const) else normal(with_values(e, values))
 
-    def place(self, view: View, values: Mapping[str, Expr], core: str = "") -> tuple[object, ...]:
-        """What every lane has of a view.  Only rows of the vector core say that themselves; of others
-        each lane has its part of the rows, if there are several."""
-        spans = [axis for axis, item in enumerate(view.index) if isinstance(item, Span)]
-        whole = [self._index(item, values) for item in view.index]
-        lanes = range(self.lanes)
-        if core == "vector":
-            return view.tensor, *(tuple([share(x, lane) for x in whole]) for lane in lanes)
-        split = spans[0] if len(spans) > 1 and whole[spans[0]][1] > 1 else None
-        if split is None:
-            return view.tensor, *[tuple(whole)] * self.lanes
-        ways = [part(whole[split], lane, self.lanes) for lane in lanes]
-        return view.tensor, *((*whole[:split], each, *whole[split + 1 :]) for each in ways)
-
-    def _index(self, item: Expr | Span, values: Mapping[str, Expr]) -> Index:
-        if not isinstance(item, Span):
-            return self.scalar(item, values), 0, None
-        valid = None if item.valid is None else self.scalar(item.valid, values)
-        return self.scalar(item.start, values), item.size, valid
+    def place(
+        self, view: View, values: Mapping[str, Expr], mine: TileType | None = None
+    ) -> tuple[object, ...]:
+        """A region of a tensor; where the lanes have parts of no region, a place like no other."""
+        found = map_exprs(view, lambda e: self.scalar(e, values))
+        if mine is not None:
+            try:
+                found = view_of_both(found, mine, self.lanes, None)
+            except ScheduleError:
+                return "apart", found
+        return view.tensor, *map(index_of, found.index)
 
     def result(self, row: Row, args: Sequence[object]) -> int:
         """The number of what a row makes; a store is noted by its place."""
@@ -101,10 +97,13 @@ class Meanings(World):
         if row.op == "load":
             token = super().result(row, [a for a in args if not isinstance(a, str)])
             return self.part(token, self.left_open(row, args[0]), row)
+        if row.core == "vector" and isinstance(row.out, Ref):
+            try:
+                args = counts_of_both(row.op, args, self.type_of(row.out), self.lanes, None)
+            except ScheduleError:
+                return self.token((row.op, "apart", *args))
         if row.op == "pad":
             return self.padded(row, args)
-        if row.op == "iota":
-            args = [self.starts(row, args[0])]
         tiles = [k for k, a in enumerate(row.args[: len(args)]) if isinstance(a, Ref)]
         numbers = {k: self.value(args[k]) for k in tiles}
         if row.core and not self.parts.keys().isdisjoint(numbers.values()):
@@ -144,25 +143,12 @@ class Meanings(World):
         """What a load of a core leaves as it was."""
         if not row.core:
             return NOWHERE
-        fills, sides = filled(row), self.ends(self.type_of(row.out), place)
-        made = []
-        for dim, counts in zip(("rows", "cols"), sides, strict=True):
-            whole = counts[0] if row.core == "cube" else None
-            is_open = dim not in fills and any(c is not None for c in counts)
-            made.append(frozenset({(whole, *counts)} if is_open else ()))
+        fills, sides = filled(row), ends(self.type_of(row.out), place)
+        made = (
+            frozenset() if count is None or dim in fills else frozenset({count})
+            for dim, count in zip(("rows", "cols"), sides, strict=True)
+        )
         return Unknown(*made)
-
-    def ends(self, t: TileType, place: object) -> tuple[Sequence[Expr | None], ...]:
-        """How many rows, and how many columns, of a view exist on every lane."""
-        assert isinstance(place, tuple)
-        rows, cols = [], []
-        for lane in place[1:]:
-            counts = [valid for _, size, valid in lane if size]
-            if len(counts) == 1:
-                counts = [None, *counts] if t.rows == 1 else [*counts, None]
-            rows.append(counts[0])
-            cols.append(counts[1])
-        return rows, cols
 
     def type_of(self, x: object) -> TileType:
         assert isinstance(x, Ref)
@@ -174,12 +160,12 @@ class Meanings(World):
         whole, unknown = self.known(number)
         if unknown == NOWHERE:
             return number
-        left = unknown.within(*self.ends(self.type_of(row.args[0]), args[0]))
+        left = unknown.within(*ends(self.type_of(row.args[0]), args[0]))
         return whole if left == NOWHERE else number
 
     def padded(self, row: Row, args: Sequence[object]) -> int:
         """What is unknown is known behind a padding by the same counts; other counts make another tile."""
-        x, t = self.value(args[0]), self.type_of(row.args[0])
+        x, t = self.value(args[0]), self.type_of(row.args[0]).of_all(self.lanes)
         whole, unknown = self.known(x)
         sides = []
         for count, size, side in zip(
@@ -188,25 +174,14 @@ class Meanings(World):
             (unknown.rows, unknown.cols),
             strict=True,
         ):
-            if isinstance(count, Const) and count.value >= size:
+            kept = existing(count, size)
+            if kept is None:
                 sides.append(side)
-            elif side and all(c[1:] == self.on_lanes(count) for c in side):
+            elif side and side == {kept}:
                 sides.append(frozenset())
             else:
                 return self.token(("pad", x, *args[1:]))
         return self.part(whole, Unknown(*sides), row)
-
-    def on_lanes(self, count: object) -> tuple[Expr, ...]:
-        assert isinstance(count, Expr)
-        return tuple(on(lane, count) for lane in range(self.lanes))
-
-    def starts(self, row: Row, start: object) -> tuple[Expr, ...]:
-        """What a row of numbers begins with on every lane."""
-        assert isinstance(start, Expr)
-        share = 0 if row.core else row.result(Define).type.rows // self.lanes
-        return tuple(
-            normal(binary("+", on(lane, start), Const(lane * share))) for lane in range(self.lanes)
-        )
 
     def spread(self, row: Row, args: Sequence[object], of: Sequence[Unknown]) -> Unknown | None:
         """What is unknown of the result, None: it goes everywhere."""
@@ -214,9 +189,13 @@ class Meanings(World):
             adds = len(args) < 4 or args[3] != Const(0)
             return product(*(of if adds else of[:2]))
         if row.op == "where":
-            return of[0].within([None] * self.lanes, self.on_lanes(args[1]))
-        if OPS[row.op].kind == "reduce":
-            return reduced(of[0])
+            count = args[1]
+            assert isinstance(count, Expr)
+            return of[0].within(
+                None, existing(count, self.type_of(row.out).of_all(self.lanes).cols)
+            )
+        if along := OPS[row.op].along:
+            return joined(of[0], along)
         types = [self.type_of(a) for a in row.args[: len(args)] if isinstance(a, Ref)]
         return element_wise(self.type_of(row.out), list(zip(types, of, strict=True)))
 
@@ -259,30 +238,34 @@ OF_OP: Mapping[str, Callable[[Meanings, Sequence[object]], int]] = {
 """Ops of which one value can be written in several ways."""
 
 
-def share(index: Index, lane: int) -> Index:
-    """An index of the vector core on one lane."""
-    start, size, valid = index
-    return on(lane, start), size, None if valid is None else on(lane, valid)
+def index_of(item: Expr | Span) -> Index:
+    if not isinstance(item, Span):
+        return normal(item), 0, None
+    return normal(item.start), item.size, existing(item.valid, item.size)
 
 
-@lru_cache(1 << 14)
-def part(index: Index, lane: int, lanes: int) -> Index:
-    """What a lane has of a span that is split; of what is normal, the normal form."""
-    start, size, valid = index
-    size //= lanes
-    first = binary("+", start, Const(lane * size))
-    return first, size, None if valid is None else binary("+", valid, Const(-lane * size))
+def existing(count: Expr | None, size: int) -> Expr | None:
+    """How many of ``size`` elements the first ``count`` are, None: all; one way to write it."""
+    terms = [] if count is None else smallest(count)
+    less = [e for e in terms if not (isinstance(e, Const) and e.value >= size)]
+    return reduce(partial(binary, "min"), sorted(map(normal, less), key=repr)) if less else None
 
 
-def on(lane: int, e: Expr) -> Expr:
-    """``e`` on one lane."""
-    return e if isinstance(e, Const) else _on(lane, e)
+def smallest(e: Expr) -> list[Expr]:
+    """What ``e`` is the least of."""
+    if isinstance(e, Bin) and e.op == "min":
+        return [*smallest(e.a), *smallest(e.b)]
+    return [e]
 
 
-@lru_cache(1 << 14)
-def _on(lane: int, e: Expr) -> Expr:
-    """Remembered, as ``normal`` is."""
-    return normal(with_values(e, {"lane": Const(lane)}))
+def ends(t: TileType, place: object) -> tuple[Expr | None, Expr | None]:
+    """How many rows, and how many columns, of a region exist, None: all."""
+    assert isinstance(place, tuple)
+    counts = [count for _, size, count in place[1:] if size] if place[0] != "apart" else [None]
+    if len(counts) == 1:
+        counts = [None, *counts] if t.rows == 1 else [*counts, None]
+    rows, cols = counts
+    return rows, cols
 
 
 class Traced:

@@ -1,68 +1,116 @@
-"""Which tiles of a schedule are split between the vector lanes, and what both lanes have together.
+"""What both vector lanes have together, of what each of them has.
 
-In: a scheduled kernel.  Out: for each buffer whether a lane holds a part of its rows; views and counts of
-rows for all lanes at once, ``lane`` being 0.
+In: a view, a count or a first number of a row of the vector core, and what a lane holds of the row's tile.
+Out: the same of the whole tile, without ``lane``; an error where the parts of the lanes do not follow each other.
 Non-goals: whether the lanes' regions lie apart (``lowering/hazards``).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pto import ir
 from pto.errors import ScheduleError
-from pto.ops import OPS
-from pto.row_rules import touched
-from pto.targets import target_of
-from pto.text import statement
-
-
-def split_buffers(kernel: ir.Kernel) -> dict[str, bool]:
-    """Which buffers hold a half of the rows per lane (the others hold the same on both lanes).
-
-    A FIFO twice as high as the slot, or ``lane`` in a view, says so; ops hand it on to operands of
-    the same height.  Without a hint a one-row buffer is replicated and any other is split.
-    """
-    vector = {b.name: b.type for b in kernel.buffers if b.core == "vector"}
-    group = {name: name for name in vector}
-
-    def root(name: str) -> str:
-        while group[name] != name:
-            name = group[name]
-        return name
-
-    hints: list[tuple[str, bool]] = []
-    for r in ir.all_rows(kernel.body):
-        refs = [x for x in (r.out, *touched(r)[0]) if isinstance(x, ir.Ref)]
-        tiles = [x.name for x in refs if x.name in vector]
-        for x in (r.out, *r.args):
-            if isinstance(x, ir.Queue) and tiles:
-                hints.append((tiles[0], kernel.fifo(x.name).type.rows != vector[tiles[0]].rows))
-            if isinstance(x, ir.View) and tiles:
-                hints.append(
-                    (tiles[0], any("lane" in ir.names_in(ir.as_span(i).start) for i in x.index))
-                )
-        if OPS[r.op].kind in ("unary", "binary", "reduce", "select", "expand"):
-            for name in tiles[1:]:
-                if vector[name].rows == vector[tiles[0]].rows:
-                    group[root(name)] = root(tiles[0])
-    known = {root(name): split for name, split in hints}
-    return {
-        b.name: known.get(root(b.name), b.type.rows > 1) if b.core == "vector" else False
-        for b in kernel.buffers
-    }
-
-
-def both_lanes(item: ir.Expr | ir.Span, row: ir.Row, kernel: ir.Kernel) -> ir.Expr | ir.Span:
-    """rewrite: ``start + lane * size :+ size``  -->  ``start :+ lanes * size``"""
-    span = ir.as_span(item)
-    if "lane" not in ir.names_in(span.start):
-        return ir.map_exprs(item, lane_zero)
-    if ir.linear(span.start)[1].get(ir.Var("lane")) != span.size:
-        text = statement(row, kernel)
-        raise ScheduleError(f"'{text}' does not split its rows evenly over the lanes", row.loc)
-    return replace(ir.map_exprs(span, lane_zero), size=target_of(kernel).lanes * span.size)
+from pto.loc import Loc
+from pto.types import TileType
 
 
 def lane_zero(e: ir.Expr) -> ir.Expr:
     return ir.substitute(e, {"lane": ir.Const(0)})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One dimension of a tile: how long it is on a lane, and altogether."""
+
+    mine: int
+    whole: int
+    loc: Loc | None
+
+    @property
+    def step(self) -> int:
+        """From what a lane has to what the next one has."""
+        return self.mine if self.mine < self.whole else 0
+
+    def apart(self, what: str) -> ScheduleError:
+        return ScheduleError(f"{what} of the two lanes do not follow each other", self.loc)
+
+    def span(self, span: ir.Span) -> ir.Span:
+        """rewrite: ``start + lane * mine :+ mine``  -->  ``start :+ whole``
+
+        Of a tile that both hold one lane may have all, and the other what lies behind it, where nothing exists.
+        """
+        steps = {ir.coefficient(span.start, "lane")}
+        if span.valid is not None:
+            behind = ir.coefficient(span.valid, "lane")
+            steps.add(None if behind is None else -behind)
+        found = replace(ir.map_exprs(span, lane_zero), size=self.whole)
+        alone = self.step == 0 and found.valid is not None and at_most(found.valid, span.size)
+        if steps != {self.step} and not (alone and steps == {span.size}):
+            raise self.apart("the regions")
+        return found
+
+    def count(self, count: ir.Expr) -> ir.Expr:
+        """How many elements are kept, of how many each lane keeps of its part."""
+        if isinstance(count, ir.Const) and count.value >= self.whole:
+            return count
+        if ir.coefficient(count, "lane") != -self.step:
+            raise self.apart("the elements that are kept")
+        return lane_zero(count)
+
+    def first(self, start: ir.Expr) -> ir.Expr:
+        """What a row of numbers begins with."""
+        if ir.coefficient(start, "lane") != self.step:
+            raise self.apart("the numbers")
+        return lane_zero(start)
+
+
+def at_most(e: ir.Expr, most: int) -> bool:
+    if isinstance(e, ir.Bin) and e.op == "min":
+        return at_most(e.a, most) or at_most(e.b, most)
+    return isinstance(e, ir.Const) and e.value <= most
+
+
+def parts(mine: TileType, lanes: int, loc: Loc | None) -> tuple[Part, Part]:
+    """Rows and columns of a tile of which a lane holds ``mine``."""
+    whole = mine.of_all(lanes)
+    return Part(mine.rows, whole.rows, loc), Part(mine.cols, whole.cols, loc)
+
+
+def view_of_both(view: ir.View, mine: TileType, lanes: int, loc: Loc | None) -> ir.View:
+    """What both lanes have of a view, of what each has.
+
+    Raises:
+        ScheduleError: when that is no part of a tensor.
+    """
+    rows, cols = parts(mine, lanes, loc)
+    dims = [rows, cols] if len(view.spans) == 2 else [rows if mine.cols == 1 < mine.rows else cols]
+    items: list[ir.Expr | ir.Span] = []
+    for item in view.index:
+        if isinstance(item, ir.Span):
+            items.append(dims.pop(0).span(item))
+        elif ir.coefficient(item, "lane") != 0:
+            raise rows.apart("the regions")
+        else:
+            items.append(item)
+    return ir.View(view.tensor, tuple(items))
+
+
+def counts_of_both(
+    op: str, args: Sequence[Any], mine: TileType, lanes: int, loc: Loc | None
+) -> tuple[Any, ...]:
+    """The operands of a row whose result a lane has ``mine`` of: what counts its elements counts those of both.
+
+    Raises:
+        ScheduleError: when the lanes count apart.
+    """
+    rows, cols = parts(mine, lanes, loc)
+    counted: Mapping[str, Mapping[int, Callable[[ir.Expr], ir.Expr]]] = {
+        "pad": {1: rows.count, 2: cols.count},
+        "where": {1: cols.count},
+        "iota": {0: (cols if rows.whole == 1 else rows).first},
+    }
+    change = counted.get(op, {})
+    return tuple(change[k](a) if k in change else a for k, a in enumerate(args))

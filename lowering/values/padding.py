@@ -1,9 +1,8 @@
 """What is unknown of a value: the edges that a partial load left as they were, followed to the stores.
 
 In: op by op, the edges of the operands.  Out: those of the result, or that the unknown has spread.
-An edge is a dimension and what every lane has of it; beyond the first ``count`` elements nothing is
-known.  Only what the cube has loaded is turned; the rows of a turned tile, which are summed over, are not
-split.  Invariant: literal, one op after the other, on the values of one run; shares nothing with the pass
+An edge is a dimension of the whole tile and a count: beyond its first ``count`` elements nothing is
+known.  Invariant: literal, one op after the other, on the values of one run; shares nothing with the pass
 that decides what is filled (``lowering/schedule/passes/fills.py``).
 Non-goals: equality of values (``lowering/values/equivalence.py``).
 """
@@ -16,9 +15,8 @@ from dataclasses import dataclass
 from pto.ir import Expr
 from pto.types import TileType
 
-Counts = tuple[Expr | None, ...]
-"""How many elements are known: of the whole tile (None: not said), then on every lane."""
-Side = frozenset[Counts]
+Side = frozenset[Expr]
+"""How many elements are known, in one way to write it."""
 KNOWN: Side = frozenset()
 
 
@@ -34,14 +32,14 @@ class Unknown:
 
     @property
     def turned(self) -> Unknown:
-        """Of the transpose.  Its columns are the same on every lane, which has all of them."""
-        return Unknown(self.cols, frozenset((c[0],) * len(c) for c in self.rows))
+        """Of the transpose."""
+        return Unknown(self.cols, self.rows)
 
-    def within(self, rows: Sequence[Expr | None], cols: Sequence[Expr | None]) -> Unknown:
-        """What is left of it in the first ``rows`` and ``cols`` (of every lane; None: all)."""
+    def within(self, rows: Expr | None, cols: Expr | None) -> Unknown:
+        """What is left of it in the first ``rows`` and ``cols`` (None: all)."""
         return Unknown(
-            frozenset(c for c in self.rows if c[1:] != tuple(rows)),
-            frozenset(c for c in self.cols if c[1:] != tuple(cols)),
+            frozenset(c for c in self.rows if c != rows),
+            frozenset(c for c in self.cols if c != cols),
         )
 
 
@@ -68,6 +66,6 @@ def element_wise(out: TileType, operands: Sequence[tuple[TileType, Unknown]]) ->
     return made
 
 
-def reduced(x: Unknown) -> Unknown | None:
-    """Of a reduction of rows; None: it joins columns."""
-    return None if x.cols else x
+def joined(x: Unknown, along: str) -> Unknown | None:
+    """Of a reduction that joins elements along a dimension; None: what is unknown is among them."""
+    return None if (x.cols if along == "cols" else x.rows) else x

@@ -35,6 +35,7 @@ from pto.ir import (
 )
 from pto.ops import OPS
 from pto.row_rules import touched
+from pto.types import TileType
 
 ALIASES = frozenset(("move", "push", "push_data", "pop"))
 """Ops that only hand a value on."""
@@ -78,6 +79,13 @@ class Core:
         self.depth = {b.name: b.depth for b in kernel.buffers}
         self.touched = {id(r): touched(r) for r in all_rows(kernel.body) if r.core == name}
         """By the id of a row: what it reads, what it writes."""
+        types = {b.name: b.type for b in kernel.buffers if b.core == name == "vector"}
+        self.mine = {
+            id(r): next((types[x.name] for x in (r.out, *r.args) if isinstance(x, Ref)), None)
+            for r in all_rows(kernel.body)
+            if r.core == name == "vector"
+        }
+        """By the id of a row: what a lane has of its first tile."""
         self.walk = Walk(kernel.body, name, self)
 
     def run(self, shared: Shared) -> Generator[None]:
@@ -142,17 +150,18 @@ class Core:
         first = reads[0]
         if isinstance(first, Queue):
             return self.shared.queues[first.name].pop(0)
-        operands = [self.operand(a, frame) for a in reads]
+        mine = self.mine.get(id(row))
+        operands = [self.operand(a, frame, mine) for a in reads]
         if row.op in ALIASES:
             return self.world.value(operands[0])
-        where = [self.operand(row.out, frame)] if isinstance(row.out, View) else []
+        where = [self.operand(row.out, frame, mine)] if isinstance(row.out, View) else []
         states = self.world.states(row, self.shared.tensors)
         return self.world.result(row, [*where, *operands, *states])
 
-    def operand(self, a: Operand, frame: Frame) -> object:
+    def operand(self, a: Operand, frame: Frame, mine: TileType | None) -> object:
         if isinstance(a, Ref):
             return self.slots.get(self.slot(a, frame), UNDEFINED), a.transposed
-        return self.world.operand(a, frame, self.name)
+        return self.world.operand(a, frame, mine)
 
 
 class Scheduled:

@@ -13,8 +13,8 @@ iteration.
 How: rows of one iteration run together (the shift of a row says when, not what); the two cores are
 merged by running each until it waits for a FIFO.  ``scopes`` finds the value of a slot.
 
-Vector rows stand for both lanes: a tile that is split between the lanes (``lanes``) has its whole
-number of rows here and ``lane`` is 0.  Loop indices (``i.7``) and scalars that are read (``%12``) are
+Vector rows stand for both lanes: a tile of which each lane has a part is whole here (``lanes``), and
+``lane`` is 0.  Loop indices (``i.7``) and scalars that are read (``%12``) are
 named once in the program.
 
 Non-goals: races and capacity (``lowering/hazards/``), timing, numbers.
@@ -28,7 +28,7 @@ from functools import cache, partial
 
 from lowering.one_by_one import one_by_one
 from lowering.values.equivalence import Traced
-from lowering.values.lanes import both_lanes, lane_zero, split_buffers
+from lowering.values.lanes import counts_of_both, view_of_both
 from lowering.values.scopes import Fork, Key, LoopScope, Scope, slot_key
 from lowering.values.tokens import ALIASES, SILENT, Log, Scheduled
 from lowering.values.world import World, worlds
@@ -90,7 +90,7 @@ class Builder:
         self.kernel = kernel
         self.count = 0
         self.depth = {b.name: b.depth for b in kernel.buffers}
-        self.split = split_buffers(kernel)
+        self.lanes = target_of(kernel).lanes
         self.queues: Queues = {f.name: [] for f in kernel.fifos}
         self.types: dict[str, TileType] = {}
         self.written = {p.name for p in kernel.params if p.is_written}
@@ -119,11 +119,9 @@ class Builder:
         return ir.Carry(self.value(kind), kind, before, self.value(kind))
 
     def tile_type(self, name: str) -> TileType:
-        """The whole tile of a buffer, both halves included."""
-        t = self.kernel.buffer(name).type
-        return TileType(
-            t.dtype, t.rows * (target_of(self.kernel).lanes if self.split[name] else 1), t.cols
-        )
+        """The whole tile of a buffer, what both lanes have included."""
+        buffer = self.kernel.buffer(name)
+        return buffer.type.of_all(self.lanes) if buffer.core == "vector" else buffer.type
 
     def add(
         self, row: ir.Row, scope: Scope, out: ir.Define | ir.View | ir.Scalar, *args: ir.Operand
@@ -152,11 +150,11 @@ class Builder:
         return ir.Ref(found, transposed=ref.transposed)
 
     def view(self, view: ir.View, row: ir.Row, scope: Scope) -> ir.View:
-        items = view.index
-        if row.core == "vector":
-            items = tuple(both_lanes(item, row, self.kernel) for item in items)
-        whole = ir.View(view.tensor, items)
-        return ir.map_exprs(whole, lambda e: self.scalar(e, row.core, scope))
+        found = ir.map_exprs(view, lambda e: self.scalar(e, row.core, scope))
+        tile = next((x for x in (row.out, *row.args) if isinstance(x, ir.Ref)), None)
+        if row.core != "vector" or tile is None:
+            return found
+        return view_of_both(found, self.kernel.buffer(tile.name).type, self.lanes, row.loc)
 
     def operand(self, a: ir.Operand, row: ir.Row, scope: Scope) -> ir.Operand:
         if isinstance(a, ir.Ref):
@@ -207,32 +205,13 @@ class Builder:
         else:
             scope.local[self.key(row.out, row.core, scope)] = value
 
-    def kept_rows(self, count: ir.Expr, row: ir.Row) -> ir.Expr:
-        """How many rows of both lanes a padding keeps: as many as lane 0 would if it had them all."""
-        out = row.result(ir.Ref).name
-        sure = isinstance(count, ir.Const) and count.value >= self.tile_type(out).rows
-        if self.split[out] and not sure and "lane" not in ir.names_in(count):
-            raise ScheduleError(
-                "the rows that a padding keeps are not the first of both lanes", row.loc
-            )
-        return lane_zero(count)
-
-    def first_of_both(self, start: ir.Expr, row: ir.Row) -> ir.Expr:
-        """What a row of numbers of both lanes begins with: the second lane goes on behind the first."""
-        out = row.result(ir.Ref).name
-        share = self.kernel.buffer(out).type.rows if self.split[out] else 0
-        if ir.linear(start)[1].get(ir.Var("lane"), 0) != share:
-            raise ScheduleError("the numbers of the lanes do not follow each other", row.loc)
-        return lane_zero(start)
-
     def step(self, row: ir.Row, scope: Scope) -> None:
         args, _ = touched(row)
         if row.op == "matmul" and len(args) == 4:
             args = self.accumulated(row, scope)
-        if row.op == "pad":
-            args = (args[0], self.kept_rows(row.scalar(1), row), *args[2:])
-        if row.op == "iota":
-            args = (self.first_of_both(row.scalar(), row),)
+        if row.core == "vector" and isinstance(row.out, ir.Ref):
+            mine = self.kernel.buffer(row.out.name).type
+            args = counts_of_both(row.op, args, mine, self.lanes, row.loc)
         found = [self.operand(a, row, scope) for a in args]
         if isinstance(row.out, ir.View):
             self.add(row, scope, self.view(row.out, row, scope), *found)

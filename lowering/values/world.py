@@ -48,6 +48,7 @@ from pto.ir import (
     names_in,
     substitute,
 )
+from pto.types import TileType
 
 UNDEFINED = 0
 """The token of what was never written."""
@@ -207,8 +208,10 @@ class World:
         """``e`` with its names replaced; which lane it is does not matter here."""
         return normal(substitute(e, {**values, "lane": Const(0)}))
 
-    def place(self, view: View, values: Mapping[str, Expr], core: str = "") -> tuple[object, ...]:
-        """The view of a row of ``core``, its names replaced; halves do not matter here."""
+    def place(
+        self, view: View, values: Mapping[str, Expr], mine: TileType | None = None
+    ) -> tuple[object, ...]:
+        """A view, its names replaced; that a lane has ``mine`` of a tile does not matter here."""
         out: list[object] = [view.tensor]
         for item in view.index:
             span = as_span(item)
@@ -216,10 +219,12 @@ class World:
             out.append((self.scalar(span.start, values), valid))
         return tuple(out)
 
-    def operand(self, a: Operand, values: Mapping[str, Expr], core: str = "") -> object:
-        """What a row of ``core`` reads that is no tile."""
+    def operand(
+        self, a: Operand, values: Mapping[str, Expr], mine: TileType | None = None
+    ) -> object:
+        """What a row reads that is no tile; of a row of the vector core, a lane has ``mine`` of its tile."""
         if isinstance(a, View):
-            return self.place(a, values, core)
+            return self.place(a, values, mine)
         if isinstance(a, Word):
             return a.name
         assert not isinstance(a, Ref | Queue), a

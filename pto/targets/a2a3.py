@@ -69,6 +69,7 @@ FLAT = Costs(
             "row_sum": ((44, 0.1094), (61.5, 0.0625)),
         }
     ),
+    column_reduction=(6, 2),  # the generic figure: docs/machine.md 11.2
     repeat_bytes=256,
     issue=1,
     read=1,  # docs/machine.md 11.2

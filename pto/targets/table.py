@@ -83,6 +83,8 @@ class Costs:
     """(op, operand form) -> per repeat; the form '' stands for every other one."""
     reduction: Mapping[str, tuple[Line, Line]]
     """Row reductions per element: rows of up to 64 columns, wider ones."""
+    column_reduction: Line
+    """Column reductions, for every row: one instruction, so many repeats."""
     repeat_bytes: int
     issue: int
     """Of a row, a wait, a set, a signal or a barrier in the scalar unit."""

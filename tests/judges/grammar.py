@@ -43,7 +43,6 @@ WORDS = {
 """Words that are one token; a number may have a sign in front."""
 
 MORE = """
-    tile     ::= dtype '[' int ',' int ']'
     value    ::= ['-'] plain
     shift    ::= ['+' | '-'] int
     expr     ::= operand {operator operand}

@@ -109,7 +109,14 @@ def _spread(b: Builder, x: Tile) -> Tile:
     return (pto.broadcast_to(column, (b.rows, b.cols)) + x) * 0.5
 
 
-WORDS = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
+def _along_columns(b: Builder, x: Tile) -> Tile:
+    """What joins the rows of a tile, or all of it: lanes share by columns, or do all of it both."""
+    largest = pto.max(x) if b.rng.random() < 0.3 else pto.col_max(x)
+    made = [x - pto.col_sum(x) * (1 / b.rows), pto.exp(x - largest), pto.maximum(x, pto.col_min(x))]
+    return b.rng.choice(made) * 0.5
+
+
+WORDS = (_along_columns, _compared, _compared, _placed, _placed, _numbered, _function, _spread)
 
 
 def draw(

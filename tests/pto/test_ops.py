@@ -215,9 +215,7 @@ def lacks(op: Op, known: frozenset[str]) -> Iterator[str]:
             yield f"{op.name}: docs/machine.md 12 has no {call}, so the device has none"
     for name, target in TARGETS.items():
         for costs in target.costs.values():
-            has = (
-                op.name in costs.reduction if op.kind == "reduce" else (op.name, "") in costs.vector
-            )
+            has = (op.name, "") in costs.vector or op.along == "rows" or op.name in costs.reduction
             if not has and op.name != "copy":
                 yield f"{op.name}: pto/targets has no cycles for it, {name} {costs.name}"
 
@@ -249,6 +247,9 @@ REFERENCE: Mapping[str, Callable[..., Any]] = {
     "row_max": lambda x: x.max(axis=1, keepdims=True),
     "row_min": lambda x: x.min(axis=1, keepdims=True),
     "row_sum": lambda x: x.sum(axis=1, keepdims=True),
+    "col_max": lambda x: x.max(axis=0, keepdims=True),
+    "col_min": lambda x: x.min(axis=0, keepdims=True),
+    "col_sum": lambda x: x.sum(axis=0, keepdims=True),
 }
 """In float64 what numpy has under another name."""
 EXACT = {"f32": 2.0**-24, "f16": 2.0**-11, "i32": 0.0}
@@ -258,21 +259,27 @@ DTYPES = {"f32": np.float32, "f16": np.float16, "i32": np.int32}
 
 
 @cache
-def cases(dtype: str) -> tuple[tuple[Op, str], ...]:
-    """Every op of the families that users write, in every operand form, and unary ones of a column."""
+def cases(dtype: str, by_columns: bool) -> tuple[tuple[Op, str], ...]:
+    """Every op of the families that users write, in every operand form, and unary ones of a column; or what
+    joins rows, for which lanes share tiles by columns."""
     written = (*FUNCTIONS.values(), *(op for op in OPS.values() if op.kind == "binary"))
-    fit = [op for op in written if dtype in op.dtypes]
+    fit = [op for op in written if dtype in op.dtypes and (op.along == "rows") == by_columns]
     forms = tuple((op, form) for op in fit for form in op.instruction)
     return forms + tuple((op, "column") for op in fit if op.kind == "unary")
 
 
-CASES = [f"{dtype} {op.name} {form}" for dtype in EXACT for op, form in cases(dtype)]
+CASES = [
+    f"{dtype} {op.name} {form}"
+    for dtype in EXACT
+    for by_columns in (False, True)
+    for op, form in cases(dtype, by_columns)
+]
 
 
 @cache
-def every_op(dtype: str) -> pto.Kernel:
+def every_op(dtype: str, by_columns: bool = False) -> pto.Kernel:
     """One output for every case; its columns are added to zeros."""
-    few = len(cases(dtype))
+    few = len(cases(dtype, by_columns))
 
     @pto.kernel(
         grid="2",
@@ -288,7 +295,7 @@ def every_op(dtype: str) -> pto.Kernel:
         others = {"tile": y, "rows": column, "cols": row}
         seconds: dict[str, Any] = {form: pto.load(t[:, :]) for form, t in others.items()}
         seconds["scalar"] = NUMBER
-        for k, (op, form) in enumerate(cases(dtype)):
+        for k, (op, form) in enumerate(cases(dtype, by_columns)):
             if op.kind == "binary":
                 made = elementwise(op.name, a, seconds[form])
             else:
@@ -311,9 +318,9 @@ def arrays(dtype: str) -> dict[str, Any]:
 
 
 @cache
-def found(executor: str, dtype: str) -> Any:
+def found(executor: str, dtype: str, by_columns: bool) -> Any:
     """The output of one executor."""
-    traced = every_op(dtype).trace()
+    traced = every_op(dtype, by_columns).trace()
     if executor == "sequential":
         return sequential.run(traced, bind(traced, arrays(dtype)))["out"]
     program = schedule(traced).kernel
@@ -336,7 +343,9 @@ def test_every_executor_computes_it(executor: str, case: str) -> None:
     if executor == "native":
         compiler()
     dtype, name, form = case.split()
-    op, k = OPS[name], cases(dtype).index((OPS[name], form))
+    op = OPS[name]
+    by_columns = op.along == "rows"
+    k = cases(dtype, by_columns).index((op, form))
     given = {
         n: a.astype(np.int64 if dtype == "i32" else np.float64) for n, a in arrays(dtype).items()
     }
@@ -346,9 +355,10 @@ def test_every_executor_computes_it(executor: str, case: str) -> None:
         with np.errstate(all="ignore"):
             reference = REFERENCE.get(name) or getattr(np, name)
             want = reference(*((x, second[form]) if op.kind == "binary" else (x,)))
-            sums = np.abs(x).sum(axis=1, keepdims=True) if name == "row_sum" else 0
+            sums = np.abs(x).sum(axis=0 if by_columns else 1, keepdims=True)
+            sums = sums if name in ("row_sum", "col_sum") else 0
             allowed = np.abs(want) * (op.roundings * 2.0**-24 + EXACT[dtype]) + sums * 64 * 2.0**-24
-        got = found(executor, dtype)[b, k].astype(np.float64)
+        got = found(executor, dtype, by_columns)[b, k].astype(np.float64)
         error = judge.apart(got, np.broadcast_to(want, got.shape).astype(np.float64))
         assert (error <= np.nan_to_num(allowed * (dtype != "i32"), posinf=0)).all()
 
@@ -409,7 +419,7 @@ def test_an_operator_refuses_what_its_row_does_not_take(name: str) -> None:
 
 TEXT = (
     "kernel t\nparam x in {0}[16, 32]\nparam y out {0}[16, 32]\ngrid 1\n"
-    "a: {0}[16, 32] = load x[:, :]\nb: {0}[16, {1}] = {2} {3}\n"
+    "a: {0}[16, 32] = load x[:, :]\nb: {0}[{1}, {2}] = {3} {4}\n"
 )
 
 
@@ -418,7 +428,8 @@ def test_a_text_refuses_what_a_row_does_not_take(name: str) -> None:
     op = OPS[name]
     operands = {"binary": "a, a", "select": "a, a, a, a"}.get(op.kind, "a")
     for dtype in ANY:
-        text = TEXT.format(dtype, 1 if op.kind == "reduce" else 32, name, operands)
+        shape = {"cols": (16, 1), "rows": (1, 32)}.get(op.along, (16, 32))
+        text = TEXT.format(dtype, *shape, name, operands)
         if dtype in op.dtypes:
             parse(text, "t.ptoir")
             continue

@@ -1,7 +1,7 @@
 """Who does what: cores, pipes, moves and FIFOs.
 
 In: the persistent form.  Out: the same tree where every row has a core and a pipe, values are still
-named once, tiles of the vector core are what one lane holds, and values that cross cores go
+named once, tiles of the vector core are what one lane holds (``lanes``), and values that cross cores go
 through a push and a pop.  Invariant: each core's rows, in the order written, compute the traced
 values.  Non-goals: iterations (skew), memory (place), order between pipes (sync).
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lowering.schedule.passes.fills import DIMS, zeros_that_count
+from lowering.schedule.passes.lanes import Lanes
 from lowering.schedule.passes.mentions import count_uses, names_taken, scalars_of
 from pto import ir
 from pto.errors import ShapeError
@@ -20,7 +21,7 @@ from pto.loc import Loc
 from pto.names import fresh
 from pto.ops import FILLS, OPS
 from pto.targets import target_of
-from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
+from pto.types import BOX_ROWS, TileType
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,11 @@ class _Assigner:
         self.uses = count_uses(kernel.body)
         self.zeros = zeros_that_count(kernel)
         self.sums = added_to(kernel.body)
+        self.lanes = Lanes(kernel, self.sums)
         self.needs: dict[str, list[Need]] = {}
-        self.types: dict[str, TileType] = {}
+        self.types = self.lanes.types
+        self.mine: dict[str, TileType] = {}
+        """What a lane has of each tile of the vector core."""
         self.producer: dict[str, str] = {}
         self.fifos: list[ir.Fifo] = []
         self.parts: dict[str, ir.Row] = {}
@@ -77,7 +81,6 @@ class _Assigner:
             if isinstance(node, ir.Loop):
                 for c in node.carry:
                     for name in (c.name, c.last):
-                        self.types[name] = c.type
                         self.producer[name] = "matmul" if c.name in self.sums else "carry"
                     if c.init and c.name not in self.sums:
                         self._need(c.init.name, "ub", id(block))
@@ -90,7 +93,6 @@ class _Assigner:
 
     def _survey_row(self, row: ir.Row, block: int) -> None:
         if isinstance(row.out, ir.Define):
-            self.types[row.out.name] = row.out.type
             self.producer[row.out.name] = row.op
         refs = [a for a in row.args if isinstance(a, ir.Ref)]
         if row.op == "part":
@@ -127,7 +129,14 @@ class _Assigner:
     def run(self) -> ir.Kernel:
         body = self.block(self.kernel.body)
         fifos = tuple(replace(f, flag=2 * k) for k, f in enumerate(self.fifos))
-        return replace(self.kernel, body=spread_scalars(body), fifos=fifos, target=self.target.name)
+        notes = (*self.kernel.notes, *self.lanes.notes())
+        return replace(
+            self.kernel,
+            body=spread_scalars(body),
+            fifos=fifos,
+            target=self.target.name,
+            notes=notes,
+        )
 
     def block(self, block: ir.Block) -> ir.Block:
         outer, self.out = self.out, []
@@ -163,12 +172,14 @@ class _Assigner:
             self.vector(row, block)
 
     def vector(self, row: ir.Row, block: ir.Block) -> None:
-        args = [ir.Ref(self.at(a.name, "ub")) if isinstance(a, ir.Ref) else a for a in row.args]
         out = row.result(ir.Define)
-        made = ir.Define(out.name, self.lane_type(out.type, row.loc))
-        if row.op == "iota" and out.type.rows > 1:  # each lane goes on where the one before ends
-            before = ir.binary("*", ir.Var("lane"), ir.Const(made.type.rows))
-            args = [ir.binary("+", row.scalar(0), before)]
+        made = self.on_lane(out.name, out.name)
+        args = [ir.Ref(self.at(a.name, "ub")) if isinstance(a, ir.Ref) else a for a in row.args]
+        if row.op == "iota":  # each lane goes on where the one before ends
+            run = made.type.cols if made.type.rows == 1 else made.type.rows
+            args = [row.scalar() if made.type.share == "both" else beyond(row.scalar(), "+", run)]
+        if row.op == "where" and made.type.share == "cols":
+            args[1] = beyond(row.scalar(1), "-", made.type.cols)
         self.emit(row.op, "vector", made, args, row.loc)
         self.home[out.name, "ub"] = out.name
         self.to_cube(out.name, block, row.loc)
@@ -176,50 +187,40 @@ class _Assigner:
     def at(self, name: str, form: str) -> str:
         return self.home[name, form]
 
-    def lane_type(self, t: TileType, loc: Loc | None) -> TileType:
-        """What one lane holds of a tile: half of the rows; one-row tiles are held twice.
+    def on_lane(self, value: str, traced: str) -> ir.Define:
+        """``value``, which is what a lane has of a traced tile."""
+        self.mine[value] = self.lanes.type(traced)
+        return ir.Define(value, self.mine[value])
 
-        Raises:
-            ShapeError: if a lane's part does not fill whole 32-byte units (docs/machine.md 12).
-        """
-        lanes, unit = self.target.lanes, UNIT_BYTES
-        rows = t.rows if t.rows == 1 else t.rows // lanes
-        run = rows if t.cols == 1 and t.rows > 1 else t.cols
-        if (t.rows > 1 and t.rows % lanes) or run * DTYPE_BYTES[t.dtype] % unit:
-            step = unit // DTYPE_BYTES[t.dtype]
-            why = f"half of the rows go to each of {lanes} lanes, a row takes units of"
-            how = f"an even number of rows, columns in multiples of {step}"
-            if t.cols == 1:
-                why = f"rows go to {lanes} lanes in units of"
-                how = f"rows in multiples of {lanes * step}"
-            raise ShapeError(f"{t} does not fit the vector cores: {why} {unit} bytes", loc, how)
-        return TileType(t.dtype, rows, t.cols)
-
-    def lane_view(self, view: ir.View, type: TileType) -> ir.View:
-        """The rows of ``view`` that belong to this lane."""
-        spans = view.spans
-        if type.rows == 1 or len(spans) < 2:
+    def lane_view(self, view: ir.View, mine: TileType, alone: bool = False) -> ir.View:
+        """What belongs to this lane of ``view``.  ``alone``: of a tile that both hold, one lane has all, the
+        other what lies behind it, where nothing exists."""
+        spans, share = view.spans, mine.share
+        if share == "both" and not alone:
             return view
-        half = type.rows // self.target.lanes
-        offset = ir.binary("*", ir.Var("lane"), ir.Const(half))
-        first = spans[0]
-        valid = None if first.valid is None else ir.binary("-", first.valid, offset)
-        mine = ir.Span(ir.binary("+", first.start, offset), half, valid)
-        at = view.index.index(first)
-        return ir.View(view.tensor, (*view.index[:at], mine, *view.index[at + 1 :]))
+        last = share == "cols" or (share == "both" and mine.rows == 1)
+        span = spans[-1 if last else 0]
+        size = mine.cols if last else mine.rows
+        valid = span.valid
+        if share == "both":
+            valid = ir.Const(size) if valid is None else ir.binary("min", valid, ir.Const(size))
+        if valid is not None:
+            valid = beyond(valid, "-", size)
+        own = ir.Span(beyond(span.start, "+", size), size, valid)
+        at = max(k for k, item in enumerate(view.index) if item is span)
+        return ir.View(view.tensor, (*view.index[:at], own, *view.index[at + 1 :]))
 
     def load(self, row: ir.Row, block: ir.Block) -> None:
         out, view = row.result(ir.Define), row.operand(ir.View)
         name, type = out.name, out.type
         forms, zeros = self.forms(name), self.zeros.get(name, frozenset())
         if "ub" in forms:
-            mine = self.lane_view(view, type)
-            value = name
-            lane = ir.Define(value, self.lane_type(type, row.loc))
+            value, lane = name, self.on_lane(name, name)
+            mine = self.lane_view(view, lane.type)
             self.emit("load", "vector", lane, [mine], row.loc)
             if zeros:
                 value = fresh(f"{name}_padded", self.taken)
-                made = ir.Define(value, lane.type)
+                made = self.on_lane(value, name)
                 counts = self.kept(view, mine, zeros)
                 self.emit("pad", "vector", made, [ir.Ref(name), *counts], row.loc)
             self.home[name, "ub"] = value
@@ -260,17 +261,11 @@ class _Assigner:
         if (name, "l0c") in self.home and "store" in self.forms(name):
             self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c"))], row.loc)
             return
-        type = self.types[name]
-        if type.rows == 1:
-            raise ShapeError(
-                "a one-row tile is held by both lanes and cannot be stored",
-                row.loc,
-                f"use {BOX_ROWS} rows",
-            )
         source = self.at(name, "ub")
         if self.producer[name] == "carry":
-            source = self.copy(source, type, f"{name}_copy", row.loc)
-        self.emit("store", "vector", self.lane_view(out, type), [ir.Ref(source)], row.loc)
+            source = self.copy(source, f"{name}_copy", row.loc)
+        mine = self.lane_view(out, self.mine[source], alone=True)
+        self.emit("store", "vector", mine, [ir.Ref(source)], row.loc)
 
     # matmul operands and results
 
@@ -315,9 +310,9 @@ class _Assigner:
         fifo = fresh(f"{name}_fifo", self.taken)
         self.fifos.append(ir.Fifo(fifo, "c2v" if to == "ub" else "v2c", 2, type, 0))
         value = fresh(f"{name}_{'v' if to == 'ub' else 'l1'}", self.taken)
-        local = self.lane_type(type, loc) if to == "ub" else type
+        made = self.on_lane(value, name) if to == "ub" else ir.Define(value, type)
         self.emit("push", producer, ir.Queue(fifo), [ir.Ref(source)], loc)
-        self.emit("pop", consumer, ir.Define(value, local), [ir.Queue(fifo)], loc)
+        self.emit("pop", consumer, made, [ir.Queue(fifo)], loc)
         return value
 
     def from_cube(self, name: str, block: ir.Block, loc: Loc | None) -> None:
@@ -338,7 +333,7 @@ class _Assigner:
         if any(LAYOUTS.get(f, f) == "nz" for f in forms):
             source = self.at(name, "ub")
             if self.producer[name] in ("carry", "load"):
-                source = self.copy(source, self.types[name], f"{name}_copy", loc)
+                source = self.copy(source, f"{name}_copy", loc)
             self.home[name, "nz"] = self.cross(name, source, "l1", loc)
             self.early_moves(name, block, loc)
 
@@ -350,6 +345,8 @@ class _Assigner:
         inits = {c.name: self.own_copy(c, here, loop.loc) for c in vector}
         for c in loop.carry:
             self.home[c.name, "ub" if c in vector else "l0c"] = c.name
+        for c in vector:
+            self.mine[c.name] = self.mine[c.last] = self.lanes.type(c.name)
         outer, self.out = self.out, []
         for c in vector:
             self.to_cube(c.name, loop.body, loop.loc)
@@ -363,7 +360,7 @@ class _Assigner:
             replace(
                 c,
                 init=ir.Ref(inits[c.name]) if c in vector else c.init,
-                type=self.lane_type(c.type, loop.loc) if c in vector else c.type,
+                type=self.mine[c.name] if c in vector else c.type,
             )
             for c in loop.carry
         )
@@ -385,12 +382,12 @@ class _Assigner:
             and self.producer[name] != "carry"
         ):
             return source
-        return self.copy(source, c.type, f"{c.name}_first", loc)
+        return self.copy(source, f"{c.name}_first", loc)
 
-    def copy(self, source: str, type: TileType, hint: str, loc: Loc | None) -> str:
+    def copy(self, source: str, hint: str, loc: Loc | None) -> str:
         value = fresh(hint, self.taken)
-        made = ir.Define(value, self.lane_type(type, loc))
-        self.emit("copy", "vector", made, [ir.Ref(source)], loc)
+        self.mine[value] = self.mine[source]
+        self.emit("copy", "vector", ir.Define(value, self.mine[value]), [ir.Ref(source)], loc)
         return value
 
     def results(self, loop: ir.Loop, body: ir.Block) -> tuple[tuple[ir.Ref, ...], list[ir.Node]]:
@@ -416,7 +413,7 @@ class _Assigner:
                 continue
             source = self.at(r.name, "ub")
             if source not in made or source in taken or source in leaving:
-                source = self.copy(source, c.type, f"{c.name}_next", loop.loc)
+                source = self.copy(source, f"{c.name}_next", loop.loc)
             taken.add(source)
             refs.append(ir.Ref(source))
         tail, self.out = self.out, outer
@@ -457,6 +454,11 @@ def _spread(block: ir.Block, wanted: dict[str, set[str]]) -> ir.Block:
             out.append(node)
             wanted[node.core].update(scalars_of(node))
     return tuple(reversed(out))
+
+
+def beyond(e: ir.Expr, way: str, size: int) -> ir.Expr:
+    """``e`` moved by ``size`` for every lane in front of this one."""
+    return ir.binary(way, e, ir.binary("*", ir.Var("lane"), ir.Const(size)))
 
 
 def added_to(block: ir.Block) -> set[str]:

@@ -73,7 +73,7 @@ def layout_of(space: Space, t: TileType, turned: bool = False) -> str:
 
 
 def is_column(t: TileType) -> bool:
-    return t.cols == 1 and t.rows > 1
+    return t.cols == 1
 
 
 class Groups(Lives):

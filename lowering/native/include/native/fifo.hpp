@@ -77,17 +77,25 @@ struct TPipe {
     std::byte *slot(uint32_t number, int offset) const { return ring + (number % Slots) * SlotSize + offset; }
 };
 
-// A slot, or the half of a lane, as rows in GM.
-template <typename T>
+// A slot, or what a lane has of it, as rows in GM: half of the rows, or of the columns.
+template <typename Tile_, TileSplitAxis Split>
 struct SlotRows {
-    using DType = T;
+    using DType = typename Tile_::DType;
     static constexpr Layout layout = Layout::ND;
-    T *first;
-    int64_t rows_, cols_;
+    static constexpr int64_t pitch = Tile_::Cols * (Split == TILE_LEFT_RIGHT && is_vec<Tile_> ? 2 : 1);
+    DType *first;
 
-    int64_t rows() const { return rows_; }
-    int64_t cols() const { return cols_; }
-    T *at(int64_t r, int64_t c) const { return first + r * cols_ + c; }
+    int64_t rows() const { return Tile_::Rows; }
+    int64_t cols() const { return Tile_::Cols; }
+    DType *at(int64_t r, int64_t c) const { return first + r * pitch + c; }
+    std::vector<DType> values() const
+    {
+        std::vector<DType> found;
+        for (int64_t r = 0; r < rows(); ++r) {
+            found.insert(found.end(), at(r, 0), at(r, cols()));
+        }
+        return found;
+    }
 };
 
 template <typename Pipe_, typename Tile_, TileSplitAxis Split>
@@ -96,13 +104,12 @@ void TPUSH(Pipe_ &pipe, Tile_ &tile, const Where &at = Where::current())
     using T = typename Tile_::DType;
     constexpr bool acc = Tile_::Loc == TileType::Acc;
     static_assert(Pipe_::to_vector ? acc : is_vec<Tile_>, "L0C is pushed to vector, UB to the cube");
-    static_assert(Split == TILE_UP_DOWN || Split == TILE_NO_SPLIT, "slots are split by rows");
     static_assert(Tile_::Bytes <= Pipe_::SlotBytes, "a tile that does not fit its slot");
     const uint32_t k = pipe.prod.tileIndex++;
     if (pipe.prod.allocates && k >= Pipe_::SlotCount && k % Pipe_::Period == 0) {
         native::wait_signal(Pipe_::free_flag, at);
     }
-    const SlotRows<T> gm{reinterpret_cast<T *>(pipe.slot(k, pipe.prod.entryOffset)), Tile_::Rows, Tile_::Cols};
+    const SlotRows<Tile_, Split> gm{reinterpret_cast<T *>(pipe.slot(k, pipe.prod.entryOffset))};
     if (inside(gm, gm.rows(), gm.cols(), true, at)) {
         run(
             acc ? native::Pipe::FIX : native::Pipe::MTE3, {tile.extent()}, extents(gm, gm.rows(), gm.cols()),
@@ -131,12 +138,12 @@ void TPOP(Pipe_ &pipe, Tile_ &tile, const Where &at = Where::current())
     }
     const uint32_t k = pipe.cons.tileIndex++;
     TASSIGN(tile, pipe.local_base + static_cast<int64_t>(k % Pipe_::LocalCount * Pipe_::SlotBytes), at);
-    const SlotRows<T> gm{reinterpret_cast<T *>(pipe.slot(k, pipe.cons.entryOffset)), Tile_::Rows, Tile_::Cols};
+    const SlotRows<Tile_, Split> gm{reinterpret_cast<T *>(pipe.slot(k, pipe.cons.entryOffset))};
     if (inside(gm, gm.rows(), gm.cols(), false, at)) {
         run(
             native::Pipe::MTE2, extents(gm, gm.rows(), gm.cols()), {tile.extent()},
-            [gm] { return std::vector<T>(gm.first, gm.first + gm.rows() * gm.cols()); },
-            [tile](const std::vector<T> &found) { put(tile, Tile_::Rows, Tile_::Cols, found); }, at);
+            [gm] { return gm.values(); },
+            [tile](const auto &found) { put(tile, Tile_::Rows, Tile_::Cols, found); }, at);
     }
     if (pipe.cons.frees && (k + 1) % Pipe_::Period == 0) {
         native::signal(native::Pipe::MTE2, Pipe_::free_flag, native::Tells::FREE, at);

@@ -679,6 +679,56 @@ NATIVE_REDUCE(TROWMAX, Max)
 NATIVE_REDUCE(TROWMIN, Min)
 #undef NATIVE_REDUCE
 
+// One value per column; ``rest``: what else is written, a scratch tile or nothing.
+template <typename D, typename A, typename F, typename... Rest>
+void reduce_columns(const D &d, const A &a, F f, const Where &at, const Rest &...rest)
+{
+    using T = typename A::DType;
+    check_vector<A>();
+    static_assert(A::RowMajor && D::RowMajor && std::is_same_v<T, typename D::DType>, "rows of one type");
+    if (d.valid_rows != 1 || d.valid_cols != a.valid_cols) {
+        native::report("shape", "a reduction of columns gives one row", at);
+        return;
+    }
+    run(
+        Pipe::V, {a.extent()}, {rest.extent()..., d.extent()},
+        [a, f, at] {
+            const auto found = elements(a, at);
+            Values<T> result(found.begin(), found.begin() + a.valid_cols);
+            for (int64_t k = a.valid_cols; k < a.valid_rows * a.valid_cols; ++k) {
+                auto &value = result[static_cast<size_t>(k % a.valid_cols)];
+                value = f(value, found[static_cast<size_t>(k)]);
+            }
+            return result;
+        },
+        [d, rest...](const Values<T> &found) {
+            (spoil(rest), ...);
+            put(d, 1, d.valid_cols, found);
+        },
+        at);
+}
+
+// ``by_halves``: pairs of rows, then pairs of sums, in the scratch tile.
+template <typename D, typename A, typename Tmp>
+void TCOLSUM(D &d, const A &a, const Tmp &tmp, bool by_halves, const Where &at = Where::current())
+{
+    static_assert(std::is_same_v<typename A::DType, float>, "the CPU form takes no integers and adds f16 in f16");
+    static_assert(std::is_same_v<typename Tmp::DType, float> && Tmp::Rows * 2 >= A::Rows && Tmp::Cols >= A::Cols, "room for half of the rows");
+    (void)by_halves;
+    reduce_columns(d, a, Add{}, at, tmp);
+}
+
+#define NATIVE_REDUCE_COLUMNS(NAME, F)                                                                   \
+    template <typename D, typename A>                                                                    \
+    void NAME(D &d, const A &a, const Where &at = Where::current())                                      \
+    {                                                                                                    \
+        reduce_columns(d, a, F{}, at);                                                                   \
+    }
+
+NATIVE_REDUCE_COLUMNS(TCOLMAX, Max)
+NATIVE_REDUCE_COLUMNS(TCOLMIN, Min)
+#undef NATIVE_REDUCE_COLUMNS
+
 // ------------------------------------------------------------------------------ choice
 
 template <typename W>
