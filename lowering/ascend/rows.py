@@ -408,6 +408,8 @@ def reduction(row: ir.Row, ctx: Context, env: Env) -> list[str]:
         by_halves = ["true"] * op.scratch
         return [f"{call}({', '.join([out, x, *scratch, *by_halves])});"]
     source = ctx.kernel.buffer(row.operand(ir.Ref).name)
+    if source.type.rows == 1:  # one number is a row as well as a column
+        return [f"{call}({ctx.row_slot(row.result(ir.Ref), env)}, {x}, {scratch[0]});"]
     stored = stored_shape(ctx.kernel.buffer(row.result(ir.Ref).name), turned=False)[0]
     if stored == source.type.rows:
         return [f"{call}({out}, {x}, {scratch[0]});"]
