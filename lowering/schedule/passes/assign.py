@@ -256,9 +256,9 @@ class _Assigner:
         return sizes if len(sizes) == 2 else [ir.Const(1), *sizes]
 
     def store(self, row: ir.Row) -> None:
-        name, out = row.operand(ir.Ref).name, row.result(ir.View)
+        name, out, update = row.operand(ir.Ref).name, row.result(ir.View), row.args[1:]
         if (name, "l0c") in self.home and "store" in self.forms(name):
-            self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c"))], row.loc)
+            self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c")), *update], row.loc)
             return
         type = self.types[name]
         if type.rows == 1:
@@ -270,7 +270,7 @@ class _Assigner:
         source = self.at(name, "ub")
         if self.producer[name] == "carry":
             source = self.copy(source, type, f"{name}_copy", row.loc)
-        self.emit("store", "vector", self.lane_view(out, type), [ir.Ref(source)], row.loc)
+        self.emit("store", "vector", self.lane_view(out, type), [ir.Ref(source), *update], row.loc)
 
     # matmul operands and results
 
