@@ -136,7 +136,7 @@ class Interpreter:
         self.kernel, self.bound = kernel, bound
         self.outputs = self.starts()
         self.tensors: dict[str, Array] = {**bound.arrays, **self.outputs}
-        self.written = self.keepers()
+        self.written: Mapping[str, Kept] = self.keepers()
         self.body = self.block(kernel.body)
 
     def starts(self) -> dict[str, Array]:
