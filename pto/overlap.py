@@ -51,6 +51,10 @@ class Store:
             if bounds(trips, {}).high > 1
         ]
 
+    @property
+    def verb(self) -> str:
+        return "adds" if self.adds else "stores"
+
     def depends(self, e: ir.Expr) -> set[str]:
         """Counters that ``e`` depends on, through tables too."""
         found: set[str] = set()
@@ -102,7 +106,9 @@ def _clash_with(new: Store, earlier: list[Store]) -> tuple[str, str] | None:
                 if new.adds != other.adds:
                     here, there = ("added to", "stored") if new.adds else ("stored", "added to")
                     gets = f"has elements that are {here} here and {there}"
-                    hint = "nothing orders the two: a sum starts from what the array of the call holds"
+                    hint = (
+                        "nothing orders the two: a sum starts from what the array of the call holds"
+                    )
                 return f"store: '{new.tensor}' {gets} at {other.loc}{told}", hint
     return None
 

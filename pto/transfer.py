@@ -93,11 +93,11 @@ def store(view: TensorView, x: Tile, add: bool = False) -> None:
     if not isinstance(add, bool):
         fail(TraceError, f"store: add is True or False, found {noun(add)}")
     trace = current()
+    made = Store(target.view, trace, source.here(), add)
     if name in trace.loaded:
-        message = f"the kernel stores to '{name}' here, but reads it at {trace.loaded[name]}"
+        message = f"the kernel {made.verb} to '{name}' here, but reads it at {trace.loaded[name]}"
         hint = "work items run in any order: make it two parameters, one to read and one to write"
         fail(MemoryAccessError, message, hint)
-    made = Store(target.view, trace, source.here(), add)
     problem = clash(made, trace.stores.setdefault(name, []))
     if problem:
         fail(MemoryAccessError, *problem, operand=0)

@@ -68,7 +68,9 @@ class Sums(Kept):
         self.beyond[where] += beyond
         finite = (self.exact[where] / (1 << STEP)).astype(np.float64)
         total = np.where(self.beyond[where] == 0, finite, self.beyond[where])
-        one_nan = np.where(np.isnan(total), np.nan, total)  # which of two NaN is kept depends on the order
+        one_nan = np.where(
+            np.isnan(total), np.nan, total
+        )  # which of two NaN is kept depends on the order
         self.tensor[where] = one_nan.astype(self.tensor.dtype)
 
 

@@ -37,7 +37,11 @@ def tensor_conflicts(scalars: Scalars, rows: Iterable[RowCode]) -> tuple[Meets, 
                 faults.append(Fault("tensor", text, a.row, writers[0].row, tensor))
                 continue
             for b in found:
-                if (a.writes_tensor or b.writes_tensor) and b.row.op != "read" and not _commute(a, b):
+                if (
+                    (a.writes_tensor or b.writes_tensor)
+                    and b.row.op != "read"
+                    and not _commute(a, b)
+                ):
                     _meet(scalars, meets, a, b)
                     if a.number <= b.number:
                         faults += _unordered(scalars, tensor, a, b)
