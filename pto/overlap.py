@@ -98,19 +98,20 @@ def _clash_of_steps(new: Store) -> tuple[str, str] | None:
 
 def _clash_with(new: Store, earlier: list[Store]) -> tuple[str, str] | None:
     for other in earlier:
-        if not _lies_beside(new, other):
-            found = _witness(other, new)
-            if found:
-                gets, told = "gets elements here that it already gets", _both(other, new, *found)
-                hint = "two stores of one kernel must write different elements"
-                if new.adds != other.adds:
-                    here, there = ("added to", "stored") if new.adds else ("stored", "added to")
-                    gets = f"has elements that are {here} here and {there}"
-                    hint = (
-                        "nothing orders the two: a sum starts from what the array of the call holds"
-                    )
-                return f"store: '{new.tensor}' {gets} at {other.loc}{told}", hint
+        found = None if _lies_beside(new, other) else _witness(other, new)
+        if found:
+            return _met(new, other, _both(other, new, *found))
     return None
+
+
+def _met(new: Store, other: Store, when: str) -> tuple[str, str]:
+    what = "gets elements here that it already gets"
+    hint = "two stores of one kernel must write different elements"
+    if new.adds != other.adds:
+        here, there = ("added to", "stored") if new.adds else ("stored", "added to")
+        what = f"has elements that are {here} here and {there}"
+        hint = "nothing orders the two: a sum starts from what the array of the call holds"
+    return f"store: '{new.tensor}' {what} at {other.loc}{when}", hint
 
 
 def _overlap(store: Store, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[str, str]:
