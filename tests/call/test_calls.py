@@ -136,7 +136,11 @@ def test_what_is_added_to_is_an_input(make: Any) -> None:
     x, row, start = terms()
     given = x, row, make(start)
     found = summed(*given)
-    assert isinstance(found, type(given[2])) and same(found, sums(x, row, start)) and same(given[2], start)
+    assert (
+        isinstance(found, type(given[2]))
+        and same(found, sums(x, row, start))
+        and same(given[2], start)
+    )
     with pytest.raises(InputError, match="needs array sums f32.rows, 16, 64., which was not given"):
         summed(x, row)
 
@@ -235,7 +239,9 @@ def test_sums_under_transforms() -> None:
     want = sums(x, row, start)
     assert same(jax.jit(summed)(x, row, start), want)
     both, starts = np.stack([x, x * 2]), np.stack([start, start * 2])
-    assert same(jax.vmap(summed, in_axes=(0, None, 0))(both, row, starts), np.stack([want, want * 2]))
+    assert same(
+        jax.vmap(summed, in_axes=(0, None, 0))(both, row, starts), np.stack([want, want * 2])
+    )
     found = jax.vmap(summed, in_axes=(0, None, None))(both, row, start)
     assert same(found[1], sums(x * 2, row, start))
     twice, _ = lax.scan(lambda c, y: (summed(y, row, c), None), start, both)

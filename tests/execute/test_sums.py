@@ -104,7 +104,9 @@ def rounded_at_every_term(bound: Bound, order: Any) -> Array:
 @pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
 def test_every_order_is_right_and_a_lost_term_is_not(dtype: str) -> None:
     kernel, bound = call(dtype)
-    exact = bound.arrays["out"].astype(np.float64) + bound.arrays["x"].astype(np.float64).sum(axis=0)
+    exact = bound.arrays["out"].astype(np.float64) + bound.arrays["x"].astype(np.float64).sum(
+        axis=0
+    )
     wanted = judge.expected(kernel, bound, {"out": exact}, {})
     largest, rng = 0.0, np.random.default_rng(2)
     for order in [range(7), range(6, -1, -1), *(rng.permutation(7) for _ in range(60))]:
