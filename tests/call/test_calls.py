@@ -141,7 +141,7 @@ def test_what_is_added_to_is_an_input(make: Any) -> None:
         and same(found, sums(x, row, start))
         and same(given[2], start)
     )
-    with pytest.raises(InputError, match="needs array sums f32.rows, 16, 64., which was not given"):
+    with pytest.raises(InputError, match=r"sums .* which was not given"):
         summed(x, row)
 
 
