@@ -185,6 +185,9 @@ class Checker:
             self.view(view, row)
             if self.params[view.tensor].direction == "in":
                 raise LegalityError(f"{view.tensor} is an input and is written", row.loc)
+            if row.adds and self.params[view.tensor].direction == "out":
+                message = f"{view.tensor} is added to, so what it holds before counts"
+                raise LegalityError(message, row.loc, f"param {view.tensor} inout")
         if row.op == "gather":
             self.gathered(row, out)
         if row.op not in ("load", "store") or not isinstance(view, ir.View) or t is None:

@@ -252,10 +252,13 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A bare word among the arguments: a dtype (``astype``), a pipe (``drain``)."""
+    """A bare word among the arguments: a dtype (``astype``), a pipe (``drain``), ``add`` (``store``)."""
 
     name: str
 
+
+ADD = Word("add")
+"""Behind what is stored: it is added to what the tensor holds."""
 
 Operand = Ref | View | Queue | Word | Const | Var | Bin
 Output = Define | Ref | View | Scalar | Queue
@@ -320,6 +323,11 @@ class Row:
     def queue(self) -> str:
         """The FIFO that it names, or ''."""
         return next((x.name for x in (self.out, *self.args) if isinstance(x, Queue)), "")
+
+    @property
+    def adds(self) -> bool:
+        """Whether it is a store that adds to what the tensor holds."""
+        return self.op == "store" and ADD in self.args
 
     def result(self, kind: type[N]) -> N:
         """The output of a row whose op makes a ``kind``."""
@@ -420,6 +428,12 @@ def all_rows(block: Block) -> Iterator[Row]:
         else:
             yield from all_rows(node.then)
             yield from all_rows(node.orelse)
+
+
+def added_to(block: Block) -> tuple[str, ...]:
+    """The tensors that rows below add to, in the order of their first adds."""
+    views = (r.out for r in all_rows(block) if r.adds)
+    return tuple(dict.fromkeys(v.tensor for v in views if isinstance(v, View)))
 
 
 def loops_of(block: Block) -> Iterator[Loop]:

@@ -71,7 +71,8 @@ class Kernel:
         """The outputs for these arrays: its work items, in the proven schedule, run in JAX.
 
         Args:
-            args: the inputs in the order of the ``def``, without outputs and static parameters.
+            args: the inputs in the order of the ``def``, without outputs and static parameters.  A tensor
+                that the kernel adds to is an input, too: what it holds is where the sums start.
             kwargs: inputs by name; static parameters that no shape shows; an output that is updated
                 in place, as a cache: what it starts from (without, elements that no work item writes
                 have all bits set, which is NaN or -1).
@@ -269,7 +270,7 @@ def _same_line(a: TracebackType, b: TracebackType) -> bool:
 
 
 def _directed(params: tuple[ir.Param, ...], body: ir.Block) -> tuple[ir.Param, ...]:
-    """Parameters with ``out`` where a row stores to them.
+    """Parameters with ``out`` where a row stores to them, ``inout`` where one adds to what they hold.
 
     Raises:
         TraceError: if one of these states what it holds.
@@ -281,7 +282,8 @@ def _directed(params: tuple[ir.Param, ...], body: ir.Block) -> tuple[ir.Param, .
                 f"'{p.name}' is stored to, and its type states what it holds: {', '.join(p.facts)}"
             )
             raise TraceError(message, stored[p.name], "facts are about tensors that are read only")
-    return tuple(replace(p, direction="out") if p.name in stored else p for p in params)
+    written = {**dict.fromkeys(stored, "out"), **dict.fromkeys(ir.added_to(body), "inout")}
+    return tuple(replace(p, direction=written.get(p.name, p.direction)) for p in params)
 
 
 def _mentioned(x: object) -> list[str]:

@@ -17,7 +17,7 @@ from pto.errors import ParseError
 from pto.ir import BUILTINS, CORES
 from pto.limits import LIMITS, within
 from pto.loc import Loc
-from pto.ops import FILLS, ROUNDINGS
+from pto.ops import FILLS, ROUNDINGS, UPDATES
 from pto.targets import PIPES
 from pto.types import DTYPE_BYTES
 
@@ -31,6 +31,7 @@ WORDS = {
     ("astype", 2): ("rounding", tuple(ROUNDINGS)),
     ("drain", 0): ("pipe", PIPES),
     ("load", 1): ("fill", tuple(FILLS)),
+    ("store", 1): ("update", UPDATES),
 }
 """(op, operand) -> what it is, and the words it may be."""
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from pto.ir import CORES
+from pto.ir import ADD, CORES
 from pto.targets import PIPES
 from pto.types import TileType
 
@@ -33,8 +33,8 @@ STORE_PIPE: Mapping[str, str] = MappingProxyType({"cube": "FIX", "vector": "MTE3
 
 # What an operand can be: a tile, a scalar, a number known when the text is written, a view of a
 # tensor, one element of it, a FIFO, the name of a dtype or of a pipe, what of a partial load is filled, how
-# a conversion to integers rounds.
-TILE, SCALAR, NUMBER, VIEW, ELEMENT, QUEUE, DTYPE, PIPE, FILL, ROUNDING = (
+# a conversion to integers rounds, what a store makes of what is there.
+TILE, SCALAR, NUMBER, VIEW, ELEMENT, QUEUE, DTYPE, PIPE, FILL, ROUNDING, UPDATE = (
     "a tile",
     "a scalar",
     "a number",
@@ -45,6 +45,7 @@ TILE, SCALAR, NUMBER, VIEW, ELEMENT, QUEUE, DTYPE, PIPE, FILL, ROUNDING = (
     "a pipe",
     "a fill",
     "a rounding",
+    "an update",
 )
 
 FILLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -52,6 +53,9 @@ FILLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """What a load into L1 may be told -> the dimensions whose missing elements become zero; a load that is
 told nothing fills both.  Whatever else is missing can be anything."""
+
+UPDATES = (ADD.name,)
+"""What a store may be told to do with what the tensor holds, instead of replacing it."""
 
 
 def _away(xp: Any, x: Any) -> Any:
@@ -329,7 +333,7 @@ _ROWS = (
     # data movement
     Op("load", "move", A_TILE, (Operand((VIEW,)), Operand((FILL,), start=ASSIGNED, needed=False)), _BOTH, None, _calls(tile="TLOAD"), meaning="GM to L1 or UB"),
     Op("gather", "move", A_TILE, (Operand((VIEW,)), *(Operand((VIEW,), needed=False),) * (MOST_REGIONS - 1)), MappingProxyType({"cube": ("MTE2",)}), None, _calls(tile="TLOAD"), CUBE, meaning="the rows of several regions, one below the other; what does not exist is zero; GM to L1"),
-    _move("store", Operand((VIEW,)), A_TILE, _OUT, "TSTORE", "UB or L0C to GM"),
+    Op("store", "move", Operand((VIEW,)), (A_TILE, Operand((UPDATE,), needed=False)), _OUT, None, _calls(tile="TSTORE"), meaning="UB or L0C to GM, where it is added to what is there or takes its place"),
     Op("move", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
     Op("part", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)), PLACE, PLACE), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TEXTRACT"), CUBE, meaning="as much of x as the result has, from a row and a column on; L1 to L0A or L0B"),
     _move("push", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", "UB or L0C to a FIFO slot, then record it", start=ASSIGNED),

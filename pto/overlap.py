@@ -1,7 +1,8 @@
 """Do two stores of a kernel ever write one element?
 
 Work items run in any order on many cores, and iterations overlap, so every store must have a region
-of its own for every work item and iteration.  Two steps: a proof that the regions lie apart (mixed
+of its own for every work item and iteration; only what is added may meet what is added, as a sum has no
+order.  Two steps: a proof that the regions lie apart (mixed
 radix, per dimension), and where that fails a search for two steps that clash.  An index that comes
 from a table is taken to be a permutation: no clash is found there, and none is reported.
 """
@@ -39,16 +40,20 @@ class Counter:
 
 
 class Store:
-    """One store: its region with every ``let`` replaced, and what counts its repetitions."""
+    """One store: its region with every ``let`` replaced, what counts its repetitions, and whether it ``adds``."""
 
-    def __init__(self, view: ir.View, trace: Trace, loc: Loc | None) -> None:
-        self.trace, self.loc, self.tensor = trace, loc, view.tensor
+    def __init__(self, view: ir.View, trace: Trace, loc: Loc | None, adds: bool = False) -> None:
+        self.trace, self.loc, self.tensor, self.adds = trace, loc, view.tensor, adds
         self.index = ir.map_exprs(view, trace.resolved).index
         self.counters = [
             Counter(name, trips, str(k) if k < len(trace.grid) else "")
             for k, (name, trips) in enumerate(trace.counters.items())
             if bounds(trips, {}).high > 1
         ]
+
+    @property
+    def verb(self) -> str:
+        return "adds" if self.adds else "stores"
 
     def depends(self, e: ir.Expr) -> set[str]:
         """Counters that ``e`` depends on, through tables too."""
@@ -67,30 +72,46 @@ class Store:
 
 
 def clash(new: Store, earlier: list[Store]) -> tuple[str, str] | None:
-    """(message, hint) if ``new`` writes an element twice or one that ``earlier`` stores write."""
+    """(message, hint) if ``new`` writes an element twice or one that ``earlier`` stores write, and not both
+    add to it."""
+    alone = None if new.adds else _clash_of_steps(new)
+    return alone or _clash_with(new, [x for x in earlier if not (x.adds and new.adds)])
+
+
+def _clash_of_steps(new: Store) -> tuple[str, str] | None:
     used: set[str] = set().union(*(new.depends(ir.as_span(item).start) for item in new.index))
     for counter in new.counters:
         if counter.name not in used:
             where = "work items along" if counter.axis else "iterations of"
             hint = "store after the loop, or let the region depend on its index"
+            hint = "let the region depend on pto.program_id" if counter.axis else hint
             return (
                 f"store: all {where} {counter.what} write the same elements of '{new.tensor}'",
-                "let the region depend on pto.program_id" if counter.axis else hint,
+                f"{hint}; pto.store(..., add=True) sums them up",
             )
     if not _is_apart(new):
         found = _witness(new, new)
         if found:
             return _overlap(new, *found)
-    for other in earlier:
-        if not _lies_beside(new, other):
-            found = _witness(other, new)
-            if found:
-                return (
-                    f"store: '{new.tensor}' gets elements here that it already gets at "
-                    f"{other.loc}{_both(other, new, *found)}",
-                    "two stores of one kernel must write different elements",
-                )
     return None
+
+
+def _clash_with(new: Store, earlier: list[Store]) -> tuple[str, str] | None:
+    for other in earlier:
+        found = None if _lies_beside(new, other) else _witness(other, new)
+        if found:
+            return _met(new, other, _both(other, new, *found))
+    return None
+
+
+def _met(new: Store, other: Store, when: str) -> tuple[str, str]:
+    what = "gets elements here that it already gets"
+    hint = "two stores of one kernel must write different elements"
+    if new.adds != other.adds:
+        here, there = ("added to", "stored") if new.adds else ("stored", "added to")
+        what = f"has elements that are {here} here and {there}"
+        hint = "nothing orders the two: a sum starts from what the array of the call holds"
+    return f"store: '{new.tensor}' {what} at {other.loc}{when}", hint
 
 
 def _overlap(store: Store, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[str, str]:
@@ -108,7 +129,7 @@ def _overlap(store: Store, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[str,
     return (
         f"store: two steps write the same elements of '{store.tensor}'"
         f": at {_when(store, a)} and at {_when(store, b)}",
-        "every work item and iteration needs a region of its own",
+        "every work item and iteration needs a region of its own; pto.store(..., add=True) sums them up",
     )
 
 

@@ -29,6 +29,8 @@ from pto.ops import (
     SCALAR,
     SCHEDULED,
     TILE,
+    UPDATE,
+    UPDATES,
     VIEW,
 )
 from pto.ops import Operand as Wanted
@@ -43,7 +45,7 @@ def kind_of(x: ir.Operand | ir.Output) -> str:
     if isinstance(x, ir.View):
         return VIEW if x.spans else ELEMENT
     if isinstance(x, ir.Word):
-        kinds = ((DTYPE, DTYPE_BYTES), (FILL, FILLS), (ROUNDING, ROUNDINGS))
+        kinds = ((DTYPE, DTYPE_BYTES), (FILL, FILLS), (ROUNDING, ROUNDINGS), (UPDATE, UPDATES))
         return next((kind for kind, words in kinds if x.name in words), PIPE)
     if isinstance(x, ir.Ref | ir.Define):
         return TILE

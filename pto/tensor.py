@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import EllipsisType
-from typing import Any, overload
+from typing import Any, NoReturn, overload
 
 from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
@@ -255,8 +255,14 @@ class TensorView(Traced):
         """Element type of the tensor."""
         return self.tensor.dtype
 
+    def __iadd__(self, other: object) -> NoReturn:
+        self._no_operator("+=")
+
     def _operator_hint(self, symbol: str) -> str:
-        return f"it lies in GM: pto.load({self.tensor.name}[...]) gives a tile to compute with"
+        name = self.tensor.name
+        if symbol == "+=":
+            return f"pto.store({name}[...], tile, add=True) adds to what it holds"
+        return f"it lies in GM: pto.load({name}[...]) gives a tile to compute with"
 
     def _method_hint(self, name: str) -> str:
         return self._operator_hint(name) if name in COMPUTES else super()._method_hint(name)
@@ -271,9 +277,10 @@ class TensorView(Traced):
 def note_read(trace: Trace, tensor: str) -> None:
     """Remember that ``tensor`` is read; an output that was stored cannot be."""
     if tensor in trace.stores:
+        first = trace.stores[tensor][0]
         fail(
             MemoryAccessError,
-            f"'{tensor}' is read here, but the kernel stores to it at {trace.stores[tensor][0].loc}",
+            f"'{tensor}' is read here, but the kernel {first.verb} to it at {first.loc}",
             "work items run in any order: make it two parameters, one to read and one to write",
         )
     trace.loaded.setdefault(tensor, source.here())

@@ -406,7 +406,7 @@ METHODS = {
     "transpose": "x.T, as the right operand of @",
     "reshape": "a tile keeps its shape; load another region of the tensor",
     **{name: f"pto.{name}(x)" for name in (*FUNCTIONS, *COMPOSED)},
-    "at": "values never change; pto.store(out[...], x) writes to a tensor",
+    "at": "values never change; pto.store(out[...], x) writes to a tensor, with add=True it adds",
 }
 """Methods of numpy arrays -> what to write instead."""
 

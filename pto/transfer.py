@@ -71,13 +71,16 @@ def _gather(views: Sequence[TensorView]) -> Tile:
     return made
 
 
-def store(view: TensorView, x: Tile) -> None:
-    """Write ``x`` to a region of a tensor; shapes and dtypes must agree.
+def store(view: TensorView, x: Tile, add: bool = False) -> None:
+    """Write ``x`` to a region of a tensor; shapes and dtypes must agree.  With ``add`` it is added to what is
+    there, element by element, rounded to the dtype; other work items, iterations and cores may add to the
+    same elements, in any order.  What the tensor held before the call is where the sums start.
 
     Raises:
         ShapeError, DTypeError: when tile and view differ.
-        MemoryAccessError: when another work item or iteration writes the same elements, or the
-            kernel also reads the tensor.
+        MemoryAccessError: when another work item or iteration writes the same elements and not both
+            add, or the kernel also reads the tensor.
+        TraceError: when ``add`` is not known while tracing.
     """
     target = _view(view, "the first operand of store must be", "pto.store(out[i, :], tile)")
     tile, name = as_tile(x, "what is stored", 1), target.tensor.name
@@ -87,12 +90,14 @@ def store(view: TensorView, x: Tile) -> None:
     if tile.dtype != target.dtype:
         message = f"store: '{tile.name}' is {tile.dtype} but '{name}' is {target.dtype}"
         fail(DTypeError, message, f"convert it with .astype('{target.dtype}')", 1)
+    if not isinstance(add, bool):
+        fail(TraceError, f"store: add is True or False, found {noun(add)}")
     trace = current()
+    made = Store(target.view, trace, source.here(), add)
     if name in trace.loaded:
-        message = f"the kernel stores to '{name}' here, but reads it at {trace.loaded[name]}"
+        message = f"the kernel {made.verb} to '{name}' here, but reads it at {trace.loaded[name]}"
         hint = "work items run in any order: make it two parameters, one to read and one to write"
         fail(MemoryAccessError, message, hint)
-    made = Store(target.view, trace, source.here())
     problem = clash(made, trace.stores.setdefault(name, []))
     if problem:
         fail(MemoryAccessError, *problem, operand=0)
@@ -101,7 +106,8 @@ def store(view: TensorView, x: Tile) -> None:
     if _lies_apart(target, "store"):
         rows = _wide(target)
         tile, region = _spread(tile, rows), ir.as_rows(target.view, rows.cols)
-    trace.emit(ir.Row("store", region, (tile.ref(),), loc=made.loc))
+    update = (ir.ADD,) if add else ()
+    trace.emit(ir.Row("store", region, (tile.ref(), *update), loc=made.loc))
 
 
 def _spread(column: Tile, rows: TileType) -> Tile:

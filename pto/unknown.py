@@ -30,6 +30,10 @@ INSTEAD = {
     "swish": "pto.silu(x)",
     "ones": "pto.full((rows, cols), 1.0)",
     "cast": "x.astype('f32')",
+    **dict.fromkeys(
+        ("atomic_add", "scatter_add", "index_add", "segment_sum", "store_add"),
+        "pto.store(out[...], x, add=True) adds to what the tensor holds",
+    ),
     "cond": "a branch may only depend on static parameters",
     "while_loop": "pto.fori_loop(lo, hi, body, carry)",
     **{name: f"types are text: '{t}'" for name, t in TEXTS.items()},

@@ -167,6 +167,14 @@ FUNCTIONS: Functions = {
         "{",
         "}",
     ),
+    "add_to": (
+        "// A store that adds to what is there: the mode is on for this one only.",
+        "template <typename Tile, typename Gm>",
+        "static __aicore__ inline void add_to(Gm &gm, Tile &tile)",
+        "{",
+        "    TSTORE<Tile, Gm, AtomicType::AtomicAdd>(gm, tile);",
+        "}",
+    ),
     "InOneRow": (
         "// The same bytes as one row: row by row the device would stop for each.",
         "template <typename Tile>",

@@ -185,7 +185,7 @@ def moved_parts(
 def transfer(
     ctx: Context, env: Env, ref: ir.Ref, view: ir.View, call: str, fills: tuple[str, ...] = ()
 ) -> list[str]:
-    """A load (``call`` = TLOAD) or store (TSTORE), whole or partial; ``fills``: the dimensions in which
+    """A load (``call`` = TLOAD) or store (TSTORE, add_to), whole or partial; ``fills``: the dimensions in which
     a load writes zero for what does not exist."""
     buffer, slot, r = moved_parts(ctx, env, ref, view)
     name, dtype = buffer.name, ctx.kernel.param(view.tensor).dtype
@@ -268,7 +268,8 @@ def gathered(
 
 
 def store(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    return transfer(ctx, env, row.operand(ir.Ref), row.result(ir.View), "TSTORE")
+    call = "add_to" if row.adds else OPS[row.op].instruction["tile"]
+    return transfer(ctx, env, row.operand(ir.Ref), row.result(ir.View), call)
 
 
 def move(row: ir.Row, ctx: Context, env: Env) -> list[str]:

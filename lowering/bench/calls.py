@@ -27,7 +27,7 @@ from pto.kernels import SHIPPED
 kernel = SHIPPED["{name}"]
 traced = kernel.trace()
 bound = bind(traced, cases.draw(kernel, traced, {case!r}))
-given = {{n: a for n, a in bound.arrays.items() if bound.directions[n] == "in"}}
+given = {{n: a for n, a in bound.arrays.items() if bound.directions[n] != "out"}}
 start = time.perf_counter()
 kernel(**given, **bound.scalars)
 print(time.perf_counter() - start)
@@ -44,7 +44,7 @@ def overhead(kernel: Kernel, title: str, case: Mapping[str, Any], rounds: int = 
 
     program = calls_of(kernel).named(kernel, (), case)[1]
     bound = bind(program.traced, case)
-    given = {n: a for n, a in bound.arrays.items() if bound.directions[n] == "in"}
+    given = {n: a for n, a in bound.arrays.items() if bound.directions[n] != "out"}
     on_host: dict[str, Any] = {**given, **bound.scalars}
     device = jax.devices()[0]
     in_jax = {n: jax.device_put(a, device) for n, a in on_host.items()}

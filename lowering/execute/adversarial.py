@@ -134,6 +134,7 @@ class Orders:
         self.assume = assume
         self.launch = Blocks(kernel, bound, blocks)
         self.outputs = self.launch.outputs
+        self.left = self.launch.left
         self.made = 0
 
     def differences(self, seeds: Sequence[int] = ()) -> Iterator[Difference]:
@@ -158,11 +159,11 @@ class Orders:
                 self._restore(want)
 
     def _copy(self) -> dict[str, Array]:
-        return {n: a.copy() for n, a in self.outputs.items()}
+        return {n: a.copy() for n, a in self.left.items()}
 
     def _restore(self, saved: dict[str, Array]) -> None:
         for name, array in saved.items():
-            self.outputs[name][...] = array
+            self.left[name][...] = array
 
     def _run(self, queues: Queues, choose: Choose) -> None:
         self.launch.poison()

@@ -17,6 +17,7 @@ import numpy as np
 from lowering.execute import access
 from lowering.execute.access import Array, Env, Locate, Scope
 from lowering.execute.memory import Memory, Ring, Slot
+from lowering.execute.sums import Kept
 from lowering.walk import Entry, Issue, Walk
 from pto import ir
 from pto.errors import MemoryAccessError, ScheduleError
@@ -45,11 +46,13 @@ NOTHING = Step()
 
 @dataclass
 class Machine:
-    """What the cores of one hardware block share.  ``rules``: what each op becomes on a core."""
+    """What the cores of one hardware block share.  ``written``: the tensors that rows store to.  ``rules``: what
+    each op becomes on a core."""
 
     kernel: ir.Kernel
     target: Target
     tensors: Mapping[str, Array]
+    written: Mapping[str, Kept]
     rings: Mapping[str, Ring]
     rules: Mapping[str, Callable[[Core, ir.Row], Step]]
     progress: int = 0

@@ -247,7 +247,9 @@ def check_names(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> None:
         were = "which was" if len(missing) == 1 else "which were"
         *others, last = missing
         listed = f"{', '.join(others)} and {last}" if others else last
-        raise InputError(f"{kernel.name} needs {listed}, {were} not given")
+        kept = [p.name for p in kernel.params if p.direction == "inout" and p.name not in arrays]
+        hint = f"what {' and '.join(kept)} held before counts" if kept else ""
+        raise InputError(f"{kernel.name} needs {listed}, {were} not given", hint=hint)
 
 
 def declared(p: ir.Param) -> str:

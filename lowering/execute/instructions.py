@@ -104,12 +104,16 @@ class Program:
 
 
 class Blocks:
-    """The hardware blocks of one launch, one after the other, on the same outputs."""
+    """The hardware blocks of one launch, one after the other, on the same outputs.  ``left``: all that a block
+    leaves behind, by name: the outputs and what is known of their sums."""
 
     def __init__(self, kernel: Kernel, bound: Bound, block_num: int) -> None:
         self.kernel, self.target = kernel, target_of(kernel)
         self.outputs = bound.outputs()
         self.machine, self.cores = block_of(kernel, {**bound.arrays, **self.outputs})
+        sums = self.machine.written.items()
+        beside = {f"{n} {k}": a for n, x in sums for k, a in enumerate(x.memory)}
+        self.left = {**self.outputs, **beside}
         self.bound, self.block_num = bound, block_num
         self.ids = {e.name: (e.src, e.dst, e.ids) for e in kernel.events}
 

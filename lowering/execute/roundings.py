@@ -28,6 +28,11 @@ overflows float32, the order decides and the error is infinite.  Near a tie a va
 bits or to an integer the other way, so it is moved by ``NEAR`` first.  An integer that is stored may
 differ by one where a tie is within the error.
 
+What stores add to an element is not measured but bounded, for every order in which n terms may come: each
+addition is rounded to the type of the tensor, by at most ``u`` of the largest partial sum that any order can
+meet, and passes the error on, ``(1 + u)^n - 1`` of that partial sum in all (Higham, Accuracy and Stability of
+Numerical Algorithms, 4.2).
+
 Non-goals: who is right.  The noise has the size of the numbers that *this* kernel makes: a kernel
 that makes huge ones on the way excuses itself, and ``lowering/execute/judge.py`` tells where it does.
 """
@@ -45,7 +50,8 @@ import numpy as np
 from lowering.execute.access import DTYPES, Array
 from lowering.execute.inputs import Bound
 from lowering.execute.sequential import COMPUTE, Interpreter, convert, shaped
-from pto.ir import Const, Define, Kernel, Loop, Ref, Row, Var, all_rows, loops_of
+from lowering.execute.sums import Kept, Where
+from pto.ir import Const, Define, Kernel, Loop, Ref, Row, Var, added_to, all_rows, loops_of
 from pto.ops import OPS
 from pto.types import TileType
 
@@ -86,7 +92,8 @@ class Roundings:
 def roundings(kernel: Kernel, bound: Bound) -> Roundings:
     """The value and the stated error of every element of the outputs."""
     with np.errstate(all="ignore"):
-        value, narrowed = Wide(kernel, bound).run(), Narrowed(kernel, bound).run()
+        value, terms = Wide(kernel, bound).run(), Narrowed(kernel, bound)
+        narrowed = terms.run()
         noises = (Noise(seed, sign) for seed in range(PAIRS) for sign in (1, -1))
         runs = [Noisy(kernel, bound, noise).run() for noise in noises]
         error = {}
@@ -97,6 +104,8 @@ def roundings(kernel: Kernel, bound: Bound) -> Roundings:
             if kernel.param(name).dtype == "i32":
                 error[name] = _rounded(middle, error[name], moved.max(axis=0))
                 value[name] = np.rint(value[name])
+        for name, sums in terms.sums.items():
+            error[name] += sums.error(kernel.param(name).dtype)
         return Roundings(value, error)
 
 
@@ -136,19 +145,52 @@ def _finite(a: Array) -> Array:
 # -------------------------------------------------------------------------------- the programs
 
 
+class Terms(Kept):
+    """A tensor in float64; how many terms were added to each element, and all magnitudes."""
+
+    def __init__(self, tensor: Array) -> None:
+        super().__init__(tensor)
+        self.count, self.sizes = np.zeros(tensor.shape), np.abs(tensor)
+
+    def put(self, where: Where, part: Array) -> None:
+        super().put(where, part)
+        self.count[where], self.sizes[where] = 0, np.abs(part)
+
+    def add(self, where: Where, part: Array) -> None:
+        super().add(where, part)
+        self.count[where] += 1
+        self.sizes[where] += np.abs(part)
+
+    def error(self, dtype: str) -> Array:
+        """How far sums that are rounded to ``dtype`` at every term may be from these, in any order; infinite
+        where a partial sum may be beyond the type."""
+        partial = (self.sizes + np.abs(self.tensor)) / 2
+        beyond = (partial > LARGEST[dtype]) & (self.count > 1) & (UNIT[dtype] > 0)
+        error = partial * np.expm1(self.count * np.log1p(UNIT[dtype]))
+        return np.where(beyond, math.inf, np.where(np.isfinite(partial), error, 0.0))
+
+
 class Wide(Interpreter):
     """The program in float64, nothing rounded but to integers; what a type cannot hold is infinite.
 
-    The rounding of a tile that is only stored is that of the output, and left to the judge.
+    The rounding of a tile that is only stored is that of the output, and left to the judge; a tile that is added
+    is rounded itself.
     """
+
+    sums: Mapping[str, Terms]
+    """The outputs that are added to."""
 
     held = MappingProxyType({t: np.dtype(np.int32 if t == "i32" else np.float64) for t in DTYPES})
 
     def __init__(self, kernel: Kernel, bound: Bound) -> None:
-        others = (row for row in all_rows(kernel.body) if row.op != "store")
+        others = (row for row in all_rows(kernel.body) if row.op != "store" or row.adds)
         self.read = {x.name for row in others for x in row.args if isinstance(x, Ref)}
         self.read |= {x.name for loop in loops_of(kernel.body) for x in _handed_on(loop)}
         super().__init__(kernel, bound)
+
+    def keepers(self) -> Mapping[str, Kept]:
+        self.sums = {name: Terms(self.outputs[name]) for name in added_to(self.kernel.body)}
+        return {name: Kept(tensor) for name, tensor in self.outputs.items()} | self.sums
 
     def starts(self) -> dict[str, Array]:
         return {n: a.astype(np.float64) for n, a in self.bound.outputs().items()}

@@ -22,6 +22,7 @@ from lowering.execute.core import NOTHING, Action, Core, Machine, Step
 from lowering.execute.inputs import Bound
 from lowering.execute.memory import Ring
 from lowering.execute.sequential import COMPUTE, apply, convert, scalar_read, unknown_rows, writable
+from lowering.execute.sums import kept
 from pto.errors import InputError, ScheduleError, ShapeError
 from pto.ir import Kernel, Ref, Row, Scalar, View, is_scheduled
 from pto.row_rules import filled, touched
@@ -143,8 +144,9 @@ def _check_elements(core: Core, row: Row, ref: Ref, shape: tuple[int, ...]) -> N
 
 def _store(core: Core, row: Row) -> Step:
     view, source = writable(core.machine.kernel, row), row.operand(Ref)
-    tensor, dtype = core.machine.tensors[view.tensor], core.machine.kernel.param(view.tensor).dtype
+    target, dtype = core.machine.written[view.tensor], core.machine.kernel.param(view.tensor).dtype
     locate, shape, pick = core.locate(row, view), span_shape(view), core.pick(source)
+    keep = target.add if row.adds else target.put
     _check_elements(core, row, source, shape)
 
     def issue(scope: Scope) -> Action:
@@ -160,7 +162,7 @@ def _store(core: Core, row: Row) -> Step:
 
         def commit(tile: Array | None) -> None:
             if tile is not None:
-                tensor[region.where] = tile
+                keep(region.where, tile)
 
         return Action(fetch, commit)
 
@@ -310,7 +312,7 @@ def block_of(kernel: Kernel, tensors: Mapping[str, Array]) -> tuple[Machine, lis
     """What the cores of a hardware block share, and the cores: the cube and every vector lane."""
     target = target_of(kernel)
     rings = {f.name: Ring(f, target) for f in kernel.fifos}
-    machine = Machine(kernel, target, tensors, rings, RULES)
+    machine = Machine(kernel, target, tensors, kept(kernel, tensors), rings, RULES)
     lanes = [Core(machine, "vector", lane) for lane in range(target.lanes)]
     return machine, [Core(machine, "cube", 0), *lanes]
 

@@ -3,7 +3,8 @@
 In: a traced kernel and the bound arrays.  Out: the output arrays by name.
 Invariant: one work item after the other, one row after the other; matmul and vector arithmetic in
 float32, rounded to the type of the result to the nearest, ties to even.  A load of a partial view
-fills with zero, a store skips what does not exist.  ``apply`` is the meaning of every op that
+fills with zero, a store skips what does not exist.  What is added to is the exact sum of all terms, rounded
+once (``sums.py``).  ``apply`` is the meaning of every op that
 computes; ``scheduled.py`` uses the same one, so a good schedule gives the same bits.
 Non-goals: cores, slots, time.
 """
@@ -18,6 +19,7 @@ import numpy as np
 from lowering.execute import access
 from lowering.execute.access import DTYPES, NAMES, Array, Env, Locate, Scope
 from lowering.execute.inputs import Bound, pid_names, validate
+from lowering.execute.sums import Kept, kept
 from pto import ir
 from pto.arithmetic import Number, rounded
 from pto.errors import InputError, MemoryAccessError, ShapeError
@@ -125,7 +127,7 @@ class Interpreter:
     """The rows of one kernel as functions of (tiles, scalars), bound to the arrays of one call.
 
     Another arithmetic (``lowering/execute/roundings.py``) is a subclass: other numbers in the tiles, and
-    its own ``compute`` and ``stored``.
+    its own ``compute``, ``stored`` and ``keepers``.
     """
 
     held: Mapping[str, np.dtype[Any]] = DTYPES
@@ -134,11 +136,16 @@ class Interpreter:
         self.kernel, self.bound = kernel, bound
         self.outputs = self.starts()
         self.tensors: dict[str, Array] = {**bound.arrays, **self.outputs}
+        self.written: Mapping[str, Kept] = self.keepers()
         self.body = self.block(kernel.body)
 
     def starts(self) -> dict[str, Array]:
         """The outputs before the first work item."""
         return self.bound.outputs()
+
+    def keepers(self) -> Mapping[str, Kept]:
+        """What stores write to."""
+        return kept(self.kernel, self.outputs)
 
     def compute(self, row: ir.Row, kind: TileType, args: Sequence[Any]) -> Array:
         return apply(row, kind, args)
@@ -271,14 +278,14 @@ def writable(kernel: ir.Kernel, row: ir.Row) -> ir.View:
 def _store(at: Interpreter, row: ir.Row) -> Action:
     view = writable(at.kernel, row)
     dtype = at.kernel.param(view.tensor).dtype
-    locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], access.span_shape(view)
-    read = at.tile(row.operand(ir.Ref))
+    locate, target, shape = at.locate(row, view), at.written[view.tensor], access.span_shape(view)
+    read, keep = at.tile(row.operand(ir.Ref)), target.add if row.adds else target.put
 
     def run(tiles: Tiles, scope: Scope) -> None:
         region = locate(scope)
         if not region.empty:
             tile = at.stored(read(tiles, scope), dtype).reshape(shape)
-            tensor[region.where] = tile[region.inside]
+            keep(region.where, tile[region.inside])
 
     return run
 

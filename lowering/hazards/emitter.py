@@ -147,6 +147,7 @@ class Emitter:
             if isinstance(operand, View):
                 new.region = region_of(inlined(operand, at.scalars[c]))
                 new.writes_tensor = writes
+                new.adds = writes and Word("add") in row.args
         code.rows.append(new)
         return new
 

@@ -168,7 +168,7 @@ class RowCode:
 
     It is in ``loops``, the innermost last, and runs for iteration (step of its cursor - ``offset``) of
     ``loop``, if ``ranged`` only where there is one.  ``finished``: loops that its core has left for good, the last one first.  ``tracked``:
-    what it touches in a tensor may meet another row.  ``ring``, ``drained``: the FIFO that it pushes to or
+    what it touches in a tensor may meet another row.  ``adds``: it adds to what the tensor holds.  ``ring``, ``drained``: the FIFO that it pushes to or
     pops from, the pipe that it drains.  ``effects``: by the classes of its ``variables``, those
     found so far.
     """
@@ -191,6 +191,7 @@ class RowCode:
     effects: dict[Classes, Effect] = field(default_factory=dict)
     region: Region | None = None
     writes_tensor: bool = False
+    adds: bool = False
     tracked: bool = False
     loop: int = field(init=False)
 

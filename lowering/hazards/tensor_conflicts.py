@@ -3,7 +3,8 @@
 In: the compiled rows with their regions.  Out: for each row the rows it may meet, by the outermost
 loop whose iteration differs (what order must separate, ``lowering/hazards/happens_before.py``), and faults
 where no order exists at all: between hardware blocks, between vector lanes, for scalar reads
-(docs/machine.md R12).  Different parameters do not alias; tensors that nothing writes cause nothing.
+(docs/machine.md R12).  Different parameters do not alias; tensors that nothing writes cause nothing, and two
+rows that add cause nothing to each other: a term is added at one moment (docs/machine.md 3.6), and a sum has no order.
 """
 
 from __future__ import annotations
@@ -38,11 +39,20 @@ def tensor_conflicts(scalars: Scalars, rows: Iterable[RowCode]) -> tuple[Meets, 
                 faults.append(Fault("tensor", text, a.row, writers[0].row, tensor))
                 continue
             for b in found:
-                if (a.writes_tensor or b.writes_tensor) and b.row.op != "read":
+                if (
+                    (a.writes_tensor or b.writes_tensor)
+                    and b.row.op != "read"
+                    and not _commute(a, b)
+                ):
                     _meet(scalars, meets, a, b)
                     if a.number <= b.number:
                         faults += _unordered(scalars, tensor, a, b)
     return meets, faults
+
+
+def _commute(a: RowCode, b: RowCode) -> bool:
+    """Whether two accesses of the same elements leave the same behind in either order, and together."""
+    return a.adds and b.adds
 
 
 def _by_tensor(rows: Iterable[RowCode]) -> dict[str, list[RowCode]]:

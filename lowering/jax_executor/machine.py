@@ -385,10 +385,16 @@ class Machine:
             env.scalars[row.out.name] = whole(self.taken(row, env).reshape(()))
         elif isinstance(row.out, ir.View):
             tensor, x = row.out.tensor, plain(self.operand(row.args[0], env))
-            extents, x = self.extents(row.out, env), to_bits(x, self.kernel.param(tensor).dtype)
-            env.tensors[tensor] = put(env.tensors[tensor], extents, x)
+            extents, dtype = self.extents(row.out, env), self.kernel.param(tensor).dtype
+            x = self.added(row.out, convert(x, dtype), env) if row.adds else x
+            env.tensors[tensor] = put(env.tensors[tensor], extents, to_bits(x, dtype))
         elif isinstance(row.out, ir.Define):
             env.tiles[row.out.name] = self.tile(row, row.out.type, env)
+
+    def added(self, place: ir.View, x: Array, env: Env) -> Array:
+        """What a region holds and ``x``, in the precision of the units, not yet rounded."""
+        before = from_bits(self.region(place, env), self.kernel.param(place.tensor).dtype)
+        return wide(before.reshape(x.shape)) + wide(x)
 
     def taken(self, row: ir.Row, env: Env) -> Array:
         """The elements that a row reads from a tensor."""

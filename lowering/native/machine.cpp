@@ -13,6 +13,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <unordered_map>
 #include <utility>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -72,6 +73,7 @@ int64_t *arguments = nullptr;
 const Order *current = nullptr;
 Random randomness{0};
 std::vector<Region> regions;
+std::unordered_map<const void *, Sum> sums;
 Outcome *outcome = nullptr;
 std::vector<int> ranks;
 std::vector<int64_t> changes;
@@ -161,7 +163,7 @@ void stop_until(std::function<bool()> ready, const Where &at)
 
 bool overlap(const Extent &a, const Extent &b)
 {
-    return a.space == b.space && a.low < b.high && b.low < a.high;
+    return a.space == b.space && a.low < b.high && b.low < a.high && !(a.adds && b.adds);
 }
 
 bool meet(const std::vector<Extent> &a, const std::vector<Extent> &b, bool only_gm)
@@ -669,6 +671,22 @@ bool written_gm(const void *first)
                        [low](const Region &r) { return r.writable && low >= r.low && low < r.high; });
 }
 
+Sum &sum_of(const void *element, float held)
+{
+    const auto [found, is_new] = sums.try_emplace(element);
+    if (is_new) {
+        found->second.add(held);
+    }
+    return found->second;
+}
+
+void forget_sum(const void *element)
+{
+    if (!sums.empty()) {
+        sums.erase(element);
+    }
+}
+
 Outcome run(int64_t *args, int64_t block_num, std::vector<Region> gm, const Order &order)
 {
     Outcome found;
@@ -676,6 +694,7 @@ Outcome run(int64_t *args, int64_t block_num, std::vector<Region> gm, const Orde
     arguments = args;
     blocks = block_num;
     regions = std::move(gm);
+    sums.clear();
     current = &order;
     for (block = 0; block < blocks; ++block) {
         run_block();

@@ -56,6 +56,10 @@ from pto.targets import target_of
 from pto.types import TileType
 
 Place = object
+Stored = list[tuple[Row, int]]
+"""The rows that store to a place, each with the number of what it stores there: the last one that takes the
+place of what was there, and all that add to it since."""
+
 Index = tuple[Expr, int, Expr | None]
 """Start, size (0: it is no span) and how many exist (None: all)."""
 
@@ -65,8 +69,7 @@ class Meanings(World):
     """Numbers for expressions, equal for both ways to write the same value."""
 
     products: set[int] = field(default_factory=set)
-    stores: dict[Place, tuple[Row, int]] = field(default_factory=dict)
-    """What is stored where, and by which row."""
+    stores: dict[Place, Stored] = field(default_factory=dict)
     parts: dict[int, tuple[int, Unknown]] = field(default_factory=dict)
     """What is known in part: its number if all were known, and what is not."""
 
@@ -92,7 +95,7 @@ class Meanings(World):
     def result(self, row: Row, args: Sequence[object]) -> int:
         """The number of what a row makes; a store is noted by its place."""
         if row.op == "store":
-            self.stores[args[0]] = row, self.stored(row, args)
+            self.note(row, args[0], self.stored(row, args))
             return UNDEFINED
         if row.op == "load":
             token = super().result(row, [a for a in args if not isinstance(a, str)])
@@ -114,6 +117,16 @@ class Meanings(World):
                 args = [(whole[k], False) if k in whole else a for k, a in enumerate(args)]
                 return self.part(super().result(row, args), unknown, row)
         return super().result(row, args)
+
+    def note(self, row: Row, place: object, number: int) -> None:
+        """Notes a store; what both lanes add to the same elements is added twice."""
+        assert isinstance(place, tuple)
+        if not row.adds:
+            self.stores[place] = [(row, number)]
+            return
+        _, *lanes = place
+        times = len(lanes) if row.core == "vector" and len(set(lanes)) == 1 else 1
+        self.stores.setdefault(place, []).extend([(row, self.token(("added", number)))] * times)
 
     # what is not known
 
@@ -309,7 +322,8 @@ class Traced:
         if isinstance(row.out, Scalar):
             scalars[row.out.name] = Var(f"%{number}", row.out.is_float)
         elif isinstance(row.out, View):
-            self.tensors[row.out.tensor] = number
+            before = self.tensors[row.out.tensor]
+            self.tensors[row.out.tensor] = self.world.holding(row, before, number)
         elif isinstance(row.out, Define):
             self.tiles[row.out.name] = number
 
@@ -345,13 +359,26 @@ def difference(before: Kernel, after: Kernel) -> Difference | None:
         cores.run(world)
         scheduled, world.stores = world.stores, {}
         Traced(world, world.start()).block(before.body, {})
-        for place, (row, want) in world.stores.items():
-            mine, found = scheduled.pop(place, (row, UNDEFINED))
-            if found != want:
+        for place, wanted in world.stores.items():
+            more, missing = apart(scheduled.pop(place, []), wanted)
+            for row, want in missing:
+                mine, found = more[0] if more else (row, UNDEFINED)
                 return Difference(mine, *parting(world, found, want))
-        for row, _ in scheduled.values():
+            scheduled |= {place: more} if more else {}
+        for row, _ in (x for stored in scheduled.values() for x in stored):
             return Difference(row, row, None)
     return None
+
+
+def apart(a: Stored, b: Stored) -> tuple[Stored, Stored]:
+    """What is stored in one of them only, whatever the order."""
+    mine, others = list(a), list(b)
+    for x in a:
+        same = next((y for y in others if y[1] == x[1]), None)
+        if same is not None:
+            mine.remove(x)
+            others.remove(same)
+    return mine, others
 
 
 def parting(world: World, a: int, b: int) -> tuple[Row | None, Row | None]:

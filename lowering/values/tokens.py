@@ -137,7 +137,8 @@ class Core:
         if isinstance(out, Queue):
             self.shared.queues[out.name].append(token)
         elif isinstance(out, View):
-            self.shared.tensors[out.tensor] = token
+            before = self.shared.tensors[out.tensor]
+            self.shared.tensors[out.tensor] = self.world.holding(row, before, token)
         else:
             self.slots[self.slot(row.result(Ref), frame)] = token
 

@@ -214,12 +214,20 @@ class Builder:
             args = counts_of_both(row.op, args, mine, self.lanes, row.loc)
         found = [self.operand(a, row, scope) for a in args]
         if isinstance(row.out, ir.View):
+            self.check_lanes(row, row.out)
             self.add(row, scope, self.view(row.out, row, scope), *found)
             return
         out = row.result(ir.Ref)
         kind = self.tile_type(out.name)
         value = scope.local[self.key(out, row.core, scope)] = self.value(kind)
         self.add(row, scope, ir.Define(value, kind), *found)
+
+    def check_lanes(self, row: ir.Row, view: ir.View) -> None:
+        """Raises ScheduleError where both lanes add to the same elements: a value of both is added once."""
+        starts = (n for item in view.index for n in ir.names_in(ir.as_span(item).start))
+        if row.adds and row.core == "vector" and "lane" not in starts:
+            text = statement(row, self.kernel)
+            raise ScheduleError(f"'{text}' adds on both lanes to the same elements", row.loc)
 
     def accumulated(self, row: ir.Row, scope: Scope) -> tuple[ir.Operand, ...]:
         """``matmul a, b, acc, test`` as read: without the test where what is carried starts as zero."""

@@ -145,7 +145,9 @@ class World:
     rows: dict[int, Row] = field(default_factory=dict)
     """Token -> the first row that made it."""
     met: dict[int, list[str]] = field(default_factory=dict)
-    """By the id of a row: the tensors that are written and that it meets."""
+    """By the id of a row: the tensors that are written and that it reads."""
+    sums: dict[int, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
+    """What a tensor holds that was added to: what it held before, and the terms, sorted."""
 
     def __post_init__(self) -> None:
         self.values |= {"block_idx": 0, "block_num": 1, "lane": 0}
@@ -242,12 +244,22 @@ class World:
         return {p.name: self.token(p.name) for p in self.kernel.params if p.is_written}
 
     def states(self, row: Row, tensors: Mapping[str, int]) -> list[int]:
-        """What those of ``tensors`` hold that a row meets."""
+        """What those of ``tensors`` hold that a row reads."""
         met = self.met.get(id(row))
         if met is None:
-            views = [x for x in (row.out, *row.args) if isinstance(x, View)]
+            views = [x for x in row.args if isinstance(x, View)]
             met = self.met[id(row)] = [v.tensor for v in views if v.tensor in tensors]
         return [tensors[name] for name in met]
+
+    def holding(self, row: Row, before: int, stored: int) -> int:
+        """What a tensor holds behind a store; what is added has no order."""
+        if not row.adds:
+            return self.token(("then", before, stored))
+        start, terms = self.sums.get(before, (before, ()))
+        total = start, tuple(sorted((*terms, stored)))
+        token = self.token(("sum", *total))
+        self.sums[token] = total
+        return token
 
     def result(self, row: Row, args: Sequence[object]) -> int:
         """The token of what a row makes."""

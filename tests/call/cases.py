@@ -59,6 +59,32 @@ def cached(new: Tensor, cache: Tensor, *, first: Scalar) -> None:
     pto.store(cache[first + i, :, :], pto.load(new[i, :, :]))
 
 
+@pto.kernel(grid="n", x="f32[n, 16, 64]", row="i32[n]", sums="f32[rows, 16, 64]")
+def summed(x: Tensor, row: Tensor, sums: Tensor) -> None:
+    """``sums[row[i]] += 2 * x[i]``."""
+    i = pto.program_id(0)
+    pto.store(sums[row[i], :, :], pto.load(x[i, :, :]) * 2.0, add=True)
+
+
+@summed.backward
+def summed_backward(row: Any, d_sums: Any) -> dict[str, Any]:
+    return {"x": 2 * d_sums[row], "sums": d_sums}
+
+
+def terms() -> tuple[Any, Any, Any]:
+    """Small integers, whose sums are exact; the rows of the terms; what the sums start from."""
+    rng = np.random.default_rng(3)
+    x, start = (rng.integers(-99, 99, (n, 16, 64)).astype(np.float32) for n in (6, 4))
+    return x, np.int32([2, 0, 2, 2, 1, 0]), start
+
+
+def sums(x: Any, row: Any, start: Any) -> Any:
+    """What ``summed`` gives."""
+    found = start.copy()
+    np.add.at(found, row, 2 * x)
+    return found
+
+
 @pto.kernel(grid="cdiv(rows, 32)", x="f32[rows, 128]", out="f32[rows, 128]", factor="f32")
 def times(x: Tensor, out: Tensor, *, factor: Scalar) -> None:
     """``x * factor``."""

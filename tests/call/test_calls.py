@@ -17,7 +17,17 @@ import pto
 from lowering.call.calls import calls_of
 from pto.errors import InputError
 from pto.kernels import SHIPPED, gemm, paged_attention, rmsnorm
-from tests.call.cases import cached, called, judged, rows, scaled, times
+from tests.call.cases import (
+    cached,
+    called,
+    judged,
+    rows,
+    scaled,
+    summed,
+    sums,
+    terms,
+    times,
+)
 from tests.judges import foreign_arrays
 
 KERNELS = sorted(SHIPPED)
@@ -120,6 +130,21 @@ def test_updated_in_place(make: Any) -> None:
     assert not same(after, before)  # which is as it was
 
 
+@pytest.mark.parametrize("make", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
+def test_what_is_added_to_is_an_input(make: Any) -> None:
+    """By its position, and it stays as it was."""
+    x, row, start = terms()
+    given = x, row, make(start)
+    found = summed(*given)
+    assert (
+        isinstance(found, type(given[2]))
+        and same(found, sums(x, row, start))
+        and same(given[2], start)
+    )
+    with pytest.raises(InputError, match=r"sums .* which was not given"):
+        summed(x, row)
+
+
 def test_numbers_and_other_orders_in_memory() -> None:
     x = rows()
     turned = np.asfortranarray(x)
@@ -208,6 +233,21 @@ def test_vmap_over_several_and_twice() -> None:
     assert same(found, x * factors[:, :, None, None])
 
 
+def test_sums_under_transforms() -> None:
+    """Of a batch each has sums of its own, whether or not what they start from is batched."""
+    x, row, start = terms()
+    want = sums(x, row, start)
+    assert same(jax.jit(summed)(x, row, start), want)
+    both, starts = np.stack([x, x * 2]), np.stack([start, start * 2])
+    assert same(
+        jax.vmap(summed, in_axes=(0, None, 0))(both, row, starts), np.stack([want, want * 2])
+    )
+    found = jax.vmap(summed, in_axes=(0, None, None))(both, row, start)
+    assert same(found[1], sums(x * 2, row, start))
+    twice, _ = lax.scan(lambda c, y: (summed(y, row, c), None), start, both)
+    assert same(twice, sums(x * 2, row, want))
+
+
 def test_scan_carries_what_is_updated_in_place() -> None:
     new = jnp.arange(3 * 16 * 64, dtype=jnp.float32).reshape(3, 1, 16, 64)
 
@@ -286,6 +326,16 @@ def test_grad_under_vmap() -> None:
     x = jnp.asarray(rows()).reshape(4, 25, 128)
     found = jax.vmap(jax.grad(lambda x: times(x, factor=3.0).sum()))(x)
     assert same(found, np.full(x.shape, 3.0))
+
+
+def test_grad_of_sums() -> None:
+    """With respect to the terms, and to what the sums start from."""
+    x, row, start = terms()
+    weights = np.arange(64, dtype=np.float32)
+    asked = jax.grad(lambda x, s: (summed(x, row, s) * weights).sum(), argnums=(0, 1))
+    to_x, to_start = asked(jnp.asarray(x), jnp.asarray(start))
+    assert same(to_x, np.broadcast_to(2 * weights, x.shape))
+    assert same(to_start, np.broadcast_to(weights, start.shape))
 
 
 def test_grad_of_what_names_no_backward() -> None:

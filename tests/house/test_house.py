@@ -33,7 +33,11 @@ INDEPENDENT = {
         "lowering.unroll",
     },
     "lowering/ascend": {"lowering.ascend"},
-    "lowering/execute/sequential": {"lowering.execute.access", "lowering.execute.inputs"},
+    "lowering/execute/sequential": {
+        "lowering.execute.access",
+        "lowering.execute.inputs",
+        "lowering.execute.sums",
+    },
     "pto": {"lowering.call", "lowering.lowered"},
 }
 """Who judges or is judged shares no code with the other: what each may import from ``lowering``.  ``pto``

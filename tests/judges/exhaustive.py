@@ -25,8 +25,10 @@ from lowering.execute.cluster import (
     queues_of,
 )
 from lowering.execute.instructions import Extent, Instruction, Program
+from pto.ir import Word
 
 MAX_STATES = 200_000
+ADDED = (Word("add"),)
 
 
 class TooLarge(Exception):
@@ -143,8 +145,11 @@ def overlap(a: Extent, b: Extent) -> bool:
 def conflict(a: Instruction, b: Instruction) -> bool:
     """Whether ``a``, issued first if they are of one pipe, and ``b`` must not overlap in time.
 
-    A vector row reads its operands before a later row of the pipe writes (docs/machine.md 6.3).
+    A vector row reads its operands before a later row of the pipe writes (docs/machine.md 6.3).  Of two stores that
+    add, which write nothing else, the same is left in any order (3.6).
     """
+    if a.row.args[1:] == b.row.args[1:] == ADDED and a.row.op == b.row.op == "store":
+        return False
     if any(overlap(x, y) for x in a.writes for y in (*b.reads, *b.writes)):
         return True
     if a.pipe == b.pipe and a.pipe[1] == "V":

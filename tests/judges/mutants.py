@@ -65,6 +65,9 @@ def row_mutants(k: Kernel) -> Iterator[tuple[str, Kernel]]:
             yield f"{name}: one step earlier", with_row(k, n, replace(r, shift=r.shift + 1))
         if r.op in ("barrier", "drain", "push", "pop"):
             yield f"{name}: deleted", with_row(k, n)
+        if r.adds:
+            yield f"{name}: does not add", with_row(k, n, replace(r, args=r.args[:1]))
+            yield f"{name}: adds twice", with_row(k, n, replace(r, set=()), replace(r, wait=()))
         if isinstance(r.out, Ref) and r.out.index is not None:
             yield f"{name}: writes next slot", with_row(k, n, replace(r, out=next_slot(r.out)))
         for j, a in enumerate(r.args):

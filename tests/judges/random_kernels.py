@@ -124,7 +124,8 @@ def draw(
 ) -> tuple[pto.Kernel, Callable[[np.random.Generator], dict[str, Any]]]:
     """(kernel, inputs): the same kernel for the same seed.
 
-    ``words``: see ``Builder``.  ``outside``: also products, loads and scalars in front of the loops and behind them, loops in
+    ``words``: see ``Builder``; some of them add: all work items to the rows of the first one, iterations to those of
+    their own.  ``outside``: also products, loads and scalars in front of the loops and behind them, loops in
     loops, loops of different lengths, starts that others read, results that are read again.
     """
     plan = random.Random(source) if isinstance(source, int) else source
@@ -137,6 +138,7 @@ def draw(
     accumulate = plan.random() < 0.3
     body_seed = plan.randrange(1 << 30)
     front, behind = (plan.randint(0, 1), plan.randint(0, 1)) if outside else (0, 0)
+    adds = words and plan.random() < 0.4
 
     @pto.kernel(
         grid="items",
@@ -196,6 +198,8 @@ def draw(
                 results = [inner.pick() if again else (c + inner.pick()) * 0.5 for c in carry]
                 if outside and rng.random() < 0.5:
                     results[-1] = (results[0] + results[-1]) * 0.5
+                if adds:
+                    pto.store(out[here, :], inner.pick() * 0.5, add=True)
                 return tuple(results)
 
             b.full.extend(pto.fori_loop(0, count, body, start))
@@ -213,12 +217,15 @@ def draw(
         total = b.full[-1]
         for other in b.full[-6:-1]:
             total = (total + other) * 0.5
-        pto.store(out[here, :], total)
+        pto.store(out[here, :], total, add=adds)
+        if adds:
+            pto.store(out[pto.ds(0, rows), :], b.pick() * 0.5, add=True)
 
     def inputs(rng: np.random.Generator) -> dict[str, Any]:
         items, width = 5, 6
         counts = rng.permutation([0, 1, 2, 3, width])[:items]
-        return {
+        start = {"out": np.ones((items * rows - 3, cols), np.float32)} if adds else {}
+        return start | {
             "x": rng.uniform(-1, 1, (items * rows - 3, cols)).astype(np.float32),
             "pages": rng.uniform(-1, 1, (7, cols, cols)).astype(np.float32),
             "table": rng.integers(0, 7, (items, width)).astype(np.int32),

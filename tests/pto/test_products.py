@@ -153,6 +153,16 @@ def test_a_result_that_is_only_stored_comes_in_blocks() -> None:
     assert len({r.operand(ir.Ref).name for r in stores}) == 2
 
 
+def test_every_block_of_a_result_is_added() -> None:
+    @pto.kernel(grid="n", a="bf16[n, 128, 64]", b="bf16[n, 64, 256]", out="f32[128, 256]")
+    def kernel(a: Tensor, b: Tensor, out: Tensor) -> None:
+        n = pto.program_id(0)
+        pto.store(out[:, :], pto.load(a[n, :, :]) @ pto.load(b[n, :, :]), add=True)
+
+    made = schedule(kernel.trace())
+    assert made.proof.ok and [r.adds for r in ops(made.kernel, "store")] == [True, True]
+
+
 def test_a_result_that_is_read_is_not_cut() -> None:
     @pto.kernel(grid="n", a="bf16[n, 128, 64]", b="bf16[64, 256]", out="f32[n, 128, 256]")
     def kernel(a: Tensor, b: Tensor, out: Tensor) -> None:

@@ -228,7 +228,8 @@ def kernels(draw: st.DrawFn, scheduled: bool) -> ir.Kernel:
         elif kind in ("load", "read"):
             args = [draw(views(draw(st.sampled_from(tensors))))]
         elif kind == "store":
-            out, args = draw(views(draw(st.sampled_from(tensors)))), [draw(tile)]
+            update = draw(st.sampled_from([[], [ir.ADD]]))
+            out, args = draw(views(draw(st.sampled_from(tensors)))), [draw(tile), *update]
         elif kind == "drain":
             args = [ir.Word(draw(st.sampled_from(PIPES)))]
         elif kind == "push" and fifos:

@@ -211,3 +211,40 @@ def test_a_ring_that_is_too_short(slots: int, flat: bool) -> None:
         ScheduleError, match=r"reads the value of another iteration|in another order"
     ):
         unscheduled(wrong)
+
+
+# ------------------------------------------------------------------------------- stores that add
+
+
+@pto.kernel(grid="parts", x="f32[parts, 32, 64]", y="f32[parts, 32, 64]", out="f32[32, 64]")
+def added(x: Any, y: Any, out: Any) -> None:
+    p = pto.program_id(0)
+    pto.store(out[:, :], pto.load(x[p, :, :]) * 2.0, add=True)
+    pto.store(out[:, :], pto.exp(pto.load(y[p, :, :])), add=True)
+
+
+ADDED = print_kernel(schedule(added.trace()).kernel)
+TERM = next(line for line in ADDED.splitlines() if "= store x_tile" in line)
+LAST = next(line for line in ADDED.splitlines() if "= store y_tile" in line)
+OTHER_SUMS = {
+    "a store that only stores": (TERM, TERM.replace(", add", "")),
+    "a term twice": (TERM, f"{TERM.split('|')[0]}\n{TERM}"),
+    "a term on both lanes": (TERM, TERM.replace("lane * 16:", "0:")),
+    "a term that is left out": (TERM, TERM.replace("out[lane * 16:+16, :] = store x_tile[w], add", "sync")),
+    "another term": (TERM, TERM.replace("store x_tile", "store y_tile")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OTHER_SUMS)
+def test_another_sum_is_told(what: str) -> None:
+    old, new = OTHER_SUMS[what]
+    assert new != old and ADDED.count(old) == 1
+    before = persist(added.trace())
+    assert difference(before, parse(ADDED)) is None
+    assert difference(before, parse(ADDED.replace(old, new))) is not None
+
+
+def test_terms_have_no_order() -> None:
+    swapped = ADDED.replace(TERM, "@").replace(LAST, TERM).replace("@", LAST)
+    assert swapped != ADDED and difference(persist(added.trace()), parse(swapped)) is None
+    assert unscheduled(parse(swapped))

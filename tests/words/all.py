@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from tests.words import columns, facts, masks, mathematics, scalars
+from tests.words import atomic, columns, facts, masks, mathematics, scalars
 
-WORDS = {**masks.WORDS, **mathematics.WORDS, **scalars.WORDS, **facts.WORDS, **columns.WORDS}
+WORDS = {
+    **masks.WORDS,
+    **mathematics.WORDS,
+    **scalars.WORDS,
+    **facts.WORDS,
+    **columns.WORDS,
+    **atomic.WORDS,
+}

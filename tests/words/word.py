@@ -22,7 +22,8 @@ Arrays = dict[str, Any]
 class Word:
     """A kernel that needs a word, inputs for it, and what it must give in float64.
 
-    ``arrays``: of a random generator; ``want``: by the inputs as numpy holds them, the outputs by name.
+    ``arrays``: of a random generator; ``want``: by the inputs as numpy holds them (what is added to is one), the
+    outputs by name.
     """
 
     kernel: Kernel
@@ -46,7 +47,7 @@ class Word:
     def expected(self) -> list[judge.Expected]:
         """Within the roundings of the program, and no looser."""
         bound = self.bound(self.traced)
-        given = {n: a for n, a in bound.arrays.items() if bound.directions[n] == "in"}
+        given = {n: a for n, a in bound.arrays.items() if bound.directions[n] != "out"}
         with np.errstate(all="ignore"):
             want = self.want(**{n: _wide(a) for n, a in {**given, **bound.scalars}.items()})
         return judge.expected(self.traced, bound, {n: np.asarray(a) for n, a in want.items()}, {})
@@ -57,6 +58,6 @@ class Word:
 
 
 def _wide(a: Any) -> Any:
-    """Floats in float64, integers as they are."""
+    """A copy: floats in float64, integers as they are."""
     a = np.asarray(a)
-    return a if a.dtype.kind in "iu" else a.astype(np.float64)
+    return a.copy() if a.dtype.kind in "iu" else a.astype(np.float64)

@@ -257,15 +257,15 @@ class _Assigner:
         return sizes if len(sizes) == 2 else [ir.Const(1), *sizes]
 
     def store(self, row: ir.Row) -> None:
-        name, out = row.operand(ir.Ref).name, row.result(ir.View)
+        name, out, update = row.operand(ir.Ref).name, row.result(ir.View), row.args[1:]
         if (name, "l0c") in self.home and "store" in self.forms(name):
-            self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c"))], row.loc)
+            self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c")), *update], row.loc)
             return
         source = self.at(name, "ub")
         if self.producer[name] == "carry":
             source = self.copy(source, f"{name}_copy", row.loc)
         mine = self.lane_view(out, self.mine[source], alone=True)
-        self.emit("store", "vector", mine, [ir.Ref(source)], row.loc)
+        self.emit("store", "vector", mine, [ir.Ref(source), *update], row.loc)
 
     # matmul operands and results
 

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "native/sum.hpp"
+
 namespace native {
 
 // A line of the running source: as a default argument, that of the caller.
@@ -57,11 +59,13 @@ constexpr int EVENT_IDS = 8;      // docs/machine.md 4.2
 constexpr int FIFO_FLAGS = 16;    // docs/machine.md 5.1
 constexpr int MOST_SIGNALS = 15;  // docs/machine.md 5.1: a 4-bit counter
 
-// Bytes that an instruction touches: an offset on chip, a host address in GM.
+// Bytes that an instruction touches: an offset on chip, a host address in GM.  What only adds to them meets
+// nothing that only adds: a term is added at one moment (docs/machine.md 3.6).
 struct Extent {
     Space space;
     uint64_t low;
     uint64_t high;
+    bool adds = false;
 };
 
 // What an instruction does.  ``fetch`` reads and ``commit`` writes; a vector instruction fetches when it
@@ -104,5 +108,10 @@ void report(const char *kind, const std::string &text, const Where &at);
 bool inside_gm(const void *first, uint64_t bytes, bool writes, const Where &at);
 // Whether anything ever writes to the tensor that this address belongs to.
 bool written_gm(const void *first);
+
+// The sum of what an element of GM held and of all that was added since.
+Sum &sum_of(const void *element, float held);
+// The element was written, and not added to.
+void forget_sum(const void *element);
 
 }  // namespace native

@@ -130,7 +130,7 @@ void same_valid(const A &a, const B &b, const Where &at)
 
 // The rows of a GM region as extents, if anything ever writes to its tensor.
 template <typename Gm>
-std::vector<Extent> extents(const Gm &gm, int64_t rows, int64_t cols)
+std::vector<Extent> extents(const Gm &gm, int64_t rows, int64_t cols, bool adds = false)
 {
     std::vector<Extent> found;
     if (rows * cols == 0 || !native::written_gm(gm.first)) {
@@ -141,7 +141,7 @@ std::vector<Extent> extents(const Gm &gm, int64_t rows, int64_t cols)
         const auto *first = by_rows ? gm.at(k, 0) : gm.at(0, k);
         const auto low = reinterpret_cast<uint64_t>(first);
         found.push_back({native::Space::GM, low,
-                         low + static_cast<uint64_t>(by_rows ? cols : rows) * sizeof(typename Gm::DType)});
+                         low + static_cast<uint64_t>(by_rows ? cols : rows) * sizeof(typename Gm::DType), adds});
     }
     return found;
 }
@@ -238,7 +238,29 @@ void nothing_loaded(Tile<L, T, R, C, B, VR, VC, S, F, P> &tile, const Where &at 
     run(Pipe::MTE2, {}, {tile.extent()}, [] { return 0; }, [tile](int) { leave_rest(tile); }, at);
 }
 
-template <typename Gm, typename Tile_>
+enum class AtomicType : uint8_t { AtomicNone, AtomicAdd };
+
+template <typename T>
+void put_element(T *element, T value)
+{
+    native::forget_sum(element);
+    *element = value;
+}
+
+// Integers wrap around.
+template <typename T>
+void add_element(T *element, T term)
+{
+    if constexpr (std::is_same_v<T, int32_t>) {
+        *element = static_cast<int32_t>(static_cast<uint32_t>(*element) + static_cast<uint32_t>(term));
+    } else {
+        native::Sum &sum = native::sum_of(element, static_cast<float>(*element));
+        sum.add(static_cast<float>(term));
+        *element = rounded<T>(sum.value());
+    }
+}
+
+template <typename Tile_, typename Gm, AtomicType Atomic>
 void TSTORE(const Gm &gm, const Tile_ &tile, const Where &at = Where::current())
 {
     using T = typename Gm::DType;
@@ -251,17 +273,32 @@ void TSTORE(const Gm &gm, const Tile_ &tile, const Where &at = Where::current())
     if (!fits(tile, gm, at) || !inside(gm, gm.rows(), gm.cols(), true, at)) {
         return;
     }
+    constexpr bool adds = Atomic == AtomicType::AtomicAdd;
     run(
-        acc ? Pipe::FIX : Pipe::MTE3, {tile.extent()}, extents(gm, gm.rows(), gm.cols()),
+        acc ? Pipe::FIX : Pipe::MTE3, {tile.extent()}, extents(gm, gm.rows(), gm.cols(), adds),
         [tile, at] { return elements(tile, at); },
         [gm](const Values<typename Tile_::DType> &found) {
             for (int64_t r = 0, k = 0; r < gm.rows(); ++r) {
                 for (int64_t c = 0; c < gm.cols(); ++c, ++k) {
-                    *gm.at(r, c) = rounded<T>(found[static_cast<size_t>(k)]);
+                    const T value = rounded<T>(found[static_cast<size_t>(k)]);
+                    adds ? add_element(gm.at(r, c), value) : put_element(gm.at(r, c), value);
                 }
             }
         },
         at);
+}
+
+template <typename Gm, typename Tile_>
+void TSTORE(const Gm &gm, const Tile_ &tile, const Where &at = Where::current())
+{
+    TSTORE<Tile_, Gm, AtomicType::AtomicNone>(gm, tile, at);
+}
+
+// Emitted where a store adds; here it knows its line.
+template <typename Gm, TileType L, typename T, int R, int C, BLayout B, int VR, int VC, SLayout S, int F, PadValue P>
+void add_to(Gm &gm, Tile<L, T, R, C, B, VR, VC, S, F, P> &tile, const Where &at = Where::current())
+{
+    TSTORE<Tile<L, T, R, C, B, VR, VC, S, F, P>, Gm, AtomicType::AtomicAdd>(gm, tile, at);
 }
 
 template <typename Dst, typename Src>
