@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import cast
 
-from lowering.values.padding import NOWHERE, Unknown, element_wise, product, reduced
+from lowering.values.padding import NOWHERE, Unknown, along_rows, element_wise, product
 from lowering.values.tokens import Log, Scheduled
 from lowering.values.world import UNDEFINED, World, normal, worlds
 from pto.ir import (
@@ -215,10 +215,10 @@ class Meanings(World):
             return product(*(of if adds else of[:2]))
         if row.op == "where":
             return of[0].within([None] * self.lanes, self.on_lanes(args[1]))
-        if OPS[row.op].kind == "reduce":
-            return reduced(of[0])
         types = [self.type_of(a) for a in row.args[: len(args)] if isinstance(a, Ref)]
-        return element_wise(self.type_of(row.out), list(zip(types, of, strict=True)))
+        by_element = OPS[row.op].kind not in ("reduce", "along")
+        rule = element_wise if by_element else along_rows
+        return rule(self.type_of(row.out), list(zip(types, of, strict=True)))
 
     def made(self, op: str, args: Sequence[object]) -> int:
         """The number of ``op(args)``."""

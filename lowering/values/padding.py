@@ -68,6 +68,6 @@ def element_wise(out: TileType, operands: Sequence[tuple[TileType, Unknown]]) ->
     return made
 
 
-def reduced(x: Unknown) -> Unknown | None:
-    """Of a reduction of rows; None: it joins columns."""
-    return None if x.cols else x
+def along_rows(out: TileType, operands: Sequence[tuple[TileType, Unknown]]) -> Unknown | None:
+    """Of what makes an element of several of its row; None: some of them are not known."""
+    return None if any(u.cols for _, u in operands) else element_wise(out, operands)

@@ -155,7 +155,7 @@ class _Search:
             t, edges = self.types[ref.name], self.edges[ref.name]
             sides = []
             sizes = (t.rows, out.rows), (t.cols, out.cols)
-            reduced = (False, OPS[row.op].kind == "reduce")
+            reduced = (False, OPS[row.op].kind in ("reduce", "along"))
             for side, (size, wanted), mixes in zip(
                 (edges.rows, edges.cols), sizes, reduced, strict=True
             ):
