@@ -83,7 +83,8 @@ class Operand:
 
     ``kinds``: what may stand there.  ``memory``: where its slot is; '': in any memory that the pipe
     reaches.  ``turned``: the forms in which it may be ``x.T``.  ``whole``: of the scalars, integers
-    only.  ``start``: the form from which on it may stand there, ``needed``: must stand there.
+    only.  ``start``: the form from which on it may stand there, ``needed``: must stand there.  ``alike``: every lane
+    has all of it, as it has no row of the result.
     """
 
     kinds: tuple[str, ...]
@@ -92,6 +93,7 @@ class Operand:
     whole: bool = False
     start: str = TRACED
     needed: bool = True
+    alike: bool = False
 
     @property
     def is_element(self) -> bool:
@@ -348,7 +350,7 @@ def _three_rows_of_pairs(tiles: Sequence[TileType]) -> TileType:
 
 
 _ALONG = (
-    _vector("largest", "along", (A_TILE, A_TILE, SPARE_TILE), None, _calls(runs="TSORT32", merge="TMRGSORT", numbers="TGATHER"), ("f32", "i32"), "of (x, numbers), the numbers, a [1, cols] row, of the largest elements of every row, the largest first, of equal ones the first first", shaped=_largest, spare=_three_rows_of_pairs),
+    _vector("largest", "along", (A_TILE, Operand((TILE,), alike=True), SPARE_TILE), None, _calls(runs="TSORT32", merge="TMRGSORT", numbers="TGATHER"), ("f32", "i32"), "of (x, numbers), the numbers, a [1, cols] row, of the largest elements of every row, the largest first, of equal ones the first first", shaped=_largest, spare=_three_rows_of_pairs),
     _vector("take", "along", (A_TILE, A_TILE), _taken, "TGATHER", ("f32", "i32"), "of (x, places), the elements of every row of x in the columns that the same row of places names"),
     _vector("cumsum", "along", (A_TILE, SPARE_TILE), _running_sum, _calls(turn="TTRANS", tile="TADD", first="TMOV"), ("f32", "i32"), "the sum of every row up to each column, that included", spare=_two_turned),
 )  # fmt: skip

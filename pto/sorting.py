@@ -8,6 +8,7 @@ Orders and places of f16 are found in f32, which has all of its numbers.
 
 from __future__ import annotations
 
+from pto import ir, source
 from pto.errors import ShapeError, TraceError
 from pto.masks import iota
 from pto.mathematics import named
@@ -76,11 +77,24 @@ def _ordered(name: str, tile: Tile, count: int) -> tuple[Tile, Tile]:
     columns = numbers((1, cols), 0, 1, "i32")
     assert columns is not None
     kind = TileType("i32", rows, count or cols)
+    of_values, of_indices = _names()
     with current().parts():
         wide = astype(tile, "f32")
-        indices = record("largest", kind, wide.ref(), columns.ref(), hint="indices")
-        values = record("take", TileType("f32", rows, kind.cols), wide.ref(), indices.ref(), hint="values")
-        return astype(values, tile.dtype), indices
+        indices = record("largest", kind, wide.ref(), columns.ref(), hint=of_indices)
+        taken = TileType("f32", rows, kind.cols)
+        if tile.dtype == "f32":
+            return record("take", taken, wide.ref(), indices.ref(), hint=of_values), indices
+        values = record("take", taken, wide.ref(), indices.ref(), hint=f"{of_values}_take")
+        held = TileType(tile.dtype, rows, kind.cols)
+        return record("astype", held, values.ref(), ir.Word(tile.dtype), hint=of_values), indices
+
+
+def _names() -> tuple[str, str]:
+    """Of both results: the variables that they are assigned to."""
+    frame = source.user_frame()
+    given = source.assigned_names(frame) if frame is not None else ()
+    first, second = given if len(given) == 2 else ("", "")
+    return first.strip("_") or "values", second.strip("_") or "indices"
 
 
 @named

@@ -19,6 +19,10 @@ LONG = (
     "every comparison, f16",
     "attention in a window",
     "every function in half",
+    "every order, f16 of 96",
+    "every width",
+    "long sums, f16",
+    "nucleus sampling",
     "gelu layer",
     "gelu_tanh layer",
 )
