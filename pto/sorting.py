@@ -139,7 +139,9 @@ def cumsum(x: Tile) -> Tile:
     """
     tile = operand_of("cumsum", x, VECTOR)
     if tile.shape[1] % BOX_ROWS:
-        message = f"cumsum: '{tile.name}' is {tile.type}; columns are added in multiples of {BOX_ROWS}"
+        message = (
+            f"cumsum: '{tile.name}' is {tile.type}; columns are added in multiples of {BOX_ROWS}"
+        )
         fail(ShapeError, message, "load a wider region: pto.ds(first, size, valid=count)", 0)
     wide = tile if tile.dtype == "i32" else astype(tile, "f32")
     return astype(record("cumsum", wide.type, wide.ref()), tile.dtype)

@@ -222,7 +222,10 @@ PAIR_BYTES, RUN, MOST_RUNS = 8, 32, 4
 def _sorting(out: TileType, x: TileType, repeat_bytes: int) -> Work:
     """Row by row: the runs, merges by way of scratch, the numbers."""
     runs, run = ceil(x.cols / RUN), RUN
-    count, moved = 2, ceil(x.cols * PAIR_BYTES / repeat_bytes) + ceil(out.cols * PAIR_BYTES / repeat_bytes)
+    count, moved = (
+        2,
+        ceil(x.cols * PAIR_BYTES / repeat_bytes) + ceil(out.cols * PAIR_BYTES / repeat_bytes),
+    )
     while runs > 1:
         pairs = min(x.cols, runs * min(run, out.cols))
         runs, run = ceil(runs / MOST_RUNS), run * MOST_RUNS

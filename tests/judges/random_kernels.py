@@ -109,7 +109,26 @@ def _spread(b: Builder, x: Tile) -> Tile:
     return (pto.broadcast_to(column, (b.rows, b.cols)) + x) * 0.5
 
 
-WORDS = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
+def _ordered(b: Builder, x: Tile) -> Tile:
+    """Sorted, what was where, the larger ones, or beside the column of the largest."""
+    values, indices = pto.sort(x)
+    best, _ = pto.top_k(x, b.rng.choice([8, 16, b.cols]))
+    places = b.rng.choice([pto.row_argmax, pto.row_argmin])(x)
+    b.column.append(places.astype("f32") * (1 / b.cols))
+    made: list[Tile] = [
+        values,
+        x * (indices.astype("f32") * (1 / b.cols)),
+        pto.where(x >= pto.row_min(best), x, 0.0),
+        pto.where(pto.iota(1) < b.cols // 2, values, b.column[-1]),
+    ]
+    return b.rng.choice(made)
+
+
+def _summed(b: Builder, x: Tile) -> Tile:
+    return pto.cumsum(x) * (1 / b.cols)
+
+
+WORDS = (_compared, _compared, _placed, _placed, _numbered, _function, _spread, _ordered, _summed)
 
 
 def draw(

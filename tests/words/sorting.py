@@ -217,7 +217,8 @@ def nucleus(logits: Tensor, kept: Tensor, words: Tensor, *, mass: Scalar) -> Non
     e = pto.exp(ordered - pto.row_max(ordered))
     p = e / pto.row_sum(e)
     enough = pto.where(pto.cumsum(p) - p < mass, p, 0.0)
-    pto.store(kept[rows, :], enough / pto.row_sum(enough))
+    total = pto.row_sum(enough)
+    pto.store(kept[rows, :], enough / pto.where(total == 0.0, 1.0, total))
     pto.store(words[rows, :], places)
 
 
