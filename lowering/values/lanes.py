@@ -33,8 +33,9 @@ def split_buffers(kernel: ir.Kernel) -> dict[str, bool]:
 
     hints: list[tuple[str, bool]] = []
     for r in ir.all_rows(kernel.body):
-        reads = zip(touched(r)[0], OPS[r.op].args, strict=False)
-        refs = [x for x in (r.out, *(x for x, a in reads if not a.alike)) if isinstance(x, ir.Ref)]
+        takes = OPS[r.op].args
+        reads = (x for k, x in enumerate(touched(r)[0]) if not takes[k].alike)
+        refs = [x for x in (r.out, *reads) if isinstance(x, ir.Ref)]
         tiles = [x.name for x in refs if x.name in vector]
         for x in (r.out, *r.args):
             if isinstance(x, ir.Queue) and tiles:

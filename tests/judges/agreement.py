@@ -111,10 +111,14 @@ def arrays(name: str, long: bool) -> dict[str, Any]:
 
 
 @lru_cache
-def wanted(name: str) -> bytes:
+def wanted(name: str) -> dict[str, bytes]:
     """The bits of the traced program on the long case."""
     traced = traced_of(name)
-    return sequential.run(traced, inputs.bind(traced, arrays(name, True)))["out"].tobytes()
+    return bits_of(sequential.run(traced, inputs.bind(traced, arrays(name, True))))
+
+
+def bits_of(outputs: Mapping[str, Any]) -> dict[str, bytes]:
+    return {name: a.tobytes() for name, a in outputs.items()}
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ def same_bits(traced: Kernel, k: Kernel, arrays: Mapping[str, Any]) -> bool:
     """The scheduled program stores the bits of the traced one."""
     want = sequential.run(traced, inputs.bind(traced, arrays))
     got = scheduled.run(k, inputs.bind(k, arrays), block_num=2)
-    return {n: a.tobytes() for n, a in want.items()} == {n: a.tobytes() for n, a in got.items()}
+    return bits_of(want) == bits_of(got)
 
 
 def first_failing(
@@ -178,10 +182,10 @@ def first_failing(
 
 def _bits(plan: Plan, k: Kernel) -> str:
     try:
-        got = scheduled.run(k, inputs.bind(k, arrays(plan.kernel, True)), block_num=3)["out"]
+        got = scheduled.run(k, inputs.bind(k, arrays(plan.kernel, True)), block_num=3)
     except PtoError:
         return "executor"
-    return "" if got.tobytes() == wanted(plan.kernel) else "wrong bits"
+    return "" if bits_of(got) == wanted(plan.kernel) else "wrong bits"
 
 
 def _orders(plan: Plan, k: Kernel, seeds: int) -> str:
