@@ -138,8 +138,8 @@ class Op:
     """One row of the table.
 
     ``kind``: scalar (S), move (between memories), cube (matmul), unary / binary / reduce / select / expand (vector
-    arithmetic), along (vector: an element is made of more than one of its row), fill (vector, needs no tile), sync
-    (orders pipes).
+    arithmetic), order (vector: any element of a row may come from any of the same row), scan (vector: an element is made of
+    those in front of it in its row), fill (vector, needs no tile), sync (orders pipes).
     ``out``, ``args``: what it gives (None: nothing) and takes.  ``on``: by core, where it may run.
     ``dtypes``: of its tiles.  ``start``: the first form of a program that has it.
     ``instruction``: the tile-library call by operand form (docs/machine.md 12).
@@ -350,9 +350,9 @@ def _three_rows_of_pairs(tiles: Sequence[TileType]) -> TileType:
 
 
 _ALONG = (
-    _vector("largest", "along", (A_TILE, Operand((TILE,), alike=True), SPARE_TILE), None, _calls(runs="TSORT32", merge="TMRGSORT", numbers="TGATHER"), ("f32", "i32"), "of (x, numbers), the numbers, a [1, cols] row, of the largest elements of every row, the largest first, of equal ones the first first", shaped=_largest, spare=_three_rows_of_pairs),
-    _vector("take", "along", (A_TILE, A_TILE), _taken, "TGATHER", ("f32", "i32"), "of (x, places), the elements of every row of x in the columns that the same row of places names"),
-    _vector("cumsum", "along", (A_TILE, SPARE_TILE), _running_sum, _calls(turn="TTRANS", tile="TADD", first="TMOV"), ("f32", "i32"), "the sum of every row up to each column, that included", spare=_two_turned),
+    _vector("largest", "order", (A_TILE, Operand((TILE,), alike=True), SPARE_TILE), None, _calls(runs="TSORT32", merge="TMRGSORT", numbers="TGATHER"), ("f32", "i32"), "of (x, numbers), the numbers, a [1, cols] row, of the largest elements of every row, the largest first, of equal ones the first first", shaped=_largest, spare=_three_rows_of_pairs),
+    _vector("take", "order", (A_TILE, A_TILE), _taken, "TGATHER", ("f32", "i32"), "of (x, places), the elements of every row of x in the columns that the same row of places names"),
+    _vector("cumsum", "scan", (A_TILE, SPARE_TILE), _running_sum, _calls(turn="TTRANS", tile="TADD", first="TMOV"), ("f32", "i32"), "the sum of every row up to each column, that included", spare=_two_turned),
 )  # fmt: skip
 
 _ROWS = (

@@ -201,8 +201,8 @@ def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
         shapes = [(t.rows, t.cols) for t in tiles]
         form = form_of(shapes[0], shapes[2] if len(shapes) > 2 else None)
     line = costs.vector.get((row.op, form)) or costs.vector[row.op, ""]
-    if row.op in ALONG:
-        count, moved = ALONG[row.op](tiles[0], tiles[1], costs.repeat_bytes)
+    if row.op in SEVERAL:
+        count, moved = SEVERAL[row.op](tiles[0], tiles[1], costs.repeat_bytes)
         return _whole(ceil(line[0] * count + line[1] * moved))
     repeats = ceil(size / costs.repeat_bytes)
     if OPS[row.op].scratch:
@@ -248,7 +248,7 @@ def _summing(out: TileType, x: TileType, repeat_bytes: int) -> Work:
     return turns + 2 * rounds, (4 + rounds) * tile
 
 
-ALONG: Mapping[str, Callable[[TileType, TileType, int], Work]] = MappingProxyType(
+SEVERAL: Mapping[str, Callable[[TileType, TileType, int], Work]] = MappingProxyType(
     {"largest": _sorting, "take": _taking, "cumsum": _summing}
 )
 """Ops of several instructions: what they are, by the types of the result and the first operand."""

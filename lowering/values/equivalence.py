@@ -216,7 +216,7 @@ class Meanings(World):
         if row.op == "where":
             return of[0].within([None] * self.lanes, self.on_lanes(args[1]))
         types = [self.type_of(a) for a in row.args[: len(args)] if isinstance(a, Ref)]
-        by_element = OPS[row.op].kind not in ("reduce", "along")
+        by_element = OPS[row.op].kind not in ("reduce", "order")
         rule = element_wise if by_element else along_rows
         return rule(self.type_of(row.out), list(zip(types, of, strict=True)))
 

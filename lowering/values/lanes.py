@@ -44,7 +44,7 @@ def split_buffers(kernel: ir.Kernel) -> dict[str, bool]:
                 hints.append(
                     (tiles[0], any("lane" in ir.names_in(ir.as_span(i).start) for i in x.index))
                 )
-        if OPS[r.op].kind in ("unary", "binary", "reduce", "select", "expand", "along"):
+        if OPS[r.op].kind in ("unary", "binary", "reduce", "select", "expand", "order", "scan"):
             for name in tiles[1:]:
                 if vector[name].rows == vector[tiles[0]].rows:
                     group[root(name)] = root(tiles[0])

@@ -69,5 +69,5 @@ def element_wise(out: TileType, operands: Sequence[tuple[TileType, Unknown]]) ->
 
 
 def along_rows(out: TileType, operands: Sequence[tuple[TileType, Unknown]]) -> Unknown | None:
-    """Of what makes an element of several of its row; None: some of them are not known."""
+    """Of what makes an element of any of its row; None: some of them are not known."""
     return None if any(u.cols for _, u in operands) else element_wise(out, operands)

@@ -18,13 +18,16 @@ from lowering.execute import adversarial, scheduled, sequential
 from lowering.execute.inputs import bind
 from lowering.jax_executor import executor as jax_executor
 from lowering.schedule import schedule
+from lowering.schedule.passes.persist import persist
 from lowering.simulate.costs import cost_of
+from lowering.values.equivalence import difference
 from pto import Tensor, Tile
 from pto.errors import LegalityError
 from pto.ir import all_rows
 from pto.legality import verify
 from pto.targets.a2a3 import A2A3
 from pto.text import parse, print_kernel
+from tests.schedule.test_fills import with_less
 from tests.words.sorting import WORDS
 
 U = 2.0**-24
@@ -153,6 +156,36 @@ def test_what_the_hint_of_other_widths_says() -> None:
         np.testing.assert_array_equal(found["where"], order)
         want = np.where(np.arange(8) < 6, np.take_along_axis(x, order, axis=1), 0)
         np.testing.assert_array_equal(found["out"], want)
+
+
+# -------------------------------------------------------------------------------------- what is missing
+
+RAGGED: dict[str, Callable[[Tile], Tile]] = {
+    "sort": lambda x: pto.sort(x)[0],
+    "top_k": lambda x: pto.top_k(x, 64)[1].astype("f32"),
+    "cumsum": pto.cumsum,
+}
+
+
+@pytest.mark.parametrize("name", RAGGED)
+def test_an_order_needs_the_zeros_of_a_partial_row_and_a_sum_does_not(name: str) -> None:
+    """Zeros come in front of what is negative; what is behind a column adds nothing to it."""
+
+    @pto.kernel(grid="1", x="f32[32, n]", out="f32[32, n]")
+    def kernel(x: Tensor, out: Tensor) -> None:
+        cols = pto.ds(0, 64, valid=x.shape[1])
+        pto.store(out[:, cols], RAGGED[name](pto.load(x[:, cols])))
+
+    traced = kernel.trace()
+    program = schedule(traced, "serial").kernel
+    x = {"x": -np.random.default_rng(0).uniform(1, 2, (32, 50)).astype(np.float32)}
+    want = sequential.run(traced, bind(traced, x))["out"]
+    assert scheduled.run(program, bind(program, x))["out"].tobytes() == want.tobytes()
+    bare = list(with_less(program))
+    assert bool(bare) == (name != "cumsum")
+    for less in bare:
+        assert difference(persist(traced), less) is not None
+        assert scheduled.run(less, bind(less, x))["out"].tobytes() != want.tobytes()
 
 
 # --------------------------------------------------------------------------------------------- rows
