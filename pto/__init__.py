@@ -15,7 +15,7 @@ Importing this package imports neither ``lowering`` nor JAX; calling a kernel do
 
 from typing import TYPE_CHECKING
 
-from pto import functions, mathematics
+from pto import functions, mathematics, sorting
 from pto.errors import (
     CapacityError,
     DTypeError,
@@ -36,6 +36,7 @@ from pto.require import require
 from pto.scalar import Scalar, cdiv, program_id
 from pto.selection import where
 from pto.signature import Choice, choice
+from pto.sorting import *  # noqa: F403 - see its __all__
 from pto.tensor import Tensor, ds
 from pto.text import parse, print_kernel
 from pto.tile import (
@@ -89,6 +90,7 @@ __all__ = [
     "zeros",
     *functions.__all__,
     *mathematics.__all__,
+    *sorting.__all__,
 ]
 
 

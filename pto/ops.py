@@ -17,14 +17,14 @@ Operand forms of a two-operand vector op, by the shape of its second operand:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from pto.ir import ADD, CORES
 from pto.targets import PIPES
-from pto.types import TileType
+from pto.types import BOX_ROWS, TileType
 
 Rule = Callable[..., Any]
 
@@ -128,21 +128,29 @@ CUBE = (*FLOATS, "bf16")
 """Element types the matmul unit multiplies; it adds in f32."""
 
 
+Spare = Callable[[Sequence[TileType]], TileType]
+
+
+def _like_the_operand(tiles: Sequence[TileType]) -> TileType:
+    return tiles[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Op:
     """One row of the table.
 
     ``kind``: scalar (S), move (between memories), cube (matmul), unary / binary / reduce / select / expand (vector
-    arithmetic), fill (vector, needs no tile), sync (orders pipes).
+    arithmetic), order (vector: any element of a row may come from any of the same row), scan (vector: an element is made of
+    those in front of it in its row), fill (vector, needs no tile), sync (orders pipes).
     ``out``, ``args``: what it gives (None: nothing) and takes.  ``on``: by core, where it may run.
     ``dtypes``: of its tiles.  ``start``: the first form of a program that has it.
     ``instruction``: the tile-library call by operand form (docs/machine.md 12).
     ``apart``: the library writes the result before it has read the operand.  ``roundings``: to float32, in one result at most; 0: it is
     exact, or a sum.  ``commutes``: of a binary op, whether either operand may come first.
-    ``along``: the dimension of the first operand whose elements it joins, '': it joins none.
+    ``along``: the dimension of the first operand whose elements it joins, or orders; '': there is none.
     ``joins``: of a reduction, the binary op that makes the result of a row, or a column, from those of its
     halves.  ``shaped``: the meaning where it depends on the shape of the result, a rule of (array module,
-    shape, operands).  ``spare``: the scratch tile of an op without a tile operand that it could be like.
+    shape, operands).  ``spare``: the type of the scratch tile by those of the operands.
     ``meaning``: the sentence of its reference.
     """
 
@@ -161,7 +169,7 @@ class Op:
     along: str = ""
     joins: str = ""
     shaped: Rule | None = None
-    spare: TileType | None = None
+    spare: Spare = _like_the_operand
     meaning: str = ""
 
     @property
@@ -171,8 +179,13 @@ class Op:
 
     @property
     def scratch(self) -> bool:
-        """Whether the last operand is a scratch tile, of type ``spare`` or the first one's, that it overwrites."""
+        """Whether the last operand is a scratch tile, of the type that ``spare`` says, that it overwrites."""
         return bool(self.args) and self.args[-1] is SPARE_TILE
+
+    @property
+    def mixes(self) -> str:
+        """The dimension of which any element can make any element of the result, '' if there is none."""
+        return "" if self.kind == "scan" else self.along
 
     @property
     def compares(self) -> bool:
@@ -290,6 +303,26 @@ def _iota(xp: Any, shape: tuple[int, int], start: Any) -> Any:
     return (start + xp.arange(shape[0] * shape[1], dtype=xp.int32)).reshape(shape)
 
 
+def _largest(xp: Any, shape: tuple[int, int], x: Any, numbers: Any) -> Any:
+    """What is equal stays in its order, and NaN comes last: so sort numpy and JAX."""
+    order = xp.argsort(-x, axis=1, stable=True)[:, : shape[1]]
+    return xp.take_along_axis(xp.broadcast_to(numbers, x.shape), order, axis=1)
+
+
+def _taken(xp: Any, x: Any, places: Any) -> Any:
+    """A place outside of the row is a mistake, but no reason to stop: the nearest."""
+    return xp.take_along_axis(x, xp.clip(places, 0, x.shape[1] - 1), axis=1)
+
+
+def _running_sum(xp: Any, x: Any) -> Any:
+    """As the emitted text adds it up: every element and that 1, 2, 4, ... in front of it."""
+    step = 1
+    while step < x.shape[1]:
+        x = xp.concatenate([x[:, :step], x[:, step:] + x[:, :-step]], axis=1)
+        step *= 2
+    return x
+
+
 def _pad(xp: Any, x: Any, rows: Any, cols: Any) -> Any:
     at = (xp.arange(size, dtype=xp.int32) for size in x.shape)
     inside = (next(at)[:, None] < rows) & (next(at)[None, :] < cols)
@@ -326,6 +359,27 @@ _SELECT = (
 NUMBERS = TileType("f32", 1, 640)
 """The scratch tile of TCI: docs/machine.md 12."""
 
+LARGEST_AT_ONCE = 32
+"""Elements that one step of TSORT32 sorts: docs/machine.md 12."""
+
+
+def _two_turned(tiles: Sequence[TileType]) -> TileType:
+    """Room for the transpose of a tile, twice, in whole boxes: docs/machine.md 12, TTRANS."""
+    x = tiles[0]
+    return TileType(x.dtype, 2 * x.cols, -(-x.rows // BOX_ROWS) * BOX_ROWS)
+
+
+def _three_rows_of_pairs(tiles: Sequence[TileType]) -> TileType:
+    """Of a value and its number: the runs before a merge, behind it, and its own scratch."""
+    return TileType("f32", 3, 2 * tiles[0].cols)
+
+
+_ALONG = (
+    _vector("largest", "order", (A_TILE, A_TILE, SPARE_TILE), None, _calls(runs="TSORT32", merge="TMRGSORT", numbers="TGATHER"), ("f32", "i32"), "of (x, numbers), the numbers, a [1, cols] row, of the largest elements of every row, the largest first, of equal ones the first first", shaped=_largest, spare=_three_rows_of_pairs, along="cols"),
+    _vector("take", "order", (A_TILE, A_TILE), _taken, "TGATHER", ("f32", "i32"), "of (x, places), the elements of every row of x in the columns that the same row of places names", along="cols"),
+    _vector("cumsum", "scan", (A_TILE, SPARE_TILE), _running_sum, _calls(turn="TTRANS", tile="TADD", first="TMOV"), ("f32", "i32"), "the sum of every row up to each column, that included", spare=_two_turned, along="cols"),
+)  # fmt: skip
+
 _ROWS = (
     # scalars
     Op("read", "scalar", Operand((SCALAR,)), (Operand((ELEMENT,)),), _SCALAR, meaning="one number from GM, f32 or i32"),
@@ -353,7 +407,8 @@ _ROWS = (
     _vector("copy", "unary", (A_TILE,), lambda xp, x: x, "TMOV", ANY, "the same tile in another place"),
     *_REDUCE,
     *_SELECT,
-    _vector("iota", "fill", (Operand((SCALAR,)), SPARE_TILE), None, "TCI", ("i32",), "start, start + 1, ... along a row or a column", shaped=_iota, spare=NUMBERS),
+    *_ALONG,
+    _vector("iota", "fill", (Operand((SCALAR,)), SPARE_TILE), None, "TCI", ("i32",), "start, start + 1, ... along a row or a column", shaped=_iota, spare=lambda tiles: NUMBERS),
     _vector("expand", "expand", (A_TILE,), None, _calls(rows="TROWEXPANDADD", cols="TCOLEXPAND"), VECTOR, "every row, or every column, is x", shaped=lambda xp, shape, x: xp.broadcast_to(x, shape)),
     _vector("astype", "unary", (A_TILE, Operand((DTYPE,)), Operand((ROUNDING,), needed=False)), None, "TCVT", ANY, "converts, to the nearest, ties to even, or f32 to i32 by a named rounding"),
     _vector("full", "fill", (Operand((SCALAR,)),), None, "TEXPANDS", ANY, "every element is value"),

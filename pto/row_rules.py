@@ -20,6 +20,7 @@ from pto.ops import (
     FILL,
     FILLS,
     FORMS,
+    LARGEST_AT_ONCE,
     NUMBER,
     OPS,
     PIPE,
@@ -35,7 +36,7 @@ from pto.ops import (
 )
 from pto.ops import Operand as Wanted
 from pto.targets import Target
-from pto.types import BOX_ROWS, DTYPE_BYTES, TileType
+from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 
 # ------------------------------------------------------------------------------------ operands
 
@@ -186,15 +187,9 @@ def seen(x: ir.Ref, t: TileType) -> TileType:
     return TileType(t.dtype, t.cols, t.rows) if x.transposed else t
 
 
-def not_whole(row: ir.Row, x: TileType) -> str:
-    """What is wrong with a tile of which each lane has a part, where the op joins the parts."""
-    along = OPS[row.op].along
-    if row.core == "vector" and along == x.share:
-        return f"it joins {along}, of which each lane has a part only"
-    return ""
-
-
 Types = list[TileType]
+UNIT = UNIT_BYTES // DTYPE_BYTES["i32"]
+"""Elements of 32 bits in a unit of UB."""
 
 
 def _product(row: ir.Row, out: TileType, args: Types) -> str:
@@ -212,7 +207,7 @@ def _reduced(row: ir.Row, out: TileType, args: Types) -> str:
     made, what = (x.column, "column") if OPS[row.op].along == "cols" else (x.row, "row")
     if OPS[row.op].along == "rows" and x.cols == 1:
         return "a tile of one column lies down, as one row would: there are no rows to join"
-    return not_whole(row, x) or ("" if out == made else f"the result has one {what}")
+    return "" if out == made else f"the result has one {what}"
 
 
 def _converted(row: ir.Row, out: TileType, args: Types) -> str:
@@ -252,6 +247,35 @@ def _expanded(row: ir.Row, out: TileType, args: Types) -> str:
     )
 
 
+def _numbered(row: ir.Row, out: TileType, args: Types) -> str:
+    """A line of a tile, as the vector unit counts it."""
+    return "" if 1 in (out.rows, out.cols) else "the result is one row or one column"
+
+
+def _ordered(row: ir.Row, out: TileType, args: Types) -> str:
+    x, numbers = args
+    if x.dtype != "f32" or x.cols % LARGEST_AT_ONCE:
+        return f"it orders rows of f32, of a multiple of {LARGEST_AT_ONCE} elements"
+    if numbers != replace(x.row, dtype="i32"):
+        return "the numbers are one row of i32, one for each column"
+    fits = replace(out, cols=x.cols) == replace(x, dtype="i32") and out.cols <= x.cols
+    return "" if fits and out.cols % UNIT == 0 else f"the result has its rows, a multiple of {UNIT} of the numbers in each"  # fmt: skip
+
+
+def _taken(row: ir.Row, out: TileType, args: Types) -> str:
+    x, places = args
+    right = replace(places, cols=x.cols) == replace(x, dtype="i32")
+    if not right or out != replace(places, dtype=x.dtype):
+        return "the places are i32, with the rows of x, and say the shape of the result"
+    return f"rows of a multiple of {UNIT} elements" if x.cols % UNIT or out.cols % UNIT else ""
+
+
+def _summed(row: ir.Row, out: TileType, args: Types) -> str:
+    if args != [out]:
+        return "the result is a tile like the operand"
+    return "" if out.cols % BOX_ROWS == 0 else f"rows of a multiple of {BOX_ROWS} elements"
+
+
 def _same(row: ir.Row, out: TileType, args: Types) -> str:
     return "" if args == [out] else "the result is the operand in another place"
 
@@ -286,11 +310,15 @@ TYPES: Mapping[str, TypeRule] = MappingProxyType(
         "binary": _elementwise,
         "select": _selected,
         "expand": _expanded,
+        "iota": _numbered,
+        "largest": _ordered,
+        "take": _taken,
+        "cumsum": _summed,
         "move": _same,
         "part": _inside,
     }
 )
-"""Op, or kind of op -> what is wrong with the types of a row that makes a tile of tiles."""
+"""Op, or kind of op that takes tiles -> what is wrong with the types of a row that makes a tile."""
 
 
 def check_types(row: ir.Row, out: TileType | None, args: Types) -> None:
@@ -308,13 +336,13 @@ def check_types(row: ir.Row, out: TileType | None, args: Types) -> None:
             why = f"it takes {', '.join(op.dtypes)}"
     if not why and out is not None and out.dtype == "i32" and not op.compares:
         why = next(filter(None, map(_of_integers, zip(row.args, op.args, strict=False))), "")
-    rule = TYPES.get(row.op) or TYPES.get(op.kind)
-    if not why and out is not None and values and rule is not None:
+    if not why and row.core == "vector" and values and op.along == values[0].share:
+        why = f"it joins {op.along}, of which each lane has a part only"
+    rule = TYPES.get(row.op) or (TYPES.get(op.kind) if values else None)
+    if not why and out is not None and rule is not None:
         why = rule(row, out, values)
-    if not why and op.spare is not None and (out is None or 1 not in (out.rows, out.cols)):
-        why = "the result is one row or one column"
-    if not why and any(t != (op.spare or args[0]) for t in spares):
-        why = f"the scratch tile is {op.spare or 'like the operand'}"
+    if not why and any(t != op.spare(values) for t in spares):
+        why = f"the scratch tile is {op.spare(values)}"
     if why:
         found = ", ".join(map(str, args))
         raise LegalityError(f"{row.op}: {why}; operands {found}, result {out}", row.loc)

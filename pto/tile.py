@@ -194,6 +194,8 @@ def as_tile(value: object, what: str, operand: int | None = None) -> Tile:
         hint = "pto.full((rows, cols), value) makes a tile of one number"
     elif isinstance(value, Mask | Places):
         hint = value._value_hint()
+    elif isinstance(value, tuple | list) and value and all(isinstance(v, Tile) for v in value):
+        hint = f"it holds {len(value)} tiles: give each a name, as in values, indices = pto.sort(x)"
     elif isinstance(value, Tensor):
         hint = f"load a region of it: pto.load({value.name}[...])"
     fail(TraceError, f"{what} must be a tile, found {noun(value)}", hint, operand)

@@ -437,6 +437,34 @@ def selection(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     return [f"select_by_{way}({', '.join(given)}, {bits});"]
 
 
+def largest(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    """Row after row: the library merges the runs of one row."""
+    x, numbers, scratch = (row.operand(ir.Ref, k) for k in range(3))
+    sizes = (*shape_of(ctx, x), shape_of(ctx, row.result(ir.Ref))[1])
+    return [of_rows("largest_of_rows", sizes, (row.result(ir.Ref), x, numbers, scratch), ctx, env)]
+
+
+def take(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    """Row after row: places count from the start of a tile."""
+    x, places = row.operand(ir.Ref), row.operand(ir.Ref, 1)
+    sizes = (*shape_of(ctx, x), shape_of(ctx, places)[1])
+    dtype = CPP_TYPE[ctx.kernel.buffer(x.name).type.dtype]
+    return [of_rows("take_of_rows", (dtype, *sizes), (row.result(ir.Ref), x, places), ctx, env)]
+
+
+def of_rows(
+    function: str, sizes: tuple[int | str, ...], tiles: tuple[ir.Ref, ...], ctx: Context, env: Env
+) -> str:
+    """A call of a function that walks the rows of tiles from their addresses on."""
+    given = ", ".join(ctx.address(t, env) for t in tiles)
+    return f"{function}<{', '.join(map(str, sizes))}>({given});"
+
+
+def cumsum(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    out, x = ctx.slot(row.result(ir.Ref), env), ctx.slot(row.operand(ir.Ref), env)
+    return [f"running_sum({out}, {x}, {ctx.address(row.operand(ir.Ref, 1), env)});"]
+
+
 def iota(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     out, scratch = ctx.row_slot(row.result(ir.Ref), env), ctx.slot(row.operand(ir.Ref, 1), env)
     return [f"numbered({out}, static_cast<int32_t>({scalar(row.scalar(), env)}), {scratch}, 0);"]
@@ -653,7 +681,7 @@ OF_OP: Mapping[str, Emitter] = MappingProxyType(
     {
         emitter.__name__: emitter
         for emitter in (
-            read, let, load, gather, store, move, part, push, push_data, record, pop, matmul, astype, full, iota, expand, where, pad,
+            read, let, load, gather, store, move, part, push, push_data, record, pop, matmul, astype, full, iota, expand, where, pad, largest, take, cumsum,
             sync, barrier, drain, fence,
         )
     }

@@ -290,13 +290,17 @@ def _of_col_sum(x: Array) -> tuple[int, Array]:
     return x.shape[0], np.sum(np.abs(x), axis=0, keepdims=True)
 
 
+def _of_cumsum(x: Array) -> tuple[int, Array]:
+    return x.shape[1], np.cumsum(np.abs(x), axis=1)
+
+
 def _of_matmul(a: Array, b: Array, acc: Array | None = None) -> tuple[int, Array]:
     terms = np.matmul(np.abs(a), np.abs(np.ascontiguousarray(b)))
     return a.shape[1], terms if acc is None else terms + np.abs(acc)
 
 
 SUMS: Mapping[str, Callable[..., tuple[int, Array]]] = MappingProxyType(
-    {"row_sum": _of_row_sum, "col_sum": _of_col_sum, "matmul": _of_matmul}
+    {"row_sum": _of_row_sum, "col_sum": _of_col_sum, "cumsum": _of_cumsum, "matmul": _of_matmul}
 )
 """Ops that add many terms: how many, and the sum of their magnitudes for every element."""
 

@@ -195,8 +195,12 @@ def halved(op: Op) -> Callable[..., Array]:
 COMPUTE: Mapping[str, Callable[..., Array]] = {
     **{op.name: ruled(op.rule) for op in OPS.values() if op.rule is not None},
     **{op.name: by_shape(op.shaped) for op in OPS.values() if op.shaped is not None},
-    **{op.name: folded(op, op.rule) for op in OPS.values() if op.rule and op.along == "cols"},
-    **{op.name: halved(op) for op in OPS.values() if op.along == "rows"},
+    **{
+        op.name: folded(op, op.rule)
+        for op in OPS.values()
+        if op.rule and op.joins and op.along == "cols"
+    },
+    **{op.name: halved(op) for op in OPS.values() if op.joins and op.along == "rows"},
     "matmul": matmul,
     "astype": lambda kind, x, dtype, rounding="": (
         ROUNDINGS[rounding](jnp, plain(x)) if rounding else plain(x)

@@ -7,9 +7,10 @@ are those of ``pto/targets``.  Non-goals: when a row runs (``lowering/simulate/m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, gcd, prod
+from types import MappingProxyType
 
 from pto.ir import Kernel, Ref, Row, Span, View
 from pto.ops import OPS, form_of
@@ -204,6 +205,9 @@ def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
         shapes = [(t.rows, t.cols) for t in tiles]
         form = form_of(shapes[0], shapes[2] if len(shapes) > 2 else None)
     line = costs.vector.get((row.op, form)) or costs.vector[row.op, ""]
+    if row.op in SEVERAL:
+        count, moved = SEVERAL[row.op](tiles[0], tiles[1], costs.repeat_bytes)
+        return _whole(ceil(line[0] * count + line[1] * moved))
     repeats = ceil(size / costs.repeat_bytes)
     if OPS[row.op].scratch:
         return _whole(_along(line, repeats))
@@ -212,6 +216,46 @@ def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
     head = min(costs.vector_head, line[0])
     return Cost(_along((head, line[1]), repeats), _along(line, repeats))
 
+
+Work = tuple[int, int]
+"""Instructions, and their repeats."""
+PAIR_BYTES, RUN, MOST_RUNS = 8, 32, 4
+"""docs/machine.md 12: a value and its number, so many in a run that TSORT32 makes, so many runs in a merge."""
+
+
+def _sorting(out: TileType, x: TileType, repeat_bytes: int) -> Work:
+    """Row by row: the runs, merges by way of scratch, the numbers."""
+    runs, run = ceil(x.cols / RUN), RUN
+    count, moved = (
+        2,
+        ceil(x.cols * PAIR_BYTES / repeat_bytes) + ceil(out.cols * PAIR_BYTES / repeat_bytes),
+    )
+    while runs > 1:
+        pairs = min(x.cols, runs * min(run, out.cols))
+        runs, run = ceil(runs / MOST_RUNS), run * MOST_RUNS
+        count += 2 * runs
+        moved += 2 * ceil(pairs * PAIR_BYTES / repeat_bytes)
+    return x.rows * count, x.rows * moved
+
+
+def _taking(out: TileType, x: TileType, repeat_bytes: int) -> Work:
+    """Row by row: addresses, then elements."""
+    return 2 * out.rows, 2 * out.rows * ceil(out.cols * DTYPE_BYTES[out.dtype] / repeat_bytes)
+
+
+def _summing(out: TileType, x: TileType, repeat_bytes: int) -> Work:
+    """Transposes, an instruction for every column of boxes of 32 bytes and a copy; then rounds of an addition and
+    a copy, which are a tile together."""
+    tile, unit = ceil(x.size_bytes / repeat_bytes), UNIT_BYTES // DTYPE_BYTES[x.dtype]
+    rounds = (x.cols - 1).bit_length()
+    turns = ceil(x.cols / unit) + ceil(x.rows / unit) + 2
+    return turns + 2 * rounds, (4 + rounds) * tile
+
+
+SEVERAL: Mapping[str, Callable[[TileType, TileType, int], Work]] = MappingProxyType(
+    {"largest": _sorting, "take": _taking, "cumsum": _summing}
+)
+"""Ops of several instructions: what they are, by the types of the result and the first operand."""
 
 BANKS, BANK_BYTES = 512, 1 << 16
 """One row of all groups of banks of UB; each has a bank in every 64 KiB (docs/machine.md 11.5)."""

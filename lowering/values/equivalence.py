@@ -207,10 +207,11 @@ class Meanings(World):
             return of[0].within(
                 None, existing(count, self.type_of(row.out).of_all(self.lanes).cols)
             )
-        if along := OPS[row.op].along:
-            return joined(of[0], along)
         types = [self.type_of(a) for a in row.args[: len(args)] if isinstance(a, Ref)]
-        return element_wise(self.type_of(row.out), list(zip(types, of, strict=True)))
+        out, operands = self.type_of(row.out), list(zip(types, of, strict=True))
+        if along := OPS[row.op].mixes:
+            return joined(out, operands, along)
+        return element_wise(out, operands)
 
     def made(self, op: str, args: Sequence[object]) -> int:
         """The number of ``op(args)``."""

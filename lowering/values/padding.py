@@ -66,6 +66,10 @@ def element_wise(out: TileType, operands: Sequence[tuple[TileType, Unknown]]) ->
     return made
 
 
-def joined(x: Unknown, along: str) -> Unknown | None:
-    """Of a reduction that joins elements along a dimension; None: what is unknown is among them."""
-    return None if (x.cols if along == "cols" else x.rows) else x
+def joined(
+    out: TileType, operands: Sequence[tuple[TileType, Unknown]], along: str
+) -> Unknown | None:
+    """Of what makes an element of any along a dimension; None: some of them are not known."""
+    if any(u.cols if along == "cols" else u.rows for _, u in operands):
+        return None
+    return element_wise(out, operands)

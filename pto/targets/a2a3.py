@@ -57,6 +57,8 @@ FLAT = Costs(
             # thirteen instructions of the generic 6 + 2, and one more for every 64 numbers: docs/machine.md 12, TCI
             ("iota", ""): (13 * (6 + 2), 6 + 2),
             ("expand", ""): (6, 2),
+            # of each of their instructions, of which no source has a figure (``lowering/simulate/costs.py``)
+            **{(op, ""): (6, 2) for op in ("largest", "take", "cumsum")},
             ("where", ""): (6, 0),  # it writes the padding, of which a whole tile has none
             ("pad", ""): (6, 0),
         }

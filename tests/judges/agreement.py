@@ -111,15 +111,14 @@ def arrays(name: str, long: bool) -> dict[str, Any]:
 
 
 @lru_cache
-def wanted(name: str) -> bytes:
+def wanted(name: str) -> dict[str, bytes]:
     """The bits of the traced program on the long case."""
     traced = traced_of(name)
     return bits_of(sequential.run(traced, inputs.bind(traced, arrays(name, True))))
 
 
-def bits_of(outputs: Mapping[str, Any]) -> bytes:
-    """Of all outputs, in the order of the parameters."""
-    return b"".join(a.tobytes() for a in outputs.values())
+def bits_of(outputs: Mapping[str, Any]) -> dict[str, bytes]:
+    return {name: a.tobytes() for name, a in outputs.items()}
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def same_bits(traced: Kernel, k: Kernel, arrays: Mapping[str, Any]) -> bool:
     """The scheduled program stores the bits of the traced one."""
     want = sequential.run(traced, inputs.bind(traced, arrays))
     got = scheduled.run(k, inputs.bind(k, arrays), block_num=2)
-    return {n: a.tobytes() for n, a in want.items()} == {n: a.tobytes() for n, a in got.items()}
+    return bits_of(want) == bits_of(got)
 
 
 def first_failing(

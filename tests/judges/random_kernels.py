@@ -16,12 +16,14 @@ import numpy as np
 import pto
 from pto import Scalar, Tensor, Tile
 
+Words = tuple[Callable[["Builder", Tile], Tile], ...]
+
 
 class Builder:
     """Makes tiles of one work item; ``full`` are [rows, cols] f32 tiles, ``column`` [rows, 1], ``counts``
-    traced integers.  ``words``: with masks, places and functions, too."""
+    traced integers.  ``words``: what else may be made of a tile, as those of ``WORDS``."""
 
-    def __init__(self, rng: random.Random, rows: int, cols: int, words: bool = False) -> None:
+    def __init__(self, rng: random.Random, rows: int, cols: int, words: Words = ()) -> None:
         self.rng, self.rows, self.cols, self.words = rng, rows, cols, words
         self.full: list[Tile] = []
         self.column: list[Tile] = []
@@ -41,7 +43,7 @@ class Builder:
         """One or two vector ops; results are squashed into [-1, 1]."""
         x = self.pick()
         if self.words and self.rng.random() < 0.6:
-            self.full.append(self.rng.choice(WORDS)(self, x))
+            self.full.append(self.rng.choice(self.words)(self, x))
             return
         kind = self.rng.choice(["scale", "add", "column", "reduce", "exp", "where", "clip"])
         if kind == "scale":
@@ -109,6 +111,25 @@ def _spread(b: Builder, x: Tile) -> Tile:
     return (pto.broadcast_to(column, (b.rows, b.cols)) + x) * 0.5
 
 
+def _ordered(b: Builder, x: Tile) -> Tile:
+    """Sorted, what was where, the larger ones, or beside the column of the largest."""
+    values, indices = pto.sort(x)
+    best, _ = pto.top_k(x, b.rng.choice([8, 16, b.cols]))
+    places = b.rng.choice([pto.row_argmax, pto.row_argmin])(x)
+    b.column.append(places.astype("f32") * (1 / b.cols))
+    made: list[Tile] = [
+        values,
+        x * (indices.astype("f32") * (1 / b.cols)),
+        pto.where(x >= pto.row_min(best), x, 0.0),
+        pto.where(pto.iota(1) < b.cols // 2, values, b.column[-1]),
+    ]
+    return b.rng.choice(made)
+
+
+def _summed(b: Builder, x: Tile) -> Tile:
+    return pto.cumsum(x) * (1 / b.cols)
+
+
 def _along_columns(b: Builder, x: Tile) -> Tile:
     """What joins the rows of a tile, or all of it: lanes share by columns, or do all of it both."""
     largest = pto.max(x) if b.rng.random() < 0.3 else pto.col_max(x)
@@ -116,11 +137,13 @@ def _along_columns(b: Builder, x: Tile) -> Tile:
     return b.rng.choice(made) * 0.5
 
 
-WORDS = (_along_columns, _compared, _compared, _placed, _placed, _numbered, _function, _spread)
+MASKS: Words = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
+"""Masks, places and functions: a tuple that stays, so that a seed stays the kernel that it was."""
+WORDS: Words = (*MASKS, _ordered, _summed, _along_columns)
 
 
 def draw(
-    source: int | random.Random, outside: bool = False, words: bool = False
+    source: int | random.Random, outside: bool = False, words: Words = ()
 ) -> tuple[pto.Kernel, Callable[[np.random.Generator], dict[str, Any]]]:
     """(kernel, inputs): the same kernel for the same seed.
 

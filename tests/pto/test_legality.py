@@ -99,7 +99,7 @@ ROWS = {
     "elements 1 to 64 are": "vector 0 S k2 = let 1\nvector 0 MTE2 a = load src[0:+8, k2:+64]\n",
     # types
     "the result has one column": "vector 0 V c = row_max a, d\n",
-    "the scratch tile is like the operand": "vector 0 V m = row_max a, m\n",
+    "the scratch tile is f32[8, 64]": "vector 0 V m = row_max a, m\n",
     "shape and dtype must follow the operands": "vector 0 V a = astype c, f16\n",
     "no instruction converts f32 to f32": "vector 0 V a = astype c, f32\n",
     "the view is f32[8, 32], the tile f32[8, 64]": "vector 0 MTE2 a = load src[0:+8, 0:+32]\n",

@@ -75,7 +75,8 @@ ROWS = """
 ## In a program
 
 The rows of a printed program, one table for each kind. Cycles are those of the cost table `flat` on a2a3: before
-the first repeat of 256 bytes and for each, or for reductions per element of up to 64 columns and of more.
+the first repeat of 256 bytes and for each, or for reductions per element of up to 64 columns and of more; of an order
+or a scan those of each of its instructions.
 """
 
 

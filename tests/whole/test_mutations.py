@@ -102,12 +102,16 @@ WORDS = (
     "inner dimension split",
     "experts combined",
     "gradients of a table",
+    "experts",
+    "greedy decoding",
+    "long sums, f32",
 )
 
 
 @pytest.mark.sweep
 def test_mutants_of_words() -> None:
-    """One in eight, of kernels with selections, numbers of places, scalars that are read and stores that add."""
+    """One in eight, of kernels with selections, numbers of places, scalars that are read, orders and sums of rows,
+    stores that add."""
     assert len(told([Plan(name, "best") for name in WORDS], 16, 2)) > 150
 
 

@@ -16,7 +16,7 @@ from lowering.execute import inputs, scheduled, sequential
 from lowering.execute.adversarial import Orders
 from lowering.hazards.proof import HazardError
 from lowering.schedule import LOAD_AT, LOOPS, MOVES, Options, options_for, schedule
-from tests.judges.random_kernels import draw
+from tests.judges.random_kernels import MASKS, WORDS, Words, draw
 from tests.lenient import resting_on
 
 NARROW = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
@@ -51,7 +51,7 @@ def run_one(
     plans: tuple[Options, ...],
     seeds: range,
     outside: bool = False,
-    words: bool = False,
+    words: Words = (),
 ) -> bool:
     """False if the kernel needs more than the target has, or its proof more states than there may
     be; both must be said."""
@@ -97,8 +97,8 @@ def test_random_options(seed: int, rng: random.Random, outside: bool) -> None:
 @settings(max_examples=6, derandomize=True, deadline=None, database=None)
 @given(st.integers(0, 1 << 20), st.sampled_from(PLANS), st.booleans())
 def test_random_words(seed: int, plan: Options, outside: bool) -> None:
-    """With masks, places and functions."""
-    run_one(seed, (plan,), range(2), outside, words=True)
+    """With masks, places, functions, orders and sums of rows."""
+    run_one(seed, (plan,), range(2), outside, words=WORDS)
 
 
 def test_buffers_in_turns_keep_their_slots() -> None:
@@ -108,7 +108,7 @@ def test_buffers_in_turns_keep_their_slots() -> None:
 
 def test_a_carry_is_not_written_over_what_it_is_made_of() -> None:
     """Its chain of values runs in its own buffer, but for what the last row must not write over."""
-    assert run_one(1371, PLANS[3:4], range(1), outside=True, words=True)
+    assert run_one(1371, PLANS[3:4], range(1), outside=True, words=MASKS)
 
 
 def test_rings_of_constant_trips() -> None:
@@ -139,7 +139,7 @@ def test_many_random_words(first: int) -> None:
     done = 0
     for seed in range(first, first + 100):
         outside = bool(seed % 3 == 0)
-        done += run_one(seed, (PLANS[seed % len(PLANS)],), range(2), outside, words=True)
+        done += run_one(seed, (PLANS[seed % len(PLANS)],), range(2), outside, words=WORDS)
     assert done >= 75
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.words import atomic, columns, facts, masks, mathematics, scalars
+from tests.words import atomic, columns, facts, masks, mathematics, scalars, sorting
 
 WORDS = {
     **masks.WORDS,
@@ -11,4 +11,5 @@ WORDS = {
     **facts.WORDS,
     **columns.WORDS,
     **atomic.WORDS,
+    **sorting.WORDS,
 }

@@ -19,6 +19,12 @@ LONG = (
     "every comparison, f16",
     "attention in a window",
     "every function in half",
+    "every order, f32 of 160",
+    "every order, f16 of 96",
+    "greedy decoding",
+    "every width",
+    "long sums, f16",
+    "nucleus sampling",
     "gelu layer",
     "gelu_tanh layer",
 )

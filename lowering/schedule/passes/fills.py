@@ -2,8 +2,8 @@
 
 In: the persistent form.  Out: for every partial load the dimensions whose missing elements have to be zero.
 A missing element counts where a stored element could be made of it: an operand that sums or compares over
-it (the inner dimension of a product, a row reduction), or a store that keeps more than the load had.  An
-element-wise op keeps it in its place, rows of a left operand go to rows of the product, columns of a right
+it (the inner dimension of a product, a row reduction, an order of rows), or a store that keeps more than the load had.
+An element-wise op keeps it in its place, and so does a sum of what lies in front, rows of a left operand go to rows of the product, columns of a right
 one to columns; ``where`` and ``pad`` with the same count take it away.
 Invariant: what is not filled may be anything, NaN too, and no stored element changes.  Counts are compared
 as they are written; two ways to write the same one cost a fill, no more.
@@ -155,7 +155,7 @@ class _Search:
             t, edges = self.types[ref.name], self.edges[ref.name]
             sides = []
             sizes = (t.rows, out.rows), (t.cols, out.cols)
-            reduced = (OPS[row.op].along == "rows", OPS[row.op].along == "cols")
+            reduced = (OPS[row.op].mixes == "rows", OPS[row.op].mixes == "cols")
             for side, (size, wanted), mixes in zip(
                 (edges.rows, edges.cols), sizes, reduced, strict=True
             ):

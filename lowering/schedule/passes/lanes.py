@@ -21,9 +21,6 @@ from pto.ops import OPS
 from pto.targets import target_of
 from pto.types import DTYPE_BYTES, SHARES, UNIT_BYTES, TileType
 
-VECTOR = ("unary", "binary", "reduce", "select", "fill", "expand")
-"""Kinds of ops that run on the vector core."""
-
 
 @dataclass
 class Alike:
@@ -70,7 +67,7 @@ class Lanes:
         for row in ir.all_rows(kernel.body):
             if isinstance(row.out, ir.Define):
                 self.types[row.out.name], self.made_at[row.out.name] = row.out.type, row.loc
-            if OPS[row.op].kind in VECTOR:
+            if OPS[row.op].pipes == ("V",):
                 tiles = [x for x in (row.out, *row.args) if isinstance(x, ir.Ref | ir.Define)]
                 self.share_alike(x.name for x in tiles)
                 joined.append((tiles[-1].name, row))

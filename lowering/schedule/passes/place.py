@@ -299,7 +299,8 @@ class _Placer(Groups):
         return list(dict.fromkeys(self._scratch_type(r) for r in rows if OPS[r.op].scratch))
 
     def _scratch_type(self, row: ir.Row) -> TileType:
-        return OPS[row.op].spare or self.groups[row.operand(ir.Ref).name].type
+        tiles = [self.groups[a.name].type for a in row.args if isinstance(a, ir.Ref)]
+        return OPS[row.op].spare(tiles)
 
     def _spare(self, t: TileType, name: str = "") -> Group:
         """The buffer of a scratch tile."""

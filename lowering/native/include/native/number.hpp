@@ -82,6 +82,10 @@ struct Wide<int32_t> {
     using type = int32_t;
 };
 template <>
+struct Wide<uint32_t> {
+    using type = uint32_t;
+};
+template <>
 struct Wide<int16_t> {
     using type = int32_t;
 };

@@ -896,6 +896,202 @@ void TCI(D &d, T start, const Tmp &tmp, const Where &at = Where::current())
         at);
 }
 
+// ------------------------------------------------------------------------------- order
+
+// A value and its number, as two floats of a tile hold them.
+struct Pair {
+    float value;
+    float number;
+};
+
+// What comes in front of what: the larger, and NaN behind all; what is neither stays as it is.
+inline bool in_front(const Pair &a, const Pair &b)
+{
+    return a.value > b.value || (a.value == a.value && b.value != b.value);
+}
+
+inline std::vector<float> flat(const std::vector<Pair> &pairs, size_t count)
+{
+    std::vector<float> found;
+    for (size_t k = 0; k < count; ++k) {
+        found.push_back(pairs[k].value);
+        found.push_back(pairs[k].number);
+    }
+    return found;
+}
+
+// Pairs of the values of a row and their numbers, those of every 32 in descending order.
+template <typename D, typename A, typename N>
+void TSORT32(D &d, const A &a, const N &numbers, const Where &at = Where::current())
+{
+    static_assert(is_vec<D> && is_vec<A> && is_vec<N> && D::RowMajor && A::RowMajor && N::RowMajor, "rows in UB");
+    static_assert(std::is_same_v<typename A::DType, float> && std::is_same_v<typename D::DType, float>,
+                  "values of float, in pairs of eight bytes");
+    static_assert(std::is_same_v<typename N::DType, uint32_t>, "numbers are uint32");
+    static_assert(A::Rows == 1 && N::Rows == 1 && D::Rows == 1, "one row");
+    static_assert(A::Cols % 32 == 0 && A::Cols == N::Cols && D::Cols == 2 * A::Cols, "32 elements at once");
+    run(
+        Pipe::V, {a.extent(), numbers.extent()}, {d.extent()},
+        [a, numbers, at] {
+            const auto values = elements(a, at);
+            const auto beside = elements(numbers, at);
+            std::vector<Pair> pairs;
+            for (size_t k = 0; k < values.size(); ++k) {
+                pairs.push_back({values[k], std::bit_cast<float>(beside[k])});
+            }
+            for (auto first = pairs.begin(); first != pairs.end(); first += 32) {
+                std::stable_sort(first, first + 32, in_front);
+            }
+            return flat(pairs, pairs.size());
+        },
+        [d](const std::vector<float> &found) { put(d, 1, D::Cols, found); }, at);
+}
+
+struct MrgSortExecutedNumList {
+    uint16_t mrgSortList0, mrgSortList1, mrgSortList2, mrgSortList3;
+};
+
+// The first pairs of sorted lists in one order, as many as d holds; all of them by way of ``tmp``.
+template <typename D, typename Tmp, typename... Lists>
+void merge(const D &d, const Tmp &tmp, const Where &at, const Lists &...lists)
+{
+    static_assert((std::is_same_v<typename Lists::DType, float> && ... && std::is_same_v<typename D::DType, float>),
+                  "pairs of eight bytes, of float");
+    static_assert(((Lists::Rows == 1 && is_vec<Lists>)&&... && (D::Rows == 1 && is_vec<D>)), "one row in UB");
+    static_assert(Tmp::Cols >= (0 + ... + Lists::Cols) && Tmp::Cols >= D::Cols, "room for all of them");
+    for (const int64_t list : {lists.address...}) {
+        for (const auto &[low, bytes] : {std::pair{d.address, D::Bytes}, std::pair{tmp.address, Tmp::Bytes}}) {
+            if (low <= list && list < low + bytes) {
+                native::report("address", "a merge does not write over its lists", at);
+            }
+        }
+    }
+    run(
+        Pipe::V, {lists.extent()...}, {tmp.extent(), d.extent()},
+        [lists..., at] {
+            std::vector<Pair> pairs;
+            for (const auto &list : {elements(lists, at)...}) {
+                const auto first = static_cast<std::ptrdiff_t>(pairs.size());
+                for (size_t k = 0; k < list.size(); k += 2) {
+                    pairs.push_back({list[k], list[k + 1]});
+                }
+                if (!std::is_sorted(pairs.begin() + first, pairs.end(), in_front)) {
+                    native::report("order", "merges a list that is not sorted", at);
+                }
+            }
+            std::stable_sort(pairs.begin(), pairs.end(), in_front);
+            return flat(pairs, static_cast<size_t>(D::Cols / 2));
+        },
+        [d, tmp](const std::vector<float> &found) {
+            spoil(tmp);
+            put(d, 1, D::Cols, found);
+        },
+        at);
+}
+
+template <typename D, typename Tmp, typename A, typename B, bool Exhausted>
+void TMRGSORT(D &d, MrgSortExecutedNumList &, const Tmp &tmp, const A &a, const B &b, const Where &at = Where::current())
+{
+    static_assert(!Exhausted, "all of the lists are merged");
+    merge(d, tmp, at, a, b);
+}
+
+template <typename D, typename Tmp, typename A, typename B, typename C, bool Exhausted>
+void TMRGSORT(D &d, MrgSortExecutedNumList &, const Tmp &tmp, const A &a, const B &b, const C &c,
+              const Where &at = Where::current())
+{
+    static_assert(!Exhausted, "all of the lists are merged");
+    merge(d, tmp, at, a, b, c);
+}
+
+template <typename D, typename Tmp, typename A, typename B, typename C, typename E, bool Exhausted>
+void TMRGSORT(D &d, MrgSortExecutedNumList &, const Tmp &tmp, const A &a, const B &b, const C &c, const E &e,
+              const Where &at = Where::current())
+{
+    static_assert(!Exhausted, "all of the lists are merged");
+    merge(d, tmp, at, a, b, c, e);
+}
+
+// Every first or every second element of a row, bit by bit.
+template <typename D, typename A, MaskPattern Pattern>
+void TGATHER(D &d, const A &a, const Where &at = Where::current())
+{
+    static_assert(is_vec<D> && is_vec<A> && D::RowMajor && A::RowMajor && D::Rows == 1 && A::Rows == 1, "one row in UB");
+    static_assert(sizeof(typename D::DType) == 4 && sizeof(typename A::DType) == 4, "elements of four bytes");
+    static_assert(A::Cols == 2 * D::Cols, "half of the elements");
+    run(
+        Pipe::V, {a.extent()}, {d.extent()},
+        [a, at] {
+            const auto all = elements(a, at);
+            std::vector<typename D::DType> found;
+            for (size_t k = Pattern == MaskPattern::P1010 ? 1 : 0; k < all.size(); k += 2) {
+                found.push_back(std::bit_cast<typename D::DType>(all[k]));
+            }
+            return found;
+        },
+        [d](const std::vector<typename D::DType> &found) { put(d, 1, D::Cols, found); }, at);
+}
+
+// The elements of a row that ``places`` count; the scratch tile is of their type, and not written for four bytes.
+template <typename D, typename A, typename P, typename Tmp>
+void TGATHER(D &d, const A &a, const P &places, const Tmp &, const Where &at = Where::current())
+{
+    using T = typename D::DType;
+    check_vector<D>();
+    check_vector<A>();
+    static_assert(std::is_same_v<T, typename A::DType> && sizeof(T) == 4, "elements of one type of four bytes");
+    static_assert(std::is_same_v<typename P::DType, int32_t> && std::is_same_v<typename Tmp::DType, int32_t>, "int32 places");
+    static_assert(D::Rows == 1 && A::Rows == 1 && P::Rows == 1 && D::Cols == P::Cols && Tmp::Cols == P::Cols, "one row");
+    run(
+        Pipe::V, {a.extent(), places.extent()}, {d.extent()},
+        [a, places, at] {
+            const auto from = elements(a, at);
+            Values<T> found;
+            for (const int32_t place : elements(places, at)) {
+                if (place < 0 || place >= A::Cols) {
+                    native::report("address", "takes an element behind its row", at);
+                }
+                found.push_back(from[static_cast<size_t>(std::clamp(place, 0, A::Cols - 1))]);
+            }
+            return found;
+        },
+        [d](const Values<T> &found) { put(d, 1, D::Cols, found); }, at);
+}
+
+// The transpose.  Where rows of either side are no whole boxes, the device goes by its scalar unit.
+template <typename D, typename A, typename Tmp>
+void TTRANS(D &d, const A &a, const Tmp &tmp, const Where &at = Where::current())
+{
+    using T = typename D::DType;
+    check_vector<D>();
+    check_vector<A>();
+    static_assert(std::is_same_v<T, typename A::DType> && sizeof(T) == 4, "elements of one type of four bytes");
+    static_assert(D::Cols % 16 == 0 && A::Cols % 8 == 0, "rows of whole boxes");
+    constexpr int64_t high = (A::Cols + 7) / 8 * 8, wide = (A::Rows + 15) / 16 * 16;
+    static_assert(Tmp::Bytes >= std::min<int64_t>(high, (D::Rows + 7) / 8 * 8) * std::min<int64_t>(wide, D::Cols) * 4, "room for whole boxes");
+    if (d.valid_rows != a.valid_cols || d.valid_cols != a.valid_rows) {
+        native::report("shape", "a transpose has the sizes of its operand, turned", at);
+        return;
+    }
+    run(
+        Pipe::V, {a.extent()}, {tmp.extent(), d.extent()},
+        [a, at] {
+            const auto all = elements(a, at);
+            Values<T> found;
+            for (int64_t c = 0; c < a.valid_cols; ++c) {
+                for (int64_t r = 0; r < a.valid_rows; ++r) {
+                    found.push_back(all[static_cast<size_t>(r * a.valid_cols + c)]);
+                }
+            }
+            return found;
+        },
+        [d, tmp](const Values<T> &found) {
+            spoil(tmp);
+            put(d, d.valid_rows, d.valid_cols, found);
+        },
+        at);
+}
+
 template <typename D, typename A>
 void TCOLEXPAND(D &d, const A &a, const Where &at = Where::current())
 {
