@@ -128,7 +128,7 @@ ROWS: list[tuple[str, str, list[str]]] = [
     (CUBE, "cube 0 MTE2 x = load src[0:+16, :]\n", ["pipe: MTE2 does not write l0a (x)"]),
     (TO_VECTOR, "vector 0 MTE2 a = pop f\n", []),
     (
-        TO_VECTOR + "buffer vector ub h[1] f32[16, 64] nd at 20480 by 4096\n",
+        TO_VECTOR + "buffer vector ub h[1] f32[16, 64] both nd at 20480 by 4096\n",
         "vector 0 MTE2 h = pop f\n",
         [],
     ),
@@ -151,24 +151,52 @@ ROWS: list[tuple[str, str, list[str]]] = [
     (
         TO_VECTOR + "buffer vector ub r[1] f32[8, 32] nd at 20480 by 1024\n",
         "vector 0 MTE2 r = pop f\n",
-        ["fifo: r holds f32[8, 32], fifo f holds f32[16, 64], 8 rows for each lane"],
+        [
+            "fifo: r holds f32[8, 32], fifo f holds f32[16, 64], which is no f32[16, 32] of both lanes"
+        ],
     ),
     (
         TO_VECTOR + "buffer vector ub r[1] f16[8, 64] nd at 20480 by 1024\n",
         "vector 0 MTE2 r = pop f\n",
-        ["fifo: r holds f16[8, 64], fifo f holds f32[16, 64], 8 rows for each lane"],
+        [
+            "fifo: r holds f16[8, 64], fifo f holds f32[16, 64], which is no f16[16, 64] of both lanes"
+        ],
     ),
     (
         TO_VECTOR + "buffer vector ub r[1] f32[4, 64] nd at 20480 by 1024\n",
         "vector 0 MTE2 r = pop f\n",
-        ["fifo: r holds f32[4, 64], fifo f holds f32[16, 64], 8 rows for each lane"],
+        [
+            "fifo: r holds f32[4, 64], fifo f holds f32[16, 64], which is no f32[8, 64] of both lanes"
+        ],
     ),
     (TO_VECTOR, "vector 0 MTE3 f = push a\n", ["fifo: push of the c2v fifo f on the vector core"]),
     (TO_CUBE, "vector 0 MTE3 f = push a\n", []),
     (
         TO_CUBE + "buffer vector ub h[1] f32[16, 64] nd at 20480 by 4096\n",
         "vector 0 MTE3 f = push h\n",
-        ["fifo: h holds f32[16, 64], fifo f holds f32[16, 64], 8 rows for each lane"],
+        [
+            "fifo: h holds f32[16, 64], fifo f holds f32[16, 64], which is no f32[32, 64] of both lanes"
+        ],
+    ),
+    (
+        TO_CUBE + "buffer vector ub h[1] f32[16, 64] both nd at 20480 by 4096\n",
+        "vector 0 MTE3 f = push h\n",
+        [],
+    ),
+    (
+        TO_CUBE + "buffer vector ub h[1] f32[16, 32] cols nd at 20480 by 2048\n",
+        "vector 0 MTE3 f = push h\n",
+        [],
+    ),
+    (
+        TO_VECTOR + "buffer vector ub h[1] f32[16, 32] cols nd at 20480 by 2048\n",
+        "vector 0 MTE2 h = pop f\n",
+        [],
+    ),
+    (
+        "fifo f v2c [2] f32[15, 64] flag 0\nbuffer vector ub h[1] f32[15, 64] both nd at 20480 by 3840\n",
+        "vector 0 MTE3 f = push h\n",
+        ["fifo: h has 15 rows, of which the lanes cannot push half each"],
     ),
     (
         TO_CUBE + "buffer cube l1 w[1] f32[16, 64] nz at 32768 by 4096\n",

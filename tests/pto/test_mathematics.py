@@ -58,11 +58,32 @@ BOUNDS: Mapping[str, tuple[float, float, Bound]] = {
     "tanh": (-12, 12, lambda x, want: 6 + 0 * x),
 }  # fmt: skip
 OF_F32 = ("remainder",)
+OF_ALL = ("max", "min", "sum")
+"""Of all elements of a tile at once."""
 
 
 def test_every_function_has_a_bound() -> None:
     tried = {name.split()[0] for name in BOUNDS}
-    assert set(MADE) == set(COMPOSED) == tried
+    assert set(MADE) == set(COMPOSED) == tried | set(OF_ALL)
+
+
+@pytest.mark.parametrize("shape", [(64, 32), (64, 1), (1, 64), (1, 1)])
+@pytest.mark.parametrize("dtype", ["f32", "f16"])
+@pytest.mark.parametrize("name", OF_ALL)
+def test_of_all_elements(name: str, dtype: str, shape: tuple[int, int]) -> None:
+    rows, cols = shape
+
+    @pto.kernel(grid="1", x=f"{dtype}[{rows}, {cols}]", out=f"{dtype}[1, 1]")
+    def kernel(x: Tensor, out: Tensor) -> None:
+        pto.store(out[:, :], getattr(pto, name)(pto.load(x[:, :])))
+
+    traced = kernel.trace()
+    x = np.random.default_rng(0).uniform(-1, 1, shape)
+    held = x.astype(np.float32 if dtype == "f32" else np.float16)
+    found = float(sequential.run(traced, bind(traced, {"x": held}))["out"][0, 0])
+    want = float(getattr(np, name)(held.astype(np.float64)))
+    added = rows * cols * U * np.abs(x).sum() if name == "sum" else 0.0
+    assert abs(found - want) <= added + (HALF * abs(want) if dtype == "f16" else 0.0)
 
 
 def applied(name: str, dtype: str, x: Any) -> Any:
