@@ -24,7 +24,7 @@ from typing import Any
 
 from pto.ir import CORES
 from pto.targets import PIPES
-from pto.types import TileType
+from pto.types import DTYPE_BYTES, TileType
 
 Rule = Callable[..., Any]
 
@@ -116,12 +116,15 @@ _QUEUES: On = MappingProxyType(
     dict.fromkeys(CORES, (*(p for p in PIPES if p not in _SCALAR["cube"]), "ALL"))
 )
 
-ANY = ("f32", "f16", "bf16", "i32")
+ANY = tuple(DTYPE_BYTES)
 FLOATS = ("f32", "f16")
 VECTOR = (*FLOATS, "i32")
 """Element types the vector unit computes with (docs/machine.md 12)."""
-CUBE = (*FLOATS, "bf16")
-"""Element types the matmul unit multiplies; it adds in f32."""
+SUM_OF: Mapping[str, str] = MappingProxyType(
+    {"f32": "f32", "f16": "f32", "bf16": "f32", "i8": "i32"}
+)
+"""Element types the matmul unit multiplies -> what it adds in (docs/machine.md 2.4)."""
+CUBE = tuple(SUM_OF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +322,7 @@ _ROWS = (
     Op("record", "move", None, (Operand((QUEUE,)),), _OUT, start=ASSIGNED, meaning="tells the other core that a pushed slot is full"),
     _move("pop", A_TILE, Operand((QUEUE,)), _BOTH, "TPOP", "FIFO slot to L1 or UB, then free it", start=ASSIGNED),
     # cube
-    Op("matmul", "cube", A_TILE, (Operand((TILE,), "l0a"), Operand((TILE,), "l0b", turned=(TRACED, PERSISTENT)), Operand((TILE,), "l0c", needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _calls(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, added to acc if there is one and its test is not 0"),
+    Op("matmul", "cube", A_TILE, (Operand((TILE,), "l0a"), Operand((TILE,), "l0b", turned=(TRACED, PERSISTENT)), Operand((TILE,), "l0c", needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _calls(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, of i8 in i32, added to acc if there is one and its test is not 0"),
     # vector
     _binary("add", "ADD", lambda xp, x, y: x + y, roundings=1, commutes=True),
     _binary("sub", "SUB", lambda xp, x, y: x - y, roundings=1),
@@ -333,7 +336,7 @@ _ROWS = (
     *_SELECT,
     _vector("iota", "fill", (Operand((SCALAR,)), SPARE_TILE), None, "TCI", ("i32",), "start, start + 1, ... along a row or a column", shaped=_iota, spare=NUMBERS),
     _vector("expand", "expand", (A_TILE,), None, _calls(rows="TROWEXPANDADD", cols="TCOLEXPAND"), VECTOR, "every row, or every column, is x", shaped=lambda xp, shape, x: xp.broadcast_to(x, shape)),
-    _vector("astype", "unary", (A_TILE, Operand((DTYPE,)), Operand((ROUNDING,), needed=False)), None, "TCVT", ANY, "converts, to the nearest, ties to even, or f32 to i32 by a named rounding"),
+    _vector("astype", "unary", (A_TILE, Operand((DTYPE,)), Operand((ROUNDING,), needed=False)), None, "TCVT", ANY, "converts, to the nearest, ties to even, or floats to integers by a named rounding; integers saturate"),
     _vector("full", "fill", (Operand((SCALAR,)),), None, "TEXPANDS", ANY, "every element is value"),
     _vector("where", "unary", (A_TILE, COUNT, Operand((NUMBER,))), _where, "TFILLPAD_INPLACE", VECTOR, "x in the first count columns, other behind"),
     _vector("pad", "unary", (A_TILE, COUNT, COUNT), _pad, "TFILLPAD_INPLACE", ANY, "x in the first rows and cols, zero outside"),

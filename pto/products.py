@@ -16,11 +16,12 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 from pto import ir
-from pto.empty_sums import ZERO
+from pto.empty_sums import is_zero
 from pto.loc import Loc
 from pto.names import fresh
+from pto.ops import SUM_OF
 from pto.targets import Target
-from pto.types import BOX_ROWS, DTYPE_BYTES, TileType
+from pto.types import BOX_ROWS, DTYPE_BYTES, TileType, box_unit
 
 
 def cut(body: ir.Block, target: Target, taken: set[str]) -> ir.Block:
@@ -38,8 +39,9 @@ def inner_parts(a: TileType, b_cols: int, target: Target) -> list[tuple[int, int
         target.spaces[space].capacity_bytes // (2 * DTYPE_BYTES[a.dtype] * size)
         for space, size in (("l0a", a.rows), ("l0b", b_cols))
     )
-    count = -(-a.cols // max(room // BOX_ROWS * BOX_ROWS, BOX_ROWS))
-    size = -(-a.cols // (count * BOX_ROWS)) * BOX_ROWS
+    unit = box_unit(a.dtype)
+    count = -(-a.cols // max(room // unit * unit, unit))
+    size = -(-a.cols // (count * unit)) * unit
     return [(at, min(size, a.cols - at)) for at in range(0, a.cols, size)]
 
 
@@ -65,12 +67,13 @@ class Corner:
 
 
 def corners(t: TileType, most: int) -> list[Corner]:
-    """Blocks of at most so many bytes, halved along the longer side."""
+    """Blocks of at most so many bytes, halved along the longer side; each a product of whole boxes."""
     rows, cols = t.rows, t.cols
+    unit = max((box_unit(x) for x, added in SUM_OF.items() if added == t.dtype), default=BOX_ROWS)
     while rows * cols * DTYPE_BYTES[t.dtype] > most:
-        if cols >= rows and cols % (2 * BOX_ROWS) == 0:
+        if cols >= rows and cols % (2 * unit) == 0:
             cols //= 2
-        elif rows % (2 * BOX_ROWS) == 0:
+        elif rows % (2 * unit) == 0:
             rows //= 2
         else:
             break
@@ -127,7 +130,7 @@ class _Blocks:
         if row is None or self.uses[name] != 1 or self.where[name] != where:
             return False
         if row.op not in ("add", "matmul"):
-            return row.op == "full" and row.args == ZERO
+            return is_zero(row)
         parts = [a.name for a in row.args[2 * (row.op == "matmul") :] if isinstance(a, ir.Ref)]
         two = row.op == "matmul" or len(parts) == 2
         return two and all(self.is_sum(n, found, where) for n in parts)
@@ -244,7 +247,7 @@ class _Cutter:
                 self.wholes[row.out.name] = row.operand(ir.Ref).name, int(row_at), int(col_at)
             if row.op == "matmul":
                 sums.add(row.out.name)
-            elif row.op == "full" and row.args == ZERO:
+            elif is_zero(row):
                 self.zeros.add(row.out.name)
 
     def loop(self, loop: ir.Loop, sums: set[str]) -> ir.Loop:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
-from pto.ops import MOST_REGIONS
+from pto.ops import MOST_REGIONS, VECTOR
 from pto.overlap import Store, clash
 from pto.tensor import Tensor, TensorView, note_read
 from pto.tile import Tile, as_tile, astype, elementwise, of_tile, record
@@ -39,8 +39,8 @@ def load(view: TensorView | Sequence[TensorView]) -> Tile:
         return record("load", found.type, found.view, hint=hint)
     rows = _wide(found)
     wide = record("load", rows, ir.as_rows(found.view, rows.cols), part=True, hint=hint)
-    if wide.dtype == "bf16":
-        return astype(of_tile("row_sum", astype(wide, "f32", part=True), part=True), "bf16")
+    if wide.dtype not in VECTOR:
+        return astype(of_tile("row_sum", astype(wide, "f32", part=True), part=True), wide.dtype)
     return of_tile("row_sum", wide)
 
 
@@ -106,9 +106,9 @@ def store(view: TensorView, x: Tile) -> None:
 
 def _spread(column: Tile, rows: TileType) -> Tile:
     """A column as every column of a tile."""
-    if column.dtype == "bf16":
+    if column.dtype not in VECTOR:
         wide = _spread(astype(column, "f32", part=True), replace(rows, dtype="f32"))
-        return astype(wide, "bf16", part=True)
+        return astype(wide, column.dtype, part=True)
     one = ir.Const(1 if column.dtype == "i32" else 1.0)
     ones = record("full", rows, one, part=True, hint="ones")
     return elementwise("mul", ones, column, part=True)

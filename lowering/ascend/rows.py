@@ -29,11 +29,12 @@ from lowering.ascend.text import (
 )
 from pto import ir
 from pto.arithmetic import Number
+from pto.conversions import narrows
 from pto.errors import ScheduleError, ShapeError
 from pto.ops import OPS, form_of
 from pto.row_rules import filled
 from pto.text import expr
-from pto.types import UNIT_BYTES
+from pto.types import INTEGERS, UNIT_BYTES
 
 Emitter = Callable[[ir.Row, Context, Env], list[str]]
 ONE, ZERO = ir.Const(1), ir.Const(0)
@@ -437,7 +438,7 @@ def expand(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     call = OPS[row.op].instruction
     if ctx.kernel.buffer(x.name).type.cols != 1:
         return [f"{call['cols']}({ctx.slot(out, env)}, {ctx.slot(x, env)});"]
-    integers = ctx.kernel.buffer(out.name).type.dtype == "i32"
+    integers = ctx.kernel.buffer(out.name).type.dtype in INTEGERS
     nothing = ZERO if integers else ir.Const(-0.0)
     slot = ctx.slot(out, env)
     return [
@@ -448,11 +449,15 @@ def expand(row: ir.Row, ctx: Context, env: Env) -> list[str]:
 
 
 def astype(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    """CAST_RINT is to the nearest, ties to even; CAST_ROUND takes ties away from zero."""
-    out, x = ctx.row_slot(row.result(ir.Ref), env), ctx.row_slot(row.operand(ir.Ref), env)
+    """CAST_RINT is to the nearest, ties to even; CAST_ROUND takes ties away from zero.  To few bits the library
+    cuts others off, if it is not told to saturate."""
+    refs = row.result(ir.Ref), row.operand(ir.Ref)
+    out, x = (ctx.row_slot(ref, env) for ref in refs)
+    to = ctx.kernel.buffer(refs[0].name).type.dtype
     rounding = row.operand(ir.Word, 2).name if len(row.args) > 2 else "rint"
     mode = {"away": "ROUND"}.get(rounding, rounding.upper())
-    return [f"TCVT({out}, {x}, RoundMode::CAST_{mode});"]
+    saturates = ", SaturationMode::ON" if narrows(to) else ""
+    return [f"TCVT({out}, {x}, RoundMode::CAST_{mode}{saturates});"]
 
 
 def filling(ctx: Context, env: Env, ref: ir.Ref, value: ir.Expr) -> str:

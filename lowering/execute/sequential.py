@@ -23,11 +23,14 @@ from pto.arithmetic import Number, rounded
 from pto.errors import InputError, MemoryAccessError, ShapeError
 from pto.ops import OPS, ROUNDINGS, Rule
 from pto.text import statement
-from pto.types import TileType
+from pto.types import INTEGERS, TileType
 
 # ---------------------------------------------------------------------- what an op computes
 
 Compute = Callable[..., Array]
+
+
+HALVES = (DTYPES["f16"], DTYPES["bf16"])
 
 
 def wide(a: Any) -> Any:
@@ -36,27 +39,33 @@ def wide(a: Any) -> Any:
     Row-major because the matmul of a transposed *view* may round differently from that of the
     same numbers in order.
     """
-    if isinstance(a, np.ndarray) and a.dtype.itemsize == 2:
+    if isinstance(a, np.ndarray) and a.dtype in HALVES:
         return a.astype(np.float32, order="C")
     return np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a
 
 
 def convert(a: Array, dtype: str) -> Array:
-    """``a`` in ``dtype``: to the nearest, ties to even; integers saturate."""
+    """``a`` in ``dtype``: to the nearest, ties to even; integers saturate, NaN is 0."""
     want = DTYPES[dtype]
     if a.dtype == want:
         return a
-    if dtype == "i32" and a.dtype.kind != "i":
-        limits = np.iinfo(np.int32)
-        a = np.clip(np.nan_to_num(np.rint(a.astype(np.float64))), limits.min, limits.max)
+    if dtype in INTEGERS:  # float64 holds every integer of 32 bits
+        a = np.clip(np.nan_to_num(np.rint(a.astype(np.float64))), *INTEGERS[dtype])
     result: Array = a.astype(want)
     return result
 
 
 def matmul(kind: TileType, a: Array, b: Array, acc: Array | None = None, test: Any = 1) -> Array:
-    """``acc + a @ b`` in float32; without ``acc``, or if ``test`` is 0, only the product."""
-    product: Array = np.matmul(wide(a), wide(b))
+    """``acc + a @ b`` in float32, or of integers in 32 bits; without ``acc``, or if ``test`` is 0, only the
+    product."""
+    product = of_integers(a, b) if a.dtype.kind in "iu" else np.matmul(wide(a), wide(b))
     return product if acc is None or not test else acc + product
+
+
+def of_integers(a: Array, b: Array) -> Array:
+    """The product in 32 bits, of which higher ones are lost; float64 holds it whole, and multiplies faster."""
+    whole: Array = np.matmul(*(np.ascontiguousarray(x, np.float64) for x in (a, b)))
+    return whole.astype(np.int64).astype(np.int32)
 
 
 def _ruled(rule: Rule) -> Compute:
@@ -86,8 +95,8 @@ def element(x: Any, dtype: str) -> Any:
     """A scalar as an element of a tile of ``dtype``, in the precision that the units compute in."""
     if not isinstance(x, int | float):
         return x
-    if dtype == "i32":
-        return np.int32(x)
+    if dtype in INTEGERS:
+        return DTYPES[dtype].type(x)
     return np.float32(DTYPES[dtype].type(np.float32(rounded(x))))
 
 

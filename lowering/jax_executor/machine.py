@@ -31,7 +31,7 @@ from lowering.execute.scalars import apply, as_float
 from lowering.jax_executor.balance import is_item_loop, known_names, stored_in
 from pto import ir
 from pto.ops import OPS, ROUNDINGS, Op, Rule
-from pto.types import TileType
+from pto.types import INTEGERS, TileType
 
 Array = Any
 """A jax array or a tracer of one."""
@@ -43,9 +43,14 @@ DTYPES: dict[str, Any] = {
     "i32": jnp.int32,
     "f16": jnp.float16,
     "bf16": jnp.bfloat16,
+    "i16": jnp.int16,
+    "i8": jnp.int8,
+    "u8": jnp.uint8,
 }
 BITS = ("f16", "bf16")
 """Element types whose tensors are passed as bits (uint16)."""
+UNSIGNED: dict[int, Any] = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+"""What holds the bits of an element of so many bytes."""
 
 # -------------------------------------------------------------------------------- scalars
 
@@ -99,9 +104,11 @@ def wide(a: Array) -> Array:
 
 
 def convert(a: Array, dtype: str) -> Array:
-    """``a`` in ``dtype``: to the nearest, ties to even; integers saturate."""
-    if dtype == "i32" and jnp.issubdtype(a.dtype, jnp.floating):
-        return jnp.rint(a.astype(jnp.float32)).astype(jnp.int32)
+    """``a`` in ``dtype``: to the nearest, ties to even; integers saturate, NaN is 0.  XLA saturates 32 bits only."""
+    if dtype in INTEGERS and a.dtype != DTYPES[dtype]:
+        if jnp.issubdtype(a.dtype, jnp.floating):
+            a = jnp.rint(a.astype(jnp.float32)).astype(jnp.int32)
+        a = a if dtype == "i32" else jnp.clip(a.astype(jnp.int32), *INTEGERS[dtype])
     return a.astype(DTYPES[dtype])
 
 
@@ -117,7 +124,7 @@ def plain(a: Any) -> Any:
 
 
 def matmul(kind: TileType, a: Any, b: Any, acc: Array = None, test: Number = 1) -> Array:
-    """``acc + a @ b`` accumulated in float32; where ``test`` is 0 only the product."""
+    """``acc + a @ b`` added up in float32, or of i8 in i32; where ``test`` is 0 only the product."""
     a_dim, b_dim = (0 if isinstance(a, Transposed) else 1), (1 if isinstance(b, Transposed) else 0)
     a, b = (t.x if isinstance(t, Transposed) else t for t in (a, b))
     product = lax.dot_general(
@@ -125,7 +132,7 @@ def matmul(kind: TileType, a: Any, b: Any, acc: Array = None, test: Number = 1) 
         b,
         (((a_dim,), (b_dim,)), ((), ())),
         precision=lax.Precision.HIGHEST if a.dtype == jnp.float32 else None,
-        preferred_element_type=jnp.float32,
+        preferred_element_type=DTYPES[kind.dtype],
     )
     if acc is None or (is_known(test) and not test):
         return product
@@ -345,8 +352,8 @@ class Machine:
 
     def element(self, x: Number, dtype: str) -> Array:
         """A scalar as an element of a tile of ``dtype``, in the precision of the units."""
-        if dtype == "i32":
-            return jnp.int32(x)
+        if dtype in INTEGERS:
+            return DTYPES[dtype](x)
         return self.opaque(wide(as_float(jnp, x).astype(DTYPES[dtype])))
 
     # rows

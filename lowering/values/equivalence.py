@@ -243,10 +243,10 @@ class Meanings(World):
         return self.token(("add", *args))
 
     def total(self, x: int, y: int) -> int:
-        zero = self.token(("full", Const(0.0)))
-        if x == zero and y in self.products:
+        zeros = [self.token(("full", Const(zero))) for zero in (0.0, 0)]
+        if x in zeros and y in self.products:
             return y
-        if y == zero and x in self.products:
+        if y in zeros and x in self.products:
             return x
         return self.token(("add", *sorted((x, y))))
 

@@ -173,7 +173,7 @@ DEVICE = device(FIT)
 
 CUBE, VECTOR, BOTH = ("cube",), ("vector",), ("cube", "vector")
 BOX, SUMS = 512, 1024  # docs/machine.md 2.2: whole fractals of operands, and of the accumulator
-OPERANDS = ("f32", "f16", "bf16")  # docs/machine.md 12: of a product
+OPERANDS = ("f32", "f16", "bf16", "i8")  # docs/machine.md 12: of a product
 END = 256  # docs/machine.md 2.1: bytes at the end of UB and L1 that nobody may use; of L1 so a fractal
 # docs/machine.md 2.1; UB: below its end 8 KiB are scratch of library ops.  The library keeps an L1 tile
 # in layout zn as its transpose: that is how the matrix unit takes a right operand (docs/machine.md 12).
@@ -181,7 +181,7 @@ SPACES = (
     Space("l1", "cube", (512 << 10) - BOX, BOX, {"nz": TileClass("L1Nz"), "zn": TileClass("L1Zn", turned=True)}),
     Space("l0a", "cube", 64 << 10, BOX, {"zz": TileClass("L0A")}, OPERANDS),
     Space("l0b", "cube", 64 << 10, BOX, {"zn": TileClass("L0B")}, OPERANDS),
-    Space("l0c", "cube", 128 << 10, SUMS, {"nz": TileClass("L0C")}, ("f32",)),
+    Space("l0c", "cube", 128 << 10, SUMS, {"nz": TileClass("L0C")}, ("f32", "i32")),
     Space("ub", "vector", (184 << 10) - END, 32, {"nd": TileClass("Ub"), "dn": TileClass("UbColumn")}),
 )  # fmt: skip
 

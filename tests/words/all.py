@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.words import facts, masks, mathematics, scalars
+from tests.words import facts, masks, mathematics, numbers, scalars
 
-WORDS = {**masks.WORDS, **mathematics.WORDS, **scalars.WORDS, **facts.WORDS}
+WORDS = {**masks.WORDS, **mathematics.WORDS, **scalars.WORDS, **facts.WORDS, **numbers.WORDS}
