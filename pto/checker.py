@@ -189,10 +189,9 @@ class Checker:
             return
         param = self.params[view.tensor]
         types = view_types(view, param, self.form)
-        rounded = row.op == "store" and row.core == "cube" and param.dtype != "i32"
-        if t not in types and not (
-            rounded and TileType(param.dtype, t.rows, t.cols) in types and t.dtype == "f32"
-        ):
+        drains = self.target.drains.get(t.dtype, ()) if row.core == "cube" else ()
+        rounded = row.op == "store" and param.dtype in drains
+        if t not in types and not (rounded and TileType(param.dtype, t.rows, t.cols) in types):
             sizes = ", ".join(str(s.size) for s in view.spans)
             message = f"{row.op}: the view is {param.dtype}[{sizes}], the tile {t}"
             raise LegalityError(message, row.loc)

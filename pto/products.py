@@ -2,8 +2,8 @@
 
 In: the traced rows of a kernel.  Out: the same, where the inner dimension of every product comes in as few
 equal parts as have room in L0A and L0B twice: one is filled while the other is multiplied; and where a sum of
-products that is only stored comes in blocks of rows and columns of which L0C holds two: one is stored while
-the next is multiplied.
+products that is only stored, as it is or as the way out of L0C converts it, comes in blocks of rows and columns
+of which L0C holds two: one is stored while the next is multiplied.
 Invariant: a product is the sum of those of its parts in their order, and what is added to a sum of products
 is added part after part, as L0C does it; so all executors have one order of additions.
 Non-goals: a sum over a loop that L0C does not hold, and results that the vector core reads, in blocks.
@@ -85,7 +85,7 @@ class _Blocks:
     """Sums of products that are only stored, block after block.  ``apart``: products of blocks."""
 
     def __init__(self, body: ir.Block, target: Target, taken: set[str]) -> None:
-        self.taken, self.uses = taken, Counter(read_in(body))
+        self.taken, self.uses, self.target = taken, Counter(read_in(body)), target
         self.made: dict[str, ir.Row] = {}
         self.where: dict[str, int] = {}
         """In which block each is made, by its id."""
@@ -99,7 +99,7 @@ class _Blocks:
         for row, where in self.stores:
             if len(row.result(ir.View).spans) == 2:
                 names, name = list[str](), row.operand(ir.Ref).name
-                blocks = corners(self.type_of(name), capacity // 2)
+                blocks = corners(self.held_as(name), capacity // 2)
                 if len(blocks) > 1 and self.is_sum(name, names, where):
                     self.groups[name] = names
                     for n in names:
@@ -122,6 +122,20 @@ class _Blocks:
             return self.carries[name]
         return self.made[name].result(ir.Define).type
 
+    def is_drained(self, row: ir.Row) -> bool:
+        """Whether the way out of L0C does a conversion."""
+        if row.op != "astype":
+            return False
+        given = self.type_of(row.operand(ir.Ref).name).dtype
+        return row.result(ir.Define).type.dtype in self.target.drains_alike.get(given, ())
+
+    def held_as(self, name: str) -> TileType:
+        """The type of what is stored before the way out of L0C converts it."""
+        row = self.made.get(name)
+        if row is None or not self.is_drained(row):
+            return self.type_of(name)
+        return self.type_of(row.operand(ir.Ref).name)
+
     def is_sum(self, name: str, found: list[str], where: int) -> bool:
         """A sum of products made in one block that nothing else reads; ``found``: what it is made of.  What is
         carried lies in L0C as a whole."""
@@ -129,6 +143,8 @@ class _Blocks:
         row = self.made.get(name)
         if row is None or self.uses[name] != 1 or self.where[name] != where:
             return False
+        if self.is_drained(row):
+            return self.is_sum(row.operand(ir.Ref).name, found, where)
         if row.op not in ("add", "matmul"):
             return is_zero(row)
         parts = [a.name for a in row.args[2 * (row.op == "matmul") :] if isinstance(a, ir.Ref)]
@@ -162,7 +178,7 @@ class _Blocks:
         block, at = self.split[out.name][k]
         args = list(row.args)
         for n, a in enumerate(args):
-            if isinstance(a, ir.Ref) and (row.op == "add" or n > 1):
+            if isinstance(a, ir.Ref) and (row.op != "matmul" or n > 1):
                 args[n] = ir.Ref(self.split[a.name][k][0])
         if row.op == "matmul":
             self.apart.add(block)

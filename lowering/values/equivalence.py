@@ -172,10 +172,17 @@ class Meanings(World):
         """The number of what a store keeps."""
         number = self.value(args[1])
         whole, unknown = self.known(number)
-        if unknown == NOWHERE:
+        if unknown != NOWHERE:
+            left = unknown.within(*self.ends(self.type_of(row.args[0]), args[0]))
+            number = whole if left == NOWHERE else number
+        return self.rounded(row, number)
+
+    def rounded(self, row: Row, number: int) -> int:
+        """What leaves the accumulator for a tensor of another type is converted on its way."""
+        to = self.kernel.param(row.result(View).tensor).dtype
+        if row.core != "cube" or self.type_of(row.args[0]).dtype == to:
             return number
-        left = unknown.within(*self.ends(self.type_of(row.args[0]), args[0]))
-        return whole if left == NOWHERE else number
+        return self.token(("astype", (number, False), to))
 
     def padded(self, row: Row, args: Sequence[object]) -> int:
         """What is unknown is known behind a padding by the same counts; other counts make another tile."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 import pto
@@ -53,6 +54,40 @@ def factors(rng: np.random.Generator) -> Arrays:
         of_row=rng.uniform(0.001, 0.1, (75, 1)).astype(np.float32),
         of_col=rng.uniform(0.001, 0.1, 100).astype(np.float32),
     )
+
+
+@pto.kernel(
+    grid="cdiv(rows, 64)",
+    x="bf16[rows, inner]",
+    w="bf16[inner, 128]",
+    u="bf16[128, 512]",
+    h="bf16[rows, 128]",
+    out="bf16[rows, 512]",
+)
+def drained(x: Tensor, w: Tensor, u: Tensor, h: Tensor, out: Tensor) -> None:
+    """Two layers, whose sums are rounded on their way out of L0C: one that the vector core reads, too, and one
+    that L0C holds in blocks."""
+    m = pto.program_id(0) * 64
+    rows = pto.ds(m, 64, valid=x.shape[0] - m)
+
+    def body(i: Index, acc: Tile) -> Tile:
+        inner = pto.ds(i * 64, 64, valid=x.shape[1] - i * 64)
+        return acc + pto.load(x[rows, inner]) @ pto.load(w[inner, :])
+
+    steps = pto.cdiv(x.shape[1], 64)
+    hidden = pto.fori_loop(0, steps, body, pto.zeros((64, 128)))
+    pto.store(h[rows, :], hidden.astype("bf16"))
+    made = pto.relu(hidden).astype("bf16") @ pto.load(u[:, :])
+    pto.store(out[rows, :], made.astype("bf16"))
+
+
+def layers(x: Any, w: Any, u: Any) -> dict[str, Any]:
+    return {"h": x @ w, "out": np.maximum(x @ w, 0) @ u}
+
+
+def halves(rng: np.random.Generator) -> Arrays:
+    shapes = dict(x=(100, 200), w=(200, 128), u=(128, 512))
+    return {n: (rng.standard_normal(s) * 0.1).astype(ml_dtypes.bfloat16) for n, s in shapes.items()}
 
 
 @pto.kernel(grid="cdiv(rows, 64)", x="f32[rows, cols]", out="i8[rows, cols]", scales="f32[rows, 1]")
@@ -225,6 +260,7 @@ def heads(rng: np.random.Generator) -> Arrays:
 
 WORDS = {
     "int8 product with scales": Word(scaled, factors, product),
+    "rounded on the way out": Word(drained, halves, layers),
     "rows to int8": Word(quantised, wide_rows, in_rows),
     "bytes to halves": Word(restored, some_bytes, from_bytes),
     "int8 by every rounding": Word(narrowed, edges, by_name(-128, 127)),
