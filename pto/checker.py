@@ -176,7 +176,7 @@ class Checker:
         return self.tiles[x.name]
 
     def moved(self, row: ir.Row, out: TileType | None, args: Types) -> None:
-        """What goes between a tile and a tensor has the tile's type; an accumulator is rounded on
+        """What goes between a tile and a tensor has the tile's type; an accumulator is converted on
         its way out (docs/machine.md 12)."""
         view, t = (row.args[0], out) if row.op == "load" else (row.out, args[0] if args else None)
         if row.op == "store" and isinstance(view, ir.View):
@@ -189,11 +189,11 @@ class Checker:
             return
         param = self.params[view.tensor]
         types = view_types(view, param, self.form)
-        drains = self.target.drains.get(t.dtype, ()) if row.core == "cube" else ()
-        rounded = row.op == "store" and param.dtype in drains
-        if t not in types and not (rounded and TileType(param.dtype, t.rows, t.cols) in types):
+        if not any(TileType(d, t.rows, t.cols) in types for d in self.held_as(row, t.dtype)):
             sizes = ", ".join(str(s.size) for s in view.spans)
             message = f"{row.op}: the view is {param.dtype}[{sizes}], the tile {t}"
+            if len(row.args) > 1 and row.op == "store":
+                message += ", and there is a scale"
             raise LegalityError(message, row.loc)
         if ir.is_strided(view, param.shape or (), t.rows, t.cols):
             raise LegalityError(
@@ -201,6 +201,13 @@ class Checker:
                 row.loc,
                 "a column moves as rows of whole units, of each of which one element exists: 5:+8<1",
             )
+
+    def held_as(self, row: ir.Row, dtype: str) -> tuple[str, ...]:
+        """The types of tensors that a load or a store moves a tile of ``dtype`` from or to."""
+        if row.op == "store" and len(row.args) > 1:
+            return self.target.scaled_drains.get(dtype, ()) if row.core != "vector" else ()
+        out = row.op == "store" and row.core == "cube"
+        return self.target.drains.get(dtype, ()) if out else (dtype,)
 
     def gathered(self, row: ir.Row, out: TileType | None) -> None:
         """Regions of the columns and dtype of the tile, which has the rows of all."""

@@ -314,7 +314,7 @@ _ROWS = (
     # data movement
     Op("load", "move", A_TILE, (Operand((VIEW,)), Operand((FILL,), start=ASSIGNED, needed=False)), _BOTH, None, _calls(tile="TLOAD"), meaning="GM to L1 or UB"),
     Op("gather", "move", A_TILE, (Operand((VIEW,)), *(Operand((VIEW,), needed=False),) * (MOST_REGIONS - 1)), MappingProxyType({"cube": ("MTE2",)}), None, _calls(tile="TLOAD"), CUBE, meaning="the rows of several regions, one below the other; what does not exist is zero; GM to L1"),
-    _move("store", Operand((VIEW,)), A_TILE, _OUT, "TSTORE", "UB or L0C to GM"),
+    Op("store", "move", Operand((VIEW,)), (A_TILE, Operand((SCALAR,), needed=False)), _OUT, None, _calls(tile="TSTORE"), meaning="UB or L0C to GM; out of L0C times a scale, if there is one, and saturating"),
     Op("move", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
     Op("part", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)), PLACE, PLACE), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TEXTRACT"), CUBE, meaning="as much of x as the result has, from a row and a column on; L1 to L0A or L0B"),
     _move("push", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", "UB or L0C to a FIFO slot, then record it", start=ASSIGNED),

@@ -165,7 +165,7 @@ class _Blocks:
                     for row in mine:
                         out += self.row(row, k)
                     view = region(node.result(ir.View), at)
-                    out.append(replace(node, out=view, args=(ir.Ref(stored),)))
+                    out.append(replace(node, out=view, args=(ir.Ref(stored), *node.args[1:])))
             elif isinstance(node.out, ir.Define) and node.out.name in self.split:
                 held[node.out.name] = node
             else:

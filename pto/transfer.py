@@ -14,6 +14,8 @@ from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
 from pto.ops import MOST_REGIONS, VECTOR
 from pto.overlap import Store, clash
+from pto.scalar import Number, Scalar, as_scalar
+from pto.targets import TARGETS
 from pto.tensor import Tensor, TensorView, note_read
 from pto.tile import Tile, as_tile, astype, elementwise, of_tile, record
 from pto.tracer import current, fail, noun
@@ -71,11 +73,15 @@ def _gather(views: Sequence[TensorView]) -> Tile:
     return made
 
 
-def store(view: TensorView, x: Tile) -> None:
+def store(view: TensorView, x: Tile, scale: Scalar | Number | None = None) -> None:
     """Write ``x`` to a region of a tensor; shapes and dtypes must agree.
 
+    A sum of products that nothing else reads may be converted on its way out of the cube core: ``x * scale`` to the
+    nearest, ties to even, saturating; i32 to f16, i8 or u8, f32 to i8 or u8.  Of ``scale`` the first ten bits of the fraction
+    count, the others are cut off.
+
     Raises:
-        ShapeError, DTypeError: when tile and view differ.
+        ShapeError, DTypeError: when tile and view differ, or no scale converts the one to the other.
         MemoryAccessError: when another work item or iteration writes the same elements, or the
             kernel also reads the tensor.
     """
@@ -84,7 +90,9 @@ def store(view: TensorView, x: Tile) -> None:
     if tile.shape != target.shape:
         message = f"store: '{tile.name}' is {tile.type} but the view of '{name}' is {target.type}"
         fail(ShapeError, message, "", 1)
-    if tile.dtype != target.dtype:
+    if scale is not None:
+        _check_scaled(tile, target)
+    elif tile.dtype != target.dtype:
         message = f"store: '{tile.name}' is {tile.dtype} but '{name}' is {target.dtype}"
         fail(DTypeError, message, f"convert it with .astype('{target.dtype}')", 1)
     trace = current()
@@ -98,10 +106,30 @@ def store(view: TensorView, x: Tile) -> None:
         fail(MemoryAccessError, *problem, operand=0)
     trace.stores[name].append(made)
     region = target.view
-    if _lies_apart(target, "store"):
+    if scale is None and _lies_apart(target, "store"):
         rows = _wide(target)
         tile, region = _spread(tile, rows), ir.as_rows(target.view, rows.cols)
-    trace.emit(ir.Row("store", region, (tile.ref(),), loc=made.loc))
+    scales = [] if scale is None else [_scale(scale)]
+    trace.emit(ir.Row("store", region, (tile.ref(), *scales), loc=made.loc))
+
+
+def _check_scaled(tile: Tile, target: TensorView) -> None:
+    drains = next(iter(TARGETS.values())).scaled_drains
+    if target.dtype not in drains.get(tile.dtype, ()):
+        message = (
+            f"store: no scale converts '{tile.name}', which is {tile.dtype}, to {target.dtype}"
+        )
+        ways = ", ".join(f"{x} to {' or '.join(y)}" for x, y in drains.items())
+        fail(DTypeError, message, f"there are {ways}; for others: x * scale, then .astype", 1)
+    if ir.is_strided(target.view, target.tensor.dims, *target.shape):
+        message = f"store: the elements of a row of this view of '{target.tensor.name}' do not lie side by side"
+        fail(ShapeError, message, "a scale is of rows that are runs of neighbours", 0)
+
+
+def _scale(given: Scalar | Number) -> ir.Expr:
+    """A scale as a float."""
+    expr = as_scalar(given, "a number or a traced scalar").expr
+    return ir.Const(float(expr.value)) if isinstance(expr, ir.Const) else expr
 
 
 def _spread(column: Tile, rows: TileType) -> Tile:

@@ -30,6 +30,8 @@ INSTEAD = {
     "swish": "pto.silu(x)",
     "ones": "pto.full((rows, cols), 1.0)",
     "cast": "x.astype('f32')",
+    "quantize": "(x / scale).astype('i8')",
+    "dequantize": "x.astype('f32') * scale",
     "cond": "a branch may only depend on static parameters",
     "while_loop": "pto.fori_loop(lo, hi, body, carry)",
     **{name: f"types are text: '{t}'" for name, t in TEXTS.items()},

@@ -185,10 +185,16 @@ def moved_parts(
 
 
 def transfer(
-    ctx: Context, env: Env, ref: ir.Ref, view: ir.View, call: str, fills: tuple[str, ...] = ()
+    ctx: Context,
+    env: Env,
+    ref: ir.Ref,
+    view: ir.View,
+    call: str,
+    fills: tuple[str, ...] = (),
+    scale: str = "",
 ) -> list[str]:
     """A load (``call`` = TLOAD) or store (TSTORE), whole or partial; ``fills``: the dimensions in which
-    a load writes zero for what does not exist."""
+    a load writes zero for what does not exist; ``scale``: the last argument of a store."""
     buffer, slot, r = moved_parts(ctx, env, ref, view)
     name, dtype = buffer.name, ctx.kernel.param(view.tensor).dtype
     row_count, rows, less_r, some_r = clipped(ctx, env, f"{name}_rows", r.rows)
@@ -197,7 +203,7 @@ def transfer(
     gm_lines, gm = global_tensor(ctx, env, buffer.name, dtype, r, (rows, cols), layout)
     fewer = [v.isdigit() and v != str(s.size) for v, s in ((rows, r.rows), (cols, r.cols))]
     if not (any(fewer) or some_r or some_c):
-        return [*gm_lines, in_order(call, slot, gm)]
+        return [*gm_lines, in_order(call, slot, gm, scale)]
     part_lines, part = part_of(ctx, buffer, slot, (rows, cols))
     lines = [*row_count, *col_count]
     sides = list(zip(DIMS, fewer, (less_r, less_c), strict=True))
@@ -210,7 +216,7 @@ def transfer(
     rest = [f"nothing_loaded({slot});"] * is_open
     if "0" in (rows, cols):
         return lines + rest
-    some, body = some_r + some_c, [*gm_lines, *part_lines, in_order(call, part, gm)]
+    some, body = some_r + some_c, [*gm_lines, *part_lines, in_order(call, part, gm, scale)]
     loaded = where_so(some, body, " && ")
     if some and rest:
         loaded[-1:] = ["} else {", *indented(rest), "}"]
@@ -222,9 +228,10 @@ def where_so(tests: list[str], body: list[str], joint: str) -> list[str]:
     return braced(f"if ({joint.join(tests)})", body) if tests else body
 
 
-def in_order(call: str, tile: str, gm: str) -> str:
+def in_order(call: str, tile: str, gm: str, scale: str) -> str:
     """The transfer call; a store names its destination, the GM side, first."""
-    return f"{call}({tile}, {gm});" if call == "TLOAD" else f"{call}({gm}, {tile});"
+    last = f", {scale}" if scale else ""
+    return f"{call}({tile}, {gm});" if call == "TLOAD" else f"{call}({gm}, {tile}{last});"
 
 
 def load(row: ir.Row, ctx: Context, env: Env) -> list[str]:
@@ -270,7 +277,12 @@ def gathered(
 
 
 def store(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    return transfer(ctx, env, row.operand(ir.Ref), row.result(ir.View), "TSTORE")
+    """Of a scale the library takes the bits, and whether the result has a sign."""
+    view, scale = row.result(ir.View), ""
+    if len(row.args) > 1:
+        signed = "true" if ctx.kernel.param(view.tensor).dtype == "i8" else "false"
+        scale = f"scale_bits({literal(row.scalar(1), 'f32', env)}, {signed})"
+    return transfer(ctx, env, row.operand(ir.Ref), view, "TSTORE", scale=scale)
 
 
 def move(row: ir.Row, ctx: Context, env: Env) -> list[str]:

@@ -45,7 +45,8 @@ import numpy as np
 from lowering.execute.access import DTYPES, Array
 from lowering.execute.inputs import Bound
 from lowering.execute.sequential import COMPUTE, Interpreter, convert, shaped
-from pto.ir import Const, Define, Kernel, Loop, Ref, Row, Var, all_rows, loops_of
+from pto.arithmetic import Number, short
+from pto.ir import Const, Define, Kernel, Loop, Ref, Row, Var, View, all_rows, loops_of
 from pto.ops import OPS
 from pto.types import INTEGERS, TileType
 
@@ -175,6 +176,10 @@ class Wide(Interpreter):
     def stored(self, tile: Array, dtype: str) -> Array:
         return tile
 
+    def drained(self, row: Row, tile: Array, dtype: str, scale: Number) -> Array:
+        most = math.inf if dtype in INTEGERS else LARGEST[dtype]
+        return np.clip(tile.astype(np.float64) * short(scale), -most, most)
+
 
 class Narrowed(Wide):
     """With the kernel's own roundings to 16 bits, where another op reads the result."""
@@ -214,6 +219,11 @@ class Noisy(Narrowed):
         size = np.where(partial > LARGEST["f32"], math.inf, UNIT["f32"] * partial)
         moved = a + size * self.noise.drawn(_name(row), a.shape, count)
         return np.where(np.isfinite(a), moved, a)
+
+    def drained(self, row: Row, tile: Array, dtype: str, scale: Number) -> Array:
+        """The sum is rounded when it becomes a float, and times the scale once more."""
+        drawn = self.noise.drawn(row.result(View).tensor, tile.shape)
+        return super().drained(row, tile * (1 + 2 * UNIT["f32"] * drawn), dtype, scale)
 
     def scalar(self, row: Row, k: int, a: Any) -> Any:
         """A number that the kernel computes, or one that float32 does not hold, is rounded, too."""

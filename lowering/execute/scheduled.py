@@ -21,9 +21,17 @@ from lowering.execute.access import Array, Scope, compiled, span_shape
 from lowering.execute.core import NOTHING, Action, Core, Machine, Step
 from lowering.execute.inputs import Bound
 from lowering.execute.memory import Ring
-from lowering.execute.sequential import COMPUTE, apply, convert, scalar_read, unknown_rows, writable
+from lowering.execute.sequential import (
+    COMPUTE,
+    apply,
+    convert,
+    drained,
+    scalar_read,
+    unknown_rows,
+    writable,
+)
 from pto.errors import InputError, ScheduleError, ShapeError
-from pto.ir import Kernel, Ref, Row, Scalar, View, is_scheduled
+from pto.ir import Expr, Kernel, Ref, Row, Scalar, View, is_scheduled
 from pto.row_rules import filled, touched
 from pto.targets import target_of
 from pto.text import statement
@@ -145,10 +153,12 @@ def _store(core: Core, row: Row) -> Step:
     view, source = writable(core.machine.kernel, row), row.operand(Ref)
     tensor, dtype = core.machine.tensors[view.tensor], core.machine.kernel.param(view.tensor).dtype
     locate, shape, pick = core.locate(row, view), span_shape(view), core.pick(source)
+    scales = [compiled(a) for a in row.args[1:] if isinstance(a, Expr)]
     _check_elements(core, row, source, shape)
 
     def issue(scope: Scope) -> Action:
         region, slot = locate(scope), pick(scope)
+        numbers = [scale(scope) for scale in scales]
 
         def fetch() -> Array | None:
             if region.empty:
@@ -156,7 +166,10 @@ def _store(core: Core, row: Row) -> Step:
             seen = slot.written.reshape(*shape, -1)[region.inside]
             if not seen.all():
                 raise core.uninitialised(row, slot, slot.written, scope)
-            return convert(slot.values, dtype).reshape(shape)[region.inside]
+            tile = slot.values
+            for scale in numbers:
+                tile = drained(tile, dtype, scale)
+            return convert(tile, dtype).reshape(shape)[region.inside]
 
         def commit(tile: Array | None) -> None:
             if tile is not None:

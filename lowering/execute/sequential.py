@@ -19,11 +19,11 @@ from lowering.execute import access
 from lowering.execute.access import DTYPES, NAMES, Array, Env, Locate, Scope
 from lowering.execute.inputs import Bound, pid_names, validate
 from pto import ir
-from pto.arithmetic import Number, rounded
+from pto.arithmetic import Number, rounded, short
 from pto.errors import InputError, MemoryAccessError, ShapeError
 from pto.ops import OPS, ROUNDINGS, Rule
 from pto.text import statement
-from pto.types import INTEGERS, TileType
+from pto.types import GREATEST, INTEGERS, TileType
 
 # ---------------------------------------------------------------------- what an op computes
 
@@ -66,6 +66,13 @@ def of_integers(a: Array, b: Array) -> Array:
     """The product in 32 bits, of which higher ones are lost; float64 holds it whole, and multiplies faster."""
     whole: Array = np.matmul(*(np.ascontiguousarray(x, np.float64) for x in (a, b)))
     return whole.astype(np.int64).astype(np.int32)
+
+
+def drained(a: Array, dtype: str, scale: Number) -> Array:
+    """A sum times a scale, as the way out of L0C converts it: saturating."""
+    product = a.astype(np.float32) * np.float32(short(scale))
+    most = GREATEST.get(dtype, np.inf)
+    return convert(np.clip(product, -most, most), dtype)
 
 
 def _ruled(rule: Rule) -> Compute:
@@ -154,6 +161,9 @@ class Interpreter:
 
     def stored(self, tile: Array, dtype: str) -> Array:
         return convert(tile, dtype)
+
+    def drained(self, row: ir.Row, tile: Array, dtype: str, scale: Number) -> Array:
+        return drained(tile, dtype, scale)
 
     def run(self) -> dict[str, Array]:
         """All work items in row-major order of the grid."""
@@ -282,12 +292,15 @@ def _store(at: Interpreter, row: ir.Row) -> Action:
     dtype = at.kernel.param(view.tensor).dtype
     locate, tensor, shape = at.locate(row, view), at.tensors[view.tensor], access.span_shape(view)
     read = at.tile(row.operand(ir.Ref))
+    scales = [at.operand(a) for a in row.args[1:]]
 
     def run(tiles: Tiles, scope: Scope) -> None:
         region = locate(scope)
         if not region.empty:
-            tile = at.stored(read(tiles, scope), dtype).reshape(shape)
-            tensor[region.where] = tile[region.inside]
+            tile = read(tiles, scope)
+            for scale in scales:
+                tile = at.drained(row, tile, dtype, scale(tiles, scope))
+            tensor[region.where] = at.stored(tile, dtype).reshape(shape)[region.inside]
 
     return run
 

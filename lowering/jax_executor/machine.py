@@ -30,8 +30,9 @@ from lowering.execute.access import NAMES
 from lowering.execute.scalars import apply, as_float
 from lowering.jax_executor.balance import is_item_loop, known_names, stored_in
 from pto import ir
+from pto.arithmetic import SHORT_BITS
 from pto.ops import OPS, ROUNDINGS, Op, Rule
-from pto.types import INTEGERS, TileType
+from pto.types import GREATEST, INTEGERS, TileType
 
 Array = Any
 """A jax array or a tracer of one."""
@@ -356,6 +357,13 @@ class Machine:
             return DTYPES[dtype](x)
         return self.opaque(wide(as_float(jnp, x).astype(DTYPES[dtype])))
 
+    def drained(self, x: Array, dtype: str, scale: Number) -> Array:
+        """A sum times a scale, as the way out of L0C converts it: saturating."""
+        bits = lax.bitcast_convert_type(as_float(jnp, scale), jnp.int32) >> SHORT_BITS << SHORT_BITS
+        product = self.opaque(x.astype(jnp.float32) * lax.bitcast_convert_type(bits, jnp.float32))
+        most = GREATEST.get(dtype, jnp.inf)
+        return jnp.clip(product, -most, most)
+
     # rows
 
     def block(self, block: ir.Block, env: Env) -> None:
@@ -372,7 +380,10 @@ class Machine:
             env.scalars[row.out.name] = whole(self.taken(row, env).reshape(()))
         elif isinstance(row.out, ir.View):
             tensor, x = row.out.tensor, plain(self.operand(row.args[0], env))
-            extents, x = self.extents(row.out, env), to_bits(x, self.kernel.param(tensor).dtype)
+            dtype = self.kernel.param(tensor).dtype
+            for scale in row.args[1:]:
+                x = self.drained(x, dtype, self.operand(scale, env))
+            extents, x = self.extents(row.out, env), to_bits(x, dtype)
             env.tensors[tensor] = put(env.tensors[tensor], extents, x)
         elif isinstance(row.out, ir.Define):
             env.tiles[row.out.name] = self.tile(row, row.out.type, env)

@@ -175,11 +175,13 @@ class Meanings(World):
         if unknown != NOWHERE:
             left = unknown.within(*self.ends(self.type_of(row.args[0]), args[0]))
             number = whole if left == NOWHERE else number
-        return self.rounded(row, number)
+        return self.rounded(row, number, args[2:])
 
-    def rounded(self, row: Row, number: int) -> int:
+    def rounded(self, row: Row, number: int, scales: Sequence[object]) -> int:
         """What leaves the accumulator for a tensor of another type is converted on its way."""
         to = self.kernel.param(row.result(View).tensor).dtype
+        if scales:
+            return self.token(("drained", (number, False), *scales, to))
         if row.core != "cube" or self.type_of(row.args[0]).dtype == to:
             return number
         return self.token(("astype", (number, False), to))

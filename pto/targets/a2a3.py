@@ -212,6 +212,9 @@ A2A3 = Target(
     box_row_stride=65535,  # docs/machine.md 12: 16 bits
     most_rows=4095,  # docs/machine.md 2.4
     drains=MappingProxyType({"f32": ("f32", "f16", "bf16"), "i32": ("i32",)}),  # docs/machine.md 12
+    scaled_drains=MappingProxyType(
+        {"f32": ("i8", "u8"), "i32": ("f16", "i8", "u8")}
+    ),  # docs/machine.md 12
     drains_alike=MappingProxyType({"f32": ("bf16",)}),  # docs/machine.md 12: others saturate
     launch="set_block_num",  # docs/machine.md 13
     # docs/machine.md 13: 48 arguments; the runtime's headers split them and bound the rank

@@ -14,6 +14,7 @@ import pto
 from lowering.execute import sequential
 from lowering.execute.access import DTYPES
 from lowering.execute.inputs import bind
+from lowering.schedule import schedule
 from pto import Tensor
 from pto.conversions import DIRECT, THROUGH, way
 from pto.ops import ROUNDINGS
@@ -95,3 +96,16 @@ def test_every_step_is_one_instruction() -> None:
         assert wanted not in DIRECT[given], "the way through others is longer"
         steps = [given, *between, wanted]
         assert all(y in DIRECT[x] for x, y in pairwise(steps))
+
+
+def test_only_a_sum_of_products_has_a_scale_on_its_way_out() -> None:
+    """Which of them lies in L0C is known when it is scheduled."""
+
+    @pto.kernel(grid="cdiv(rows, 32)", x="f32[rows, 64]", out="u8[rows, 64]")
+    def loaded(x: Tensor, out: Tensor) -> None:
+        rows = pto.ds(pto.program_id(0) * 32, 32)
+        tile = pto.load(x[rows, :])
+        pto.store(out[rows, :], tile, scale=0.5)
+
+    with pytest.raises(pto.ShapeError, match="'tile' has a scale, but is no sum of products"):
+        schedule(loaded.trace())

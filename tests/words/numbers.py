@@ -90,6 +90,53 @@ def halves(rng: np.random.Generator) -> Arrays:
     return {n: (rng.standard_normal(s) * 0.1).astype(ml_dtypes.bfloat16) for n, s in shapes.items()}
 
 
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    x="i8[rows, inner]",
+    w="i8[inner, 64]",
+    u="i8[64, 512]",
+    scales="f32[2]",
+    h="i8[rows, 64]",
+    out="f16[rows, 512]",
+    step="f32",
+)
+def requantised(
+    x: Tensor, w: Tensor, u: Tensor, scales: Tensor, h: Tensor, out: Tensor, step: pto.Scalar
+) -> None:
+    """Sums of i8 that become small numbers again on their way out of L0C; one that it holds in blocks."""
+    m = pto.program_id(0) * 32
+    rows = pto.ds(m, 32, valid=x.shape[0] - m)
+
+    def body(i: Index, acc: Tile) -> Tile:
+        inner = pto.ds(i * 128, 128, valid=x.shape[1] - i * 128)
+        return acc + pto.load(x[rows, inner]) @ pto.load(w[inner, :])
+
+    steps = pto.cdiv(x.shape[1], 128)
+    made = pto.fori_loop(0, steps, body, pto.zeros((32, 64), "i32"))
+    pto.store(h[rows, :], made, scale=scales[0])
+    first = pto.load(x[rows, 0:64]) @ pto.load(u[:, :])
+    pto.store(out[rows, :], first, scale=scales[1] * step)
+
+
+def cut_off(x: Any) -> Any:
+    """With ten bits of fraction."""
+    fraction, exponent = np.frexp(np.float32(x))
+    return np.ldexp(np.trunc(fraction * 2**11) / 2**11, exponent).astype(np.float64)
+
+
+def small_again(x: Any, w: Any, u: Any, scales: Any, step: Any) -> dict[str, Any]:
+    a, b, c = (t.astype(np.int64) for t in (x, w, u))
+    h = np.clip(np.rint((a @ b) * cut_off(scales[0])), -128, 127)
+    by = cut_off(np.float32(scales[1]) * np.float32(step))
+    return {"h": h, "out": np.clip((a[:, :64] @ c) * by, -65504, 65504)}
+
+
+def integers(rng: np.random.Generator) -> Arrays:
+    shapes = dict(x=(75, 300), w=(300, 64), u=(64, 512))
+    drawn = {n: rng.integers(-128, 128, s).astype(np.int8) for n, s in shapes.items()}
+    return {**drawn, "scales": np.float32([0.0007, 1.3]), "step": 0.77}
+
+
 @pto.kernel(grid="cdiv(rows, 64)", x="f32[rows, cols]", out="i8[rows, cols]", scales="f32[rows, 1]")
 def quantised(x: Tensor, out: Tensor, scales: Tensor) -> None:
     """Rows as i8, each by its largest magnitude."""
@@ -261,6 +308,7 @@ def heads(rng: np.random.Generator) -> Arrays:
 WORDS = {
     "int8 product with scales": Word(scaled, factors, product),
     "rounded on the way out": Word(drained, halves, layers),
+    "int8 again on the way out": Word(requantised, integers, small_again),
     "rows to int8": Word(quantised, wide_rows, in_rows),
     "bytes to halves": Word(restored, some_bytes, from_bytes),
     "int8 by every rounding": Word(narrowed, edges, by_name(-128, 127)),

@@ -281,9 +281,15 @@ class _Assigner:
 
     def store(self, row: ir.Row) -> None:
         name, out = self.source(row.operand(ir.Ref).name), row.result(ir.View)
+        scale = row.args[1:]
         if (name, "l0c") in self.home and "store" in self.forms(name):
-            self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c"))], row.loc)
+            self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c")), *scale], row.loc)
             return
+        if scale:
+            message = (
+                f"store: '{name}' has a scale, but is no sum of products as the cube core has it"
+            )
+            raise ShapeError(message, row.loc, f"{name} * scale, then .astype, converts any tile")
         type = self.types[name]
         if type.rows == 1:
             raise ShapeError(

@@ -271,6 +271,35 @@ void TSTORE(const Gm &gm, const Tile_ &tile, const Where &at = Where::current())
         at);
 }
 
+// Times a scale of ten bits of fraction, saturating; bit 46 says that integers have a sign.
+template <typename Gm, typename Tile_>
+void TSTORE(const Gm &gm, const Tile_ &tile, uint64_t scale, const Where &at = Where::current())
+{
+    using T = typename Gm::DType;
+    constexpr bool bytes = std::is_integral_v<T> && sizeof(T) == 1;
+    static_assert(Tile_::Loc == TileType::Acc, "a scale is of what leaves L0C");
+    static_assert(bytes || (std::is_same_v<T, half> && std::is_same_v<typename Tile_::DType, int32_t>), "no scale to this type");
+    static_assert(Tile_::Cols <= 4095 && Tile_::Rows <= 8192, "more than FIX stores at once");
+    if (scale % (1u << 13) != 0 || (scale >> 46) != (std::is_same_v<T, int8_t> ? 1u : 0u)) {
+        native::report("mode", "a scale of more bits than the way out of L0C has, or of another sign than its result", at);
+    }
+    if (!fits(tile, gm, at) || !inside(gm, gm.rows(), gm.cols(), true, at)) {
+        return;
+    }
+    const float by = std::bit_cast<float>(static_cast<uint32_t>(scale));
+    run(
+        Pipe::FIX, {tile.extent()}, extents(gm, gm.rows(), gm.cols()), [tile, at] { return elements(tile, at); },
+        [gm, by](const Values<typename Tile_::DType> &found) {
+            for (int64_t r = 0, k = 0; r < gm.rows(); ++r) {
+                for (int64_t c = 0; c < gm.cols(); ++c, ++k) {
+                    const float product = static_cast<float>(found[static_cast<size_t>(k)]) * by;
+                    *gm.at(r, c) = rounded<T>(bytes ? product : std::clamp(product, -65504.0f, 65504.0f));
+                }
+            }
+        },
+        at);
+}
+
 // A tile of boxes that is turned on its way to L0 has whole boxes both ways.
 template <typename A, typename B>
 constexpr int box_rows = std::max({16, A::BoxRows, B::BoxRows});
