@@ -175,7 +175,7 @@ class Meanings(World):
         if unknown != NOWHERE:
             left = unknown.within(*self.ends(self.type_of(row.args[0]), args[0]))
             number = whole if left == NOWHERE else number
-        return self.rounded(row, number, args[2:])
+        return self.rounded(row, number, args[2 : 1 + len(row.args)])
 
     def rounded(self, row: Row, number: int, scales: Sequence[object]) -> int:
         """What leaves the accumulator for a tensor of another type is converted on its way."""
