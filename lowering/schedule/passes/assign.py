@@ -286,10 +286,11 @@ class _Assigner:
             self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c")), *scale], row.loc)
             return
         if scale:
-            message = (
-                f"store: '{name}' has a scale, but is no sum of products as the cube core has it"
+            raise ShapeError(
+                f"store: '{name}' has a scale, but is no sum of products as the cube core has it",
+                row.loc,
+                f"{name} * scale, then .astype, converts any tile",
             )
-            raise ShapeError(message, row.loc, f"{name} * scale, then .astype, converts any tile")
         type = self.types[name]
         if type.rows == 1:
             raise ShapeError(
