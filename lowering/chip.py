@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from lowering.svg import GREY, INK, MONO, document, element, label
 from pto.ir import CORES
 from pto.targets import GM, Pipe, Space, Target
+from pto.types import DTYPE_BYTES
 
 WIDTH, TOP, EDGE = 1000, 64, 20
 GM_WIDTH, FIRST, PITCH = 110, 270, 260
@@ -238,4 +239,6 @@ def _memory(space: Space, spot: Spot) -> Iterator[str]:
     yield label(spot.x + spot.width - 10, spot.y + 20, size, 11, INK, text_anchor="end")
     layouts = f"layout {', '.join(space.layouts)}"
     yield label(spot.x + 10, spot.y + 37, layouts, 10, GREY, font_family=MONO)
-    yield label(spot.x + 10, spot.y + 52, ", ".join(space.dtypes), 10, GREY, font_family=MONO)
+    every = len(space.dtypes) == len(DTYPE_BYTES)
+    held = "every type" if every else ", ".join(space.dtypes)
+    yield label(spot.x + 10, spot.y + 52, held, 10, GREY, font_family=MONO)

@@ -26,7 +26,7 @@ LEAST, GREATEST = -(1 << 63), (1 << 63) - 1
 EXACT_QUOTIENT = float(1 << 31)
 """Float quotients below this are rounded down exactly; from here on ``//`` is the f32 quotient."""
 
-F32 = struct.Struct("f")
+F32, BITS = struct.Struct("f"), struct.Struct("I")
 
 DIVIDING = ("/", "//", "%", "cdiv")
 """Operators that have no value for 0 on the right."""
@@ -49,6 +49,17 @@ def rounded(x: Number) -> float:
         (held,) = F32.unpack(F32.pack(x))
     except OverflowError:
         return math.copysign(math.inf, x)
+    return float(held)
+
+
+SHORT_BITS = 13
+"""Of the fraction of an f32, which a scale on the way out of L0C has not (docs/machine.md 12)."""
+
+
+def short(x: Number) -> float:
+    """The f32 of ``x`` with the first ten bits of its fraction, the others cut off."""
+    (bits,) = BITS.unpack(F32.pack(rounded(x)))
+    (held,) = F32.unpack(BITS.pack(bits >> SHORT_BITS << SHORT_BITS))
     return float(held)
 
 

@@ -7,8 +7,6 @@ is not legal is told at its source line.  Non-goals: which scope a name is in, c
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pto import ir
 from pto.arithmetic import BINARY, DIVIDING, NumberError
 from pto.errors import LegalityError
@@ -178,7 +176,7 @@ class Checker:
         return self.tiles[x.name]
 
     def moved(self, row: ir.Row, out: TileType | None, args: Types) -> None:
-        """What goes between a tile and a tensor has the tile's type; an accumulator is rounded on
+        """What goes between a tile and a tensor has the tile's type; an accumulator is converted on
         its way out (docs/machine.md 12)."""
         view, t = (row.args[0], out) if row.op == "load" else (row.out, args[0] if args else None)
         if row.op == "store" and isinstance(view, ir.View):
@@ -194,13 +192,11 @@ class Checker:
             return
         param = self.params[view.tensor]
         types = view_types(view, param, self.form)
-        rounded = row.op == "store" and row.core == "cube" and param.dtype != "i32"
-        here = TileType(t.dtype, t.rows, t.cols)
-        if here not in types and not (
-            rounded and replace(here, dtype=param.dtype) in types and t.dtype == "f32"
-        ):
+        if not any(TileType(d, t.rows, t.cols) in types for d in self.held_as(row, t.dtype)):
             sizes = ", ".join(str(s.size) for s in view.spans)
             message = f"{row.op}: the view is {param.dtype}[{sizes}], the tile {t}"
+            if len(row.args) > 1 and row.op == "store":
+                message += ", and there is a scale"
             raise LegalityError(message, row.loc)
         if ir.is_strided(view, param.shape or (), t.rows, t.cols):
             raise LegalityError(
@@ -208,6 +204,13 @@ class Checker:
                 row.loc,
                 "a column moves as rows of whole units, of each of which one element exists: 5:+8<1",
             )
+
+    def held_as(self, row: ir.Row, dtype: str) -> tuple[str, ...]:
+        """The types of tensors that a load or a store moves a tile of ``dtype`` from or to."""
+        if row.scales:
+            return self.target.scaled_drains.get(dtype, ()) if row.core != "vector" else ()
+        out = row.op == "store" and row.core == "cube"
+        return self.target.drains.get(dtype, ()) if out else (dtype,)
 
     def gathered(self, row: ir.Row, out: TileType | None) -> None:
         """Regions of the columns and dtype of the tile, which has the rows of all."""

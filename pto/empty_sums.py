@@ -13,7 +13,12 @@ from dataclasses import replace
 from pto import ir
 from pto.bounds import Known, inside, noted, of_launch, surely_runs
 
-ZERO = (ir.Const(0.0),)
+ZEROS = ((ir.Const(0.0),), (ir.Const(0),))
+
+
+def is_zero(row: ir.Row) -> bool:
+    """Whether a row makes the tile that a sum of products, of floats or of integers, may start from."""
+    return row.op == "full" and row.args in ZEROS
 
 
 def started(kernel: ir.Kernel) -> ir.Kernel:
@@ -30,7 +35,7 @@ def _started(block: ir.Block, known: Known, zeros: set[str]) -> ir.Block:
     for node in block:
         if isinstance(node, ir.Row):
             known = noted(node, known)
-            if node.op == "full" and node.args == ZERO:
+            if is_zero(node):
                 zeros.add(node.result(ir.Define).name)
         elif isinstance(node, ir.Loop):
             inner = inside(node, known)

@@ -329,6 +329,11 @@ class Row:
         """Whether it is a store that adds to what the tensor holds."""
         return self.op == "store" and ADD in self.args
 
+    @property
+    def scales(self) -> tuple[Expr, ...]:
+        """The scale of a store that converts what leaves the accumulator, if it has one."""
+        return tuple(a for a in self.args[1:] if isinstance(a, Expr)) if self.op == "store" else ()
+
     def result(self, kind: type[N]) -> N:
         """The output of a row whose op makes a ``kind``."""
         assert isinstance(self.out, kind), self

@@ -24,7 +24,7 @@ from typing import Any
 
 from pto.ir import ADD, CORES
 from pto.targets import PIPES
-from pto.types import BOX_ROWS, TileType
+from pto.types import BOX_ROWS, DTYPE_BYTES, TileType
 
 Rule = Callable[..., Any]
 
@@ -120,12 +120,15 @@ _QUEUES: On = MappingProxyType(
     dict.fromkeys(CORES, (*(p for p in PIPES if p not in _SCALAR["cube"]), "ALL"))
 )
 
-ANY = ("f32", "f16", "bf16", "i32")
+ANY = tuple(DTYPE_BYTES)
 FLOATS = ("f32", "f16")
 VECTOR = (*FLOATS, "i32")
 """Element types the vector unit computes with (docs/machine.md 12)."""
-CUBE = (*FLOATS, "bf16")
-"""Element types the matmul unit multiplies; it adds in f32."""
+SUM_OF: Mapping[str, str] = MappingProxyType(
+    {"f32": "f32", "f16": "f32", "bf16": "f32", "i8": "i32"}
+)
+"""Element types the matmul unit multiplies -> what it adds in (docs/machine.md 2.4)."""
+CUBE = tuple(SUM_OF)
 
 
 Spare = Callable[[Sequence[TileType]], TileType]
@@ -387,7 +390,7 @@ _ROWS = (
     # data movement
     Op("load", "move", A_TILE, (Operand((VIEW,)), Operand((FILL,), start=ASSIGNED, needed=False)), _BOTH, None, _calls(tile="TLOAD"), meaning="GM to L1 or UB"),
     Op("gather", "move", A_TILE, (Operand((VIEW,)), *(Operand((VIEW,), needed=False),) * (MOST_REGIONS - 1)), MappingProxyType({"cube": ("MTE2",)}), None, _calls(tile="TLOAD"), CUBE, meaning="the rows of several regions, one below the other; what does not exist is zero; GM to L1"),
-    Op("store", "move", Operand((VIEW,)), (A_TILE, Operand((UPDATE,), needed=False)), _OUT, None, _calls(tile="TSTORE"), meaning="UB or L0C to GM, where it is added to what is there or takes its place"),
+    Op("store", "move", Operand((VIEW,)), (A_TILE, Operand((UPDATE, SCALAR), needed=False)), _OUT, None, _calls(tile="TSTORE"), meaning="UB or L0C to GM, where it takes the place of what is there, or is added to it; out of L0C times a scale, if there is one, and saturating"),
     Op("move", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
     Op("part", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)), PLACE, PLACE), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TEXTRACT"), CUBE, meaning="as much of x as the result has, from a row and a column on; L1 to L0A or L0B"),
     _move("push", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", "UB or L0C to a FIFO slot, then record it", start=ASSIGNED),
@@ -395,7 +398,7 @@ _ROWS = (
     Op("record", "move", None, (Operand((QUEUE,)),), _OUT, start=ASSIGNED, meaning="tells the other core that a pushed slot is full"),
     _move("pop", A_TILE, Operand((QUEUE,)), _BOTH, "TPOP", "FIFO slot to L1 or UB, then free it", start=ASSIGNED),
     # cube
-    Op("matmul", "cube", A_TILE, (Operand((TILE,), "l0a"), Operand((TILE,), "l0b", turned=(TRACED, PERSISTENT)), Operand((TILE,), "l0c", needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _calls(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, added to acc if there is one and its test is not 0"),
+    Op("matmul", "cube", A_TILE, (Operand((TILE,), "l0a"), Operand((TILE,), "l0b", turned=(TRACED, PERSISTENT)), Operand((TILE,), "l0c", needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _calls(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, of i8 in i32, added to acc if there is one and its test is not 0"),
     # vector
     _binary("add", "ADD", lambda xp, x, y: x + y, roundings=1, commutes=True),
     _binary("sub", "SUB", lambda xp, x, y: x - y, roundings=1),
@@ -410,7 +413,7 @@ _ROWS = (
     *_ALONG,
     _vector("iota", "fill", (Operand((SCALAR,)), SPARE_TILE), None, "TCI", ("i32",), "start, start + 1, ... along a row or a column", shaped=_iota, spare=lambda tiles: NUMBERS),
     _vector("expand", "expand", (A_TILE,), None, _calls(rows="TROWEXPANDADD", cols="TCOLEXPAND"), VECTOR, "every row, or every column, is x", shaped=lambda xp, shape, x: xp.broadcast_to(x, shape)),
-    _vector("astype", "unary", (A_TILE, Operand((DTYPE,)), Operand((ROUNDING,), needed=False)), None, "TCVT", ANY, "converts, to the nearest, ties to even, or f32 to i32 by a named rounding"),
+    _vector("astype", "unary", (A_TILE, Operand((DTYPE,)), Operand((ROUNDING,), needed=False)), None, "TCVT", ANY, "converts, to the nearest, ties to even, or floats to integers by a named rounding; integers saturate"),
     _vector("full", "fill", (Operand((SCALAR,)),), None, "TEXPANDS", ANY, "every element is value"),
     _vector("where", "unary", (A_TILE, COUNT, Operand((NUMBER,))), _where, "TFILLPAD_INPLACE", VECTOR, "x in the first count columns, other behind"),
     _vector("pad", "unary", (A_TILE, COUNT, COUNT), _pad, "TFILLPAD_INPLACE", ANY, "x in the first rows and cols, zero outside"),

@@ -2,8 +2,8 @@
 
 In: the traced rows of a kernel.  Out: the same, where the inner dimension of every product comes in as few
 equal parts as have room in L0A and L0B twice: one is filled while the other is multiplied; and where a sum of
-products that is only stored comes in blocks of rows and columns of which L0C holds two: one is stored while
-the next is multiplied.
+products that is only stored, as it is or as the way out of L0C converts it, comes in blocks of rows and columns
+of which L0C holds two: one is stored while the next is multiplied.
 Invariant: a product is the sum of those of its parts in their order, and what is added to a sum of products
 is added part after part, as L0C does it; so all executors have one order of additions.
 Non-goals: a sum over a loop that L0C does not hold, and results that the vector core reads, in blocks.
@@ -16,11 +16,12 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 from pto import ir
-from pto.empty_sums import ZERO
+from pto.empty_sums import is_zero
 from pto.loc import Loc
 from pto.names import fresh
+from pto.ops import SUM_OF
 from pto.targets import Target
-from pto.types import BOX_ROWS, DTYPE_BYTES, TileType
+from pto.types import BOX_ROWS, DTYPE_BYTES, TileType, box_unit
 
 
 def cut(body: ir.Block, target: Target, taken: set[str]) -> ir.Block:
@@ -38,8 +39,9 @@ def inner_parts(a: TileType, b_cols: int, target: Target) -> list[tuple[int, int
         target.spaces[space].capacity_bytes // (2 * DTYPE_BYTES[a.dtype] * size)
         for space, size in (("l0a", a.rows), ("l0b", b_cols))
     )
-    count = -(-a.cols // max(room // BOX_ROWS * BOX_ROWS, BOX_ROWS))
-    size = -(-a.cols // (count * BOX_ROWS)) * BOX_ROWS
+    unit = box_unit(a.dtype)
+    count = -(-a.cols // max(room // unit * unit, unit))
+    size = -(-a.cols // (count * unit)) * unit
     return [(at, min(size, a.cols - at)) for at in range(0, a.cols, size)]
 
 
@@ -65,12 +67,13 @@ class Corner:
 
 
 def corners(t: TileType, most: int) -> list[Corner]:
-    """Blocks of at most so many bytes, halved along the longer side."""
+    """Blocks of at most so many bytes, halved along the longer side; each a product of whole boxes."""
     rows, cols = t.rows, t.cols
+    unit = max((box_unit(x) for x, added in SUM_OF.items() if added == t.dtype), default=BOX_ROWS)
     while rows * cols * DTYPE_BYTES[t.dtype] > most:
-        if cols >= rows and cols % (2 * BOX_ROWS) == 0:
+        if cols >= rows and cols % (2 * unit) == 0:
             cols //= 2
-        elif rows % (2 * BOX_ROWS) == 0:
+        elif rows % (2 * unit) == 0:
             rows //= 2
         else:
             break
@@ -82,7 +85,7 @@ class _Blocks:
     """Sums of products that are only stored, block after block.  ``apart``: products of blocks."""
 
     def __init__(self, body: ir.Block, target: Target, taken: set[str]) -> None:
-        self.taken, self.uses = taken, Counter(read_in(body))
+        self.taken, self.uses, self.target = taken, Counter(read_in(body)), target
         self.made: dict[str, ir.Row] = {}
         self.where: dict[str, int] = {}
         """In which block each is made, by its id."""
@@ -96,7 +99,7 @@ class _Blocks:
         for row, where in self.stores:
             if len(row.result(ir.View).spans) == 2:
                 names, name = list[str](), row.operand(ir.Ref).name
-                blocks = corners(self.type_of(name), capacity // 2)
+                blocks = corners(self.held_as(name), capacity // 2)
                 if len(blocks) > 1 and self.is_sum(name, names, where):
                     self.groups[name] = names
                     for n in names:
@@ -119,6 +122,20 @@ class _Blocks:
             return self.carries[name]
         return self.made[name].result(ir.Define).type
 
+    def is_drained(self, row: ir.Row) -> bool:
+        """Whether the way out of L0C does a conversion."""
+        if row.op != "astype":
+            return False
+        given = self.type_of(row.operand(ir.Ref).name).dtype
+        return row.result(ir.Define).type.dtype in self.target.drains_alike.get(given, ())
+
+    def held_as(self, name: str) -> TileType:
+        """The type of what is stored before the way out of L0C converts it."""
+        row = self.made.get(name)
+        if row is None or not self.is_drained(row):
+            return self.type_of(name)
+        return self.type_of(row.operand(ir.Ref).name)
+
     def is_sum(self, name: str, found: list[str], where: int) -> bool:
         """A sum of products made in one block that nothing else reads; ``found``: what it is made of.  What is
         carried lies in L0C as a whole."""
@@ -126,8 +143,10 @@ class _Blocks:
         row = self.made.get(name)
         if row is None or self.uses[name] != 1 or self.where[name] != where:
             return False
+        if self.is_drained(row):
+            return self.is_sum(row.operand(ir.Ref).name, found, where)
         if row.op not in ("add", "matmul"):
-            return row.op == "full" and row.args == ZERO
+            return is_zero(row)
         parts = [a.name for a in row.args[2 * (row.op == "matmul") :] if isinstance(a, ir.Ref)]
         two = row.op == "matmul" or len(parts) == 2
         return two and all(self.is_sum(n, found, where) for n in parts)
@@ -159,7 +178,7 @@ class _Blocks:
         block, at = self.split[out.name][k]
         args = list(row.args)
         for n, a in enumerate(args):
-            if isinstance(a, ir.Ref) and (row.op == "add" or n > 1):
+            if isinstance(a, ir.Ref) and (row.op != "matmul" or n > 1):
                 args[n] = ir.Ref(self.split[a.name][k][0])
         if row.op == "matmul":
             self.apart.add(block)
@@ -244,7 +263,7 @@ class _Cutter:
                 self.wholes[row.out.name] = row.operand(ir.Ref).name, int(row_at), int(col_at)
             if row.op == "matmul":
                 sums.add(row.out.name)
-            elif row.op == "full" and row.args == ZERO:
+            elif is_zero(row):
                 self.zeros.add(row.out.name)
 
     def loop(self, loop: ir.Loop, sums: set[str]) -> ir.Loop:

@@ -12,6 +12,7 @@ from functools import cache
 from types import MappingProxyType
 
 from pto import ir
+from pto.conversions import DIRECT, rounds
 from pto.errors import LegalityError
 from pto.limits import within
 from pto.ops import (
@@ -29,6 +30,7 @@ from pto.ops import (
     ROUNDINGS,
     SCALAR,
     SCHEDULED,
+    SUM_OF,
     TILE,
     UPDATE,
     UPDATES,
@@ -36,7 +38,7 @@ from pto.ops import (
 )
 from pto.ops import Operand as Wanted
 from pto.targets import Target
-from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
+from pto.types import BOX_ROWS, DTYPE_BYTES, INTEGERS, UNIT_BYTES, TileType, box_unit, holds
 
 # ------------------------------------------------------------------------------------ operands
 
@@ -194,12 +196,13 @@ UNIT = UNIT_BYTES // DTYPE_BYTES["i32"]
 
 def _product(row: ir.Row, out: TileType, args: Types) -> str:
     a, b, *acc = args
-    want = TileType("f32", a.rows, b.cols)
-    sizes = (a.rows, a.cols, b.cols)
+    want, unit = TileType(SUM_OF[a.dtype], a.rows, b.cols), box_unit(a.dtype)
     if a.cols != b.rows or a.dtype != b.dtype or out != want or acc not in ([], [want]):
         return f"[m, k] @ [k, n] of one dtype gives {want}"
-    odd = any(n % BOX_ROWS for n in sizes)
-    return f"the matmul unit takes every size in multiples of {BOX_ROWS}" if odd else ""
+    if a.rows % BOX_ROWS or b.cols % BOX_ROWS or a.cols % unit:
+        inner = f", the inner one of {a.dtype} of {unit}" if unit > BOX_ROWS else ""
+        return f"the matmul unit takes every size in multiples of {BOX_ROWS}{inner}"
+    return ""
 
 
 def _reduced(row: ir.Row, out: TileType, args: Types) -> str:
@@ -214,10 +217,11 @@ def _converted(row: ir.Row, out: TileType, args: Types) -> str:
     (x,) = args
     if replace(out, dtype=x.dtype) != x or row.args[1] != ir.Word(out.dtype):
         return "shape and dtype must follow the operands"
-    if len(row.args) > 2 and (x.dtype, out.dtype) != ("f32", "i32"):
-        return f"a named rounding is of f32 to i32, not of {x.dtype} to {out.dtype}"
-    one = x.dtype != out.dtype and "f32" in (x.dtype, out.dtype)
-    return "" if one else f"no instruction converts {x.dtype} to {out.dtype}"
+    if out.dtype not in DIRECT[x.dtype]:
+        return f"no instruction converts {x.dtype} to {out.dtype}"
+    if len(row.args) > 2 and not rounds(x.dtype, out.dtype):
+        return f"a named rounding is of floats to integers, not of {x.dtype} to {out.dtype}"
+    return ""
 
 
 def _elementwise(row: ir.Row, out: TileType, args: Types) -> str:
@@ -283,21 +287,24 @@ def _same(row: ir.Row, out: TileType, args: Types) -> str:
 def _inside(row: ir.Row, out: TileType, args: Types) -> str:
     (x,) = args
     row_at, col_at = (e.value if isinstance(e, ir.Const) else -1 for e in row.args[1:])
-    if out.dtype != x.dtype or any(n < 0 or n % BOX_ROWS for n in (row_at, col_at)):
-        return f"it starts at a multiple of {BOX_ROWS}, and keeps the dtype"
-    beyond = row_at + out.rows > x.rows or col_at + out.cols > x.cols
-    return "it ends beyond the tile" if beyond else ""
+    unit = box_unit(x.dtype)
+    if out.dtype != x.dtype or any(n < 0 or n % unit for n in (row_at, col_at)):
+        return f"it starts at a multiple of {unit}, and keeps the dtype"
+    if row_at + out.rows > x.rows or col_at + out.cols > x.cols:
+        return "it ends beyond the tile"
+    cut = out.rows < x.rows and x.rows % unit
+    return f"only of a tile with rows in multiples of {unit} it may be some" if cut else ""
 
 
-def _of_integers(place: tuple[ir.Operand, Wanted]) -> str:
-    """A number that becomes an element of an i32 tile is one."""
+def _of_integers(place: tuple[ir.Operand, Wanted], dtype: str) -> str:
+    """A number that becomes an element of a tile of integers is one."""
     x, wanted = place
     if not isinstance(x, ir.Expr) or wanted.whole:
         return ""
     if ir.is_float(x):
-        return "the elements of an i32 tile are integers"
-    fits = not isinstance(x, ir.Const) or -(1 << 31) <= x.value < 1 << 31
-    return "" if fits else "the elements of an i32 tile have 32 bits"
+        return f"the elements of an {dtype} tile are integers"
+    fits = not isinstance(x, ir.Const) or holds(dtype, x.value)
+    return "" if fits else f"the elements of an {dtype} tile have {8 * DTYPE_BYTES[dtype]} bits"
 
 
 TypeRule = Callable[[ir.Row, TileType, Types], str]
@@ -334,8 +341,9 @@ def check_types(row: ir.Row, out: TileType | None, args: Types) -> None:
     for t in (*values, *([] if out is None else [out])):
         if t.dtype not in op.dtypes and not (row.op == "matmul" and t is not args[0]):
             why = f"it takes {', '.join(op.dtypes)}"
-    if not why and out is not None and out.dtype == "i32" and not op.compares:
-        why = next(filter(None, map(_of_integers, zip(row.args, op.args, strict=False))), "")
+    if not why and out is not None and out.dtype in INTEGERS and not op.compares:
+        places = zip(row.args, op.args, strict=False)
+        why = next(filter(None, (_of_integers(place, out.dtype) for place in places)), "")
     if not why and row.core == "vector" and values and op.along == values[0].share:
         why = f"it joins {op.along}, of which each lane has a part only"
     rule = TYPES.get(row.op) or (TYPES.get(op.kind) if values else None)

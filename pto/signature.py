@@ -16,6 +16,7 @@ from pto.arithmetic import GREATEST, LEAST
 from pto.errors import InputError, ParseError, PtoError, TraceError, did_you_mean
 from pto.loc import Loc
 from pto.parser import facts_of
+from pto.targets import no_dtype
 from pto.text import Line, Parser, expr, tokens_of
 from pto.tracer import GRAMMAR_WORDS, noun
 from pto.types import DTYPE_BYTES, SCALAR_DTYPES, SCALAR_HINT
@@ -234,7 +235,7 @@ class Signature:
             word = line.next() if line.peek else ""
             dtype = str(statics.get(word, word))
             if dtype not in DTYPE_BYTES:
-                raise line.fail(f"'{dtype}' is not a dtype", did_you_mean(dtype, DTYPE_BYTES))
+                raise line.fail(*no_dtype(dtype))
             if not line.peek:
                 if dtype not in SCALAR_DTYPES:
                     raise line.fail(f"a number cannot be {dtype}", SCALAR_HINT)

@@ -18,7 +18,7 @@ from pto.limits import within
 from pto.loc import Loc
 from pto.ops import OPS, SCHEDULED
 from pto.row_rules import on_core
-from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
+from pto.types import DTYPE_BYTES, UNIT_BYTES, TileType, box_of
 
 
 def flat_nest(loop: ir.Loop) -> None:
@@ -139,8 +139,12 @@ class SlotForm(Checker):
         if t.dtype not in space.dtypes:
             return f"{t}: {b.space} holds {' or '.join(space.dtypes)}"
         if space.is_boxed:
-            if t.rows % BOX_ROWS or t.cols % BOX_ROWS:
-                return f"{t} in {b.space}: rows and columns are multiples of {BOX_ROWS}"
+            rows, cols = box_of(b.layout, t.dtype, space.layouts[b.layout].turned)
+            if t.rows % rows or t.cols % cols:
+                sides = f"rows and columns are multiples of {rows}"
+                if rows != cols:
+                    sides = f"rows are multiples of {rows}, columns of {cols}"
+                return f"{t} in {b.space}: {sides}"
         elif (b.layout == "dn") != (t.cols == 1):
             return f"{t} lies {b.layout}: a column lies dn, every other tile nd"
         elif t.rows > 1 and b.layout == "nd" and t.cols * DTYPE_BYTES[t.dtype] % UNIT_BYTES:

@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 from pto import ir, source
+from pto.conversions import rounds, way
 from pto.errors import DTypeError, ShapeError, TraceError, did_you_mean
 from pto.masks import Compared, Mask, Places
-from pto.ops import OPS, ROUNDINGS
+from pto.ops import OPS, ROUNDINGS, SUM_OF, VECTOR
 from pto.scalar import Index, Number, Scalar, as_number, as_scalar, extreme
+from pto.targets import no_dtype
 from pto.tensor import Tensor, TensorView
 from pto.tracer import Scope, Trace, Traced, current, fail, noun
-from pto.types import BOX_ROWS, CALLED, DTYPE_BYTES, TileType, holds
+from pto.types import BOX_ROWS, DTYPE_BYTES, INTEGERS, TileType, box_unit, holds
 
 SYMBOLS = {
     "add": "+", "sub": "-", "mul": "*", "div": "/",
@@ -51,7 +53,7 @@ class Tile(Traced):
 
     @property
     def dtype(self) -> str:
-        """Element type: 'f32', 'f16', 'bf16' or 'i32'."""
+        """Element type: 'f32', 'f16', 'bf16', 'i32', 'i16', 'i8' or 'u8'."""
         return self.type.dtype
 
     @property
@@ -80,8 +82,9 @@ class Tile(Traced):
         return ir.Ref(self.name, None, self.transposed)
 
     def astype(self, dtype: str, rounding: str = "rint") -> Tile:
-        """Converted to ``dtype`` ('f32', 'bf16', 'f16', 'i32'), to the nearest, ties to even; one of
-        the two is f32.  From f32 to i32 ``rounding`` may be 'floor', 'ceil', 'trunc', or 'away' for ties."""
+        """Converted to ``dtype`` ('f32', 'bf16', 'f16', 'i32', 'i16', 'i8', 'u8'), to the nearest, ties to even;
+        integers saturate.  From floats to integers ``rounding`` may be 'floor', 'ceil', 'trunc', or 'away' for
+        ties."""
         return astype(self, dtype, rounding)
 
     def __add__(self, other: Operand) -> Tile:
@@ -202,8 +205,8 @@ def as_tile(value: object, what: str, operand: int | None = None) -> Tile:
 
 
 def vector_dtype(op: str, x: Tile) -> None:
-    if x.dtype == "bf16":
-        message = f"{op}: '{x.name}' is bf16, which the vector unit cannot compute with"
+    if x.dtype not in VECTOR:
+        message = f"{op}: '{x.name}' is {x.dtype}, which the vector unit cannot compute with"
         fail(DTypeError, message, "convert it first with .astype('f32')")
 
 
@@ -212,10 +215,8 @@ def _known_dtype(op: str, dtype: object, operand: int) -> str:
     if isinstance(dtype, str) and dtype in DTYPE_BYTES:
         return dtype
     name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None) or str(dtype)
-    hint = f"it is called '{CALLED.get(name)}' here"
-    if name not in CALLED:
-        hint = did_you_mean(name, DTYPE_BYTES)
-    fail(DTypeError, f"{op}: '{name}' is not a dtype", hint, operand)
+    message, hint = no_dtype(name)
+    fail(DTypeError, f"{op}: {message}", hint, operand)
 
 
 # ------------------------------------------------------------------------------------ comparisons
@@ -404,12 +405,13 @@ def elementwise(op: str, x: Tile, other: object, part: bool = False) -> Tile:
 
 def element(number: float, dtype: str, op: str, operand: int | None = None) -> ir.Const:
     """A literal as an element of a tile of ``dtype``."""
-    if dtype == "i32" and math.isfinite(number) and number == int(number):
+    whole = dtype in INTEGERS
+    if whole and math.isfinite(number) and number == int(number):
         number = int(number)
     if not holds(dtype, number):
-        hint = "" if dtype == "i32" else "math.inf is a number, too"
+        hint = "" if whole else "math.inf is a number, too"
         fail(DTypeError, f"{op}: an element of {dtype} cannot be {number!r}", hint, operand)
-    return ir.Const(number if dtype == "i32" else float(number))
+    return ir.Const(number if whole else float(number))
 
 
 def integer_operand(symbol: str, x: Tile, value: Scalar | None) -> None:
@@ -507,30 +509,36 @@ def minimum(x: Any, y: Any) -> Any:
 
 
 def astype(x: Tile, dtype: str, rounding: str = "rint", part: bool = False) -> Tile:
-    """``x`` converted to ``dtype``: to the nearest, ties to even, or from f32 to i32 by a named ``rounding``.
+    """``x`` converted to ``dtype``: to the nearest, ties to even, or from floats to integers by a named ``rounding``.
 
     'rint' is to the nearest, ties to even, 'away' ties away from zero; 'floor', 'ceil' and 'trunc' are down, up and
-    towards zero.  What i32 does not hold becomes its least or greatest number, NaN 0.
+    towards zero.  What an integer type does not hold becomes its least or greatest number, NaN 0.  Where no
+    instruction converts the two, several do, and round once.
 
     Raises:
-        DTypeError: for an unknown dtype, for conversions without f32 on one side, and for a rounding of others.
+        DTypeError: for an unknown dtype, for i32 to bf16, and for a rounding of other than floats to integers.
     """
     tile = as_tile(x, "the operand of astype")
     wanted = _known_dtype("astype", dtype, 1)
     if rounding not in ROUNDINGS:
         hint = did_you_mean(str(rounding), ROUNDINGS, "there are")
         fail(DTypeError, f"astype: '{rounding}' is not a rounding", hint)
-    if rounding != "rint" and (tile.dtype, wanted) != ("f32", "i32"):
-        message = f"astype: rounding '{rounding}' is of f32 to i32, not of {tile.dtype} to {wanted}"
+    if rounding != "rint" and not rounds(tile.dtype, wanted):
+        message = f"astype: rounding '{rounding}' is of floats to integers, not of {tile.dtype} to {wanted}"
         fail(DTypeError, message, "other conversions are to the nearest, ties to even")
     if wanted == tile.dtype:
         return tile
-    if "f32" not in (wanted, tile.dtype):
-        message = f"astype: no instruction converts '{tile.name}' from {tile.dtype} to {wanted}"
-        fail(DTypeError, message, f"go through f32: {tile.name}.astype('f32').astype('{wanted}')")
-    made = TileType(wanted, *tile.shape)
-    ways = [ir.Word(rounding)] if rounding != "rint" else []
-    return record("astype", made, tile.ref(), ir.Word(wanted), *ways, part=part)
+    steps = way(tile.dtype, wanted)
+    if steps is None:
+        message = f"astype: nothing converts '{tile.name}' from {tile.dtype} to {wanted} with one rounding"
+        fail(DTypeError, message, f"with two: {tile.name}.astype('f32').astype('{wanted}')")
+    for step in steps:
+        by = rounds(tile.dtype, step) and rounding != "rint"
+        words = [ir.Word(step), *[ir.Word(rounding)] * by]
+        made, inner = TileType(step, *tile.shape), part or step != wanted
+        tile = record("astype", made, tile.ref(), *words, part=inner)
+        rounding = "rint" if by else rounding
+    return tile
 
 
 def full(shape: tuple[Index, Index], value: float, dtype: str = "f32") -> Tile:
@@ -598,11 +606,13 @@ def _span(x: Tile, at: slice, size: int) -> Extent:
                 "load what a scalar decides: pto.load(t[pto.ds(start, size), :])",
             )
     begin, end, step = at.indices(size)
-    if step != 1 or begin % BOX_ROWS or end % BOX_ROWS or end <= begin:
+    unit = box_unit(x.dtype)
+    whole = (begin, end) == (0, size)
+    if step != 1 or end <= begin or (not whole and any(n % unit for n in (begin, end, size))):
         message = f"'{x.name}' of {size} has no part {at.start}:{at.stop}" + (
             f":{step}" if step != 1 else ""
         )
-        fail(ShapeError, message, f"parts begin and end at multiples of {BOX_ROWS}, without steps")
+        fail(ShapeError, message, f"parts begin and end at multiples of {unit}, without steps")
     return begin, end
 
 
@@ -624,23 +634,25 @@ def part_of(x: Tile, rows: Extent, cols: Extent) -> Tile:
 
 
 def matmul(a: object, b: object, acc: Tile | None = None) -> Tile:
-    """``a @ b`` (+ ``acc``) in f32 on the cube: [m, k] @ [k, n] of equal dtype gives f32 [m, n].
+    """``a @ b`` (+ ``acc``) on the cube: [m, k] @ [k, n] of equal dtype gives f32 [m, n], that of i8 i32.
 
     Raises:
         ShapeError: when inner sizes differ, or the matmul unit cannot take the shape.
-        DTypeError: when dtypes differ, or for i32.
+        DTypeError: when dtypes differ, or for those that the unit does not multiply.
     """
     x, y = as_tile(a, "the left operand of @", 0), as_tile(b, "the right operand of @", 1)
+    for t in (x, y):
+        if t.dtype not in SUM_OF:
+            message = f"@: '{t.name}' is {t.dtype}; the matmul unit takes {', '.join(SUM_OF)}"
+            fail(DTypeError, message)
     if x.dtype != y.dtype:
         message = f"@: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}"
         fail(DTypeError, message, f"convert one of them with .astype('{min(x.dtype, y.dtype)}')")
-    if x.dtype == "i32":
-        fail(DTypeError, f"@: '{x.name}' is i32; the matmul unit takes bf16, f16 or f32")
     if x.transposed:
         message = f"@: the left operand '{x.name}.T' cannot be transposed"
         fail(ShapeError, message, "only the right one can: (b @ a.T) is the transpose of (a @ b.T)")
     _check_matmul_shape(x, y)
-    result = TileType("f32", x.shape[0], y.shape[1])
+    result = TileType(SUM_OF[x.dtype], x.shape[0], y.shape[1])
     if acc is None:
         return record("matmul", result, x.ref(matmul=True), y.ref(matmul=True))
     start = as_tile(acc, "acc of matmul")
@@ -658,12 +670,21 @@ def _check_matmul_shape(x: Tile, y: Tile) -> None:
         )
         message = f"@: '{x.name}' is {x.type}, {right}: inner sizes {k} and {k2} differ"
         fail(ShapeError, message, turn)
-    sizes = ((m, "rows on the left"), (n, "columns on the right"), (k, "as the inner size"))
-    wrong = [f"{n} {what}" for n, what in sizes if n % BOX_ROWS]
+    unit = box_unit(x.dtype)
+    across = BOX_ROWS if y.transposed else unit
+    sizes = (
+        (m, "rows on the left", BOX_ROWS),
+        (n, "columns on the right", across),
+        (k, "as the inner size", unit),
+    )
+    wrong = [f"{n} {what}" for n, what, step in sizes if n % step]
     if wrong:
+        takes = f"every size in multiples of {BOX_ROWS}"
+        if unit > BOX_ROWS:
+            takes = f"{x.dtype} in multiples of {unit}, rows on the left of {BOX_ROWS}"
         fail(
             ShapeError,
             f"@: [{m}, {k}] @ [{k}, {n}] does not fit the matmul unit: {' and '.join(wrong)}; "
-            f"it takes every size in multiples of {BOX_ROWS}",
+            f"it takes {takes}",
             "load a larger tile: pto.ds(start, size, valid=count) fills with zero what does not exist",
         )

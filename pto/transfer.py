@@ -12,8 +12,10 @@ from dataclasses import replace
 
 from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
-from pto.ops import MOST_REGIONS
+from pto.ops import MOST_REGIONS, VECTOR
 from pto.overlap import Store, clash
+from pto.scalar import Number, Scalar, as_scalar
+from pto.targets import TARGETS
 from pto.tensor import Tensor, TensorView, note_read
 from pto.tile import Tile, as_tile, astype, elementwise, of_tile, record
 from pto.tracer import current, fail, noun
@@ -39,8 +41,8 @@ def load(view: TensorView | Sequence[TensorView]) -> Tile:
         return record("load", found.type, found.view, hint=hint)
     rows = _wide(found)
     wide = record("load", rows, ir.as_rows(found.view, rows.cols), part=True, hint=hint)
-    if wide.dtype == "bf16":
-        return astype(of_tile("row_sum", astype(wide, "f32", part=True), part=True), "bf16")
+    if wide.dtype not in VECTOR:
+        return astype(of_tile("row_sum", astype(wide, "f32", part=True), part=True), wide.dtype)
     return of_tile("row_sum", wide)
 
 
@@ -71,27 +73,41 @@ def _gather(views: Sequence[TensorView]) -> Tile:
     return made
 
 
-def store(view: TensorView, x: Tile, add: bool = False) -> None:
+def store(
+    view: TensorView, x: Tile, add: bool = False, scale: Scalar | Number | None = None
+) -> None:
     """Write ``x`` to a region of a tensor; shapes and dtypes must agree.  With ``add`` it is added to what is
     there, element by element, rounded to the dtype; other work items, iterations and cores may add to the
     same elements, in any order.  What the tensor held before the call is where the sums start.
 
+    A sum of products that nothing else reads may be converted on its way out of the cube core: ``x * scale`` to the
+    nearest, ties to even, saturating; i32 to f16, i8 or u8, f32 to i8 or u8.  Of ``scale`` the first ten bits of the fraction
+    count, the others are cut off.
+
     Raises:
-        ShapeError, DTypeError: when tile and view differ.
+        ShapeError, DTypeError: when tile and view differ, or no scale converts the one to the other.
         MemoryAccessError: when another work item or iteration writes the same elements and not both
             add, or the kernel also reads the tensor.
-        TraceError: when ``add`` is not known while tracing.
+        TraceError: when ``add`` is not known while tracing, or stands beside a scale.
     """
     target = _view(view, "the first operand of store must be", "pto.store(out[i, :], tile)")
     tile, name = as_tile(x, "what is stored", 1), target.tensor.name
     if tile.shape != target.shape:
         message = f"store: '{tile.name}' is {tile.type} but the view of '{name}' is {target.type}"
         fail(ShapeError, message, "", 1)
-    if tile.dtype != target.dtype:
+    if scale is not None:
+        _check_scaled(tile, target)
+    elif tile.dtype != target.dtype:
         message = f"store: '{tile.name}' is {tile.dtype} but '{name}' is {target.dtype}"
         fail(DTypeError, message, f"convert it with .astype('{target.dtype}')", 1)
     if not isinstance(add, bool):
         fail(TraceError, f"store: add is True or False, found {noun(add)}")
+    if add and scale is not None:
+        fail(
+            TraceError,
+            "store: what is converted by a scale cannot be added",
+            "x * scale, then .astype, then add=True",
+        )
     trace = current()
     made = Store(target.view, trace, source.here(), add)
     if name in trace.loaded:
@@ -103,18 +119,38 @@ def store(view: TensorView, x: Tile, add: bool = False) -> None:
         fail(MemoryAccessError, *problem, operand=0)
     trace.stores[name].append(made)
     region = target.view
-    if _lies_apart(target, "store"):
+    if scale is None and _lies_apart(target, "store"):
         rows = _wide(target)
         tile, region = _spread(tile, rows), ir.as_rows(target.view, rows.cols)
     update = (ir.ADD,) if add else ()
-    trace.emit(ir.Row("store", region, (tile.ref(), *update), loc=made.loc))
+    scales = [] if scale is None else [_scale(scale)]
+    trace.emit(ir.Row("store", region, (tile.ref(), *update, *scales), loc=made.loc))
+
+
+def _check_scaled(tile: Tile, target: TensorView) -> None:
+    drains = next(iter(TARGETS.values())).scaled_drains
+    if target.dtype not in drains.get(tile.dtype, ()):
+        message = (
+            f"store: no scale converts '{tile.name}', which is {tile.dtype}, to {target.dtype}"
+        )
+        ways = ", ".join(f"{x} to {' or '.join(y)}" for x, y in drains.items())
+        fail(DTypeError, message, f"there are {ways}; for others: x * scale, then .astype", 1)
+    if ir.is_strided(target.view, target.tensor.dims, *target.shape):
+        message = f"store: the elements of a row of this view of '{target.tensor.name}' do not lie side by side"
+        fail(ShapeError, message, "a scale is of rows that are runs of neighbours", 0)
+
+
+def _scale(given: Scalar | Number) -> ir.Expr:
+    """A scale as a float."""
+    expr = as_scalar(given, "a number or a traced scalar").expr
+    return ir.Const(float(expr.value)) if isinstance(expr, ir.Const) else expr
 
 
 def _spread(column: Tile, rows: TileType) -> Tile:
     """A column as every column of a tile."""
-    if column.dtype == "bf16":
+    if column.dtype not in VECTOR:
         wide = _spread(astype(column, "f32", part=True), replace(rows, dtype="f32"))
-        return astype(wide, "bf16", part=True)
+        return astype(wide, column.dtype, part=True)
     one = ir.Const(1 if column.dtype == "i32" else 1.0)
     ones = record("full", rows, one, part=True, hint="ones")
     return elementwise("mul", ones, column, part=True)

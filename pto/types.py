@@ -8,14 +8,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-DTYPE_BYTES: dict[str, int] = {"f32": 4, "i32": 4, "f16": 2, "bf16": 2}
+DTYPE_BYTES: dict[str, int] = {
+    "f32": 4, "i32": 4, "f16": 2, "bf16": 2, "i16": 2, "i8": 1, "u8": 1,
+}  # fmt: skip
 """Element types by name, with their size in bytes."""
 
 CALLED: dict[str, str] = {
     "float32": "f32", "float": "f32", "fp32": "f32", "float16": "f16", "half": "f16", "fp16": "f16",
-    "bfloat16": "bf16", "int32": "i32", "int": "i32",
+    "bfloat16": "bf16", "int32": "i32", "int": "i32", "int16": "i16", "int8": "i8", "uint8": "u8",
+    "byte": "u8",
 }  # fmt: skip
 """What other libraries call an element type -> its name here."""
+
+ELSEWHERE: dict[str, str] = {
+    **dict.fromkeys(("f8", "fp8", "float8", "hif8", "f8e4m3", "f8e5m2", "fp8_e4m3", "fp8_e5m2"), "fp8"),
+    **dict.fromkeys(("float8_e4m3", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"), "fp8"),
+    **dict.fromkeys(("f4", "fp4", "float4", "f4e2m1", "f4e1m2", "fp4_e2m1", "float4_e2m1fn"), "fp4"),
+    **dict.fromkeys(("i4", "int4", "u4", "uint4"), "four-bit integers"),
+    **dict.fromkeys(("u16", "uint16", "u32", "uint32", "i64", "int64", "f64", "float64", "double"), ""),
+}  # fmt: skip
+"""What an element type is called that no chip of ``pto/targets`` computes with -> its family ('': itself)."""
 
 SCALAR_DTYPES = ("f32", "i32")
 """Types of scalar parameters: a float travels to the kernel as its 32 bits (docs/scalars.md)."""
@@ -29,6 +41,14 @@ GREATEST: dict[str, float] = {
 }
 """The largest finite number of each float type."""
 
+INTEGERS: dict[str, tuple[int, int]] = {
+    "i32": (-(1 << 31), (1 << 31) - 1),
+    "i16": (-(1 << 15), (1 << 15) - 1),
+    "i8": (-(1 << 7), (1 << 7) - 1),
+    "u8": (0, (1 << 8) - 1),
+}
+"""The least and the greatest number of each integer type."""
+
 LAYOUTS = ("nd", "dn", "nz", "zn", "zz")
 """nd row-major, dn column-major, nz / zn / zz boxes of 16 rows by 32 bytes (docs/machine.md 12)."""
 
@@ -40,11 +60,25 @@ tile is a multiple of.  They are the language's: a kernel is traced before it ha
 
 
 def holds(dtype: str, value: float) -> bool:
-    """Whether an element of ``dtype`` can be ``value``, rounded: i32 whole numbers of 32 bits, a
-    float type what is not above its largest number, infinities and NaN."""
-    if dtype == "i32":
-        return isinstance(value, int) and -(1 << 31) <= value < 1 << 31
+    """Whether an element of ``dtype`` can be ``value``, rounded: an integer type whole numbers from its least to
+    its greatest, a float type what is not above its largest number, infinities and NaN."""
+    if dtype in INTEGERS:
+        least, greatest = INTEGERS[dtype]
+        return isinstance(value, int) and least <= value <= greatest
     return not math.isfinite(value) or abs(value) <= GREATEST[dtype]
+
+
+def box_unit(dtype: str) -> int:
+    """What the inner size of a product of ``dtype``, and the columns of its right operand, are multiples of: both
+    sides of a box, whichever way it lies (docs/machine.md 2.3, 12)."""
+    return max(BOX_ROWS, UNIT_BYTES // DTYPE_BYTES[dtype])
+
+
+def box_of(layout: str, dtype: str, turned: bool = False) -> tuple[int, int]:
+    """(rows, columns) that those of a boxed tile are multiples of; ``turned``: of the transpose of how it lies.
+    Sums lie in boxes of 16 by 16."""
+    box = (BOX_ROWS, box_unit(dtype))
+    return box[::-1] if (layout == "zn") != turned else box
 
 
 SHARES = ("rows", "cols", "both")

@@ -41,6 +41,8 @@ INSTEAD = {
         ("atomic_add", "scatter_add", "index_add", "segment_sum", "store_add"),
         "pto.store(out[...], x, add=True) adds to what the tensor holds",
     ),
+    "quantize": "(x / scale).astype('i8')",
+    "dequantize": "x.astype('f32') * scale",
     "cond": "a branch may only depend on static parameters",
     "while_loop": "pto.fori_loop(lo, hi, body, carry)",
     **{name: f"types are text: '{t}'" for name, t in TEXTS.items()},

@@ -385,6 +385,14 @@ FUNCTIONS: Functions = {
         "    TTRANS(dst, columns, other);",
         "}",
     ),
+    "scale_bits": (
+        "// A scale on the way out of L0C: ten bits of its fraction, and whether integers have a sign.",
+        "static __aicore__ inline uint64_t scale_bits(float scale, bool is_signed)",
+        "{",
+        "    const uint32_t bits = __builtin_bit_cast(uint32_t, scale) & 0xFFFFE000u;",
+        "    return bits | (is_signed ? uint64_t{1} << 46 : 0);",
+        "}",
+    ),
     "rows_loaded": (
         "// A load into some rows of a tile, from where it begins on; the others stay as they are.  The load of",
         "// the CPU simulator, whose tiles have elements, would fill them.",

@@ -20,7 +20,15 @@ from pto.errors import CapacityError
 from pto.targets import target_of
 
 DATA_TYPE: Mapping[str, str] = MappingProxyType(
-    {"f32": "FLOAT32", "f16": "FLOAT16", "bf16": "BFLOAT16", "i32": "INT32"}
+    {
+        "f32": "FLOAT32",
+        "f16": "FLOAT16",
+        "bf16": "BFLOAT16",
+        "i32": "INT32",
+        "i16": "INT16",
+        "i8": "INT8",
+        "u8": "UINT8",
+    }
 )
 ADD: Mapping[str, str] = MappingProxyType(
     {"in": "add_input", "inout": "add_inout", "out": "add_output"}

@@ -29,11 +29,12 @@ from lowering.ascend.text import (
 )
 from pto import ir
 from pto.arithmetic import Number
+from pto.conversions import narrows
 from pto.errors import ScheduleError, ShapeError
 from pto.ops import OPS, form_of
 from pto.row_rules import filled
 from pto.text import expr
-from pto.types import UNIT_BYTES
+from pto.types import INTEGERS, UNIT_BYTES
 
 Emitter = Callable[[ir.Row, Context, Env], list[str]]
 ONE, ZERO = ir.Const(1), ir.Const(0)
@@ -183,10 +184,16 @@ def moved_parts(
 
 
 def transfer(
-    ctx: Context, env: Env, ref: ir.Ref, view: ir.View, call: str, fills: tuple[str, ...] = ()
+    ctx: Context,
+    env: Env,
+    ref: ir.Ref,
+    view: ir.View,
+    call: str,
+    fills: tuple[str, ...] = (),
+    scale: str = "",
 ) -> list[str]:
     """A load (``call`` = TLOAD) or store (TSTORE, add_to), whole or partial; ``fills``: the dimensions in which
-    a load writes zero for what does not exist."""
+    a load writes zero for what does not exist; ``scale``: the last argument of a store."""
     buffer, slot, r = moved_parts(ctx, env, ref, view)
     name, dtype = buffer.name, ctx.kernel.param(view.tensor).dtype
     row_count, rows, less_r, some_r = clipped(ctx, env, f"{name}_rows", r.rows)
@@ -195,7 +202,7 @@ def transfer(
     gm_lines, gm = global_tensor(ctx, env, buffer.name, dtype, r, (rows, cols), layout)
     fewer = [v.isdigit() and v != str(s.size) for v, s in ((rows, r.rows), (cols, r.cols))]
     if not (any(fewer) or some_r or some_c):
-        return [*gm_lines, in_order(call, slot, gm)]
+        return [*gm_lines, in_order(call, slot, gm, scale)]
     part_lines, part = part_of(ctx, buffer, slot, (rows, cols))
     lines = [*row_count, *col_count]
     sides = list(zip(DIMS, fewer, (less_r, less_c), strict=True))
@@ -208,7 +215,7 @@ def transfer(
     rest = [f"nothing_loaded({slot});"] * is_open
     if "0" in (rows, cols):
         return lines + rest
-    some, body = some_r + some_c, [*gm_lines, *part_lines, in_order(call, part, gm)]
+    some, body = some_r + some_c, [*gm_lines, *part_lines, in_order(call, part, gm, scale)]
     loaded = where_so(some, body, " && ")
     if some and rest:
         loaded[-1:] = ["} else {", *indented(rest), "}"]
@@ -220,9 +227,10 @@ def where_so(tests: list[str], body: list[str], joint: str) -> list[str]:
     return braced(f"if ({joint.join(tests)})", body) if tests else body
 
 
-def in_order(call: str, tile: str, gm: str) -> str:
+def in_order(call: str, tile: str, gm: str, scale: str) -> str:
     """The transfer call; a store names its destination, the GM side, first."""
-    return f"{call}({tile}, {gm});" if call == "TLOAD" else f"{call}({gm}, {tile});"
+    last = f", {scale}" if scale else ""
+    return f"{call}({tile}, {gm});" if call == "TLOAD" else f"{call}({gm}, {tile}{last});"
 
 
 def load(row: ir.Row, ctx: Context, env: Env) -> list[str]:
@@ -268,8 +276,13 @@ def gathered(
 
 
 def store(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    """Of a scale the library takes the bits, and whether the result has a sign."""
+    view, scale = row.result(ir.View), ""
+    for given in row.scales:
+        signed = "true" if ctx.kernel.param(view.tensor).dtype == "i8" else "false"
+        scale = f"scale_bits({literal(given, 'f32', env)}, {signed})"
     call = "add_to" if row.adds else OPS[row.op].instruction["tile"]
-    return transfer(ctx, env, row.operand(ir.Ref), row.result(ir.View), call)
+    return transfer(ctx, env, row.operand(ir.Ref), view, call, scale=scale)
 
 
 def move(row: ir.Row, ctx: Context, env: Env) -> list[str]:
@@ -476,7 +489,7 @@ def expand(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     call = OPS[row.op].instruction
     if shape_of(ctx, x)[1] != 1:
         return [f"{call['cols']}({ctx.slot(out, env)}, {ctx.slot(x, env)});"]
-    integers = ctx.kernel.buffer(out.name).type.dtype == "i32"
+    integers = ctx.kernel.buffer(out.name).type.dtype in INTEGERS
     nothing = ZERO if integers else ir.Const(-0.0)
     slot = ctx.row_slot(out, env)
     return [
@@ -487,11 +500,15 @@ def expand(row: ir.Row, ctx: Context, env: Env) -> list[str]:
 
 
 def astype(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    """CAST_RINT is to the nearest, ties to even; CAST_ROUND takes ties away from zero."""
-    out, x = ctx.row_slot(row.result(ir.Ref), env), ctx.row_slot(row.operand(ir.Ref), env)
+    """CAST_RINT is to the nearest, ties to even; CAST_ROUND takes ties away from zero.  To few bits the library
+    cuts others off, if it is not told to saturate."""
+    refs = row.result(ir.Ref), row.operand(ir.Ref)
+    out, x = (ctx.row_slot(ref, env) for ref in refs)
+    to = ctx.kernel.buffer(refs[0].name).type.dtype
     rounding = row.operand(ir.Word, 2).name if len(row.args) > 2 else "rint"
     mode = {"away": "ROUND"}.get(rounding, rounding.upper())
-    return [f"TCVT({out}, {x}, RoundMode::CAST_{mode});"]
+    saturates = ", SaturationMode::ON" if narrows(to) else ""
+    return [f"TCVT({out}, {x}, RoundMode::CAST_{mode}{saturates});"]
 
 
 def filling(ctx: Context, env: Env, ref: ir.Ref, value: ir.Expr) -> str:

@@ -25,7 +25,15 @@ from pto.types import DTYPE_BYTES, UNIT_BYTES, TileType
 
 INDENT = "    "
 CPP_TYPE: Mapping[str, str] = MappingProxyType(
-    {"f32": "float", "f16": "half", "bf16": "bfloat16_t", "i32": "int32_t"}
+    {
+        "f32": "float",
+        "f16": "half",
+        "bf16": "bfloat16_t",
+        "i32": "int32_t",
+        "i16": "int16_t",
+        "i8": "int8_t",
+        "u8": "uint8_t",
+    }
 )
 FLOATS = ("f32", "f16", "bf16")
 

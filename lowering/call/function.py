@@ -27,7 +27,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from lowering.execute.cases import Users
 from lowering.jax_executor.executor import Executable
-from lowering.jax_executor.machine import BITS, DTYPES, ZERO
+from lowering.jax_executor.machine import BITS, DTYPES, UNSIGNED, ZERO
 from pto.errors import InputError
 from pto.kernel import Kernel
 
@@ -88,8 +88,7 @@ def zero(arrays: Any) -> Array:
     for x in arrays:
         if x.size:
             first = x.reshape(-1)[0]
-            unsigned = jnp.uint16 if x.dtype.itemsize == 2 else jnp.uint32
-            n = lax.bitcast_convert_type(first, unsigned).astype(jnp.int32) & 1023
+            n = lax.bitcast_convert_type(first, UNSIGNED[x.dtype.itemsize]).astype(jnp.int32) & 1023
             return (n * n * n - n) % 3
     return jnp.int32(0)
 

@@ -32,6 +32,9 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     "i32": np.dtype(np.int32),
     "f16": np.dtype(np.float16),
     "bf16": np.dtype(ml_dtypes.bfloat16),
+    "i16": np.dtype(np.int16),
+    "i8": np.dtype(np.int8),
+    "u8": np.dtype(np.uint8),
 }
 """numpy's element type for each of ours."""
 

@@ -31,6 +31,7 @@ from pto.errors import InputError, PtoError, did_you_mean
 from pto.kernel import Kernel
 from pto.signature import Static
 from pto.tracer import noun
+from pto.types import INTEGERS
 
 Arrays = dict[str, Any]
 
@@ -258,13 +259,13 @@ class Users:
         raise self.wrong(f"returns {found} for '{name}', which is no array of numbers")
 
     def tensor(self, given: object, p: ir.Param) -> Array:
-        """A tensor in its type: floats are rounded, i32 must hold the rest; scalars as they are."""
+        """A tensor in its type: floats are rounded, integers must hold the rest; scalars as they are."""
         array = self.numbers(given, p.name)
         if p.shape is None or HELD.get(array.dtype) == p.dtype:  # the bits of bf16 stay, too
             return array
         with np.errstate(invalid="ignore", over="ignore"):
             held = array.astype(DTYPES[p.dtype])
-        if p.dtype == "i32" and (held != array).any():
+        if p.dtype in INTEGERS and (held != array).any():
             lost = f"{array[held != array][0]} in '{p.name}'"
             raise self.wrong(f"returns {lost}, which {held.dtype.name} does not hold")
         return held

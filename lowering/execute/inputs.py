@@ -30,6 +30,7 @@ from pto.ops import OPS
 from pto.targets import target_of
 from pto.text import expr as expr_text
 from pto.tracer import noun
+from pto.types import DTYPE_BYTES, INTEGERS
 
 # ------------------------------------------------------------------------------------ binding
 
@@ -554,13 +555,15 @@ class _Walk:
         """Raises for an integer that an element of the row's tile cannot be."""
         values = np.broadcast_to(self.value(e, row, lines), (lines.count,))
         op = OPS[row.op]
-        if k not in op.elements or op.compares or self.dtype_of(row) != "i32":
+        dtype = self.dtype_of(row)
+        if k not in op.elements or op.compares or dtype not in INTEGERS:
             return  # what is compared with a scalar is a float
-        limits = np.iinfo(np.int32)
-        beyond = np.flatnonzero((values < limits.min) | (values > limits.max))
+        least, greatest = INTEGERS[dtype]
+        beyond = np.flatnonzero((values < least) | (values > greatest))
         if beyond.size:
             env = lines.numbers(int(beyond[0]))
-            why = f"{values[beyond[0]]} is beyond the integers of 32 bits of an i32 tile"
+            bits = 8 * DTYPE_BYTES[dtype]
+            why = f"{values[beyond[0]]} is beyond the integers of {bits} bits of an {dtype} tile"
             raise undefined(self.kernel, row, self.core, e, why, env)
 
     def dtype_of(self, row: ir.Row) -> str:

@@ -31,6 +31,7 @@ from lowering.execute.access import Array
 from lowering.execute.inputs import Bound
 from lowering.execute.roundings import LARGEST, UNIT, apart, in_range, roundings
 from pto.ir import Kernel, is_scheduled
+from pto.types import INTEGERS
 
 # -------------------------------------------------------------------------------- never written
 
@@ -204,7 +205,7 @@ def expected(
 
 
 SMALLEST: Mapping[str, float] = MappingProxyType(
-    {"f32": 2.0**-126, "bf16": 2.0**-126, "f16": 2.0**-25, "i32": 0.0}
+    {"f32": 2.0**-126, "bf16": 2.0**-126, "f16": 2.0**-25, **dict.fromkeys(INTEGERS, 0.0)}
 )
 """Least error of a rounding: half a step of the subnormals of f16; where they may be flushed, all."""
 
@@ -309,7 +310,7 @@ LOOSE = 1 / 8
 def notes(bound: Bound, wanted: Sequence[Expected]) -> Iterator[str]:
     """What makes a verdict weak: inputs that cannot tell kernels apart, limits like the values."""
     for name, a in bound.arrays.items():
-        if bound.directions[name] == "in" and a.dtype != np.int32 and _constant(a):
+        if bound.directions[name] == "in" and a.dtype.kind not in "iu" and _constant(a):
             yield f"every element of {name} is {float(a.flat[0]):g}; many a wrong kernel agrees then"
     for name in unjudged(bound, wanted):
         yield f"{name} is not compared: the reference does not return it"

@@ -51,12 +51,13 @@ from lowering.execute.access import DTYPES, Array
 from lowering.execute.inputs import Bound
 from lowering.execute.sequential import COMPUTE, Interpreter, convert, shaped
 from lowering.execute.sums import Kept, Where
-from pto.ir import Const, Define, Kernel, Loop, Ref, Row, Var, added_to, all_rows, loops_of
+from pto.arithmetic import Number, short
+from pto.ir import Const, Define, Kernel, Loop, Ref, Row, Var, View, added_to, all_rows, loops_of
 from pto.ops import OPS
-from pto.types import TileType
+from pto.types import INTEGERS, TileType
 
 UNIT: Mapping[str, float] = MappingProxyType(
-    {"f32": 2.0**-24, "bf16": 2.0**-8, "f16": 2.0**-11, "i32": 0.0}
+    {"f32": 2.0**-24, "bf16": 2.0**-8, "f16": 2.0**-11, **dict.fromkeys(INTEGERS, 0.0)}
 )
 """Largest relative error of one rounding to the nearest: 2^-p for p significant bits."""
 
@@ -65,7 +66,7 @@ LARGEST: Mapping[str, float] = MappingProxyType(
         "f32": (2 - 2.0**-23) * 2.0**127,
         "bf16": (2 - 2.0**-7) * 2.0**127,
         "f16": 65504.0,
-        "i32": 2.0**31 - 1,
+        **{dtype: float(greatest) for dtype, (_, greatest) in INTEGERS.items()},
     }
 )
 """The largest number of each type."""
@@ -76,7 +77,9 @@ EXACT = 2.0**24
 """Integers up to this one are floats of 32 bits."""
 
 PAIRS, FACTOR = 8, 6.0
-NEAR: Mapping[str, float] = MappingProxyType({"bf16": 2.0**-14, "f16": 2.0**-17, "i32": 2.0**-40})
+NEAR: Mapping[str, float] = MappingProxyType(
+    {"bf16": 2.0**-14, "f16": 2.0**-17, **dict.fromkeys(INTEGERS, 2.0**-40)}
+)
 """How near a tie, relative to the value, a rounding may go either way.  For 16 bits that is a
 64th of their unit, far more than float32 moves; what moves an integer is noise already."""
 
@@ -101,7 +104,7 @@ def roundings(kernel: Kernel, bound: Bound) -> Roundings:
             moved = _finite(np.stack([apart(run[name], middle) for run in runs]))
             effect = _finite(apart(middle, value[name]))
             error[name] = effect + FACTOR * np.sqrt(np.mean(moved**2, axis=0))
-            if kernel.param(name).dtype == "i32":
+            if kernel.param(name).dtype in INTEGERS:
                 error[name] = _rounded(middle, error[name], moved.max(axis=0))
                 value[name] = np.rint(value[name])
         for name, sums in terms.sums.items():
@@ -130,8 +133,9 @@ def apart(a: Array, b: Array) -> Array:
 
 def in_range(a: Array, dtype: str) -> Array:
     """``a`` as far as the type reaches: infinite behind its last float, its last integer behind."""
-    if dtype == "i32":
-        clipped: Array = np.clip(np.nan_to_num(a), -(2.0**31), LARGEST["i32"])
+    if dtype in INTEGERS:
+        least, greatest = INTEGERS[dtype]
+        clipped: Array = np.clip(np.nan_to_num(a), float(least), float(greatest))
         return clipped
     beyond = np.abs(a) > LARGEST[dtype] * (1 + UNIT[dtype])
     return np.where(beyond, np.copysign(np.inf, a), a) if beyond.any() else a
@@ -180,7 +184,9 @@ class Wide(Interpreter):
     sums: Mapping[str, Terms]
     """The outputs that are added to."""
 
-    held = MappingProxyType({t: np.dtype(np.int32 if t == "i32" else np.float64) for t in DTYPES})
+    held = MappingProxyType(
+        {t: d if t in INTEGERS else np.dtype(np.float64) for t, d in DTYPES.items()}
+    )
 
     def __init__(self, kernel: Kernel, bound: Bound) -> None:
         others = (row for row in all_rows(kernel.body) if row.op != "store" or row.adds)
@@ -204,13 +210,17 @@ class Wide(Interpreter):
 
     def typed(self, row: Row, kind: TileType, a: Array, args: Sequence[Any]) -> Array:
         """``a`` as a tile of type ``kind`` holds it."""
-        if kind.dtype == "i32" and _name(row) in self.read:
-            return convert(a, "i32")
+        if kind.dtype in INTEGERS and _name(row) in self.read:
+            return convert(a, kind.dtype)
         wide = a.astype(np.float64, copy=False)
-        return wide if kind.dtype == "i32" else in_range(wide, kind.dtype)
+        return wide if kind.dtype in INTEGERS else in_range(wide, kind.dtype)
 
     def stored(self, tile: Array, dtype: str) -> Array:
         return tile
+
+    def drained(self, row: Row, tile: Array, dtype: str, scale: Number) -> Array:
+        most = math.inf if dtype in INTEGERS else LARGEST[dtype]
+        return np.clip(tile.astype(np.float64) * short(scale), -most, most)
 
 
 class Narrowed(Wide):
@@ -235,7 +245,7 @@ class Noisy(Narrowed):
         return super().compute(row, kind, [self.scalar(row, k, a) for k, a in enumerate(args)])
 
     def typed(self, row: Row, kind: TileType, a: Array, args: Sequence[Any]) -> Array:
-        if row.op in SUMS:
+        if row.op in SUMS and a.dtype.kind == "f":
             a = self.summed(row, a, args)
         elif (units := _units(row, args)) and a.dtype.kind == "f":
             rounds = np.abs(a) > EXACT if row.op == "astype" else True
@@ -251,6 +261,11 @@ class Noisy(Narrowed):
         size = np.where(partial > LARGEST["f32"], math.inf, UNIT["f32"] * partial)
         moved = a + size * self.noise.drawn(_name(row), a.shape, count)
         return np.where(np.isfinite(a), moved, a)
+
+    def drained(self, row: Row, tile: Array, dtype: str, scale: Number) -> Array:
+        """The sum is rounded when it becomes a float, and times the scale once more."""
+        drawn = self.noise.drawn(row.result(View).tensor, tile.shape)
+        return super().drained(row, tile * (1 + 2 * UNIT["f32"] * drawn), dtype, scale)
 
     def scalar(self, row: Row, k: int, a: Any) -> Any:
         """A number that the kernel computes, or one that float32 does not hold, is rounded, too."""

@@ -21,7 +21,15 @@ from lowering.execute.access import Array, Scope, compiled, span_shape
 from lowering.execute.core import NOTHING, Action, Core, Machine, Step
 from lowering.execute.inputs import Bound
 from lowering.execute.memory import Ring
-from lowering.execute.sequential import COMPUTE, apply, convert, scalar_read, unknown_rows, writable
+from lowering.execute.sequential import (
+    COMPUTE,
+    apply,
+    convert,
+    drained,
+    scalar_read,
+    unknown_rows,
+    writable,
+)
 from lowering.execute.sums import kept
 from pto.errors import InputError, ScheduleError, ShapeError
 from pto.ir import Kernel, Ref, Row, Scalar, View, is_scheduled
@@ -147,10 +155,12 @@ def _store(core: Core, row: Row) -> Step:
     target, dtype = core.machine.written[view.tensor], core.machine.kernel.param(view.tensor).dtype
     locate, shape, pick = core.locate(row, view), span_shape(view), core.pick(source)
     keep = target.add if row.adds else target.put
+    scales = [compiled(a) for a in row.scales]
     _check_elements(core, row, source, shape)
 
     def issue(scope: Scope) -> Action:
         region, slot = locate(scope), pick(scope)
+        numbers = [scale(scope) for scale in scales]
 
         def fetch() -> Array | None:
             if region.empty:
@@ -158,7 +168,10 @@ def _store(core: Core, row: Row) -> Step:
             seen = slot.written.reshape(*shape, -1)[region.inside]
             if not seen.all():
                 raise core.uninitialised(row, slot, slot.written, scope)
-            return convert(slot.values, dtype).reshape(shape)[region.inside]
+            tile = slot.values
+            for scale in numbers:
+                tile = drained(tile, dtype, scale)
+            return convert(tile, dtype).reshape(shape)[region.inside]
 
         def commit(tile: Array | None) -> None:
             if tile is not None:

@@ -21,15 +21,18 @@ from lowering.execute.access import DTYPES, NAMES, Array, Env, Locate, Scope
 from lowering.execute.inputs import Bound, pid_names, validate
 from lowering.execute.sums import Kept, kept
 from pto import ir
-from pto.arithmetic import Number, rounded
+from pto.arithmetic import Number, rounded, short
 from pto.errors import InputError, MemoryAccessError, ShapeError
 from pto.ops import OPS, ROUNDINGS, Rule
 from pto.text import statement
-from pto.types import TileType
+from pto.types import GREATEST, INTEGERS, TileType
 
 # ---------------------------------------------------------------------- what an op computes
 
 Compute = Callable[..., Array]
+
+
+HALVES = (DTYPES["f16"], DTYPES["bf16"])
 
 
 def wide(a: Any) -> Any:
@@ -38,27 +41,40 @@ def wide(a: Any) -> Any:
     Row-major because the matmul of a transposed *view* may round differently from that of the
     same numbers in order.
     """
-    if isinstance(a, np.ndarray) and a.dtype.itemsize == 2:
+    if isinstance(a, np.ndarray) and a.dtype in HALVES:
         return a.astype(np.float32, order="C")
     return np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a
 
 
 def convert(a: Array, dtype: str) -> Array:
-    """``a`` in ``dtype``: to the nearest, ties to even; integers saturate."""
+    """``a`` in ``dtype``: to the nearest, ties to even; integers saturate, NaN is 0."""
     want = DTYPES[dtype]
     if a.dtype == want:
         return a
-    if dtype == "i32" and a.dtype.kind != "i":
-        limits = np.iinfo(np.int32)
-        a = np.clip(np.nan_to_num(np.rint(a.astype(np.float64))), limits.min, limits.max)
+    if dtype in INTEGERS:  # float64 holds every integer of 32 bits
+        a = np.clip(np.nan_to_num(np.rint(a.astype(np.float64))), *INTEGERS[dtype])
     result: Array = a.astype(want)
     return result
 
 
 def matmul(kind: TileType, a: Array, b: Array, acc: Array | None = None, test: Any = 1) -> Array:
-    """``acc + a @ b`` in float32; without ``acc``, or if ``test`` is 0, only the product."""
-    product: Array = np.matmul(wide(a), wide(b))
+    """``acc + a @ b`` in float32, or of integers in 32 bits; without ``acc``, or if ``test`` is 0, only the
+    product."""
+    product = of_integers(a, b) if a.dtype.kind in "iu" else np.matmul(wide(a), wide(b))
     return product if acc is None or not test else acc + product
+
+
+def of_integers(a: Array, b: Array) -> Array:
+    """The product in 32 bits, of which higher ones are lost; float64 holds it whole, and multiplies faster."""
+    whole: Array = np.matmul(*(np.ascontiguousarray(x, np.float64) for x in (a, b)))
+    return whole.astype(np.int64).astype(np.int32)
+
+
+def drained(a: Array, dtype: str, scale: Number) -> Array:
+    """A sum times a scale, as the way out of L0C converts it: saturating."""
+    product = a.astype(np.float32) * np.float32(short(scale))
+    most = GREATEST.get(dtype, np.inf)
+    return convert(np.clip(product, -most, most), dtype)
 
 
 def _ruled(rule: Rule) -> Compute:
@@ -88,8 +104,8 @@ def element(x: Any, dtype: str) -> Any:
     """A scalar as an element of a tile of ``dtype``, in the precision that the units compute in."""
     if not isinstance(x, int | float):
         return x
-    if dtype == "i32":
-        return np.int32(x)
+    if dtype in INTEGERS:
+        return DTYPES[dtype].type(x)
     return np.float32(DTYPES[dtype].type(np.float32(rounded(x))))
 
 
@@ -152,6 +168,9 @@ class Interpreter:
 
     def stored(self, tile: Array, dtype: str) -> Array:
         return convert(tile, dtype)
+
+    def drained(self, row: ir.Row, tile: Array, dtype: str, scale: Number) -> Array:
+        return drained(tile, dtype, scale)
 
     def run(self) -> dict[str, Array]:
         """All work items in row-major order of the grid."""
@@ -280,12 +299,15 @@ def _store(at: Interpreter, row: ir.Row) -> Action:
     dtype = at.kernel.param(view.tensor).dtype
     locate, target, shape = at.locate(row, view), at.written[view.tensor], access.span_shape(view)
     read, keep = at.tile(row.operand(ir.Ref)), target.add if row.adds else target.put
+    scales = [at.operand(a) for a in row.scales]
 
     def run(tiles: Tiles, scope: Scope) -> None:
         region = locate(scope)
         if not region.empty:
-            tile = at.stored(read(tiles, scope), dtype).reshape(shape)
-            keep(region.where, tile[region.inside])
+            tile = read(tiles, scope)
+            for scale in scales:
+                tile = at.drained(row, tile, dtype, scale(tiles, scope))
+            keep(region.where, at.stored(tile, dtype).reshape(shape)[region.inside])
 
     return run
 

@@ -49,11 +49,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lowering.execute.inputs import Bound, bind
 from lowering.jax_executor.balance import Items, items_of
-from lowering.jax_executor.machine import BITS, DTYPES, ZERO, Array, Machine
+from lowering.jax_executor.machine import BITS, DTYPES, UNSIGNED, ZERO, Array, Machine
 from lowering.jax_executor.pages import in_large_pages
 from lowering.values.unscheduled import unscheduled
 from pto.errors import InputError
 from pto.ir import Kernel, View, all_rows, as_span
+from pto.types import DTYPE_BYTES
 
 Shape = tuple[int, ...]
 HostArray = np.ndarray[Any, Any]
@@ -230,10 +231,9 @@ class Executable:
     def unwritten(self, name: str, shape: Shape) -> Array:
         """All bits set."""
         dtype = self.kernel.param(name).dtype
-        if dtype in BITS:
-            return jnp.full(shape, 0xFFFF, jnp.uint16)
-        ones = jnp.full(shape, 0xFFFFFFFF, jnp.uint32)
-        return lax.bitcast_convert_type(ones, DTYPES[dtype])
+        size = DTYPE_BYTES[dtype]
+        ones = jnp.full(shape, (1 << 8 * size) - 1, UNSIGNED[size])
+        return ones if dtype in BITS else lax.bitcast_convert_type(ones, DTYPES[dtype])
 
 
 WIDE = {"xla_cpu_prefer_vector_width": 512}

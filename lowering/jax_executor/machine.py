@@ -30,8 +30,9 @@ from lowering.execute.access import NAMES
 from lowering.execute.scalars import apply, as_float
 from lowering.jax_executor.balance import is_item_loop, known_names, stored_in
 from pto import ir
+from pto.arithmetic import SHORT_BITS
 from pto.ops import OPS, ROUNDINGS, Op, Rule
-from pto.types import TileType
+from pto.types import GREATEST, INTEGERS, TileType
 
 Array = Any
 """A jax array or a tracer of one."""
@@ -43,9 +44,14 @@ DTYPES: dict[str, Any] = {
     "i32": jnp.int32,
     "f16": jnp.float16,
     "bf16": jnp.bfloat16,
+    "i16": jnp.int16,
+    "i8": jnp.int8,
+    "u8": jnp.uint8,
 }
 BITS = ("f16", "bf16")
 """Element types whose tensors are passed as bits (uint16)."""
+UNSIGNED: dict[int, Any] = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+"""What holds the bits of an element of so many bytes."""
 
 # -------------------------------------------------------------------------------- scalars
 
@@ -99,9 +105,11 @@ def wide(a: Array) -> Array:
 
 
 def convert(a: Array, dtype: str) -> Array:
-    """``a`` in ``dtype``: to the nearest, ties to even; integers saturate."""
-    if dtype == "i32" and jnp.issubdtype(a.dtype, jnp.floating):
-        return jnp.rint(a.astype(jnp.float32)).astype(jnp.int32)
+    """``a`` in ``dtype``: to the nearest, ties to even; integers saturate, NaN is 0.  XLA saturates 32 bits only."""
+    if dtype in INTEGERS and a.dtype != DTYPES[dtype]:
+        if jnp.issubdtype(a.dtype, jnp.floating):
+            a = jnp.rint(a.astype(jnp.float32)).astype(jnp.int32)
+        a = a if dtype == "i32" else jnp.clip(a.astype(jnp.int32), *INTEGERS[dtype])
     return a.astype(DTYPES[dtype])
 
 
@@ -117,7 +125,7 @@ def plain(a: Any) -> Any:
 
 
 def matmul(kind: TileType, a: Any, b: Any, acc: Array = None, test: Number = 1) -> Array:
-    """``acc + a @ b`` accumulated in float32; where ``test`` is 0 only the product."""
+    """``acc + a @ b`` added up in float32, or of i8 in i32; where ``test`` is 0 only the product."""
     a_dim, b_dim = (0 if isinstance(a, Transposed) else 1), (1 if isinstance(b, Transposed) else 0)
     a, b = (t.x if isinstance(t, Transposed) else t for t in (a, b))
     product = lax.dot_general(
@@ -125,7 +133,7 @@ def matmul(kind: TileType, a: Any, b: Any, acc: Array = None, test: Number = 1) 
         b,
         (((a_dim,), (b_dim,)), ((), ())),
         precision=lax.Precision.HIGHEST if a.dtype == jnp.float32 else None,
-        preferred_element_type=jnp.float32,
+        preferred_element_type=DTYPES[kind.dtype],
     )
     if acc is None or (is_known(test) and not test):
         return product
@@ -369,9 +377,16 @@ class Machine:
 
     def element(self, x: Number, dtype: str) -> Array:
         """A scalar as an element of a tile of ``dtype``, in the precision of the units."""
-        if dtype == "i32":
-            return jnp.int32(x)
+        if dtype in INTEGERS:
+            return DTYPES[dtype](x)
         return self.opaque(wide(as_float(jnp, x).astype(DTYPES[dtype])))
+
+    def drained(self, x: Array, dtype: str, scale: Number) -> Array:
+        """A sum times a scale, as the way out of L0C converts it: saturating."""
+        bits = lax.bitcast_convert_type(as_float(jnp, scale), jnp.int32) >> SHORT_BITS << SHORT_BITS
+        product = self.opaque(x.astype(jnp.float32) * lax.bitcast_convert_type(bits, jnp.float32))
+        most = GREATEST.get(dtype, jnp.inf)
+        return jnp.clip(product, -most, most)
 
     # rows
 
@@ -390,6 +405,8 @@ class Machine:
         elif isinstance(row.out, ir.View):
             tensor, x = row.out.tensor, plain(self.operand(row.args[0], env))
             extents, dtype = self.extents(row.out, env), self.kernel.param(tensor).dtype
+            for scale in row.scales:
+                x = self.drained(x, dtype, self.operand(scale, env))
             x = self.added(row.out, convert(x, dtype), env) if row.adds else x
             env.tensors[tensor] = put(env.tensors[tensor], extents, to_bits(x, dtype))
         elif isinstance(row.out, ir.Define):

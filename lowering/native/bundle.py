@@ -136,7 +136,7 @@ def at_start(name, arrays):
     dtype, _ = TENSORS[name]
     if name in arrays:
         return as_tensor(arrays[name], dtype)
-    unset = float("nan") if dtype.is_floating_point else -1
+    unset = float("nan") if dtype.is_floating_point else torch.iinfo(dtype).max
     return torch.full(arrays[f"{name}.want"].shape, unset, dtype=dtype)
 
 

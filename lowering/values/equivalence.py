@@ -171,10 +171,19 @@ class Meanings(World):
         """The number of what a store keeps."""
         number = self.value(args[1])
         whole, unknown = self.known(number)
-        if unknown == NOWHERE:
+        if unknown != NOWHERE:
+            left = unknown.within(*ends(self.type_of(row.args[0]), args[0]))
+            number = whole if left == NOWHERE else number
+        return self.rounded(row, number, args[2 : 1 + len(row.args)])
+
+    def rounded(self, row: Row, number: int, scales: Sequence[object]) -> int:
+        """What leaves the accumulator for a tensor of another type is converted on its way."""
+        to = self.kernel.param(row.result(View).tensor).dtype
+        if scales:
+            return self.token(("drained", (number, False), *scales, to))
+        if row.core != "cube" or self.type_of(row.args[0]).dtype == to:
             return number
-        left = unknown.within(*ends(self.type_of(row.args[0]), args[0]))
-        return whole if left == NOWHERE else number
+        return self.token(("astype", (number, False), to))
 
     def padded(self, row: Row, args: Sequence[object]) -> int:
         """What is unknown is known behind a padding by the same counts; other counts make another tile."""
@@ -236,10 +245,10 @@ class Meanings(World):
         return self.token(("add", *args))
 
     def total(self, x: int, y: int) -> int:
-        zero = self.token(("full", Const(0.0)))
-        if x == zero and y in self.products:
+        zeros = [self.token(("full", Const(zero))) for zero in (0.0, 0)]
+        if x in zeros and y in self.products:
             return y
-        if y == zero and x in self.products:
+        if y in zeros and x in self.products:
             return x
         return self.token(("add", *sorted((x, y))))
 

@@ -10,9 +10,10 @@ from pto.errors import LegalityError, did_you_mean
 from pto.ir import Kernel
 from pto.targets.a2a3 import A2A3
 from pto.targets.table import GM, Costs, Credits, Line, Pipe, Space, Target
+from pto.types import CALLED, DTYPE_BYTES, ELSEWHERE
 
 __all__ = [
-    "GM", "PIPES", "SPACES", "TARGETS", "Costs", "Credits", "Line", "Pipe", "Space", "Target", "target_of",
+    "GM", "PIPES", "SPACES", "TARGETS", "Costs", "Credits", "Line", "Pipe", "Space", "Target", "no_dtype", "target_of",
 ]  # fmt: skip
 
 TARGETS: dict[str, Target] = {t.name: t for t in (A2A3,)}
@@ -21,6 +22,16 @@ TARGETS: dict[str, Target] = {t.name: t for t in (A2A3,)}
 PIPES = tuple(dict.fromkeys(name for t in TARGETS.values() for name in t.pipes))
 SPACES = tuple(dict.fromkeys(name for t in TARGETS.values() for name in t.spaces))
 """The words of a program for the pipes and memories of any target."""
+
+
+def no_dtype(name: str) -> tuple[str, str]:
+    """(what is wrong with a name that is no element type, what helps)."""
+    if name in ELSEWHERE and name not in CALLED:
+        there = " or ".join(TARGETS)
+        have = f"there are {', '.join(DTYPE_BYTES)}"
+        return f"'{name}': {there} has no {ELSEWHERE[name] or name}", have
+    called = f"it is called '{CALLED[name]}' here" if name in CALLED else ""
+    return f"'{name}' is not a dtype", called or did_you_mean(name, DTYPE_BYTES)
 
 
 def target_of(kernel: Kernel) -> Target:

@@ -176,7 +176,7 @@ DEVICE = device(FIT)
 
 CUBE, VECTOR, BOTH = ("cube",), ("vector",), ("cube", "vector")
 BOX, SUMS = 512, 1024  # docs/machine.md 2.2: whole fractals of operands, and of the accumulator
-OPERANDS = ("f32", "f16", "bf16")  # docs/machine.md 12: of a product
+OPERANDS = ("f32", "f16", "bf16", "i8")  # docs/machine.md 12: of a product
 END = 256  # docs/machine.md 2.1: bytes at the end of UB and L1 that nobody may use; of L1 so a fractal
 # docs/machine.md 2.1; UB: below its end 8 KiB are scratch of library ops.  The library keeps an L1 tile
 # in layout zn as its transpose: that is how the matrix unit takes a right operand (docs/machine.md 12).
@@ -184,7 +184,7 @@ SPACES = (
     Space("l1", "cube", (512 << 10) - BOX, BOX, {"nz": TileClass("L1Nz"), "zn": TileClass("L1Zn", turned=True)}),
     Space("l0a", "cube", 64 << 10, BOX, {"zz": TileClass("L0A")}, OPERANDS),
     Space("l0b", "cube", 64 << 10, BOX, {"zn": TileClass("L0B")}, OPERANDS),
-    Space("l0c", "cube", 128 << 10, SUMS, {"nz": TileClass("L0C")}, ("f32",)),
+    Space("l0c", "cube", 128 << 10, SUMS, {"nz": TileClass("L0C")}, ("f32", "i32")),
     Space("ub", "vector", (184 << 10) - END, 32, {"nd": TileClass("Ub"), "dn": TileClass("UbColumn")}),
 )  # fmt: skip
 
@@ -214,6 +214,11 @@ A2A3 = Target(
     most_signals=15,  # docs/machine.md 5.1: a counter of 4 bits
     box_row_stride=65535,  # docs/machine.md 12: 16 bits
     most_rows=4095,  # docs/machine.md 2.4
+    drains=MappingProxyType({"f32": ("f32", "f16", "bf16"), "i32": ("i32",)}),  # docs/machine.md 12
+    scaled_drains=MappingProxyType(
+        {"f32": ("i8", "u8"), "i32": ("f16", "i8", "u8")}
+    ),  # docs/machine.md 12
+    drains_alike=MappingProxyType({"f32": ("bf16",)}),  # docs/machine.md 12: others saturate
     launch="set_block_num",  # docs/machine.md 13
     # docs/machine.md 13: 48 arguments; the runtime's headers split them and bound the rank
     max_tensors=32,

@@ -179,6 +179,12 @@ class Target:
     """Elements from row to row of a region in GM that a load makes boxes of."""
     most_rows: int
     """Of a tile that moves between GM and a memory without boxes."""
+    drains: Mapping[str, tuple[str, ...]]
+    """Type of a sum in L0C -> those of tensors that it can go to."""
+    scaled_drains: Mapping[str, tuple[str, ...]]
+    """The same, times a scale."""
+    drains_alike: Mapping[str, tuple[str, ...]]
+    """The same, where a sum is rounded on the way as a conversion on the vector core rounds it, whatever it is."""
     launch: str
     """The call of the runtime that says how many blocks a launch has."""
     max_tensors: int

@@ -106,6 +106,16 @@ def _function(b: Builder, x: Tile) -> Tile:
     return made
 
 
+def _narrow(b: Builder, x: Tile) -> Tile:
+    """Steps of a 127th, or a product of them."""
+    rounding = b.rng.choice(["rint", "away", "floor", "ceil", "trunc"])
+    small = (x * 127.0).astype(b.rng.choice(["i8", "i16"]), rounding)
+    if small.dtype == "i8" and b.rows == b.cols and b.rng.random() < 0.5:
+        other = (b.pick() * 127.0).astype("i8")
+        return (small @ other).astype("f32") * (1 / (127 * 127 * b.cols))
+    return small.astype("f32") * (1 / 127)
+
+
 def _spread(b: Builder, x: Tile) -> Tile:
     column = b.column[-1] if b.column else pto.row_max(x)
     return (pto.broadcast_to(column, (b.rows, b.cols)) + x) * 0.5
@@ -139,7 +149,7 @@ def _along_columns(b: Builder, x: Tile) -> Tile:
 
 MASKS: Words = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
 """Masks, places and functions: a tuple that stays, so that a seed stays the kernel that it was."""
-WORDS: Words = (*MASKS, _ordered, _summed, _along_columns)
+WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow)
 
 
 def draw(

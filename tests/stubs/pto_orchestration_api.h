@@ -7,7 +7,7 @@
 
 #include "tensor.h"
 
-enum class DataType : uint8_t { FLOAT32, FLOAT16, BFLOAT16, INT32 };
+enum class DataType : uint8_t { FLOAT32, FLOAT16, BFLOAT16, INT32, INT16, INT8, UINT8 };
 inline bool operator==(uint8_t held, DataType wanted) { return held == static_cast<uint8_t>(wanted); }
 
 struct TensorArg {

@@ -105,13 +105,15 @@ WORDS = (
     "experts",
     "greedy decoding",
     "long sums, f32",
+    "int8 product with scales",
+    "rounded on the way out",
 )
 
 
 @pytest.mark.sweep
 def test_mutants_of_words() -> None:
     """One in eight, of kernels with selections, numbers of places, scalars that are read, orders and sums of rows,
-    stores that add."""
+    stores that add, small integers."""
     assert len(told([Plan(name, "best") for name in WORDS], 16, 2)) > 150
 
 

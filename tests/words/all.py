@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.words import atomic, columns, facts, masks, mathematics, scalars, sorting
+from tests.words import atomic, columns, facts, masks, mathematics, numbers, scalars, sorting
 
 WORDS = {
     **masks.WORDS,
@@ -12,4 +12,5 @@ WORDS = {
     **columns.WORDS,
     **atomic.WORDS,
     **sorting.WORDS,
+    **numbers.WORDS,
 }

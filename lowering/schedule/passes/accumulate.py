@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from lowering.schedule.passes.mentions import count_uses, names_taken, tile_uses
 from pto import ir
 from pto.bounds import Known, inside, noted, of_launch, surely_runs
+from pto.empty_sums import is_zero
 from pto.legality import straight
 from pto.names import fresh
 
@@ -53,7 +54,7 @@ class _Accumulator:
         self.zeros = {
             r.out.name
             for r in ir.all_rows(kernel.body)
-            if r.op == "full" and isinstance(r.out, ir.Define) and r.args == (ir.Const(0.0),)
+            if is_zero(r) and isinstance(r.out, ir.Define)
         }
 
     def block(self, block: ir.Block, known: Known, given: Sums) -> tuple[ir.Block, Sums]:

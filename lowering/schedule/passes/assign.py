@@ -8,6 +8,7 @@ values.  Non-goals: iterations (skew), memory (place), order between pipes (sync
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -66,6 +67,9 @@ class _Assigner:
         """What a lane has of each tile of the vector core."""
         self.producer: dict[str, str] = {}
         self.fifos: list[ir.Fifo] = []
+        self.stores = Counter(stored_in(kernel.body))
+        self.drained: dict[str, str] = {}
+        """What is converted on its way out of L0C -> the sum there."""
         self.parts: dict[str, ir.Row] = {}
         """The rows that take a part of a tile, by its name."""
         self.home: dict[tuple[str, str], str] = {}
@@ -105,9 +109,27 @@ class _Assigner:
                 if ref.name in self.parts:
                     self._need(self.parts[ref.name].operand(ir.Ref).name, LAYOUTS[form], block)
             return
-        direct = row.op == "store" and self.producer[refs[0].name] == "matmul"
+        if self._is_drained(row):
+            self.drained[row.result(ir.Define).name] = refs[0].name
+            return
+        if row.op == "store" and self.producer[self.source(refs[0].name)] == "matmul":
+            self._need(self.source(refs[0].name), "store", block)
+            return
         for ref in refs:
-            self._need(ref.name, "store" if direct else "ub", block)
+            self._need(ref.name, "ub", block)
+
+    def _is_drained(self, row: ir.Row) -> bool:
+        """A conversion of a sum in L0C that is only stored, and that the way out does alike."""
+        if row.op != "astype" or self.producer[row.operand(ir.Ref).name] != "matmul":
+            return False
+        out = row.result(ir.Define)
+        given = self.types[row.operand(ir.Ref).name].dtype
+        alike = out.type.dtype in self.target.drains_alike.get(given, ())
+        return alike and self.uses.get(out.name) == self.stores[out.name]
+
+    def source(self, name: str) -> str:
+        """What lies in L0C of a stored value, if that does."""
+        return self.drained.get(name, name)
 
     def _need(self, name: str, form: str, block: int) -> None:
         need = Need(form, block)
@@ -166,6 +188,8 @@ class _Assigner:
             self.store(row)
         elif row.op == "matmul":
             self.matmul(row, block)
+        elif row.op == "astype" and row.result(ir.Define).name in self.drained:
+            return  # the store does it
         elif row.op == "part":
             self.early_moves(row.result(ir.Define).name, block, row.loc)
         else:
@@ -257,15 +281,21 @@ class _Assigner:
         return sizes if len(sizes) == 2 else [ir.Const(1), *sizes]
 
     def store(self, row: ir.Row) -> None:
-        name, out, update = row.operand(ir.Ref).name, row.result(ir.View), row.args[1:]
+        name, out, more = self.source(row.operand(ir.Ref).name), row.result(ir.View), row.args[1:]
         if (name, "l0c") in self.home and "store" in self.forms(name):
-            self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c")), *update], row.loc)
+            self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c")), *more], row.loc)
             return
+        if row.scales:
+            raise ShapeError(
+                f"store: '{name}' has a scale, but is no sum of products as the cube core has it",
+                row.loc,
+                f"{name} * scale, then .astype, converts any tile",
+            )
         source = self.at(name, "ub")
         if self.producer[name] == "carry":
             source = self.copy(source, f"{name}_copy", row.loc)
         mine = self.lane_view(out, self.mine[source], alone=True)
-        self.emit("store", "vector", mine, [ir.Ref(source), *update], row.loc)
+        self.emit("store", "vector", mine, [ir.Ref(source), *more], row.loc)
 
     # matmul operands and results
 
@@ -468,6 +498,12 @@ def added_to(block: ir.Block) -> set[str]:
     for loop in reversed(list(ir.loops_of(block))):
         sums |= {c.init.name for c in loop.carry if c.init and c.name in sums}
     return sums
+
+
+def stored_in(block: ir.Block) -> Iterable[str]:
+    """The tile of every store that adds nothing: a tensor is added to in its own type."""
+    rows = (r for r in ir.all_rows(block) if r.op == "store" and not r.adds)
+    return (r.operand(ir.Ref).name for r in rows)
 
 
 def made_in(block: ir.Block) -> Iterable[str]:

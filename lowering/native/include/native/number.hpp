@@ -89,6 +89,14 @@ template <>
 struct Wide<int16_t> {
     using type = int32_t;
 };
+template <>
+struct Wide<int8_t> {
+    using type = int32_t;
+};
+template <>
+struct Wide<uint8_t> {
+    using type = int32_t;
+};
 template <typename T>
 using wide_t = typename Wide<T>::type;
 

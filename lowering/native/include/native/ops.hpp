@@ -60,12 +60,14 @@ Values<typename Tile_::DType> elements(const Tile_ &tile, const Where &at)
     return elements(tile, tile.valid_rows, tile.valid_cols, at);
 }
 
+// To the nearest, ties to even; integers saturate, and NaN is 0.
 template <typename T, typename W>
 T rounded(W value)
 {
-    if constexpr (std::is_same_v<T, int32_t> && std::is_same_v<W, float>) {
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, W>) {
         const double near = std::nearbyint(static_cast<double>(value));
-        return static_cast<int32_t>(std::clamp(std::isnan(near) ? 0.0 : near, -2147483648.0, 2147483647.0));
+        const double least = std::numeric_limits<T>::min(), most = std::numeric_limits<T>::max();
+        return static_cast<T>(std::clamp(std::isnan(near) ? 0.0 : near, least, most));
     } else {
         return static_cast<T>(value);
     }
@@ -267,6 +269,11 @@ void TSTORE(const Gm &gm, const Tile_ &tile, const Where &at = Where::current())
     constexpr bool acc = Tile_::Loc == TileType::Acc;
     static_assert(is_vec<Tile_> || acc, "UB and L0C store to GM");
     static_assert(acc || std::is_same_v<T, typename Tile_::DType>, "UB stores its own type");
+    static_assert(!acc || std::is_same_v<typename Tile_::DType, float> || std::is_same_v<T, int32_t>,
+                  "integers leave L0C as they are");
+    static_assert(!acc || std::is_same_v<typename Tile_::DType, int32_t> || std::is_same_v<T, float> ||
+                      std::is_same_v<T, half> || std::is_same_v<T, bfloat16_t>,
+                  "floats leave L0C as floats");
     static_assert(acc || (Gm::layout == Layout::ND && Tile_::RowMajor), "rows go out as rows");
     static_assert(!acc || (Tile_::Cols <= 4095 && Tile_::Rows <= 8192), "more than FIX stores at once");
     static_assert(acc || Tile_::Rows <= 4095, "more rows than one store takes");
@@ -300,6 +307,42 @@ void add_to(Gm &gm, Tile<L, T, R, C, B, VR, VC, S, F, P> &tile, const Where &at 
 {
     TSTORE<Tile<L, T, R, C, B, VR, VC, S, F, P>, Gm, AtomicType::AtomicAdd>(gm, tile, at);
 }
+// Times a scale of ten bits of fraction, saturating; bit 46 says that integers have a sign.
+template <typename Gm, typename Tile_>
+void TSTORE(const Gm &gm, const Tile_ &tile, uint64_t scale, const Where &at = Where::current())
+{
+    using T = typename Gm::DType;
+    constexpr bool bytes = std::is_integral_v<T> && sizeof(T) == 1;
+    static_assert(Tile_::Loc == TileType::Acc, "a scale is of what leaves L0C");
+    static_assert(bytes || (std::is_same_v<T, half> && std::is_same_v<typename Tile_::DType, int32_t>), "no scale to this type");
+    static_assert(Tile_::Cols <= 4095 && Tile_::Rows <= 8192, "more than FIX stores at once");
+    if (scale % (1u << 13) != 0 || (scale >> 46) != (std::is_same_v<T, int8_t> ? 1u : 0u)) {
+        native::report("mode", "a scale of more bits than the way out of L0C has, or of another sign than its result", at);
+    }
+    if (!fits(tile, gm, at) || !inside(gm, gm.rows(), gm.cols(), true, at)) {
+        return;
+    }
+    const float by = std::bit_cast<float>(static_cast<uint32_t>(scale));
+    run(
+        Pipe::FIX, {tile.extent()}, extents(gm, gm.rows(), gm.cols()), [tile, at] { return elements(tile, at); },
+        [gm, by](const Values<typename Tile_::DType> &found) {
+            for (int64_t r = 0, k = 0; r < gm.rows(); ++r) {
+                for (int64_t c = 0; c < gm.cols(); ++c, ++k) {
+                    const float product = static_cast<float>(found[static_cast<size_t>(k)]) * by;
+                    *gm.at(r, c) = rounded<T>(bytes ? product : std::clamp(product, -65504.0f, 65504.0f));
+                }
+            }
+        },
+        at);
+}
+
+// A tile of boxes that is turned on its way to L0 has whole boxes both ways.
+template <typename A, typename B>
+constexpr int box_rows = std::max({16, A::BoxRows, B::BoxRows});
+template <typename A, typename B>
+constexpr int box_cols = std::max({16, A::BoxCols, B::BoxCols});
+template <typename A, typename B>
+constexpr bool whole_boxes = A::Rows % box_rows<A, B> == 0 && A::Cols % box_cols<A, B> == 0;
 
 template <typename Dst, typename Src>
 void TMOV(Dst &dst, const Src &src, const Where &at = Where::current())
@@ -310,6 +353,7 @@ void TMOV(Dst &dst, const Src &src, const Where &at = Where::current())
     static_assert(in_ub || to_l0, "no such path on this chip");
     static_assert(std::is_same_v<T, typename Src::DType>, "a move keeps the type");
     static_assert(Dst::Rows == Src::Rows && Dst::Cols == Src::Cols, "a move keeps the shape");
+    static_assert(in_ub || whole_boxes<Dst, Src>, "whole boxes of both memories");
     if constexpr (in_ub) {
         same_valid(dst, src, at);
     }
@@ -331,7 +375,9 @@ void TEXTRACT(Dst &dst, const Src &src, int64_t row, int64_t col, const Where &a
     static_assert(Src::Loc == TileType::Mat && (Dst::Loc == TileType::Left || Dst::Loc == TileType::Right), "no such path on this chip");
     static_assert(std::is_same_v<T, typename Src::DType>, "a part keeps the type");
     static_assert(Dst::Rows <= Src::Rows && Dst::Cols <= Src::Cols, "a part is no larger than the whole");
-    if (row < 0 || col < 0 || row % 16 || col % 16 || row + Dst::Rows > Src::Rows || col + Dst::Cols > Src::Cols) {
+    static_assert(whole_boxes<Dst, Src> && whole_boxes<Src, Dst>, "whole boxes of both memories");
+    constexpr int high = box_rows<Dst, Src>, wide = box_cols<Dst, Src>;
+    if (row < 0 || col < 0 || row % high || col % wide || row + Dst::Rows > Src::Rows || col + Dst::Cols > Src::Cols) {
         native::report("tile", "a part that is not inside of its tile, or begins inside of a box", at);
         return;
     }
@@ -358,10 +404,11 @@ void multiply(const C &c, const A &a, const B &b, bool adds, const Where &at)
     using T = typename A::DType;
     static_assert(C::Loc == TileType::Acc && A::Loc == TileType::Left && B::Loc == TileType::Right,
                   "a product goes from L0A and L0B into L0C");
-    static_assert(std::is_same_v<T, typename B::DType> && std::is_same_v<typename C::DType, float>,
-                  "operands of one type, a float32 result");
-    static_assert(std::is_same_v<T, bfloat16_t> || std::is_same_v<T, half> || std::is_same_v<T, float>,
-                  "the matmul unit takes bf16, f16 and f32");
+    using Sum = std::conditional_t<std::is_same_v<T, int8_t>, int32_t, float>;
+    static_assert(std::is_same_v<T, typename B::DType> && std::is_same_v<typename C::DType, Sum>,
+                  "operands of one type, a float32 result, of int8 an int32");
+    static_assert(std::is_same_v<T, bfloat16_t> || std::is_same_v<T, half> || std::is_same_v<T, float> || std::is_same_v<T, int8_t>,
+                  "the matmul unit takes bf16, f16, f32 and i8");
     static_assert(A::Rows == C::Rows && A::Cols == B::Rows && B::Cols == C::Cols, "shapes of a product");
     static_assert(A::Rows <= 4095 && A::Cols <= 4095 && B::Cols <= 4095, "a dimension of up to 4095");
     static constexpr int64_t M = A::Rows, K = A::Cols, N = B::Cols;
@@ -373,13 +420,13 @@ void multiply(const C &c, const A &a, const B &b, bool adds, const Where &at)
         Pipe::M, reads, {c.extent()},
         [a, b, c, adds, at] {
             const auto left = elements(a, M, K, at), right = elements(b, K, N, at);
-            std::vector<float> sum = adds ? elements(c, M, N, at) : std::vector<float>(static_cast<size_t>(M * N));
-            std::vector<float> product(static_cast<size_t>(M * N));
+            std::vector<Sum> sum = adds ? elements(c, M, N, at) : std::vector<Sum>(static_cast<size_t>(M * N));
+            std::vector<Sum> product(static_cast<size_t>(M * N));
             for (int64_t i = 0; i < M; ++i) {
-                float *row = product.data() + i * N;
+                Sum *row = product.data() + i * N;
                 for (int64_t k = 0; k < K; ++k) {
-                    const float x = left[static_cast<size_t>(i * K + k)];
-                    const float *other = right.data() + k * N;
+                    const Sum x = left[static_cast<size_t>(i * K + k)];
+                    const Sum *other = right.data() + k * N;
                     for (int64_t j = 0; j < N; ++j) {
                         row[j] += x * other[j];
                     }
@@ -390,7 +437,7 @@ void multiply(const C &c, const A &a, const B &b, bool adds, const Where &at)
             }
             return sum;
         },
-        [c](const std::vector<float> &found) { put(c, M, N, found); }, at);
+        [c](const std::vector<Sum> &found) { put(c, M, N, found); }, at);
 }
 
 template <typename C, typename A, typename B>
@@ -624,14 +671,36 @@ void TRSQRT(D &d, const A &a, const Tmp &tmp, const Where &at = Where::current()
         at);
 }
 
+// Which types one instruction of the device converts.
+template <typename To, typename From>
+constexpr bool converts()
+{
+    if constexpr (std::is_same_v<From, float>) {
+        return !std::is_same_v<To, float> && sizeof(To) > 1;
+    } else if constexpr (std::is_same_v<From, half>) {
+        return std::is_same_v<To, float> || std::is_integral_v<To>;
+    } else if constexpr (std::is_same_v<From, bfloat16_t>) {
+        return std::is_same_v<To, float> || std::is_same_v<To, int32_t>;
+    } else if constexpr (std::is_same_v<From, int32_t>) {
+        return std::is_same_v<To, float> || std::is_same_v<To, int16_t>;
+    } else if constexpr (std::is_same_v<From, int16_t>) {
+        return is_float_type<To>;
+    }
+    return std::is_same_v<To, half>;
+}
+
 template <typename D, typename A>
-void TCVT(D &d, const A &a, RoundMode mode, const Where &at = Where::current())
+void TCVT(D &d, const A &a, RoundMode mode, SaturationMode saturation, const Where &at = Where::current())
 {
     static_assert(is_vec<D> && is_vec<A> && D::RowMajor && A::RowMajor, "conversions are on rows in UB");
+    static_assert(converts<typename D::DType, typename A::DType>(), "no instruction converts these");
     using W = native::wide_t<typename A::DType>;
     same_valid(d, a, at);
-    if (mode != RoundMode::CAST_RINT && !(std::is_same_v<typename A::DType, float> && std::is_integral_v<typename D::DType>)) {
+    if (mode != RoundMode::CAST_RINT && !(is_float_type<typename A::DType> && std::is_integral_v<typename D::DType>)) {
         native::report("mode", "the library's CPU form rounds to the nearest, ties to even, all but float to integers", at);
+    }
+    if (std::is_integral_v<typename D::DType> && sizeof(typename D::DType) < 4 && saturation == SaturationMode::OFF) {
+        native::report("mode", "the device cuts bits off unless it is told to saturate", at);
     }
     run(
         Pipe::V, {a.extent()}, {d.extent()},
@@ -651,6 +720,12 @@ void TCVT(D &d, const A &a, RoundMode mode, const Where &at = Where::current())
         [d](const Values<typename A::DType> &found) { put(d, d.valid_rows, d.valid_cols, found); }, at);
 }
 
+template <typename D, typename A>
+void TCVT(D &d, const A &a, RoundMode mode, const Where &at = Where::current())
+{
+    TCVT(d, a, mode, SaturationMode::OFF, at);
+}
+
 // Fills a tile: UB on V, L1 on MTE2.  bf16 is allowed here, as the device's header has it.
 template <typename D>
 void TEXPANDS(D &d, typename D::DType value, const Where &at = Where::current())
@@ -659,7 +734,7 @@ void TEXPANDS(D &d, typename D::DType value, const Where &at = Where::current())
     constexpr bool in_l1 = D::Loc == TileType::Mat;
     static_assert(in_l1 || is_vec<D>, "UB and L1 can be filled");
     static_assert(in_l1 || D::RowMajor, "UB is filled by rows");
-    static_assert(is_vector_type<T> || std::is_same_v<T, bfloat16_t>, "no fill of this type");
+    static_assert(is_vector_type<T> || std::is_same_v<T, bfloat16_t> || sizeof(T) == 1, "no fill of this type");
     run(
         in_l1 ? Pipe::MTE2 : Pipe::V, {}, {d.extent()}, [value] { return value; },
         [d](T filled) {

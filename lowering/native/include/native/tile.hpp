@@ -23,6 +23,7 @@ enum class BLayout { RowMajor, ColMajor };
 enum class SLayout { NoneBox, RowMajor, ColMajor };
 enum class Layout { ND, DN };
 enum class RoundMode { CAST_RINT, CAST_ROUND, CAST_FLOOR, CAST_CEIL, CAST_TRUNC };
+enum class SaturationMode { OFF, ON };
 enum class CmpMode { EQ, NE, LT, GT, GE, LE };
 enum class MaskPattern : uint8_t { P0101 = 1, P1010 };  // the first, the second of every two
 enum class PadValue : uint64_t { Null, Zero, Max, Min, Custom = uint64_t{1} << 32 };

@@ -1,0 +1,10 @@
+"""Vector arithmetic is in three types."""
+
+import pto
+
+
+@pto.kernel(grid="cdiv(rows, 32)", x="i8[rows, 128]", out="i8[rows, 128]")
+def kernel(x, out):
+    here = pto.ds(pto.program_id(0) * 32, 32)
+    tile = pto.load(x[here, :])
+    pto.store(out[here, :], tile * tile)
