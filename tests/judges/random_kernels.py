@@ -171,7 +171,7 @@ def draw(
     accumulate = plan.random() < 0.3
     body_seed = plan.randrange(1 << 30)
     front, behind = (plan.randint(0, 1), plan.randint(0, 1)) if outside else (0, 0)
-    adds = words and plan.random() < 0.4
+    adds = words is WORDS and plan.random() < 0.4
 
     @pto.kernel(
         grid="items",

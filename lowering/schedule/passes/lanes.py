@@ -11,7 +11,6 @@ Invariant: what is stored does not depend on the choice.  Non-goals: who runs wh
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from lowering.schedule.passes.mentions import named
 from pto import ir
@@ -22,15 +21,15 @@ from pto.targets import target_of
 from pto.types import DTYPE_BYTES, SHARES, UNIT_BYTES, TileType
 
 
-@dataclass
 class Alike:
     """Tiles that are shared alike.
 
     ``joined``: a dimension along which elements of one of them are joined -> the first row that does.
     """
 
-    tiles: dict[str, TileType] = field(default_factory=dict)
-    joined: dict[str, ir.Row] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.tiles: dict[str, TileType] = {}
+        self.joined: dict[str, ir.Row] = {}
 
     def way(self, lanes: int) -> str:
         """Of the ways to share them the one that leaves least to each lane; '' if there is none."""
@@ -112,15 +111,19 @@ class Lanes:
         odd = next(n for n, t in alike.tiles.items() if not fits(t, self.count, "both"))
         t = self.types[odd]
         what = "rows" if t.cols == 1 else "columns"
-        why = f"{t} does not fit the vector cores, which hold {what} in units of {UNIT_BYTES} bytes"
         step = UNIT_BYTES // DTYPE_BYTES[t.dtype]
-        raise ShapeError(why, self.made_at[odd], f"{what} in multiples of {step}")
+        raise ShapeError(
+            f"{t} does not fit the vector cores, which hold {what} in units of {UNIT_BYTES} bytes",
+            self.made_at[odd],
+            f"{what} in multiples of {step}",
+        )
 
     def notes(self) -> list[str]:
         """Tiles of which both lanes hold all because no way to share them is left."""
-        return [
-            f"{name}: both lanes hold all of it, {' and '.join(r.op for r in alike.joined.values())} join it along both dimensions"
-            for alike in self.alike.values()
-            if len(alike.joined) > 1
-            for name in [max(alike.tiles, key=lambda n: alike.tiles[n].size_bytes)]
-        ]
+        notes: list[str] = []
+        for alike in self.alike.values():
+            if len(alike.joined) > 1:
+                name = max(alike.tiles, key=lambda n: alike.tiles[n].size_bytes)
+                ops = " and ".join(row.op for row in alike.joined.values())
+                notes.append(f"both lanes hold all of {name}: {ops} join it along both dimensions")
+        return notes
