@@ -27,6 +27,10 @@ LONG = (
     "nucleus sampling",
     "gelu layer",
     "gelu_tanh layer",
+    "bytes to halves",
+    "uint8 by every rounding",
+    "int16 by every rounding",
+    "int8 attention",
 )
 """Much like another, and many seconds to compile: in the sweep."""
 
