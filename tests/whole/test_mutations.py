@@ -99,12 +99,15 @@ WORDS = (
     "silu layer",
     "rotary positions",
     "experts by read scales",
+    "rows packed",
+    "grouped products",
 )
 
 
 @pytest.mark.sweep
 def test_mutants_of_words() -> None:
-    """One in eight, of kernels with selections, numbers of places and scalars that are read."""
+    """One in eight, of kernels with selections, numbers of places, scalars that are read, and places that
+    tables decide."""
     assert len(told([Plan(name, "best") for name in WORDS], 16, 2)) > 150
 
 

@@ -21,6 +21,7 @@ LONG = (
     "every function in half",
     "gelu layer",
     "gelu_tanh layer",
+    "tiles routed",
 )
 """Much like another, and many seconds to compile: in the sweep."""
 
