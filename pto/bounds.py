@@ -10,11 +10,11 @@ Non-goals: relations between names (``rows - first``); the proof has its own rul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 from pto.arithmetic import Number
-from pto.ir import Const, Expr, Kernel, Loop, Row, Scalar, Var
+from pto.ir import Const, Expr, Kernel, Loop, Ranges, Row, Scalar, Var, View, Within, names_a_float
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +147,22 @@ def of_launch(kernel: Kernel) -> dict[str, Range]:
     known = {p.name: INTEGER if p.dtype == "i32" else ANY for p in kernel.params if not p.shape}
     known |= dict.fromkeys(kernel.dims, SIZE)
     known |= {"block_idx": COUNTER, "block_num": SIZE, "lane": BIT}
+    for p in kernel.params:
+        within = p.fact(Within)
+        if within is not None:
+            low, high = bounds(within.low, known).low, bounds(within.high, known).high
+            known[entry_of(p.name)] = Range(low, high - 1, True)
+    for name in (f.count for p in kernel.params for f in p.facts if isinstance(f, Ranges)):
+        found = known.get(entry_of(name), INTEGER)
+        known[entry_of(name)] = replace(found, low=max(found.low, 0))
     for axis, size in enumerate(kernel.grid):
         known[f"pid{axis}"] = counted(size, known)
     return known
+
+
+def entry_of(table: str) -> str:
+    """The name of what is known of every entry of a table."""
+    return f"{table}[]"
 
 
 def counted(trips: Expr, known: Known) -> Range:
@@ -163,9 +176,16 @@ def inside(loop: Loop, known: Known) -> dict[str, Range]:
 
 
 def noted(row: Row, known: Known) -> dict[str, Range]:
-    """``known`` behind a row: a ``let`` has the range of its value, a ``read`` is some integer."""
+    """``known`` behind a row: a ``let`` has the range of its value, a ``read`` that of its table."""
     if not isinstance(row.out, Scalar):
         return dict(known)
     (value, *_) = row.args
-    found = bounds(value, known) if isinstance(value, Expr) else INTEGER
+    found = bounds(value, known) if isinstance(value, Expr) else read(row, known)
     return {**known, row.out.name: found}
+
+
+def read(row: Row, known: Known) -> Range:
+    """What a ``read`` gives."""
+    if names_a_float(row):
+        return ANY
+    return known.get(entry_of(row.operand(View).tensor), INTEGER)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pto import ir
 from pto.arithmetic import BINARY, DIVIDING, NumberError
 from pto.errors import LegalityError
+from pto.facts import misfit
 from pto.limits import LIMITS, within
 from pto.loc import Loc
 from pto.ops import TRACED
@@ -111,8 +112,9 @@ class Checker:
             why = within("rank", len(shape)) or next(
                 (w for d in shape if isinstance(d, int) and (w := within("extent", d))), ""
             )
+            why, hint = (why, "") if why else misfit(p, self.kernel.params)
             if why:
-                raise LegalityError(f"parameter '{p.name}': {why}", p.loc)
+                raise LegalityError(f"parameter '{p.name}': {why}", p.loc, hint)
         if not self.kernel.grid:
             raise LegalityError(f"kernel {self.kernel.name} has no grid", self.kernel.loc)
         for axis, g in enumerate(self.kernel.grid):

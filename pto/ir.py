@@ -544,27 +544,59 @@ class Event:
     loc: Loc | None = field(default=None, compare=False, repr=False)
 
 
-FACTS = ("distinct",)
-"""What a signature may state of an integer tensor that is read: no two of its entries are equal."""
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """No two entries of the table are equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """No entry is less than the one before it; of several dimensions: along the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """The ranges ``table[i] .. table[i] + count[i]`` of different entries share nothing, and no count is
+    negative.  ``count``: an i32 tensor of the same shape."""
+
+    count: str
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Every entry is at least ``low`` and less than ``high``, integers over the dimensions."""
+
+    low: Expr
+    high: Expr
+
+
+Fact = Distinct | Sorted | Ranges | Within
+"""What a signature may state of an i32 tensor that is only read."""
+
+F = TypeVar("F", Distinct, Sorted, Ranges, Within)
 
 
 @dataclass(frozen=True, slots=True)
 class Param:
     """A kernel parameter: tensor (``shape`` of ints and symbolic names) or scalar (None).
 
-    ``facts``: what every call must make sure of its content (``FACTS``).
+    ``facts``: what every call must make sure of its content, each kind once.
     """
 
     name: str
     direction: str
     dtype: str
     shape: tuple[int | str, ...] | None = None
-    facts: tuple[str, ...] = ()
+    facts: tuple[Fact, ...] = ()
     loc: Loc | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_written(self) -> bool:
         return self.direction in ("out", "inout")
+
+    def fact(self, kind: type[F]) -> F | None:
+        """What is stated of this kind."""
+        return next((f for f in self.facts if isinstance(f, kind)), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pto import ir, source, tracer
 from pto.empty_sums import started
 from pto.errors import MemoryAccessError, PtoError, TraceError
 from pto.legality import verify
+from pto.printer import fact
 from pto.products import cut
 from pto.scalar import Scalar
 from pto.signature import Choice, Signature, Static
@@ -167,7 +168,9 @@ class Kernel:
         params, grid = self.params(statics), self._signature.grid_exprs(statics)
         dims = [d for p in params for d in p.shape or () if isinstance(d, str)]
         scalars = [p.name for p in params if p.shape is None]
-        trace = tracer.Trace([*[p.name for p in params], *dims, *statics], grid, [*scalars, *dims])
+        taken = [*[p.name for p in params], *dims, *statics]
+        stated = {p.name: p.facts for p in params}
+        trace = tracer.Trace(taken, grid, [*scalars, *dims], stated)
         with tracer.tracing(trace):
             self._run(trace, params, statics)
         if not trace.stores:
@@ -277,11 +280,15 @@ def _directed(params: tuple[ir.Param, ...], body: ir.Block) -> tuple[ir.Param, .
     """
     stored = {r.out.tensor: r.loc for r in ir.all_rows(body) if isinstance(r.out, ir.View)}
     for p in params:
-        if p.name in stored and p.facts:
-            message = (
-                f"'{p.name}' is stored to, and its type states what it holds: {', '.join(p.facts)}"
-            )
-            raise TraceError(message, stored[p.name], "facts are about tensors that are read only")
+        for f in p.facts:
+            counts = f.count if isinstance(f, ir.Ranges) else p.name
+            if name := next((n for n in (p.name, counts) if n in stored), ""):
+                message = (
+                    f"'{name}' is stored to, and a type states what it holds: {p.name} {fact(f)}"
+                )
+                raise TraceError(
+                    message, stored[name], "facts are about tensors that are only read"
+                )
     written = {**dict.fromkeys(stored, "out"), **dict.fromkeys(ir.added_to(body), "inout")}
     return tuple(replace(p, direction=written.get(p.name, p.direction)) for p in params)
 

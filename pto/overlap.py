@@ -3,8 +3,9 @@
 Work items run in any order on many cores, and iterations overlap, so every store must have a region
 of its own for every work item and iteration; only what is added may meet what is added, as a sum has no
 order.  Two steps: a proof that the regions lie apart (mixed
-radix, per dimension), and where that fails a search for two steps that clash.  An index that comes
-from a table is taken to be a permutation: no clash is found there, and none is reported.
+radix, per dimension), and where that fails a search for two steps that clash.  A table of indices is
+taken to hold what its type states, and entries that lie far from each other: no clash is found there
+that depends on data, and none is reported (the proof asks for what keeps them apart).
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from pto.tracer import Trace
 
 STEPS = 64
 """How many steps of a store the search looks at."""
+
+FAR = 2**31 - 1
+"""By how much the entries of tables differ: more than a store reaches in that many steps; a prime."""
 
 Span = tuple[int, int]
 Region = tuple[Span, ...]
@@ -227,7 +231,7 @@ def _witness(a: Store, b: Store) -> tuple[tuple[int, ...], tuple[int, ...]] | No
 
 
 class _Sample:
-    """Numbers for everything symbolic: large sizes, and tables without repeated entries."""
+    """Numbers for everything symbolic: large sizes, and tables that hold what their types state."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -262,9 +266,18 @@ class _Sample:
             at = tuple(
                 self._value(self.trace.resolved(ir.as_span(i).start), env) for i in view.index
             )
-            return self.number((view.tensor, at), 65537)
+            return self._entry(view.tensor, at)
 
         return int(ir.evaluate(e, lookup))
+
+    def _entry(self, table: str, at: tuple[int, ...]) -> int:
+        """What a table holds there: counts are short, a sorted table rises, others repeat nothing."""
+        stated = self.trace.stated
+        if ir.Ranges(table) in itertools.chain(*stated.values()):
+            return self.number((table, at), 4099)
+        if ir.Sorted() in stated.get(table, ()):
+            return self.number((table, at[:-1]), 65537) + at[-1] * FAR
+        return 65537 + FAR * self.number((table, at), 0)
 
     def _interval(self, item: ir.Expr | ir.Span, env: dict[str, int]) -> Span:
         span = ir.as_span(item)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import linecache
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -420,9 +420,29 @@ class Parser:
             raise x.fail(f"a scalar cannot be {dtype}", SCALAR_HINT)
         if shape is None and dtype != "i32":
             self.floats.add(name)
-        facts = facts_of(x, direction, dtype)
+        facts = self.facts(x, direction, dtype)
         self.params[name] = ir.Param(name, direction, dtype, shape, facts, x.loc)
         return self.params[name]
+
+    def facts(self, x: Line, direction: str, dtype: str) -> tuple[ir.Fact, ...]:
+        """What is stated of a tensor of integers that is read, up to the end of the line."""
+        found: dict[str, ir.Fact] = {}
+        while x.peek:
+            word = x.word(tuple(FACTS), "fact")
+            if direction != "in" or dtype != "i32" or word in found:
+                raise x.fail(f"'{word}' is stated once, of an i32 tensor that is read")
+            found[word] = FACTS[word](self, x)
+        return tuple(found.values())
+
+    def ranges(self, x: Line) -> ir.Ranges:
+        x.expect("ranges")
+        x.expect("of")
+        return ir.Ranges(x.name("tensor of counts"))
+
+    def within(self, x: Line) -> ir.Within:
+        low = self.expression(x)
+        x.expect("..")
+        return ir.Within(low, self.expression(x))
 
     def dimension(self, x: Line) -> int | str:
         """One size of a tensor: a number, or a name for what each call tells."""
@@ -548,6 +568,15 @@ class Parser:
         )
 
 
+FACTS: Mapping[str, Callable[[Parser, Line], ir.Fact]] = {
+    "distinct": lambda parser, x: ir.Distinct(),
+    "sorted": lambda parser, x: ir.Sorted(),
+    "disjoint": Parser.ranges,
+    "in": Parser.within,
+}
+"""What may be stated of a table, by its first word (``pto/ir.py``)."""
+
+
 def parse(source: str, file: str = "<text>") -> ir.Kernel:
     """The kernel that ``source`` describes.
 
@@ -557,14 +586,3 @@ def parse(source: str, file: str = "<text>") -> ir.Kernel:
     if file.startswith("<"):  # errors show its lines, and not those of a text before it
         linecache.cache[file] = (1, None, source.splitlines(keepends=True), file)
     return Parser(source, file).kernel()
-
-
-def facts_of(x: Line, direction: str, dtype: str) -> tuple[str, ...]:
-    """What is stated of a tensor of integers that is read, up to the end of the line."""
-    found: list[str] = []
-    while x.peek:
-        fact = x.word(ir.FACTS, "fact")
-        if direction != "in" or dtype != "i32" or fact in found:
-            raise x.fail(f"'{fact}' is stated once, of an i32 tensor that is read")
-        found.append(fact)
-    return tuple(found)

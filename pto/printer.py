@@ -184,7 +184,25 @@ def used_bytes(buffers: Sequence[ir.Buffer]) -> list[str]:
 
 def _param_columns(p: ir.Param) -> tuple[str, ...]:
     shape = "" if p.shape is None else f"[{', '.join(map(str, p.shape))}]"
-    return "param", p.name, p.direction, " ".join((f"{p.dtype}{shape}", *p.facts))
+    return "param", p.name, p.direction, " ".join((f"{p.dtype}{shape}", *map(fact, p.facts)))
+
+
+def fact(f: ir.Fact) -> str:
+    """What is stated of a table, as its type says it."""
+    match f:
+        case ir.Distinct():
+            return "distinct"
+        case ir.Sorted():
+            return "sorted"
+        case ir.Ranges():
+            return f"disjoint ranges of {f.count}"
+        case ir.Within():
+            return f"in {expr(f.low)} .. {expr(f.high)}"
+
+
+def given(params: Iterable[ir.Param]) -> dict[str, list[str]]:
+    """By the name of a table, what its type states."""
+    return {p.name: list(map(fact, p.facts)) for p in params if p.facts}
 
 
 def _buffer_columns(b: ir.Buffer) -> tuple[str, ...]:

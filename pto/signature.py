@@ -14,8 +14,8 @@ from typing import Any
 from pto import ir, source
 from pto.arithmetic import GREATEST, LEAST
 from pto.errors import InputError, ParseError, PtoError, TraceError, did_you_mean
+from pto.facts import misfit
 from pto.loc import Loc
-from pto.parser import facts_of
 from pto.targets import no_dtype
 from pto.text import Line, Parser, expr, tokens_of
 from pto.tracer import GRAMMAR_WORDS, noun
@@ -217,7 +217,12 @@ class Signature:
 
     def params(self, statics: Mapping[str, Static]) -> tuple[ir.Param, ...]:
         """The parameters with every static name replaced by its value; directions not yet known."""
-        return tuple(self._param(n, t, statics) for n, t in self.types.items())
+        found = tuple(self._param(n, t, statics) for n, t in self.types.items())
+        for p in found:
+            why, hint = misfit(p, found)
+            if why:
+                raise TraceError(f"type of '{p.name}': {why}", self.argument(p.name), hint)
+        return found
 
     def _line(self, name: str, text: object) -> Line:
         if not isinstance(text, str):
@@ -247,7 +252,7 @@ class Signature:
                     line.expect(",")
                 size = ir.substitute(Parser("", "").expression(line), values)
                 shape.append(self._dimension(line, size))
-            facts = facts_of(line, "in", dtype)
+            facts = tuple(_stated(f, values) for f in Parser("", "").facts(line, "in", dtype))
         except ParseError as error:
             message = f"type of '{name}': {error.message}"
             raise TraceError(message, self.argument(name), error.hint) from None
@@ -290,6 +295,13 @@ class Signature:
         except ParseError as error:
             raise TraceError(f"grid: {error.message}", self.argument("grid"), error.hint) from None
         return tuple(out)
+
+
+def _stated(f: ir.Fact, values: Mapping[str, ir.Expr]) -> ir.Fact:
+    """A fact with every static name replaced by its value."""
+    if isinstance(f, ir.Within):
+        return ir.Within(ir.substitute(f.low, values), ir.substitute(f.high, values))
+    return f
 
 
 def _static_exprs(statics: Mapping[str, Static]) -> dict[str, ir.Expr]:

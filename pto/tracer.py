@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
-from types import FrameType
+from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pto import ir, source
@@ -51,16 +51,21 @@ def innermost(a: Scope | None, b: Scope | None) -> Scope | None:
 class Trace:
     """One run of a kernel function: the rows so far, the names taken.
 
-    ``launch``: the sizes and scalar parameters, which are one for all work items.
+    ``launch``: the sizes and scalar parameters, which are one for all work items; ``stated``: what the
+    types of tables state.
     """
 
     def __init__(
-        self, taken: Sequence[str], grid: Sequence[ir.Expr], launch: Sequence[str] = ()
+        self,
+        taken: Sequence[str],
+        grid: Sequence[ir.Expr],
+        launch: Sequence[str] = (),
+        stated: Mapping[str, tuple[ir.Fact, ...]] = MappingProxyType({}),
     ) -> None:
         self.scope = self.root = Scope(self, None)
         self.taken = set(taken) | GRAMMAR_WORDS | {f"pid{k}" for k in range(len(grid))}
         self.grid = tuple(grid)
-        self.launch = tuple(launch)
+        self.launch, self.stated = tuple(launch), stated
         self.requires: list[ir.Require] = []
         self.lets: dict[str, ir.Expr] = {}
         self.reads: dict[str, ir.View] = {}

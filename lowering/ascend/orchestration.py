@@ -17,6 +17,7 @@ from lowering.ascend.names import Names, said
 from lowering.ascend.text import FLOATS, Place, braced, comment, condition, indented
 from pto import ir
 from pto.errors import CapacityError
+from pto.printer import given
 from pto.targets import target_of
 
 DATA_TYPE: Mapping[str, str] = MappingProxyType(
@@ -129,8 +130,8 @@ def manifest(kernel: ir.Kernel) -> str:
         "workspace_bytes_per_block": sum(f.depth * f.slot_bytes for f in kernel.fifos),
         "statics": dict(kernel.statics),
     }
-    if given := {p.name: list(p.facts) for p in kernel.params if p.facts}:
-        content["given"] = given
+    if stated := given(kernel.params):
+        content["given"] = stated
     return json.dumps(content, indent=2) + "\n"
 
 
@@ -146,6 +147,11 @@ def orchestration_source(kernel: ir.Kernel) -> str:
     lines = [
         comment(
             f"Submits {kernel.name}, emitted by Tilewright from {kernel.name}.ptoir; do not edit."
+        ),
+        *(
+            comment(f"The caller makes sure of: {name} {stated}.")
+            for name, facts in given(kernel.params).items()
+            for stated in facts
         ),
         "#include <stdint.h>",
         "",

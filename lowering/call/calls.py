@@ -30,6 +30,7 @@ from lowering.call.arguments import (
 from lowering.call.kinds import Kind, kind_of
 from lowering.execute.access import DTYPES
 from lowering.execute.cases import statics_from, traced_with
+from lowering.execute.facts import check_facts
 from lowering.execute.inputs import (
     Bound,
     Shown,
@@ -202,6 +203,7 @@ class Call:
             if same and scalars == given.scalars:
                 return
         fitted(self.program.traced, _shown(given.arrays), given.scalars)
+        check_facts(self.program.traced, given.arrays, given.dims)
         validate(self.program.traced, given)
         self.checked = {n: a.copy() for n, a in integers.items()}, given.scalars
 

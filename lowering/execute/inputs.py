@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lowering.execute.access import DTYPES, Array, outside, reads_behind, undefined, visible
+from lowering.execute.facts import check_facts
 from lowering.execute.scalars import apply, is_float
 from lowering.one_by_one import one_by_one
 from pto import ir
@@ -83,8 +84,8 @@ def bind(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> Bound:
     0-d arrays.  ``out`` arrays may be left out; those given are the start of the output.
 
     Raises:
-        InputError: an array that is missing, unknown, of the wrong type or shape; a scalar that is
-            not finite, or negative where an integer is asked for.
+        InputError: an array that is missing, unknown, of the wrong type or shape, a table that does
+            not hold what its type states; a scalar that is not finite, or negative where an integer is asked for.
     """
     check_names(kernel, arrays)
     given = {
@@ -95,24 +96,8 @@ def bind(kernel: ir.Kernel, arrays: Mapping[str, Any]) -> Bound:
     scalars = {p.name: scalar(p, arrays[p.name]) for p in kernel.params if p.shape is None}
     sizes = fitted(kernel, {n: Shown(a.shape, a.dtype) for n, a in given.items()}, scalars)
     tensors = {n: held(kernel.param(n), a) for n, a in given.items()}
-    for p in kernel.params:
-        if "distinct" in p.facts:
-            _check_distinct(p.name, tensors[p.name])
+    check_facts(kernel, tensors, sizes.dims)
     return bound(kernel, sizes, tensors, scalars)
-
-
-def _check_distinct(name: str, a: Array) -> None:
-    """Raises InputError for two equal entries of a tensor that the kernel states to have none."""
-    values = a.ravel()
-    order = np.argsort(values, kind="stable")
-    same = np.flatnonzero(values[order][1:] == values[order][:-1])
-    if same.size:
-        k = int(same[np.argmin(order[1:][same])])  # what comes back first
-        first, again = (
-            ", ".join(str(int(i)) for i in np.unravel_index(n, a.shape)) for n in order[k : k + 2]
-        )
-        message = f"'{name}' must be distinct, but {name}[{first}] and {name}[{again}] are both {values[order[k]]}"
-        raise InputError(message, hint=f'@pto.kernel states it: {name}="... distinct"')
 
 
 @dataclass(frozen=True, slots=True)

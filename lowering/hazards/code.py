@@ -18,6 +18,7 @@ from itertools import product
 from math import lcm
 
 from lowering.hazards.counters import LETTERS, Counters, Threshold, Values, constant
+from lowering.hazards.forms import terms_of
 from lowering.hazards.instructions import (
     LONG,
     PUSH_DATA,
@@ -33,7 +34,6 @@ from lowering.hazards.instructions import (
     Test,
 )
 from lowering.hazards.places import Places
-from lowering.hazards.regions import terms_of
 from lowering.hazards.scalars import Scalars
 from lowering.hazards.tensor_conflicts import Meets
 from pto.ir import (

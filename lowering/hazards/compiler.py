@@ -12,6 +12,7 @@ from lowering.hazards.code import Code
 from lowering.hazards.counters import COMPARE, Relation, Threshold, constant, settled
 from lowering.hazards.emitter import Context, Emitter
 from lowering.hazards.flat_code import compile_flat, finish_flat_loops
+from lowering.hazards.forms import terms_of
 from lowering.hazards.instructions import (
     End,
     Enter,
@@ -23,7 +24,6 @@ from lowering.hazards.instructions import (
     Test,
 )
 from lowering.hazards.operands import queue_of
-from lowering.hazards.regions import terms_of
 from lowering.hazards.scalars import forked
 from lowering.hazards.tensor_conflicts import tensor_conflicts
 from pto.ir import Bin, Block, Branch, Expr, Kernel, Loop, Row, Var

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import lcm
 
+from lowering.hazards.forms import Terms
 from lowering.hazards.limits import INFINITE
-from lowering.hazards.regions import Terms
 from pto.ir import Bin, Const, Expr, Var
 
 UNKNOWN = 1 << 60

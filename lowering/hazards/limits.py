@@ -3,16 +3,18 @@
 In: an expression over loop counters (``i#L``, ``u#L``, ``item#...``), sizes, values read and what the
 launch provides.  Out: the least and the greatest value, ``INFINITE`` where there is none.
 Counters, lanes, blocks and integer parameters (``docs/scalars.md``) are never negative, sizes and the
-number of blocks at least 1; values read can be anything.  Shares nothing with the bounds of the scheduler.
+number of blocks at least 1; values read can be anything that the type of their table allows.  Shares nothing
+with the bounds of the scheduler.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pto.arithmetic import DIVIDING
-from pto.ir import BUILTINS, Const, Expr, Var
+from pto.ir import BUILTINS, Const, Expr, Fact, Ranges, Sorted, Var, Within, distance
 
 INFINITE = 1 << 62
 Limits = tuple[int, int]
@@ -25,16 +27,28 @@ def _cut(x: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a table, by its indices."""
+
+    table: str
+    place: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """``sizes``: names that are at least 1; ``counts``: at least 0; ``floats``: names that are no
-    integers; ``greatest``: the largest values of counters.  ``places``: of values read from a tensor whose entries
-    are distinct, where: equal ones are one entry."""
+    integers; ``greatest``: the largest values of counters; ``trips``: what a counter is less than,
+    wherever it counts.  ``entries``: of values read, which entry of which table each is; ``stated``: what
+    the types of tables state; ``within``: the limits of values read from a table that has some."""
 
     sizes: frozenset[str] = frozenset()
     floats: frozenset[str] = frozenset()
     greatest: dict[str, int] = field(default_factory=dict)
     counts: frozenset[str] = frozenset()
-    places: dict[str, tuple[Expr, ...]] = field(default_factory=dict)
+    trips: dict[str, Expr] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    stated: Mapping[str, tuple[Fact, ...]] = field(default_factory=dict)
+    within: dict[str, Limits] = field(default_factory=dict)
 
     def limits(self, e: Expr) -> Limits:
         """(least, greatest) value of ``e``."""
@@ -44,7 +58,17 @@ class Facts:
             return self._name(e.name)
         if not self._whole(e.a) or not self._whole(e.b):
             return (0, 1) if e.op in COMPARISONS else NONE
-        return _combined(e.op, self.limits(e.a), self.limits(e.b))
+        low, high = _combined(e.op, self.limits(e.a), self.limits(e.b))
+        return (max(low, 0), high) if e.op == "-" and self._rises(e.b, e.a) else (low, high)
+
+    def _rises(self, a: Expr, b: Expr) -> bool:
+        """``b`` is read from a sorted table, not before ``a``."""
+        p, q = (self.entries.get(x.name) if isinstance(x, Var) else None for x in (a, b))
+        if p is None or q is None or (p.table, p.place[:-1]) != (q.table, q.place[:-1]):
+            return False
+        steps = distance(q.place[-1], p.place[-1])
+        is_sorted = any(isinstance(f, Sorted) for f in self.stated.get(p.table, ()))
+        return is_sorted and steps is not None and steps >= 0
 
     def _whole(self, e: Expr) -> bool:
         """Whether ``e`` is surely an integer."""
@@ -73,14 +97,31 @@ class Facts:
             return 1, INFINITE
         if "#" in name or name in BUILTINS or name in self.counts:
             return 0, 1 if name == "lane" else self.greatest.get(name, INFINITE)
-        return NONE
+        return self.within.get(name, NONE)
+
+    def value_at(self, entry: Entry) -> Expr | None:
+        """The value that is read there, if one is."""
+        return next((Var(name) for name, e in self.entries.items() if e == entry), None)
+
+    def entry(self, name: str, entry: Entry) -> None:
+        """``name`` is the value read there."""
+        self.entries[name] = entry
+        low, high = NONE
+        for fact in self.stated.get(entry.table, ()):
+            if isinstance(fact, Within):
+                low, high = self.least(fact.low), _sum(self.most(fact.high), -1, INFINITE)
+        if Ranges(entry.table) in itertools.chain(*self.stated.values()):
+            low = max(low, 0)
+        self.within[name] = low, high
 
 
 def _combined(op: str, a: Limits, b: Limits) -> Limits:
     if op in COMPARISONS:
         return _compared(op, a, b)
-    if op in DIVIDING and b[0] <= 0 or op == "/":
+    if op in DIVIDING and b[0] < 0 or op == "/":
         return NONE
+    if op in DIVIDING:  # by 0 there is no value
+        b = max(b[0], 1), max(b[1], 1)
     if op == "%":
         below = b[1] if b[1] == INFINITE else b[1] - 1
         return 0, min(a[1], below) if a[0] >= 0 else below

@@ -33,6 +33,7 @@ from pto.errors import PtoError
 from pto.ir import Kernel
 from pto.legality import verify
 from pto.ops import SCHEDULED
+from pto.printer import given
 from pto.row_rules import check_rows
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ def _proven(explored: Exploration) -> Proof:
     what = f"proven for {loops} and every interleaving ({states} explored)"
     assumed = tuple(name for name in READINGS if name in code.assume)
     under = f", assuming {', '.join(assumed)}" if assumed else ""
-    given = [" ".join((p.name, *p.facts)) for p in code.kernel.params if p.facts]
-    under += f", given {', '.join(given)}" if given else ""
+    stated = [" ".join((name, *facts)) for name, facts in given(code.kernel.params).items()]
+    under += f", given {', '.join(stated)}" if stated else ""
     message = f"{code.kernel.name}: {what}{under}"
     found = Proof(True, (), explored.states, explored.longest, message=message)
     return replace(found, assume=assumed)

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lowering.hazards.counters import ABSENT
+from lowering.hazards.forms import normalise
 from lowering.hazards.instructions import Environment, Refused
-from lowering.hazards.limits import INFINITE, Facts
+from lowering.hazards.limits import INFINITE, Entry, Facts
 from pto.ir import (
     BUILTINS,
     CORES,
@@ -26,6 +27,7 @@ from pto.ir import (
     Span,
     Var,
     View,
+    as_span,
     names_in,
     substitute,
 )
@@ -60,11 +62,11 @@ class Scalars:
         given = [p for p in kernel.params if p.shape is None]
         floats = frozenset(p.name for p in given if p.dtype != "i32")
         counts = frozenset(p.name for p in given if p.dtype == "i32")
-        self.facts = Facts(frozenset(kernel.dims), floats, counts=counts)
+        stated = {p.name: p.facts for p in kernel.params}
+        self.facts = Facts(frozenset(kernel.dims), floats, counts=counts, stated=stated)
         names = {p.name for p in kernel.params} | set(kernel.dims) | {n for n, _ in kernel.statics}
         self.launch = frozenset(names | {"block_num"})
         self.lanes = target_of(kernel).lanes
-        self.distinct = frozenset(p.name for p in kernel.params if "distinct" in p.facts)
         self.opaque: dict[str, frozenset[str]] = {}
         self.reads: dict[tuple[str, tuple[Expr | Span, ...]], str] = {}
 
@@ -94,8 +96,8 @@ class Scalars:
                 for e in (item.start, item.valid) if isinstance(item, Span) else (item,):
                     found.update(self.base_names(e) if e is not None else ())
             self.opaque[name] = frozenset(found)
-            if view.tensor in self.distinct:
-                self.facts.places[name] = tuple(i for i in view.index if not isinstance(i, Span))
+            place = tuple(normalise(as_span(item).start) for item in view.index)
+            self.facts.entry(name, Entry(view.tensor, place))
         return self.reads[key]
 
     def base_names(self, e: Expr) -> Iterator[str]:
@@ -136,9 +138,12 @@ class Scalars:
         return seen[1] if unknown[0] and not unknown[1] else seen[0]
 
     def bound(self, loop: int, trips: Expr, most: int) -> None:
-        """Notes the largest values of the counters of a loop, and of the work items of a constant grid."""
+        """Notes what the counters of a loop, and the work items that it numbers, are less than."""
         match trips:  # this block's share of the items
-            case Bin("cdiv", Bin("-", Const(int(n)), Var("block_idx")), Var("block_num")):
-                self.facts.greatest[f"item#i#{loop}"] = max(n - 1, 0)
+            case Bin("cdiv", Bin("-", items, Var("block_idx")), Var("block_num")):
+                self.facts.trips[f"item#i#{loop}"] = items
+                if isinstance(items, Const) and isinstance(items.value, int):
+                    self.facts.greatest[f"item#i#{loop}"] = max(items.value - 1, 0)
+        self.facts.trips[f"i#{loop}"] = trips
         if most < INFINITE:
             self.facts.greatest[f"i#{loop}"] = max(most - 1, 0)

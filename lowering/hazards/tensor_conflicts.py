@@ -9,14 +9,28 @@ rows that add cause nothing to each other: a term is added at one moment (docs/m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import permutations
 
+from lowering.hazards.forms import atom_names, terms_of
 from lowering.hazards.instructions import RowCode
+from lowering.hazards.limits import Facts
 from lowering.hazards.places import Fault
-from lowering.hazards.regions import Region, atom_names, disjoint, in_case
+from lowering.hazards.regions import Region, disjoint, in_case
 from lowering.hazards.scalars import Scalars
-from pto.ir import Const, Span, Var, View, names_in, substitute
+from pto.ir import (
+    Const,
+    Distinct,
+    Expr,
+    Fact,
+    Ranges,
+    Sorted,
+    Span,
+    Var,
+    View,
+    names_in,
+    substitute,
+)
 from pto.text import expr
 
 Meets = dict[int, list[tuple[int, tuple[bool, ...]]]]
@@ -139,7 +153,6 @@ def _wanted(scalars: Scalars, tensor: str, code: RowCode) -> str:
     """What would keep the accesses of a row to ``tensor`` apart, in the names of the user."""
     row = code.row
     view = next(o for o in (row.out, *row.args) if isinstance(o, View) and o.tensor == tensor)
-    tables = {name: tensor for (tensor, _), name in scalars.reads.items()}
     wanted = []
     for item in view.index:
         start, size = (item.start, item.size) if isinstance(item, Span) else (item, 1)
@@ -149,12 +162,31 @@ def _wanted(scalars: Scalars, tensor: str, code: RowCode) -> str:
         if isinstance(full, Const):
             continue
         apart = "differs" if size == 1 else f"moves by {size} or more"
-        read = list(dict.fromkeys(tables[n] for n in names_in(full) if n in tables))
-        anything = [t for t in read if t not in scalars.distinct]
-        known = (
-            f" (it comes from {', '.join(anything)}, whose entries can be anything: 'distinct' behind its type states that no two are equal)"
-            if anything
-            else ""
-        )
-        wanted.append(f"that '{expr(start)}' {apart}{known}")
+        tables = [_of_table(scalars.facts, name, full, size) for name in names_in(full)]
+        known = "; ".join(dict.fromkeys(filter(None, tables)))
+        wanted.append(f"that '{expr(start)}' {apart}{f' (it comes from {known})' if known else ''}")
     return ", or ".join(wanted) or "that the elements differ"
+
+
+def _of_table(facts: Facts, name: str, start: Expr, size: int) -> str:
+    """What is known of the table that the value ``name`` was read from, and what might be stated."""
+    entry = facts.entries.get(name)
+    if entry is None:
+        return ""
+    told = [TOLD[type(f)].format(f) for f in facts.stated.get(entry.table, ()) if type(f) in TOLD]
+    if not told and terms_of(start).get(Var(name), 0) in range(1, size):
+        told = [f"whose entries can be anything: {STATED_OF_RANGES}"]
+    return f"{entry.table}, {', '.join(told or [f'whose entries can be anything: {STATED_OF_ENTRIES}'])}"
+
+
+TOLD: Mapping[type[Fact], str] = {
+    Distinct: "of which no two entries are equal, and no more is known",
+    Ranges: "which is known to begin ranges of {0.count}: 'valid' must end within the one of this entry",
+    Sorted: "which is known to be sorted: 'valid' must end at a later entry of it, and items go by both",
+}
+STATED_OF_ENTRIES = "'distinct' behind its type states that no two are equal"
+STATED_OF_RANGES = (
+    "'disjoint ranges of COUNT' behind its type states that COUNT elements from each on are of no "
+    "other, 'sorted' that the next one ends them"
+)
+"""What may be said of a table."""

@@ -23,6 +23,7 @@ from math import lcm
 from types import MappingProxyType
 
 from pto.arithmetic import Number, NumberError
+from pto.bounds import entry_of, of_launch
 from pto.ir import (
     Bin,
     Block,
@@ -149,9 +150,12 @@ class World:
     sums: dict[int, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
     """What a tensor holds that was added to: what it held before, and the terms, sorted."""
 
+    tables: dict[str, str] = field(default_factory=dict)
+    """By the name of a value read, its table."""
+
     def __post_init__(self) -> None:
         self.values |= {"block_idx": 0, "block_num": 1, "lane": 0}
-        self.sizes = frozenset(self.kernel.dims)
+        self.ranges = of_launch(self.kernel)
         self.period = lcm(*(b.depth for b in self.kernel.buffers))
         self.most = max(far(self.kernel), MOST)
 
@@ -183,7 +187,14 @@ class World:
             return 0
 
     def _value(self, name: str) -> Number:
-        return self.values.setdefault(name, BESIDE)
+        return self.values.setdefault(name, self._possible(name, BESIDE))
+
+    def _possible(self, name: str, wanted: Number) -> Number:
+        """The number nearest to ``wanted`` that a size or a value read can be."""
+        known = self.ranges.get(
+            name if name in self.ranges else entry_of(self.tables.get(name, ""))
+        )
+        return wanted if known is None else min(max(wanted, known.low), known.high)
 
     def _told(self, e: Expr, wanted: int) -> Number:
         if self._unknown(e):
@@ -197,7 +208,7 @@ class World:
     def _suppose(self, e: Expr, wanted: Number) -> None:
         """Makes up the unknown names of ``e`` so that it comes near ``wanted``."""
         if isinstance(e, Var):
-            self.values[e.name] = max(wanted, 1) if e.name in self.sizes else wanted
+            self.values[e.name] = self._possible(e.name, wanted)
         elif isinstance(e, Bin):
             if not self._unknown(e.a):
                 self._suppose(e.b, RIGHT[e.op](wanted, self.number(e.a)))
@@ -264,6 +275,8 @@ class World:
     def result(self, row: Row, args: Sequence[object]) -> int:
         """The token of what a row makes."""
         token = self.part_of(row, args) if row.op == "part" else self.made(row.op, args)
+        if row.op == "read":
+            self.tables[f"%{token}"] = row.operand(View).tensor
         self.rows.setdefault(token, row)
         return token
 

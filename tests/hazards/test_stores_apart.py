@@ -4,6 +4,7 @@ would have to be known, and what surely goes wrong has "failed"."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,92 @@ RIGHT = {
 def test_blocks_that_lie_apart(what: str) -> None:
     grid, where, *trips = RIGHT[what]
     assert schedule(kernel(grid, where, *trips)).proof.ok
+
+
+SIZES = {"a": "f32[m, n]", "out": "f32[m, n]"}
+
+
+def grouped(p: Any, m: Any, n: Any) -> Any:
+    """Groups of eight rows, column by column; the last group has fewer."""
+    inside, height = p % (8 * n), pto.minimum(m - p // (8 * n) * 8, 8)
+    return p // (8 * n) * 8 + inside % height, inside // height
+
+
+SYMBOLIC: dict[str, tuple[str, Callable[..., Any]]] = {
+    "rows of blocks": ("(m // 16) * (n // 64)", lambda p, m, n: (p // n, p % n)),
+    "grouped": ("cdiv(m, 16) * cdiv(n, 64)", grouped),
+    "diagonal": ("m // 16, n // 64", lambda p, q, m, n: (p, (p + q) % n)),
+    "diagonal the other way": ("m // 16, n // 64", lambda p, q, m, n: (p, (q - p) % n)),
+    "backwards": ("m // 16, n // 64", lambda p, q, m, n: (m - 1 - p, n - 1 - q)),
+    "every second row backwards": (
+        "m // 16, n // 64",
+        lambda p, q, m, n: (p, q + p % 2 * (n - 1 - 2 * q)),
+    ),
+    "halves swapped": ("m // 16", lambda p, m, n: ((p + m // 2) % m, 0)),
+    "in one row": ("m // 16, n // 64", lambda p, q, m, n: (0, p * n + q)),
+    "two interleaved": ("2, n // 64", lambda p, q, m, n: (0, p + q * 2)),
+    "two side by side": ("2, n // 64", lambda p, q, m, n: (0, p * n + q)),
+    "of three axes": (
+        "3, m // 16, n // 64",
+        lambda p, q, r, m, n: (0, (p + 3 * q) * n + r),
+    ),
+    "bits taken in turns": (
+        "16",
+        lambda p, m, n: (p % 2 + p // 4 % 2 * 2, p // 2 % 2 + p // 8 % 2 * 2),
+    ),
+}
+NOT_SHOWN: dict[str, tuple[str, Callable[..., Any]]] = {
+    "every second diagonal": ("m // 16, n // 64", lambda p, q, m, n: (p, (p + 2 * q) % n)),
+    "diagonals of another length": ("m // 16, n // 64", lambda p, q, m, n: (p, (p + q) % m)),
+    "rows of another length": ("m // 16, n // 64", lambda p, q, m, n: (0, p * m + q)),
+    "three interleaved by two": ("3, n // 64", lambda p, q, m, n: (0, p + q * 2)),
+    "groups of seven and of eight": ("m // 16 * (n // 64)", lambda p, m, n: (p // (8 * n) * 8 + p % (8 * n) % 7, p % (8 * n) // 8)),
+}  # fmt: skip
+
+
+def of_sizes(grid: str, where: Callable[..., Any]) -> Kernel:
+    """A kernel that stores a block of 16 by 64 at ``where(pids.., m, n)``, in blocks as the sizes are."""
+
+    @pto.kernel(grid=grid, **SIZES)
+    def blocks(a: pto.Tensor, out: pto.Tensor) -> None:
+        ids = [pto.program_id(k) for k in range(where.__code__.co_argcount - 2)]
+        up = pto.cdiv if "cdiv" in grid else lambda x, y: x // y
+        row, col = where(*ids, up(a.shape[0], 16), up(a.shape[1], 64))
+        pto.store(out[pto.ds(row * 16, 16), pto.ds(col * 64, 64)], pto.zeros((16, 64)) + ids[0])
+
+    return blocks.trace()
+
+
+@pytest.mark.parametrize("what", SYMBOLIC)
+def test_one_to_one_for_any_sizes(what: str) -> None:
+    assert schedule(of_sizes(*SYMBOLIC[what])).proof.ok
+
+
+@pytest.mark.parametrize("what", NOT_SHOWN)
+def test_what_is_not_one_to_one_for_all_sizes(what: str) -> None:
+    """Some run goes wrong, and that is found while it is traced or left open."""
+    with pytest.raises((pto.MemoryAccessError, HazardError), match=r"two steps write|not shown"):
+        schedule(of_sizes(*NOT_SHOWN[what]))
+
+
+@pytest.mark.parametrize("fewer", [True, False])
+def test_shares_of_rows_in_tiles(fewer: bool) -> None:
+    """Each item has 100 rows, the last one fewer, in tiles of 32 of which the last has fewer."""
+
+    @pto.kernel(grid="cdiv(rows, 100)", x="f32[rows, 64]", out="f32[rows, 64]")
+    def kernel(x: pto.Tensor, out: pto.Tensor) -> None:
+        first = pto.program_id(0) * 100
+        rest = x.shape[0] - first
+        mine = pto.minimum(rest, 100) if fewer else 100
+
+        def tile(i: pto.Scalar) -> None:
+            left = mine - i * 32
+            at = pto.ds(first + i * 32, 32, valid=pto.minimum(left, rest - i * 32))
+            pto.store(out[at, :], pto.load(x[at, :]) * 2.0)
+
+        pto.fori_loop(0, pto.cdiv(mine, 32), tile)
+
+    assert schedule(kernel.trace()).proof.ok
 
 
 def failed(traced: Kernel) -> Proof:

@@ -167,7 +167,7 @@ def by_lines(text: str) -> str:
 
 
 LINES = (
-    "['on' target]", "'static' name '=' value", "['[' dim {',' dim} ']' ['distinct']]", "'grid' expr {',' expr}",
+    "['on' target]", "'static' name '=' value", "['[' dim {',' dim} ']' {fact}]", "'grid' expr {',' expr}",
     "'at' int 'by' int", "['no' 'credit'] ['no' 'signal']", "'id' int {int}", "'last' name", "'if' expr ':'",
     "'else' ':'", "['flat'] ':'", "'yield' ref {',' ref}", "flag {flag})}",
 )  # fmt: skip

@@ -157,8 +157,8 @@ def draw(
 ) -> tuple[pto.Kernel, Callable[[np.random.Generator], dict[str, Any]]]:
     """(kernel, inputs): the same kernel for the same seed.
 
-    ``words``: see ``Builder``; some of them add: all work items to the rows of the first one, iterations to those of
-    their own.  ``outside``: also products, loads and scalars in front of the loops and behind them, loops in
+    ``words``: see ``Builder``; tables that state what they hold, too, and some of them add: all work items to the rows
+    of the first one, iterations to those of their own.  ``outside``: also products, loads and scalars in front of the loops and behind them, loops in
     loops, loops of different lengths, starts that others read, results that are read again.
     """
     plan = random.Random(source) if isinstance(source, int) else source
@@ -172,13 +172,14 @@ def draw(
     body_seed = plan.randrange(1 << 30)
     front, behind = (plan.randint(0, 1), plan.randint(0, 1)) if outside else (0, 0)
     adds = words is WORDS and plan.random() < 0.4
+    least = plan.randint(0, 1) if words is WORDS else 0
 
     @pto.kernel(
         grid="items",
         x="f32[total, cols]",
         pages="dtype[count, cols, cols]",
-        table="i32[items, width]",
-        trips="i32[items]",
+        table="i32[items, width]" + " in 0 .. count" * words,
+        trips="i32[items]" + f" in {least} .. width + 1" * words,
         out="f32[total, cols]",
         static=dict(rows=rows, cols=cols, dtype=dtype),
     )
@@ -262,7 +263,7 @@ def draw(
             "x": rng.uniform(-1, 1, (items * rows - 3, cols)).astype(np.float32),
             "pages": rng.uniform(-1, 1, (7, cols, cols)).astype(np.float32),
             "table": rng.integers(0, 7, (items, width)).astype(np.int32),
-            "trips": counts.astype(np.int32),
+            "trips": np.maximum(counts, least).astype(np.int32),
         }
 
     return random_kernel, inputs

@@ -107,13 +107,15 @@ WORDS = (
     "long sums, f32",
     "int8 product with scales",
     "rounded on the way out",
+    "rows packed",
+    "grouped products",
 )
 
 
 @pytest.mark.sweep
 def test_mutants_of_words() -> None:
     """One in eight, of kernels with selections, numbers of places, scalars that are read, orders and sums of rows,
-    stores that add, small integers."""
+    stores that add, small integers, and places that tables decide."""
     assert len(told([Plan(name, "best") for name in WORDS], 16, 2)) > 150
 
 

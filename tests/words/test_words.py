@@ -31,6 +31,7 @@ LONG = (
     "uint8 by every rounding",
     "int16 by every rounding",
     "int8 attention",
+    "tiles routed",
 )
 """Much like another, and many seconds to compile: in the sweep."""
 
