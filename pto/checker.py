@@ -197,7 +197,7 @@ class Checker:
         if not any(TileType(d, t.rows, t.cols) in types for d in self.held_as(row, t.dtype)):
             sizes = ", ".join(str(s.size) for s in view.spans)
             message = f"{row.op}: the view is {param.dtype}[{sizes}], the tile {t}"
-            if len(row.args) > 1 and row.op == "store":
+            if row.scales:
                 message += ", and there is a scale"
             raise LegalityError(message, row.loc)
         if ir.is_strided(view, param.shape or (), t.rows, t.cols):

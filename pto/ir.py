@@ -252,13 +252,15 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A bare word among the arguments: a dtype (``astype``), a pipe (``drain``), ``add`` (``store``)."""
+    """A bare word among the arguments: a dtype (``astype``), a pipe (``drain``), how a ``store`` writes."""
 
     name: str
 
 
 ADD = Word("add")
 """Behind what is stored: it is added to what the tensor holds."""
+SCALED = Word("scaled")
+"""Behind what is stored: it is converted times the scale that follows."""
 
 Operand = Ref | View | Queue | Word | Const | Var | Bin
 Output = Define | Ref | View | Scalar | Queue
@@ -332,7 +334,7 @@ class Row:
     @property
     def scales(self) -> tuple[Expr, ...]:
         """The scale of a store that converts what leaves the accumulator, if it has one."""
-        return tuple(a for a in self.args[1:] if isinstance(a, Expr)) if self.op == "store" else ()
+        return tuple(a for a in self.args[2:] if isinstance(a, Expr)) if self.op == "store" else ()
 
     def result(self, kind: type[N]) -> N:
         """The output of a row whose op makes a ``kind``."""

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from pto.ir import ADD, CORES
+from pto.ir import ADD, CORES, SCALED
 from pto.targets import PIPES
 from pto.types import BOX_ROWS, DTYPE_BYTES, TileType
 
@@ -54,8 +54,8 @@ FILLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """What a load into L1 may be told -> the dimensions whose missing elements become zero; a load that is
 told nothing fills both.  Whatever else is missing can be anything."""
 
-UPDATES = (ADD.name,)
-"""What a store may be told to do with what the tensor holds, instead of replacing it."""
+UPDATES = (ADD.name, SCALED.name)
+"""How a store may be told to write, instead of putting the tile as it is in the place of what the tensor holds."""
 
 
 def _away(xp: Any, x: Any) -> Any:
@@ -390,7 +390,7 @@ _ROWS = (
     # data movement
     Op("load", "move", A_TILE, (Operand((VIEW,)), Operand((FILL,), start=ASSIGNED, needed=False)), _BOTH, None, _calls(tile="TLOAD"), meaning="GM to L1 or UB"),
     Op("gather", "move", A_TILE, (Operand((VIEW,)), *(Operand((VIEW,), needed=False),) * (MOST_REGIONS - 1)), MappingProxyType({"cube": ("MTE2",)}), None, _calls(tile="TLOAD"), CUBE, meaning="the rows of several regions, one below the other; what does not exist is zero; GM to L1"),
-    Op("store", "move", Operand((VIEW,)), (A_TILE, Operand((UPDATE, SCALAR), needed=False)), _OUT, None, _calls(tile="TSTORE"), meaning="UB or L0C to GM, where it takes the place of what is there, or is added to it; out of L0C times a scale, if there is one, and saturating"),
+    Op("store", "move", Operand((VIEW,)), (A_TILE, Operand((UPDATE,), needed=False), Operand((SCALAR,), needed=False)), _OUT, None, _calls(tile="TSTORE"), meaning="UB or L0C to GM, where it takes the place of what is there, or is added to it; out of L0C times a scale, if there is one, and saturating"),
     Op("move", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
     Op("part", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)), PLACE, PLACE), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TEXTRACT"), CUBE, meaning="as much of x as the result has, from a row and a column on; L1 to L0A or L0B"),
     _move("push", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", "UB or L0C to a FIFO slot, then record it", start=ASSIGNED),

@@ -116,6 +116,8 @@ def check_operands(row: ir.Row, form: str) -> None:
             raise LegalityError(f"{row.op}: {message}", row.loc)
         if isinstance(x, ir.Ref) and x.transposed and form not in w.turned:
             raise LegalityError(f"{row.op}: operand {k + 1} cannot be transposed", row.loc)
+    if row.op == "store" and (ir.SCALED in row.args) != bool(row.scales):
+        raise LegalityError("store: 'scaled' and a scale belong together", row.loc)
     if op.out is None or row.out is None:
         if op.out is not None or row.out is not None:
             wants = op.out.kinds[0] if op.out else "nothing"

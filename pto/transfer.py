@@ -122,9 +122,8 @@ def store(
     if scale is None and _lies_apart(target, "store"):
         rows = _wide(target)
         tile, region = _spread(tile, rows), ir.as_rows(target.view, rows.cols)
-    update = (ir.ADD,) if add else ()
-    scales = [] if scale is None else [_scale(scale)]
-    trace.emit(ir.Row("store", region, (tile.ref(), *update, *scales), loc=made.loc))
+    way = (ir.ADD,) if add else () if scale is None else (ir.SCALED, _scale(scale))
+    trace.emit(ir.Row("store", region, (tile.ref(), *way), loc=made.loc))
 
 
 def _check_scaled(tile: Tile, target: TensorView) -> None:

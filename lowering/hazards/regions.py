@@ -231,7 +231,9 @@ def _remainders(extent: Extent) -> Iterator[tuple[Bin, int]]:
 def _in_case(known: Overlap, atom: Bin, value: int) -> Overlap:
     """The same assumption where ``atom`` has that value."""
     first, second = (in_case(side, atom, value) for side in zip(*known.regions, strict=True))
-    return Overlap(zip(first, second, strict=True), known.same, known.differ, known.opaque, known.facts)
+    return Overlap(
+        zip(first, second, strict=True), known.same, known.differ, known.opaque, known.facts
+    )
 
 
 def in_case(region: Region, atom: Expr, value: int) -> Region:
