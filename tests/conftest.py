@@ -66,6 +66,13 @@ def _headers_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilers.build, "_compilation", compilers.quicker)
 
 
+@pytest.fixture(autouse=True)
+def _schedules_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests import remembered  # not where tests are only collected
+
+    monkeypatch.setattr(remembered.scheduler, "scheduled_with", remembered.scheduled_with)
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     """``golden(name, text)``: ``text`` is what ``tests/goldens/NAME`` holds, or a file by its path."""

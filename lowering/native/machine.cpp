@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <unordered_map>
 #include <utility>
@@ -268,7 +269,7 @@ void start(int c, int p)
         check_race(c, p, part);
         running = c;
         if (p == static_cast<int>(Pipe::V)) {
-            part.work.fetch();
+            part.work.action->fetch();
         }
         queue.flight.push_back(std::move(part));
     }
@@ -282,9 +283,9 @@ void finish(int c, int p, size_t n)
     queue.flight.erase(queue.flight.begin() + static_cast<std::ptrdiff_t>(n));
     running = c;
     if (p != static_cast<int>(Pipe::V)) {
-        part.work.fetch();
+        part.work.action->fetch();
     }
-    part.work.commit();
+    part.work.action->commit();
     fire(c, p);
 }
 
@@ -294,8 +295,8 @@ void do_now(int p, Part part)
     const int c = running;
     switch (part.kind) {
         case Part::WORK:
-            part.work.fetch();
-            part.work.commit();
+            part.work.action->fetch();
+            part.work.action->commit();
             break;
         case Part::WAIT: {
             bool &flag = cores[c].set[part.src][part.dst][part.id];

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from lowering.bench.schedules import WIDE_PAGES, report
 from lowering.cli.options import OPTION_FLAGS
 from lowering.hazards import check, picture
-from lowering.schedule import NAMED, schedule
+from lowering.schedule import schedule
 from pto.kernels import SHIPPED
 from pto.text import parse, print_kernel
+from tests.bench.test_bench_schedules import reported
 from tests.conftest import Golden
 from tests.docs.pages import DOCS, blocks, compare, rows
 
@@ -26,10 +26,7 @@ def page_loop(name: str) -> str:
 
 def schedules(name: str) -> str:
     """The first lines of ``pto bench --schedules``, below the title."""
-    traced = SHIPPED["paged_attention"].trace()
-    programs = {name: schedule(traced, name).kernel for name in NAMED}
-    told: list[str] = []
-    report("", programs, WIDE_PAGES, launches=False, workers=1, tell=told.append)
+    _, told = reported(True)
     return "".join(line + "\n" for line in told[1:])
 
 

@@ -87,10 +87,10 @@ def table(seeds: range, workers: int, together: bool = False) -> Counter[str]:
 
 
 def test_checker_agrees_on_random_programs() -> None:
-    found = table(range(100), 1)
+    found = table(range(60), 1)
     assert not found["DISAGREE"]
-    assert found["agree: right"] > 100 and found["agree: race"] > 40
-    assert found["proven for all trip counts"] > 20
+    assert found["agree: right"] > 60 and found["agree: race"] > 24
+    assert found["proven for all trip counts"] > 12
 
 
 @pytest.mark.sweep

@@ -30,6 +30,7 @@ from pto.ir import Bin, Const, Kernel, Var, evaluate
 from pto.kernels import SHIPPED
 from pto.text import parse
 from tests import PROGRAMS
+from tests.axes import some
 from tests.judges.small_programs import (
     CUBE,
     OF_THE_LIBRARY,
@@ -442,8 +443,7 @@ vector 0 MTE2 sync | wait e[0] e[1]
 """
 
 
-@pytest.mark.parametrize("depth", [3, 4, 6])
-@pytest.mark.parametrize("stride", [2, 3, 5])
+@pytest.mark.parametrize(("stride", "depth"), some([(2, 4), (3, 3), (5, 6)], (2, 3, 5), (3, 4, 6)))
 def test_a_ring_that_turns_by_several_slots(stride: int, depth: int) -> None:
     """What V wrote a few steps ago MTE2 learns late; some slots are far enough apart for that."""
     runs = [(a, b) for a in range(6) for b in range(6)]

@@ -572,3 +572,12 @@ FORMS: dict[str, Form] = {
         in_a_row, (32,) * 2, dict(batch=3, tokens=192), dict(loops=4), short_loops, False
     ),
 }
+
+LONG = (
+    "three loops of both cores",
+    "latent, by one loop",
+    "latent, a loop in a loop",
+    "decode, four pages of 64",
+    "gradients of keys",
+)
+"""Seconds each: in the sweep."""

@@ -15,18 +15,9 @@ from lowering.simulate import Setup, simulate
 from lowering.simulate.launch import launch
 from lowering.simulate.limits import steady
 from pto.errors import CapacityError
-from tests.schedule.forms import FORMS, gathered
+from tests.schedule.forms import FORMS, LONG, gathered
 
 LATENCIES = (0, 500, 1000)
-
-LONG = (
-    "three loops of both cores",
-    "latent, by one loop",
-    "latent, a loop in a loop",
-    "decode, four pages of 64",
-    "gradients of keys",
-)
-"""Seconds each: in the sweep."""
 
 QUICK = [
     name if form.quick and name not in LONG else pytest.param(name, marks=pytest.mark.sweep)

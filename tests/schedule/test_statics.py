@@ -25,7 +25,7 @@ from lowering.schedule.variants import variants_of
 from lowering.simulate import Setup, simulate
 from pto import Scalar, Tensor, Tile, ds
 from pto.errors import InputError, TraceError
-from tests.schedule.forms import FORMS, decode, mla
+from tests.schedule.forms import FORMS, LONG, decode, mla
 
 TUNED_FORMS = {"decode": decode, "mla": mla}
 
@@ -136,7 +136,14 @@ def test_an_estimate_is_what_the_busiest_unit_does() -> None:
             assert found.cycles(items) == pytest.approx(timing.bound, rel=0.02)
 
 
-@pytest.mark.parametrize("name", [n for n, f in FORMS.items() if f.quick])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.sweep) if n in LONG else n
+        for n, f in FORMS.items()
+        if f.quick
+    ],
+)
 def test_no_schedule_is_faster_than_its_estimate(name: str) -> None:
     form = FORMS[name]
     found = rates(form.trace())

@@ -24,6 +24,7 @@ from pto.loc import Loc
 from pto.ops import OPS, PERSISTENT
 from pto.tracer import GRAMMAR_WORDS
 from pto.types import TileType
+from tests.axes import some
 from tests.judges.random_kernels import draw
 from tests.judges.renaming import renamed, variables
 
@@ -84,8 +85,9 @@ def check(kernel: ir.Kernel, seed: int) -> None:
 KERNELS = {"paged_attention": paged_attention, "gemm": gemm, "rmsnorm": rmsnorm}
 
 
-@pytest.mark.parametrize("name", KERNELS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("name", "seed"), some(list(zip(KERNELS, range(3), strict=True)), KERNELS, range(3))
+)
 def test_a_shipped_kernel_renamed(name: str, seed: int) -> None:
     check(KERNELS[name].trace(), seed)
 

@@ -8,8 +8,7 @@ in float32, so only the float32 sums round: k 2^-24 of the sum of magnitudes, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import product
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -21,6 +20,7 @@ from lowering.schedule import NAMED, options_for, schedule, stages
 from pto.ir import Kernel as Program
 from pto.kernel import Kernel
 from pto.kernels import SHIPPED
+from tests.axes import some
 
 Outputs = Mapping[str, Any]
 NARROW = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
@@ -59,34 +59,28 @@ def oracle(kernel: Kernel, arrays: Mapping[str, Any], statics: Mapping[str, Any]
 
 
 def judge(
-    name: str, statics: Mapping[str, Any], tolerance: Callable[[Any], Any], *plans: str, **case: Any
+    name: str,
+    statics: Mapping[str, Any],
+    tolerance: Callable[[Any], Any],
+    plan: str = "best",
+    executors: Iterable[str] = EXECUTORS,
+    **case: Any,
 ) -> None:
-    """Sequential within tolerance; every executor of every plan too; numpy bit-identical."""
+    """Sequential within tolerance; every executor of the plan too; numpy bit-identical."""
     kernel = SHIPPED[name]
     arrays = draw(kernel, 0, statics, **case)
     want = oracle(kernel, arrays, statics)["out"]
     traced = kernel.trace(**statics)
     reference = sequential.run(traced, inputs.bind(traced, arrays))["out"]
     assert np.all(np.abs(reference.astype(np.float64) - want) <= tolerance(want))
-    for plan in plans:
-        program = schedule(traced, plan).kernel
-        bound = inputs.bind(program, arrays)
-        for executor, run in EXECUTORS.items():
-            got = run(program, bound)["out"]
-            error = np.abs(got.astype(np.float64) - want)
-            assert np.all(error <= tolerance(want)), (executor, plan, error.max())
-            if executor == "numpy":
-                assert got.tobytes() == reference.tobytes(), plan
-
-
-def some(few: Sequence[tuple[Any, ...]], *axes: Iterable[Any]) -> list[Any]:
-    """All combinations; those that are not among ``few``, where each value has its turn, in the sweep."""
-    every = list(product(*axes))
-    assert set(few) <= set(every)
-    assert all(
-        set(mine) == set(axis) for mine, axis in zip(zip(*few, strict=True), axes, strict=True)
-    )
-    return [x if x in few else pytest.param(*x, marks=pytest.mark.sweep) for x in every]
+    program = schedule(traced, plan).kernel
+    bound = inputs.bind(program, arrays)
+    for executor in executors:
+        got = EXECUTORS[executor](program, bound)["out"]
+        error = np.abs(got.astype(np.float64) - want)
+        assert np.all(error <= tolerance(want)), (executor, error.max())
+        if executor == "numpy":
+            assert got.tobytes() == reference.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -99,53 +93,65 @@ def some(few: Sequence[tuple[Any, ...]], *axes: Iterable[Any]) -> list[Any]:
 def test_paged_attention(q_tile: int, block: int, dtype: str) -> None:
     """Contexts 0, 1, block - 1, block, block + 1, random, 33 blocks; pages permuted, NaN around."""
     statics = dict(q_tile=q_tile, block=block, heads=q_tile, dtype=dtype)
-    judge("paged_attention", statics, lambda want: 3e-3, "best", batch=8, context=33 * block - 5)
-
-
-@pytest.mark.parametrize("plan", NAMED)
-def test_paged_attention_under_every_named_schedule(plan: str) -> None:
-    judge("paged_attention", {}, lambda want: 3e-3, plan, batch=7, context=700)
+    judge("paged_attention", statics, lambda want: 3e-3, batch=8, context=33 * block - 5)
 
 
 @pytest.mark.parametrize(
-    ("group", "kv_heads"),
+    ("plan", "executor"),
     some(
-        [(1, 2), (4, 1), (8, 2), (16, 1), (32, 2), (64, 1), (128, 1)],
-        (1, 4, 8, 16, 32, 64, 128), (1, 2),
+        [("serial", "jax"), ("prefetch", "numpy"), ("repair", "numpy"), ("best", "jax")],
+        NAMED, EXECUTORS,
     ),
 )  # fmt: skip
-def test_heads_per_key_value_head(group: int, kv_heads: int) -> None:
+def test_paged_attention_under_every_named_schedule(plan: str, executor: str) -> None:
+    judge("paged_attention", {}, lambda want: 3e-3, plan, (executor,), batch=7, context=700)
+
+
+@pytest.mark.parametrize(
+    ("group", "kv_heads", "executor"),
+    some(
+        [
+            (1, 2, "jax"), (4, 1, "numpy"), (8, 2, "numpy"), (16, 1, "numpy"),
+            (32, 2, "numpy"), (64, 1, "jax"), (128, 1, "numpy"),
+        ],
+        (1, 4, 8, 16, 32, 64, 128), (1, 2), EXECUTORS,
+    ),
+)  # fmt: skip
+def test_heads_per_key_value_head(group: int, kv_heads: int, executor: str) -> None:
     """Fewer heads than a tile are padded, more become several tiles."""
     statics = dict(heads=group * kv_heads, kv_heads=kv_heads, dim=64, block=16)
-    judge("paged_attention", statics, lambda want: 3e-3, "best", batch=6, context=75)
+    judge("paged_attention", statics, lambda want: 3e-3, executors=(executor,), batch=6, context=75)
 
 
 SHAPES = ((1, 5, 1), (128, 128, 64), (130, 129, 70), (200, 300, 256))
 
 
 @pytest.mark.parametrize(
-    ("shape", "activation"),
+    ("shape", "activation", "plan"),
     some(
-        list(zip(SHAPES, ("none", "relu", "silu", "none"), strict=True)),
-        SHAPES, ("none", "relu", "silu"),
+        list(zip(SHAPES, ("none", "relu", "silu", "none"), NAMED, strict=True)),
+        SHAPES, ("none", "relu", "silu"), NAMED,
     ),
 )  # fmt: skip
-def test_gemm(shape: tuple[int, int, int], activation: str) -> None:
+def test_gemm(shape: tuple[int, int, int], activation: str, plan: str) -> None:
     m, n, k = shape
     bound = 4 * np.sqrt(k) * k * 2.0**-24 + 1e-6
-    judge("gemm", dict(activation=activation), lambda want: bound, *NAMED, m=m, n=n, k=k)
+    judge("gemm", dict(activation=activation), lambda want: bound, plan, m=m, n=n, k=k)
 
 
 @pytest.mark.parametrize(
-    ("rows", "dtype"),
-    some([(1, "bf16"), (16, "f16"), (100, "bf16")], (1, 16, 100), ("bf16", "f16")),
-)
-def test_rmsnorm(rows: int, dtype: str) -> None:
+    ("rows", "dtype", "plan"),
+    some(
+        list(zip((1, 16, 100, 100), ("bf16", "f16", "bf16", "f16"), NAMED, strict=True)),
+        (1, 16, 100), ("bf16", "f16"), NAMED,
+    ),
+)  # fmt: skip
+def test_rmsnorm(rows: int, dtype: str, plan: str) -> None:
     judge(
         "rmsnorm",
         dict(dtype=dtype),
         lambda want: HALF_STEP[dtype] * np.abs(want) + 1e-5,
-        *NAMED,
+        plan,
         rows=rows,
     )
 

@@ -80,7 +80,7 @@ def run_one(
     return True
 
 
-@settings(max_examples=12, derandomize=True, deadline=None, database=None)
+@settings(max_examples=8, derandomize=True, deadline=None, database=None)
 @given(
     st.randoms(use_true_random=False), st.sampled_from(PLANS), st.integers(0, 100), st.booleans()
 )
@@ -88,7 +88,7 @@ def test_random_kernels(rng: random.Random, plan: Options, seed: int, outside: b
     run_one(rng, (plan,), range(seed, seed + 3), outside)
 
 
-@settings(max_examples=8, derandomize=True, deadline=None, database=None)
+@settings(max_examples=6, derandomize=True, deadline=None, database=None)
 @given(st.integers(0, 1 << 20), st.randoms(use_true_random=False), st.booleans())
 def test_random_options(seed: int, rng: random.Random, outside: bool) -> None:
     run_one(seed, (any_options(rng),), range(1), outside)

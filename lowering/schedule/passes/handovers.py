@@ -191,18 +191,25 @@ def rings(kernel: ir.Kernel) -> Iterator[Ring]:
 
 def over_each_other(kernel: ir.Kernel) -> dict[str, list[ir.Buffer]]:
     """By memory the buffers that share bytes with others."""
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for b in kernel.buffers:
+        spans.setdefault(b.space, []).append(_span(b))
     found: dict[str, list[ir.Buffer]] = {}
-    for a in kernel.buffers:
-        if any(a is not b and shares_bytes(a, b) for b in kernel.buffers):
-            found.setdefault(a.space, []).append(a)
+    for b in kernel.buffers:
+        start, end = _span(b)
+        if sum(start < last and other < end for other, last in spans[b.space]) > 1:  # itself is one
+            found.setdefault(b.space, []).append(b)
     return found
 
 
 def shares_bytes(a: ir.Buffer, b: ir.Buffer) -> bool:
-    (start, end), (other, last) = (
-        (x.at, x.at + x.stride * (x.depth - 1) + x.type.size_bytes) for x in (a, b)
-    )
+    (start, end), (other, last) = _span(a), _span(b)
     return a.space == b.space and start < last and other < end
+
+
+def _span(b: ir.Buffer) -> tuple[int, int]:
+    """From the first byte of its first slot to behind the last byte of its last one."""
+    return b.at, b.at + b.stride * (b.depth - 1) + b.type.size_bytes
 
 
 def in_step(index: ir.Expr | None) -> tuple[int, int, ir.Expr | None]:

@@ -29,10 +29,10 @@ def place(kernel: ir.Kernel, options: Options) -> ir.Kernel:
     return _Placer(kernel, options).run()
 
 
-def overlaps(loop: ir.Loop, node: ir.Node) -> bool:
-    """What stands in the loop over work items has steps, and they overlap."""
-    alone = not any(isinstance(n, ir.Loop) for n in loop.body)
-    return isinstance(node, ir.Loop) or loop.flat or alone
+def overlapping(loop: ir.Loop) -> ir.Block:
+    """What stands in a loop over work items, has steps, and they overlap."""
+    inner = tuple(n for n in loop.body if isinstance(n, ir.Loop))
+    return loop.body if loop.flat or not inner else inner
 
 
 def _least(buffers: list[ir.Buffer]) -> int:
@@ -44,6 +44,23 @@ def _least(buffers: list[ir.Buffer]) -> int:
     return sum(replace(b.type, rows=min(b.type.rows, rows)).size_bytes for b in buffers)
 
 
+def _in_turns(later: list[int], turns: int) -> list[list[int]]:
+    """Groups in the order of their birth on ``turns`` buffers, or more where more are alive: each on that of
+    whose values the last was born first.  ``later``: of every group those that may follow it, as bits."""
+    shared: list[list[int]] = []
+    open_to: list[int] = []  # of every buffer the groups that may follow all that it has
+    for k, after in enumerate(later):
+        free = [x for x, those in enumerate(open_to) if those >> k & 1]
+        if len(shared) < turns or not free:
+            shared.append([k])
+            open_to.append(after)
+        else:
+            oldest = min(free, key=lambda x: shared[x][-1])
+            shared[oldest].append(k)
+            open_to[oldest] &= after
+    return shared
+
+
 class _Placer(Groups):
     def __init__(self, kernel: ir.Kernel, options: Options) -> None:
         super().__init__(kernel)
@@ -51,8 +68,6 @@ class _Placer(Groups):
         self.scratch: dict[TileType, Group] = {}
         self.notes: list[str] = []
         self.totals: dict[int, str] = {}
-        self.in_turns: dict[tuple[str, str], bool] = {}
-        """Of two groups, by their first values: whether one is dead when the other is born."""
         self.stacked: set[str] = set()
         """Memories where loops one after the other have the same bytes."""
 
@@ -116,8 +131,9 @@ class _Placer(Groups):
         over = self._size(space) - self.target.spaces[space].capacity_bytes
         for those in sorted(alike.values(), key=lambda x: -sum(map(self._bytes, x))):
             those.sort(key=lambda g: self.lives[g.members[0]].made)
-            for turns in range(len(those) - 1 if over > 0 else 0, 0, -1):
-                shared = self._in_turns(those, turns)
+            later = self._later(those) if over > 0 else []
+            for turns in range(len(later) - 1, 0, -1):
+                shared = [[those[k] for k in one] for one in _in_turns(later, turns)]
                 saved = sum(sum(x) - max(x) for x in ([*map(self._bytes, one)] for one in shared))
                 if saved >= over or turns == 1:
                     over -= saved
@@ -125,17 +141,19 @@ class _Placer(Groups):
                         self._merge(one)
                     break
 
-    def _in_turns(self, groups: list[Group], turns: int) -> list[list[Group]]:
-        """``groups`` in the order of their birth on ``turns`` buffers, or more where more are alive: each on that
-        of whose values the last was born first."""
-        shared: list[list[Group]] = []
-        for g in groups:
-            free = [x for x in shared if all(self._alive_in_turns(y, g) for y in x)]
-            if len(shared) < turns or not free:
-                shared.append([g])
-            else:
-                min(free, key=lambda x: self.lives[x[-1].members[0]].made).append(g)
-        return shared
+    def _later(self, groups: list[Group]) -> list[int]:
+        """Of every group those that are born when all its values are dead, as bits."""
+        born = [[self.born(n) for n in g.members] for g in groups]
+        ends = [[end for n in g.members for end in self.ends(n)] for g in groups]
+        return [
+            sum(
+                1 << k
+                for k, other in enumerate(groups)
+                if all(e.surely_before(b) for e in ends[n] for b in born[k])
+                and not any(self.writes_over(x, y) for x in one.members for y in other.members)
+            )
+            for n, one in enumerate(groups)
+        ]
 
     def _merge(self, groups: list[Group]) -> None:
         """All on the buffer of the first."""
@@ -145,16 +163,6 @@ class _Placer(Groups):
             one.touched |= other.touched
             one.depth = max(one.depth, other.depth)
             self.groups |= dict.fromkeys(other.members, one)
-
-    def _alive_in_turns(self, one: Group, other: Group) -> bool:
-        """All values of one are dead when any of the other is born."""
-        key = one.members[0], other.members[0]
-        if key not in self.in_turns:
-            born = [self.born(n) for n in other.members]
-            ends = [end for m in one.members for end in self.ends(m)]
-            over = any(self.writes_over(m, n) for m in one.members for n in other.members)
-            self.in_turns[key] = not over and all(e.surely_before(b) for e in ends for b in born)
-        return self.in_turns[key]
 
     def _in(self, space: str) -> list[Group]:
         return [g for g in self.unique() if g.space == space]
@@ -236,7 +244,7 @@ class _Placer(Groups):
             r.out.name
             for loop in self.kernel.body
             if isinstance(loop, ir.Loop)
-            for r in ir.all_rows(tuple(n for n in loop.body if overlaps(loop, n)))
+            for r in ir.all_rows(overlapping(loop))
             if isinstance(r.out, ir.Queue)
         )
         wanted = {

@@ -9,7 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -70,11 +70,16 @@ struct Extent {
 
 // What an instruction does.  ``fetch`` reads and ``commit`` writes; a vector instruction fetches when it
 // starts and commits when it finishes, all others do both at one moment in between.
+struct Action {
+    virtual ~Action() = default;
+    virtual void fetch() = 0;
+    virtual void commit() = 0;
+};
+
 struct Work {
     std::vector<Extent> reads;
     std::vector<Extent> writes;
-    std::function<void()> fetch;
-    std::function<void()> commit;
+    std::unique_ptr<Action> action;
 };
 
 // Issued by the running core, at a line of its source.

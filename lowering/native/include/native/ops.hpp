@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 #include <type_traits>
 
 #include "native/tile.hpp"
@@ -108,16 +107,26 @@ void leave_rest(const Tile_ &tile, int64_t rows = Tile_::Rows, int64_t cols = Ti
     }
 }
 
+// What ``first`` finds for ``second``.  A class, not two ``std::function``: a kernel has as many as it has forms of
+// instructions, and most of the time that it takes to compile goes into them.
+template <typename First, typename Second>
+struct Both final : native::Action {
+    First first;
+    Second second;
+    std::invoke_result_t<First> found{};
+
+    Both(First first_, Second second_) : first(std::move(first_)), second(std::move(second_)) {}
+    void fetch() override { found = first(); }
+    void commit() override { second(found); }
+};
+
 // Puts ``fetch`` and ``commit`` into a queue, with what the first finds for the second.
 template <typename Fetch, typename Commit>
 void run(Pipe pipe, std::vector<Extent> reads, std::vector<Extent> writes, Fetch fetch, Commit commit,
          const Where &at)
 {
-    auto held = std::make_shared<decltype(fetch())>();
-    native::issue(pipe,
-                  {std::move(reads), std::move(writes), [held, fetch] { *held = fetch(); },
-                   [held, commit] { commit(*held); }},
-                  at);
+    auto *both = new Both<Fetch, Commit>(std::move(fetch), std::move(commit));
+    native::issue(pipe, {std::move(reads), std::move(writes), std::unique_ptr<native::Action>(both)}, at);
 }
 
 template <typename A, typename B>
