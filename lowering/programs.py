@@ -76,7 +76,10 @@ def source_of(what: str) -> Path:
         return Path(place)
     if place:
         return Path(*place.split(".")).with_suffix(".py")
-    return Path(_shipped(what).function.__code__.co_filename)
+    from pto.kernels import KERNELS
+
+    known = KERNELS.get(what)
+    return Path(known.function.__code__.co_filename if known else what)
 
 
 def _text(path: Path) -> str:

@@ -9,13 +9,13 @@ move of the launch; beside it the launch itself takes its time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from lowering.execute.cases import draw
 from lowering.execute.inputs import bind
-from lowering.parallel import processes
+from lowering.parallel import cores, processes
 from lowering.programs import load
 from lowering.schedule import schedule
 from lowering.simulate import Setup, simulate
@@ -40,7 +40,7 @@ class Entry:
     no rows get below, because of ``limit``; ``sizes``: by the names of its dimensions."""
 
     name: str
-    sizes: dict[str, int]
+    sizes: Mapping[str, int]
     items: int
     seconds: float
     busiest: str
@@ -67,7 +67,7 @@ def report(names: Sequence[str], costs: str = "", workers: int = 0) -> Iterator[
     for name in names:
         drawing(name)
     yield HEAD
-    with processes(workers) as map_:
+    with processes(min(workers or cores(), len(names))) as map_:
         for found in map_(partial(entry, costs=costs), names):
             yield found.line
     yield from NOTE

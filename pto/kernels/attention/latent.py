@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     out="f32[batch, heads, latent]",
     scale="f32",
     static=dict(
-        dtype="bf16", heads=128, latent=512, rope=64, width=576, q_tile=32, block=32, part=256
+        dtype="bf16", heads=128, latent=512, rope=64, width=576, q_tile=64, block=32, part=256
     ),
     tune=dict(q_tile=(16, 32, 64), part=(128, 256, 512)),
 )

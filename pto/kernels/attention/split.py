@@ -88,14 +88,12 @@ def float64(
     """Part by part; of a part without tokens, -inf and zeros."""
     import numpy as np
 
-    (batch, heads, dim), shape = query.shape, (query.shape[0], parts, query.shape[1])
+    shape = query.shape[0], parts, query.shape[1]
     largest, total = np.full((*shape, 1), -np.inf), np.zeros((*shape, 1))
-    acc = np.zeros((*shape, dim))
-    for b in range(batch):
-        k, v = (
-            contents(c, block_table[b], int(context_lens[b])) for c in (key_cache, value_cache)
-        )
-        each = -(-(-(-len(k) // block)) // parts) * block
+    acc = np.zeros((*shape, query.shape[2]))
+    for b, length in enumerate(context_lens):
+        k, v = (contents(c, block_table[b], int(length)) for c in (key_cache, value_cache))
+        each = math.ceil(math.ceil(len(k) / block) / parts) * block
         for part in range(parts):
             here = slice(part * each, (part + 1) * each)
             s = query[b] @ k[here].T * scale
@@ -117,7 +115,7 @@ def float64(
 def combine_parts(
     largest: Tensor, total: Tensor, acc: Tensor, out: Tensor, *, tile: int, dim: int
 ) -> None:
-    """The attention over a whole context, of what ``split_decode`` found of its parts."""
+    """The attention over a whole context, of what `split_decode` found of its parts."""
     b, rows = pto.program_id(0), pto.ds(pto.program_id(1) * tile, tile)
 
     def one_part(i: Scalar, carry: tuple[Tile, Tile, Tile]) -> tuple[Tile, Tile, Tile]:

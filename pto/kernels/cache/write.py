@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 def cache_write(
     key: Tensor, value: Tensor, slots: Tensor, key_cache: Tensor, value_cache: Tensor, *, tile: int
 ) -> None:
-    """cache[slots[t]] = x[t] for keys and values; ``width``: all heads of a token, ``size``: slots of all pages."""
+    """cache[slots[t]] = x[t] for keys and values.
+
+    ``width``: of all heads of a token.  ``size``: slots of all pages.
+    """
     first = pto.program_id(0) * tile
 
     def one_token(i: Scalar) -> None:

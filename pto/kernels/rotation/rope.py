@@ -50,8 +50,10 @@ def rope_halves(
 def rope_pairs(
     x: Tensor, positions: Tensor, turn: Tensor, cos: Tensor, sin: Tensor, out: Tensor, *, tile: int
 ) -> None:
-    """Elements 2 i and 2 i + 1 are turned by the angle i, which the tables have twice; ``turn`` is a quarter turn of
-    all pairs: x @ turn is -x[1], x[0], -x[3], x[2], ..."""
+    """Elements 2 i and 2 i + 1 are turned by the angle i of the position, which the tables have twice.
+
+    ``turn`` is a quarter turn of all pairs: x @ turn is -x[1], x[0], -x[3], x[2], ...
+    """
     first, quarter = pto.program_id(0) * tile, pto.load(turn[:, :])
 
     def one_token(i: Scalar) -> None:
