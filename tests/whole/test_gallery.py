@@ -20,11 +20,10 @@ from lowering.bench import gallery
 from lowering.cli import GOOD, USAGE, main
 from lowering.execute import adversarial, cases, judge, sequential
 from lowering.execute.inputs import Bound, bind
-from lowering.hazards import check
 from lowering.jax_executor import executor as jax_executor
 from lowering.native import pto_isa
 from lowering.programs import load, source_of
-from lowering.schedule import schedule
+from lowering.schedule import Schedule, schedule
 from pto import Kernel, ir
 from pto.kernels import FAMILIES, GALLERY, SHIPPED
 from pto.signature import Static
@@ -49,9 +48,12 @@ class Sizes:
         return self.kernel.trace(**self.statics)
 
     @cached_property
+    def made(self) -> Schedule:
+        return schedule(self.traced)
+
+    @property
     def scheduled(self) -> ir.Kernel:
-        """Proven under the strict readings: ``schedule`` refuses all else."""
-        return schedule(self.traced).kernel
+        return self.made.kernel
 
     @cached_property
     def arrays(self) -> Mapping[str, Any]:
@@ -77,22 +79,22 @@ def sizes() -> Iterator[tuple[str, Sizes, Sizes]]:
         "paged_decode": (
             dict(heads=8, block=32, dim=32),
             "batch=4,context=100,ragged=true",
-            "batch=3,context=600,ragged=true",
+            "batch=2,context=300,ragged=true",
         ),
         "causal_prefill": (
             dict(heads=2, kv_heads=1, dim=32, tile=32, block=64),
-            "batch=2,tokens=100,ragged=true",
-            "batch=2,tokens=200,ragged=true",
+            "batch=2,tokens=70,ragged=true",
+            "batch=1,tokens=130",
         ),
         "mla_decode": (
             dict(heads=16, q_tile=16, block=32, latent=64, rope=32, width=96, part=32),
             "batch=4,context=100,ragged=true",
-            "batch=3,context=150,ragged=true",
+            "batch=2,context=70,ragged=true",
         ),
         "split_decode": (
             dict(heads=16, q_tile=16, dim=32, block=32, parts=3),
             "batch=3,context=170,ragged=true",
-            "batch=2,context=700,ragged=true",
+            "batch=2,context=300,ragged=true",
         ),
         "combine_parts": (dict(heads=16, dim=32), "parts=5", "parts=5"),
         "cache_write": (dict(width=64), "tokens=37,pages=1", "tokens=21,pages=1"),
@@ -104,11 +106,11 @@ def sizes() -> Iterator[tuple[str, Sizes, Sizes]]:
         "layernorm_token": (dict(dim=256), "tokens=5", "tokens=3"),
         "swiglu": (dict(cols=200, both=400, block=64), "rows=21", "rows=5"),
         "swiglu_token": (dict(cols=200, both=400, block=128), "tokens=3", "tokens=2"),
-        "softmax_wide": (dict(block=64), "rows=21,cols=150", "rows=21,cols=3000"),
+        "softmax_wide": (dict(block=64), "rows=21,cols=150", "rows=21,cols=1100"),
         "batched_matmul": (
             dict(tile_m=32, tile_n=48, tile_k=32),
             "batch=2,m=50,n=70,k=80",
-            "batch=2,m=150,n=300,k=200",
+            "batch=1,m=150,n=300,k=200",
         ),
     }
     for name, (statics, small, few) in table.items():
@@ -119,7 +121,7 @@ SMALL = {name: small for name, small, _ in sizes()}
 REAL = {f"{name}, real": real for name, _, real in sizes()}
 EVERY = SMALL | REAL
 
-QUICK = ("cache_write", "rmsnorm_token", "layernorm_token", "swiglu", "swiglu_token")
+QUICK = ("cache_write", "rmsnorm_token", "swiglu_token")
 """What XLA compiles in half a second; the others are in the sweep."""
 
 
@@ -133,11 +135,17 @@ def test_every_kernel_is_judged() -> None:
 
 @pytest.mark.parametrize("name", sizes_of(EVERY, tuple(SMALL)))
 def test_right_and_proven(name: str) -> None:
-    """In program order within its own roundings of the float64 reference; scheduled, the same bits in any order."""
+    """In program order within its own roundings of the float64 reference; its schedule under the default readings."""
+    it = EVERY[name]
+    it.judged(sequential.run(it.traced, it.bound(it.traced)))
+    assert it.made.proof.ok and not it.made.proof.assume
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", EVERY)
+def test_the_same_bits_in_any_order(name: str) -> None:
     it = EVERY[name]
     want = sequential.run(it.traced, it.bound(it.traced))
-    it.judged(want)
-    assert check(it.scheduled).ok
     got = adversarial.run(it.scheduled, it.bound(it.scheduled), seeds=range(2), block_num=2)
     assert {n: a.tobytes() for n, a in got.items()} == {n: a.tobytes() for n, a in want.items()}
 

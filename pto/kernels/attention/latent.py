@@ -56,7 +56,7 @@ def mla_decode(
 def draw(
     rng: np.random.Generator,
     *,
-    batch: int = 16,
+    batch: int = 12,
     context: int = 4096,
     ragged: bool = False,
     **statics: Any,

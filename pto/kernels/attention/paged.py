@@ -57,7 +57,7 @@ def paged_decode(
 def draw(
     rng: np.random.Generator,
     *,
-    batch: int = 32,
+    batch: int = 24,
     context: int = 4096,
     ragged: bool = False,
     **statics: Any,
