@@ -158,8 +158,9 @@ def test_on_jax(name: str) -> None:
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("name", EVERY)
-def test_native(name: str) -> None:
+def test_native(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled without a warning, in program order and in random ones."""
+    monkeypatch.setenv("CXXFLAGS", "-O0")
     it = EVERY[name]
     ran = native.run(it.scheduled, it.bound(it.scheduled), seeds=range(3))
     assert not ran.reports and not ran.differences
