@@ -29,7 +29,7 @@ from pto.text import parse
 
 Program = Kernel | ir.Kernel
 OURS = tuple(str(Path(__file__).parent.parent / name) for name in ("pto", "lowering"))
-KERNELS = str(Path(__file__).parent.parent / "pto" / "kernels")
+OUR_KERNELS = str(Path(__file__).parent.parent / "pto" / "kernels")
 COMPILED = (".pyx", ".pxd", ".pxi")
 LIBRARIES = (str(Path(os.__file__).parent), "<frozen")
 FORMS = "module:function, file.py:function or FILE.ptoir"
@@ -74,7 +74,12 @@ def source_of(what: str) -> Path:
         return Path(what)
     if place.endswith(".py"):
         return Path(place)
-    return Path(*place.split(".")).with_suffix(".py") if place else Path(KERNELS, f"{what}.py")
+    if place:
+        return Path(*place.split(".")).with_suffix(".py")
+    from pto.kernels import KERNELS
+
+    known = KERNELS.get(what)
+    return Path(known.function.__code__.co_filename if known else what)
 
 
 def _text(path: Path) -> str:
@@ -85,12 +90,12 @@ def _text(path: Path) -> str:
 
 
 def _shipped(name: str) -> Kernel:
-    from pto.kernels import SHIPPED
+    from pto.kernels import KERNELS
 
-    if name not in SHIPPED:
-        hint = f"{did_you_mean(name, SHIPPED)}  (or {FORMS})"
+    if name not in KERNELS:
+        hint = f"{did_you_mean(name, KERNELS)}  (or {FORMS})"
         raise InputError(f"no shipped kernel is called '{name}'", hint=hint)
-    return SHIPPED[name]
+    return KERNELS[name]
 
 
 def _import_module(name: str) -> ModuleType:
@@ -193,7 +198,7 @@ def _users_line(error: BaseException, own: bool = False) -> Loc | None:
         return None
     for frame in reversed(list(_frames(error.__traceback__))):
         file = frame.tb_frame.f_code.co_filename
-        if file.startswith(OURS) and not file.startswith(KERNELS):
+        if file.startswith(OURS) and not file.startswith(OUR_KERNELS):
             if own:
                 continue
             return None

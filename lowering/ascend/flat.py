@@ -63,10 +63,15 @@ class _Nest:
 
     @property
     def trips(self) -> str:
-        """The scalar that holds the trip count of the inner loop."""
-        if isinstance(self.inner.trips, ir.Var):
-            return self.inner.trips.name
-        return f"{self.inner.index} count"  # a name that no program can have
+        """The scalar that holds the trip count of the inner loop: one of the item, else one of the position's own."""
+        return self.given or f"{self.inner.index} count"  # a name that no program can have
+
+    @property
+    def given(self) -> str:
+        """The scalar of the item that is the trip count, '' if there is none: a size is that of all items."""
+        own = {r.out.name for r in self.scalars if isinstance(r.out, ir.Scalar)}
+        trips = self.inner.trips
+        return trips.name if isinstance(trips, ir.Var) and trips.name in own else ""
 
 
 def flat_lines(loop: ir.Loop, ctx: Context, env: Env) -> list[str]:
@@ -256,9 +261,7 @@ def _take(nest: _Nest, ahead: str) -> list[str]:
     if not nest.has_inner:
         return [*braced(f"if (++{w} < {nest.count})", [*item, *count])]
     i, n = scope[nest.inner.index].text, scope[nest.trips].text
-    if not isinstance(nest.inner.trips, ir.Var) or nest.trips not in {
-        r.out.name for r in nest.scalars if isinstance(r.out, ir.Scalar)
-    }:
+    if not nest.given:
         item.append(f"{n} = {trip_count(nest.inner.trips, scope)};")
     search = braced(f"while ({n} <= 0 && ++{w} < {nest.count})", item)
     return braced(f"if (++{i} >= {n})", [f"{i} = {n} = 0;", *search, *count])

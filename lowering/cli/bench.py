@@ -1,7 +1,7 @@
 """``pto bench``: times of the tool, and of the JAX executor against hand-written JAX; with
 ``--schedules`` the simulated time of what the named schedules make, with ``--published`` that of what was
-measured on devices, with ``--launches`` that of the default on a whole chip, with ``--budgets`` what a
-compile may cost."""
+measured on devices, with ``--launches`` that of the default on a whole chip, with ``--gallery`` that of every
+kernel of the gallery, with ``--budgets`` what a compile may cost."""
 
 from __future__ import annotations
 
@@ -68,13 +68,21 @@ BENCH_IDLE = (
         "with --launches, which are those of one kernel",
     ),
     cli.Idle(
+        (
+            *("static", "case", "save", "against", "rounds", "no_jax", "no_launch", "json"),
+            *("budgets", "schedules", "published", "launches", *cli.SCHEDULE),
+        ),
+        lambda args: args.gallery,
+        "with --gallery, which simulates each kernel as it is",
+    ),
+    cli.Idle(
         ("case", "save", "against", "rounds", "schedule", "no_jax"),
         lambda args: args.schedules,
         "with --schedules, which measures nothing",
     ),
     cli.Idle(
         ("costs", "no_launch", "json"),
-        lambda args: not (args.schedules or args.published),
+        lambda args: not (args.schedules or args.published or args.gallery),
         "where nothing is simulated",
         "--schedules",
     ),
@@ -91,6 +99,8 @@ def bench(args: argparse.Namespace) -> int:
     """``pto bench``: times of the tool itself, and of the JAX executor against hand-written JAX."""
     if args.launches:
         return _launches()
+    if args.gallery:
+        return _gallery(args)
     if args.published:
         return _published(args)
     if args.budgets:
@@ -144,6 +154,17 @@ def _launches() -> int:
 
     with progress("simulating whole launches"):
         for line in launches.report():
+            print(line, flush=True)
+    return cli.GOOD
+
+
+def _gallery(args: argparse.Namespace) -> int:
+    from lowering.bench import gallery
+    from pto.kernels import GALLERY
+
+    names = args.kernels or list(GALLERY)
+    with progress("simulating the gallery"):
+        for line in gallery.report(names, args.costs or ""):
             print(line, flush=True)
     return cli.GOOD
 
@@ -322,7 +343,9 @@ def bench_arguments(command: cli.Parser) -> None:
     add("--published", action="store_true", help=measured)
     seen = "the fastest launches that others measured, beside simulated ones"
     add("--launches", action="store_true", help=seen)
-    what = "of --schedules: device (the default), flat, fitted or published; of --published: device"
+    listed = "simulated time of whole launches (default: of every kernel of the gallery), beside their roof"
+    add("--gallery", action="store_true", help=listed)
+    what = "of --schedules, --gallery: device (the default), flat, fitted or published; of --published: device"
     add("--costs", metavar="TABLE", help=what)
     add("--no-launch", action="store_true", help="of --schedules: only one core")
     add("--json", action="store_true", help="of --schedules: for machines")

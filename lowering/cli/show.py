@@ -43,15 +43,20 @@ SHOW_IDLE = (
 
 
 def list_kernels(args: argparse.Namespace) -> int:
-    """``pto list``: the shipped kernels with all that can be set, and the named schedules."""
-    from pto.kernels import SHIPPED
+    """``pto list``: the shipped kernels with all that can be set, the gallery, and the named schedules."""
+    from pto.kernels import GALLERY, SHIPPED
 
-    kernels = [_facts(k) for k in SHIPPED.values()]
+    kernels, gallery = ([_facts(k) for k in of.values()] for of in (SHIPPED, GALLERY))
     if args.json:
         schedules = {name: o.choices for name, o in NAMED.items()}
-        return cli.print_json({"kernels": kernels, "schedules": schedules, "executors": EXECUTORS})
+        told = {"kernels": kernels, "gallery": gallery, "schedules": schedules}
+        return cli.print_json({**told, "executors": EXECUTORS})
     for k in kernels:
         print("\n".join(_listed(k)), end="\n\n")
+    width = max(map(len, GALLERY))
+    for k in gallery:
+        print(f"gallery {k['name']:{width}}  {k['summary']}")
+    print()
     for name, options in NAMED.items():
         print(f"schedule {name:9} {cli.settings(options.choices)}")
     return cli.GOOD

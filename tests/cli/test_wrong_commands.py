@@ -274,6 +274,8 @@ IDLE = [
     "bench mine.py --no-launch",
     "bench mine.py --no-jax --case rows=3",
     "bench --launches --costs flat",
+    "bench --gallery --rounds 3",
+    "bench --gallery --launches",
     "bench --budgets --json",
     "bench --budgets --lookahead 2",
     "bench mine.py --schedules --rounds 3",

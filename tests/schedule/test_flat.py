@@ -533,3 +533,21 @@ for w, turn in 0 .. m flat:
     bound = inputs.bind(k, {"length": lengths})
     out = scheduled.run(k, bound, block_num=1)["out"]
     assert [set(np.unique(tile)) for tile in out] == [{2.0}, {0.0}, {1.0}]
+
+
+@pto.kernel(grid="batch", x="f32[batch, parts, 16, 32]", out="f32[batch, 16, 32]")
+def sum_of_parts(x: pto.Tensor, out: pto.Tensor) -> None:
+    """A loop as long as a size, which is no scalar of the item."""
+    b, zero = pto.program_id(0), pto.zeros((16, 32))
+    total = pto.fori_loop(0, x.shape[1], lambda i, acc: acc + pto.load(x[b, i, :, :]), zero)
+    pto.store(out[b, :, :], total)
+
+
+def test_a_trip_count_that_is_a_size() -> None:
+    """It is the same for all items, and not a part of a position, which would hide it."""
+    k = schedule(sum_of_parts.trace()).kernel
+    text = emit(k)["sum_of_parts.cpp"]
+    assert "next.i_count = parts;" in text and "next.parts" not in text
+    x = np.arange(3 * 5 * 16 * 32, dtype=np.float32).reshape(3, 5, 16, 32)
+    found = native.run(k, inputs.bind(k, {"x": x}), block_num=2)
+    assert not found.reports and (found.outputs["out"] == x.sum(axis=1)).all()
