@@ -171,15 +171,16 @@ def draw(
     accumulate = plan.random() < 0.3
     body_seed = plan.randrange(1 << 30)
     front, behind = (plan.randint(0, 1), plan.randint(0, 1)) if outside else (0, 0)
-    adds = words is WORDS and plan.random() < 0.4
-    least = plan.randint(0, 1) if words is WORDS else 0
+    stated = words is WORDS
+    adds = stated and plan.random() < 0.4
+    least = plan.randint(0, 1) if stated else 0
 
     @pto.kernel(
         grid="items",
         x="f32[total, cols]",
         pages="dtype[count, cols, cols]",
-        table="i32[items, width]" + " in 0 .. count" * words,
-        trips="i32[items]" + f" in {least} .. width + 1" * words,
+        table="i32[items, width]" + " in 0 .. count" * stated,
+        trips="i32[items]" + f" in {least} .. width + 1" * stated,
         out="f32[total, cols]",
         static=dict(rows=rows, cols=cols, dtype=dtype),
     )

@@ -253,7 +253,7 @@ def test_rows_that_a_padding_keeps_of_each_lane_are_refused_in_jax() -> None:
     program = schedule(kernel.trace()).kernel
     text = pto.print_kernel(program).replace(", 32, count_item", ", 7, count_item")
     assert text != pto.print_kernel(program)
-    with pytest.raises(ScheduleError, match="are not the first of both lanes"):
+    with pytest.raises(ScheduleError, match="kept of the two lanes do not follow each other"):
         jax_executor.run(pto.parse(text), arrays_of(kernel, form, dtype))
 
 

@@ -11,6 +11,7 @@ Invariant: what is stored does not depend on the choice.  Non-goals: who runs wh
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 
 from lowering.schedule.passes.mentions import named
 from pto import ir
@@ -22,26 +23,28 @@ from pto.types import DTYPE_BYTES, SHARES, UNIT_BYTES, TileType
 
 
 class Alike:
-    """Tiles that are shared alike.
+    """Tiles that ``lanes`` share alike.
 
     ``joined``: a dimension along which elements of one of them are joined -> the first row that does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
         self.tiles: dict[str, TileType] = {}
         self.joined: dict[str, ir.Row] = {}
 
-    def way(self, lanes: int) -> str:
+    @cached_property
+    def way(self) -> str:
         """Of the ways to share them the one that leaves least to each lane; '' if there is none."""
-        able = [way for way in SHARES if way not in self.joined and self.fit(lanes, way)]
-        return min(able, key=lambda way: self.held(lanes, way), default="")
+        able = [way for way in SHARES if way not in self.joined and self.fit(way)]
+        return min(able, key=self.held, default="")
 
-    def fit(self, lanes: int, way: str) -> bool:
-        return all(fits(t, lanes, way) for t in self.tiles.values())
+    def fit(self, way: str) -> bool:
+        return all(fits(t, self.lanes, way) for t in self.tiles.values())
 
-    def held(self, lanes: int, way: str) -> int:
+    def held(self, way: str) -> int:
         """Elements of the largest one on a lane."""
-        mine = [t.of_one(lanes, way) for t in self.tiles.values()]
+        mine = [t.of_one(self.lanes, way) for t in self.tiles.values()]
         return max(t.rows * t.cols for t in mine)
 
 
@@ -67,9 +70,10 @@ class Lanes:
             if isinstance(row.out, ir.Define):
                 self.types[row.out.name], self.made_at[row.out.name] = row.out.type, row.loc
             if OPS[row.op].pipes == ("V",):
-                tiles = [x for x in (row.out, *row.args) if isinstance(x, ir.Ref | ir.Define)]
-                self.share_alike(x.name for x in tiles)
-                joined.append((tiles[-1].name, row))
+                self.share_alike(
+                    named(x for x in (row.out, *row.args) if not isinstance(x, ir.View))
+                )
+                joined.append((row.result(ir.Define).name, row))
         for loop in ir.loops_of(kernel.body):
             for c, r in zip(loop.carry, loop.result, strict=True):
                 self.types[c.name] = self.types[c.last] = c.type
@@ -88,7 +92,6 @@ class Lanes:
         for other in others:
             if other != first:
                 self.first[other] = first
-                first = self.stands(first)
 
     def stands(self, name: str) -> str:
         while name in self.first:
@@ -97,7 +100,7 @@ class Lanes:
 
     def of(self, name: str) -> Alike:
         """All that is shared like a tile."""
-        return self.alike.setdefault(self.stands(name), Alike())
+        return self.alike.setdefault(self.stands(name), Alike(self.count))
 
     def type(self, name: str) -> TileType:
         """What a lane holds of a tile.
@@ -106,8 +109,8 @@ class Lanes:
             ShapeError: if there is no way to share it in whole units.
         """
         alike = self.of(name)
-        if way := alike.way(self.count):
-            return self.types[name].of_one(self.count, way)
+        if alike.way:
+            return self.types[name].of_one(self.count, alike.way)
         odd = next(n for n, t in alike.tiles.items() if not fits(t, self.count, "both"))
         t = self.types[odd]
         what = "rows" if t.cols == 1 else "columns"
