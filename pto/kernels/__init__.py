@@ -7,12 +7,12 @@ language model needs beside them, one package per family; each family lists its 
 from __future__ import annotations
 
 from pto.kernel import Kernel
-from pto.kernels import activation, attention, cache, matmul, norm, rotation
+from pto.kernels import activation, attention, cache, matmul, norm, rotation, routing
 from pto.kernels.gemm import gemm
 from pto.kernels.paged_attention import paged_attention
 from pto.kernels.rmsnorm import rmsnorm
 
-FAMILIES = (attention, cache, rotation, norm, activation, matmul)
+FAMILIES = (attention, cache, rotation, norm, activation, matmul, routing)
 SHIPPED: dict[str, Kernel] = {k.name: k for k in (paged_attention, gemm, rmsnorm)}
 GALLERY: dict[str, Kernel] = {k.name: k for family in FAMILIES for k in family.KERNELS}
 

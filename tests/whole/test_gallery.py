@@ -86,6 +86,11 @@ def sizes() -> Iterator[tuple[str, Sizes, Sizes]]:
             "batch=2,tokens=70,ragged=true",
             "batch=1,tokens=130",
         ),
+        "packed_prefill": (
+            dict(heads=2, kv_heads=1, dim=32, tile=32, block=64),
+            "batch=4,tokens=70,ragged=true",
+            "batch=2,tokens=130,ragged=true",
+        ),
         "mla_decode": (
             dict(heads=16, q_tile=16, block=32, latent=64, rope=32, width=96, part=32),
             "batch=4,context=100,ragged=true",
@@ -111,6 +116,21 @@ def sizes() -> Iterator[tuple[str, Sizes, Sizes]]:
             dict(tile_m=32, tile_n=48, tile_k=32),
             "batch=2,m=50,n=70,k=80",
             "batch=1,m=150,n=300,k=200",
+        ),
+        "grouped_matmul": (
+            dict(tile_m=32, tile_n=48, tile_k=32),
+            "groups=5,rows=130,n=70,k=80",
+            "groups=3,rows=300,n=300,k=200",
+        ),
+        "int8_matmul": (
+            dict(tile_m=32, tile_n=64, tile_k=64, dtype="f16"),
+            "m=50,n=100,k=150",
+            "m=150,n=300,k=600",
+        ),
+        "top_k_gating": (
+            dict(experts=32, tile=32, block=64),
+            "tokens=70,hidden=200",
+            "tokens=150,hidden=300",
         ),
     }
     for name, (statics, small, few) in table.items():

@@ -1,0 +1,59 @@
+"""Products of i8, which get a scale for every row and one for every column (docs/guides/numbers.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pto
+from pto import Scalar, Tensor, Tile
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@pto.kernel(
+    grid="cdiv(m, tile_m), cdiv(n, tile_n)",
+    a="i8[m, k]",
+    b="i8[k, n]",
+    of_row="f32[m, 1]",
+    of_col="f32[n]",
+    out="dtype[m, n]",
+    static=dict(dtype="bf16", tile_m=128, tile_n=256, tile_k=256),
+)
+def int8_matmul(
+    a: Tensor, b: Tensor, of_row: Tensor, of_col: Tensor, out: Tensor, *, tile_m: int, tile_n: int,
+    tile_k: int,
+) -> None:  # fmt: skip
+    """out = (a @ b) * of_row * of_col, whose sum is exact in i32; ``dtype``: bf16 or f16."""
+    (m, k), n = a.shape, b.shape[1]
+    row, col = pto.program_id(0) * tile_m, pto.program_id(1) * tile_n
+    rows, cols = pto.ds(row, tile_m, valid=m - row), pto.ds(col, tile_n, valid=n - col)
+
+    def one_step(i: Scalar, total: Tile) -> Tile:
+        inner = pto.ds(i * tile_k, tile_k, valid=k - i * tile_k)
+        return total + pto.load(a[rows, inner]) @ pto.load(b[inner, cols])
+
+    start = pto.zeros((tile_m, tile_n), "i32")
+    total = pto.fori_loop(0, pto.cdiv(k, tile_k), one_step, start).astype("f32")
+    y = total * pto.load(of_row[rows, :]) * pto.load(of_col[cols])
+    pto.store(out[rows, cols], y.astype(out.dtype))
+
+
+@int8_matmul.case
+def draw(
+    rng: np.random.Generator, *, m: int = 2048, n: int = 4096, k: int = 4096, **statics: Any
+) -> dict[str, Any]:
+    """Unit-scale results of numbers up to 127."""
+    import numpy as np
+
+    a, b = (rng.integers(-127, 128, shape, np.int8) for shape in ((m, k), (k, n)))
+    of_row, of_col = (rng.uniform(0.5, 2, shape) for shape in ((m, 1), n))
+    return {"a": a, "b": b, "of_row": of_row / 127, "of_col": of_col / 127 / np.sqrt(k)}
+
+
+@int8_matmul.reference
+def exact(a: Any, b: Any, of_row: Any, of_col: Any) -> dict[str, Any]:
+    """Products of float64, which are exact, and the scales in float64."""
+    import numpy as np
+
+    return {"out": (a.astype(np.float64) @ b.astype(np.float64)) * of_row * of_col}
