@@ -118,9 +118,9 @@ def sizes() -> Iterator[tuple[str, Sizes, Sizes]]:
             "batch=1,m=150,n=300,k=200",
         ),
         "grouped_matmul": (
-            dict(tile_m=32, tile_n=48, tile_k=32),
-            "groups=5,rows=130,n=70,k=80",
-            "groups=3,rows=300,n=300,k=200",
+            dict(k=80, tile_m=32, tile_n=48, tile_k=32),
+            "groups=5,rows=130,n=70",
+            "groups=3,rows=300,n=300",
         ),
         "int8_matmul": (
             dict(tile_m=32, tile_n=64, tile_k=64, dtype="f16"),

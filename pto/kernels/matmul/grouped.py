@@ -1,7 +1,8 @@
-"""Products of groups of rows, each with a matrix of its own: the layers of many experts (docs/guides/tables.md)."""
+"""Products of groups of rows, each with a matrix of its own, as the layers of experts are (docs/guides/tables.md)."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pto
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
     w="dtype[groups, k, n]",
     starts="i32[edges] sorted in 0 .. rows + 1",
     out="f32[rows, n]",
-    static=dict(dtype="bf16", tile_m=128, tile_n=256, tile_k=128),
+    static=dict(dtype="bf16", k=2048, tile_m=128, tile_n=256, tile_k=128),
 )
 def grouped_matmul(
-    x: Tensor, w: Tensor, starts: Tensor, out: Tensor, *, tile_m: int, tile_n: int, tile_k: int
-) -> None:
+    x: Tensor, w: Tensor, starts: Tensor, out: Tensor, *, k: int, tile_m: int, tile_n: int,
+    tile_k: int,
+) -> None:  # fmt: skip
     """out[s:e] = x[s:e] @ w[g] with s, e = starts[g : g + 2]; any group may have no row."""
-    groups, k, n = w.shape
+    groups, n = w.shape[0], w.shape[2]
     pto.require(starts.shape[0] == groups + 1, "starts has one entry more than there are groups")
     g, col = pto.program_id(0), pto.program_id(1) * tile_n
     first, count, cols = starts[g], starts[g + 1] - starts[g], pto.ds(col, tile_n, valid=n - col)
@@ -48,13 +50,14 @@ def draw(
     groups: int = 64,
     rows: int = 8192,
     n: int = 2048,
-    k: int = 2048,
     **statics: Any,
 ) -> dict[str, Any]:
-    """Every row in any group, of which the first has none; unit-scale products."""
+    """Groups of any numbers of rows, the first of several without any; unit-scale products."""
     import numpy as np
 
-    edges = np.sort(rng.integers(0, rows + 1, groups - 1)) if groups > 1 else []
+    k = statics["k"]
+    edges = np.sort(rng.integers(0, rows + 1, groups - 1))
+    edges[:1] = 0
     w = rng.standard_normal((groups, k, n), np.float32)
     w /= np.float32(np.sqrt(k))
     x = rng.standard_normal((rows, k), np.float32)
@@ -66,5 +69,5 @@ def float64(x: Any, w: Any, starts: Any) -> dict[str, Any]:
     """Group by group in float64."""
     import numpy as np
 
-    parts = zip(starts, starts[1:], w, strict=False)
-    return {"out": np.concatenate([x[first:end] @ of for first, end, of in parts])}
+    parts = zip(pairwise(starts), w, strict=True)
+    return {"out": np.concatenate([x[first:end] @ of for (first, end), of in parts])}

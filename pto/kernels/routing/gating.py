@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     w="dtype[hidden, experts]",
     weights="f32[tokens, best]",
     indices="i32[tokens, best]",
-    static=dict(dtype="bf16", experts=64, best=8, tile=64, block=128),
+    static=dict(dtype="bf16", experts=64, best=8, tile=128, block=256),
 )
 def top_k_gating(
     x: Tensor, w: Tensor, weights: Tensor, indices: Tensor, *, experts: int, best: int, tile: int,
