@@ -43,19 +43,21 @@ def top_k_gating(
 def draw(
     rng: np.random.Generator, *, tokens: int = 4096, hidden: int = 4096, **statics: Any
 ) -> dict[str, Any]:
-    """Unit-scale logits of small integers, whose sums no order of adding changes: equal logits are equal
-    on every machine, and others are a step apart."""
+    """Unit-scale logits without a tie: sums of small integers, whatever their order, and a fraction of one that is
+    the expert's own, which the first element of each token brings in."""
     import numpy as np
 
-    x = rng.integers(-2, 3, (tokens, hidden))
-    w = rng.integers(-2, 3, (hidden, statics["experts"]))
-    step = 2.0 ** -np.round(np.log2(2 * np.sqrt(hidden)))
-    return {"x": x, "w": w * step}
+    experts = statics["experts"]
+    x, w = (rng.integers(-1, 2, shape) for shape in ((tokens, hidden), (hidden, experts)))
+    own = rng.permutation(experts) / experts
+    x[:, 0] = 1
+    step = 2.0 ** np.round(np.log2(1.5 / np.sqrt(hidden)))
+    return {"x": x, "w": np.concatenate([own[None], w[1:]]) * step}
 
 
 @top_k_gating.reference
 def float64(x: Any, w: Any, best: int) -> dict[str, Any]:
-    """The same in float64, of equal logits the first ones."""
+    """The same in float64, by the order of the logits."""
     import numpy as np
 
     logits = x @ w
