@@ -4,13 +4,5 @@ from __future__ import annotations
 
 from tests.words import atomic, columns, facts, masks, mathematics, numbers, scalars, sorting
 
-WORDS = {
-    **masks.WORDS,
-    **mathematics.WORDS,
-    **scalars.WORDS,
-    **facts.WORDS,
-    **columns.WORDS,
-    **atomic.WORDS,
-    **sorting.WORDS,
-    **numbers.WORDS,
-}
+ABOUT = (masks, mathematics, scalars, facts, columns, atomic, sorting, numbers)
+WORDS = {name: word for about in ABOUT for name, word in about.WORDS.items()}

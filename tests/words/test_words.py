@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from typing import Any
+
 import pytest
 
 from lowering import native
@@ -12,7 +15,7 @@ from lowering.jax_executor import executor as jax_executor
 from lowering.native import pto_isa
 from pto.text import parse, print_kernel
 from tests.judges.tile_library import checkout_for, needs_checkout
-from tests.words.all import WORDS
+from tests.words.all import ABOUT, WORDS
 from tests.words.word import Word
 
 LONG = (
@@ -36,10 +39,24 @@ LONG = (
 """Much like another, and many seconds to compile: in the sweep."""
 
 
-@pytest.fixture(
-    params=[pytest.param(name, marks=pytest.mark.sweep) if name in LONG else name for name in WORDS]
+COMPILED = frozenset(
+    name for about in ABOUT for name in [n for n in about.WORDS if n not in LONG][:2]
 )
+"""Two of every module: to compile one takes as long as all else that is asked of it."""
+
+
+def some(names: Container[str]) -> list[Any]:
+    """Every kernel; those that are not among ``names`` in the sweep."""
+    return [n if n in names else pytest.param(n, marks=pytest.mark.sweep) for n in WORDS]
+
+
+@pytest.fixture(params=some(WORDS.keys() - set(LONG)))
 def word(request: pytest.FixtureRequest) -> Word:
+    return WORDS[request.param]
+
+
+@pytest.fixture(params=some(COMPILED))
+def compiled(request: pytest.FixtureRequest) -> Word:
     return WORDS[request.param]
 
 
@@ -64,11 +81,11 @@ def test_on_jax(word: Word) -> None:
     word.judged(jax_executor.run(word.scheduled, word.bound(word.scheduled)))
 
 
-def test_native(word: Word) -> None:
+def test_native(compiled: Word) -> None:
     """Compiled without a warning, in program order and in random ones."""
-    ran = native.run(word.scheduled, word.bound(word.scheduled), seeds=range(3))
+    ran = native.run(compiled.scheduled, compiled.bound(compiled.scheduled), seeds=range(3))
     assert not ran.reports
-    word.judged(ran.outputs)
+    compiled.judged(ran.outputs)
 
 
 @needs_checkout
