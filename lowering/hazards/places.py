@@ -101,6 +101,8 @@ class Places:
         self.fifos = {f.name: f for f in kernel.fifos}
         self.events = {e.name: e for e in kernel.events}
         self.local_rings: dict[str, str] = {}
+        self.pushed: dict[str, str] = {}
+        """FIFO -> what a lane pushes of a slot."""
         self._number_pipes()
         self._number_ranges()
         self._number_rings()

@@ -80,6 +80,12 @@ def _check_tile(places: Places, row: Row, f: Fifo, b: Buffer) -> None:
     elif row.op != "pop" and b.type.share == "both" and f.type.rows % places.target.lanes:
         text = f"{b.name} has {f.type.rows} rows, of which the lanes cannot push half each"
         places.fault("fifo", text, row, b.name)
+    elif row.core == "vector" and row.op != "pop":
+        share = "rows" if b.type.share == "both" else b.type.share
+        first = places.pushed.setdefault(f.name, share)
+        if first != share:
+            text = f"lanes push {first} of some slots of fifo {f.name} and {share} of others"
+            places.fault("fifo", text, row, b.name)
 
 
 def _check_local_ring(places: Places, row: Row, f: Fifo, b: Buffer) -> None:

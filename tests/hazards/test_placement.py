@@ -189,6 +189,11 @@ ROWS: list[tuple[str, str, list[str]]] = [
         [],
     ),
     (
+        TO_CUBE + "buffer vector ub h[1] f32[16, 32] cols nd at 20480 by 2048\n",
+        "vector 0 MTE3 f = push h\nvector 0 MTE3 f = push a\n",
+        ["fifo: lanes push cols of some slots of fifo f and rows of others"],
+    ),
+    (
         TO_VECTOR + "buffer vector ub h[1] f32[16, 32] cols nd at 20480 by 2048\n",
         "vector 0 MTE2 h = pop f\n",
         [],

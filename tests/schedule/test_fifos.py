@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import pto
-from lowering.hazards import check
+from lowering.hazards import HazardError, check
 from lowering.schedule import options_for, schedule, stages
 from pto import ir
 from tests.schedule.forms import FORMS
@@ -136,3 +136,32 @@ def test_where_that_is_not_proven_every_tile_has_a_signal(monkeypatch: pytest.Mo
     assert made.proof.ok
     assert made.options.record == "next_step_each"
     assert all(f.signal for f in made.kernel.fifos)
+
+
+@pto.kernel(grid="n", x="f32[n, 32, 32]", w="f16[32, 32]", out="f32[n, 8, 32, 32]")
+def mixed(x: pto.Tensor, w: pto.Tensor, out: pto.Tensor) -> None:
+    """Eight tiles of one type to the cube, in turns shared by rows and by columns: more than there are flags."""
+    n, weight = pto.program_id(0), pto.load(w[:, :])
+    for k in range(4):
+        for side, largest in enumerate((pto.row_max, pto.col_max)):
+            a = pto.load(x[n, :, :])
+            scaled = (a - largest(a) * (k + 1.0)).astype("f16")
+            pto.store(out[n, 2 * k + side, :, :], scaled @ weight)
+
+
+def test_tiles_that_lanes_share_in_other_ways_share_no_fifo(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pipe finds a lane's part of a slot in one way."""
+    traced = mixed.trace()
+    program = schedule(traced).kernel
+    shares: dict[str, set[str]] = {}
+    for row in ir.all_rows(program.body):
+        if row.queue and row.core == "vector" and row.op.startswith("push"):
+            tile = row.operand(ir.Ref).name
+            shares.setdefault(row.queue, set()).add(program.buffer(tile).type.share)
+    assert len(shares) < 8 and sorted(map(sorted, shares.values()))[0] == ["cols"]
+    assert all(len(found) == 1 for found in shares.values())
+    monkeypatch.setattr("lowering.schedule.passes.fifos.shared_by", lambda row, types: "")
+    with pytest.raises(HazardError, match="lanes push"):
+        schedule(traced)

@@ -219,11 +219,15 @@ class _Assigner:
     def lane_view(self, view: ir.View, mine: TileType, alone: bool = False) -> ir.View:
         """What belongs to this lane of ``view``.  ``alone``: of a tile that both hold, one lane has all, the
         other what lies behind it, where nothing exists."""
-        spans, share = view.spans, mine.share
+        share = mine.share
         if share == "both" and not alone:
             return view
         last = share == "cols" or (share == "both" and mine.rows == 1)
-        span = spans[-1 if last else 0]
+        at = [k for k, item in enumerate(view.index) if isinstance(item, ir.Span)][
+            -1 if last else 0
+        ]
+        span = view.index[at]
+        assert isinstance(span, ir.Span)
         size = mine.cols if last else mine.rows
         valid = span.valid
         if share == "both":
@@ -231,7 +235,6 @@ class _Assigner:
         if valid is not None:
             valid = beyond(valid, "-", size)
         own = ir.Span(beyond(span.start, "+", size), size, valid)
-        at = max(k for k, item in enumerate(view.index) if item is span)
         return ir.View(view.tensor, (*view.index[:at], own, *view.index[at + 1 :]))
 
     def load(self, row: ir.Row, block: ir.Block) -> None:

@@ -7,7 +7,7 @@ Non-goals: how many slots that takes (place).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -15,6 +15,7 @@ from pto import ir
 from pto.errors import CapacityError
 from pto.loc import Loc
 from pto.targets import target_of
+from pto.types import TileType
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What goes through a FIFO: where it is pushed, told and popped."""
+    """What goes through a FIFO: where it is pushed, told and popped.  ``share``: what a lane has of a slot."""
 
     fifo: ir.Fifo
     places: tuple[Place, ...]
     loc: Loc | None
     at_once: bool
     """What is popped is read in the same step."""
+    share: str
 
 
 def fifos(kernel: ir.Kernel) -> ir.Kernel:
@@ -99,7 +101,10 @@ def ways(kernel: ir.Kernel) -> Iterator[Way]:
     """Of every FIFO where its rows stand."""
     found: dict[str, list[tuple[Place, ir.Row]]] = {f.name: [] for f in kernel.fifos}
     readers: dict[str, set[int]] = {}
+    types: dict[str, TileType] = {}
     for path, at, row in rows_of(kernel.body):
+        if isinstance(row.out, ir.Define):
+            types[row.out.name] = row.out.type
         if row.queue:
             found[row.queue].append((Place(path, row.shift, at), row))
         for a in row.args:
@@ -110,7 +115,16 @@ def ways(kernel: ir.Kernel) -> Iterator[Way]:
         pop = next(r for _, r in rows if r.op == "pop")
         at_once = readers.get(pop.result(ir.Define).name, set()) <= {pop.shift}
         loc = next(r.loc for _, r in rows if r.out is not None)
-        yield Way(f, tuple(p for p, _ in rows), loc, at_once)
+        (share,) = {shared_by(r, types) for _, r in rows if r.core == "vector" and r.op != "record"}
+        yield Way(f, tuple(p for p, _ in rows), loc, at_once, share)
+
+
+def shared_by(row: ir.Row, types: Mapping[str, TileType]) -> str:
+    """What a lane pushes or pops of a slot: half of the rows of what both hold, or all of it."""
+    if row.op == "pop":
+        return types[row.result(ir.Define).name].share
+    share = types[row.operand(ir.Ref).name].share
+    return "rows" if share == "both" else share
 
 
 def rows_of(block: ir.Block, path: ir.Path = ()) -> Iterator[tuple[ir.Path, int, ir.Row]]:
@@ -138,9 +152,9 @@ def within_flags(found: list[Way], most: int) -> list[list[Way]]:
 
 
 def can_share(ways: list[Way]) -> bool:
-    """Tiles of one type in the same direction, whose rows stand together and in the same order everywhere, or
+    """Tiles of one type in the same direction, of which lanes have the same part, whose rows stand together and in the same order everywhere, or
     all of them in loops one after the other."""
-    kinds = {(w.fifo.direction, w.fifo.type) for w in ways}
+    kinds = {(w.fifo.direction, w.fifo.type, w.share) for w in ways}
     pairs = list(combinations(ways, 2))
     return len(kinds) == 1 and (
         all(in_one_step(x, y) for x, y in pairs) or all(in_a_row(x, y) for x, y in pairs)
