@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 import pto
-from lowering.hazards import HazardError, check
+from lowering.hazards import check
+from lowering.hazards.proof import HazardError
 from lowering.schedule import options_for, schedule, stages
 from pto import ir
 from tests.schedule.forms import FORMS
