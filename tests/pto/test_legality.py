@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import pto
 from lowering.execute import inputs, scheduled
 from lowering.programs import parsed
 from lowering.schedule import options_for as options
@@ -26,7 +27,7 @@ from pto import ir
 from pto.errors import LegalityError, PtoError, ScheduleError
 from pto.legality import verify
 from pto.ops import FORMS, OPS, SCHEDULED
-from pto.text import parse
+from pto.text import parse, print_kernel
 from pto.types import TileType
 from tests.judges import random_kernels, random_programs
 from tests.judges.small_programs import CUBE, ENDS, HEADER, OPERANDS, PRODUCE
@@ -468,3 +469,71 @@ def test_a_ring_has_a_number_of_slots_that_rings_have(
     for run in (lambda: scheduled.run(kernel, bound), lambda: simulate(kernel, [1])):
         with pytest.raises(ScheduleError, match=message):
             run()
+
+
+# ------------------------------------------------------------------------------------------ lanes
+
+OF_LANES = {
+    "it joins rows, of which each lane has a part only": (
+        "buffer vector ub w[1] f32[1, 64] nd at 16384 by 256\n",
+        "vector 0 V w = col_sum a, c\n",
+    ),
+    "it joins cols, of which each lane has a part only": (
+        "buffer vector ub v[1] f32[8, 64] cols nd at 16384 by 2048\n"
+        "buffer vector ub w[1] f32[8, 1] both dn at 18432 by 32\n",
+        "vector 0 V w = row_max v, v\n",
+    ),
+    "the second operand must be a tile of that shape": (
+        "buffer vector ub v[1] f32[8, 64] cols nd at 16384 by 2048\n",
+        "vector 0 V a = add a, v\n",
+    ),
+    "only the vector core has lanes": (
+        "buffer cube l1 w[1] f32[16, 64] cols nz at 65536 by 4096\n",
+        "vector 0 V a = full 1.0\n",
+    ),
+    "a slot is what both lanes have together": (
+        "fifo q c2v [2] f32[16, 64] both flag 4\n",
+        "vector 0 V a = full 1.0\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("message", OF_LANES)
+def test_what_lanes_hold_fits_the_row(message: str) -> None:
+    declared, row = OF_LANES[message]
+    with pytest.raises(LegalityError) as refused:
+        verify(parse(HEADER.strip() + "\n" + declared + row, "t.ptoir"))
+    assert message in str(refused.value)
+
+
+def test_what_lanes_hold_is_no_word_of_a_traced_program() -> None:
+    text = TRACED.replace("a: f32[16, 64]", "a: f32[16, 64] cols")
+    with pytest.raises(LegalityError, match="belongs to the vector core of a scheduled program"):
+        verify(parse(text, "t.ptoir"))
+
+
+@pto.kernel(grid="2", x="f32[2, 32, 128]", out="f32[2, 128]", both="f32[2, 32, 8]")
+def columns(x: pto.Tensor, out: pto.Tensor, both: pto.Tensor) -> None:
+    b = pto.program_id(0)
+    a = pto.load(x[b, :, :])
+    pto.store(out[b, :], pto.col_sum(pto.where(pto.iota(1) < 100, a, 0.0)))
+    y = pto.load(x[b, :, 0:8])
+    pto.store(both[b, :, :], y - pto.row_max(y) + pto.col_max(y))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("a[w] = load x[b, :, lane * 64:+64]", "a[w] = load x[b, :, 0:+64]"),
+        ("a[w] = load x[b, :, lane * 64:+64]", "a[w] = load x[b, :, 64 - lane * 64:+64]"),
+        ("100 - lane * 64", "100"),
+        (":+32<32 - lane * 32, :] = store", ":+32<32, :] = store"),
+    ],
+)
+def test_the_value_check_sees_lanes_that_do_not_follow_each_other(right: str, wrong: str) -> None:
+    traced = columns.trace()
+    made = dict(stages(traced, options("serial")))
+    text = print_kernel(made["sync"])
+    assert right in text, text
+    with pytest.raises(AssertionError, match="stores another value"):
+        same_values(made["persist"], parse(text.replace(right, wrong), "t.ptoir"))

@@ -13,8 +13,8 @@ from pto.scalar import Index
 from tests.words.word import Word
 
 
-def normals(seedless: np.random.Generator, dtype: Any, *shape: int, by: float = 1.0) -> Any:
-    return (seedless.standard_normal(shape) * by).astype(dtype)
+def normals(rng: np.random.Generator, dtype: Any, *shape: int, by: float = 1.0) -> Any:
+    return (rng.standard_normal(shape) * by).astype(dtype)
 
 
 # ---------------------------------------------------------------------------- shared by columns
@@ -137,6 +137,20 @@ def look(q: Any, k: Any, v: Any) -> dict[str, Any]:
     return dict(out=out / total, seen=np.concatenate(seen, 1))
 
 
+@pto.kernel(grid="n", x="f32[n, 32, 64]", total="f32[64]", one="f32[1, 8]")
+def gradients(x: Tensor, total: Tensor, one: Tensor) -> None:
+    """Sums of columns, and of all, over work items: what both lanes hold is added by one of them."""
+    a = pto.load(x[pto.program_id(0), :, :])
+    a = pto.exp(a - pto.row_max(a))
+    pto.store(total[:], pto.col_sum(a), add=True)
+    pto.store(one[:, :], pto.broadcast_to(pto.sum(a), (1, 8)), add=True)
+
+
+def added(x: Any, total: Any, one: Any) -> dict[str, Any]:
+    a = np.exp(x - x.max(2, keepdims=True))
+    return dict(total=total + a.sum((0, 1)), one=one + a.sum())
+
+
 # ------------------------------------------------------------------------------------- one row
 
 
@@ -245,6 +259,15 @@ WORDS = {
             v=normals(rng, np.float16, 3, 88, 64),
         ),
         look,
+    ),
+    "sums over items": Word(
+        gradients,
+        lambda rng: dict(
+            x=normals(rng, np.float32, 5, 32, 64),
+            total=np.ones(64, np.float32),
+            one=np.ones((1, 8), np.float32),
+        ),
+        added,
     ),
     "norm of a token": Word(
         token_norm,
