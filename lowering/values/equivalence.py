@@ -83,14 +83,16 @@ class Meanings(World):
     def place(
         self, view: View, values: Mapping[str, Expr], mine: TileType | None = None
     ) -> tuple[object, ...]:
-        """A region of a tensor; where the lanes have parts of no region, a place like no other."""
-        found = map_exprs(view, lambda e: self.scalar(e, values))
-        if mine is not None:
-            try:
-                found = view_of_both(found, mine, self.lanes, None)
-            except ScheduleError:
-                return "apart", found
-        return view.tensor, *map(index_of, found.index)
+        """A region of a tensor; where the lanes have parts of no region, a place like no other, and one with a mark
+        where both have all of it."""
+        own = map_exprs(view, lambda e: self.scalar(e, values))
+        if mine is None:
+            return view.tensor, *map(index_of, own.index)
+        try:
+            found = view_of_both(own, mine, self.lanes, None)
+        except ScheduleError:
+            return "apart", own
+        return view.tensor, *map(index_of, found.index), *[TWICE] * (found == own)
 
     def result(self, row: Row, args: Sequence[object]) -> int:
         """The number of what a row makes; a store is noted by its place."""
@@ -98,6 +100,7 @@ class Meanings(World):
             self.note(row, args[0], self.stored(row, args))
             return UNDEFINED
         if row.op == "load":
+            args = [once(args[0]), *args[1:]]
             token = super().result(row, [a for a in args if not isinstance(a, str)])
             return self.part(token, self.left_open(row, args[0]), row)
         if row.core == "vector" and isinstance(row.out, Ref):
@@ -119,14 +122,11 @@ class Meanings(World):
         return super().result(row, args)
 
     def note(self, row: Row, place: object, number: int) -> None:
-        """Notes a store; what both lanes add to the same elements is added twice."""
-        assert isinstance(place, tuple)
+        """Notes a store.  What both lanes store at one place is no store of the traced program."""
         if not row.adds:
             self.stores[place] = [(row, number)]
             return
-        _, *lanes = place
-        times = len(lanes) if row.core == "vector" and len(set(lanes)) == 1 else 1
-        self.stores.setdefault(place, []).extend([(row, self.token(("added", number)))] * times)
+        self.stores.setdefault(place, []).append((row, self.token(("added", number))))
 
     # what is not known
 
@@ -261,6 +261,16 @@ OF_OP: Mapping[str, Callable[[Meanings, Sequence[object]], int]] = {
 """Ops of which one value can be written in several ways."""
 
 
+TWICE = "by both lanes"
+"""Behind a place of which each lane has all."""
+
+
+def once(place: object) -> object:
+    """A place that is read, by both lanes or not."""
+    assert isinstance(place, tuple)
+    return place[:-1] if place[-1] == TWICE else place
+
+
 def index_of(item: Expr | Span) -> Index:
     if not isinstance(item, Span):
         return normal(item), 0, None
@@ -284,7 +294,8 @@ def smallest(e: Expr) -> list[Expr]:
 def ends(t: TileType, place: object) -> tuple[Expr | None, Expr | None]:
     """How many rows, and how many columns, of a region exist, None: all."""
     assert isinstance(place, tuple)
-    counts = [count for _, size, count in place[1:] if size] if place[0] != "apart" else [None]
+    of_lanes = place[0] == "apart" or place[-1] == TWICE
+    counts = [None] if of_lanes else [count for _, size, count in place[1:] if size]
     if len(counts) == 1:
         counts = [None, *counts] if t.rows == 1 else [*counts, None]
     rows, cols = counts

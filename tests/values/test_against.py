@@ -216,8 +216,9 @@ def test_a_ring_that_is_too_short(slots: int, flat: bool) -> None:
 # ------------------------------------------------------------------------------- stores that add
 
 
-@pto.kernel(grid="parts", x="f32[parts, 32, 64]", y="f32[parts, 32, 64]", out="f32[32, 64]")
+@pto.kernel(grid="parts", x="f32[parts, 32, 32]", y="f32[parts, 32, 32]", out="f32[32, 32]")
 def added(x: Any, y: Any, out: Any) -> None:
+    """Rows and columns look alike."""
     p = pto.program_id(0)
     pto.store(out[:, :], pto.load(x[p, :, :]) * 2.0, add=True)
     pto.store(out[:, :], pto.exp(pto.load(y[p, :, :])), add=True)
@@ -242,6 +243,23 @@ def test_another_sum_is_told(what: str) -> None:
     before = persist(added.trace())
     assert difference(before, parse(ADDED)) is None
     assert difference(before, parse(ADDED.replace(old, new))) is not None
+
+
+@pto.kernel(grid="parts", x="f32[parts, 32, 64]", out="f32[64]")
+def added_by_one(x: Any, out: Any) -> None:
+    """What both lanes hold, for want of a way to share it."""
+    a = pto.load(x[pto.program_id(0), :, :])
+    pto.store(out[:], pto.col_sum(a - pto.row_max(a)), add=True)
+
+
+def test_what_both_lanes_hold_is_added_by_one_of_them() -> None:
+    before, text = (
+        persist(added_by_one.trace()),
+        print_kernel(schedule(added_by_one.trace()).kernel),
+    )
+    alone = "out[lane * 64:+64<64 - lane * 64] = store"
+    assert text.count(alone) == 1 and difference(before, parse(text)) is None
+    assert difference(before, parse(text.replace(alone, "out[0:+64] = store"))) is not None
 
 
 def test_terms_have_no_order() -> None:
