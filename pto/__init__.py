@@ -15,7 +15,7 @@ Importing this package imports neither ``lowering`` nor JAX; calling a kernel do
 
 from typing import TYPE_CHECKING
 
-from pto import functions, mathematics, sorting
+from pto import functions, mathematics, parts, sorting
 from pto.errors import (
     CapacityError,
     DTypeError,
@@ -32,6 +32,7 @@ from pto.kernel import Kernel, kernel
 from pto.loop import fori_loop
 from pto.masks import iota
 from pto.mathematics import *  # noqa: F403 - see its __all__
+from pto.parts import *  # noqa: F403 - see its __all__
 from pto.require import require
 from pto.scalar import Scalar, cdiv, program_id
 from pto.selection import where
@@ -90,6 +91,7 @@ __all__ = [
     "zeros",
     *functions.__all__,
     *mathematics.__all__,
+    *parts.__all__,
     *sorting.__all__,
 ]
 

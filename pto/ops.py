@@ -106,6 +106,8 @@ class Operand:
 A_TILE = Operand((TILE,))
 MOST_REGIONS = 16
 """That one tile may be gathered from."""
+MOST_JOINED = 16
+"""Tiles that one row joins."""
 COUNT = Operand((SCALAR,), whole=True)
 PLACE = Operand((NUMBER,), whole=True)
 
@@ -152,7 +154,7 @@ class Op:
     exact, or a sum.  ``commutes``: of a binary op, whether either operand may come first.
     ``along``: the dimension of the first operand whose elements it joins, or orders; '': there is none.
     ``joins``: of a reduction, the binary op that makes the result of a row, or a column, from those of its
-    halves.  ``shaped``: the meaning where it depends on the shape of the result, a rule of (array module,
+    halves.  ``places``: it moves elements along the dimensions in which its tiles differ in size.  ``shaped``: the meaning where it depends on the shape of the result, a rule of (array module,
     shape, operands).  ``spare``: the type of the scratch tile by those of the operands.
     ``meaning``: the sentence of its reference.
     """
@@ -171,6 +173,7 @@ class Op:
     commutes: bool = False
     along: str = ""
     joins: str = ""
+    places: bool = False
     shaped: Rule | None = None
     spare: Spare = _like_the_operand
     meaning: str = ""
@@ -326,6 +329,18 @@ def _running_sum(xp: Any, x: Any) -> Any:
     return x
 
 
+def _joined(xp: Any, shape: tuple[int, int], *tiles: Any) -> Any:
+    """One below the other where they are as wide as the result, else side by side."""
+    return xp.concatenate(tiles, axis=0 if tiles[0].shape[1] == shape[1] else 1)
+
+
+def _put(xp: Any, x: Any, y: Any, row: Any, col: Any) -> Any:
+    below, right = int(row) + y.shape[0], int(col) + y.shape[1]
+    band = x[int(row) : below]
+    band = xp.concatenate([band[:, : int(col)], y, band[:, right:]], axis=1)
+    return xp.concatenate([x[: int(row)], band, x[below:]], axis=0)
+
+
 def _pad(xp: Any, x: Any, rows: Any, cols: Any) -> Any:
     at = (xp.arange(size, dtype=xp.int32) for size in x.shape)
     inside = (next(at)[:, None] < rows) & (next(at)[None, :] < cols)
@@ -392,7 +407,7 @@ _ROWS = (
     Op("gather", "move", A_TILE, (Operand((VIEW,)), *(Operand((VIEW,), needed=False),) * (MOST_REGIONS - 1)), MappingProxyType({"cube": ("MTE2",)}), None, _calls(tile="TLOAD"), CUBE, meaning="the rows of several regions, one below the other; what does not exist is zero; GM to L1"),
     Op("store", "move", Operand((VIEW,)), (A_TILE, Operand((UPDATE,), needed=False), Operand((SCALAR,), needed=False)), _OUT, None, _calls(tile="TSTORE"), meaning="UB or L0C to GM, where it takes the place of what is there, or is added to it; out of L0C times a scale, if there is one, and saturating"),
     Op("move", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
-    Op("part", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)), PLACE, PLACE), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TEXTRACT"), CUBE, meaning="as much of x as the result has, from a row and a column on; L1 to L0A or L0B"),
+    Op("part", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)), PLACE, PLACE), MappingProxyType({"cube": ("MTE1",), "vector": ("V",)}), None, _calls(tile="TEXTRACT"), places=True, meaning="as much of x as the result has, from a row and a column on; L1 to L0A or L0B, or UB to UB"),
     _move("push", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", "UB or L0C to a FIFO slot, then record it", start=ASSIGNED),
     _move("push_data", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", "push that a later record makes visible", start=ASSIGNED),
     Op("record", "move", None, (Operand((QUEUE,)),), _OUT, start=ASSIGNED, meaning="tells the other core that a pushed slot is full"),
@@ -408,6 +423,8 @@ _ROWS = (
     _binary("minimum", "MIN", lambda xp, x, y: xp.minimum(x, y), commutes=True),
     *_UNARY,
     _vector("copy", "unary", (A_TILE,), lambda xp, x: x, "TMOV", ANY, "the same tile in another place"),
+    _vector("concat", "unary", (A_TILE, A_TILE, *(Operand((TILE,), needed=False),) * (MOST_JOINED - 2)), None, "TINSERT", ANY, "the tiles one below the other where they are as wide as the result, else side by side", shaped=_joined, places=True),
+    _vector("put", "unary", (A_TILE, A_TILE, PLACE, PLACE), _put, "TINSERT", ANY, "x, with y in the place of what it has from a row and a column on", places=True),
     *_REDUCE,
     *_SELECT,
     *_ALONG,

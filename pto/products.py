@@ -19,6 +19,7 @@ from pto import ir
 from pto.empty_sums import is_zero
 from pto.loc import Loc
 from pto.names import fresh
+from pto.row_rules import corner, in_boxes
 from pto.ops import SUM_OF
 from pto.targets import Target
 from pto.types import BOX_ROWS, DTYPE_BYTES, TileType, box_unit
@@ -259,8 +260,9 @@ class _Cutter:
         if isinstance(row.out, ir.Define):
             self.types[row.out.name] = row.out.type
             if row.op == "part":
-                row_at, col_at = (a.value for a in row.args[1:] if isinstance(a, ir.Const))
-                self.wholes[row.out.name] = row.operand(ir.Ref).name, int(row_at), int(col_at)
+                whole, at = row.operand(ir.Ref).name, corner(row)
+                if in_boxes(self.types[whole], row.out.type, at):
+                    self.wholes[row.out.name] = whole, *at
             if row.op == "matmul":
                 sums.add(row.out.name)
             elif is_zero(row):

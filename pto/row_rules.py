@@ -35,6 +35,7 @@ from pto.ops import (
     UPDATE,
     UPDATES,
     VIEW,
+    Op,
 )
 from pto.ops import Operand as Wanted
 from pto.targets import Target
@@ -286,16 +287,97 @@ def _same(row: ir.Row, out: TileType, args: Types) -> str:
     return "" if args == [out] else "the result is the operand in another place"
 
 
-def _inside(row: ir.Row, out: TileType, args: Types) -> str:
-    (x,) = args
-    row_at, col_at = (e.value if isinstance(e, ir.Const) else -1 for e in row.args[1:])
+Corner = tuple[int, int]
+"""Where a part begins: row, column."""
+
+
+def corner(row: ir.Row) -> Corner:
+    """Where a ``part`` or a ``put`` begins; before the tile, where that is no number."""
+    at, to = (e.value if isinstance(e, ir.Const) else -1 for e in row.args[-2:])
+    return int(at), int(to)
+
+
+def in_boxes(x: TileType, part: TileType, at: Corner) -> bool:
+    """Whether L1 can be left by a part of a tile: whole boxes, whichever way it lies."""
     unit = box_unit(x.dtype)
-    if out.dtype != x.dtype or any(n < 0 or n % unit for n in (row_at, col_at)):
-        return f"it starts at a multiple of {unit}, and keeps the dtype"
-    if row_at + out.rows > x.rows or col_at + out.cols > x.cols:
+    return not any(n % unit for n in at) and (part.rows == x.rows or x.rows % unit == 0)
+
+
+def in_units(x: TileType, part: TileType, at: Corner) -> bool:
+    """Whether a part of a tile in UB begins and ends at whole units of its rows; a column lies as one row."""
+    unit, lying = UNIT_BYTES // DTYPE_BYTES[x.dtype], x.cols == 1
+    begin, size, whole = (
+        (at[0], part.rows, x.rows) if lying else (at[1], part.cols, x.cols)
+    )  # fmt: skip
+    return (begin, size) == (0, whole) or (begin % unit, size % unit) == (0, 0)
+
+
+def _placed(x: TileType, part: TileType, at: Corner) -> str:
+    """What is wrong with a part of a tile, wherever that is."""
+    if part.dtype != x.dtype:
+        return "it keeps the dtype"
+    if min(at) < 0:
+        return "it begins at a row and a column of the tile"
+    if at[0] + part.rows > x.rows or at[1] + part.cols > x.cols:
         return "it ends beyond the tile"
-    cut = out.rows < x.rows and x.rows % unit
-    return f"only of a tile with rows in multiples of {unit} it may be some" if cut else ""
+    return ""
+
+
+def _inside(row: ir.Row, out: TileType, args: Types) -> str:
+    (x,), at = args, corner(row)
+    if why := _placed(x, out, at):
+        return why
+    if row.core == "cube":
+        unit = box_unit(x.dtype)
+        return "" if in_boxes(x, out, at) else f"it begins and ends at multiples of {unit}"
+    return "" if in_units(x, out, at) else IN_UNITS
+
+
+IN_UNITS = f"in UB rows are cut at whole units of {UNIT_BYTES} bytes"
+
+
+def _put(row: ir.Row, out: TileType, args: Types) -> str:
+    (x, y), at = args, corner(row)
+    if out != x or (y.rows, y.cols) == (x.rows, x.cols):
+        return "the result is like x, and y is smaller"
+    if why := _placed(x, y, at):
+        return why
+    return "" if in_units(x, y, at) else IN_UNITS
+
+
+def _concatenated(row: ir.Row, out: TileType, args: Types) -> str:
+    below = args[0].cols == out.cols
+    at = [0, 0]
+    for t in args:
+        if why := _placed(out, t, (at[0], at[1])):
+            return why
+        if (t.cols != out.cols) if below else (t.rows != out.rows):
+            return "tiles one below the other have the columns of the result, those side by side its rows"
+        if not in_units(out, t, (at[0], at[1])):
+            return IN_UNITS
+        at[0 if below else 1] += t.rows if below else t.cols
+    ends = out.rows if below else out.cols
+    return "" if at[0 if below else 1] == ends else "the result has all of every tile"
+
+
+def crossed(op: Op, tiles: Types) -> tuple[str, ...]:
+    """The dimensions in which an element of the result may come from another place: a lane needs all of them."""
+    if not op.places:
+        return (op.along,) if op.along else ()
+    sizes = {"rows": {t.rows for t in tiles}, "cols": {t.cols for t in tiles}}
+    return tuple(dim for dim, found in sizes.items() if len(found) > 1)
+
+
+def _on_lanes(op: Op, tiles: Types) -> str:
+    """What is wrong with how the lanes share the tiles of a row, its result the last."""
+    shares = dict.fromkeys(t.share for t in (tiles if op.places else tiles[:1]))
+    if len(shares) > 1:
+        return "the lanes share its tiles in several ways"
+    dim = next((d for d in crossed(op, tiles) if d in shares), "")
+    if not dim:
+        return ""
+    verb = "moves elements along" if op.places else "joins"
+    return f"it {verb} {dim}, of which each lane has a part only"
 
 
 def _of_integers(place: tuple[ir.Operand, Wanted], dtype: str) -> str:
@@ -325,6 +407,8 @@ TYPES: Mapping[str, TypeRule] = MappingProxyType(
         "cumsum": _summed,
         "move": _same,
         "part": _inside,
+        "concat": _concatenated,
+        "put": _put,
     }
 )
 """Op, or kind of op that takes tiles -> what is wrong with the types of a row that makes a tile."""
@@ -346,8 +430,8 @@ def check_types(row: ir.Row, out: TileType | None, args: Types) -> None:
     if not why and out is not None and out.dtype in INTEGERS and not op.compares:
         places = zip(row.args, op.args, strict=False)
         why = next(filter(None, (_of_integers(place, out.dtype) for place in places)), "")
-    if not why and row.core == "vector" and values and op.along == values[0].share:
-        why = f"it joins {op.along}, of which each lane has a part only"
+    if not why and row.core == "vector" and values and out is not None:
+        why = _on_lanes(op, [*values, out])
     rule = TYPES.get(row.op) or (TYPES.get(op.kind) if values else None)
     if not why and out is not None and rule is not None:
         why = rule(row, out, values)

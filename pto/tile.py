@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from pto import ir, source
 from pto.conversions import rounds, way
@@ -20,6 +20,9 @@ from pto.targets import no_dtype
 from pto.tensor import Tensor, TensorView
 from pto.tracer import Scope, Trace, Traced, current, fail, noun
 from pto.types import BOX_ROWS, DTYPE_BYTES, INTEGERS, TileType, box_unit, holds
+
+if TYPE_CHECKING:
+    from pto.parts import Parts
 
 SYMBOLS = {
     "add": "+", "sub": "-", "mul": "*", "div": "/",
@@ -71,10 +74,8 @@ class Tile(Traced):
     def ref(self, matmul: bool = False) -> ir.Ref:
         """This tile as an operand of a new row, after checking that it may be used here."""
         self.check_usable()
-        if self.whole is not None and not matmul:
-            whole = self.whole[0].name
-            what = "of several regions" if whole == self.name else f"a part of '{whole}'"
-            message = f"'{self.name}' is {what} and can only be an operand of @"
+        if self.whole is not None and self.whole[0].name == self.name and not matmul:
+            message = f"'{self.name}' is of several regions and can only be an operand of @"
             fail(ShapeError, message, "load it as a tile of its own, pto.load(t[...])")
         if self.transposed and not matmul:
             message = f"'{self.name}.T' can only be the right operand of @"
@@ -161,16 +162,24 @@ class Tile(Traced):
         return "a tile is used whole: there is no loop over its rows"
 
     def __getitem__(self, index: slice | tuple[slice, ...]) -> Tile:
-        """The part ``x[a:b, c:d]``, as an operand of ``@``; Python numbers in multiples of 16."""
-        rows, cols = _slices(self, index)
-        return part_of(self, _span(self, rows, self.shape[0]), _span(self, cols, self.shape[1]))
+        """The part ``x[a:b, c:d]``, of Python numbers: any rows, columns in multiples of 32 bytes."""
+        from pto.parts import extents, part_of
+
+        return part_of(self, *extents(self, index))
+
+    @property
+    def at(self) -> Parts:
+        """``x.at[a:b, c:d].set(y)`` is ``x`` with ``y`` there, ``.add(y)`` with ``y`` added there."""
+        from pto.parts import Parts
+
+        return Parts(self)
 
     def _index_hint(self) -> str:
-        return "x[a:b, c:d] is a part, as an operand of @"
+        return "x[a:b, c:d] is a part"
 
     def __setitem__(self, index: object, value: object) -> None:
         message = f"{self.described()} cannot be assigned to"
-        fail(TraceError, message, "a tile never changes: make a new one, or pto.store to a tensor")
+        fail(TraceError, message, "a tile never changes: x = x.at[a:b, c:d].set(y) is a new one")
 
 
 Operand = Tile | Places | Scalar | Number
@@ -576,58 +585,6 @@ def static_shape(shape: object, operand: int = 1) -> tuple[int, int]:
 def zeros(shape: tuple[Index, Index], dtype: str = "f32") -> Tile:
     """A tile of ``shape`` with every element 0."""
     return full(shape, 0.0, dtype)
-
-
-# --------------------------------------------------------------------------------- parts
-
-Extent = tuple[int, int]
-"""(begin, end)"""
-
-
-def _slices(x: Tile, index: object) -> list[slice]:
-    """One for the rows and one for the columns."""
-    given = index if isinstance(index, tuple) else (index,)
-    found = [s for s in given if isinstance(s, slice)]
-    if len(given) > 2 or len(found) < len(given):
-        message = f"{x.described()} is indexed by slices of rows and columns, x[a:b, c:d]"
-        hint = "such a part is an operand of @; for all else load the part, pto.load(t[...])"
-        fail(TraceError, message, hint)
-    return [*found, *[slice(None)] * (2 - len(found))]
-
-
-def _span(x: Tile, at: slice, size: int) -> Extent:
-    """Where a slice begins and ends in a dimension of ``size``."""
-    for bound in (at.start, at.stop, at.step):
-        if bound is not None and not isinstance(bound, int):
-            message = f"a part of '{x.name}' begins and ends at Python numbers, found {noun(bound)}"
-            fail(
-                TraceError,
-                message,
-                "load what a scalar decides: pto.load(t[pto.ds(start, size), :])",
-            )
-    begin, end, step = at.indices(size)
-    unit = box_unit(x.dtype)
-    whole = (begin, end) == (0, size)
-    if step != 1 or end <= begin or (not whole and any(n % unit for n in (begin, end, size))):
-        message = f"'{x.name}' of {size} has no part {at.start}:{at.stop}" + (
-            f":{step}" if step != 1 else ""
-        )
-        fail(ShapeError, message, f"parts begin and end at multiples of {unit}, without steps")
-    return begin, end
-
-
-def part_of(x: Tile, rows: Extent, cols: Extent) -> Tile:
-    """The part of a tile; all of it is the tile itself."""
-    if (rows, cols) == ((0, x.shape[0]), (0, x.shape[1])):
-        return x
-    if x.transposed:
-        return part_of(x.T, cols, rows).T
-    whole, first, second = x.whole or (x, 0, 0)
-    begin = first + rows[0], second + cols[0]
-    type = TileType(x.dtype, rows[1] - rows[0], cols[1] - cols[0])
-    made = record("part", type, whole.ref(matmul=True), *map(ir.Const, begin))
-    made.whole = whole, *begin
-    return made
 
 
 # --------------------------------------------------------------------------------- matmul, memory

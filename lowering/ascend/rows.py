@@ -32,7 +32,7 @@ from pto.arithmetic import Number
 from pto.conversions import narrows
 from pto.errors import ScheduleError, ShapeError
 from pto.ops import OPS, form_of
-from pto.row_rules import filled
+from pto.row_rules import Corner, corner, filled
 from pto.text import expr
 from pto.types import INTEGERS, UNIT_BYTES
 
@@ -301,7 +301,12 @@ def move(row: ir.Row, ctx: Context, env: Env) -> list[str]:
 
 
 def part(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    return move(row, ctx, env)
+    """Out of L1, or of another tile in UB."""
+    if row.core == "cube":
+        return move(row, ctx, env)
+    out, x = row.result(ir.Ref), row.operand(ir.Ref)
+    at = place_in(ctx, x, corner(row))
+    return [f"{OPS[row.op].instruction['tile']}({ctx.row_slot(out, env)}, {ctx.row_slot(x, env)}, {at});"]
 
 
 def push(row: ir.Row, ctx: Context, env: Env) -> list[str]:
@@ -527,6 +532,34 @@ def in_place(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     return [] if out == x else [f"TMOV({out}, {x});", "pipe_barrier(PIPE_V);"]
 
 
+def place_in(ctx: Context, ref: ir.Ref, at: Corner) -> str:
+    """A row and a column of a slot, as arithmetic takes it: a column lies as one row."""
+    row, col = at[::-1] if ctx.kernel.buffer(ref.name).layout == "dn" else at
+    return f"{row}, {col}"
+
+
+def inserted(row: ir.Row, ctx: Context, env: Env, tile: ir.Ref, at: Corner) -> str:
+    """A tile into the result of a row."""
+    out, call = row.result(ir.Ref), OPS[row.op].instruction["tile"]
+    place = place_in(ctx, out, at)
+    return f"{call}({ctx.row_slot(out, env)}, {ctx.row_slot(tile, env)}, {place});"
+
+
+def concat(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    """Tile after tile, to places that are apart: V need not wait for any of them."""
+    tiles, whole = [a for a in row.args if isinstance(a, ir.Ref)], shape_of(ctx, row.result(ir.Ref))
+    shapes = [shape_of(ctx, t) for t in tiles]
+    axis, lines, at = int(shapes[0][1] != whole[1]), list[str](), 0
+    for tile, shape in zip(tiles, shapes, strict=True):
+        lines.append(inserted(row, ctx, env, tile, (0, at) if axis else (at, 0)))
+        at += shape[axis]
+    return lines
+
+
+def put(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    return [*in_place(row, ctx, env), inserted(row, ctx, env, row.operand(ir.Ref, 1), corner(row))]
+
+
 PAD_VALUES = MappingProxyType({0.0: "Zero", -math.inf: "Min", math.inf: "Max"})
 
 
@@ -698,7 +731,7 @@ OF_OP: Mapping[str, Emitter] = MappingProxyType(
     {
         emitter.__name__: emitter
         for emitter in (
-            read, let, load, gather, store, move, part, push, push_data, record, pop, matmul, astype, full, iota, expand, where, pad, largest, take, cumsum,
+            read, let, load, gather, store, move, part, push, push_data, record, pop, matmul, astype, full, iota, expand, where, pad, concat, put, largest, take, cumsum,
             sync, barrier, drain, fence,
         )
     }

@@ -198,8 +198,10 @@ def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
         repeats = ceil(t.size_bytes / t.rows / costs.repeat_bytes)
         return _whole(t.rows * _along(costs.column_reduction, repeats))
     size = max(t.size_bytes for t in tiles)
-    if row.op == "copy":
-        return _whole(_along(costs.transfer["ub", "ub"], size))
+    if row.op in COPIES:
+        head, per_byte = costs.transfer["ub", "ub"]
+        count, moved = COPIES[row.op](row, tiles)
+        return _whole(_along((head * count, per_byte), moved))
     form = ""
     if OPS[row.op].kind == "binary":
         shapes = [(t.rows, t.cols) for t in tiles]
@@ -216,6 +218,21 @@ def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
     head = min(costs.vector_head, line[0])
     return Cost(_along((head, line[1]), repeats), _along(line, repeats))
 
+
+def _put(row: Row, tiles: Sequence[TileType]) -> tuple[int, int]:
+    """Of two tiles, where the result does not lie over the first."""
+    out, x, y = tiles
+    return (1, y.size_bytes) if row.out == row.args[0] else (2, x.size_bytes + y.size_bytes)
+
+
+COPIES: Mapping[str, Callable[[Row, Sequence[TileType]], tuple[int, int]]] = MappingProxyType(
+    {
+        "copy": lambda row, tiles: (1, tiles[0].size_bytes),
+        "concat": lambda row, tiles: (len(tiles) - 1, tiles[0].size_bytes),
+        "put": _put,
+    }
+)
+"""Ops that copy within UB -> of a row and its tiles, the result first: instructions, and bytes."""
 
 Work = tuple[int, int]
 """Instructions, and their repeats."""

@@ -51,7 +51,7 @@ from pto.ir import (
 from pto.ir import substitute as with_values
 from pto.legality import straight
 from pto.ops import OPS
-from pto.row_rules import filled
+from pto.row_rules import filled, seen
 from pto.targets import target_of
 from pto.types import TileType
 
@@ -116,8 +116,7 @@ class Meanings(World):
             known = [self.known(numbers[k]) for k in tiles]
             unknown = self.spread(row, args, [u for _, u in known])
             if unknown is not None:
-                whole = dict(zip(tiles, (n for n, _ in known), strict=True))
-                args = [(whole[k], False) if k in whole else a for k, a in enumerate(args)]
+                args = [self.all_known(a) if k in numbers else a for k, a in enumerate(args)]
                 return self.part(super().result(row, args), unknown, row)
         return super().result(row, args)
 
@@ -141,6 +140,12 @@ class Meanings(World):
     def known(self, number: int) -> tuple[int, Unknown]:
         """(its number if all were known, what is not)."""
         return self.parts.get(number, (number, NOWHERE))
+
+    def all_known(self, operand: object) -> tuple[int, bool]:
+        """A tile operand, if all of it were known."""
+        assert isinstance(operand, tuple)
+        number, turned = operand
+        return self.known(number)[0], turned
 
     def part(self, whole: int, unknown: Unknown, row: Row | None = None) -> int:
         """``whole``, but for what is unknown."""
@@ -216,7 +221,7 @@ class Meanings(World):
             return of[0].within(
                 None, existing(count, self.type_of(row.out).of_all(self.lanes).cols)
             )
-        types = [self.type_of(a) for a in row.args[: len(args)] if isinstance(a, Ref)]
+        types = [seen(a, self.type_of(a)) for a in row.args[: len(args)] if isinstance(a, Ref)]
         out, operands = self.type_of(row.out), list(zip(types, of, strict=True))
         if along := OPS[row.op].mixes:
             return joined(out, operands, along)

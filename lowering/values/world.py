@@ -49,6 +49,8 @@ from pto.ir import (
     names_in,
     substitute,
 )
+from pto.ops import OPS
+from pto.targets import target_of
 from pto.types import TileType
 
 UNDEFINED = 0
@@ -274,21 +276,25 @@ class World:
 
     def result(self, row: Row, args: Sequence[object]) -> int:
         """The token of what a row makes."""
-        token = self.part_of(row, args) if row.op == "part" else self.made(row.op, args)
+        token = self.placed(row, args) if OPS[row.op].places else self.made(row.op, args)
         if row.op == "read":
             self.tables[f"%{token}"] = row.operand(View).tensor
         self.rows.setdefault(token, row)
         return token
 
-    def part_of(self, row: Row, args: Sequence[object]) -> int:
-        """The token of a part: of what turns, the part that turns."""
-        first, *at = args
-        assert isinstance(first, tuple)
-        number, turned = first
+    def placed(self, row: Row, args: Sequence[object]) -> int:
+        """The token of what moves elements by the size of its result; of what turns, the part that turns."""
         out = row.out
         kind = (
             self.kernel.buffer(out.name).type if isinstance(out, Ref) else row.result(Define).type
         )
+        if row.core == "vector":
+            kind = kind.of_all(target_of(self.kernel).lanes)
+        if row.op != "part":
+            return self.made(row.op, [*args, Const(kind.rows), Const(kind.cols)])
+        first, *at = args
+        assert isinstance(first, tuple)
+        number, turned = first
         where = [*at, Const(kind.rows), Const(kind.cols)]
         if turned:
             where = [where[1], where[0], where[3], where[2]]

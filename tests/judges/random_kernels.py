@@ -147,9 +147,25 @@ def _along_columns(b: Builder, x: Tile) -> Tile:
     return b.rng.choice(made) * 0.5
 
 
+def _parted(b: Builder, x: Tile) -> Tile:
+    """Parts that change places, of one tile or of two, and parts that are written over."""
+    row, col, other = b.rng.randrange(1, b.rows), b.rng.randrange(8, b.cols, 8), b.pick()
+    made = [
+        pto.concat([x[:, col:], x[:, :col]], axis=1),
+        pto.concat([x[row:], other[:row]]),
+        pto.concat([other[:row, :col], x[row:, :col]]) * 0.5,
+        x.at[row:, col:].set(other[row:, col:]),
+        x.at[:row].set(0.25),
+        x.at[:, :col].set(-x[:, :col]),
+        pto.maximum(x.at[row - 1 : row, :].add(0.5), -1.0) * 0.5,
+    ]
+    found = b.rng.choice(made)
+    return found if found.shape == (b.rows, b.cols) else x.at[:, :col].set(found)
+
+
 MASKS: Words = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
 """Masks, places and functions: a tuple that stays, so that a seed stays the kernel that it was."""
-WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow)
+WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow, _parted)
 
 
 def draw(

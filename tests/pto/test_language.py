@@ -341,7 +341,7 @@ def test_import_is_lean() -> None:
     assert result.returncode == 0, result.stdout
 
 
-METHODS = "sum max min dot matmul transpose reshape exp at".split()
+METHODS = "sum max min dot matmul transpose reshape exp".split()
 """What arrays of numpy can and tiles cannot."""
 
 

@@ -1,4 +1,4 @@
-"""A part that begins inside of a box."""
+"""A part that begins inside of 32 bytes."""
 
 import pto
 

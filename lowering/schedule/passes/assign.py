@@ -21,6 +21,7 @@ from pto.legality import straight
 from pto.loc import Loc
 from pto.names import fresh
 from pto.ops import FILLS, OPS
+from pto.row_rules import corner, in_boxes
 from pto.targets import target_of
 from pto.types import BOX_ROWS, TileType
 
@@ -60,7 +61,8 @@ class _Assigner:
         self.uses = count_uses(kernel.body)
         self.zeros = zeros_that_count(kernel)
         self.sums = added_to(kernel.body)
-        self.lanes = Lanes(kernel, self.sums)
+        self.cut = cut_by_v(kernel)
+        self.lanes = Lanes(kernel, self.sums, self.cut)
         self.needs: dict[str, list[Need]] = {}
         self.types = self.lanes.types
         self.mine: dict[str, TileType] = {}
@@ -71,7 +73,7 @@ class _Assigner:
         self.drained: dict[str, str] = {}
         """What is converted on its way out of L0C -> the sum there."""
         self.parts: dict[str, ir.Row] = {}
-        """The rows that take a part of a tile, by its name."""
+        """The rows that take a part of a tile out of L1, by its name."""
         self.home: dict[tuple[str, str], str] = {}
         """(traced tile, ub | l0c | nz | zn | left | right) -> name of the value there"""
         self.out: list[ir.Node] = []
@@ -100,7 +102,7 @@ class _Assigner:
             self.producer[row.out.name] = row.op
         refs = [a for a in row.args if isinstance(a, ir.Ref)]
         if row.op == "part":
-            self.parts[row.result(ir.Define).name] = row
+            self._survey_part(row, block)
             return
         if row.op == "matmul":
             for ref, side in zip(refs[:2], ("left", "right"), strict=True):
@@ -117,6 +119,13 @@ class _Assigner:
             return
         for ref in refs:
             self._need(ref.name, "ub", block)
+
+    def _survey_part(self, row: ir.Row, block: int) -> None:
+        name, whole = row.result(ir.Define).name, row.operand(ir.Ref).name
+        if leaves_l1(row, self.types[whole]):
+            self.parts[name] = row
+        if name in self.cut:
+            self._need(whole, "ub", block)
 
     def _is_drained(self, row: ir.Row) -> bool:
         """A conversion of a sum in L0C that is only stored, and that the way out does alike."""
@@ -191,7 +200,7 @@ class _Assigner:
         elif row.op == "astype" and row.result(ir.Define).name in self.drained:
             return  # the store does it
         elif row.op == "part":
-            self.early_moves(row.result(ir.Define).name, block, row.loc)
+            self.part(row, block)
         else:
             self.vector(row, block)
 
@@ -206,7 +215,14 @@ class _Assigner:
             args[1] = beyond(row.scalar(1), "-", made.type.cols)
         self.emit(row.op, "vector", made, args, row.loc)
         self.home[out.name, "ub"] = out.name
-        self.to_cube(out.name, block, row.loc)
+        if out.name not in self.parts:
+            self.to_cube(out.name, block, row.loc)
+
+    def part(self, row: ir.Row, block: ir.Block) -> None:
+        """Out of L1 for products, by V for all else, and for products of what is no whole boxes."""
+        if row.result(ir.Define).name in self.cut:
+            self.vector(row, block)
+        self.early_moves(row.result(ir.Define).name, block, row.loc)
 
     def at(self, name: str, form: str) -> str:
         return self.home[name, form]
@@ -460,6 +476,30 @@ class _Assigner:
             return
         self.home[c.last, "l0c"] = c.last
         self.from_cube(c.last, block, loop.loc)
+
+
+# ------------------------------------------------------------------------------------ parts
+
+
+def leaves_l1(part: ir.Row, whole: TileType) -> bool:
+    """Whether an operand of a product can leave L1 as this part of a tile there."""
+    return in_boxes(whole, part.result(ir.Define).type, corner(part))
+
+
+def cut_by_v(kernel: ir.Kernel) -> frozenset[str]:
+    """Parts that something but a product reads, or that are no whole boxes."""
+    types = {r.out.name: r.out.type for r in ir.all_rows(kernel.body) if isinstance(r.out, ir.Define)}
+    loops = list(ir.loops_of(kernel.body))
+    types |= {n: c.type for loop in loops for c in loop.carry for n in (c.name, c.last)}
+    read = {r.name for loop in loops for r in (*(c.init for c in loop.carry if c.init), *loop.result)}
+    odd = set[str]()
+    for row in ir.all_rows(kernel.body):
+        refs = [a for a in row.args if isinstance(a, ir.Ref)]
+        if row.op == "part" and not leaves_l1(row, types[refs[0].name]):
+            odd.add(row.result(ir.Define).name)
+        read |= {a.name for a in refs[2 * (row.op == "matmul") :]}
+    parts = (r.result(ir.Define).name for r in ir.all_rows(kernel.body) if r.op == "part")
+    return frozenset(name for name in parts if name in read or name in odd)
 
 
 # ------------------------------------------------------------------------------ scalar rows

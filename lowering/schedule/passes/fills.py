@@ -124,10 +124,6 @@ class _Search:
             return loaded(out.name, counts_of(row.operand(ir.View), out.type))
         if row.op == "matmul":
             return self.product(row)
-        if row.op == "part":  # where it ends is not where the tile does
-            left = self.edges[row.operand(ir.Ref).name]
-            self.need(left.rows | left.cols)
-            return Edges()
         if row.op in ("where", "pad"):
             edges, padded = self.edges[row.operand(ir.Ref).name], row.op == "pad"
             return kept(edges, row.scalar(1) if padded else None, row.scalar(1 + padded))

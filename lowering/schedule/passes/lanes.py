@@ -18,6 +18,7 @@ from pto import ir
 from pto.errors import ShapeError
 from pto.loc import Loc
 from pto.ops import OPS
+from pto.row_rules import crossed
 from pto.targets import target_of
 from pto.types import DTYPE_BYTES, SHARES, UNIT_BYTES, TileType
 
@@ -57,19 +58,19 @@ def fits(t: TileType, lanes: int, way: str) -> bool:
 
 
 class Lanes:
-    """What a lane holds of each tile of a kernel.  ``sums``: tiles that stay in L0C."""
+    """What a lane holds of each tile of a kernel.  ``sums``: tiles that stay in L0C; ``cut``: parts that V makes."""
 
-    def __init__(self, kernel: ir.Kernel, sums: Iterable[str]) -> None:
+    def __init__(self, kernel: ir.Kernel, sums: Iterable[str], cut: Iterable[str]) -> None:
         self.count, self.sums = target_of(kernel).lanes, frozenset(sums)
         self.types: dict[str, TileType] = {}
         self.made_at: dict[str, Loc | None] = {}
         self.first: dict[str, str] = {}
         """A tile -> another one that is shared alike; the last of such a chain stands for all of them."""
-        joined: list[tuple[str, ir.Row]] = []
+        cut, joined = frozenset(cut), list[tuple[str, ir.Row]]()
         for row in ir.all_rows(kernel.body):
             if isinstance(row.out, ir.Define):
                 self.types[row.out.name], self.made_at[row.out.name] = row.out.type, row.loc
-            if OPS[row.op].pipes == ("V",):
+            if OPS[row.op].pipes == ("V",) or (row.op == "part" and row.result(ir.Define).name in cut):
                 self.share_alike(
                     named(x for x in (row.out, *row.args) if not isinstance(x, ir.View))
                 )
@@ -84,8 +85,9 @@ class Lanes:
         for name, t in self.types.items():
             self.of(name).tiles[name] = t
         for name, row in joined:
-            if OPS[row.op].along:
-                self.of(name).joined.setdefault(OPS[row.op].along, row)
+            tiles = [self.types[n] for n in named(x for x in (*row.args, row.out))]
+            for dim in crossed(OPS[row.op], tiles):
+                self.of(name).joined.setdefault(dim, row)
 
     def share_alike(self, names: Iterable[str]) -> None:
         first, *others = (self.stands(name) for name in names)

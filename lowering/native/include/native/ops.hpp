@@ -31,9 +31,10 @@ constexpr bool is_vec = Tile_::Loc == TileType::Vec;
 
 // ------------------------------------------------------------------------------ elements
 
-// The first ``rows`` x ``cols`` elements of a tile, row by row; each must have been written.
+// ``rows`` x ``cols`` elements of a tile from (row, col) on, row by row; each must have been written.
 template <typename Tile_>
-Values<typename Tile_::DType> elements(const Tile_ &tile, int64_t rows, int64_t cols, const Where &at)
+Values<typename Tile_::DType> elements_at(const Tile_ &tile, int64_t row, int64_t col, int64_t rows, int64_t cols,
+                                          const Where &at)
 {
     using T = typename Tile_::DType;
     Values<T> found(static_cast<size_t>(rows * cols));
@@ -42,7 +43,7 @@ Values<typename Tile_::DType> elements(const Tile_ &tile, int64_t rows, int64_t 
     bool whole = true;
     for (int64_t r = 0, k = 0; r < rows; ++r) {
         for (int64_t c = 0; c < cols; ++c, ++k) {
-            const int64_t n = Tile_::index(r, c);
+            const int64_t n = Tile_::index(row + r, col + c);
             found[static_cast<size_t>(k)] = static_cast<native::wide_t<T>>(data[n]);
             whole = whole && marks[n * static_cast<int64_t>(sizeof(T))] != 0;
         }
@@ -51,6 +52,13 @@ Values<typename Tile_::DType> elements(const Tile_ &tile, int64_t rows, int64_t 
         native::report("uninitialised", "reads a tile that was not written, or not all of it", at);
     }
     return found;
+}
+
+// The first ``rows`` x ``cols`` elements.
+template <typename Tile_>
+Values<typename Tile_::DType> elements(const Tile_ &tile, int64_t rows, int64_t cols, const Where &at)
+{
+    return elements_at(tile, 0, 0, rows, cols, at);
 }
 
 template <typename Tile_>
@@ -72,20 +80,26 @@ T rounded(W value)
     }
 }
 
-// Writes ``rows`` x ``cols`` elements, given row by row.
+// Writes ``rows`` x ``cols`` elements from (row, col) on, given row by row.
 template <typename Tile_, typename W>
-void put(const Tile_ &tile, int64_t rows, int64_t cols, const std::vector<W> &values)
+void put_at(const Tile_ &tile, int64_t row, int64_t col, int64_t rows, int64_t cols, const std::vector<W> &values)
 {
     using T = typename Tile_::DType;
     T *data = tile.data();
     uint8_t *marks = tile.marks();
     for (int64_t r = 0, k = 0; r < rows; ++r) {
         for (int64_t c = 0; c < cols; ++c, ++k) {
-            const int64_t n = Tile_::index(r, c);
+            const int64_t n = Tile_::index(row + r, col + c);
             data[n] = rounded<T>(values[static_cast<size_t>(k)]);
             std::memset(marks + n * static_cast<int64_t>(sizeof(T)), 1, sizeof(T));
         }
     }
+}
+
+template <typename Tile_, typename W>
+void put(const Tile_ &tile, int64_t rows, int64_t cols, const std::vector<W> &values)
+{
+    put_at(tile, 0, 0, rows, cols, values);
 }
 
 constexpr uint8_t FILLED = 2;  // a mark: TEXPANDS wrote here, and no load since
@@ -377,8 +391,66 @@ void TMOV(Dst &dst, const Src &src, const Where &at = Where::current())
         [dst, rows, cols](const Values<T> &found) { put(dst, rows, cols, found); }, at);
 }
 
+// A part of a tile in UB, row by row.
+template <typename Tile_>
+std::vector<Extent> rows_of(const Tile_ &tile, int64_t row, int64_t col, int64_t rows, int64_t cols)
+{
+    std::vector<Extent> found;
+    for (int64_t r = row; r < row + rows; ++r) {
+        const auto low = static_cast<uint64_t>(tile.address + (r * Tile_::Cols + col) * static_cast<int64_t>(sizeof(typename Tile_::DType)));
+        found.push_back({Tile_::space, low, low + static_cast<uint64_t>(cols) * sizeof(typename Tile_::DType)});
+    }
+    return found;
+}
+
+// Whether a part of a tile in UB lies inside of it, and begins and ends at whole units of 32 bytes.
+template <typename Whole, typename Part>
+bool in_units(const Whole &whole, const Part &part, int64_t row, int64_t col, const Where &at)
+{
+    using T = typename Whole::DType;
+    static_assert(is_vec<Whole> && is_vec<Part> && Whole::RowMajor && Part::RowMajor, "rows in UB");
+    static_assert(std::is_same_v<T, typename Part::DType>, "a part keeps the type");
+    static_assert(Part::Rows <= Whole::Rows && Part::Cols <= Whole::Cols, "a part is no larger than the whole");
+    constexpr int64_t unit = 32 / static_cast<int64_t>(sizeof(T));
+    const bool inside = row >= 0 && col >= 0 && row + part.valid_rows <= whole.valid_rows && col + part.valid_cols <= whole.valid_cols;
+    const bool good = inside && col % unit == 0 && part.valid_cols % unit == 0;
+    if (!good) {
+        native::report("tile", "a part that is not inside of its tile, or begins or ends inside of 32 bytes", at);
+    }
+    return good;
+}
+
 template <typename Dst, typename Src>
-void TEXTRACT(Dst &dst, const Src &src, int64_t row, int64_t col, const Where &at = Where::current())
+std::enable_if_t<is_vec<Dst>> TEXTRACT(Dst &dst, const Src &src, int64_t row, int64_t col, const Where &at = Where::current())
+{
+    using T = typename Dst::DType;
+    if (!in_units(src, dst, row, col, at)) {
+        return;
+    }
+    run(
+        Pipe::V, rows_of(src, row, col, dst.valid_rows, dst.valid_cols), {dst.extent()},
+        [src, dst, row, col, at] { return elements_at(src, row, col, dst.valid_rows, dst.valid_cols, at); },
+        [dst](const Values<T> &found) { put(dst, dst.valid_rows, dst.valid_cols, found); }, at);
+}
+
+template <typename Dst, typename Src>
+void TINSERT(Dst &dst, const Src &src, int64_t row, int64_t col, const Where &at = Where::current())
+{
+    using T = typename Dst::DType;
+    if (!in_units(dst, src, row, col, at)) {
+        return;
+    }
+    run(
+        Pipe::V, {src.extent()}, rows_of(dst, row, col, src.valid_rows, src.valid_cols),
+        [src, at] { return elements(src, src.valid_rows, src.valid_cols, at); },
+        [dst, row, col, rows = src.valid_rows, cols = src.valid_cols](const Values<T> &found) {
+            put_at(dst, row, col, rows, cols, found);
+        },
+        at);
+}
+
+template <typename Dst, typename Src>
+std::enable_if_t<!is_vec<Dst>> TEXTRACT(Dst &dst, const Src &src, int64_t row, int64_t col, const Where &at = Where::current())
 {
     using T = typename Dst::DType;
     static_assert(Src::Loc == TileType::Mat && (Dst::Loc == TileType::Left || Dst::Loc == TileType::Right), "no such path on this chip");

@@ -1,0 +1,180 @@
+"""Parts of tiles: halves, quarters, what is packed in one tensor; joined again, written over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+import pto
+from pto import Scalar, Tensor, Tile
+from tests.words.word import Word
+
+# --------------------------------------------------------------------------------------- halves
+
+
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    x="f16[rows, 128]",
+    cos="f32[rows, 64]",
+    sin="f32[rows, 64]",
+    out="f16[rows, 128]",
+)
+def rope(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
+    """Each row turned by its angles: the first half of its numbers with the second."""
+    first = pto.program_id(0) * 32
+    here = pto.ds(first, 32, valid=x.shape[0] - first)
+    given = pto.load(x[here, :]).astype("f32")
+    a, b, c, s = given[:, :64], given[:, 64:], pto.load(cos[here, :]), pto.load(sin[here, :])
+    turned = pto.concat([a * c - b * s, b * c + a * s], axis=1)
+    pto.store(out[here, :], turned.astype("f16"))
+
+
+def angles(rng: np.random.Generator) -> dict[str, Any]:
+    angle = rng.uniform(0, 6.28, (75, 64)).astype(np.float32)
+    return dict(
+        x=rng.standard_normal((75, 128)).astype(np.float16), cos=np.cos(angle), sin=np.sin(angle)
+    )
+
+
+def turned(x: Any, cos: Any, sin: Any) -> dict[str, Any]:
+    a, b = x[:, :64], x[:, 64:]
+    return {"out": np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=1)}
+
+
+@pto.kernel(grid="cdiv(rows, 64)", x="bf16[rows, 256]", w="bf16[128, 64]", out="f32[rows, 64]")
+def packed(x: Tensor, w: Tensor, out: Tensor) -> None:
+    """silu(gate) * up, of one load of both, times a matrix."""
+    first = pto.program_id(0) * 64
+    here = pto.ds(first, 64, valid=x.shape[0] - first)
+    both = pto.load(x[here, :])
+    gate, up = (both[:, k : k + 128].astype("f32") for k in (0, 128))
+    pto.store(out[here, :], (pto.silu(gate) * up).astype("bf16") @ pto.load(w[:, :]))
+
+
+def two_in_one(rng: np.random.Generator) -> dict[str, Any]:
+    shapes = {"x": (150, 256), "w": (128, 64)}
+    return {n: rng.standard_normal(s).astype(ml_dtypes.bfloat16) for n, s in shapes.items()}
+
+
+def gated(x: Any, w: Any) -> dict[str, Any]:
+    gate, up = x[:, :128], x[:, 128:]
+    return {"out": (gate / (1 + np.exp(-gate)) * up) @ w}
+
+
+# ------------------------------------------------------------------------------- parts of products
+
+
+@pto.kernel(
+    grid="n",
+    a="f16[n, count, 64, 64]",
+    b="f16[n, count, 64, 64]",
+    first="f32[n, 32, 32]",
+    inner="f32[n, 64, 32]",
+    whole="f32[n, 64, 64]",
+)
+def corners(a: Tensor, b: Tensor, first: Tensor, inner: Tensor, whole: Tensor) -> None:
+    """Of sums of products the first quarter, of what is loaded what is inside of boxes; a frame of zeros."""
+    n = pto.program_id(0)
+
+    def body(i: Scalar, carry: tuple[Tile, Tile]) -> tuple[Tile, Tile]:
+        total, side = carry
+        x, y = pto.load(a[n, i, :, :]), pto.load(b[n, i, :, :])
+        made = x @ y
+        return total + made, side + x.astype("f32")[:, 8:40] * pto.row_max(made)
+
+    zeros = pto.zeros((64, 64)), pto.zeros((64, 32))
+    total, side = pto.fori_loop(0, a.shape[1], body, zeros)
+    pto.store(first[n, :, :], total[0:32, 0:32])
+    pto.store(inner[n, :, :], side)
+    framed = total.at[0:1, :].set(0.0).at[63:, :].set(0.0).at[:, 0:8].set(0.0)
+    pto.store(whole[n, :, :], framed.at[:, 56:].add(total[:, 8:16]))
+
+
+def two_stacks(rng: np.random.Generator) -> dict[str, Any]:
+    return {n: rng.standard_normal((3, 2, 64, 64)).astype(np.float16) for n in "ab"}
+
+
+def of_corners(a: Any, b: Any) -> dict[str, Any]:
+    made = a @ b
+    total = made.sum(axis=1)
+    whole = total.copy()
+    whole[:, (0, 63)] = 0
+    whole[:, :, :8] = 0
+    whole[:, :, 56:] += total[:, :, 8:16]
+    side = a[..., 8:40] * made.max(axis=-1, keepdims=True)
+    return dict(first=total[:, :32, :32], inner=side.sum(axis=1), whole=whole)
+
+
+@pto.kernel(grid="n", x="bf16[n, 64, 64]", out="f32[n, 64, 64]")
+def between_boxes(x: Tensor, out: Tensor) -> None:
+    """A product of parts that begin inside of boxes, which L1 cannot be left by: V cuts them."""
+    tile = pto.load(x[pto.program_id(0), :, :])
+    pto.store(out[pto.program_id(0), :, :], tile[:, 16:48] @ tile[8:40, :])
+
+
+def product(x: Any) -> dict[str, Any]:
+    return {"out": x[:, :, 16:48] @ x[:, 8:40]}
+
+
+def square(rng: np.random.Generator) -> dict[str, Any]:
+    return {"x": rng.standard_normal((3, 64, 64)).astype(ml_dtypes.bfloat16)}
+
+
+# ------------------------------------------------------------------------------- rows and columns
+
+
+@pto.kernel(
+    grid="cdiv(rows, 8)",
+    static=dict(dtype="i32"),
+    x="dtype[rows, 4, 64]",
+    tall="dtype[rows, 64, 1]",
+    out="dtype[rows, 4, 64]",
+    column="dtype[rows, 64, 1]",
+)
+def shuffled(x: Tensor, tall: Tensor, out: Tensor, column: Tensor) -> None:
+    """Rows moved about, of whole tiles, of tiles of one row and of columns; every type."""
+    first = pto.program_id(0) * 8
+
+    def body(i: Scalar) -> None:
+        n = first + i
+        tile, line = pto.load(x[n, :, :]), pto.load(x[n, 1, :])
+        swapped = pto.concat([line[:, 32:], line[:, :32]], axis=1)
+        rolled = pto.concat([tile[3:], tile[:3]])
+        pto.store(out[n, :, :], rolled.at[2:3, :].set(swapped))
+        one = pto.load(tall[n, :, :])
+        pto.store(column[n, :, :], pto.concat([one[32:], one[:32]]))
+
+    pto.fori_loop(0, pto.minimum(x.shape[0] - first, 8), body)
+
+
+def moved(x: Any, tall: Any) -> dict[str, Any]:
+    out = np.roll(x, 1, axis=1)
+    out[:, 2] = np.roll(x[:, 1], 32, axis=1)
+    return {"out": out, "column": np.roll(tall, 32, axis=1)}
+
+
+def numbered(dtype: str) -> Any:
+    def arrays(rng: np.random.Generator) -> dict[str, Any]:
+        shapes = {"x": (11, 4, 64), "tall": (11, 64, 1)}
+        return {n: rng.integers(0, 100, s).astype(DTYPES[dtype]) for n, s in shapes.items()}
+
+    return arrays
+
+
+DTYPES = {
+    "i32": np.int32, "i16": np.int16, "i8": np.int8, "u8": np.uint8, "f32": np.float32, "f16": np.float16,
+    "bf16": ml_dtypes.bfloat16,
+}  # fmt: skip
+
+WORDS = {
+    "rope by halves": Word(rope, angles, turned),
+    "corners of sums": Word(corners, two_stacks, of_corners),
+    "gate and up in one": Word(packed, two_in_one, gated),
+    "product of parts between boxes": Word(between_boxes, square, product),
+    **{
+        f"shuffled {dtype}": Word(shuffled, numbered(dtype), moved, {"dtype": dtype})
+        for dtype in DTYPES
+    },
+}

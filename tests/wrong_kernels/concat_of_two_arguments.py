@@ -1,0 +1,9 @@
+"""Tiles that are no list."""
+
+import pto
+
+
+@pto.kernel(grid="n", x="f32[n, 32, 64]", out="f32[n, 64, 64]")
+def kernel(x, out):
+    tile = pto.load(x[pto.program_id(0), :, :])
+    pto.store(out[pto.program_id(0), :, :], pto.concat(tile, tile))

@@ -1,9 +1,0 @@
-"""A part in vector arithmetic."""
-
-import pto
-
-
-@pto.kernel(grid="n", x="f32[n, 64, 64]", out="f32[n, 64, 16]")
-def kernel(x, out):
-    tile = pto.load(x[pto.program_id(0), :, :])
-    pto.store(out[pto.program_id(0), :, :], pto.exp(tile[:, 0:16]))
