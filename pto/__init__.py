@@ -15,7 +15,7 @@ Importing this package imports neither ``lowering`` nor JAX; calling a kernel do
 
 from typing import TYPE_CHECKING
 
-from pto import functions, mathematics, parts, sorting
+from pto import functions, mathematics, parts, row_lists, sorting
 from pto.errors import (
     CapacityError,
     DTypeError,
@@ -34,6 +34,7 @@ from pto.masks import iota
 from pto.mathematics import *  # noqa: F403 - see its __all__
 from pto.parts import *  # noqa: F403 - see its __all__
 from pto.require import require
+from pto.row_lists import *  # noqa: F403 - see its __all__
 from pto.scalar import Scalar, cdiv, program_id
 from pto.selection import where
 from pto.signature import Choice, choice
@@ -92,6 +93,7 @@ __all__ = [
     *functions.__all__,
     *mathematics.__all__,
     *parts.__all__,
+    *row_lists.__all__,
     *sorting.__all__,
 ]
 

@@ -231,9 +231,17 @@ class Checker:
                 )
         fits = {(k.dtype, k.cols) for k in kinds} == ({(out.dtype, out.cols)} if out else set())
         whole = out is not None and sum(k.rows for k in kinds) == out.rows
-        if not fits or not whole or any(k.rows % BOX_ROWS for k in kinds):
+        boxes = row.core != "cube" or not any(k.rows % BOX_ROWS for k in kinds)
+        if row.core == "vector" and (why := self.held_in_ub(row)):
+            raise LegalityError(f"gather: {why}", row.loc)
+        if not fits or not whole or not boxes:
             found = ", ".join(map(str, kinds))
             raise LegalityError(f"gather: regions {found} make no tile {out}", row.loc)
+
+    def held_in_ub(self, row: ir.Row) -> str:
+        """What is wrong with regions that become a tile in UB, '' if nothing is: a load leaves open what it does not find."""
+        partial = any(s.valid is not None for v in row.args if isinstance(v, ir.View) for s in v.spans)
+        return "in UB every region of a tile of several exists as a whole" if partial else ""
 
     def view(self, view: ir.View, row: ir.Row) -> None:
         param = self.params.get(view.tensor)

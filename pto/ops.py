@@ -104,7 +104,7 @@ class Operand:
 
 
 A_TILE = Operand((TILE,))
-MOST_REGIONS = 16
+MOST_REGIONS = 64
 """That one tile may be gathered from."""
 MOST_JOINED = 16
 """Tiles that one row joins."""
@@ -152,7 +152,7 @@ class Op:
     ``instruction``: the tile-library call by operand form (docs/machine.md 12).
     ``apart``: the library writes the result before it has read the operand.  ``roundings``: to float32, in one result at most; 0: it is
     exact, or a sum.  ``commutes``: of a binary op, whether either operand may come first.
-    ``along``: the dimension of the first operand whose elements it joins, or orders; '': there is none.
+    ``along``: the dimension whose elements it joins, or orders; '': there is none.
     ``joins``: of a reduction, the binary op that makes the result of a row, or a column, from those of its
     halves.  ``places``: it moves elements along the dimensions in which its tiles differ in size.  ``shaped``: the meaning where it depends on the shape of the result, a rule of (array module,
     shape, operands).  ``spare``: the type of the scratch tile by those of the operands.
@@ -404,7 +404,7 @@ _ROWS = (
     Op("let", "scalar", Operand((SCALAR,)), (Operand((SCALAR,)),), _SCALAR, meaning="names a scalar expression"),
     # data movement
     Op("load", "move", A_TILE, (Operand((VIEW,)), Operand((FILL,), start=ASSIGNED, needed=False)), _BOTH, None, _calls(tile="TLOAD"), meaning="GM to L1 or UB"),
-    Op("gather", "move", A_TILE, (Operand((VIEW,)), *(Operand((VIEW,), needed=False),) * (MOST_REGIONS - 1)), MappingProxyType({"cube": ("MTE2",)}), None, _calls(tile="TLOAD"), CUBE, meaning="the rows of several regions, one below the other; what does not exist is zero; GM to L1"),
+    Op("gather", "move", A_TILE, (Operand((VIEW,)), *(Operand((VIEW,), needed=False),) * (MOST_REGIONS - 1)), _BOTH, None, _calls(tile="TLOAD"), along="rows", meaning="the rows of several regions, one below the other; GM to UB, or to L1, where what does not exist is zero"),
     Op("store", "move", Operand((VIEW,)), (A_TILE, Operand((UPDATE,), needed=False), Operand((SCALAR,), needed=False)), _OUT, None, _calls(tile="TSTORE"), meaning="UB or L0C to GM, where it takes the place of what is there, or is added to it; out of L0C times a scale, if there is one, and saturating"),
     Op("move", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
     Op("part", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)), PLACE, PLACE), MappingProxyType({"cube": ("MTE1",), "vector": ("V",)}), None, _calls(tile="TEXTRACT"), places=True, meaning="as much of x as the result has, from a row and a column on; L1 to L0A or L0B, or UB to UB"),

@@ -86,7 +86,7 @@ def part_of(x: Tile, rows: Extent, cols: Extent) -> Tile:
     whole, first, second = x.whole or (x, 0, 0)
     begin = first + rows[0], second + cols[0]
     type = TileType(x.dtype, rows[1] - rows[0], cols[1] - cols[0])
-    made = record("part", type, whole.ref(matmul=True), *map(ir.Const, begin))
+    made = record("part", type, whole.ref(), *map(ir.Const, begin))
     made.whole = whole, *begin
     return made
 

@@ -74,9 +74,6 @@ class Tile(Traced):
     def ref(self, matmul: bool = False) -> ir.Ref:
         """This tile as an operand of a new row, after checking that it may be used here."""
         self.check_usable()
-        if self.whole is not None and self.whole[0].name == self.name and not matmul:
-            message = f"'{self.name}' is of several regions and can only be an operand of @"
-            fail(ShapeError, message, "load it as a tile of its own, pto.load(t[...])")
         if self.transposed and not matmul:
             message = f"'{self.name}.T' can only be the right operand of @"
             fail(ShapeError, message, "the cube transposes while it multiplies; no other unit can")

@@ -19,16 +19,16 @@ from pto.targets import TARGETS
 from pto.tensor import Tensor, TensorView, note_read
 from pto.tile import Tile, as_tile, astype, elementwise, of_tile, record
 from pto.tracer import current, fail, noun
-from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
+from pto.types import DTYPE_BYTES, UNIT_BYTES, TileType
 
 
 def load(view: TensorView | Sequence[TensorView]) -> Tile:
     """The region of a tensor as a tile; what does not exist (``ds(valid=)``) reads as zero.  Several regions,
-    as pages, are one tile with the rows of all, one below the other: an operand of ``@``.
+    as pages, are one tile with the rows of all, one below the other.
 
     Raises:
         MemoryAccessError: when the kernel has stored to the tensor before.
-        ShapeError, DTypeError: for regions that differ, or without whole rows of a box.
+        ShapeError, DTypeError: for regions that differ, or whose rows are no runs of neighbours.
     """
     if isinstance(view, list | tuple):
         return _gather(view)
@@ -51,7 +51,11 @@ def _gather(views: Sequence[TensorView]) -> Tile:
     if not 2 <= len(views) <= MOST_REGIONS:
         message = f"load takes 2 to {MOST_REGIONS} regions, found {len(views)}"
         fail(ShapeError, message, f"one is no list: pto.load(t[i, :]); several: {example}", 0)
-    found = [_view(v, "load takes", example) for v in views]
+    return of_regions([_view(v, "load takes", example) for v in views])
+
+
+def of_regions(found: Sequence[TensorView]) -> Tile:
+    """One tile of the rows of several regions."""
     first, *others = found
     for other in others:
         if (other.dtype, other.shape[1]) != (first.dtype, first.shape[1]):
@@ -59,18 +63,15 @@ def _gather(views: Sequence[TensorView]) -> Tile:
             message = f"load: regions of one tile have one dtype and as many columns, found {kinds}"
             fail(DTypeError if other.dtype != first.dtype else ShapeError, message, "", 0)
     for v in found:
-        if v.shape[0] % BOX_ROWS or ir.is_strided(v.view, v.tensor.dims, *v.shape):
+        unit = UNIT_BYTES // DTYPE_BYTES[v.dtype]
+        if v.shape[1] % unit or ir.is_strided(v.view, v.tensor.dims, *v.shape):
             message = f"load: a region of '{v.tensor.name}' in a tile of several is {v.type}"
-            hint = f"rows in multiples of {BOX_ROWS}, each a run of neighbours"
+            hint = f"rows that are runs of neighbours, of a multiple of {unit} of them"
             fail(ShapeError, message, hint, 0)
         note_read(current(), v.tensor.name)
     rows = sum(v.shape[0] for v in found)
-    made = record(
-        "gather", TileType(first.dtype, rows, first.shape[1]), *(v.view for v in found),
-        hint=f"{first.tensor.name}_tile",
-    )  # fmt: skip
-    made.whole = made, 0, 0
-    return made
+    type = TileType(first.dtype, rows, first.shape[1])
+    return record("gather", type, *(v.view for v in found), hint=f"{first.tensor.name}_tile")
 
 
 def store(

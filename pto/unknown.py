@@ -51,6 +51,7 @@ INSTEAD = {
     "roll": "pto.concat([x[:, n:], x[:, :n]], axis=1)",
     "dynamic_update_slice": "x.at[a:b, c:d].set(y)",
     **dict.fromkeys(("slice", "dynamic_slice"), "x[a:b, c:d]; of a tensor pto.load(t[pto.ds(start, size), :])"),
+    **dict.fromkeys(("embedding", "gather_rows", "index_select"), "pto.load_rows(t, ids[pto.ds(first, 16)])"),
     "cond": "a branch may only depend on static parameters",
     "while_loop": "pto.fori_loop(lo, hi, body, carry)",
     **{name: f"types are text: '{t}'" for name, t in TEXTS.items()},

@@ -238,7 +238,30 @@ def load(row: ir.Row, ctx: Context, env: Env) -> list[str]:
 
 
 def gather(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    """Region after region into the rows of one tile, behind zeros where any may be partial."""
+    """Region after region into the rows of one tile."""
+    return gather_in_ub(row, ctx, env) if row.core == "vector" else gather_in_l1(row, ctx, env)
+
+
+def gather_in_ub(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    """Each into a tile of its own there, on the rows that are its."""
+    ref, at, lines = row.result(ir.Ref), 0, list[str]()
+    whole = ctx.kernel.buffer(ref.name)
+    for view in (a for a in row.args if isinstance(a, ir.View)):
+        *rows, _ = view.spans
+        mine = replace(whole, type=replace(whole.type, rows=rows[0].size if rows else 1))
+        r = region(view, (mine.type.rows, mine.type.cols), ctx, env)
+        valid = str(mine.type.rows), str(mine.type.cols)
+        dtype = ctx.kernel.param(view.tensor).dtype
+        gm_lines, gm = global_tensor(ctx, env, whole.name, dtype, r, valid, "ND")
+        begin = ctx.address(ref, env) + (f" + {at}" if at else "")
+        part_lines, name = part_of(ctx, mine, "", valid, at=begin)
+        lines += ["{", *indented([*gm_lines, *part_lines, f"TLOAD({name}, {gm});"]), "}"]
+        at += mine.type.size_bytes
+    return lines
+
+
+def gather_in_l1(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    """Behind zeros where any may be partial."""
     ref, at = row.result(ir.Ref), 0
     counts: list[str] = []
     tests: list[str] = []

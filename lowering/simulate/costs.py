@@ -106,6 +106,7 @@ def _transfer(row: Row, kernel: Kernel, costs: Costs, shared: Shared) -> Cost:
     head, per_byte = costs.transfer[way]
     head *= len(row.args) if row.op == "gather" else 1
     runs = t.rows if space in _BY_ROW else _runs(view, kernel) if view else 1
+    runs *= 1 if space in _BY_ROW or row.op != "gather" else len(row.args)
     flight = shared.hits * costs.near.get(way, 0) + (1 - shared.hits) * costs.flight.get(way, 0)
     least = [costs.run.get(way, 0) * runs]
     if view and left == GM and costs.granule_bytes:

@@ -99,6 +99,8 @@ class Meanings(World):
         if row.op == "store":
             self.note(row, args[0], self.stored(row, args))
             return UNDEFINED
+        if row.op == "gather":
+            return super().result(row, [once(place) for place in args])
         if row.op == "load":
             args = [once(args[0]), *args[1:]]
             token = super().result(row, [a for a in args if not isinstance(a, str)])

@@ -46,7 +46,7 @@ class Part:
         if span.valid is not None:
             behind = ir.coefficient(span.valid, "lane")
             steps.add(None if behind is None else -behind)
-        found = replace(ir.map_exprs(span, lane_zero), size=self.whole)
+        found = replace(ir.map_exprs(span, lane_zero), size=self.whole if self.step else span.size)
         alone = self.step == 0 and found.valid is not None and at_most(found.valid, span.size)
         if steps != {self.step} and not (alone and steps == {span.size}):
             raise self.apart("the regions")

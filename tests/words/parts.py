@@ -163,12 +163,105 @@ def numbered(dtype: str) -> Any:
     return arrays
 
 
+# ---------------------------------------------------------------------------------- rows by a list
+
+
+@pto.kernel(
+    grid="cdiv(tokens, 32)",
+    ids="i32[tokens]",
+    table="f16[words, 96]",
+    w="f16[96, 64]",
+    out="f16[tokens, 96]",
+    product="f32[tokens, 64]",
+)
+def embedding(ids: Tensor, table: Tensor, w: Tensor, out: Tensor, product: Tensor) -> None:
+    """The row of each token, scaled, and its product; the last block has fewer tokens."""
+    first = pto.program_id(0) * 32
+    here = pto.ds(first, 32, valid=ids.shape[0] - first)
+    rows = pto.load_rows(table, ids[here])
+    pto.store(out[here, :], rows * 9.0)
+    pto.store(product[here, :], rows @ pto.load(w[:, :]))
+
+
+def of_tokens(rng: np.random.Generator) -> dict[str, Any]:
+    return dict(
+        ids=rng.integers(0, 500, 75).astype(np.int32),
+        table=rng.standard_normal((500, 96)).astype(np.float16),
+        w=rng.standard_normal((96, 64)).astype(np.float16),
+    )
+
+
+def embedded(ids: Any, table: Any, w: Any) -> dict[str, Any]:
+    return {"out": table[ids] * 9, "product": table[ids] @ w}
+
+
+@pto.kernel(
+    grid="n",
+    lists="i32[n, width]",
+    lengths="i32[n]",
+    x="f32[rows, 128]",
+    out="f32[n, 128]",
+    ends="f32[n, 2, 128]",
+    static=dict(width=40),
+)
+def bags(lists: Tensor, lengths: Tensor, x: Tensor, out: Tensor, ends: Tensor, *, width: int) -> None:
+    """The sum of normed rows of a list of any length, eight at a time; its first row and its last."""
+    n = pto.program_id(0)
+    length = lengths[n]
+
+    def body(i: Scalar, total: Tile) -> Tile:
+        rows = pto.load_rows(x, lists[n, pto.ds(i * 8, 8, valid=length - i * 8)])
+        size = pto.sqrt(pto.row_sum(rows * rows) + 1.0)
+        return total + pto.col_sum(rows / size)
+
+    pto.store(out[n, :], pto.fori_loop(0, pto.cdiv(length, 8), body, pto.zeros((1, 128))))
+    pto.store(ends[n, :, :], pto.load_rows(x, [lists[n, 0], lists[n, length - 1]]))
+
+
+def some_lists(rng: np.random.Generator) -> dict[str, Any]:
+    return dict(
+        lists=rng.integers(0, 90, (5, 40)).astype(np.int32),
+        lengths=np.array([17, 1, 40, 8, 23], np.int32),
+        x=rng.standard_normal((90, 128)).astype(np.float32),
+    )
+
+
+def summed(lists: Any, lengths: Any, x: Any) -> dict[str, Any]:
+    normed = x / np.sqrt((x * x).sum(axis=1, keepdims=True) + 1)
+    named = [row[:k] for row, k in zip(lists, lengths, strict=True)]
+    return {
+        "out": np.stack([normed[k].sum(axis=0) for k in named]),
+        "ends": np.stack([x[[k[0], k[-1]]] for k in named]),
+    }
+
+
+@pto.kernel(grid="n", pages="i32[n, 2]", x="f32[count, 32, 64]", out="f32[n, 64, 64]")
+def paged(pages: Tensor, x: Tensor, out: Tensor) -> None:
+    """Two pages as one tile, on both cores."""
+    n = pto.program_id(0)
+    both = pto.load([x[pages[n, k], :, :] for k in range(2)])
+    pto.store(out[n, :, :], pto.exp(both * 0.1) + both @ both.T)
+
+
+def some_pages(rng: np.random.Generator) -> dict[str, Any]:
+    pages = rng.integers(0, 7, (3, 2)).astype(np.int32)
+    return {"pages": pages, "x": rng.standard_normal((7, 32, 64)).astype(np.float32)}
+
+
+def of_pages(pages: Any, x: Any) -> dict[str, Any]:
+    both = x[pages].reshape(-1, 64, 64)
+    return {"out": np.exp(both * 0.1) + both @ both.swapaxes(1, 2)}
+
+
 DTYPES = {
     "i32": np.int32, "i16": np.int16, "i8": np.int8, "u8": np.uint8, "f32": np.float32, "f16": np.float16,
     "bf16": ml_dtypes.bfloat16,
 }  # fmt: skip
 
 WORDS = {
+    "embedding of tokens": Word(embedding, of_tokens, embedded),
+    "sums of lists of rows": Word(bags, some_lists, summed),
+    "pages on both cores": Word(paged, some_pages, of_pages),
     "rope by halves": Word(rope, angles, turned),
     "corners of sums": Word(corners, two_stacks, of_corners),
     "gate and up in one": Word(packed, two_in_one, gated),

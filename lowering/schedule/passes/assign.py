@@ -211,6 +211,8 @@ class _Assigner:
         if row.op == "iota":  # each lane goes on where the one before ends
             run = made.type.cols if made.type.rows == 1 else made.type.rows
             args = [row.scalar() if made.type.share == "both" else beyond(row.scalar(), "+", run)]
+        if row.op == "pad":
+            args[1:] = kept_on_lane(row, self.types[out.name], made.type)
         if row.op == "where" and made.type.share == "cols":
             args[1] = beyond(row.scalar(1), "-", made.type.cols)
         self.emit(row.op, "vector", made, args, row.loc)
@@ -279,15 +281,36 @@ class _Assigner:
         self.early_moves(name, block, row.loc)
 
     def gather(self, row: ir.Row, block: ir.Block) -> None:
+        """Regions of whole boxes to where they are needed; others to UB, and from there to the cube."""
         name, forms = row.result(ir.Define).name, self.forms(row.result(ir.Define).name)
+        views = [a for a in row.args if isinstance(a, ir.View)]
+        boxes = not any(rows_of(v) % BOX_ROWS for v in views)
+        if "ub" in forms or not boxes:
+            self.gather_in_ub(row, views)
+        if not boxes:
+            self.to_cube(name, block, row.loc)
+            return
         for layout in ("nz", "zn"):
             if any(layout in (f, LAYOUTS.get(f)) for f in forms):
-                again = (name, "nz") in self.home
-                value = fresh(f"{name}_t", self.taken) if again else name
+                again = (name, "nz") in self.home or (name, "ub") in self.home
+                suffix = "t" if layout == "zn" else "l1"
+                value = fresh(f"{name}_{suffix}", self.taken) if again else name
                 out = ir.Define(value, row.result(ir.Define).type)
                 self.emit("gather", "cube", out, row.args, row.loc)
                 self.home[name, layout] = value
         self.early_moves(name, block, row.loc)
+
+    def gather_in_ub(self, row: ir.Row, views: list[ir.View]) -> None:
+        made = self.on_lane(row.result(ir.Define).name, row.result(ir.Define).name)
+        if any(s.valid is not None for v in views for s in v.spans):
+            raise ShapeError(
+                f"'{made.name}' is of several regions that may be partial, and the vector core computes with it",
+                row.loc,
+                "pto.load_rows(t, indices) loads rows of which the last may be missing",
+            )
+        mine = [self.lane_view(v, replace(made.type, rows=rows_of(v))) for v in views]
+        self.emit("gather", "vector", made, mine, row.loc)
+        self.home[made.name, "ub"] = made.name
 
     def kept(self, view: ir.View, mine: ir.View, zeros: frozenset[str]) -> list[ir.Expr]:
         """How many rows and columns of a lane's load a padding keeps: what exists, where zeros count;
@@ -481,6 +504,12 @@ class _Assigner:
 # ------------------------------------------------------------------------------------ parts
 
 
+def rows_of(view: ir.View) -> int:
+    """Of a region of a tile of several."""
+    *rows, _ = view.spans
+    return rows[0].size if rows else 1
+
+
 def leaves_l1(part: ir.Row, whole: TileType) -> bool:
     """Whether an operand of a product can leave L1 as this part of a tile there."""
     return in_boxes(whole, part.result(ir.Define).type, corner(part))
@@ -527,6 +556,16 @@ def _spread(block: ir.Block, wanted: dict[str, set[str]]) -> ir.Block:
             out.append(node)
             wanted[node.core].update(scalars_of(node))
     return tuple(reversed(out))
+
+
+def kept_on_lane(pad: ir.Row, whole: TileType, mine: TileType) -> list[ir.Expr]:
+    """How many rows and columns a padding keeps of what a lane has; all of them stay all of them."""
+    counts = (pad.scalar(1), pad.scalar(2))
+    sizes = ((whole.rows, mine.rows), (whole.cols, mine.cols))
+    return [
+        n if size == of or (isinstance(n, ir.Const) and n.value >= of) else beyond(n, "-", size)
+        for n, (of, size) in zip(counts, sizes, strict=True)
+    ]
 
 
 def beyond(e: ir.Expr, way: str, size: int) -> ir.Expr:

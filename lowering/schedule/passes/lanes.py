@@ -57,6 +57,11 @@ def fits(t: TileType, lanes: int, way: str) -> bool:
     return whole and mine.of_all(lanes) == t
 
 
+def tiles_of(row: ir.Row) -> list[str]:
+    """The names of the tiles of a row, its result the first."""
+    return list(named(x for x in (row.out, *row.args) if not isinstance(x, ir.View)))
+
+
 class Lanes:
     """What a lane holds of each tile of a kernel.  ``sums``: tiles that stay in L0C; ``cut``: parts that V makes."""
 
@@ -70,10 +75,12 @@ class Lanes:
         for row in ir.all_rows(kernel.body):
             if isinstance(row.out, ir.Define):
                 self.types[row.out.name], self.made_at[row.out.name] = row.out.type, row.loc
-            if OPS[row.op].pipes == ("V",) or (row.op == "part" and row.result(ir.Define).name in cut):
-                self.share_alike(
-                    named(x for x in (row.out, *row.args) if not isinstance(x, ir.View))
-                )
+            if (
+                OPS[row.op].pipes == ("V",)
+                or row.op == "gather"
+                or (row.op == "part" and row.result(ir.Define).name in cut)
+            ):
+                self.share_alike(tiles_of(row))
                 joined.append((row.result(ir.Define).name, row))
         for loop in ir.loops_of(kernel.body):
             for c, r in zip(loop.carry, loop.result, strict=True):
@@ -85,8 +92,7 @@ class Lanes:
         for name, t in self.types.items():
             self.of(name).tiles[name] = t
         for name, row in joined:
-            tiles = [self.types[n] for n in named(x for x in (*row.args, row.out))]
-            for dim in crossed(OPS[row.op], tiles):
+            for dim in crossed(OPS[row.op], [self.types[n] for n in tiles_of(row)]):
                 self.of(name).joined.setdefault(dim, row)
 
     def share_alike(self, names: Iterable[str]) -> None:
