@@ -240,7 +240,9 @@ class Checker:
 
     def held_in_ub(self, row: ir.Row) -> str:
         """What is wrong with regions that become a tile in UB, '' if nothing is: a load leaves open what it does not find."""
-        partial = any(s.valid is not None for v in row.args if isinstance(v, ir.View) for s in v.spans)
+        partial = any(
+            s.valid is not None for v in row.args if isinstance(v, ir.View) for s in v.spans
+        )
         return "in UB every region of a tile of several exists as a whole" if partial else ""
 
     def view(self, view: ir.View, row: ir.Row) -> None:

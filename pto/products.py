@@ -19,8 +19,8 @@ from pto import ir
 from pto.empty_sums import is_zero
 from pto.loc import Loc
 from pto.names import fresh
-from pto.row_rules import corner, in_boxes
 from pto.ops import SUM_OF
+from pto.row_rules import corner, in_boxes
 from pto.targets import Target
 from pto.types import BOX_ROWS, DTYPE_BYTES, TileType, box_unit
 

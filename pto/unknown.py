@@ -43,15 +43,21 @@ INSTEAD = {
     ),
     "quantize": "(x / scale).astype('i8')",
     "dequantize": "x.astype('f32') * scale",
-    **dict.fromkeys(("concatenate", "vstack", "row_stack", "append"), "pto.concat([a, b]), one below the other"),
+    **dict.fromkeys(
+        ("concatenate", "vstack", "row_stack", "append"), "pto.concat([a, b]), one below the other"
+    ),
     **dict.fromkeys(("hstack", "column_stack"), "pto.concat([a, b], axis=1), side by side"),
     **dict.fromkeys(("split", "array_split", "hsplit"), "a, b = x[:, :32], x[:, 32:]"),
     "vsplit": "a, b = x[:16], x[16:]",
     "stack": "a tile has two dimensions; pto.concat([a, b]) puts one below the other",
     "roll": "pto.concat([x[:, n:], x[:, :n]], axis=1)",
     "dynamic_update_slice": "x.at[a:b, c:d].set(y)",
-    **dict.fromkeys(("slice", "dynamic_slice"), "x[a:b, c:d]; of a tensor pto.load(t[pto.ds(start, size), :])"),
-    **dict.fromkeys(("embedding", "gather_rows", "index_select"), "pto.load_rows(t, ids[pto.ds(first, 16)])"),
+    **dict.fromkeys(
+        ("slice", "dynamic_slice"), "x[a:b, c:d]; of a tensor pto.load(t[pto.ds(start, size), :])"
+    ),
+    **dict.fromkeys(
+        ("embedding", "gather_rows", "index_select"), "pto.load_rows(t, ids[pto.ds(first, 16)])"
+    ),
     "cond": "a branch may only depend on static parameters",
     "while_loop": "pto.fori_loop(lo, hi, body, carry)",
     **{name: f"types are text: '{t}'" for name, t in TEXTS.items()},

@@ -329,7 +329,9 @@ def part(row: ir.Row, ctx: Context, env: Env) -> list[str]:
         return move(row, ctx, env)
     out, x = row.result(ir.Ref), row.operand(ir.Ref)
     at = place_in(ctx, x, corner(row))
-    return [f"{OPS[row.op].instruction['tile']}({ctx.row_slot(out, env)}, {ctx.row_slot(x, env)}, {at});"]
+    return [
+        f"{OPS[row.op].instruction['tile']}({ctx.row_slot(out, env)}, {ctx.row_slot(x, env)}, {at});"
+    ]
 
 
 def push(row: ir.Row, ctx: Context, env: Env) -> list[str]:

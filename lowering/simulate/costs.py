@@ -222,7 +222,7 @@ def _vector(row: Row, kernel: Kernel, costs: Costs) -> Cost:
 
 def _put(row: Row, tiles: Sequence[TileType]) -> tuple[int, int]:
     """Of two tiles, where the result does not lie over the first."""
-    out, x, y = tiles
+    _, x, y = tiles
     return (1, y.size_bytes) if row.out == row.args[0] else (2, x.size_bytes + y.size_bytes)
 
 

@@ -34,13 +34,14 @@ _BY_REASON: Mapping[str, str] = MappingProxyType(
         "bits of integers are no word of the language yet": (
             "TAND TANDS TOR TORS TXOR TXORS TNOT TSHL TSHLS TSHR TSHRS"
         ),
-        "parts of tiles in UB are no word of the language yet": (
-            "TCONCAT TINSERT TPARTADD TPARTMAX TPARTMIN TPARTMUL TPARTARGMAX TPARTARGMIN"
+        "TINSERT puts any number of tiles at any place": "TCONCAT",
+        "two ops in one on tiles of two sizes, which no pass chooses yet": (
+            "TPARTADD TPARTMAX TPARTMIN TPARTMUL TPARTARGMAX TPARTARGMIN"
         ),
         "products of elements and sums of pairs are no words of the language": (
             "TROWPROD TCOLPROD TPAIRREDUCESUM"
         ),
-        "rows by an index in memory, or elements by one, are no words of the language yet": (
+        "rows by an index are loads at numbers that the scalar unit reads; elements by one are no word of the language yet": (
             "MGATHER MSCATTER TSCATTER TGATHERB"
         ),
         "a scale for each column on the way out of L0C is no word yet": (

@@ -204,7 +204,9 @@ def embedded(ids: Any, table: Any, w: Any) -> dict[str, Any]:
     ends="f32[n, 2, 128]",
     static=dict(width=40),
 )
-def bags(lists: Tensor, lengths: Tensor, x: Tensor, out: Tensor, ends: Tensor, *, width: int) -> None:
+def bags(
+    lists: Tensor, lengths: Tensor, x: Tensor, out: Tensor, ends: Tensor, *, width: int
+) -> None:
     """The sum of normed rows of a list of any length, eight at a time; its first row and its last."""
     n = pto.program_id(0)
     length = lengths[n]

@@ -517,10 +517,14 @@ def leaves_l1(part: ir.Row, whole: TileType) -> bool:
 
 def cut_by_v(kernel: ir.Kernel) -> frozenset[str]:
     """Parts that something but a product reads, or that are no whole boxes."""
-    types = {r.out.name: r.out.type for r in ir.all_rows(kernel.body) if isinstance(r.out, ir.Define)}
+    types = {
+        r.out.name: r.out.type for r in ir.all_rows(kernel.body) if isinstance(r.out, ir.Define)
+    }
     loops = list(ir.loops_of(kernel.body))
     types |= {n: c.type for loop in loops for c in loop.carry for n in (c.name, c.last)}
-    read = {r.name for loop in loops for r in (*(c.init for c in loop.carry if c.init), *loop.result)}
+    read = {
+        r.name for loop in loops for r in (*(c.init for c in loop.carry if c.init), *loop.result)
+    }
     odd = set[str]()
     for row in ir.all_rows(kernel.body):
         refs = [a for a in row.args if isinstance(a, ir.Ref)]
