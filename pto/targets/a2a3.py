@@ -59,6 +59,12 @@ FLAT = Costs(
             ("expand", ""): (6, 2),
             # of each of their instructions, of which no source has a figure (``lowering/simulate/costs.py``)
             **{(op, ""): (6, 2) for op in ("largest", "take", "cumsum")},
+            # of no source has a figure: the generic one for every instruction of theirs (docs/machine.md 12)
+            **{(op, ""): (6, 2) for op in ("bitwise_and", "bitwise_or", "bitwise_not")},
+            **{(op, "scalar"): (12, 4) for op in ("bitwise_and", "bitwise_or")},
+            ("bitwise_xor", ""): (24, 8),
+            ("bitwise_xor", "scalar"): (36, 12),
+            **{(op, ""): (6, 2) for op in ("left_shift", "right_shift")},
             ("where", ""): (6, 0),  # it writes the padding, of which a whole tile has none
             ("pad", ""): (6, 0),
         }

@@ -31,9 +31,7 @@ _BY_REASON: Mapping[str, str] = MappingProxyType(
             "TADDDEQRELU TADDRELUCONV TAXPY TCOLEXPANDEXPDIF TFUSEDMULADD TFUSEDMULADDRELU TMULADDDST "
             "TROWEXPANDEXPDIF TSUBRELU TSUBRELUCONV TMATMUL_BIAS TQUANT TDEQUANT"
         ),
-        "bits of integers are no word of the language yet": (
-            "TAND TANDS TOR TORS TXOR TXORS TNOT TSHL TSHLS TSHR TSHRS"
-        ),
+        "the device's scalar unit shifts element by element (docs/machine.md 12); a product by powers of two": "TSHL TSHR",
         "parts of tiles in UB are no word of the language yet": (
             "TCONCAT TINSERT TPARTADD TPARTMAX TPARTMIN TPARTMUL TPARTARGMAX TPARTARGMIN"
         ),

@@ -147,9 +147,20 @@ def _along_columns(b: Builder, x: Tile) -> Tile:
     return b.rng.choice(made) * 0.5
 
 
+def _bits(b: Builder, x: Tile) -> Tile:
+    """Times what bits make of the places of its elements, or chosen by an order of these."""
+    rows, cols = pto.full((b.rows, b.cols), b.rng.randint(0, 99), "i32"), pto.iota(1)
+    mixed = (rows ^ cols) if b.rng.random() < 0.5 else ~(rows + pto.iota(0)) | (rows << 3)
+    counts: list[int | Scalar] = [b.rng.randint(0, 63), *b.counts]
+    small = (mixed >> b.rng.randint(0, 2)) % 64 & (mixed | b.rng.choice(counts))
+    if b.rng.random() < 0.5:
+        return pto.where(small < b.rng.choice(counts), x, _side(b))
+    return x * ((small & 63).astype("f32") * (1 / 64))
+
+
 MASKS: Words = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
 """Masks, places and functions: a tuple that stays, so that a seed stays the kernel that it was."""
-WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow)
+WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow, _bits)
 
 
 def draw(

@@ -476,11 +476,9 @@ constexpr void check_vector()
 
 // d = f(a, b(r, c)), element by element; ``second`` finds all of b.
 template <typename D, typename A, typename Second, typename F>
-void elementwise(const D &d, const A &a, std::vector<Extent> reads, Second second, F f, const Where &at)
+void each(const D &d, const A &a, std::vector<Extent> reads, Second second, F f, const Where &at)
 {
     using T = typename D::DType;
-    check_vector<D>();
-    check_vector<A>();
     static_assert(std::is_same_v<T, typename A::DType>, "operands of one type");
     same_valid(d, a, at);
     reads.push_back(a.extent());
@@ -498,6 +496,14 @@ void elementwise(const D &d, const A &a, std::vector<Extent> reads, Second secon
             return found;
         },
         [d](const Values<T> &found) { put(d, d.valid_rows, d.valid_cols, found); }, at);
+}
+
+template <typename D, typename A, typename Second, typename F>
+void elementwise(const D &d, const A &a, std::vector<Extent> reads, Second second, F f, const Where &at)
+{
+    check_vector<D>();
+    check_vector<A>();
+    each(d, a, std::move(reads), std::move(second), std::move(f), at);
 }
 
 template <typename W>
@@ -622,13 +628,20 @@ NATIVE_UNARY(LOG, std::log(x))
 NATIVE_UNARY(SQRT, std::sqrt(x))
 #undef NATIVE_UNARY
 
+// What the device fills with a number before it reads the operand.
+template <typename D, typename A>
+void keeps_apart(const D &d, const A &a, const char *told, const Where &at)
+{
+    if (d.address < a.address + A::Bytes && a.address < d.address + D::Bytes) {
+        native::report("address", told, at);
+    }
+}
+
 // The device fills d with ones, then divides them by a.
 template <typename D, typename A>
 void TRECIP(D &d, const A &a, const Where &at = Where::current())
 {
-    if (d.address < a.address + A::Bytes && a.address < d.address + D::Bytes) {
-        native::report("address", "a reciprocal is not taken in place", at);
-    }
+    keeps_apart(d, a, "a reciprocal is not taken in place", at);
     unary(d, a, [](float x) { return 1.0f / x; }, at);
 }
 
@@ -1241,3 +1254,5 @@ void TFILLPAD_INPLACE(D &d, const A &a, const Where &at = Where::current())
 }
 
 }  // namespace pto
+
+#include "native/bits.hpp"
