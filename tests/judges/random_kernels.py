@@ -158,9 +158,16 @@ def _bits(b: Builder, x: Tile) -> Tile:
     return x * ((small & 63).astype("f32") * (1 / 64))
 
 
+def _fused(b: Builder, x: Tile) -> Tile:
+    """Ops that one instruction may do, or not where something else reads what is in between."""
+    apart = x - b.pick()
+    kept = [apart * 0.5] if b.rng.random() < 0.4 else [x]
+    return (pto.relu(apart) + b.rng.choice(kept)) * 0.5
+
+
 MASKS: Words = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
 """Masks, places and functions: a tuple that stays, so that a seed stays the kernel that it was."""
-WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow, _bits)
+WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow, _bits, _fused)
 
 
 def draw(

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.words import atomic, bits, columns, facts, masks, mathematics, numbers, scalars, sorting
+from tests.words import (
+    atomic,
+    bits,
+    columns,
+    facts,
+    fused,
+    masks,
+    mathematics,
+    numbers,
+    scalars,
+    sorting,
+)
 
-ABOUT = (masks, mathematics, scalars, facts, columns, atomic, sorting, numbers, bits)
+ABOUT = (masks, mathematics, scalars, facts, columns, atomic, sorting, numbers, bits, fused)
 WORDS = {name: word for about in ABOUT for name, word in about.WORDS.items()}
