@@ -24,7 +24,7 @@ from typing import Any
 
 from pto.ir import ADD, CORES, SCALED
 from pto.targets import PIPES
-from pto.types import BOX_ROWS, DTYPE_BYTES, TileType
+from pto.types import BOX_ROWS, DTYPE_BYTES, INTEGERS, TileType
 
 Rule = Callable[..., Any]
 
@@ -126,6 +126,9 @@ ANY = tuple(DTYPE_BYTES)
 FLOATS = ("f32", "f16")
 VECTOR = (*FLOATS, "i32")
 """Element types the vector unit computes with (docs/machine.md 12)."""
+BITS = tuple(INTEGERS)
+"""Element types whose bits it combines, whatever their size; and those that it shifts."""
+SHIFTED = ("i32", "i16")
 SUM_OF: Mapping[str, str] = MappingProxyType(
     {"f32": "f32", "f16": "f32", "bf16": "f32", "i8": "i32"}
 )
@@ -252,6 +255,17 @@ def _binary(
     return _vector(name, "binary", args, rule, calls, dtypes, f"x {name} y", **facts)
 
 
+def _bits(name: str, call: str, meaning: str, rule: Rule, *scratch: Operand) -> Op:
+    """With a number the library fills the result with it before it reads the operand: docs/machine.md 12."""
+    calls = _calls(tile=f"T{call}", scalar=f"T{call}S")
+    args = (A_TILE, Operand((TILE, SCALAR)), *scratch)
+    return _vector(name, "binary", args, rule, calls, BITS, meaning, apart=True, commutes=True)
+
+
+def _shift(name: str, call: str, rule: Rule, meaning: str) -> Op:
+    return _vector(name, "binary", (A_TILE, PLACE), rule, _calls(scalar=call), SHIFTED, meaning)
+
+
 def _unary(
     name: str,
     call: str,
@@ -365,6 +379,17 @@ _REDUCE = (
     _of_columns("col_sum", "TCOLSUM", lambda xp, x: xp.sum(x, axis=0, keepdims=True), "add", "the sum", (A_TILE, SPARE_TILE), ("f32",)),  # the CPU adds f16 in f16, and no integers
 )  # fmt: skip
 
+_BITS = (
+    _bits("bitwise_and", "AND", "bits that both have", lambda xp, x, y: x & y),
+    _bits("bitwise_or", "OR", "bits that either has", lambda xp, x, y: x | y),
+    _bits("bitwise_xor", "XOR", "bits that one of both has", lambda xp, x, y: x ^ y, SPARE_TILE),
+    _unary("bitwise_not", "TNOT", lambda xp, x: ~x, "every bit of each element turned", dtypes=BITS),
+    _shift("left_shift", "TSHLS", lambda xp, x, n: x << n, "each element times 2 to the power of a number; bits beyond it are lost"),
+    _shift("right_shift", "TSHRS", lambda xp, x, n: x >> n, "each element divided by 2 to the power of a number, rounded down"),
+)  # fmt: skip
+_FUSED = (
+    _vector("sub_relu", "binary", (A_TILE, A_TILE), lambda xp, x, y: xp.maximum(x - y, 0), "TSUBRELU", FLOATS, "the larger of x - y and 0: a sub and a relu, which the pass fuse puts together", start=PERSISTENT, roundings=1),
+)  # fmt: skip
 _SELECT = (
     _select("lt", "<", lambda a, b: a < b),
     _select("le", "<=", lambda a, b: a <= b),
@@ -422,6 +447,8 @@ _ROWS = (
     _binary("maximum", "MAX", lambda xp, x, y: xp.maximum(x, y), commutes=True),
     _binary("minimum", "MIN", lambda xp, x, y: xp.minimum(x, y), commutes=True),
     *_UNARY,
+    *_BITS,
+    *_FUSED,
     _vector("copy", "unary", (A_TILE,), lambda xp, x: x, "TMOV", ANY, "the same tile in another place"),
     _vector("concat", "unary", (A_TILE, A_TILE, *(Operand((TILE,), needed=False),) * (MOST_JOINED - 2)), None, "TINSERT", ANY, "the tiles one below the other where they are as wide as the result, else side by side", shaped=_joined, places=True),
     _vector("put", "unary", (A_TILE, A_TILE, PLACE, PLACE), _put, "TINSERT", ANY, "x, with y in the place of what it has from a row and a column on", places=True),

@@ -36,6 +36,7 @@ from pto.ops import (
     UPDATES,
     VIEW,
     Op,
+    form_of,
 )
 from pto.ops import Operand as Wanted
 from pto.targets import Target
@@ -232,7 +233,18 @@ def _elementwise(row: ir.Row, out: TileType, args: Types) -> str:
     forms = (x, x.column, x.row)
     if out != x or any(y not in forms for y in rest):
         return "the second operand must be a tile of that shape, [rows, 1], [1, cols] or a scalar"
-    return ""
+    lacking = OPS[row.op].kind == "binary" and any(
+        form_of((out.rows, out.cols), (y.rows, y.cols)) not in OPS[row.op].instruction for y in rest
+    )
+    return "the second operand must be a tile of that shape, or a scalar" if lacking else ""
+
+
+def _shifted(row: ir.Row, out: TileType, args: Types) -> str:
+    (x,), count = args, row.args[1]
+    bits = 8 * DTYPE_BYTES[x.dtype]
+    if not isinstance(count, ir.Const) or not 0 <= count.value < bits:
+        return f"the elements of an {x.dtype} tile are shifted by 0 to {bits - 1}"
+    return "" if out == x else "the result is like the operand"
 
 
 def _selected(row: ir.Row, out: TileType, args: Types) -> str:
@@ -397,6 +409,7 @@ TYPES: Mapping[str, TypeRule] = MappingProxyType(
         "matmul": _product,
         "reduce": _reduced,
         "astype": _converted,
+        **dict.fromkeys(("left_shift", "right_shift"), _shifted),
         "unary": _elementwise,
         "binary": _elementwise,
         "select": _selected,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SYMBOLS = {
     "add": "+", "sub": "-", "mul": "*", "div": "/",
     "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
+    "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^", "left_shift": "<<", "right_shift": ">>",
 }  # fmt: skip
 """Ops and comparisons that users write as operators."""
 
@@ -118,6 +119,54 @@ class Tile(Traced):
     def __abs__(self) -> Tile:
         return of_tile("abs", self)
 
+    def __and__(self, other: Operand) -> Tile:
+        return _written("&")(self, other)
+
+    __rand__ = __and__
+
+    def __or__(self, other: Operand) -> Tile:
+        return _written("|")(self, other)
+
+    __ror__ = __or__
+
+    def __xor__(self, other: Operand) -> Tile:
+        return _written("^")(self, other)
+
+    __rxor__ = __xor__
+
+    def __invert__(self) -> Tile:
+        return _written("~")(self)
+
+    def __lshift__(self, count: int) -> Tile:
+        return _written("<<")(self, count)
+
+    def __rlshift__(self, other: object) -> Tile:
+        return _written("<<")(other, self)
+
+    def __rshift__(self, count: int) -> Tile:
+        return _written(">>")(self, count)
+
+    def __rrshift__(self, other: object) -> Tile:
+        return _written(">>")(other, self)
+
+    def __floordiv__(self, other: Operand) -> Tile:
+        return _written("//")(self, other)
+
+    def __rfloordiv__(self, other: Operand) -> Tile:
+        return _written("//")(other, self)
+
+    def __mod__(self, other: Operand) -> Tile:
+        return _written("%")(self, other)
+
+    def __rmod__(self, other: Operand) -> Tile:
+        return _written("%")(other, self)
+
+    def __pow__(self, exponent: float) -> Tile:
+        return _written("**")(self, exponent)
+
+    def __rpow__(self, base: object) -> Tile:
+        return _written("**")(base, self)
+
     def __lt__(self, other: Operand) -> Mask:
         return compared("lt", self, other)
 
@@ -146,12 +195,7 @@ class Tile(Traced):
 
     def _operator_hint(self, symbol: str) -> str:
         return {
-            **dict.fromkeys(
-                "&|^~", "masks are combined, each comparison in parentheses: (a < b) & (c < d)"
-            ),
-            "**": "pto.power(x, n)",
-            "//": "pto.floor(x / y)",
-            "%": "pto.remainder(x, y)",
+            "divmod": "x // y and x % y",
             **{name: f"pto.{name}(x)" for name in ("floor", "ceil", "trunc")},
         }.get(symbol, "")
 
@@ -177,6 +221,13 @@ class Tile(Traced):
     def __setitem__(self, index: object, value: object) -> None:
         message = f"{self.described()} cannot be assigned to"
         fail(TraceError, message, "a tile never changes: x = x.at[a:b, c:d].set(y) is a new one")
+
+
+def _written(symbol: str) -> Callable[..., Tile]:
+    """What an operator means that is made of functions of tiles, whose modules know tiles and so come later."""
+    from pto.operators import OPERATORS
+
+    return OPERATORS[symbol]
 
 
 Operand = Tile | Places | Scalar | Number
@@ -233,18 +284,29 @@ def compared(op: str, x: Tile, y: object) -> Mask:
 
     Raises:
         ShapeError: for shapes that do not broadcast.
-        DTypeError: for bf16, for two types, and for an order of integers.
+        DTypeError: for bf16, and for two types.
     """
     symbol = SYMBOLS[op]
     x.ref()
     vector_dtype(symbol, x)
-    if x.dtype == "i32" and op != "eq":
-        message = f"'{symbol}' cannot order '{x.name}', which is i32: the vector unit orders floats"
-        fail(DTypeError, message, f"convert it first: {x.name}.astype('f32')")
     second = _second(symbol, x, y)
     if isinstance(second, Tile):
         shape_of_all(symbol, [x.shape, second.shape])
+    if x.dtype == "i32" and op != "eq":
+        extreme, holds = ORDERED[op]
+        same: Mask = Compared("eq", elementwise(extreme, x, second, part=True), x)
+        return same if holds else ~same
     return Compared(op, x, second)
+
+
+ORDERED: Mapping[str, tuple[str, bool]] = {
+    "le": ("minimum", True),
+    "ge": ("maximum", True),
+    "gt": ("minimum", False),
+    "lt": ("maximum", False),
+}
+"""The vector unit compares integers for equality only (docs/machine.md 12): a comparison -> the one of the two
+that is x where it holds, or (False) where it does not."""
 
 
 def _second(symbol: str, x: Tile, other: object) -> Tile | Scalar:

@@ -34,6 +34,20 @@ INSTEAD = {
     "pow": "pto.power(x, n)",
     "mod": "pto.remainder(x, y)",
     "rint": "pto.round(x)",
+    **{
+        name: f"{written}, of integers"
+        for names, written in (
+            (("bitwise_and", "logical_and"), "x & y"),
+            (("bitwise_or", "logical_or"), "x | y"),
+            (("bitwise_xor", "logical_xor"), "x ^ y"),
+            (("bitwise_not", "invert", "logical_not"), "~x"),
+            (("left_shift", "bitwise_left_shift", "shift_left"), "x << n"),
+            (("right_shift", "bitwise_right_shift", "shift_right"), "x >> n"),
+        )
+        for name in names
+    },
+    "floor_divide": "x // y",
+    "fmod": "x % y, which has the sign of y",
     "swish": "pto.silu(x)",
     "ones": "pto.full((rows, cols), 1.0)",
     "cast": "x.astype('f32')",

@@ -430,7 +430,7 @@ def unary_arithmetic(row: ir.Row, ctx: Context, env: Env) -> list[str]:
 
 
 def binary_arithmetic(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    """Binary arithmetic: the operand form picks the instruction."""
+    """Binary arithmetic: the operand form picks the instruction; a scratch tile comes last."""
     out, x = row.result(ir.Ref), row.operand(ir.Ref)
     calls = OPS[row.op].instruction
     assert shape_of(ctx, out) == shape_of(ctx, x), f"{row.op}: only the second operand may repeat"
@@ -440,7 +440,9 @@ def binary_arithmetic(row: ir.Row, ctx: Context, env: Env) -> list[str]:
         second = literal(row.scalar(1), ctx.kernel.buffer(out.name).type.dtype, env)
     else:
         second = ctx.slot(y, env) if form == "rows" else ctx.row_slot(y, env)
-    return [f"{calls[form]}({ctx.row_slot(out, env)}, {ctx.row_slot(x, env)}, {second});"]
+    scratch = [ctx.row_slot(row.operand(ir.Ref, 2), env)] if OPS[row.op].scratch else []
+    given = [ctx.row_slot(out, env), ctx.row_slot(x, env), second, *scratch]
+    return [f"{calls[form]}({', '.join(given)});"]
 
 
 def reduction(row: ir.Row, ctx: Context, env: Env) -> list[str]:

@@ -14,8 +14,8 @@ from lowering.hazards.places import MEMORY_OF, Places
 from pto.ir import Buffer, Const, Expr, Fifo, Flag, Ref, Row, View, distance
 from pto.ops import OPS, form_of
 
-OVERWRITING = ("reciprocal",)
-"""Element by element, but the library fills the result before it reads (docs/machine.md 12)."""
+OVERWRITING = ("reciprocal", "bitwise_and", "bitwise_or", "bitwise_xor")
+"""Element by element, but the library may fill the result before it reads (docs/machine.md 12)."""
 
 
 def is_sound(places: Places, row: Row) -> bool:

@@ -50,6 +50,7 @@ FLAT = Costs(
             ("rsqrt", ""): (69, 6),
             ("abs", ""): (29, 1),
             ("relu", ""): (23, 1),
+            ("sub_relu", ""): (24, 2),  # no source has a figure: that of its subtraction
             ("astype", ""): (27, 1),
             ("full", ""): (6, 2),
             # a comparison and a choice, of which no source has a figure: the generic ones, one after the other
@@ -59,6 +60,12 @@ FLAT = Costs(
             ("expand", ""): (6, 2),
             # of each of their instructions, of which no source has a figure (``lowering/simulate/costs.py``)
             **{(op, ""): (6, 2) for op in ("largest", "take", "cumsum")},
+            # of no source has a figure: the generic one for every instruction of theirs (docs/machine.md 12)
+            **{(op, ""): (6, 2) for op in ("bitwise_and", "bitwise_or", "bitwise_not")},
+            **{(op, "scalar"): (12, 4) for op in ("bitwise_and", "bitwise_or")},
+            ("bitwise_xor", ""): (24, 8),
+            ("bitwise_xor", "scalar"): (36, 12),
+            **{(op, ""): (6, 2) for op in ("left_shift", "right_shift")},
             ("where", ""): (6, 0),  # it writes the padding, of which a whole tile has none
             ("pad", ""): (6, 0),
         }
@@ -137,7 +144,7 @@ def device(fit: Mapping[str, float]) -> Costs:
     into = {(GM, "l1"): (start, 1 / fit["l1_rate"]), (GM, "ub"): (start, 1 / fit["ub_rate"])}
     out = {("ub", GM): (start, 1 / fit["store_rate"]), ("l0c", GM): (164, 1 / fit["drain_rate"])}
     moves = {("l1", "l0a"): (move, 1 / 256), ("l1", "l0b"): (move, 1 / 128)}
-    simple = ("add", "sub", "mul", "maximum", "minimum")
+    simple = ("add", "sub", "mul", "maximum", "minimum", "sub_relu")
     return replace(
         FLAT,
         name="device",

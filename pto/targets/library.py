@@ -27,14 +27,18 @@ _BY_REASON: Mapping[str, str] = MappingProxyType(
         "made of other ops: mul, where, power, remainder, leaky_relu, iota": (
             "TNEG TLRELU TPRELU TPOW TPOWS TREM TREMS TFMOD TFMODS TTRI"
         ),
-        "two ops in one, which no pass chooses yet": (
-            "TADDDEQRELU TADDRELUCONV TAXPY TCOLEXPANDEXPDIF TFUSEDMULADD TFUSEDMULADDRELU TMULADDDST "
-            "TROWEXPANDEXPDIF TSUBRELU TSUBRELUCONV TMATMUL_BIAS TQUANT TDEQUANT"
+        "it may round once where two ops round twice, which no source says; the two ops": (
+            "TAXPY TFUSEDMULADD TFUSEDMULADDRELU TMULADDDST"
         ),
-        "bits of integers are no word of the language yet": (
-            "TAND TANDS TOR TORS TXOR TXORS TNOT TSHL TSHLS TSHR TSHRS"
+        "on the device no more than the two ops, one after the other": (
+            "TROWEXPANDEXPDIF TCOLEXPANDEXPDIF"
         ),
         "TINSERT puts any number of tiles at any place": "TCONCAT",
+        "two ops in one that the CPU simulator has not": "TADDRELUCONV TSUBRELUCONV",
+        "several ops in one: of scales, of a bias, which no pass chooses yet": (
+            "TADDDEQRELU TMATMUL_BIAS TQUANT TDEQUANT"
+        ),
+        "the device's scalar unit shifts element by element (docs/machine.md 12); a product by powers of two": "TSHL TSHR",
         "two ops in one on tiles of two sizes, which no pass chooses yet": (
             "TPARTADD TPARTMAX TPARTMIN TPARTMUL TPARTARGMAX TPARTARGMIN"
         ),

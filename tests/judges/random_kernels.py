@@ -161,11 +161,27 @@ def _parted(b: Builder, x: Tile) -> Tile:
     ]
     found = b.rng.choice(made)
     return found if found.shape == (b.rows, b.cols) else x.at[:, :col].set(found)
+def _bits(b: Builder, x: Tile) -> Tile:
+    """Times what bits make of the places of its elements, or chosen by an order of these."""
+    rows, cols = pto.full((b.rows, b.cols), b.rng.randint(0, 99), "i32"), pto.iota(1)
+    mixed = (rows ^ cols) if b.rng.random() < 0.5 else ~(rows + pto.iota(0)) | (rows << 3)
+    counts: list[int | Scalar] = [b.rng.randint(0, 63), *b.counts]
+    small = (mixed >> b.rng.randint(0, 2)) % 64 & (mixed | b.rng.choice(counts))
+    if b.rng.random() < 0.5:
+        return pto.where(small < b.rng.choice(counts), x, _side(b))
+    return x * ((small & 63).astype("f32") * (1 / 64))
+
+
+def _fused(b: Builder, x: Tile) -> Tile:
+    """Ops that one instruction may do, or not where something else reads what is in between."""
+    apart = x - b.pick()
+    kept = [apart * 0.5] if b.rng.random() < 0.4 else [x]
+    return (pto.relu(apart) + b.rng.choice(kept)) * 0.5
 
 
 MASKS: Words = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
 """Masks, places and functions: a tuple that stays, so that a seed stays the kernel that it was."""
-WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow, _parted)
+WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow, _parted, _bits, _fused)
 
 
 def draw(

@@ -98,6 +98,21 @@ TILES = {
     "pto.silu(x)": "mul = mul x, -1.0; exp = exp mul; add = add exp, 1.0; silu = div x, add",
     "pto.clip(x, 0, n)": "maximum = maximum x, 0; clip = minimum maximum, n",
     "pto.power(x, 2)": "power = mul x, x",
+    "x ** 2": "power = mul x, x",
+    "(whole & whole).astype('f32')": "bitwise_and = bitwise_and whole, whole; astype = astype bitwise_and, f32",
+    "(7 | whole ^ n).astype('f32')": (
+        "bitwise_xor = bitwise_xor whole, n; bitwise_or = bitwise_or bitwise_xor, 7; "
+        "astype = astype bitwise_or, f32"
+    ),
+    "(~whole << 3 >> 2).astype('f32')": (
+        "bitwise_not = bitwise_not whole; left_shift = left_shift bitwise_not, 3; "
+        "right_shift = right_shift left_shift, 2; astype = astype right_shift, f32"
+    ),
+    "(whole // 8).astype('f32')": "right_shift = right_shift whole, 3; astype = astype right_shift, f32",
+    "(whole % 8).astype('f32')": "bitwise_and = bitwise_and whole, 7; astype = astype bitwise_and, f32",
+    "pto.where(whole < n, x, y)": (
+        "maximum = maximum whole, n; select_eq = select_eq maximum, whole, y, x"
+    ),
     "x.astype('i32', 'floor').astype('f32')": "astype = astype x, i32, floor; astype_2 = astype astype, f32",
     "x + pto.row_max(x)": "row_max = row_max x; add = add x, row_max",
     "x + pto.row_min(x)": "row_min = row_min x; add = add x, row_min",
@@ -206,10 +221,7 @@ def test_scalars(text: str) -> None:
 
 
 REFUSED = {
-    "x & y": "&", "x | y": "|", "x ^ y": "^", "x << 1": "<<", "x >> 1": ">>", "x ** 2": "**",
-    "x // 2": "//", "x % 2": "%", "divmod(x, 2)": "divmod", "~x": "~",
-    "2 & x": "&", "2 | x": "|", "2 ^ x": "^", "2 << x": "<<", "2 >> x": ">>", "2 ** x": "**",
-    "2 // x": "//", "2 % x": "%", "divmod(2, x)": "divmod",
+    "divmod(x, 2)": "divmod", "divmod(2, x)": "divmod",
     "math.trunc(x)": "trunc", "math.floor(x)": "floor", "math.ceil(x)": "ceil",
     "n & 1": "&", "n | 1": "|", "n ^ 1": "^", "n << 1": "<<", "n >> 1": ">>", "n ** 2": "**",
     "divmod(n, 2)": "divmod", "~n": "~", "abs(n)": "abs", "math.floor(n)": "floor",

@@ -11,7 +11,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from typing import Any
 
@@ -31,11 +31,12 @@ from pto import Tensor, Tile
 from pto.errors import InputError, LegalityError, PtoError
 from pto.ir import all_rows
 from pto.legality import verify
-from pto.ops import ANY, COMPOSED, FUNCTIONS, OPS, SCHEDULED, Op, Operand
+from pto.operators import OPERATORS
+from pto.ops import ANY, COMPOSED, FUNCTIONS, OPS, SCHEDULED, TILE, TRACED, Op, Operand
 from pto.targets import TARGETS
 from pto.targets.a2a3 import A2A3
 from pto.text import parse, print_kernel
-from pto.tile import elementwise, of_tile
+from pto.tile import SYMBOLS, elementwise, of_tile
 from tests import ROOT
 from tests.conftest import Golden
 from tests.lenient import check, resting_on
@@ -43,6 +44,8 @@ from tests.lenient import check, resting_on
 FAMILY_OPS = [op for op in OPS.values() if op.kind in OF_KIND and op.name not in OF_OP]
 """What is no more than its row, its C++ meaning and its cycles."""
 NAMES = [op.name for op in FAMILY_OPS]
+WRITABLE = [op for op in FAMILY_OPS if op.start == TRACED]
+"""Of these what users write."""
 
 # ------------------------------------------------------------------------- written from the rows
 
@@ -263,7 +266,7 @@ DTYPES = {"f32": np.float32, "f16": np.float16, "i32": np.int32}
 def cases(dtype: str, by_columns: bool) -> tuple[tuple[Op, str], ...]:
     """Every op of the families that users write, in every operand form, and unary ones of a column; or what
     joins rows, for which lanes share tiles by columns."""
-    written = (*FUNCTIONS.values(), *(op for op in OPS.values() if op.kind == "binary"))
+    written = (*FUNCTIONS.values(), *(op for op in WRITABLE if op.kind == "binary"))
     fit = [op for op in written if dtype in op.dtypes and (op.along == "rows") == by_columns]
     forms = tuple((op, form) for op in fit for form in op.instruction)
     return forms + tuple((op, "column") for op in fit if op.kind == "unary")
@@ -275,6 +278,11 @@ CASES = [
     for by_columns in (False, True)
     for op, form in cases(dtype, by_columns)
 ]
+
+
+def written(name: str) -> Callable[[Tile, Any], Tile]:
+    """What users write for a binary op."""
+    return OPERATORS.get(SYMBOLS.get(name, "")) or partial(elementwise, name)
 
 
 @cache
@@ -298,7 +306,7 @@ def every_op(dtype: str, by_columns: bool = False) -> pto.Kernel:
         seconds["scalar"] = NUMBER
         for k, (op, form) in enumerate(cases(dtype, by_columns)):
             if op.kind == "binary":
-                made = elementwise(op.name, a, seconds[form])
+                made = written(op.name)(a, seconds[form])
             else:
                 made = of_tile(op.name, seconds["rows"] if form == "column" else a)
             pto.store(out[b, k, :, :], made if made.shape == a.shape else whole + made)
@@ -401,7 +409,7 @@ def test_a_function_refuses_what_its_row_does_not_take(name: str) -> None:
         traced(lambda t, x: function(t.T), "f32")
 
 
-@pytest.mark.parametrize("name", [op.name for op in OPS.values() if op.kind == "binary"])
+@pytest.mark.parametrize("name", [op.name for op in WRITABLE if op.kind == "binary"])
 def test_an_operator_refuses_what_its_row_does_not_take(name: str) -> None:
     wrongs: tuple[Callable[[Tile], Any], ...] = (
         lambda t: pto.full((8, 32), 1, t.dtype),
@@ -411,11 +419,11 @@ def test_an_operator_refuses_what_its_row_does_not_take(name: str) -> None:
     )
     for wrong in wrongs:
         with pytest.raises(PtoError):
-            traced(lambda t, x, wrong=wrong: elementwise(name, t, wrong(t)), "f32")
+            traced(lambda t, x, wrong=wrong: written(name)(t, wrong(t)), "f32")
     for dtype in ANY:
         if dtype not in OPS[name].dtypes:
             with pytest.raises(pto.DTypeError):
-                traced(lambda t, x: elementwise(name, t, t), dtype)
+                traced(lambda t, x: written(name)(t, t), dtype)
 
 
 TEXT = (
@@ -424,10 +432,11 @@ TEXT = (
 )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [op.name for op in WRITABLE])
 def test_a_text_refuses_what_a_row_does_not_take(name: str) -> None:
     op = OPS[name]
-    operands = {"binary": "a, a", "select": "a, a, a, a"}.get(op.kind, "a")
+    second = "a" if TILE in op.args[-1].kinds else "3"
+    operands = {"binary": f"a, {second}", "select": "a, a, a, a"}.get(op.kind, "a")
     for dtype in ANY:
         shape = {"cols": (16, 1), "rows": (1, 32)}.get(op.along, (16, 32))
         text = TEXT.format(dtype, *shape, name, operands)

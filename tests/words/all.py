@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from tests.words import atomic, columns, facts, masks, mathematics, numbers, parts, scalars, sorting
+from tests.words import (
+    atomic,
+    bits,
+    columns,
+    facts,
+    fused,
+    masks,
+    mathematics,
+    numbers,
+    parts,
+    scalars,
+    sorting,
+)
 
-ABOUT = (masks, mathematics, scalars, facts, columns, atomic, sorting, numbers, parts)
+ABOUT = (masks, mathematics, scalars, facts, columns, atomic, sorting, numbers, parts, bits, fused)
 WORDS = {name: word for about in ABOUT for name, word in about.WORDS.items()}

@@ -35,6 +35,7 @@ LONG = (
     "int16 by every rounding",
     "int8 attention",
     "tiles routed",
+    "sets as int16",
 )
 """Much like another, and many seconds to compile: in the sweep."""
 

@@ -548,11 +548,9 @@ constexpr void check_vector()
 
 // d = f(a, b(r, c)), element by element; ``second`` finds all of b.
 template <typename D, typename A, typename Second, typename F>
-void elementwise(const D &d, const A &a, std::vector<Extent> reads, Second second, F f, const Where &at)
+void each(const D &d, const A &a, std::vector<Extent> reads, Second second, F f, const Where &at)
 {
     using T = typename D::DType;
-    check_vector<D>();
-    check_vector<A>();
     static_assert(std::is_same_v<T, typename A::DType>, "operands of one type");
     same_valid(d, a, at);
     reads.push_back(a.extent());
@@ -570,6 +568,14 @@ void elementwise(const D &d, const A &a, std::vector<Extent> reads, Second secon
             return found;
         },
         [d](const Values<T> &found) { put(d, d.valid_rows, d.valid_cols, found); }, at);
+}
+
+template <typename D, typename A, typename Second, typename F>
+void elementwise(const D &d, const A &a, std::vector<Extent> reads, Second second, F f, const Where &at)
+{
+    check_vector<D>();
+    check_vector<A>();
+    each(d, a, std::move(reads), std::move(second), std::move(f), at);
 }
 
 template <typename W>
@@ -675,6 +681,17 @@ NATIVE_BINARY(MAX, Max)
 NATIVE_BINARY(MIN, Min)
 #undef NATIVE_BINARY
 
+struct SubRelu {
+    template <typename W> W operator()(W a, W b) const { return Max{}(a - b, W(0)); }
+};
+
+template <typename D, typename A, typename B>
+void TSUBRELU(D &d, const A &a, const B &b, const Where &at = Where::current())
+{
+    static_assert(is_float_type<typename D::DType>, "TSUBRELU is of float or half");
+    by_tiles(d, a, b, SubRelu{}, at);
+}
+
 template <typename D, typename A, typename F>
 void unary(const D &d, const A &a, F f, const Where &at)
 {
@@ -694,13 +711,20 @@ NATIVE_UNARY(LOG, std::log(x))
 NATIVE_UNARY(SQRT, std::sqrt(x))
 #undef NATIVE_UNARY
 
+// What the device fills with a number before it reads the operand.
+template <typename D, typename A>
+void keeps_apart(const D &d, const A &a, const char *told, const Where &at)
+{
+    if (d.address < a.address + A::Bytes && a.address < d.address + D::Bytes) {
+        native::report("address", told, at);
+    }
+}
+
 // The device fills d with ones, then divides them by a.
 template <typename D, typename A>
 void TRECIP(D &d, const A &a, const Where &at = Where::current())
 {
-    if (d.address < a.address + A::Bytes && a.address < d.address + D::Bytes) {
-        native::report("address", "a reciprocal is not taken in place", at);
-    }
+    keeps_apart(d, a, "a reciprocal is not taken in place", at);
     unary(d, a, [](float x) { return 1.0f / x; }, at);
 }
 
@@ -1313,3 +1337,5 @@ void TFILLPAD_INPLACE(D &d, const A &a, const Where &at = Where::current())
 }
 
 }  // namespace pto
+
+#include "native/bits.hpp"

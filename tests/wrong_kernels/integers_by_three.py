@@ -1,4 +1,4 @@
-"""Integers are ordered."""
+"""Integers are divided by what is no power of two."""
 
 import pto
 
@@ -7,4 +7,4 @@ import pto
 def kernel(x, out):
     here = pto.ds(pto.program_id(0) * 16, 16)
     tile = pto.load(x[here, :])
-    pto.store(out[here, :], pto.where(tile > 0, tile, 0))
+    pto.store(out[here, :], tile // 3)

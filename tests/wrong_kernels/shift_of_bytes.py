@@ -1,0 +1,10 @@
+"""Bytes are shifted."""
+
+import pto
+
+
+@pto.kernel(grid="cdiv(rows, 16)", x="u8[rows, 128]", out="u8[rows, 128]")
+def kernel(x, out):
+    here = pto.ds(pto.program_id(0) * 16, 16)
+    tile = pto.load(x[here, :])
+    pto.store(out[here, :], tile >> 4)
