@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from functools import partial, reduce
 from typing import cast
 
+from lowering.values.held import Regions
 from lowering.values.lanes import counts_of_both, view_of_both
 from lowering.values.padding import NOWHERE, Unknown, element_wise, joined, product
 from lowering.values.tokens import Log, Scheduled
@@ -101,7 +102,9 @@ class Meanings(World):
             return UNDEFINED
         if row.op == "load":
             args = [once(args[0]), *args[1:]]
-            token = super().result(row, [a for a in args if not isinstance(a, str)])
+            token = super().result(
+                row, [*(a for a in args if not isinstance(a, str)), *self.held(args[0])]
+            )
             return self.part(token, self.left_open(row, args[0]), row)
         if row.core == "vector" and isinstance(row.out, Ref):
             try:
@@ -127,6 +130,18 @@ class Meanings(World):
             self.stores[place] = [(row, number)]
             return
         self.stores.setdefault(place, []).append((row, self.token(("added", number))))
+
+    # what is loaded after it was stored
+
+    def states(self, row: Row, tensors: Mapping[str, int]) -> list[int]:
+        """Of a load only what was stored where it loads counts, ``held``: others may be in any order."""
+        return [] if row.op == "load" else super().states(row, tensors)
+
+    def held(self, place: object) -> list[tuple[str, int]]:
+        """What the stores so far left in a region, by number; a pair is no tile, and stands for itself."""
+        regions = Regions(self)
+        met = (stored for other, stored in self.stores.items() if regions.meet(place, other))
+        return sorted(("held", number) for stored in met for _, number in stored)
 
     # what is not known
 

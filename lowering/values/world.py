@@ -179,14 +179,15 @@ class World:
 
         def value(name: str) -> Number:
             found = values.get(name)
-            return self._value(name) if found is None else evaluate(found, self._value)
+            return self.number_of(name) if found is None else evaluate(found, self.number_of)
 
         try:
             return evaluate(e, value)
         except NumberError:
             return 0
 
-    def _value(self, name: str) -> Number:
+    def number_of(self, name: str) -> Number:
+        """The value of a name."""
         return self.values.setdefault(name, self._possible(name, BESIDE))
 
     def _possible(self, name: str, wanted: Number) -> Number:
