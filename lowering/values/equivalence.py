@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from functools import partial, reduce
 from typing import cast
 
-from lowering.values.held import Regions
 from lowering.values.lanes import counts_of_both, view_of_both
 from lowering.values.padding import NOWHERE, Unknown, element_wise, joined, product
 from lowering.values.tokens import Log, Scheduled
@@ -95,6 +94,10 @@ class Meanings(World):
             return "apart", own
         return view.tensor, *map(index_of, found.index), *[TWICE] * (found == own)
 
+    def region(self, row: Row, place: object) -> tuple[object, ...]:
+        assert isinstance(place, tuple)
+        return place
+
     def result(self, row: Row, args: Sequence[object]) -> int:
         """The number of what a row makes; a store is noted by its place."""
         if row.op == "store":
@@ -102,9 +105,7 @@ class Meanings(World):
             return UNDEFINED
         if row.op == "load":
             args = [once(args[0]), *args[1:]]
-            token = super().result(
-                row, [*(a for a in args if not isinstance(a, str)), *self.held(args[0])]
-            )
+            token = super().result(row, [a for a in args if not isinstance(a, str)])
             return self.part(token, self.left_open(row, args[0]), row)
         if row.core == "vector" and isinstance(row.out, Ref):
             try:
@@ -126,22 +127,11 @@ class Meanings(World):
 
     def note(self, row: Row, place: object, number: int) -> None:
         """Notes a store.  What both lanes store at one place is no store of the traced program."""
+        self.memory.store(place, number)
         if not row.adds:
             self.stores[place] = [(row, number)]
             return
         self.stores.setdefault(place, []).append((row, self.token(("added", number))))
-
-    # what is loaded after it was stored
-
-    def states(self, row: Row, tensors: Mapping[str, int]) -> list[int]:
-        """Of a load only what was stored where it loads counts, ``held``: others may be in any order."""
-        return [] if row.op == "load" else super().states(row, tensors)
-
-    def held(self, place: object) -> list[tuple[str, int]]:
-        """What the stores so far left in a region, by number; a pair is no tile, and stands for itself."""
-        regions = Regions(self)
-        met = (stored for other, stored in self.stores.items() if regions.meet(place, other))
-        return sorted(("held", number) for stored in met for _, number in stored)
 
     # what is not known
 

@@ -22,6 +22,7 @@ from functools import lru_cache
 from math import lcm
 from types import MappingProxyType
 
+from lowering.values.memory import Memory
 from pto.arithmetic import Number, NumberError
 from pto.bounds import entry_of, of_launch
 from pto.ir import (
@@ -154,6 +155,7 @@ class World:
     """By the name of a value read, its table."""
 
     def __post_init__(self) -> None:
+        self.memory = Memory(self.values, self.tables, self.kernel.params)
         self.values |= {"block_idx": 0, "block_num": 1, "lane": 0}
         self.ranges = of_launch(self.kernel)
         self.period = lcm(*(b.depth for b in self.kernel.buffers))
@@ -179,15 +181,14 @@ class World:
 
         def value(name: str) -> Number:
             found = values.get(name)
-            return self.number_of(name) if found is None else evaluate(found, self.number_of)
+            return self._value(name) if found is None else evaluate(found, self._value)
 
         try:
             return evaluate(e, value)
         except NumberError:
             return 0
 
-    def number_of(self, name: str) -> Number:
-        """The value of a name."""
+    def _value(self, name: str) -> Number:
         return self.values.setdefault(name, self._possible(name, BESIDE))
 
     def _possible(self, name: str, wanted: Number) -> Number:
@@ -233,6 +234,13 @@ class World:
             out.append((self.scalar(span.start, values), valid))
         return tuple(out)
 
+    def region(self, row: Row, place: object) -> tuple[object, ...]:
+        """The place that a row loads from or stores to, with its sizes."""
+        assert isinstance(place, tuple)
+        view = row.result(View) if row.op == "store" else row.operand(View)
+        items = zip(place[1:], view.index, strict=True)
+        return place[0], *((start, as_span(x).size, valid) for (start, valid), x in items)
+
     def operand(
         self, a: Operand, values: Mapping[str, Expr], mine: TileType | None = None
     ) -> object:
@@ -252,11 +260,14 @@ class World:
         return self.token(("T", number)) if transposed else number
 
     def start(self) -> dict[str, int]:
-        """What the tensors hold that are written."""
+        """What the tensors hold that are written, before a program runs."""
+        self.memory = Memory(self.values, self.tables, self.kernel.params)
         return {p.name: self.token(p.name) for p in self.kernel.params if p.is_written}
 
     def states(self, row: Row, tensors: Mapping[str, int]) -> list[int]:
-        """What those of ``tensors`` hold that a row reads."""
+        """What those of ``tensors`` hold that a row reads; of a load only what it loads counts (``memory``)."""
+        if row.op == "load":
+            return []
         met = self.met.get(id(row))
         if met is None:
             views = [x for x in row.args if isinstance(x, View)]
@@ -275,7 +286,11 @@ class World:
 
     def result(self, row: Row, args: Sequence[object]) -> int:
         """The token of what a row makes."""
+        if row.op == "load":
+            args = [*args, *self.memory.held(self.region(row, args[0]))]
         token = self.part_of(row, args) if row.op == "part" else self.made(row.op, args)
+        if row.op == "store":
+            self.memory.store(self.region(row, args[0]), token)
         if row.op == "read":
             self.tables[f"%{token}"] = row.operand(View).tensor
         self.rows.setdefault(token, row)

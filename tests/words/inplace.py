@@ -214,7 +214,44 @@ def pairs(rng: np.random.Generator) -> dict[str, Any]:
     return dict(x=x, y=y, out=out)
 
 
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    x="bf16[rows, inner]",
+    w="bf16[blocks, 64, 64]",
+    scratch="f32[rows, blocks, 64]",
+    out="f32[rows, 64]",
+)
+def spilled(x: Tensor, w: Tensor, scratch: Tensor, out: Tensor) -> None:
+    """Products on one core, what the other makes of them through memory and back, block after block."""
+    first = pto.program_id(0) * 32
+    rows = pto.ds(first, 32, valid=x.shape[0] - first)
+
+    def step(k: Index, total: Tile) -> Tile:
+        here = scratch[rows, k, :]
+        cols = pto.ds(k * 64, 64, valid=x.shape[1] - k * 64)
+        pto.store(here, pto.relu(pto.load(x[rows, cols]) @ pto.load(w[k, :, :])))
+        return total + pto.load(here)
+
+    pto.store(out[rows, :], pto.fori_loop(0, w.shape[0], step, pto.zeros((32, 64))))
+
+
+def through_memory(x: Any, w: Any, scratch: Any) -> dict[str, Any]:
+    padded = np.zeros((x.shape[0], w.shape[0] * 64))
+    padded[:, : x.shape[1]] = x
+    made = np.maximum(np.einsum("rbk,bkc->rbc", padded.reshape(len(x), -1, 64), w), 0)
+    return dict(scratch=made, out=made.sum(1))
+
+
+def blocks(rng: np.random.Generator) -> dict[str, Any]:
+    return dict(
+        x=rng.standard_normal((75, 300)).astype(bf16),
+        w=rng.standard_normal((5, 64, 64)).astype(bf16),
+        scratch=rng.standard_normal((75, 5, 64)).astype(f32),
+    )
+
+
 WORDS = {
+    "spilled to memory": Word(spilled, blocks, through_memory),
     "residual in place": Word(added, products, residual),
     "rope in place": Word(rope, angles, turned),
     "norm in place": Word(normed, ragged, rms),
