@@ -188,6 +188,13 @@ class Checker:
             if row.adds and self.params[view.tensor].direction == "out":
                 message = f"{view.tensor} is added to, so what it holds before counts"
                 raise LegalityError(message, row.loc, f"param {view.tensor} inout")
+        if (
+            row.op == "load"
+            and isinstance(view, ir.View)
+            and self.params[view.tensor].direction == "out"
+        ):
+            message = f"{view.tensor} is loaded from, so what it holds before counts"
+            raise LegalityError(message, row.loc, f"param {view.tensor} inout")
         if row.op == "gather":
             self.gathered(row, out)
         if row.op not in ("load", "store") or not isinstance(view, ir.View) or t is None:

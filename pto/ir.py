@@ -443,6 +443,12 @@ def added_to(block: Block) -> tuple[str, ...]:
     return tuple(dict.fromkeys(v.tensor for v in views if isinstance(v, View)))
 
 
+def loaded_from(block: Block) -> tuple[str, ...]:
+    """The tensors of which rows below load tiles, in the order of their first loads."""
+    views = (a for r in all_rows(block) if r.op == "load" for a in r.args)
+    return tuple(dict.fromkeys(v.tensor for v in views if isinstance(v, View)))
+
+
 def loops_of(block: Block) -> Iterator[Loop]:
     """Every loop below, in the order written."""
     for node in block:

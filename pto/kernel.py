@@ -177,6 +177,11 @@ class Kernel:
             message = f"kernel '{self.name}' stores nothing, so it computes nothing"
             hint = "results leave a kernel by pto.store(out[...], tile)"
             raise MemoryAccessError(message, self.loc, hint)
+        for p in params:
+            if p.is_written and p.name not in trace.stores:
+                message = f"'{p.name}' is inout, and the kernel stores nothing to it"
+                hint = "without the word it is an input"
+                raise MemoryAccessError(message, self._signature.argument(p.name), hint)
         body = _without_dead_rows(tuple(trace.root.nodes))
         shown = tuple((n, int(v) if isinstance(v, bool) else v) for n, v in statics.items())
         required = tuple(trace.requires)
@@ -273,7 +278,8 @@ def _same_line(a: TracebackType, b: TracebackType) -> bool:
 
 
 def _directed(params: tuple[ir.Param, ...], body: ir.Block) -> tuple[ir.Param, ...]:
-    """Parameters with ``out`` where a row stores to them, ``inout`` where one adds to what they hold.
+    """Parameters with ``out`` where a row stores to them, ``inout`` where what they hold counts: a row loads it or
+    adds to it, or the type says so.
 
     Raises:
         TraceError: if one of these states what it holds.
@@ -289,8 +295,9 @@ def _directed(params: tuple[ir.Param, ...], body: ir.Block) -> tuple[ir.Param, .
                 raise TraceError(
                     message, stored[name], "facts are about tensors that are only read"
                 )
-    written = {**dict.fromkeys(stored, "out"), **dict.fromkeys(ir.added_to(body), "inout")}
-    return tuple(replace(p, direction=written.get(p.name, p.direction)) for p in params)
+    kept = {*ir.added_to(body), *ir.loaded_from(body), *(p.name for p in params if p.is_written)}
+    ways = {name: "inout" if name in kept else "out" for name in stored}
+    return tuple(replace(p, direction=ways.get(p.name, p.direction)) for p in params)
 
 
 def _mentioned(x: object) -> list[str]:

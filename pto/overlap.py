@@ -28,6 +28,8 @@ FAR = 2**31 - 1
 
 Span = tuple[int, int]
 Region = tuple[Span, ...]
+Values = tuple[int, ...]
+"""Of the counters of an access, one of its steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Store:
             for k, (name, trips) in enumerate(trace.counters.items())
             if bounds(trips, {}).high > 1
         ]
+
+    what = "store"
 
     @property
     def verb(self) -> str:
@@ -104,7 +108,7 @@ def _clash_with(new: Store, earlier: list[Store]) -> tuple[str, str] | None:
     for other in earlier:
         found = None if _lies_beside(new, other) else _witness(other, new)
         if found:
-            return _met(new, other, _both(other, new, *found))
+            return _met(new, other, both(other, new, *found))
     return None
 
 
@@ -118,7 +122,7 @@ def _met(new: Store, other: Store, when: str) -> tuple[str, str]:
     return f"store: '{new.tensor}' {what} at {other.loc}{when}", hint
 
 
-def _overlap(store: Store, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[str, str]:
+def _overlap(store: Store, a: Values, b: Values) -> tuple[str, str]:
     differing = [c for c, x, y in zip(store.counters, a, b, strict=True) if x != y]
     if len(differing) == 1:
         for item in store.index:
@@ -137,14 +141,15 @@ def _overlap(store: Store, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[str,
     )
 
 
-def _both(a: Store, b: Store, at: tuple[int, ...], then: tuple[int, ...]) -> str:
+def both(a: Store, b: Store, at: Values, then: Values) -> str:
+    """At which steps two accesses meet, '' where it is one."""
     same = at == then and [c.name for c in a.counters] == [c.name for c in b.counters]
     if same or not at or not then:
         return ""
     return f": there at {_when(a, at)}, here at {_when(b, then)}"
 
 
-def _when(store: Store, values: tuple[int, ...]) -> str:
+def _when(store: Store, values: Values) -> str:
     """``program_id(0) = 0, i = 1``"""
     names = [f"program_id({c.axis})" if c.axis else c.name for c in store.counters]
     return ", ".join(f"{n} = {v}" for n, v in zip(names, values, strict=True))
@@ -216,21 +221,26 @@ def _lies_beside(a: Store, b: Store) -> bool:
 # ----------------------------------------------------------------------------------------- search
 
 
-def _witness(a: Store, b: Store) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+def _witness(a: Store, b: Store) -> tuple[Values, Values] | None:
     """Values of the counters at which the two stores (or two steps of one) share an element."""
-    sample = _Sample(a.trace)
+    sample = Sample(a.trace)
     first = list(sample.regions(a))
     if a is b:
         pairs = itertools.combinations(first, 2)
     else:
         pairs = itertools.product(first, sample.regions(b))  # type: ignore[assignment]
     for (at, x), (then, y) in pairs:
-        if all(p < s and r < q for (p, q), (r, s) in zip(x, y, strict=True)):
+        if meet(x, y):
             return at, then
     return None
 
 
-class _Sample:
+def meet(x: Region, y: Region) -> bool:
+    """Whether two regions share an element."""
+    return all(p < s and r < q for (p, q), (r, s) in zip(x, y, strict=True))
+
+
+class Sample:
     """Numbers for everything symbolic: large sizes, and tables that hold what their types state."""
 
     def __init__(self, trace: Trace) -> None:
@@ -240,14 +250,14 @@ class _Sample:
     def number(self, key: object, base: int) -> int:
         return self.known.setdefault(key, base + 1009 * len(self.known))
 
-    def regions(self, store: Store) -> Iterator[tuple[tuple[int, ...], Region]]:
+    def regions(self, store: Store) -> Iterator[tuple[Values, Region]]:
         """(values of the counters, region) for the first steps of a store."""
         limit = int(STEPS ** (1 / max(len(store.counters), 1)) + 1e-9)
         yield from self._steps(store, limit, {}, store.counters)
 
     def _steps(
         self, store: Store, limit: int, env: dict[str, int], left: list[Counter]
-    ) -> Iterator[tuple[tuple[int, ...], Region]]:
+    ) -> Iterator[tuple[Values, Region]]:
         if not left:
             region = tuple(self._interval(item, env) for item in store.index)
             if all(a < b for a, b in region):

@@ -252,11 +252,12 @@ class Signature:
                     line.expect(",")
                 size = ir.substitute(Parser("", "").expression(line), values)
                 shape.append(self._dimension(line, size))
-            facts = tuple(_stated(f, values) for f in Parser("", "").facts(line, "in", dtype))
+            way = "inout" if line.accept("inout") else "in"
+            facts = tuple(_stated(f, values) for f in Parser("", "").facts(line, way, dtype))
         except ParseError as error:
             message = f"type of '{name}': {error.message}"
             raise TraceError(message, self.argument(name), error.hint) from None
-        return ir.Param(name, "in", dtype, tuple(shape), facts)
+        return ir.Param(name, way, dtype, tuple(shape), facts)
 
     def _dimension(self, line: Line, e: ir.Expr) -> int | str:
         if isinstance(e, ir.Const) and isinstance(e.value, int) and e.value > 0:

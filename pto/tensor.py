@@ -275,12 +275,12 @@ class TensorView(Traced):
 
 
 def note_read(trace: Trace, tensor: str) -> None:
-    """Remember that ``tensor`` is read; an output that was stored cannot be."""
+    """Remember that ``tensor`` is read as scalars, or in several regions at once; what is stored cannot be."""
     if tensor in trace.stores:
         first = trace.stores[tensor][0]
         fail(
             MemoryAccessError,
             f"'{tensor}' is read here, but the kernel {first.verb} to it at {first.loc}",
-            "work items run in any order: make it two parameters, one to read and one to write",
+            "only tiles of what is stored can be loaded, one region each: make it two parameters, one to read and one to write",
         )
-    trace.loaded.setdefault(tensor, source.here())
+    trace.read_at.setdefault(tensor, source.here())

@@ -69,7 +69,9 @@ class Trace:
         self.requires: list[ir.Require] = []
         self.lets: dict[str, ir.Expr] = {}
         self.reads: dict[str, ir.View] = {}
-        self.loaded: dict[str, Loc | None] = {}
+        self.read_at: dict[str, Loc | None] = {}
+        """Where a tensor is first read in a way that no store may follow: as scalars, as one of several regions."""
+        self.loads: dict[str, list[Any]] = {}
         self.stores: dict[str, list[Any]] = {}
         self.in_parts = 0
         self.places: dict[object, Any] = {}

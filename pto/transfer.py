@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
+from pto.in_place import Load, taken
 from pto.ops import MOST_REGIONS, VECTOR
 from pto.overlap import Store, clash
 from pto.scalar import Number, Scalar, as_scalar
@@ -27,15 +28,14 @@ def load(view: TensorView | Sequence[TensorView]) -> Tile:
     as pages, are one tile with the rows of all, one below the other.
 
     Raises:
-        MemoryAccessError: when the kernel has stored to the tensor before.
+        MemoryAccessError: when other work items or iterations store there, or something adds to the tensor.
         ShapeError, DTypeError: for regions that differ, or whose rows are no runs of neighbours.
     """
     if isinstance(view, list | tuple):
         return _gather(view)
     name = view.name if isinstance(view, Tensor) else "t"
     found = _view(view, "load takes", f"pto.load({name}[i, :])")
-    trace = current()
-    note_read(trace, found.tensor.name)
+    _note_load(found)
     hint = f"{found.tensor.name}_tile"
     if not _lies_apart(found, "load"):
         return record("load", found.type, found.view, hint=hint)
@@ -44,6 +44,20 @@ def load(view: TensorView | Sequence[TensorView]) -> Tile:
     if wide.dtype not in VECTOR:
         return astype(of_tile("row_sum", astype(wide, "f32", part=True), part=True), wide.dtype)
     return of_tile("row_sum", wide)
+
+
+def _note_load(view: TensorView) -> None:
+    """Remember a load.
+
+    Raises:
+        MemoryAccessError: when other work items or iterations store there, or something adds to the tensor.
+    """
+    trace, name = current(), view.tensor.name
+    made = Load(view.view, trace, source.here())
+    problem = taken(made, trace.stores.get(name, []))
+    if problem:
+        fail(MemoryAccessError, *problem, operand=0)
+    trace.loads.setdefault(name, []).append(made)
 
 
 def _gather(views: Sequence[TensorView]) -> Tile:
@@ -87,8 +101,8 @@ def store(
 
     Raises:
         ShapeError, DTypeError: when tile and view differ, or no scale converts the one to the other.
-        MemoryAccessError: when another work item or iteration writes the same elements and not both
-            add, or the kernel also reads the tensor.
+        MemoryAccessError: when another work item or iteration loads the same elements, or writes them and not
+            both add, or the kernel also reads scalars of the tensor.
         TraceError: when ``add`` is not known while tracing, or stands beside a scale.
     """
     target = _view(view, "the first operand of store must be", "pto.store(out[i, :], tile)")
@@ -111,14 +125,15 @@ def store(
         )
     trace = current()
     made = Store(target.view, trace, source.here(), add)
-    if name in trace.loaded:
-        message = f"the kernel {made.verb} to '{name}' here, but reads it at {trace.loaded[name]}"
+    if name in trace.read_at:
+        message = f"the kernel {made.verb} to '{name}' here, but reads it at {trace.read_at[name]}"
         hint = "work items run in any order: make it two parameters, one to read and one to write"
         fail(MemoryAccessError, message, hint)
-    problem = clash(made, trace.stores.setdefault(name, []))
+    stores, loads = trace.stores.setdefault(name, []), trace.loads.get(name, [])
+    problem = clash(made, stores) or taken(made, loads)
     if problem:
         fail(MemoryAccessError, *problem, operand=0)
-    trace.stores[name].append(made)
+    stores.append(made)
     region = target.view
     if scale is None and _lies_apart(target, "store"):
         rows = _wide(target)

@@ -94,6 +94,10 @@ class Meanings(World):
             return "apart", own
         return view.tensor, *map(index_of, found.index), *[TWICE] * (found == own)
 
+    def region(self, row: Row, place: object) -> tuple[object, ...]:
+        assert isinstance(place, tuple)
+        return place
+
     def result(self, row: Row, args: Sequence[object]) -> int:
         """The number of what a row makes; a store is noted by its place."""
         if row.op == "store":
@@ -124,6 +128,7 @@ class Meanings(World):
 
     def note(self, row: Row, place: object, number: int) -> None:
         """Notes a store.  What both lanes store at one place is no store of the traced program."""
+        self.memory.store(place, number)
         if not row.adds:
             self.stores[place] = [(row, number)]
             return

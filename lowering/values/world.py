@@ -22,6 +22,7 @@ from functools import lru_cache
 from math import lcm
 from types import MappingProxyType
 
+from lowering.values.memory import Memory
 from pto.arithmetic import Number, NumberError
 from pto.bounds import entry_of, of_launch
 from pto.ir import (
@@ -156,6 +157,7 @@ class World:
     """By the name of a value read, its table."""
 
     def __post_init__(self) -> None:
+        self.memory = Memory(self.values, self.tables, self.kernel.params)
         self.values |= {"block_idx": 0, "block_num": 1, "lane": 0}
         self.ranges = of_launch(self.kernel)
         self.period = lcm(*(b.depth for b in self.kernel.buffers))
@@ -234,6 +236,13 @@ class World:
             out.append((self.scalar(span.start, values), valid))
         return tuple(out)
 
+    def region(self, row: Row, place: object) -> tuple[object, ...]:
+        """The place that a row loads from or stores to, with its sizes."""
+        assert isinstance(place, tuple)
+        view = row.result(View) if row.op == "store" else row.operand(View)
+        items = zip(place[1:], view.index, strict=True)
+        return place[0], *((start, as_span(x).size, valid) for (start, valid), x in items)
+
     def operand(
         self, a: Operand, values: Mapping[str, Expr], mine: TileType | None = None
     ) -> object:
@@ -253,11 +262,14 @@ class World:
         return self.token(("T", number)) if transposed else number
 
     def start(self) -> dict[str, int]:
-        """What the tensors hold that are written."""
+        """What the tensors hold that are written, before a program runs."""
+        self.memory = Memory(self.values, self.tables, self.kernel.params)
         return {p.name: self.token(p.name) for p in self.kernel.params if p.is_written}
 
     def states(self, row: Row, tensors: Mapping[str, int]) -> list[int]:
-        """What those of ``tensors`` hold that a row reads."""
+        """What those of ``tensors`` hold that a row reads; of a load only what it loads counts (``memory``)."""
+        if row.op == "load":
+            return []
         met = self.met.get(id(row))
         if met is None:
             views = [x for x in row.args if isinstance(x, View)]
@@ -276,7 +288,11 @@ class World:
 
     def result(self, row: Row, args: Sequence[object]) -> int:
         """The token of what a row makes."""
+        if row.op == "load":
+            args = [*args, *self.memory.held(self.region(row, args[0]))]
         token = self.placed(row, args) if OPS[row.op].places else self.made(row.op, args)
+        if row.op == "store":
+            self.memory.store(self.region(row, args[0]), token)
         if row.op == "read":
             self.tables[f"%{token}"] = row.operand(View).tensor
         self.rows.setdefault(token, row)

@@ -190,7 +190,8 @@ def draw(
     """(kernel, inputs): the same kernel for the same seed.
 
     ``words``: see ``Builder``; tables that state what they hold, too, and some of them add: all work items to the rows
-    of the first one, iterations to those of their own.  ``outside``: also products, loads and scalars in front of the loops and behind them, loops in
+    of the first one, iterations to those of their own; some update their input in place, and load it again.
+    ``outside``: also products, loads and scalars in front of the loops and behind them, loops in
     loops, loops of different lengths, starts that others read, results that are read again.
     """
     plan = random.Random(source) if isinstance(source, int) else source
@@ -206,6 +207,7 @@ def draw(
     stated = words is WORDS
     adds = stated and plan.random() < 0.4
     least = plan.randint(0, 1) if stated else 0
+    updates = stated and not adds and plan.random() < 0.3
 
     @pto.kernel(
         grid="items",
@@ -270,6 +272,10 @@ def draw(
                 return tuple(results)
 
             b.full.extend(pto.fori_loop(0, count, body, start))
+        if updates:
+            pto.store(x[here, :], b.pick() * 0.5)
+            if rng.random() < 0.5:
+                b.full.append(pto.load(x[here, :]) * 0.5)
         if accumulate:
 
             def add(i: Scalar, acc: Tile) -> Tile:

@@ -8,6 +8,7 @@ from tests.words import (
     columns,
     facts,
     fused,
+    inplace,
     masks,
     mathematics,
     numbers,
@@ -16,5 +17,18 @@ from tests.words import (
     sorting,
 )
 
-ABOUT = (masks, mathematics, scalars, facts, columns, atomic, sorting, numbers, parts, bits, fused)
+ABOUT = (
+    masks,
+    mathematics,
+    scalars,
+    facts,
+    columns,
+    atomic,
+    inplace,
+    sorting,
+    numbers,
+    parts,
+    bits,
+    fused,
+)
 WORDS = {name: word for about in ABOUT for name, word in about.WORDS.items()}

@@ -1,10 +1,10 @@
-"""What the kernel stores is read back."""
+"""What other work items store is read back."""
 
 import pto
 
 
 @pto.kernel(grid="cdiv(rows, 16)", x="f32[rows, 128]", out="f32[rows, 128]")
 def kernel(x, out):
-    here = pto.ds(pto.program_id(0) * 16, 16)
-    pto.store(out[here, :], pto.load(x[here, :]) * 2.0)
-    again = pto.load(out[here, :])
+    first = pto.program_id(0) * 16
+    pto.store(out[pto.ds(first, 16), :], pto.load(x[pto.ds(first, 16), :]) * 2.0)
+    again = pto.load(out[pto.ds(first + 8, 16), :])

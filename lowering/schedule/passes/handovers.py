@@ -116,23 +116,14 @@ def _accesses(node: ir.Node, ring: Ring, path: ir.Path, inner: int | None) -> It
         if inner is not None:
             when, beside = Moment(-node.shift, path, path[-1] > inner, True), (*path[:-1], inner)
         for r in rows:
-            yield Access(path, r.pipe, _writes(r, ring), _index(r, ring), when, when, beside)
+            yield Access(path, r.pipe, ring.writes(r), ring.index(r), when, when, beside)
         return
     for pipe in dict.fromkeys(r.pipe for r in rows):
         mine = [r for r in rows if r.pipe == pipe]
-        writes = any(_writes(r, ring) for r in mine)
+        writes = any(ring.writes(r) for r in mine)
         steps = [-r.shift if flat else 0 for r in mine]
         begin, end = Moment(min(steps), path, False, flat), Moment(max(steps), path, flat, flat)
-        yield Access(path, pipe, writes, _index(rows[0], ring), begin, end, path)
-
-
-def _writes(row: ir.Row, ring: Ring) -> bool:
-    return any(isinstance(x, ir.Ref) and name_of(x) in ring.names for x in touched(row)[1])
-
-
-def _index(row: ir.Row, ring: Ring) -> ir.Expr | None:
-    """The step that says which slot it is."""
-    return in_step(ring.of(row)[0].index)[2]
+        yield Access(path, pipe, writes, ring.index(rows[0]), begin, end, path)
 
 
 def together(accesses: list[Access]) -> Access:
@@ -171,6 +162,14 @@ class Ring:
         """Where a row names one of them."""
         refs = (x for x in (row.out, *row.args) if isinstance(x, ir.Ref))
         return [x for x in refs if name_of(x) in self.names]
+
+    def writes(self, row: ir.Row) -> bool:
+        """Whether a row writes one of them."""
+        return any(isinstance(x, ir.Ref) and name_of(x) in self.names for x in touched(row)[1])
+
+    def index(self, row: ir.Row) -> ir.Expr | None:
+        """The step that says which slot of it a row names."""
+        return in_step(self.of(row)[0].index)[2]
 
 
 def rings(kernel: ir.Kernel) -> Iterator[Ring]:
@@ -236,7 +235,7 @@ def all_handovers(kernel: ir.Kernel) -> Iterator[Handover]:
     named = names_of(kernel.body)
     for ring in rings(kernel):
         blocks = islice(homes(kernel.body, ring, named), 1 if ring.parts else None)
-        around, *inside = ([*_handovers(ring.buffer, accesses)] for accesses in blocks)
+        around, *inside = ([*handovers_of(ring.buffer, accesses)] for accesses in blocks)
         if len({signature(found) for found in inside}) != 1:
             yield from around  # else each loop hands over to the next by the events of its own
         yield from (h for found in inside for h in found)
@@ -252,7 +251,7 @@ def in_a_row(a: Handover, b: Handover) -> bool:
     return len(a.block) == len(b.block) > 1 and a.block != b.block and a.block[:-1] == b.block[:-1]
 
 
-def _handovers(buffer: ir.Buffer, accesses: list[Access]) -> Iterator[Handover]:
+def handovers_of(buffer: ir.Buffer, accesses: list[Access]) -> Iterator[Handover]:
     """The same of one buffer in one block."""
     full: list[Handover] = []
     for k, then in enumerate(accesses):

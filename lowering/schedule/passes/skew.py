@@ -12,12 +12,13 @@ steps to come back.  Loads run ``prefetch`` steps before the row that needs them
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from graphlib import TopologicalSorter
 
 from lowering.schedule.options import Options
+from lowering.schedule.passes.in_place import Lets, Tie, lets_of, ties
 from lowering.schedule.passes.mentions import (
     names_taken,
     rewrite_exprs,
@@ -38,7 +39,7 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
 
     Items without a loop, on one core alone, keep theirs at 0 as well: nobody stops their scalar unit, which
     runs ahead by itself."""
-    taken, needed = names_taken(kernel), set(tile_uses(kernel.body))
+    taken, needed, lets = names_taken(kernel), set(tile_uses(kernel.body)), lets_of(kernel.body)
     notes = list(kernel.notes)
     tight = crowded(kernel)
     if tight:
@@ -53,20 +54,20 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
             else:
                 pipelined = inside or (options.flat and bool(kernel.fifos))
                 if pipelined and not any(isinstance(n, ir.Loop) for n in node.body):
-                    body = skewed(node, options, taken, needed, tight)
+                    body = skewed(node, options, taken, needed, tight, lets)
                 else:
                     body = visit(node.body, True)
-                out.extend(levelled(run, tight))
+                out.extend(levelled(run, tight, lets))
                 done = replace(node, body=body)
                 if options.flat and not inside and any(isinstance(n, ir.Loop) for n in body):
-                    reason = keeps_apart(done, of_launch(kernel))
+                    reason = keeps_apart(done, of_launch(kernel), lets)
                     if reason:
                         notes.append(f"work items do not overlap: {reason}")
                     else:
                         done = flattened(done, taken)
                 out.append(done)
                 run = []
-        return (*out, *levelled(run, tight))
+        return (*out, *levelled(run, tight, lets))
 
     return replace(kernel, body=visit(kernel.body, False), notes=tuple(notes))
 
@@ -89,11 +90,11 @@ def crowded(kernel: ir.Kernel) -> bool:
     return any(size > spaces[name].capacity_bytes for name, size in sizes.items())
 
 
-def levelled(rows: list[ir.Row], tight: bool) -> list[ir.Row]:
+def levelled(rows: list[ir.Row], tight: bool, lets: Lets) -> list[ir.Row]:
     """Rows outside of pipelined loops: scalars first, then by depth in the data flow; where L0 is ``tight``,
     what fills it right before its product."""
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
-    work = by_level(work, loads_later=False, pops_last=True)
+    work = by_level(work, ties(tuple(work), lets), loads_later=False, pops_last=True)
     work = before_matmul(in_written_order(work, rows)) if tight else work
     out: list[ir.Row] = []
     for core in ir.CORES:
@@ -103,23 +104,25 @@ def levelled(rows: list[ir.Row], tight: bool) -> list[ir.Row]:
 
 
 def skewed(
-    loop: ir.Loop, options: Options, taken: set[str], needed: set[str], tight: bool
+    loop: ir.Loop, options: Options, taken: set[str], needed: set[str], tight: bool, lets: Lets
 ) -> ir.Block:
     """The body of ``loop`` in step order."""
     rows = [n for n in loop.body if isinstance(n, ir.Row)]
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
     scalars = [r for r in rows if OPS[r.op].kind == "scalar"]
-    lags = [options.lookahead * (p // 2) for p in phases_of(work, loop, needed)]
+    phases = phases_of(work, loop, needed, ties(tuple(work), lets))
+    lags = [options.lookahead * (p // 2) for p in phases]
     shifted = [replace(r, shift=-lag) for r, lag in zip(work, lags, strict=True)]
     shifted = moved_again(shifted, taken)
-    ordered = by_level(shifted, loads_later=True, pops_last=options.load_at == "first")
+    tied = ties(tuple(shifted), lets)
+    ordered = by_level(shifted, tied, loads_later=True, pops_last=options.load_at == "first")
     if tight:
         ordered = in_written_order(ordered, shifted)
     if options.moves == "late":
         ordered = before_matmul(ordered)
     out: list[ir.Row] = []
     for core in ir.CORES:
-        mine = ahead([r for r in ordered if r.core == core], options)
+        mine = ahead([r for r in ordered if r.core == core], options, lets)
         out.extend(with_scalars(mine, [r for r in scalars if r.core == core], taken))
     return tuple(out)
 
@@ -127,11 +130,15 @@ def skewed(
 # ---------------------------------------------------------------------------------- work items
 
 
-def keeps_apart(loop: ir.Loop, known: Known) -> str:
+def keeps_apart(loop: ir.Loop, known: Known, lets: Lets) -> str:
     """Why a loop over work items that holds a loop cannot be flat, '' if it can."""
     loops = [n for n in loop.body if isinstance(n, ir.Loop)]
     if len(loops) > 1 or any(isinstance(n, ir.Loop) for n in loops[0].body):
         return "an item has more than one loop"
+    inner = [id(r) for r in ir.all_rows(loops[0].body)]
+    rows = [id(r) in inner for r in ir.all_rows(loop.body)]
+    if any(not (rows[a] and rows[b]) for a, b in ties(loop.body, lets)):
+        return "an item loads what it has stored"
     cores = {r.core for r in ir.all_rows(loop.body) if OPS[r.op].kind != "scalar"}
     idle = [c for c in ir.CORES if c in cores - {r.core for r in ir.all_rows(loops[0].body)}]
     if "cube" in idle:
@@ -224,13 +231,16 @@ def result_of(row: ir.Row) -> str | None:
     return row.out.name if isinstance(row.out, ir.Define | ir.Queue) else None
 
 
-def phases_of(rows: list[ir.Row], loop: ir.Loop, needed: set[str]) -> list[int]:
+def phases_of(
+    rows: list[ir.Row], loop: ir.Loop, needed: set[str], tied: Sequence[Tie]
+) -> list[int]:
     """The phase of every row: the crossings from core to core before it.
 
     Rows of one recurrence (a carry depends on itself through them) share a phase, whatever cores
-    they are on: they cannot overlap with their own next iteration.
+    they are on: they cannot overlap with their own next iteration.  Rows that are ``tied`` share one as well.
     """
     edges = flow_edges(rows, loop, needed)
+    edges += [(a, b, 0) for pair in tied for a, b in (pair, pair[::-1])]
     knot = recurrences(len(rows), edges)
     phase = [0] * len(rows)
     changed = True
@@ -319,20 +329,25 @@ def late_operands(rows: list[ir.Row], phase: list[int]) -> list[int]:
 # --------------------------------------------------------------------------------------- order
 
 
-def by_level(rows: list[ir.Row], loads_later: bool, pops_last: bool) -> list[ir.Row]:
-    """Earlier stages first; within a stage, rows in the order of their depth in the data flow.
+def by_level(
+    rows: list[ir.Row], tied: Sequence[Tie], loads_later: bool, pops_last: bool
+) -> list[ir.Row]:
+    """Earlier stages first; within a stage, rows in the order of their depth in the data flow, in which the
+    second of two ``tied`` rows lies below the first.
 
     Rows of one depth do not depend on each other, so one barrier serves them all.
     ``loads_later``: loads do not count, ``ahead`` puts them where they belong.  ``pops_last``: what
     can run before a pop does, because a pop stops the scalar unit.
     """
     made: dict[str, tuple[int, int]] = {}
-    keys = []
-    for row in rows:
+    keys: list[tuple[int, int, bool]] = []
+    in_order = {k for pair in tied for k in pair}
+    for k, row in enumerate(rows):
         above = [made[n] for n in reads_of(row) if n in made]
+        above += [(-keys[a][0], keys[a][1]) for a, b in tied if b == k]
         depth = max((d + 1 for shift, d in above if shift == row.shift), default=0)
         keys.append((-row.shift, depth, pops_last and row.op == "pop"))
-        if not (row.op in LOADS and loads_later):
+        if k in in_order or not (row.op in LOADS and loads_later):
             made[result_of(row) or ""] = (row.shift, depth)
     order = sorted(range(len(rows)), key=lambda k: keys[k])
     return [rows[k] for k in order]
@@ -360,10 +375,12 @@ def before_matmul(rows: list[ir.Row]) -> list[ir.Row]:
     return [*out, *moves.values()]
 
 
-def ahead(rows: list[ir.Row], options: Options) -> list[ir.Row]:
-    """Loads ``prefetch`` steps before their first reader, at the place that ``load_at`` names."""
-    loads = [r for r in rows if r.op in LOADS]
-    rest = [r for r in rows if r.op not in LOADS]
+def ahead(rows: list[ir.Row], options: Options, lets: Lets) -> list[ir.Row]:
+    """Loads ``prefetch`` steps before their first reader, at the place that ``load_at`` names; those that only
+    memory keeps in order stay where they are."""
+    stay = {k for pair in ties(tuple(rows), lets) for k in pair}
+    loads = [r for k, r in enumerate(rows) if r.op in LOADS and k not in stay]
+    rest = [r for k, r in enumerate(rows) if r.op not in LOADS or k in stay]
     early: list[ir.Row] = []
     for load in loads:
         name = result_of(load)

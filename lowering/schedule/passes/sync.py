@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from lowering.schedule.passes.barriers import with_barriers
 from lowering.schedule.passes.budget import within_ids
 from lowering.schedule.passes.handovers import Access, Handover, all_handovers, without_implied
+from lowering.schedule.passes.in_place import memory_handovers
 from pto import ir
 from pto.legality import straight
 from pto.targets import target_of
@@ -44,7 +45,9 @@ def with_events(kernel: ir.Kernel) -> ir.Kernel:
     """Full and free events for every buffer that two pipes share; one for several where ids are short."""
     edits, events, notes, details, target = Edits(), [], [], [], target_of(kernel)
     used: dict[tuple[str, str, str], int] = {}
-    needed, implied = without_implied(list(all_handovers(kernel)))
+    found = list(all_handovers(kernel))
+    found += memory_handovers(kernel, found)
+    needed, implied = without_implied(found)
     joined = within_ids(needed, target.event_ids)
     told: dict[Handover, str] = {}
     for x, name in zip(joined, event_names([x.name for x in joined]), strict=True):

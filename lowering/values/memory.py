@@ -1,0 +1,82 @@
+"""What stores left in the elements of tensors, in a made-up world.
+
+In: places of stores, each with the number of what it stores.  Out: for a place that is loaded, the numbers of
+what may have been stored there.  Places lie apart by a distance that is a constant, or by their numbers: a size is what that
+world takes it to be.  An entry of a table is no size: entries lie far from each other where its type states how they
+differ, and else all are the same, so that an order is asked for wherever two places may be one.
+Non-goals: values; whether an order is kept (``lowering/hazards/``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from pto.arithmetic import Number, NumberError
+from pto.in_place import told_apart
+from pto.ir import Expr, Param, View, distance, evaluate
+from pto.overlap import FAR
+
+Item = tuple[Expr, int, Expr | None]
+"""Of one dimension: start, size (0 and 1: it is left out), how many exist (None: all)."""
+
+
+@dataclass
+class Memory:
+    """The stores so far.  ``values``: the numbers that are known; ``tables``: by the name of an entry, its table."""
+
+    values: Mapping[str, Number]
+    tables: Mapping[str, str]
+    params: Iterable[Param]
+    stored: dict[str, list[tuple[object, int]]] = field(default_factory=dict)
+
+    def store(self, place: object, number: int) -> None:
+        self.stored.setdefault(_tensor(place), []).append((place, number))
+
+    def held(self, place: object) -> list[tuple[str, int]]:
+        """What the stores so far may have left at a place, whatever their order."""
+        found = self.stored.get(_tensor(place), ())
+        return sorted(("held", number) for other, number in found if self._meet(place, other))
+
+    def _meet(self, a: object, b: object) -> bool:
+        """Whether two places of one tensor share an element; one that is no region may be anywhere."""
+        first, second = _items(a), _items(b)
+        return not (first and second) or all(map(self._overlap, first, second))
+
+    def _overlap(self, a: Item, b: Item) -> bool:
+        d = distance(a[0], b[0])
+        if d is not None and (d >= max(b[1], 1) or -d >= max(a[1], 1)):
+            return False
+        (p, q), (r, s) = self._interval(*a), self._interval(*b)
+        return p < s and r < q
+
+    def _interval(self, start: Expr, size: int, valid: Expr | None) -> tuple[int, int]:
+        first, count = self._number(start), max(size, 1)
+        exists = count if valid is None else min(count, max(self._number(valid), 0))
+        return first, first + exists
+
+    def _number(self, e: Expr) -> int:
+        try:
+            return int(evaluate(e, self._value))
+        except NumberError:
+            return 0
+
+    def _value(self, name: str) -> Number:
+        """A size that the world has not needed yet is large."""
+        table = self.tables.get(name)
+        if table is None:
+            return self.values.get(name, FAR)
+        stated = ((p.name, p.facts) for p in self.params)
+        return FAR * int(name[1:]) if told_apart(table, stated) else FAR
+
+
+def _tensor(place: object) -> str:
+    assert isinstance(place, tuple)
+    return place[1].tensor if isinstance(place[1], View) else place[0]
+
+
+def _items(place: object) -> list[Item]:
+    """The dimensions of a region; of a place that is none, nothing."""
+    assert isinstance(place, tuple)
+    return [cast("Item", x) for x in place[1:] if isinstance(x, tuple)]

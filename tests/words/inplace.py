@@ -1,0 +1,262 @@
+"""Tensors that are updated in place: loaded and stored, or stored in part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+import pto
+from pto import Tensor, Tile
+from pto.scalar import Index
+from tests.words.word import Word
+
+bf16, f16, f32 = ml_dtypes.bfloat16, np.float16, np.float32
+
+
+@pto.kernel(
+    grid="cdiv(rows, 32), heads",
+    q="bf16[rows, heads, 128]",
+    cos="f32[rows, 64]",
+    sin="f32[rows, 64]",
+)
+def rope(q: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Both halves of every query turned; the halves lie where they lay."""
+    first, head = pto.program_id(0) * 32, pto.program_id(1)
+    here = pto.ds(first, 32, valid=q.shape[0] - first)
+    x = pto.load(q[here, head, 0:64]).astype("f32")
+    y = pto.load(q[here, head, 64:128]).astype("f32")
+    c, s = pto.load(cos[here, :]), pto.load(sin[here, :])
+    pto.store(q[here, head, 0:64], (x * c - y * s).astype("bf16"))
+    pto.store(q[here, head, 64:128], (x * s + y * c).astype("bf16"))
+
+
+def turned(q: Any, cos: Any, sin: Any) -> dict[str, Any]:
+    x, y, c, s = q[..., :64], q[..., 64:], cos[:, None], sin[:, None]
+    return {"q": np.concatenate([x * c - y * s, x * s + y * c], -1)}
+
+
+def angles(rng: np.random.Generator) -> dict[str, Any]:
+    angle = rng.uniform(0, 6, (75, 64)).astype(f32)
+    return dict(
+        q=rng.standard_normal((75, 3, 128)).astype(bf16), cos=np.cos(angle), sin=np.sin(angle)
+    )
+
+
+@pto.kernel(
+    grid="tokens",
+    key="f16[tokens, 16, 64]",
+    slot="i32[tokens] distinct",
+    cache="f16[slots, 16, 64] inout",
+)
+def written(key: Tensor, slot: Tensor, cache: Tensor) -> None:
+    """Every token writes the slot that is its own; the other slots keep what they hold."""
+    t = pto.program_id(0)
+    pto.store(cache[slot[t], :, :], pto.load(key[t, :, :]))
+
+
+def kept(key: Any, slot: Any, cache: Any) -> dict[str, Any]:
+    cache[slot] = key
+    return {"cache": cache}
+
+
+def slots(rng: np.random.Generator) -> dict[str, Any]:
+    return dict(
+        key=rng.standard_normal((6, 16, 64)).astype(f16),
+        slot=rng.permutation(20)[:6].astype(np.int32),
+        cache=rng.standard_normal((20, 16, 64)).astype(f16),
+    )
+
+
+@pto.kernel(
+    grid="tokens",
+    slot="i32[tokens] distinct",
+    decay="f32[tokens]",
+    state="f32[slots, 16, 64]",
+)
+def decayed(slot: Tensor, decay: Tensor, state: Tensor) -> None:
+    """The state of every sequence, where a table says that it lies."""
+    t = pto.program_id(0)
+    here = state[slot[t], :, :]
+    pto.store(here, pto.load(here) * decay[t])
+
+
+def less(slot: Any, decay: Any, state: Any) -> dict[str, Any]:
+    state[slot] *= decay[:, None, None]
+    return {"state": state}
+
+
+def states(rng: np.random.Generator) -> dict[str, Any]:
+    return dict(
+        slot=rng.permutation(20)[:6].astype(np.int32),
+        decay=rng.uniform(0.5, 1, 6).astype(f32),
+        state=rng.standard_normal((20, 16, 64)).astype(f32),
+    )
+
+
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    x="bf16[rows, inner]",
+    w="bf16[inner, 192]",
+    residual="f32[rows, 192]",
+)
+def added(x: Tensor, w: Tensor, residual: Tensor) -> None:
+    """A product added to the residual, block of columns after block, on both cores."""
+    first = pto.program_id(0) * 32
+    rows = pto.ds(first, 32, valid=x.shape[0] - first)
+    inner = x.shape[1]
+
+    def columns(j: Index) -> None:
+        cols = pto.ds(j * 64, 64)
+
+        def step(k: Index, acc: Tile) -> Tile:
+            here = pto.ds(k * 64, 64, valid=inner - k * 64)
+            return acc + pto.load(x[rows, here]) @ pto.load(w[here, cols])
+
+        made = pto.fori_loop(0, pto.cdiv(inner, 64), step, pto.zeros((32, 64)))
+        pto.store(residual[rows, cols], pto.load(residual[rows, cols]) + made)
+
+    pto.fori_loop(0, 3, columns)
+
+
+def residual(x: Any, w: Any, residual: Any) -> dict[str, Any]:
+    return {"residual": residual + x @ w}
+
+
+def products(rng: np.random.Generator) -> dict[str, Any]:
+    return dict(
+        x=rng.standard_normal((75, 150)).astype(bf16),
+        w=rng.standard_normal((150, 192)).astype(bf16),
+        residual=rng.standard_normal((75, 192)).astype(f32),
+    )
+
+
+@pto.kernel(grid="cdiv(rows, 16)", x="f32[rows, cols]", scale="f32[1, cols]", static=dict(block=64))
+def normed(x: Tensor, scale: Tensor, *, block: int) -> None:
+    """Rows over the root of the mean of their squares, in two passes over what is overwritten in the second."""
+    first = pto.program_id(0) * 16
+    rows, cols = pto.ds(first, 16, valid=x.shape[0] - first), x.shape[1]
+
+    def squares(j: Index, total: Tile) -> Tile:
+        part = pto.load(x[rows, pto.ds(j * block, block, valid=cols - j * block)])
+        return total + pto.row_sum(part * part)
+
+    steps = pto.cdiv(cols, block)
+    total = pto.fori_loop(0, steps, squares, pto.zeros((16, 1)))
+    by = pto.rsqrt(total * (1.0 / cols) + 1e-5)
+
+    def scaled(j: Index) -> None:
+        here = pto.ds(j * block, block, valid=cols - j * block)
+        pto.store(x[rows, here], pto.load(x[rows, here]) * by * pto.load(scale[:, here]))
+
+    pto.fori_loop(0, steps, scaled)
+
+
+def rms(x: Any, scale: Any) -> dict[str, Any]:
+    return {"x": x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * scale}
+
+
+def ragged(rng: np.random.Generator) -> dict[str, Any]:
+    return dict(
+        x=rng.standard_normal((40, 200)).astype(f32),
+        scale=rng.uniform(0.5, 2, (1, 200)).astype(f32),
+    )
+
+
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    w="f32[rows, 64]",
+    m="f32[rows, 64]",
+    v="f32[rows, 64]",
+    gradient="f32[rows, 64]",
+    rate="f32",
+)
+def adam(w: Tensor, m: Tensor, v: Tensor, gradient: Tensor, rate: Index) -> None:
+    """A step of an optimizer: weights and both moments in place."""
+    first = pto.program_id(0) * 32
+    here = pto.ds(first, 32, valid=w.shape[0] - first)
+    g = pto.load(gradient[here, :])
+    mean = pto.load(m[here, :]) * 0.9 + g * 0.1
+    square = pto.load(v[here, :]) * 0.99 + g * g * 0.01
+    pto.store(m[here, :], mean)
+    pto.store(v[here, :], square)
+    pto.store(w[here, :], pto.load(w[here, :]) - mean / (pto.sqrt(square) + 1e-3) * rate)
+
+
+def stepped(w: Any, m: Any, v: Any, gradient: Any, rate: Any) -> dict[str, Any]:
+    m, v = 0.9 * m + 0.1 * gradient, 0.99 * v + 0.01 * gradient**2
+    return dict(w=w - rate * m / (np.sqrt(v) + 1e-3), m=m, v=v)
+
+
+def moments(rng: np.random.Generator) -> dict[str, Any]:
+    w, m, g = rng.standard_normal((3, 75, 64)).astype(f32)
+    return dict(w=w, m=m, v=rng.uniform(0, 1, (75, 64)).astype(f32), gradient=g, rate=0.01)
+
+
+@pto.kernel(grid="cdiv(rows, 16)", x="f32[rows, 64]", y="f32[rows, 64]", out="f32[rows, 64]")
+def swapped(x: Tensor, y: Tensor, out: Tensor) -> None:
+    """Two tensors change places, and what was stored is loaded again: only memory says in which order."""
+    first = pto.program_id(0) * 16
+    here = pto.ds(first, 16, valid=x.shape[0] - first)
+    old, new = pto.load(x[here, :]), pto.load(y[here, :])
+    pto.store(x[here, :], new)
+    pto.store(y[here, :], old)
+    pto.store(out[here, :], pto.load(x[here, :]) + 1.0)
+
+
+def exchanged(x: Any, y: Any) -> dict[str, Any]:
+    return dict(x=y, y=x, out=y + 1)
+
+
+def pairs(rng: np.random.Generator) -> dict[str, Any]:
+    x, y, out = rng.standard_normal((3, 40, 64)).astype(f32)
+    return dict(x=x, y=y, out=out)
+
+
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    x="bf16[rows, inner]",
+    w="bf16[blocks, 64, 64]",
+    scratch="f32[rows, blocks, 64]",
+    out="f32[rows, 64]",
+)
+def spilled(x: Tensor, w: Tensor, scratch: Tensor, out: Tensor) -> None:
+    """Products on one core, what the other makes of them through memory and back, block after block."""
+    first = pto.program_id(0) * 32
+    rows = pto.ds(first, 32, valid=x.shape[0] - first)
+
+    def step(k: Index, total: Tile) -> Tile:
+        here = scratch[rows, k, :]
+        cols = pto.ds(k * 64, 64, valid=x.shape[1] - k * 64)
+        pto.store(here, pto.relu(pto.load(x[rows, cols]) @ pto.load(w[k, :, :])))
+        return total + pto.load(here)
+
+    pto.store(out[rows, :], pto.fori_loop(0, w.shape[0], step, pto.zeros((32, 64))))
+
+
+def through_memory(x: Any, w: Any, scratch: Any) -> dict[str, Any]:
+    padded = np.zeros((x.shape[0], w.shape[0] * 64))
+    padded[:, : x.shape[1]] = x
+    made = np.maximum(np.einsum("rbk,bkc->rbc", padded.reshape(len(x), -1, 64), w), 0)
+    return dict(scratch=made, out=made.sum(1))
+
+
+def blocks(rng: np.random.Generator) -> dict[str, Any]:
+    return dict(
+        x=rng.standard_normal((75, 300)).astype(bf16),
+        w=rng.standard_normal((5, 64, 64)).astype(bf16),
+        scratch=rng.standard_normal((75, 5, 64)).astype(f32),
+    )
+
+
+WORDS = {
+    "spilled to memory": Word(spilled, blocks, through_memory),
+    "residual in place": Word(added, products, residual),
+    "rope in place": Word(rope, angles, turned),
+    "norm in place": Word(normed, ragged, rms),
+    "cache by slots": Word(written, slots, kept),
+    "states by slots": Word(decayed, states, less),
+    "adam": Word(adam, moments, stepped),
+    "stored and loaded again": Word(swapped, pairs, exchanged),
+}
