@@ -43,7 +43,10 @@ INSTEAD = {
     ),
     "quantize": "(x / scale).astype('i8')",
     "dequantize": "x.astype('f32') * scale",
-    "cond": "a branch may only depend on static parameters",
+    **dict.fromkeys(
+        ("cond", "if_", "if_then", "branch", "switch"),
+        "pto.when(condition, body, carry, otherwise) for work, pto.where(mask, x, y) for elements",
+    ),
     "while_loop": "pto.fori_loop(lo, hi, body, carry)",
     **{name: f"types are text: '{t}'" for name, t in TEXTS.items()},
 }

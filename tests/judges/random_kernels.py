@@ -147,9 +147,24 @@ def _along_columns(b: Builder, x: Tile) -> Tile:
     return b.rng.choice(made) * 0.5
 
 
+def _maybe(b: Builder, x: Tile) -> Tile:
+    """Done by a number of the run, or done otherwise; what is behind goes by the result."""
+    count, inside = b.rng.choice(b.counts), b.copy()
+
+    def body(x: Tile) -> Tile:
+        inside.full.append(x)
+        inside.vector_step()
+        return (x + inside.pick()) * 0.5
+
+    test = b.rng.choice([count % 2, count == 1, count < 2, count > 1])
+    if b.rng.random() < 0.5:
+        return pto.when(test, body, x)
+    return pto.when(test, body, x, otherwise=lambda x: x * 0.75)
+
+
 MASKS: Words = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
 """Masks, places and functions: a tuple that stays, so that a seed stays the kernel that it was."""
-WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow)
+WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow, _maybe)
 
 
 def draw(
