@@ -146,7 +146,8 @@ class Unrolled:
             return len(self.lengths)
         if self.exact and isinstance(loop.trips, ir.Const):
             return shortened(int(loop.trips.value), self.enough, self.period)
-        return self.lengths[(sum(at) + self.number[id(loop)]) % len(self.lengths)]
+        length = self.lengths[(sum(at) + self.number[id(loop)]) % len(self.lengths)]
+        return min(length, 1) if loop.is_guard else length
 
     def holds(self, branch: ir.Branch, scope: Counters) -> bool:
         """Which way a branch goes.

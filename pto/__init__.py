@@ -16,6 +16,7 @@ Importing this package imports neither ``lowering`` nor JAX; calling a kernel do
 from typing import TYPE_CHECKING
 
 from pto import functions, mathematics, parts, row_lists, sorting
+from pto.control import when
 from pto.errors import (
     CapacityError,
     DTypeError,
@@ -88,6 +89,7 @@ __all__ = [
     "program_id",
     "require",
     "store",
+    "when",
     "where",
     "zeros",
     *functions.__all__,

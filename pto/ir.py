@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
-from pto.arithmetic import BINARY, Number, NumberError, operator_type, rounded, shortest
+from pto.arithmetic import BINARY, COMPARING, Number, NumberError, operator_type, rounded, shortest
 from pto.loc import Loc
 from pto.types import TileType
 
@@ -386,6 +386,11 @@ class Loop:
         all rows in it."""
         found = [r.shift for r in (all_rows if self.flat else own_rows)(self.body)] or [0]
         return min(found), max(found)
+
+    @property
+    def is_guard(self) -> bool:
+        """Whether it takes one step where its trip count, which is a test, holds, and none elsewhere."""
+        return isinstance(self.trips, Bin) and self.trips.op in COMPARING
 
     @property
     def inner(self) -> int:

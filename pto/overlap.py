@@ -46,11 +46,12 @@ class Counter:
 
 
 class Store:
-    """One store: its region with every ``let`` replaced, what counts its repetitions, and whether it ``adds``."""
+    """One store: its region with every ``let`` replaced, what counts its repetitions, the ``ways`` that lead to
+    it, and whether it ``adds``."""
 
     def __init__(self, view: ir.View, trace: Trace, loc: Loc | None, adds: bool = False) -> None:
         self.trace, self.loc, self.tensor, self.adds = trace, loc, view.tensor, adds
-        self.index = ir.map_exprs(view, trace.resolved).index
+        self.index, self.ways = ir.map_exprs(view, trace.resolved).index, trace.ways
         self.counters = [
             Counter(name, trips, str(k) if k < len(trace.grid) else "")
             for k, (name, trips) in enumerate(trace.counters.items())
@@ -106,10 +107,18 @@ def _clash_of_steps(new: Store) -> tuple[str, str] | None:
 
 def _clash_with(new: Store, earlier: list[Store]) -> tuple[str, str] | None:
     for other in earlier:
-        found = None if _lies_beside(new, other) else _witness(other, new)
+        apart = _goes_elsewhere(new, other) or _lies_beside(new, other)
+        found = None if apart else _witness(other, new)
         if found:
             return _met(new, other, both(other, new, *found))
     return None
+
+
+def _goes_elsewhere(new: Store, other: Store) -> bool:
+    """Two ways of one choice write one region: either does, and to what another step writes comes neither, since
+    each by itself has a region of its own."""
+    chosen = (name for name, way in new.ways.items() if other.ways.get(name, way) != way)
+    return new.index == other.index and next(chosen, "") != ""
 
 
 def _met(new: Store, other: Store, when: str) -> tuple[str, str]:

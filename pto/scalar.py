@@ -49,7 +49,10 @@ class Scalar(Traced):
         """Of a branch on sizes: what they must be is said, and a last tile is no case of its own."""
         trace = current()
         names = set(ir.names_in(trace.resolved(self.expr)))
-        if where not in ("if", "if expression", "assert") or not names <= set(trace.launch):
+        of_launch, chooses = names <= set(trace.launch), where in ("if", "if expression")
+        if not of_launch:
+            return WHEN_HINT if chooses else super()._branch_hint(where)
+        if not chooses and where != "assert":
             return super()._branch_hint(where)
         return (
             "a branch may only depend on static parameters; pto.require(condition, message) says what must "
@@ -129,6 +132,11 @@ class Scalar(Traced):
     def _index_hint(self) -> str:
         return "an integer is read by indexing a tensor in every dimension"
 
+
+WHEN_HINT = (
+    "pto.when(condition, body, carry, otherwise) does work where a scalar says so; "
+    "pto.minimum, pto.maximum and pto.where (elements of a tile) choose values"
+)
 
 Number = int | float
 Index = int | Scalar

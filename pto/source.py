@@ -152,8 +152,8 @@ def _returned_name(caller: FrameType, carries: Sequence[str], k: int | None) -> 
 
 
 def unpacked_parameter(code: CodeType) -> tuple[str, ...]:
-    """The names that a loop body ``def body(i, carry)`` gives to its carry, or ()."""
-    if code.co_argcount < 2:
+    """The names that a body ``def body(i, carry)`` gives to its carry, or ()."""
+    if not code.co_argcount:
         return ()
     carry = code.co_varnames[code.co_argcount - 1]
     return _facts_of(code).names.unpacked.get((code.co_firstlineno, carry), ())

@@ -26,14 +26,20 @@ GRAMMAR_WORDS = frozenset(
 """Words of the text form; no parameter and no value has one of them as its name."""
 
 
+Way = tuple[str, bool]
+"""A choice by name, and whether it goes to the body or to the other one."""
+
+
 class Scope:
-    """Rows of one block: the kernel body, or a loop body with its index and trip count."""
+    """Rows of one block: the kernel body, or a loop body with its index and trip count; ``way``: of a block
+    that is run or not, which choice it is a part of."""
 
     def __init__(self, trace: Trace, parent: Scope | None, index: str = "", what: str = "") -> None:
         self.trace, self.parent, self.index, self.what = trace, parent, index, what
         self.nodes: list[ir.Node] = []
         self.carries: tuple[str, ...] = ()
         self.trips: ir.Expr = ir.Const(1)
+        self.way: Way | None = None
 
     def encloses(self, other: Scope | None) -> bool:
         while other is not None and other is not self:
@@ -138,6 +144,16 @@ class Trace:
             scope = scope.parent
         return {f"pid{k}": size for k, size in enumerate(self.grid)} | dict(reversed(loops))
 
+    @property
+    def ways(self) -> dict[str, bool]:
+        """The choices that lead here."""
+        found: list[Way] = []
+        scope: Scope | None = self.scope
+        while scope is not None:
+            found += [scope.way] if scope.way else []
+            scope = scope.parent
+        return dict(found)
+
     def extremes(self, expr: ir.Expr) -> tuple[int, int] | None:
         """(least, greatest) value of ``expr`` that some step of the kernel really has, or None.
 
@@ -149,11 +165,13 @@ class Trace:
         return reach_of(ir.linear(self.resolved(expr)), ranges)
 
     @contextlib.contextmanager
-    def block(self, index: str, what: str, trips: ir.Expr) -> Iterator[Scope]:
+    def block(
+        self, index: str, what: str, trips: ir.Expr, way: Way | None = None
+    ) -> Iterator[Scope]:
         """A nested scope; its nodes are the caller's to place."""
         outer = self.scope
         self.scope = Scope(self, outer, index, what)
-        self.scope.trips = trips
+        self.scope.trips, self.scope.way = trips, way
         try:
             yield self.scope
         finally:
@@ -250,7 +268,7 @@ class Traced:
             fail(
                 TraceError,
                 f"{self.described()} was made inside {scope.what} and is used outside of it",
-                "return it from the loop body as part of the carry"
+                "return it from the body as part of the carry"
                 if self._noun == "tile"
                 else "compute it again after the loop, or use it inside",
             )
@@ -270,7 +288,10 @@ class Traced:
         if where in ("min()", "max()"):
             return f"use pto.{where[:3]}imum(a, b)"
         if where in ("and / or", "not", "chained comparison"):
-            return "Python evaluates this itself; combine bounds with pto.minimum and pto.maximum"
+            return (
+                "Python evaluates this itself; of two comparisons a * b is 1 where both hold, "
+                "pto.maximum(a, b) where one does, 1 - a where a does not"
+            )
         if where in ("in", "comparison of tuples"):
             return "Python evaluates this itself; compare one scalar with one number at a time"
         return (

@@ -72,7 +72,10 @@ INSTEAD = {
     **dict.fromkeys(
         ("embedding", "gather_rows", "index_select"), "pto.load_rows(t, ids[pto.ds(first, 16)])"
     ),
-    "cond": "a branch may only depend on static parameters",
+    **dict.fromkeys(
+        ("cond", "if_", "if_then", "branch", "switch"),
+        "pto.when(condition, body, carry, otherwise) for work, pto.where(mask, x, y) for elements",
+    ),
     "while_loop": "pto.fori_loop(lo, hi, body, carry)",
     **{name: f"types are text: '{t}'" for name, t in TEXTS.items()},
 }

@@ -149,7 +149,8 @@ def flag_line(call: str, flag: ir.Flag, ctx: Context, env: Env) -> str:
 
 
 def loop_lines(loop: ir.Loop, ctx: Context, env: Env) -> list[str]:
-    """A loop: plain when all its rows have one shift, else one step loop with guarded blocks.
+    """A loop: plain when all its rows have one shift, or no loop if it has one step at most; else one step
+    loop with guarded blocks.
 
     Raises:
         ScheduleError: a flat loop inside of a loop or a branch.
@@ -157,17 +158,20 @@ def loop_lines(loop: ir.Loop, ctx: Context, env: Env) -> list[str]:
     if loop.flat:
         raise ScheduleError("a flat loop inside of a loop or a branch cannot be emitted", loop.loc)
     entries = entries_of(loop.body, ctx.core)
-    lines, trips = counted(loop, ctx, env)
-    index = ctx.scalar(loop.index)
-    scope = {**env, loop.index: Place(index, least=0)}
     base = ""
     if loop.total and loop.total in names_used(loop.body, ctx.core):
         base = ctx.names.fresh(f"{loop.total}_base")
         ctx.counters.append(
             f"int64_t {base} = 0;  // finished iterations of the loop over {loop.index}"
         )
-        scope[loop.total] = Place(ctx.scalar(loop.total), least=0)
     lowest, highest = min(e.shift for e in entries), max(e.shift for e in entries)
+    if loop.is_guard and lowest == highest:
+        return guarded(loop, entries, base, ctx, env)
+    lines, trips = counted(loop, ctx, env)
+    index = ctx.scalar(loop.index)
+    scope = {**env, loop.index: Place(index, least=0)}
+    if base:
+        scope[loop.total] = Place(ctx.scalar(loop.total), least=0)
     if lowest == highest:
         count = [total_line(loop, base, ctx)] if base else []
         body = [*count, *block_lines(entries, ctx, scope)]
@@ -178,6 +182,13 @@ def loop_lines(loop: ir.Loop, ctx: Context, env: Env) -> list[str]:
         finished = trips if isinstance(loop.trips, ir.Const) else f"max_of({trips}, 0)"
         lines.append(f"{base} += {finished};")
     return lines
+
+
+def guarded(loop: ir.Loop, entries: list[Entry], base: str, ctx: Context, env: Env) -> list[str]:
+    """A loop of one step at most: a test."""
+    scope = {**env, loop.index: Place("0", least=0), loop.total: Place(base, least=0)}
+    body = [*block_lines(entries, ctx, scope), *[f"++{base};"] * bool(base)]
+    return braced(f"if ({condition(loop.trips, env)})", body)
 
 
 def counted(loop: ir.Loop, ctx: Context, env: Env) -> tuple[list[str], str]:

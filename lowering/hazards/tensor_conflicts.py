@@ -9,9 +9,10 @@ rows that add cause nothing to each other: a term is added at one moment (docs/m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import permutations
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import permutations, product
 
+from lowering.hazards.choices import exclude
 from lowering.hazards.forms import atom_names, terms_of
 from lowering.hazards.instructions import RowCode
 from lowering.hazards.limits import Facts
@@ -41,8 +42,11 @@ VECTOR = 1
 LANE = Var("lane")
 
 
-def tensor_conflicts(scalars: Scalars, rows: Iterable[RowCode]) -> tuple[Meets, list[Fault]]:
-    """The table of conflicts, and what cannot be ordered; marks the rows in the table as tracked."""
+def tensor_conflicts(
+    scalars: Scalars, trips: Sequence[Expr], rows: Iterable[RowCode]
+) -> tuple[Meets, list[Fault]]:
+    """The table of conflicts, and what cannot be ordered; marks the rows in the table as tracked.  ``trips``:
+    by loop."""
     meets: Meets = {}
     faults: list[Fault] = []
     for tensor, found in _by_tensor(rows).items():
@@ -58,7 +62,7 @@ def tensor_conflicts(scalars: Scalars, rows: Iterable[RowCode]) -> tuple[Meets, 
                     and b.row.op != "read"
                     and not _commute(a, b)
                 ):
-                    _meet(scalars, meets, a, b)
+                    _meet(scalars, trips, meets, a, b)
                     if a.number <= b.number:
                         faults += _unordered(scalars, tensor, a, b)
     return meets, faults
@@ -78,7 +82,7 @@ def _by_tensor(rows: Iterable[RowCode]) -> dict[str, list[RowCode]]:
     return found
 
 
-def _meet(scalars: Scalars, meets: Meets, a: RowCode, b: RowCode) -> None:
+def _meet(scalars: Scalars, trips: Sequence[Expr], meets: Meets, a: RowCode, b: RowCode) -> None:
     """Notes when ``b`` may touch what ``a`` touched, on one lane of one block."""
     assert a.region is not None
     assert b.region is not None
@@ -93,8 +97,9 @@ def _meet(scalars: Scalars, meets: Meets, a: RowCode, b: RowCode) -> None:
         once = k < len(shared) and facts.greatest.get(f"i#{shared[k]}") == 0
         apart = once or disjoint(a.region, b.region, same, differ, scalars.opaque, facts)
         levels.append(not apart)
-    if a is b:
-        levels[-1] = False  # a row runs once per iteration
+    ways = product(*(x.loops[len(shared) :] for x in (a, b)))
+    if a is b or any(exclude(trips[x], trips[y]) for x, y in ways):
+        levels[-1] = False  # a row runs once per iteration, and of two ways of a choice one
     if any(levels):
         a.tracked = b.tracked = True
         meets.setdefault(b.number, []).append((a.number, tuple(levels)))

@@ -161,6 +161,8 @@ def _parted(b: Builder, x: Tile) -> Tile:
     ]
     found = b.rng.choice(made)
     return found if found.shape == (b.rows, b.cols) else x.at[:, :col].set(found)
+
+
 def _bits(b: Builder, x: Tile) -> Tile:
     """Times what bits make of the places of its elements, or chosen by an order of these."""
     rows, cols = pto.full((b.rows, b.cols), b.rng.randint(0, 99), "i32"), pto.iota(1)
@@ -179,9 +181,24 @@ def _fused(b: Builder, x: Tile) -> Tile:
     return (pto.relu(apart) + b.rng.choice(kept)) * 0.5
 
 
+def _maybe(b: Builder, x: Tile) -> Tile:
+    """Done by a number of the run, or done otherwise; what is behind goes by the result."""
+    count, inside = b.rng.choice(b.counts), b.copy()
+
+    def body(x: Tile) -> Tile:
+        inside.full.append(x)
+        inside.vector_step()
+        return (x + inside.pick()) * 0.5
+
+    test = b.rng.choice([count % 2, count == 1, count < 2, count > 1])
+    if b.rng.random() < 0.5:
+        return pto.when(test, body, x)
+    return pto.when(test, body, x, otherwise=lambda x: x * 0.75)
+
+
 MASKS: Words = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
 """Masks, places and functions: a tuple that stays, so that a seed stays the kernel that it was."""
-WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow, _parted, _bits, _fused)
+WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow, _parted, _bits, _fused, _maybe)
 
 
 def draw(

@@ -6,6 +6,7 @@ from tests.words import (
     atomic,
     bits,
     columns,
+    control,
     facts,
     fused,
     inplace,
@@ -30,5 +31,6 @@ ABOUT = (
     parts,
     bits,
     fused,
+    control,
 )
 WORDS = {name: word for about in ABOUT for name, word in about.WORDS.items()}

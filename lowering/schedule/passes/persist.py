@@ -18,7 +18,8 @@ def persist(kernel: Kernel) -> Kernel:
     """body of work item (pid0, ..) --> for w in 0 .. items of this block: body.
 
     Hardware block ``block_idx`` of ``block_num`` takes every ``block_num``-th work item, the last
-    grid axis fastest (docs/machine.md 16.1).  Loop bounds get names, aliases disappear.
+    grid axis fastest (docs/machine.md 16.1).  Loop bounds get names, tests stay
+    what is seen to be one, aliases disappear.
     """
     taken = names_taken(kernel)
     index = fresh("w", taken)
@@ -49,7 +50,7 @@ def _named_trips(block: Block, values: dict[str, Expr], taken: set[str]) -> Bloc
     for node in straight(block):
         if isinstance(node, Loop):
             trips = substitute(node.trips, values)
-            if isinstance(trips, Bin):
+            if isinstance(trips, Bin) and not node.is_guard:
                 name = fresh("n", taken)
                 out.append(Row("let", Scalar(name), (trips,), loc=node.loc))
                 trips = Var(name)

@@ -195,12 +195,14 @@ def told_at_once(block: ir.Block, cores: Sequence[str]) -> ir.Block:
 
 
 def looped(block: ir.Block, late: Late) -> ir.Block:
-    """In innermost loops a step late, beside those of a flat loop ``late.item`` steps; elsewhere there is
-    no step to wait for."""
+    """In innermost loops a step late, beside those of a flat loop ``late.item`` steps; elsewhere, and in a loop
+    of one step at most, there is no step to wait for."""
     out: list[ir.Node] = []
     for node in block:
         if not isinstance(node, ir.Loop):
             out += told_at_once((node,), ir.CORES)
+        elif node.is_guard:
+            out.append(replace(node, body=told_at_once(node.body, ir.CORES)))
         elif not any(isinstance(n, ir.Loop) for n in node.body):
             out.append(replace(node, body=stepwise(node.body, late)))
         elif node.flat:

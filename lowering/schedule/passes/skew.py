@@ -35,7 +35,7 @@ from pto.targets import target_of
 
 def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
     """Shift the rows of every innermost loop; the loops that hold them keep all shifts at 0, or
-    become flat.
+    become flat.  A loop of one step at most has nothing to run ahead of, unless work items do.
 
     Items without a loop, on one core alone, keep theirs at 0 as well: nobody stops their scalar unit, which
     runs ahead by itself."""
@@ -45,27 +45,26 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
     if tight:
         options = replace(options, moves="late")
 
-    def visit(block: ir.Block, inside: bool) -> ir.Block:
+    def visit(block: ir.Block, inside: bool, flat: bool = False) -> ir.Block:
         out: list[ir.Node] = []
         run: list[ir.Row] = []
         for node in straight(block):
             if isinstance(node, ir.Row):
                 run.append(node)
             else:
+                nested = any(isinstance(n, ir.Loop) for n in node.body)
+                of_items = options.flat and not inside and nested
+                reason = keeps_apart(node, of_launch(kernel), lets) if of_items else ""
                 pipelined = inside or (options.flat and bool(kernel.fifos))
-                if pipelined and not any(isinstance(n, ir.Loop) for n in node.body):
+                alone = node.is_guard and not flat
+                if pipelined and not nested and not alone:
                     body = skewed(node, options, taken, needed, tight, lets)
                 else:
-                    body = visit(node.body, True)
+                    body = visit(node.body, True, of_items and not reason)
                 out.extend(levelled(run, tight, lets))
                 done = replace(node, body=body)
-                if options.flat and not inside and any(isinstance(n, ir.Loop) for n in body):
-                    reason = keeps_apart(done, of_launch(kernel), lets)
-                    if reason:
-                        notes.append(f"work items do not overlap: {reason}")
-                    else:
-                        done = flattened(done, taken)
-                out.append(done)
+                notes.extend([f"work items do not overlap: {reason}"] * bool(reason))
+                out.append(flattened(done, taken) if of_items and not reason else done)
                 run = []
         return (*out, *levelled(run, tight, lets))
 

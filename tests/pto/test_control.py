@@ -1,0 +1,113 @@
+"""``when``: what is traced of it, which stores it keeps apart, and what the emitted text makes of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+import pto
+from lowering.ascend import emit
+from lowering.hazards import check
+from lowering.hazards.choices import exclude
+from lowering.schedule import schedule
+from pto import Kernel, MemoryAccessError, Scalar, Tensor, ir
+from pto.arithmetic import COMPARING
+from pto.control import opposite
+from tests.words.all import WORDS
+
+NAN = float("nan")
+A, B = ir.Var("a"), ir.Var("b")
+X, Y = ir.Var("x", True), ir.Var("y", True)
+
+
+def holds(test: ir.Expr, *values: float) -> bool:
+    names = dict(zip("abxy", (*values, *values), strict=True))
+    return bool(ir.evaluate(test, names.__getitem__))
+
+
+@pytest.mark.parametrize("op", COMPARING)
+def test_either_way_is_taken_and_never_both(op: str) -> None:
+    for test in (ir.Bin(op, A, B), ir.Bin(op, X, Y)):
+        other = opposite(test)
+        values = (1, 2, NAN) if ir.is_float(test.a) else (1, 2)
+        for pair in itertools.product(values, values):
+            assert holds(test, *pair) != holds(other, *pair), (test, pair)
+        assert exclude(test, other) and exclude(other, test)
+
+
+def test_what_excludes_each_other_never_holds_together() -> None:
+    tests = [ir.Bin(op, *sides) for op in COMPARING for sides in ((X, Y), (Y, X))]
+    pairs = list(itertools.product((1, 2, NAN), repeat=2))
+    for one, two in itertools.product(tests, tests):
+        together = any(holds(one, *pair) and holds(two, *pair) for pair in pairs)
+        assert exclude(one, two) != together, (one, two)
+    assert not exclude(ir.Bin("<", A, B), ir.Bin("<=", B, ir.Var("c")))
+    assert not exclude(A, ir.Bin("==", B, ir.ZERO))
+
+
+def storing(two: Callable[[Callable[[], None], Scalar], None]) -> Kernel:
+    @pto.kernel(grid="n", x="f32[n, 16, 64]", table="i32[n]", out="f32[n, 16, 64]")
+    def stores(x: Tensor, table: Tensor, out: Tensor) -> None:
+        i = pto.program_id(0)
+
+        def store() -> None:
+            pto.store(out[i, :, :], pto.load(x[i, :, :]) * 2.0)
+
+        two(store, table[i])
+
+    return stores
+
+
+def test_two_ways_may_store_to_one_region() -> None:
+    def ways(store: Callable[[], None], n: Scalar) -> None:
+        pto.when(n < 3, store, otherwise=store)
+
+    assert check(schedule(storing(ways).trace()).kernel).ok
+
+
+def test_two_choices_may_not() -> None:
+    def choices(store: Callable[[], None], n: Scalar) -> None:
+        pto.when(n < 3, store)
+        pto.when(n > 1, store)
+
+    with pytest.raises(MemoryAccessError, match="gets elements here that it already gets"):
+        storing(choices).trace()
+
+
+def test_the_proof_does_not_take_it_from_the_tracer() -> None:
+    """With conditions that do not exclude each other the same program is refused."""
+
+    def ways(store: Callable[[], None], n: Scalar) -> None:
+        pto.when(n < 3, store, otherwise=store)
+
+    def loosened(block: ir.Block) -> ir.Block:
+        found: list[ir.Node] = []
+        for n in block:
+            if isinstance(n, ir.Loop):
+                n = replace(n, body=loosened(n.body))
+                if n.is_guard and isinstance(n.trips, ir.Bin) and n.trips.op == "<=":
+                    n = replace(n, trips=ir.Bin("<", ir.ONE, n.trips.b))
+            found.append(n)
+        return tuple(found)
+
+    program = schedule(storing(ways).trace()).kernel
+    loose = replace(program, body=loosened(program.body))
+    assert loose != program and not check(loose).ok
+
+
+def test_a_static_condition_leaves_no_choice() -> None:
+    def ways(store: Callable[[], None], n: Scalar) -> None:
+        pto.when(True, store, otherwise=lambda: None)
+        pto.when(False, lambda: pto.zeros((3, 3)), otherwise=lambda: None)
+
+    loops = list(ir.loops_of(storing(ways).trace().body))
+    assert not loops
+
+
+def test_the_text_has_an_if() -> None:
+    source = emit(WORDS["one of two ways"].scheduled)["either.cpp"]
+    assert "if (kinds_item > part) {" in source or "if (part < kinds_item) {" in source
+    assert "when" not in source.replace("loop over when", "")

@@ -1,0 +1,143 @@
+"""Work that is done or left out: ``when``, with and without a carry, in loops, on both cores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+import pto
+from pto import Tensor, Tile
+from pto.scalar import Index
+from tests.words.word import Word
+
+State = tuple[Tile, Tile, Tile]
+
+
+@pto.kernel(
+    grid="heads, cdiv(rows, 32)",
+    q="bf16[heads, rows, 64]",
+    k="bf16[heads, rows, 64]",
+    v="bf16[heads, rows, 64]",
+    out="f32[heads, rows, 64]",
+)
+def causal(q: Tensor, k: Tensor, v: Tensor, out: Tensor) -> None:
+    """Attention to what is not behind: only the block on the diagonal needs a mask."""
+    head, block = pto.program_id(0), pto.program_id(1)
+    count = q.shape[1]
+    rows = pto.ds(block * 32, 32, valid=count - block * 32)
+    query = pto.load(q[head, rows, :])
+
+    def body(i: Index, carry: State) -> State:
+        largest, total, acc = carry
+        here = pto.ds(i * 32, 32, valid=count - i * 32)
+        s = (query @ pto.load(k[head, here, :]).T) * 0.125
+
+        def masked(s: Tile) -> Tile:
+            return pto.where(pto.iota(1) <= pto.iota(0), s, -1e30)
+
+        s = pto.when(i == block, masked, s)
+        more = pto.maximum(largest, pto.row_max(s))
+        p, scale = pto.exp(s - more), pto.exp(largest - more)
+        made = p.astype("bf16") @ pto.load(v[head, here, :])
+        return more, total * scale + pto.row_sum(p), acc * scale + made
+
+    start = (pto.full((32, 1), -1e30), pto.zeros((32, 1)), pto.zeros((32, 64)))
+    _, total, acc = pto.fori_loop(0, block + 1, body, start)
+    pto.store(out[head, rows, :], acc / total)
+
+
+def attention(q: Any, k: Any, v: Any) -> dict[str, Any]:
+    s = np.einsum("hid,hjd->hij", q, k) / 8
+    s = np.where(np.tri(s.shape[1], dtype=bool), s, -np.inf)
+    p = np.exp(s - s.max(axis=2, keepdims=True))
+    return {"out": np.einsum("hij,hjd->hid", p, v) / p.sum(axis=2, keepdims=True)}
+
+
+def heads(rng: np.random.Generator) -> dict[str, Any]:
+    made = rng.standard_normal((3, 2, 75, 64)).astype(ml_dtypes.bfloat16)
+    return dict(zip("qkv", made, strict=True))
+
+
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    q="bf16[rows, 64]",
+    pages="bf16[count, 64, 64]",
+    marks="i32[blocks, count]",
+    out="f32[rows, 64]",
+)
+def skipping(q: Tensor, pages: Tensor, marks: Tensor, out: Tensor) -> None:
+    """The sum of products with the pages that a table marks; the others are not loaded."""
+    block = pto.program_id(0)
+    rows = pto.ds(block * 32, 32, valid=q.shape[0] - block * 32)
+    a = pto.load(q[rows, :])
+
+    def body(i: Index, acc: Tile) -> Tile:
+        return pto.when(marks[block, i], lambda acc: acc + a @ pto.load(pages[i, :, :]), acc)
+
+    pto.store(out[rows, :], pto.fori_loop(0, pages.shape[0], body, pto.zeros((32, 64))))
+
+
+def marked(q: Any, pages: Any, marks: Any) -> dict[str, Any]:
+    keep = np.repeat(marks != 0, 32, axis=0)[: len(q)]
+    return {"out": np.einsum("rd,pde,rp->re", q, pages, keep)}
+
+
+def some_pages(rng: np.random.Generator) -> dict[str, Any]:
+    marks = np.int32([[0, 1, 0, -7, 1], [0, 0, 0, 0, 0], [1, 1, 1, 0, 0]])
+    return dict(
+        q=rng.standard_normal((75, 64)).astype(ml_dtypes.bfloat16),
+        pages=rng.standard_normal((5, 64, 64)).astype(ml_dtypes.bfloat16),
+        marks=marks,
+    )
+
+
+@pto.kernel(
+    grid="items, 2",
+    x="f32[items, 2, 32, 64]",
+    kinds="i32[items]",
+    level="f32",
+    out="f32[items, 2, 32, 64]",
+    static=dict(half=True),
+)
+def either(x: Tensor, kinds: Tensor, level: pto.Scalar, out: Tensor, *, half: bool) -> None:
+    """One of two ways by a table, each of which may store; a way in a way by a parameter; one that is static."""
+    item, part = pto.program_id(0), pto.program_id(1)
+    tile = pto.load(x[item, part, :, :])
+    tile = pto.when(half, lambda t: t * 0.5, tile, otherwise=lambda t: -t)
+
+    def first(pair: tuple[Tile, Tile]) -> tuple[Tile, Tile]:
+        a, b = pair
+        return b, pto.when(level < 0.5, lambda a: a + 1.0, a, lambda a: a - 1.0)
+
+    a, b = pto.when(
+        kinds[item] > part, first, (tile, pto.exp(tile)), otherwise=lambda p: (p[1], p[1])
+    )
+
+    def store() -> None:
+        pto.store(out[item, part, :, :], a - b)
+
+    def other() -> None:
+        pto.store(out[item, part, :, :], a + b)
+
+    pto.when(part == 0, store, otherwise=other)
+
+
+def one_way(x: Any, kinds: Any, level: Any) -> dict[str, Any]:
+    x = x * 0.5
+    first = (kinds[:, None] > np.arange(2))[:, :, None, None]
+    a, b = np.exp(x), np.where(first, x + (1 if level < 0.5 else -1), np.exp(x))
+    return {"out": np.where(np.arange(2)[:, None, None] == 0, a - b, a + b)}
+
+
+def kinds(rng: np.random.Generator) -> dict[str, Any]:
+    x = rng.standard_normal((4, 2, 32, 64)).astype(np.float32)
+    return dict(x=x, kinds=np.int32([0, 1, 2, -1]), level=0.25)
+
+
+WORDS = {
+    "skipped pages": Word(skipping, some_pages, marked),
+    "one of two ways": Word(either, kinds, one_way),
+    "causal by the diagonal": Word(causal, heads, attention),
+}
