@@ -42,8 +42,13 @@ class Tile(Traced):
     def __repr__(self) -> str:
         return f"Tile({self.name}: {self.type}{'.T' if self.transposed else ''})"
 
+    @property
+    def written(self) -> str:
+        """As its author may write it."""
+        return f"{self.name}.T" if self.transposed else self.name
+
     def described(self) -> str:
-        return f"tile '{self.name}{'.T' if self.transposed else ''}' ({self.type})"
+        return f"tile '{self.written}' ({self.type})"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -648,9 +653,6 @@ def matmul(a: object, b: object, acc: Tile | None = None) -> Tile:
     if x.dtype != y.dtype:
         message = f"@: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}"
         fail(DTypeError, message, f"convert one of them with .astype('{min(x.dtype, y.dtype)}')")
-    if x.transposed:
-        message = f"@: the left operand '{x.name}.T' cannot be transposed"
-        fail(ShapeError, message, "only the right one can: (b @ a.T) is the transpose of (a @ b.T)")
     _check_matmul_shape(x, y)
     result = TileType(SUM_OF[x.dtype], x.shape[0], y.shape[1])
     if acc is None:
@@ -661,19 +663,22 @@ def matmul(a: object, b: object, acc: Tile | None = None) -> Tile:
     return record("matmul", result, x.ref(matmul=True), y.ref(matmul=True), start.ref())
 
 
+def _turned_to_fit(x: Tile, y: Tile) -> str:
+    """A hint: which of two operands transposed would have one inner size."""
+    ways = ((a, b) for a, b in ((x, y.T), (x.T, y), (x.T, y.T)) if a.shape[1] == b.shape[0])
+    return next((f"transpose it: {a.written} @ {b.written}" for a, b in ways), "")
+
+
 def _check_matmul_shape(x: Tile, y: Tile) -> None:
     (m, k), (k2, n) = x.shape, y.shape
     if k != k2:
-        turn = f"transpose it: {x.name} @ {y.name}.T" if k == n and not y.transposed else ""
-        right = (
-            f"'{y.name}.T' is {y.dtype}[{k2}, {n}]" if y.transposed else f"'{y.name}' is {y.type}"
-        )
-        message = f"@: '{x.name}' is {x.type}, {right}: inner sizes {k} and {k2} differ"
-        fail(ShapeError, message, turn)
+        left, right = (f"'{t.written}' is {TileType(t.dtype, *t.shape)}" for t in (x, y))
+        message = f"@: {left}, {right}: inner sizes {k} and {k2} differ"
+        fail(ShapeError, message, _turned_to_fit(x, y))
     unit = box_unit(x.dtype)
     across = BOX_ROWS if y.transposed else unit
     sizes = (
-        (m, "rows on the left", BOX_ROWS),
+        (m, "rows on the left", unit if x.transposed else BOX_ROWS),
         (n, "columns on the right", across),
         (k, "as the inner size", unit),
     )
@@ -681,7 +686,9 @@ def _check_matmul_shape(x: Tile, y: Tile) -> None:
     if wrong:
         takes = f"every size in multiples of {BOX_ROWS}"
         if unit > BOX_ROWS:
-            takes = f"{x.dtype} in multiples of {unit}, rows on the left of {BOX_ROWS}"
+            takes = f"{x.dtype} in multiples of {unit}"
+            if not x.transposed:
+                takes += f", rows on the left of {BOX_ROWS}"
         fail(
             ShapeError,
             f"@: [{m}, {k}] @ [{k}, {n}] does not fit the matmul unit: {' and '.join(wrong)}; "

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.words import atomic, columns, facts, masks, mathematics, numbers, scalars, sorting
+from tests.words import (
+    atomic,
+    columns,
+    facts,
+    masks,
+    mathematics,
+    numbers,
+    scalars,
+    sorting,
+    transposes,
+)
 
-ABOUT = (masks, mathematics, scalars, facts, columns, atomic, sorting, numbers)
+ABOUT = (masks, mathematics, scalars, facts, columns, atomic, sorting, numbers, transposes)
 WORDS = {name: word for about in ABOUT for name, word in about.WORDS.items()}
