@@ -296,7 +296,9 @@ class _Cutter:
         return ""
 
     def parts_of(self, row: ir.Row) -> list[tuple[int, int]]:
-        a, b = (seen(ref, self.types[ref.name]) for ref in (row.operand(ir.Ref), row.operand(ir.Ref, 1)))
+        a, b = (
+            seen(ref, self.types[ref.name]) for ref in (row.operand(ir.Ref), row.operand(ir.Ref, 1))
+        )
         return inner_parts(a, b.cols, self.target)
 
     def parted(

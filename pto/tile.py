@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
-from pto import ir, source
+from pto import ir, source, transposes
 from pto.conversions import rounds, way
 from pto.errors import DTypeError, ShapeError, TraceError, did_you_mean
 from pto.masks import Compared, Mask, Places
@@ -35,26 +35,25 @@ class Tile(Traced):
 
     def __init__(self, trace: Trace, name: str, type: TileType, transposed: bool = False) -> None:
         self._scope: Scope = trace.scope
-        self.name, self.type, self.transposed = name, type, transposed
+        self.value, self.type, self.transposed = name, type, transposed
         self.whole: tuple[Tile, int, int] | None = None
         """Of a part: the tile that it is of, and where it begins."""
 
     def __repr__(self) -> str:
-        return f"Tile({self.name}: {self.type}{'.T' if self.transposed else ''})"
+        return f"Tile({self.name}: {self.type})"
 
     @property
-    def written(self) -> str:
-        """As its author may write it."""
-        return f"{self.name}.T" if self.transposed else self.name
+    def name(self) -> str:
+        """Of the value; of a transpose as it is written, ``x.T``."""
+        return f"{self.value}.T" if self.transposed else self.value
 
     def described(self) -> str:
-        return f"tile '{self.written}' ({self.type})"
+        return f"tile '{self.name}' ({self.type})"
 
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)"""
-        rows, cols = self.type.rows, self.type.cols
-        return (cols, rows) if self.transposed else (rows, cols)
+        return self.type.rows, self.type.cols
 
     @property
     def dtype(self) -> str:
@@ -68,8 +67,9 @@ class Tile(Traced):
 
     @property
     def T(self) -> Tile:
-        """The transpose, as the right operand of ``@``."""
-        turned = Tile(self._scope.trace, self.name, self.type, not self.transposed)
+        """The transpose: for nothing as an operand of ``@``, else made by the vector unit where it is first used."""
+        type = TileType(self.dtype, self.type.cols, self.type.rows)
+        turned = Tile(self._scope.trace, self.value, type, not self.transposed)
         turned._scope, turned.whole = self._scope, self.whole
         return turned
 
@@ -77,14 +77,13 @@ class Tile(Traced):
         """This tile as an operand of a new row, after checking that it may be used here."""
         self.check_usable()
         if self.whole is not None and not matmul:
-            whole = self.whole[0].name
-            what = "of several regions" if whole == self.name else f"a part of '{whole}'"
-            message = f"'{self.name}' is {what} and can only be an operand of @"
+            whole = self.whole[0].value
+            what = "of several regions" if whole == self.value else f"a part of '{whole}'"
+            message = f"'{self.value}' is {what} and can only be an operand of @"
             fail(ShapeError, message, "load it as a tile of its own, pto.load(t[...])")
         if self.transposed and not matmul:
-            message = f"'{self.name}.T' can only be the right operand of @"
-            fail(ShapeError, message, "the cube transposes while it multiplies; no other unit can")
-        return ir.Ref(self.name, None, self.transposed)
+            return transposes.made(self).ref()
+        return ir.Ref(self.value, None, self.transposed)
 
     def astype(self, dtype: str, rounding: str = "rint") -> Tile:
         """Converted to ``dtype`` ('f32', 'bf16', 'f16', 'i32', 'i16', 'i8', 'u8'), to the nearest, ties to even;
@@ -666,13 +665,13 @@ def matmul(a: object, b: object, acc: Tile | None = None) -> Tile:
 def _turned_to_fit(x: Tile, y: Tile) -> str:
     """A hint: which of two operands transposed would have one inner size."""
     ways = ((a, b) for a, b in ((x, y.T), (x.T, y), (x.T, y.T)) if a.shape[1] == b.shape[0])
-    return next((f"transpose it: {a.written} @ {b.written}" for a, b in ways), "")
+    return next((f"transpose it: {a.name} @ {b.name}" for a, b in ways), "")
 
 
 def _check_matmul_shape(x: Tile, y: Tile) -> None:
     (m, k), (k2, n) = x.shape, y.shape
     if k != k2:
-        left, right = (f"'{t.written}' is {TileType(t.dtype, *t.shape)}" for t in (x, y))
+        left, right = (f"'{t.name}' is {t.type}" for t in (x, y))
         message = f"@: {left}, {right}: inner sizes {k} and {k2} differ"
         fail(ShapeError, message, _turned_to_fit(x, y))
     unit = box_unit(x.dtype)

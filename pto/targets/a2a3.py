@@ -58,7 +58,7 @@ FLAT = Costs(
             ("iota", ""): (13 * (6 + 2), 6 + 2),
             ("expand", ""): (6, 2),
             # of each of their instructions, of which no source has a figure (``lowering/simulate/costs.py``)
-            **{(op, ""): (6, 2) for op in ("largest", "take", "cumsum")},
+            **{(op, ""): (6, 2) for op in ("largest", "take", "cumsum", "transpose")},
             ("where", ""): (6, 0),  # it writes the padding, of which a whole tile has none
             ("pad", ""): (6, 0),
         }

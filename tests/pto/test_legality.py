@@ -108,6 +108,8 @@ ROWS = {
 }
 VALUES = {
     "add: operand 2 cannot be transposed": "b: f32[16, 64] = add a, a.T\n",
+    "the rows of the operand are the columns": "b: f32[16, 64] = transpose a\n",
+    "columns of a multiple of 16": "c: f32[8, 64] = full 1.0\nb: f32[64, 8] = transpose c\n",
     "row_max takes a tile, found 2": "b: f32[16, 1] = row_max a, a\n",
     "matmul takes a tile, a tile and at most a tile, found 4": "b: f32[16, 16] = matmul a, a.T, a, n\n",
     "push belongs to a scheduled program": "q: f32[16, 64] = push a\n",

@@ -91,7 +91,10 @@ def turned_both(a: Tensor, b: Tensor, out: Tensor, sums: Tensor) -> None:
 
 
 def both(a: Any, b: Any) -> dict[str, Any]:
-    return dict(out=a.T @ b.T, sums=a[:64, :64].T @ b[:64, :64].T + a[64:128, 64:128].T @ b[64:128, 64:128].T)
+    return dict(
+        out=a.T @ b.T,
+        sums=a[:64, :64].T @ b[:64, :64].T + a[64:128, 64:128].T @ b[64:128, 64:128].T,
+    )
 
 
 @pto.kernel(grid="n", x="i8[n, 64, 32]", y="i8[n, 64, 64]", out="i32[n, 32, 64]")
@@ -101,7 +104,81 @@ def turned_bytes(x: Tensor, y: Tensor, out: Tensor) -> None:
     pto.store(out[n, :, :], pto.load(x[n, :, :]).T @ pto.load(y[n, :, :]))
 
 
+# --------------------------------------------------------------------------- of the vector core
+
+
+@pto.kernel(
+    grid="n, cdiv(rows, 64)",
+    x="f32[n, rows, cols]",
+    out="f32[n, cols, rows]",
+    halves="f16[n, cols, rows]",
+)
+def turned_matrix(x: Tensor, out: Tensor, halves: Tensor) -> None:
+    """A matrix, block by block of 64 rows and 48 columns; the last ones are ragged."""
+    n, first = pto.program_id(0), pto.program_id(1) * 64
+    rows, cols = pto.ds(first, 64, valid=x.shape[1] - first), x.shape[2]
+
+    def body(i: Index) -> None:
+        block = pto.ds(i * 48, 48, valid=cols - i * 48)
+        a = pto.load(x[n, rows, block])
+        pto.store(out[n, block, rows], a.T)
+        pto.store(halves[n, block, rows], (a * 2.0).astype("f16").T)
+
+    pto.fori_loop(0, pto.cdiv(cols, 48), body)
+
+
+def turned(x: Any) -> dict[str, Any]:
+    return dict(out=x.swapaxes(1, 2), halves=2 * x.swapaxes(1, 2))
+
+
+@pto.kernel(
+    grid="items",
+    x="bf16[items, rows, 64]",
+    w="bf16[64, 64]",
+    out="f32[items, 64, 64]",
+    shares="f32[items, 64, rows]",
+    norms="f32[items, rows]",
+)
+def whitened(x: Tensor, w: Tensor, out: Tensor, shares: Tensor, norms: Tensor) -> None:
+    """Products turned in front of a softmax of columns, and a sum that meets its transpose: both cores."""
+    n, rows, weight = pto.program_id(0), x.shape[1], pto.load(w[:, :])
+
+    def add(i: Index, total: Tile) -> Tile:
+        here = pto.ds(i * 32, 32, valid=rows - i * 32)
+        a = pto.load(x[n, here, :])
+        made = a @ weight
+        e = pto.exp(made.T * 0.125)
+        e = e / pto.col_sum(e)
+        pto.store(shares[n, :, here], e)
+        pto.store(norms[n, here], pto.row_sum(made * made).T)
+        return total + e.astype("bf16") @ a
+
+    total = pto.fori_loop(0, pto.cdiv(rows, 32), add, pto.zeros((64, 64)))
+    scaled = total / (pto.row_max(pto.maximum(total, -total)).T + 1.0)
+    pto.store(out[n, :, :], (scaled + scaled.T) * 0.5)
+
+
+def whiten(x: Any, w: Any) -> dict[str, Any]:
+    made = x @ w
+    e = np.exp(made.swapaxes(1, 2) * 0.125)
+    e = e / e.sum(1, keepdims=True)
+    total = e @ x
+    scaled = total / (np.abs(total).max(2)[:, None, :] + 1)
+    return dict(out=(scaled + scaled.swapaxes(1, 2)) * 0.5, shares=e, norms=(made * made).sum(2))
+
+
 WORDS = {
+    "a matrix turned": Word(
+        turned_matrix, lambda rng: dict(x=normals(rng, np.float32, 2, 101, 75)), turned
+    ),
+    "products turned": Word(
+        whitened,
+        lambda rng: dict(
+            x=normals(rng, ml_dtypes.bfloat16, 3, 75, 64),
+            w=normals(rng, ml_dtypes.bfloat16, 64, 64, by=0.2),
+        ),
+        whiten,
+    ),
     "products of columns": Word(
         gram, lambda rng: dict(x=normals(rng, ml_dtypes.bfloat16, 3, 115, 64)), pairs
     ),

@@ -262,7 +262,7 @@ class _Assigner:
     def gather(self, row: ir.Row, block: ir.Block) -> None:
         name = row.result(ir.Define).name
         if self.in_l1(name):
-            self.emit("gather", "cube", row.out, row.args, row.loc)
+            self.emit("gather", "cube", row.result(ir.Define), row.args, row.loc)
             self.home[name, "l1"] = name
         self.early_moves(name, block, row.loc)
 

@@ -48,7 +48,12 @@ class Edges:
 
     def seen(self, ref: ir.Ref) -> Edges:
         """Of an operand, which may be the transpose."""
-        return Edges(self.cols, self.rows) if ref.transposed else self
+        return self.turned if ref.transposed else self
+
+    @property
+    def turned(self) -> Edges:
+        """Of the transpose."""
+        return Edges(self.cols, self.rows)
 
 
 def counts_of(view: ir.View, t: TileType) -> tuple[ir.Expr | None, ir.Expr | None]:
@@ -128,6 +133,8 @@ class _Search:
             return loaded(out.name, counts_of(row.operand(ir.View), out.type))
         if row.op == "matmul":
             return self.product(row)
+        if row.op == "transpose":
+            return self.edges[row.operand(ir.Ref).name].turned
         if row.op == "part":  # where it ends is not where the tile does
             left = self.edges[row.operand(ir.Ref).name]
             self.need(left.rows | left.cols)
