@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
-from pto import ir, source, transposes
+from pto import ir, source
 from pto.conversions import rounds, way
 from pto.errors import DTypeError, ShapeError, TraceError, did_you_mean
 from pto.masks import Compared, Mask, Places
@@ -82,7 +82,9 @@ class Tile(Traced):
             message = f"'{self.value}' is {what} and can only be an operand of @"
             fail(ShapeError, message, "load it as a tile of its own, pto.load(t[...])")
         if self.transposed and not matmul:
-            return transposes.made(self).ref()
+            from pto.transposes import made
+
+            return made(self).ref()
         return ir.Ref(self.value, None, self.transposed)
 
     def astype(self, dtype: str, rounding: str = "rint") -> Tile:

@@ -6,16 +6,12 @@ nothing.  Out: one row that makes it, in front of the first use; later uses take
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pto import ir, source
 from pto.errors import DTypeError, ShapeError
 from pto.ops import OPS
+from pto.tile import Tile
 from pto.tracer import current, fail
 from pto.types import BOX_ROWS
-
-if TYPE_CHECKING:
-    from pto.tile import Tile
 
 
 def made(turned: Tile) -> Tile:
@@ -38,5 +34,5 @@ def made(turned: Tile) -> Tile:
         fail(ShapeError, message, "load a larger tile: pto.ds(start, size, valid=count)")
     row = ir.Define(trace.fresh(f"{x.name}_t"), turned.type)
     trace.emit(ir.Row("transpose", row, (operand,), loc=source.here()))
-    tile = trace.turned[x.name] = type(turned)(trace, row.name, row.type)
+    tile = trace.turned[x.name] = Tile(trace, row.name, row.type)
     return tile

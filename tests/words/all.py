@@ -12,7 +12,8 @@ from tests.words import (
     scalars,
     sorting,
     transposes,
+    views,
 )
 
-ABOUT = (masks, mathematics, scalars, facts, columns, atomic, sorting, numbers, transposes)
+ABOUT = (masks, mathematics, scalars, facts, columns, atomic, sorting, numbers, transposes, views)
 WORDS = {name: word for about in ABOUT for name, word in about.WORDS.items()}

@@ -35,6 +35,8 @@ LONG = (
     "int16 by every rounding",
     "int8 attention",
     "tiles routed",
+    "attention backwards",
+    "both operands turned",
 )
 """Much like another, and many seconds to compile: in the sweep."""
 
