@@ -66,7 +66,7 @@ def over_zeros(loop: ir.Loop) -> ir.Loop | None:
             if source is None or source.op != "load":
                 return None
             side = int(
-                k == 0 or ref.transposed
+                (k == 0) != ref.transposed
             )  # the inner dimension: columns, or rows on the right
             inner.setdefault(source.result(ir.Define).name, set()).add(side)
         if row.op == "add" and not {a.name for a in refs} <= sums:

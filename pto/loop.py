@@ -241,9 +241,6 @@ def _check_carry(value: Any, before: Tile, body: Body, k: int) -> None:
             "return the next value of every carry, in the same order",
             whole=value is None,
         )  # fmt: skip
-    if value.transposed:
-        message = f"carry '{before.name}' ends as '{value.name}.T'"
-        _fail_at(body, k, ShapeError, message, "carry it untransposed")
     if value.type != before.type:
         hint = f"a carry keeps its type: convert the result with .astype('{before.dtype}')"
         if value.shape != before.shape:

@@ -149,7 +149,7 @@ class Op:
 
     ``kind``: scalar (S), move (between memories), cube (matmul), unary / binary / reduce / select / expand (vector
     arithmetic), order (vector: any element of a row may come from any of the same row), scan (vector: an element is made of
-    those in front of it in its row), fill (vector, needs no tile), sync (orders pipes).
+    those in front of it in its row), turn (vector: an element changes its row for its column), fill (vector, needs no tile), sync (orders pipes).
     ``out``, ``args``: what it gives (None: nothing) and takes.  ``on``: by core, where it may run.
     ``dtypes``: of its tiles.  ``start``: the first form of a program that has it.
     ``instruction``: the tile-library call by operand form (docs/machine.md 12).
@@ -417,6 +417,10 @@ def _three_rows_of_pairs(tiles: Sequence[TileType]) -> TileType:
     return TileType("f32", 3, 2 * tiles[0].cols)
 
 
+def _turned(tiles: Sequence[TileType]) -> TileType:
+    return tiles[0].turned
+
+
 _ALONG = (
     _vector("largest", "order", (A_TILE, A_TILE, SPARE_TILE), None, _calls(runs="TSORT32", merge="TMRGSORT", numbers="TGATHER"), ("f32", "i32"), "of (x, numbers), the numbers, a [1, cols] row, of the largest elements of every row, the largest first, of equal ones the first first", shaped=_largest, spare=_three_rows_of_pairs, along="cols"),
     _vector("take", "order", (A_TILE, A_TILE), _taken, "TGATHER", ("f32", "i32"), "of (x, places), the elements of every row of x in the columns that the same row of places names", along="cols"),
@@ -438,7 +442,7 @@ _ROWS = (
     Op("record", "move", None, (Operand((QUEUE,)),), _OUT, start=ASSIGNED, meaning="tells the other core that a pushed slot is full"),
     _move("pop", A_TILE, Operand((QUEUE,)), _BOTH, "TPOP", "FIFO slot to L1 or UB, then free it", start=ASSIGNED),
     # cube
-    Op("matmul", "cube", A_TILE, (Operand((TILE,), "l0a"), Operand((TILE,), "l0b", turned=(TRACED, PERSISTENT)), Operand((TILE,), "l0c", needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _calls(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, of i8 in i32, added to acc if there is one and its test is not 0"),
+    Op("matmul", "cube", A_TILE, (Operand((TILE,), "l0a", turned=(TRACED, PERSISTENT)), Operand((TILE,), "l0b", turned=(TRACED, PERSISTENT)), Operand((TILE,), "l0c", needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _calls(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, of i8 in i32, added to acc if there is one and its test is not 0"),
     # vector
     _binary("add", "ADD", lambda xp, x, y: x + y, roundings=1, commutes=True),
     _binary("sub", "SUB", lambda xp, x, y: x - y, roundings=1),
@@ -455,6 +459,7 @@ _ROWS = (
     *_REDUCE,
     *_SELECT,
     *_ALONG,
+    _vector("transpose", "turn", (A_TILE, SPARE_TILE), lambda xp, x: x.T, _calls(tile="TTRANS", line="TMOV"), ("f32", "i32", "f16", "bf16", "i16"), "x with its rows as columns", spare=_turned),
     _vector("iota", "fill", (Operand((SCALAR,)), SPARE_TILE), None, "TCI", ("i32",), "start, start + 1, ... along a row or a column", shaped=_iota, spare=lambda tiles: NUMBERS),
     _vector("expand", "expand", (A_TILE,), None, _calls(rows="TROWEXPANDADD", cols="TCOLEXPAND"), VECTOR, "every row, or every column, is x", shaped=lambda xp, shape, x: xp.broadcast_to(x, shape)),
     _vector("astype", "unary", (A_TILE, Operand((DTYPE,)), Operand((ROUNDING,), needed=False)), None, "TCVT", ANY, "converts, to the nearest, ties to even, or floats to integers by a named rounding; integers saturate"),

@@ -74,7 +74,11 @@ def _told(at: slice) -> str:
 def _in_memory(x: Tile, extents: tuple[Extent, Extent]) -> tuple[TileType, Corner, TileType]:
     """(the tile as it lies, where a part of it begins, the type of that)."""
     (top, bottom), (left, right) = extents[::-1] if x.transposed else extents
-    return x.type, (top, left), TileType(x.dtype, bottom - top, right - left)
+    return (
+        (x.T if x.transposed else x).type,
+        (top, left),
+        TileType(x.dtype, bottom - top, right - left),
+    )
 
 
 def part_of(x: Tile, rows: Extent, cols: Extent) -> Tile:

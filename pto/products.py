@@ -20,7 +20,7 @@ from pto.empty_sums import is_zero
 from pto.loc import Loc
 from pto.names import fresh
 from pto.ops import SUM_OF
-from pto.row_rules import corner, in_boxes
+from pto.row_rules import corner, in_boxes, seen
 from pto.targets import Target
 from pto.types import BOX_ROWS, DTYPE_BYTES, TileType, box_unit
 
@@ -185,14 +185,18 @@ class _Blocks:
             self.apart.add(block)
             a, b = row.operand(ir.Ref), row.operand(ir.Ref, 1)
             t, u = self.type_of(a.name), self.type_of(b.name)
-            right = (at.col, 0, at.cols, u.cols) if b.transposed else (0, at.col, u.rows, at.cols)
-            args[0] = yield from self.part(a, Corner(at.row, 0, at.rows, t.cols), row)
-            args[1] = yield from self.part(b, Corner(*right), row)
+            left = Corner(at.row, 0, at.rows, seen(a, t).cols)
+            right = Corner(0, at.col, seen(b, u).rows, at.cols)
+            args[0] = yield from self.part(a, left, row)
+            args[1] = yield from self.part(b, right, row)
         made = ir.Define(block, TileType(out.type.dtype, at.rows, at.cols))
         yield replace(row, out=made, args=tuple(args))
 
     def part(self, ref: ir.Ref, at: Corner, row: ir.Row) -> Generator[ir.Row, None, ir.Ref]:
+        """``at``: of the operand as the product sees it."""
         t = self.type_of(ref.name)
+        if ref.transposed:
+            at = Corner(at.col, at.row, at.cols, at.rows)
         if (at.rows, at.cols) == (t.rows, t.cols):
             return ref
         name = fresh(f"{ref.name}_part", self.taken)
@@ -293,9 +297,10 @@ class _Cutter:
         return ""
 
     def parts_of(self, row: ir.Row) -> list[tuple[int, int]]:
-        b = self.types[row.operand(ir.Ref, 1).name]
-        cols = b.rows if row.operand(ir.Ref, 1).transposed else b.cols
-        return inner_parts(self.types[row.operand(ir.Ref).name], cols, self.target)
+        a, b = (
+            seen(ref, self.types[ref.name]) for ref in (row.operand(ir.Ref), row.operand(ir.Ref, 1))
+        )
+        return inner_parts(a, b.cols, self.target)
 
     def parted(
         self, row: ir.Row, start: ir.Ref | None, known: dict[tuple[object, ...], str]
@@ -304,7 +309,7 @@ class _Cutter:
         made: tuple[ir.Operand, ...] = (start,) if start else row.args[2:]
         *_, last = places = self.parts_of(row)
         for at in places:
-            left = yield from self.part(a, at, True, row.loc, known)
+            left = yield from self.part(a, at, not a.transposed, row.loc, known)
             right = yield from self.part(b, at, b.transposed, row.loc, known)
             out = row.result(ir.Define)
             if at != last:

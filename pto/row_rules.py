@@ -295,6 +295,15 @@ def _summed(row: ir.Row, out: TileType, args: Types) -> str:
     return "" if out.cols % BOX_ROWS == 0 else f"rows of a multiple of {BOX_ROWS} elements"
 
 
+def _turned(row: ir.Row, out: TileType, args: Types) -> str:
+    (x,) = args
+    made = x.turned if row.core else TileType(x.dtype, x.cols, x.rows)
+    if out != made:
+        return "the rows of the operand are the columns of the result"
+    whole = 1 in (x.rows, x.cols) or out.cols % BOX_ROWS == 0
+    return "" if whole else f"columns of a multiple of {BOX_ROWS}"
+
+
 def _same(row: ir.Row, out: TileType, args: Types) -> str:
     return "" if args == [out] else "the result is the operand in another place"
 
@@ -418,6 +427,7 @@ TYPES: Mapping[str, TypeRule] = MappingProxyType(
         "largest": _ordered,
         "take": _taken,
         "cumsum": _summed,
+        "transpose": _turned,
         "move": _same,
         "part": _inside,
         "concat": _concatenated,

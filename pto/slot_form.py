@@ -253,7 +253,7 @@ class SlotForm(Checker):
         return super().tile(x, row)
 
     def memories(self, row: ir.Row) -> None:
-        """Each tile is in a memory that its place in the row reaches; L0A takes no transpose."""
+        """Each tile is in a memory that its place in the row reaches."""
         op = OPS[row.op]
         for x, w, verb in (
             *((a, w, "read") for a, w in zip(row.args, op.args, strict=False)),
@@ -272,16 +272,6 @@ class SlotForm(Checker):
         for x in (row.out, *row.args):
             if isinstance(x, ir.Queue):
                 self.operand(x, row)
-        if (
-            row.op in ("move", "part")
-            and isinstance(row.out, ir.Ref)
-            and isinstance(row.args[0], ir.Ref)
-        ):
-            if (
-                row.args[0].transposed
-                and self.buffers[row.out.name].space == OPS["matmul"].args[0].memory
-            ):
-                raise LegalityError(f"{row.op}: only the right operand can be transposed", row.loc)
 
     def flags(self, row: ir.Row) -> None:
         if row.op == "drain" and not row.args and not row.wait:

@@ -119,7 +119,7 @@ class Tensor(Traced):
                 ShapeError,
                 f"this view of '{self.name}' keeps {len(view.spans)} of its {self.ndim} dimensions, "
                 "a tile has two",
-                "give the others an index, not a slice",
+                "give the others an index, not a slice; two that lie behind each other can be one of the signature",
             )
         return TensorView(self, view, scope)
 
@@ -157,8 +157,7 @@ class Tensor(Traced):
     def _slice(self, axis: int, item: slice) -> tuple[ir.Span, Scope | None]:
         dim, what = self.dims[axis], f"the slice of '{self.name}' in dimension {axis}"
         if item.step is not None and as_number(item.step) != 1:
-            message = f"{what} has a step"
-            fail(ShapeError, message, "a tile takes neighbouring elements; load them all")
+            self._no_step(what, axis, as_number(item.step))
         start = as_index(0 if item.start is None else item.start, what)
         if item.stop is None and isinstance(dim, str):
             fail(
@@ -178,6 +177,22 @@ class Tensor(Traced):
         if span.size < 1:
             fail(ShapeError, f"{what} is empty")
         return span, innermost(start._scope, stop._scope)
+
+    def _no_step(self, what: str, axis: int, step: object) -> NoReturn:
+        """A region is made of neighbours; what is known instead of every so many."""
+        if not isinstance(step, int) or step < 1:
+            hint = f"what runs backwards is taken one by one: {self.name}[n - 1 - i]"
+            fail(ShapeError, f"{what} has a step that is no positive number", hint)
+        dim, hint = self.dims[axis], "a tile takes neighbouring elements; load them all"
+        if axis < self.ndim - 1 and (isinstance(dim, str) or dim % step == 0):
+            count = f"{dim} / {step}" if isinstance(dim, str) else str(dim // step)
+            two = [*map(str, self.dims[:axis]), count, str(step), *map(str, self.dims[axis + 1 :])]
+            items = [":"] * (axis + 1) + ["k"] + [":"] * (self.ndim - axis - 1)
+            hint = (
+                f"declare the dimension as two, {self.name}: {self.dtype}[{', '.join(two)}], "
+                f"of which every k-th is {self.name}[{', '.join(items)}]"
+            )
+        fail(ShapeError, f"{what} has a step", hint)
 
     def _check_bounds(self, axis: int, entry: ir.Expr | ir.Span) -> None:
         dim = self.dims[axis]

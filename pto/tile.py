@@ -39,21 +39,25 @@ class Tile(Traced):
 
     def __init__(self, trace: Trace, name: str, type: TileType, transposed: bool = False) -> None:
         self._scope: Scope = trace.scope
-        self.name, self.type, self.transposed = name, type, transposed
+        self.value, self.type, self.transposed = name, type, transposed
         self.whole: tuple[Tile, int, int] | None = None
         """Of a part: the tile that it is of, and where it begins."""
 
     def __repr__(self) -> str:
-        return f"Tile({self.name}: {self.type}{'.T' if self.transposed else ''})"
+        return f"Tile({self.name}: {self.type})"
+
+    @property
+    def name(self) -> str:
+        """Of the value; of a transpose as it is written, ``x.T``."""
+        return f"{self.value}.T" if self.transposed else self.value
 
     def described(self) -> str:
-        return f"tile '{self.name}{'.T' if self.transposed else ''}' ({self.type})"
+        return f"tile '{self.name}' ({self.type})"
 
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)"""
-        rows, cols = self.type.rows, self.type.cols
-        return (cols, rows) if self.transposed else (rows, cols)
+        return self.type.rows, self.type.cols
 
     @property
     def dtype(self) -> str:
@@ -67,8 +71,9 @@ class Tile(Traced):
 
     @property
     def T(self) -> Tile:
-        """The transpose, as the right operand of ``@``."""
-        turned = Tile(self._scope.trace, self.name, self.type, not self.transposed)
+        """The transpose: for nothing as an operand of ``@``, else made by the vector unit where it is first used."""
+        type = TileType(self.dtype, self.type.cols, self.type.rows)
+        turned = Tile(self._scope.trace, self.value, type, not self.transposed)
         turned._scope, turned.whole = self._scope, self.whole
         return turned
 
@@ -76,9 +81,10 @@ class Tile(Traced):
         """This tile as an operand of a new row, after checking that it may be used here."""
         self.check_usable()
         if self.transposed and not matmul:
-            message = f"'{self.name}.T' can only be the right operand of @"
-            fail(ShapeError, message, "the cube transposes while it multiplies; no other unit can")
-        return ir.Ref(self.name, None, self.transposed)
+            from pto.transposes import made
+
+            return made(self).ref()
+        return ir.Ref(self.value, None, self.transposed)
 
     def astype(self, dtype: str, rounding: str = "rint") -> Tile:
         """Converted to ``dtype`` ('f32', 'bf16', 'f16', 'i32', 'i16', 'i8', 'u8'), to the nearest, ties to even;
@@ -664,9 +670,6 @@ def matmul(a: object, b: object, acc: Tile | None = None) -> Tile:
     if x.dtype != y.dtype:
         message = f"@: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}"
         fail(DTypeError, message, f"convert one of them with .astype('{min(x.dtype, y.dtype)}')")
-    if x.transposed:
-        message = f"@: the left operand '{x.name}.T' cannot be transposed"
-        fail(ShapeError, message, "only the right one can: (b @ a.T) is the transpose of (a @ b.T)")
     _check_matmul_shape(x, y)
     result = TileType(SUM_OF[x.dtype], x.shape[0], y.shape[1])
     if acc is None:
@@ -677,19 +680,22 @@ def matmul(a: object, b: object, acc: Tile | None = None) -> Tile:
     return record("matmul", result, x.ref(matmul=True), y.ref(matmul=True), start.ref())
 
 
+def _turned_to_fit(x: Tile, y: Tile) -> str:
+    """A hint: which of two operands transposed would have one inner size."""
+    ways = ((a, b) for a, b in ((x, y.T), (x.T, y), (x.T, y.T)) if a.shape[1] == b.shape[0])
+    return next((f"transpose it: {a.name} @ {b.name}" for a, b in ways), "")
+
+
 def _check_matmul_shape(x: Tile, y: Tile) -> None:
     (m, k), (k2, n) = x.shape, y.shape
     if k != k2:
-        turn = f"transpose it: {x.name} @ {y.name}.T" if k == n and not y.transposed else ""
-        right = (
-            f"'{y.name}.T' is {y.dtype}[{k2}, {n}]" if y.transposed else f"'{y.name}' is {y.type}"
-        )
-        message = f"@: '{x.name}' is {x.type}, {right}: inner sizes {k} and {k2} differ"
-        fail(ShapeError, message, turn)
+        left, right = (f"'{t.name}' is {t.type}" for t in (x, y))
+        message = f"@: {left}, {right}: inner sizes {k} and {k2} differ"
+        fail(ShapeError, message, _turned_to_fit(x, y))
     unit = box_unit(x.dtype)
     across = BOX_ROWS if y.transposed else unit
     sizes = (
-        (m, "rows on the left", BOX_ROWS),
+        (m, "rows on the left", unit if x.transposed else BOX_ROWS),
         (n, "columns on the right", across),
         (k, "as the inner size", unit),
     )
@@ -697,7 +703,9 @@ def _check_matmul_shape(x: Tile, y: Tile) -> None:
     if wrong:
         takes = f"every size in multiples of {BOX_ROWS}"
         if unit > BOX_ROWS:
-            takes = f"{x.dtype} in multiples of {unit}, rows on the left of {BOX_ROWS}"
+            takes = f"{x.dtype} in multiples of {unit}"
+            if not x.transposed:
+                takes += f", rows on the left of {BOX_ROWS}"
         fail(
             ShapeError,
             f"@: [{m}, {k}] @ [{k}, {n}] does not fit the matmul unit: {' and '.join(wrong)}; "

@@ -82,6 +82,8 @@ class Trace:
         self.in_parts = 0
         self.places: dict[object, Any] = {}
         """Tiles of numbers of places, by shape (``pto/selection.py``)."""
+        self.turned: dict[str, Any] = {}
+        """The transposes that are tiles of their own, by the name of what they are of (``pto/transposes.py``)."""
 
     def fresh(self, hint: str) -> str:
         """``hint``, with a number behind it if the name is taken."""
@@ -407,7 +409,17 @@ class Traced:
         return ""
 
 
-_INTERNAL = ("described", "check_usable", "ref", "entry", "view", "type", "transposed", "expr")
+_INTERNAL = (
+    "described",
+    "check_usable",
+    "ref",
+    "entry",
+    "view",
+    "type",
+    "transposed",
+    "value",
+    "expr",
+)
 _UFUNCS = {
     "add": "__radd__",
     "subtract": "__rsub__",
@@ -436,7 +448,7 @@ METHODS = {
     "cumsum": "pto.cumsum(x) sums every row up to each column",
     "dot": "write a @ b",
     "matmul": "write a @ b",
-    "transpose": "x.T, as the right operand of @",
+    "transpose": "x.T",
     "reshape": "a tile keeps its shape; load another region of the tensor",
     **{name: f"pto.{name}(x)" for name in (*FUNCTIONS, *COMPOSED)},
     "at": "values never change; pto.store(out[...], x) writes to a tensor, with add=True it adds",

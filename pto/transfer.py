@@ -2,7 +2,8 @@
 
 In: views of tensors.  Out: rows ``load`` and ``store``, with what makes a region of it that the machine
 can move: runs of neighbours.  A column of a wider tensor moves as the first column of a tile of
-whole units, so it costs a tile eight or sixteen times its size; a zero that is loaded so is positive.
+whole units, so it costs a tile eight or sixteen times its size; a zero that is loaded so is positive.  A view
+that keeps one dimension is a row: where its elements lie apart, the transpose of such a column.
 """
 
 from __future__ import annotations
@@ -36,11 +37,15 @@ def load(view: TensorView | Sequence[TensorView]) -> Tile:
     name = view.name if isinstance(view, Tensor) else "t"
     found = _view(view, "load takes", f"pto.load({name}[i, :])")
     _note_load(found)
-    hint = f"{found.tensor.name}_tile"
     if not _lies_apart(found, "load"):
-        return record("load", found.type, found.view, hint=hint)
-    rows = _wide(found)
-    wide = record("load", rows, ir.as_rows(found.view, rows.cols), part=True, hint=hint)
+        return record("load", found.type, found.view, hint=f"{found.tensor.name}_tile")
+    return _column(found) if found.shape[1] == 1 else _column(_upright(found)).T
+
+
+def _column(view: TensorView) -> Tile:
+    """Of elements that lie apart."""
+    rows, hint = _wide(view), f"{view.tensor.name}_tile"
+    wide = record("load", rows, ir.as_rows(view.view, rows.cols), part=True, hint=hint)
     if wide.dtype not in VECTOR:
         return astype(of_tile("row_sum", astype(wide, "f32", part=True), part=True), wide.dtype)
     return of_tile("row_sum", wide)
@@ -136,6 +141,8 @@ def store(
     stores.append(made)
     region = target.view
     if scale is None and _lies_apart(target, "store"):
+        if target.shape[1] > 1:
+            tile, target = tile.T, _upright(target)
         rows = _wide(target)
         tile, region = _spread(tile, rows), ir.as_rows(target.view, rows.cols)
     way = (ir.ADD,) if add else () if scale is None else (ir.SCALED, _scale(scale))
@@ -172,15 +179,15 @@ def _spread(column: Tile, rows: TileType) -> Tile:
 
 
 def _lies_apart(view: TensorView, what: str) -> bool:
-    """Whether a view is a column whose elements have others in between: it moves as the first column
-    of a tile of whole units, by a sum of every row or a product with ones.
+    """Whether a view is a column, or keeps one dimension, whose elements have others in between: it moves as the
+    first column of a tile of whole units, by a sum of every row or a product with ones.
 
     Raises:
         ShapeError: for other views without runs of neighbours.
     """
     if not ir.is_strided(view.view, view.tensor.dims, *view.shape):
         return False
-    if view.shape[1] == 1:
+    if view.shape[1] == 1 or len(view.view.spans) == 1:
         return True
     kept = [k for k, item in enumerate(view.view.index) if isinstance(item, ir.Span)]
     fail(
@@ -189,6 +196,14 @@ def _lies_apart(view: TensorView, what: str) -> bool:
         f"dimension {kept[-1]} is not the last of the tensor; a row of a tile is a run of neighbours",
         0,
     )
+
+
+def _upright(view: TensorView) -> TensorView:
+    """A view that keeps one dimension as the column that it is of a wider tensor."""
+    *items, last = view.view.index
+    assert not isinstance(last, ir.Span), view
+    column = ir.View(view.view.tensor, (*items, ir.Span(last, 1)))
+    return TensorView(view.tensor, column, view._scope)
 
 
 def _wide(view: TensorView) -> TileType:

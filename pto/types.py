@@ -85,6 +85,10 @@ SHARES = ("rows", "cols", "both")
 """What each lane of the vector core holds of a tile: a part of its rows, a part of its columns, all of it."""
 
 
+TURNED = {"rows": "cols", "cols": "rows", "both": "both"}
+"""What it holds of the transpose."""
+
+
 @dataclass(frozen=True, slots=True)
 class TileType:
     """A static two-dimensional tile: element type, rows, columns (both in elements).
@@ -125,6 +129,11 @@ class TileType:
     def row(self) -> TileType:
         """One number for every column of it, as it is held beside it."""
         return TileType(self.dtype, 1, self.cols, "cols" if self.share == "cols" else "both")
+
+    @property
+    def turned(self) -> TileType:
+        """The transpose of what a lane holds: of rows it has columns."""
+        return TileType(self.dtype, self.cols, self.rows, TURNED[self.share])
 
     def of_all(self, lanes: int) -> TileType:
         """The tile of which this is what one of ``lanes`` lanes holds."""

@@ -29,7 +29,7 @@ INSTEAD = {
     "row_var": "d = x - pto.row_sum(x) * (1 / columns); pto.row_sum(d * d) * (1 / columns)",
     "dot": "a @ b",
     "softmax": "e = pto.exp(x - pto.row_max(x)); e / pto.row_sum(e)",
-    "transpose": "x.T, as the right operand of @",
+    "transpose": "x.T",
     "arange": "pto.iota(1), in a comparison or beside a tile",
     "pow": "pto.power(x, n)",
     "mod": "pto.remainder(x, y)",

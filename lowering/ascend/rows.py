@@ -510,6 +510,16 @@ def cumsum(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     return [f"running_sum({out}, {x}, {ctx.address(row.operand(ir.Ref, 1), env)});"]
 
 
+def transpose(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    """By way of whole boxes in the scratch tile; one row and one column have the same bytes."""
+    out, x, scratch = row.result(ir.Ref), row.operand(ir.Ref), row.operand(ir.Ref, 1)
+    calls = OPS[row.op].instruction
+    if 1 in shape_of(ctx, x):
+        return [f"{calls['line']}({ctx.row_slot(out, env)}, {ctx.row_slot(x, env)});"]
+    tiles = ", ".join(ctx.slot(ref, env) for ref in (out, x, scratch))
+    return [f"{calls['tile']}({tiles});"]
+
+
 def iota(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     out, scratch = ctx.row_slot(row.result(ir.Ref), env), ctx.slot(row.operand(ir.Ref, 1), env)
     return [f"numbered({out}, static_cast<int32_t>({scalar(row.scalar(), env)}), {scratch}, 0);"]
@@ -758,7 +768,7 @@ OF_OP: Mapping[str, Emitter] = MappingProxyType(
     {
         emitter.__name__: emitter
         for emitter in (
-            read, let, load, gather, store, move, part, push, push_data, record, pop, matmul, astype, full, iota, expand, where, pad, concat, put, largest, take, cumsum,
+            read, let, load, gather, store, move, part, push, push_data, record, pop, matmul, astype, full, iota, expand, where, pad, concat, put, largest, take, cumsum, transpose,
             sync, barrier, drain, fence,
         )
     }

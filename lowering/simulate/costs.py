@@ -270,8 +270,14 @@ def _summing(out: TileType, x: TileType, repeat_bytes: int) -> Work:
     return turns + 2 * rounds, (4 + rounds) * tile
 
 
+def _turning(out: TileType, x: TileType, repeat_bytes: int) -> Work:
+    """An instruction for every column of boxes of 32 bytes, and a copy; of one row or column the copy."""
+    tile, unit = ceil(x.size_bytes / repeat_bytes), UNIT_BYTES // DTYPE_BYTES[x.dtype]
+    return (1, tile) if 1 in (x.rows, x.cols) else (ceil(x.cols / unit) + 1, 2 * tile)
+
+
 SEVERAL: Mapping[str, Callable[[TileType, TileType, int], Work]] = MappingProxyType(
-    {"largest": _sorting, "take": _taking, "cumsum": _summing}
+    {"largest": _sorting, "take": _taking, "cumsum": _summing, "transpose": _turning}
 )
 """Ops of several instructions: what they are, by the types of the result and the first operand."""
 

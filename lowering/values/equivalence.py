@@ -222,6 +222,8 @@ class Meanings(World):
         if row.op == "matmul":
             adds = len(args) < 4 or args[3] != Const(0)
             return product(*(of if adds else of[:2]))
+        if row.op == "transpose":
+            return of[0].turned
         if row.op == "where":
             count = args[1]
             assert isinstance(count, Expr)

@@ -59,7 +59,7 @@ FLAT = Costs(
             ("iota", ""): (13 * (6 + 2), 6 + 2),
             ("expand", ""): (6, 2),
             # of each of their instructions, of which no source has a figure (``lowering/simulate/costs.py``)
-            **{(op, ""): (6, 2) for op in ("largest", "take", "cumsum")},
+            **{(op, ""): (6, 2) for op in ("largest", "take", "cumsum", "transpose")},
             # of no source has a figure: the generic one for every instruction of theirs (docs/machine.md 12)
             **{(op, ""): (6, 2) for op in ("bitwise_and", "bitwise_or", "bitwise_not")},
             **{(op, "scalar"): (12, 4) for op in ("bitwise_and", "bitwise_or")},

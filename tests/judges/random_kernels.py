@@ -196,9 +196,29 @@ def _maybe(b: Builder, x: Tile) -> Tile:
     return pto.when(test, body, x, otherwise=lambda x: x * 0.75)
 
 
+def _turned(b: Builder, x: Tile) -> Tile:
+    """A transpose, of the tile or of a column of it, and back; of a square tile beside it."""
+    if b.rows == b.cols and b.rng.random() < 0.5:
+        return (x + x.T) * 0.5
+    if b.rng.random() < 0.5:
+        return x - pto.row_max(x.T).T * 0.25
+    return (x.T * 0.5 - pto.row_max(x).T).T
+
+
 MASKS: Words = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
 """Masks, places and functions: a tuple that stays, so that a seed stays the kernel that it was."""
-WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow, _parted, _bits, _fused, _maybe)
+WORDS: Words = (
+    *MASKS,
+    _ordered,
+    _summed,
+    _along_columns,
+    _narrow,
+    _parted,
+    _bits,
+    _fused,
+    _maybe,
+    _turned,
+)
 
 
 def draw(

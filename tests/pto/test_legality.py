@@ -108,7 +108,8 @@ ROWS = {
 }
 VALUES = {
     "add: operand 2 cannot be transposed": "b: f32[16, 64] = add a, a.T\n",
-    "matmul: operand 1 cannot be transposed": "b: f32[64, 64] = matmul a.T, a\n",
+    "the rows of the operand are the columns": "b: f32[16, 64] = transpose a\n",
+    "columns of a multiple of 16": "c: f32[8, 64] = full 1.0\nb: f32[64, 8] = transpose c\n",
     "row_max takes a tile, found 2": "b: f32[16, 1] = row_max a, a\n",
     "matmul takes a tile, a tile and at most a tile, found 4": "b: f32[16, 16] = matmul a, a.T, a, n\n",
     "push belongs to a scheduled program": "q: f32[16, 64] = push a\n",
@@ -191,7 +192,6 @@ CUBES = {
     "matmul on the cube core cannot write l0a": "cube 0 M x = matmul x, y\n",
     "move on the cube core cannot read l0a": "cube 0 MTE1 y = move x\n",
     "move on the cube core cannot write l1": "cube 0 MTE1 yl = move yl\n",
-    "only the right operand can be transposed": "buffer cube l1 sq[1] f32[16, 16] nz at 24576 by 1024\nbuffer cube l0a xs[1] f32[16, 16] zz at 8192 by 1024\ncube 0 MTE1 xs = move sq.T\n",
     "push of the c2v fifo f on the vector core": "vector 0 MTE3 f = push c\n",
     "record: no push_data belongs to it": "cube 0 FIX record f\n",
     "push gives a FIFO, which 'acc' is not": "cube 0 FIX acc = push acc\n",

@@ -77,7 +77,7 @@ def test_the_units_may_be_taken_in_any_order() -> None:
 
 def test_every_op_has_its_cost() -> None:
     """Each table knows every op of the vector pipe and every way that a move can take."""
-    families = ("unary", "binary", "fill", "select", "expand", "order", "scan")
+    families = ("unary", "binary", "fill", "select", "expand", "order", "scan", "turn")
     vector = {op.name for op in OPS.values() if op.kind in families} - {"copy"}
     reductions = {op.name for op in OPS.values() if op.kind == "reduce" and op.along == "cols"}
     for table in A2A3.costs.values():

@@ -58,6 +58,8 @@ VECTOR = {
     "column of a wider, if it exists": Form((64, 9), lambda t, i, n: t[i, :, pto.ds(5, 1, valid=n)]),
     "column in the middle": Form((64, 4, 10), lambda t, i, n: t[i, :, 3:4, 7]),
     "column of a symbolic size": Form((64, "m"), lambda t, i, n: t[i, :, 5:6], (("m", 7),)),
+    "row whose elements lie apart": Form((32, 10), lambda t, i, n: t[i, :, 3]),
+    "some of a row whose elements lie apart": Form((70, 9, 5), lambda t, i, n: t[i, pto.ds(5, 64, valid=n), 2, n % 5]),
     "column at a place from data": Form((64, 70), lambda t, i, n: t[i, :, pto.ds(n, 1)]),
 }  # fmt: skip
 """Views of a tile of the vector core."""
@@ -76,7 +78,6 @@ CUBE = {
 
 REFUSED = {
     "rows whose elements lie apart": Form((16, 32, 10), lambda t, i, n: t[i, :, :, 3]),
-    "one row whose elements lie apart": Form((32, 10), lambda t, i, n: t[i, :, 3]),
     "rows before a symbolic size": Form((16, 32, "m"), lambda t, i, n: t[i, :, :, 0], (("m", 1),)),
 }
 

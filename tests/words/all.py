@@ -16,6 +16,8 @@ from tests.words import (
     parts,
     scalars,
     sorting,
+    transposes,
+    views,
 )
 
 ABOUT = (
@@ -32,5 +34,7 @@ ABOUT = (
     bits,
     fused,
     control,
+    transposes,
+    views,
 )
 WORDS = {name: word for about in ABOUT for name, word in about.WORDS.items()}

@@ -36,6 +36,8 @@ LONG = (
     "int8 attention",
     "tiles routed",
     "sets as int16",
+    "attention backwards",
+    "both operands turned",
 )
 """Much like another, and many seconds to compile: in the sweep."""
 

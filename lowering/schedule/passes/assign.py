@@ -30,15 +30,13 @@ from pto.types import BOX_ROWS, TileType
 class Need:
     """One use of a traced tile: in which memory form, in which block."""
 
-    form: str  # ub, left, right, right.T, store
+    form: str  # ub, left, left.T, right, right.T, l1, store
     block: int
 
 
-SIDES = {"left": "l0a", "right": "l0b", "right.T": "l0b"}
-"""Where an operand of a matmul lies."""
-
-LAYOUTS = {"left": "nz", "right": "nz", "right.T": "zn"}
-"""How it lies in L1; a tile of which only parts are operands needs that, too."""
+SIDES = {"left": "l0a", "left.T": "l0a", "right": "l0b", "right.T": "l0b"}
+"""Where an operand of a matmul lies.  Each comes from L1, which has a tile once, whichever way products see it; one
+of which only parts are operands is there, too."""
 
 
 def fill(view: ir.View, zeros: frozenset[str]) -> list[ir.Word]:
@@ -75,7 +73,7 @@ class _Assigner:
         self.parts: dict[str, ir.Row] = {}
         """The rows that take a part of a tile out of L1, by its name."""
         self.home: dict[tuple[str, str], str] = {}
-        """(traced tile, ub | l0c | nz | zn | left | right) -> name of the value there"""
+        """(traced tile, ub | l0c | l1 | a side) -> name of the value there"""
         self.out: list[ir.Node] = []
         self._survey(kernel.body)
         self.roomy = {side: self._fits(side) for side in SIDES.values()}
@@ -109,7 +107,7 @@ class _Assigner:
                 form = f"{side}.T" if ref.transposed else side
                 self._need(ref.name, form, block)
                 if ref.name in self.parts:
-                    self._need(self.parts[ref.name].operand(ir.Ref).name, LAYOUTS[form], block)
+                    self._need(self.parts[ref.name].operand(ir.Ref).name, "l1", block)
             return
         if self._is_drained(row):
             self.drained[row.result(ir.Define).name] = refs[0].name
@@ -148,6 +146,10 @@ class _Assigner:
 
     def forms(self, name: str) -> list[str]:
         return [n.form for n in self.needs.get(name, [])]
+
+    def in_l1(self, name: str) -> bool:
+        """Whether a product takes it, or parts of it."""
+        return any(form == "l1" or form in SIDES for form in self.forms(name))
 
     def _fits(self, side: str) -> bool:
         """All operands that come from L1 have room in L0A or L0B at once."""
@@ -269,15 +271,10 @@ class _Assigner:
                 counts = self.kept(view, mine, zeros)
                 self.emit("pad", "vector", made, [ir.Ref(name), *counts], row.loc)
             self.home[name, "ub"] = value
-        for layout in ("nz", "zn"):
-            if any(layout in (f, LAYOUTS.get(f)) for f in forms):
-                first = (name, "ub") not in self.home and (name, "nz") not in self.home
-                suffix = "t" if layout == "zn" else "l1"
-                value = name if first else fresh(f"{name}_{suffix}", self.taken)
-                self.emit(
-                    "load", "cube", ir.Define(value, type), [view, *fill(view, zeros)], row.loc
-                )
-                self.home[name, layout] = value
+        if self.in_l1(name):
+            value = fresh(f"{name}_l1", self.taken) if (name, "ub") in self.home else name
+            self.emit("load", "cube", ir.Define(value, type), [view, *fill(view, zeros)], row.loc)
+            self.home[name, "l1"] = value
         self.early_moves(name, block, row.loc)
 
     def gather(self, row: ir.Row, block: ir.Block) -> None:
@@ -290,14 +287,11 @@ class _Assigner:
         if not boxes:
             self.to_cube(name, block, row.loc)
             return
-        for layout in ("nz", "zn"):
-            if any(layout in (f, LAYOUTS.get(f)) for f in forms):
-                again = (name, "nz") in self.home or (name, "ub") in self.home
-                suffix = "t" if layout == "zn" else "l1"
-                value = fresh(f"{name}_{suffix}", self.taken) if again else name
-                out = ir.Define(value, row.result(ir.Define).type)
-                self.emit("gather", "cube", out, row.args, row.loc)
-                self.home[name, layout] = value
+        if self.in_l1(name):
+            value = fresh(f"{name}_l1", self.taken) if (name, "ub") in self.home else name
+            out = ir.Define(value, row.result(ir.Define).type)
+            self.emit("gather", "cube", out, row.args, row.loc)
+            self.home[name, "l1"] = value
         self.early_moves(name, block, row.loc)
 
     def gather_in_ub(self, row: ir.Row, views: list[ir.View]) -> None:
@@ -343,9 +337,10 @@ class _Assigner:
 
     def matmul(self, row: ir.Row, block: ir.Block) -> None:
         left, right = row.operand(ir.Ref), row.operand(ir.Ref, 1)
-        side = "right.T" if right.transposed else "right"
-        a = self.moved(left.name, "left", row.loc)
-        b = self.moved(right.name, side, row.loc)
+        a, b = (
+            self.moved(ref.name, f"{side}.T" if ref.transposed else side, row.loc)
+            for ref, side in ((left, "left"), (right, "right"))
+        )
         out = row.result(ir.Define)
         self.emit("matmul", "cube", out, [ir.Ref(a), ir.Ref(b), *row.args[2:]], row.loc)
         self.home[out.name, "l0c"] = out.name
@@ -360,11 +355,11 @@ class _Assigner:
     def moved(self, name: str, form: str, loc: Loc | None) -> str:
         """The name of ``name`` in L0A or L0B, moved there now unless it is there already."""
         if (name, form) not in self.home:
-            part, turned = self.parts.get(name), form == "right.T"
-            source = self.at(part.operand(ir.Ref).name if part else name, LAYOUTS[form])
+            part, turned = self.parts.get(name), form.endswith(".T")
+            source = self.at(part.operand(ir.Ref).name if part else name, "l1")
             t = self.types[name]
             type = TileType(t.dtype, t.cols, t.rows) if turned else t
-            value = fresh(f"{name}_{'a' if form == 'left' else 'b'}", self.taken)
+            value = fresh(f"{name}_{SIDES[form][-1]}", self.taken)
             place = part.args[1:] if part else ()
             operands = [ir.Ref(source, None, turned), *(place[::-1] if turned else place)]
             self.emit("part" if part else "move", "cube", ir.Define(value, type), operands, loc)
@@ -396,17 +391,11 @@ class _Assigner:
 
     def to_cube(self, name: str, block: ir.Block, loc: Loc | None) -> None:
         """A vector value that a matmul needs."""
-        forms = self.forms(name)
-        if "right.T" in forms or "zn" in forms:
-            raise ShapeError(
-                f"'{name}' is computed on the vector core and cannot be a transposed operand of @",
-                loc,
-            )
-        if any(LAYOUTS.get(f, f) == "nz" for f in forms):
+        if self.in_l1(name):
             source = self.at(name, "ub")
             if self.producer[name] in ("carry", "load"):
                 source = self.copy(source, f"{name}_copy", loc)
-            self.home[name, "nz"] = self.cross(name, source, "l1", loc)
+            self.home[name, "l1"] = self.cross(name, source, "l1", loc)
             self.early_moves(name, block, loc)
 
     # loops

@@ -46,6 +46,15 @@ class Edges:
     def __or__(self, other: Edges) -> Edges:
         return Edges(self.rows | other.rows, self.cols | other.cols)
 
+    def seen(self, ref: ir.Ref) -> Edges:
+        """Of an operand, which may be the transpose."""
+        return self.turned if ref.transposed else self
+
+    @property
+    def turned(self) -> Edges:
+        """Of the transpose."""
+        return Edges(self.cols, self.rows)
+
 
 def counts_of(view: ir.View, t: TileType) -> tuple[ir.Expr | None, ir.Expr | None]:
     """How many rows and columns of a view exist, None: all."""
@@ -124,6 +133,8 @@ class _Search:
             return loaded(out.name, counts_of(row.operand(ir.View), out.type))
         if row.op == "matmul":
             return self.product(row)
+        if row.op == "transpose":
+            return self.edges[row.operand(ir.Ref).name].turned
         if row.op in ("where", "pad"):
             edges, padded = self.edges[row.operand(ir.Ref).name], row.op == "pad"
             return kept(edges, row.scalar(1) if padded else None, row.scalar(1 + padded))
@@ -137,9 +148,7 @@ class _Search:
 
     def product(self, row: ir.Row) -> Edges:
         a, b = row.operand(ir.Ref), row.operand(ir.Ref, 1)
-        left, right = self.edges[a.name], self.edges[b.name]
-        if b.transposed:
-            right = Edges(right.cols, right.rows)
+        left, right = (self.edges[x.name].seen(x) for x in (a, b))
         self.need(left.cols | right.rows)
         made = Edges(left.rows, right.cols)
         return made | self.edges[row.operand(ir.Ref, 2).name] if len(row.args) > 2 else made

@@ -67,7 +67,7 @@ class Group:
 
 
 def layout_of(space: Space, t: TileType, turned: bool = False) -> str:
-    """How a tile lies in a memory: columns, and what a product reads as its transpose, the other way."""
+    """How a tile lies in a memory: columns, and what products read as its transpose only, the other way."""
     layouts = list(space.layouts)
     return layouts[-1 if turned or is_column(t) else 0]
 
@@ -303,4 +303,5 @@ class Groups(Lives):
         ]
         reached = self.target.reach(row.core, row.pipe, writes=True)
         asked = [s for s in reached if s.name == places[0][0]] if len(reached) > 1 else reached
-        return asked[0].name, layout_of(asked[0], row.out.type, any(turned for _, turned in places))
+        turned = row.op != "pop" and {turned for _, turned in places} == {True}  # a FIFO has rows
+        return asked[0].name, layout_of(asked[0], row.out.type, turned)

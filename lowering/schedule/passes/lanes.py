@@ -5,6 +5,7 @@ cannot see each other's memory, so a row never needs what the other lane has: ti
 shared alike, what joins the columns of a row needs whole rows, what joins rows whole columns.  Of the ways
 that are left, the one that leaves a lane the least of the largest tile is taken, rows before columns.  A tile of one row is on
 both lanes where others are shared by rows, one of one column where they are shared by columns.
+A transpose has by columns what its tile has by rows; both lanes have all of two that meet.
 Invariant: what is stored does not depend on the choice.  Non-goals: who runs what (``assign``), cost in cycles.
 """
 
@@ -20,33 +21,48 @@ from pto.loc import Loc
 from pto.ops import OPS
 from pto.row_rules import crossed
 from pto.targets import target_of
-from pto.types import DTYPE_BYTES, SHARES, UNIT_BYTES, TileType
+from pto.types import BOX_ROWS, DTYPE_BYTES, SHARES, TURNED, UNIT_BYTES, TileType
 
 
 class Alike:
-    """Tiles that ``lanes`` share alike.
+    """Tiles that ``lanes`` share alike, some the other way round, as their transposes would be.
 
     ``joined``: a dimension along which elements of one of them are joined -> the first row that does.
+    ``boxed``: of which a lane has rows of whole boxes.  ``crossed``: one of them meets its transpose.
     """
 
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
         self.tiles: dict[str, TileType] = {}
+        self.turned: set[str] = set()
+        self.boxed: set[str] = set()
         self.joined: dict[str, ir.Row] = {}
+        self.crossed = False
 
     @cached_property
     def way(self) -> str:
         """Of the ways to share them the one that leaves least to each lane; '' if there is none."""
-        able = [way for way in SHARES if way not in self.joined and self.fit(way)]
+        ways = ("both",) if self.crossed else SHARES
+        able = [way for way in ways if way not in self.joined and self.fit(way)]
         return min(able, key=self.held, default="")
 
     def fit(self, way: str) -> bool:
-        return all(fits(t, self.lanes, way) for t in self.tiles.values())
+        boxes = (self.mine(name, way).rows % BOX_ROWS == 0 for name in self.boxed)
+        return all(boxes) and all(
+            fits(t, self.lanes, self.seen(name, way)) for name, t in self.tiles.items()
+        )
+
+    def seen(self, name: str, what: str) -> str:
+        """A way, or a dimension, as it is of one of the tiles."""
+        return TURNED[what] if name in self.turned else what
+
+    def mine(self, name: str, way: str) -> TileType:
+        """What a lane holds of one of them."""
+        return self.tiles[name].of_one(self.lanes, self.seen(name, way))
 
     def held(self, way: str) -> int:
         """Elements of the largest one on a lane."""
-        mine = [t.of_one(self.lanes, way) for t in self.tiles.values()]
-        return max(t.rows * t.cols for t in mine)
+        return max(t.rows * t.cols for t in (self.mine(name, way) for name in self.tiles))
 
 
 def fits(t: TileType, lanes: int, way: str) -> bool:
@@ -69,9 +85,12 @@ class Lanes:
         self.count, self.sums = target_of(kernel).lanes, frozenset(sums)
         self.types: dict[str, TileType] = {}
         self.made_at: dict[str, Loc | None] = {}
-        self.first: dict[str, str] = {}
-        """A tile -> another one that is shared alike; the last of such a chain stands for all of them."""
-        cut, joined = frozenset(cut), list[tuple[str, ir.Row]]()
+        self.first: dict[str, tuple[str, bool]] = {}
+        """A tile -> another one that is shared alike, or, where that is true, as its transpose; the last of such a
+        chain stands for all of them."""
+        self.crossed: list[str] = []
+        """Tiles that are shared like their own transposes."""
+        cut, rows = frozenset(cut), list[ir.Row]()
         for row in ir.all_rows(kernel.body):
             if isinstance(row.out, ir.Define):
                 self.types[row.out.name], self.made_at[row.out.name] = row.out.type, row.loc
@@ -80,8 +99,8 @@ class Lanes:
                 or row.op == "gather"
                 or (row.op == "part" and row.result(ir.Define).name in cut)
             ):
-                self.share_alike(tiles_of(row))
-                joined.append((row.result(ir.Define).name, row))
+                self.share_alike(tiles_of(row), row.op == "transpose")
+                rows.append(row)
         for loop in ir.loops_of(kernel.body):
             for c, r in zip(loop.carry, loop.result, strict=True):
                 self.types[c.name] = self.types[c.last] = c.type
@@ -91,24 +110,44 @@ class Lanes:
         self.alike: dict[str, Alike] = {}
         for name, t in self.types.items():
             self.of(name).tiles[name] = t
-        for name, row in joined:
-            for dim in crossed(OPS[row.op], [self.types[n] for n in tiles_of(row)]):
-                self.of(name).joined.setdefault(dim, row)
+            if self.stands(name)[1]:
+                self.of(name).turned.add(name)
+        for row in rows:
+            self.note(row)
+        for name in self.crossed:
+            self.of(name).crossed = True
 
-    def share_alike(self, names: Iterable[str]) -> None:
-        first, *others = (self.stands(name) for name in names)
-        for other in others:
+    def note(self, row: ir.Row) -> None:
+        """What a row joins, and turns."""
+        name = row.result(ir.Define).name
+        alike = self.of(name)
+        for dim in crossed(OPS[row.op], [self.types[n] for n in tiles_of(row)]):
+            alike.joined.setdefault(alike.seen(name, dim), row)
+        if row.op == "transpose" and 1 not in (self.types[name].rows, self.types[name].cols):
+            alike.boxed.add(row.operand(ir.Ref).name)
+
+    def share_alike(self, names: Iterable[str], turned: bool = False) -> None:
+        """``turned``: the first as the transposes of the others."""
+        one, *others = names
+        for name in others:
+            (first, way), (other, its) = self.stands(one), self.stands(name)
+            apart = way ^ its ^ turned
             if other != first:
-                self.first[other] = first
+                self.first[other] = first, apart
+            elif apart:
+                self.crossed.append(first)
 
-    def stands(self, name: str) -> str:
+    def stands(self, name: str) -> tuple[str, bool]:
+        """What stands for a tile, and whether that is shared as its transpose."""
+        turned = False
         while name in self.first:
-            name = self.first[name]
-        return name
+            name, apart = self.first[name]
+            turned ^= apart
+        return name, turned
 
     def of(self, name: str) -> Alike:
         """All that is shared like a tile."""
-        return self.alike.setdefault(self.stands(name), Alike(self.count))
+        return self.alike.setdefault(self.stands(name)[0], Alike(self.count))
 
     def type(self, name: str) -> TileType:
         """What a lane holds of a tile.
@@ -118,7 +157,7 @@ class Lanes:
         """
         alike = self.of(name)
         if alike.way:
-            return self.types[name].of_one(self.count, alike.way)
+            return alike.mine(name, alike.way)
         odd = next(n for n, t in alike.tiles.items() if not fits(t, self.count, "both"))
         t = self.types[odd]
         what = "rows" if t.cols == 1 else "columns"
@@ -133,8 +172,11 @@ class Lanes:
         """Tiles of which both lanes hold all because no way to share them is left."""
         notes: list[str] = []
         for alike in self.alike.values():
-            if len(alike.joined) > 1:
+            if len(alike.joined) > 1 or alike.crossed:
                 name = max(alike.tiles, key=lambda n: alike.tiles[n].size_bytes)
                 ops = " and ".join(row.op for row in alike.joined.values())
-                notes.append(f"both lanes hold all of {name}: {ops} join it along both dimensions")
+                why = f"{ops} join it along both dimensions"
+                if alike.crossed:
+                    why = "it meets a transpose"
+                notes.append(f"both lanes hold all of {name}: {why}")
         return notes

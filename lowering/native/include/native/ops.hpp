@@ -1245,10 +1245,11 @@ void TTRANS(D &d, const A &a, const Tmp &tmp, const Where &at = Where::current()
     using T = typename D::DType;
     check_vector<D>();
     check_vector<A>();
-    static_assert(std::is_same_v<T, typename A::DType> && sizeof(T) == 4, "elements of one type of four bytes");
-    static_assert(D::Cols % 16 == 0 && A::Cols % 8 == 0, "rows of whole boxes");
-    constexpr int64_t high = (A::Cols + 7) / 8 * 8, wide = (A::Rows + 15) / 16 * 16;
-    static_assert(Tmp::Bytes >= std::min<int64_t>(high, (D::Rows + 7) / 8 * 8) * std::min<int64_t>(wide, D::Cols) * 4, "room for whole boxes");
+    static_assert(std::is_same_v<T, typename A::DType> && (sizeof(T) == 4 || sizeof(T) == 2), "elements of one type of two or four bytes");
+    constexpr int64_t unit = 32 / sizeof(T);
+    static_assert(D::Cols % 16 == 0 && A::Cols % unit == 0, "rows of whole boxes");
+    constexpr int64_t high = (A::Cols + unit - 1) / unit * unit, wide = (A::Rows + 15) / 16 * 16;
+    static_assert(Tmp::Bytes >= std::min<int64_t>(high, (D::Rows + unit - 1) / unit * unit) * std::min<int64_t>(wide, D::Cols) * sizeof(T), "room for whole boxes");
     if (d.valid_rows != a.valid_cols || d.valid_cols != a.valid_rows) {
         native::report("shape", "a transpose has the sizes of its operand, turned", at);
         return;

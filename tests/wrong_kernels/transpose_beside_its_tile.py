@@ -1,0 +1,9 @@
+"""A tile and its transpose have two shapes, unless it is square."""
+
+import pto
+
+
+@pto.kernel(grid="n", x="f32[n, 32, 64]", out="f32[n, 32, 64]")
+def kernel(x, out):
+    tile = pto.load(x[pto.program_id(0), :, :])
+    pto.store(out[pto.program_id(0), :, :], tile + tile.T)
