@@ -165,8 +165,8 @@ def concat(tiles: Sequence[Tile], axis: int = 0) -> Tile:
         message = f"concat takes a list of tiles, found {found}"
         fail(TraceError, message, "pto.concat([a, b], axis=1)", 0)
     if as_number(axis) not in (0, 1):
-        found = noun(axis) if as_number(axis) is None else axis
-        message = f"concat: axis {found}; 0 is one below the other, 1 side by side"
+        told = noun(axis) if as_number(axis) is None else str(axis)
+        message = f"concat: axis {told}; 0 is one below the other, 1 side by side"
         fail(ShapeError, message, "", 1)
     first, *others = found_tiles = [as_tile(t, "what concat joins", 0) for t in tiles]
     kept = 1 - axis
