@@ -453,7 +453,7 @@ def check_types(row: ir.Row, out: TileType | None, args: Types) -> None:
     if not why and out is not None and out.dtype in INTEGERS and not op.compares:
         places = zip(row.args, op.args, strict=False)
         why = next(filter(None, (_of_integers(place, out.dtype) for place in places)), "")
-    if not why and row.core == "vector" and values and out is not None:
+    if not why and row.core == "vector" and out is not None:
         why = _on_lanes(op, [*values, out])
     rule = TYPES.get(row.op) or (TYPES.get(op.kind) if values else None)
     if not why and out is not None and rule is not None:

@@ -1,0 +1,105 @@
+"""Parts of tiles: what they are of, and what a written program may not say of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pto
+from lowering.execute import sequential
+from lowering.execute.inputs import bind
+from pto import Tensor, Tile
+from pto.errors import LegalityError
+from pto.ir import all_rows
+from pto.legality import verify
+from pto.text import parse
+
+
+def made(body: Any, rows: int = 16, cols: int = 64) -> tuple[Any, Any]:
+    """(rows of the traced kernel, what it stores), of a tile that counts its elements."""
+
+    @pto.kernel(grid="1", x="f32[16, 64]", out=f"f32[{rows}, {cols}]")
+    def kernel(x: Tensor, out: Tensor) -> None:
+        pto.store(out[:, :], body(pto.load(x[:, :])))
+
+    traced = kernel.trace()
+    given = {"x": np.arange(16 * 64, dtype=np.float32).reshape(16, 64)}
+    return list(all_rows(traced.body)), sequential.run(traced, bind(traced, given))["out"]
+
+
+COUNTED = np.arange(16 * 64, dtype=np.float32).reshape(16, 64)
+
+
+def test_a_part_of_a_part_is_one_of_the_whole() -> None:
+    rows, out = made(lambda x: x[3:12, 8:40][2:, 8:24], 7, 16)
+    *_, part, _ = rows
+    assert [a.value for a in part.args[1:]] == [5, 16]
+    assert np.array_equal(out, COUNTED[5:12, 16:32])
+
+
+def test_all_of_a_tile_is_the_tile() -> None:
+    rows, _ = made(lambda x: pto.concat([x[:, :].at[:].set(x)]))
+    assert [r.op for r in rows] == ["load", "store"]
+
+
+def test_a_place_adds_and_sets_and_leaves_the_tile_alone() -> None:
+    def body(x: Tile) -> Tile:
+        changed = x.at[2:3, 8:].add(1.0).at[:, :8].set(x[:, 56:])
+        return changed - x
+
+    _, out = made(body)
+    want = np.zeros((16, 64), np.float32)
+    want[2, 8:] = 1
+    want[:, :8] = 56
+    assert np.array_equal(out, want)
+
+
+def test_more_tiles_than_a_row_joins() -> None:
+    rows, out = made(lambda x: pto.concat([x[k : k + 1] for k in range(16)] * 2), 32)
+    assert [r.op for r in rows].count("concat") == 3
+    assert np.array_equal(out, np.concatenate([COUNTED] * 2))
+
+
+WRITTEN = """kernel k on a2a3
+param out out f32[items, 16, 64]
+param x in f32[items, 64]
+grid items
+buffer vector ub a[1] f32[8, 64] nd at 0 by 2048
+buffer vector ub b[1] f32[4, 64] nd at 2048 by 1024
+buffer vector ub c[1] f32[8, 32] nd at 4096 by 1024
+buffer vector ub d[1] f32[8, 64] both nd at 8192 by 2048
+buffer vector ub e[1] f32[4, 64] both nd at 16384 by 1024
+
+for w in 0 .. cdiv(items - block_idx, block_num):
+  vector 0 {row}
+"""
+
+REFUSED = {
+    "V b = part a, 0, 0": "it moves elements along rows, of which each lane has a part only",
+    "V e = part a, 0, 0": "the lanes share its tiles in several ways",
+    "V c = part a, 0, 4": "whole units of 32 bytes",
+    "V c = part a, 1, 0": "it ends beyond the tile",
+    "V d = put d, d, 0, 0": "y is smaller",
+    "V d = put d, e, 5, 0": "it ends beyond the tile",
+    "V a = concat c, c, c": "it ends beyond the tile",
+    "V d = concat e, e, e": "it ends beyond the tile",
+    "V a = put a, c, 0, 4": "whole units of 32 bytes",
+    "MTE2 e = gather x[w:+2<1, :], x[w:+2, :]": "every region of a tile of several exists",
+    "MTE2 a = gather x[w:+4, :], x[w:+4, :]": "each lane has a part only",
+}
+
+
+@pytest.mark.parametrize("row", REFUSED)
+def test_what_a_program_may_not_say(row: str) -> None:
+    with pytest.raises(LegalityError, match=REFUSED[row]):
+        verify(parse(WRITTEN.format(row=row)))
+
+
+ALLOWED = ("V c = part a, 0, 32", "V e = part d, 3, 0", "V a = concat c, c", "V d = put d, e, 3, 0")
+
+
+@pytest.mark.parametrize("row", ALLOWED)
+def test_what_it_may_say(row: str) -> None:
+    verify(parse(WRITTEN.format(row=row)))
