@@ -77,6 +77,10 @@ def _inner(
 def _is_taken(inner: ir.Row, pattern: Pattern, types: Types) -> bool:
     """Whether the instruction takes these operands: of which type, and in which form."""
     op, made, second = OPS[pattern.fused], inner.result(ir.Define).type, inner.args[1]
-    other = types[second.name] if isinstance(second, ir.Ref) else None
-    form = form_of((made.rows, made.cols), (other.rows, other.cols) if other else None)
+    other = _size(types[second.name]) if isinstance(second, ir.Ref) else None
+    form = form_of(_size(made), other)
     return made.dtype in op.dtypes and form in op.instruction
+
+
+def _size(t: TileType) -> tuple[int, int]:
+    return t.rows, t.cols
