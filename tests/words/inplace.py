@@ -252,12 +252,12 @@ def blocks(rng: np.random.Generator) -> dict[str, Any]:
 
 
 WORDS = {
+    "states by slots": Word(decayed, states, less),
+    "stored and loaded again": Word(swapped, pairs, exchanged),
     "spilled to memory": Word(spilled, blocks, through_memory),
     "residual in place": Word(added, products, residual),
     "rope in place": Word(rope, angles, turned),
     "norm in place": Word(normed, ragged, rms),
     "cache by slots": Word(written, slots, kept),
-    "states by slots": Word(decayed, states, less),
     "adam": Word(adam, moments, stepped),
-    "stored and loaded again": Word(swapped, pairs, exchanged),
 }

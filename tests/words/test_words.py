@@ -35,6 +35,9 @@ LONG = (
     "int16 by every rounding",
     "int8 attention",
     "tiles routed",
+    "residual in place",
+    "cache by slots",
+    "adam",
 )
 """Much like another, and many seconds to compile: in the sweep."""
 
