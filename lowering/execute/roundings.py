@@ -52,7 +52,20 @@ from lowering.execute.inputs import Bound
 from lowering.execute.sequential import COMPUTE, Interpreter, convert, shaped
 from lowering.execute.sums import Kept, Where
 from pto.arithmetic import Number, short
-from pto.ir import Const, Define, Kernel, Loop, Ref, Row, Var, View, added_to, all_rows, loops_of
+from pto.ir import (
+    Const,
+    Define,
+    Kernel,
+    Loop,
+    Ref,
+    Row,
+    Var,
+    View,
+    added_to,
+    all_rows,
+    loaded_from,
+    loops_of,
+)
 from pto.ops import OPS
 from pto.types import INTEGERS, TileType
 
@@ -177,8 +190,8 @@ class Terms(Kept):
 class Wide(Interpreter):
     """The program in float64, nothing rounded but to integers; what a type cannot hold is infinite.
 
-    The rounding of a tile that is only stored is that of the output, and left to the judge; a tile that is added
-    is rounded itself.
+    The rounding of a tile that is only stored is that of the output, and left to the judge; a tile that is added,
+    or may be loaded again, is rounded itself.
     """
 
     sums: Mapping[str, Terms]
@@ -189,7 +202,12 @@ class Wide(Interpreter):
     )
 
     def __init__(self, kernel: Kernel, bound: Bound) -> None:
-        others = (row for row in all_rows(kernel.body) if row.op != "store" or row.adds)
+        again = loaded_from(kernel.body)
+        others = (
+            row
+            for row in all_rows(kernel.body)
+            if row.op != "store" or row.adds or row.result(View).tensor in again
+        )
         self.read = {x.name for row in others for x in row.args if isinstance(x, Ref)}
         self.read |= {x.name for loop in loops_of(kernel.body) for x in _handed_on(loop)}
         super().__init__(kernel, bound)

@@ -227,7 +227,8 @@ def draw(
     """(kernel, inputs): the same kernel for the same seed.
 
     ``words``: see ``Builder``; tables that state what they hold, too, and some of them add: all work items to the rows
-    of the first one, iterations to those of their own; some update their input in place, and load it again.
+    of the first one, iterations to those of their own; some update their input in place, and load it
+    again: no tile of theirs is whole on both lanes, which nothing orders.
     ``outside``: also products, loads and scalars in front of the loops and behind them, loops in
     loops, loops of different lengths, starts that others read, results that are read again.
     """
@@ -261,7 +262,7 @@ def draw(
         rng = random.Random(body_seed)
         item = pto.program_id(0)
         here = pto.ds(item * rows, rows, valid=x.shape[0] - item * rows)
-        b = Builder(rng, rows, cols, words)
+        b = Builder(rng, rows, cols, [w for w in words if not updates or w is not _along_columns])
         b.counts.append(item)
         b.full.append(pto.load(x[here, :]))
 

@@ -218,7 +218,7 @@ def pairs(rng: np.random.Generator) -> dict[str, Any]:
     grid="cdiv(rows, 32)",
     x="bf16[rows, inner]",
     w="bf16[blocks, 64, 64]",
-    scratch="f32[rows, blocks, 64]",
+    scratch="bf16[rows, blocks, 64]",
     out="f32[rows, 64]",
 )
 def spilled(x: Tensor, w: Tensor, scratch: Tensor, out: Tensor) -> None:
@@ -229,8 +229,9 @@ def spilled(x: Tensor, w: Tensor, scratch: Tensor, out: Tensor) -> None:
     def step(k: Index, total: Tile) -> Tile:
         here = scratch[rows, k, :]
         cols = pto.ds(k * 64, 64, valid=x.shape[1] - k * 64)
-        pto.store(here, pto.relu(pto.load(x[rows, cols]) @ pto.load(w[k, :, :])))
-        return total + pto.load(here)
+        made = pto.relu(pto.load(x[rows, cols]) @ pto.load(w[k, :, :]))
+        pto.store(here, made.astype("bf16"))
+        return total + pto.load(here).astype("f32")
 
     pto.store(out[rows, :], pto.fori_loop(0, w.shape[0], step, pto.zeros((32, 64))))
 
@@ -246,17 +247,17 @@ def blocks(rng: np.random.Generator) -> dict[str, Any]:
     return dict(
         x=rng.standard_normal((75, 300)).astype(bf16),
         w=rng.standard_normal((5, 64, 64)).astype(bf16),
-        scratch=rng.standard_normal((75, 5, 64)).astype(f32),
+        scratch=rng.standard_normal((75, 5, 64)).astype(bf16),
     )
 
 
 WORDS = {
+    "states by slots": Word(decayed, states, less),
+    "stored and loaded again": Word(swapped, pairs, exchanged),
     "spilled to memory": Word(spilled, blocks, through_memory),
     "residual in place": Word(added, products, residual),
     "rope in place": Word(rope, angles, turned),
     "norm in place": Word(normed, ragged, rms),
     "cache by slots": Word(written, slots, kept),
-    "states by slots": Word(decayed, states, less),
     "adam": Word(adam, moments, stepped),
-    "stored and loaded again": Word(swapped, pairs, exchanged),
 }

@@ -38,6 +38,9 @@ LONG = (
     "sets as int16",
     "attention backwards",
     "both operands turned",
+    "residual in place",
+    "cache by slots",
+    "adam",
 )
 """Much like another, and many seconds to compile: in the sweep."""
 
