@@ -117,13 +117,15 @@ WORDS = (
     "rounded on the way out",
     "rows packed",
     "grouped products",
+    "one of two ways",
+    "skipped pages",
 )
 
 
 @pytest.mark.sweep
 def test_mutants_of_words() -> None:
     """One in eight, of kernels with selections, numbers of places, scalars that are read, orders and sums of rows,
-    stores that add, small integers, and places that tables decide."""
+    stores that add, small integers, places that tables decide, and work that is done or not."""
     assert len(told([Plan(name, "best") for name in WORDS], 16, 2)) > 150
 
 

@@ -35,6 +35,7 @@ LONG = (
     "int16 by every rounding",
     "int8 attention",
     "tiles routed",
+    "chunks up to the first negative",
 )
 """Much like another, and many seconds to compile: in the sweep."""
 
