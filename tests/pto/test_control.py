@@ -111,3 +111,37 @@ def test_the_text_has_an_if() -> None:
     source = emit(WORDS["one of two ways"].scheduled)["either.cpp"]
     assert "if (kinds_item > part) {" in source or "if (part < kinds_item) {" in source
     assert "when" not in source.replace("loop over when", "")
+
+
+@pto.kernel(grid="n", x="f32[n, 16, 64]", table="i32[n]", out="f32[n, 16, 64]")
+def halving(x: Tensor, table: Tensor, out: Tensor) -> None:
+    i = pto.program_id(0)
+    tile = pto.load(x[i, :, :])
+    for _ in range(2):
+        tile = pto.when(table[i] < 3, lambda t: (t + 1.0) * 0.5, tile)
+    pto.store(out[i, :, :], tile)
+
+
+def barriers_in_front(block: ir.Block, trips: Callable[[ir.Expr], ir.Expr]) -> ir.Block:
+    """With the first barrier of a choice in front of it, and other trip counts."""
+    found: list[ir.Node] = []
+    for n in block:
+        if not isinstance(n, ir.Loop):
+            found.append(n)
+        elif n.is_guard:
+            barrier, *rest = n.body
+            assert isinstance(barrier, ir.Row) and barrier.op == "barrier"
+            found += [barrier, replace(n, trips=trips(n.trips), body=tuple(rest))]
+        else:
+            found.append(replace(n, body=barriers_in_front(n.body, trips)))
+    return tuple(found)
+
+
+def test_one_step_at_most_needs_nothing_between_steps() -> None:
+    """The proof knows that there is one; a loop of more in its place is refused."""
+    program = schedule(halving.trace()).kernel
+    once = replace(program, body=barriers_in_front(program.body, lambda e: e))
+    twice = replace(
+        program, body=barriers_in_front(program.body, lambda e: ir.Bin("*", ir.Const(2), e))
+    )
+    assert once != program and check(once).ok and not check(twice).ok
