@@ -6,14 +6,17 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import pto
 from lowering.ascend import emit
+from lowering.execute import scheduled
+from lowering.execute.inputs import bind
 from lowering.hazards import check
 from lowering.hazards.choices import exclude
 from lowering.schedule import schedule
-from pto import Kernel, MemoryAccessError, Scalar, Tensor, ir
+from pto import Kernel, MemoryAccessError, Scalar, Tensor, Tile, ir
 from pto.arithmetic import COMPARING
 from pto.control import opposite
 from tests.words.all import WORDS
@@ -145,3 +148,24 @@ def test_one_step_at_most_needs_nothing_between_steps() -> None:
         program, body=barriers_in_front(program.body, lambda e: ir.Bin("*", ir.Const(2), e))
     )
     assert once != program and check(once).ok and not check(twice).ok
+
+
+@pto.kernel(grid="n", x="f32[m, 16, 64]", out="f32[n, 16, 64]")
+def no_more_than_there_are(x: Tensor, out: Tensor) -> None:
+    i = pto.program_id(0)
+
+    def copied(tile: Tile) -> Tile:
+        return tile + pto.load(x[i, :, :])
+
+    tile = pto.when(i < x.shape[0], copied, pto.full((16, 64), 2.0))
+    pto.store(out[i, :, :], tile)
+
+
+def test_what_is_left_out_is_not_loaded() -> None:
+    program = schedule(no_more_than_there_are.trace()).kernel
+    guard = next(loop for loop in ir.loops_of(program.body) if loop.is_guard)
+    assert any(row.op == "load" for row in ir.all_rows(guard.body))
+    x = np.ones((2, 16, 64), np.float32)
+    bound = bind(program, {"x": x, "out": np.zeros((4, 16, 64), np.float32)})
+    out = scheduled.run(program, bound, block_num=2)["out"]
+    assert (out[:2] == 3).all() and (out[2:] == 2).all()
