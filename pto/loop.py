@@ -130,7 +130,10 @@ def carry_tiles(carry: Any, caller: Caller) -> list[Tile]:
             )
             hint = "start from pto.full or pto.zeros; only tiles can be carried"
             if isinstance(value, Scalar):
-                hint = "only tiles can be carried; compute the scalar from the loop index"
+                hint = (
+                    "only tiles can be carried; compute the scalar from the loop index; a sum over a table of "
+                    "static length is a Python loop: at = at + table[k] * (k < i) for k in range(8)"
+                )
             fail(TraceError, f"{what} must be a tile, found {noun(value)}", hint, caller.place)
         value.ref()
     return values

@@ -211,7 +211,8 @@ class Code(Places):
     def told_apart(self, loop: LoopCode) -> int:
         """Steps of a loop up to which the ways to go on may differ (``Exploration``)."""
         cap = self.caps[loop.group] if loop.reused else 0
-        return max(self.run_exactly(loop) if loop.long else loop.least, cap)
+        sure = loop.most if loop.is_guard else loop.least
+        return max(self.run_exactly(loop) if loop.long else sure, cap)
 
     def shown(self, loop: LoopCode) -> int:
         """The smallest number of iterations that looks like the constant one of a loop."""
@@ -225,6 +226,8 @@ class Code(Places):
         A long constant loop may be over after any number of them that looks like the constant from
         inside: what holds for all of those holds for the constant.
         """
+        if loop.is_guard and i >= loop.most:
+            return True
         if loop.constant is None:
             return None if i >= loop.least else False
         if not loop.long:

@@ -69,7 +69,9 @@ class Emitter:
         constant = int(trips.value) if isinstance(trips, Const) else None
         least, most = code.scalars.facts.limits(trips)
         code.scalars.bound(number, trips, most)
-        loop = LoopCode(number, node, at.loop, *shifts, trips, constant, max(least, 0))
+        loop = LoopCode(
+            number, node, at.loop, *shifts, trips, constant, max(least, 0), max(most, 0)
+        )
         around = code.loops[at.loop].rounds if at.loop != ABSENT else 1
         loop.rounds, loop.whole = around * max(constant or 1, 1), self.whole
         loop.guards = at.guards

@@ -22,6 +22,7 @@ from lowering.hazards.instructions import (
     RowCode,
     Stage,
 )
+from lowering.hazards.limits import INFINITE
 from pto.errors import PtoError
 from pto.ir import CORES, Loop, Row, Var, all_rows
 from pto.ops import OPS
@@ -72,7 +73,9 @@ def _empty_items(emitter: Emitter, outer: int, inner: int) -> int:
     if loops[inner].least > 0:
         return ABSENT
     number = len(loops)
-    loops.append(LoopCode(number, loops[outer].node, ABSENT, 0, 0, Var(f"empty${number}"), None, 0))
+    loops.append(
+        LoopCode(number, loops[outer].node, ABSENT, 0, 0, Var(f"empty${number}"), None, 0, INFINITE)
+    )
     emitter.shuffled.add(f"i#{outer}")
     return number
 

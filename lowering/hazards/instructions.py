@@ -57,7 +57,8 @@ KINDS = {
 
 @dataclass(slots=True)
 class LoopCode:
-    """One loop: how its counters are seen and who shares its trip count."""
+    """One loop: how its counters are seen and who shares its trip count; ``least``, ``most``: how often it surely
+    and at most runs, where that is not ``constant``."""
 
     number: int
     node: Loop
@@ -67,6 +68,7 @@ class LoopCode:
     trips: Expr
     constant: int | None
     least: int
+    most: int
     group: int = 0
     scope: int = ABSENT
     reused: bool = False
@@ -79,6 +81,15 @@ class LoopCode:
     @property
     def span(self) -> int:
         return self.high - self.low
+
+    @property
+    def is_guard(self) -> bool:
+        """One step at most: after it nothing is left to decide."""
+        return self.constant is None and self.most <= 1
+
+    def within(self, trips: int) -> int:
+        """A trip count that it can have."""
+        return min(max(trips, self.least), self.most)
 
     @property
     def short(self) -> bool:

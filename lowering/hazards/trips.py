@@ -43,8 +43,8 @@ class Oracle:
         self.items = items_loop(code)
         self.counts: list[int] = []
         if self.items != ABSENT and code.loops[self.items].node.flat:
-            least = next(x.least for x in code.loops if x.parent == self.items)
-            self.counts = [max(self._iterations(x), least) for x in trips]
+            inner = next(x for x in code.loops if x.parent == self.items)
+            self.counts = [inner.within(self._iterations(x)) for x in trips]
 
     def _iterations(self, entry: Trips) -> int:
         """What ``entry`` says of the loop in a flat loop."""
@@ -67,8 +67,8 @@ class Oracle:
         return self.code.shown(loop) if loop.constant is not None else self.count(state, loop)
 
     def count(self, state: State, loop: LoopCode) -> int:
-        """The trip count given for a loop; at least what is sure of it."""
-        return max(self.given(state, 0, loop.node.index, expr(loop.node.trips)), loop.least)
+        """The trip count given for a loop, within what is sure of it."""
+        return loop.within(self.given(state, 0, loop.node.index, expr(loop.node.trips)))
 
     def given(self, state: State, default: int, *names: str) -> int:
         """What the entry of the current work item says of one of ``names``."""

@@ -6,14 +6,17 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import pto
 from lowering.ascend import emit
+from lowering.execute import scheduled
+from lowering.execute.inputs import bind
 from lowering.hazards import check
 from lowering.hazards.choices import exclude
 from lowering.schedule import schedule
-from pto import Kernel, MemoryAccessError, Scalar, Tensor, ir
+from pto import Kernel, MemoryAccessError, Scalar, Tensor, Tile, ir
 from pto.arithmetic import COMPARING
 from pto.control import opposite
 from tests.words.all import WORDS
@@ -111,3 +114,58 @@ def test_the_text_has_an_if() -> None:
     source = emit(WORDS["one of two ways"].scheduled)["either.cpp"]
     assert "if (kinds_item > part) {" in source or "if (part < kinds_item) {" in source
     assert "when" not in source.replace("loop over when", "")
+
+
+@pto.kernel(grid="n", x="f32[n, 16, 64]", table="i32[n]", out="f32[n, 16, 64]")
+def halving(x: Tensor, table: Tensor, out: Tensor) -> None:
+    i = pto.program_id(0)
+    tile = pto.load(x[i, :, :])
+    for _ in range(2):
+        tile = pto.when(table[i] < 3, lambda t: (t + 1.0) * 0.5, tile)
+    pto.store(out[i, :, :], tile)
+
+
+def barriers_in_front(block: ir.Block, trips: Callable[[ir.Expr], ir.Expr]) -> ir.Block:
+    """With the first barrier of a choice in front of it, and other trip counts."""
+    found: list[ir.Node] = []
+    for n in block:
+        if not isinstance(n, ir.Loop):
+            found.append(n)
+        elif n.is_guard:
+            barrier, *rest = n.body
+            assert isinstance(barrier, ir.Row) and barrier.op == "barrier"
+            found += [barrier, replace(n, trips=trips(n.trips), body=tuple(rest))]
+        else:
+            found.append(replace(n, body=barriers_in_front(n.body, trips)))
+    return tuple(found)
+
+
+def test_one_step_at_most_needs_nothing_between_steps() -> None:
+    """The proof knows that there is one; a loop of more in its place is refused."""
+    program = schedule(halving.trace()).kernel
+    once = replace(program, body=barriers_in_front(program.body, lambda e: e))
+    twice = replace(
+        program, body=barriers_in_front(program.body, lambda e: ir.Bin("*", ir.Const(2), e))
+    )
+    assert once != program and check(once).ok and not check(twice).ok
+
+
+@pto.kernel(grid="n", x="f32[m, 16, 64]", out="f32[n, 16, 64]")
+def no_more_than_there_are(x: Tensor, out: Tensor) -> None:
+    i = pto.program_id(0)
+
+    def copied(tile: Tile) -> Tile:
+        return tile + pto.load(x[i, :, :])
+
+    tile = pto.when(i < x.shape[0], copied, pto.full((16, 64), 2.0))
+    pto.store(out[i, :, :], tile)
+
+
+def test_what_is_left_out_is_not_loaded() -> None:
+    program = schedule(no_more_than_there_are.trace()).kernel
+    guard = next(loop for loop in ir.loops_of(program.body) if loop.is_guard)
+    assert any(row.op == "load" for row in ir.all_rows(guard.body))
+    x = np.ones((2, 16, 64), np.float32)
+    bound = bind(program, {"x": x, "out": np.zeros((4, 16, 64), np.float32)})
+    out = scheduled.run(program, bound, block_num=2)["out"]
+    assert (out[:2] == 3).all() and (out[2:] == 2).all()

@@ -41,6 +41,7 @@ LONG = (
     "residual in place",
     "cache by slots",
     "adam",
+    "chunks up to the first negative",
 )
 """Much like another, and many seconds to compile: in the sweep."""
 

@@ -1,7 +1,7 @@
 """Loads that no iteration changes, once in front of their loop.
 
 In: the persistent form.  Out: the same values; a load that is the same in every iteration of a loop, or for
-every work item of a block, stands in front of it.  Invariant: what is loaded exists, whether the loop runs
+every work item of a block, stands in front of it.  What a choice leaves out is not loaded.  Invariant: what is loaded exists, whether the loop runs
 or not.  Non-goals: whether the tile has room (place).
 """
 
@@ -40,7 +40,7 @@ def hoist(kernel: ir.Kernel) -> ir.Kernel:
                 if all(
                     view.tensor not in written
                     and own.isdisjoint(names_of(view))
-                    and (sure or always_there(view, places))
+                    and (sure or not node.is_guard and always_there(view, places))
                     for view in r.args
                     if isinstance(view, ir.View)
                 )
