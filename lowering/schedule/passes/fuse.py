@@ -77,10 +77,6 @@ def _inner(
 def _is_taken(inner: ir.Row, pattern: Pattern, types: Types) -> bool:
     """Whether the instruction takes these operands: of which type, and in which form."""
     op, made, second = OPS[pattern.fused], inner.result(ir.Define).type, inner.args[1]
-    other = _size(types[second.name]) if isinstance(second, ir.Ref) else None
-    form = form_of(_size(made), other)
+    other = types[second.name] if isinstance(second, ir.Ref) else None
+    form = form_of((made.rows, made.cols), other and (other.rows, other.cols))
     return made.dtype in op.dtypes and form in op.instruction
-
-
-def _size(t: TileType) -> tuple[int, int]:
-    return t.rows, t.cols
