@@ -387,9 +387,6 @@ _BITS = (
     _shift("left_shift", "TSHLS", lambda xp, x, n: x << n, "each element times 2 to the power of a number; bits beyond it are lost"),
     _shift("right_shift", "TSHRS", lambda xp, x, n: x >> n, "each element divided by 2 to the power of a number, rounded down"),
 )  # fmt: skip
-_FUSED = (
-    _vector("sub_relu", "binary", (A_TILE, A_TILE), lambda xp, x, y: xp.maximum(x - y, 0), "TSUBRELU", FLOATS, "the larger of x - y and 0: a sub and a relu, which the pass fuse puts together", start=PERSISTENT, roundings=1),
-)  # fmt: skip
 _SELECT = (
     _select("lt", "<", lambda a, b: a < b),
     _select("le", "<=", lambda a, b: a <= b),
@@ -452,7 +449,6 @@ _ROWS = (
     _binary("minimum", "MIN", lambda xp, x, y: xp.minimum(x, y), commutes=True),
     *_UNARY,
     *_BITS,
-    *_FUSED,
     _vector("copy", "unary", (A_TILE,), lambda xp, x: x, "TMOV", ANY, "the same tile in another place"),
     _vector("concat", "unary", (A_TILE, A_TILE, *(Operand((TILE,), needed=False),) * (MOST_JOINED - 2)), None, "TINSERT", ANY, "the tiles one below the other where they are as wide as the result, else side by side", shaped=_joined, places=True),
     _vector("put", "unary", (A_TILE, A_TILE, PLACE, PLACE), _put, "TINSERT", ANY, "x, with y in the place of what it has from a row and a column on", places=True),

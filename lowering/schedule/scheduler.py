@@ -23,7 +23,6 @@ from lowering.schedule.passes.assign import assign
 from lowering.schedule.passes.credit import credit
 from lowering.schedule.passes.drain import drain
 from lowering.schedule.passes.fifos import fifos
-from lowering.schedule.passes.fuse import fuse
 from lowering.schedule.passes.hoist import hoist
 from lowering.schedule.passes.persist import persist
 from lowering.schedule.passes.place import place
@@ -80,7 +79,6 @@ PASSES: dict[str, Pass] = {
     ),
     "hoist": Pass(lambda k, o, _: hoist(k) if o.loops != "kept" else k, PERSISTENT, ("loops",)),
     "accumulate": Pass(lambda k, *_: accumulate(k), PERSISTENT),
-    "fuse": Pass(lambda k, *_: fuse(k), PERSISTENT),
     "assign": Pass(lambda k, *_: assign(k), ASSIGNED),
     "skew": Pass(
         lambda k, o, _: skew(k, o), ASSIGNED, ("lookahead", "prefetch", "load_at", "moves", "flat")

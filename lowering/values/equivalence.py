@@ -258,9 +258,6 @@ class Meanings(World):
             return self.total(self.value(args[0]), self.value(args[1]))
         return self.token(("add", *args))
 
-    def sub_relu(self, args: Sequence[object]) -> int:
-        return self.made("relu", [(self.made("sub", args), False)])
-
     def total(self, x: int, y: int) -> int:
         zeros = [self.token(("full", Const(zero))) for zero in (0.0, 0)]
         if x in zeros and y in self.products:
@@ -274,7 +271,6 @@ OF_OP: Mapping[str, Callable[[Meanings, Sequence[object]], int]] = {
     "copy": Meanings.copy,
     "matmul": Meanings.matmul,
     "add": Meanings.add,
-    "sub_relu": Meanings.sub_relu,
 }
 """Ops of which one value can be written in several ways."""
 

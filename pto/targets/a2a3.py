@@ -50,7 +50,6 @@ FLAT = Costs(
             ("rsqrt", ""): (69, 6),
             ("abs", ""): (29, 1),
             ("relu", ""): (23, 1),
-            ("sub_relu", ""): (24, 2),  # no source has a figure: that of its subtraction
             ("astype", ""): (27, 1),
             ("full", ""): (6, 2),
             # a comparison and a choice, of which no source has a figure: the generic ones, one after the other
@@ -144,7 +143,7 @@ def device(fit: Mapping[str, float]) -> Costs:
     into = {(GM, "l1"): (start, 1 / fit["l1_rate"]), (GM, "ub"): (start, 1 / fit["ub_rate"])}
     out = {("ub", GM): (start, 1 / fit["store_rate"]), ("l0c", GM): (164, 1 / fit["drain_rate"])}
     moves = {("l1", "l0a"): (move, 1 / 256), ("l1", "l0b"): (move, 1 / 128)}
-    simple = ("add", "sub", "mul", "maximum", "minimum", "sub_relu")
+    simple = ("add", "sub", "mul", "maximum", "minimum")
     return replace(
         FLAT,
         name="device",

@@ -34,6 +34,7 @@ _BY_REASON: Mapping[str, str] = MappingProxyType(
             "TROWEXPANDEXPDIF TCOLEXPANDEXPDIF"
         ),
         "TINSERT puts any number of tiles at any place": "TCONCAT",
+        "the CPU simulator makes 0 of NaN, which the two ops keep": "TSUBRELU",
         "two ops in one that the CPU simulator has not": "TADDRELUCONV TSUBRELUCONV",
         "several ops in one: of scales, of a bias, which no pass chooses yet": (
             "TADDDEQRELU TMATMUL_BIAS TQUANT TDEQUANT"

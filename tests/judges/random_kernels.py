@@ -174,13 +174,6 @@ def _bits(b: Builder, x: Tile) -> Tile:
     return x * ((small & 63).astype("f32") * (1 / 64))
 
 
-def _fused(b: Builder, x: Tile) -> Tile:
-    """Ops that one instruction may do, or not where something else reads what is in between."""
-    apart = x - b.pick()
-    kept = [apart * 0.5] if b.rng.random() < 0.4 else [x]
-    return (pto.relu(apart) + b.rng.choice(kept)) * 0.5
-
-
 def _maybe(b: Builder, x: Tile) -> Tile:
     """Done by a number of the run, or done otherwise; what is behind goes by the result."""
     count, inside = b.rng.choice(b.counts), b.copy()
@@ -215,7 +208,7 @@ WORDS: Words = (
     _narrow,
     _parted,
     _bits,
-    _fused,
+   
     _maybe,
     _turned,
 )

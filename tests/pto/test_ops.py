@@ -32,7 +32,7 @@ from pto.errors import InputError, LegalityError, PtoError
 from pto.ir import all_rows
 from pto.legality import verify
 from pto.operators import OPERATORS
-from pto.ops import ANY, COMPOSED, FUNCTIONS, OPS, SCHEDULED, TILE, TRACED, Op, Operand
+from pto.ops import ANY, COMPOSED, FUNCTIONS, OPS, SCHEDULED, TILE, Op, Operand
 from pto.targets import TARGETS
 from pto.targets.a2a3 import A2A3
 from pto.text import parse, print_kernel
@@ -44,8 +44,6 @@ from tests.lenient import check, resting_on
 FAMILY_OPS = [op for op in OPS.values() if op.kind in OF_KIND and op.name not in OF_OP]
 """What is no more than its row, its C++ meaning and its cycles."""
 NAMES = [op.name for op in FAMILY_OPS]
-WRITABLE = [op for op in FAMILY_OPS if op.start == TRACED]
-"""Of these what users write."""
 
 # ------------------------------------------------------------------------- written from the rows
 
@@ -266,7 +264,7 @@ DTYPES = {"f32": np.float32, "f16": np.float16, "i32": np.int32}
 def cases(dtype: str, by_columns: bool) -> tuple[tuple[Op, str], ...]:
     """Every op of the families that users write, in every operand form, and unary ones of a column; or what
     joins rows, for which lanes share tiles by columns."""
-    written = (*FUNCTIONS.values(), *(op for op in WRITABLE if op.kind == "binary"))
+    written = (*FUNCTIONS.values(), *(op for op in OPS.values() if op.kind == "binary"))
     fit = [op for op in written if dtype in op.dtypes and (op.along == "rows") == by_columns]
     forms = tuple((op, form) for op in fit for form in op.instruction)
     return forms + tuple((op, "column") for op in fit if op.kind == "unary")
@@ -407,7 +405,7 @@ def test_a_function_refuses_what_its_row_does_not_take(name: str) -> None:
             traced(lambda t, x, wrong=wrong: function(wrong(t, x)), "f32")
 
 
-@pytest.mark.parametrize("name", [op.name for op in WRITABLE if op.kind == "binary"])
+@pytest.mark.parametrize("name", [op.name for op in OPS.values() if op.kind == "binary"])
 def test_an_operator_refuses_what_its_row_does_not_take(name: str) -> None:
     wrongs: tuple[Callable[[Tile], Any], ...] = (
         lambda t: pto.full((8, 32), 1, t.dtype),
@@ -430,7 +428,7 @@ TEXT = (
 )
 
 
-@pytest.mark.parametrize("name", [op.name for op in WRITABLE])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_text_refuses_what_a_row_does_not_take(name: str) -> None:
     op = OPS[name]
     second = "a" if TILE in op.args[-1].kinds else "3"

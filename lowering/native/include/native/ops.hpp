@@ -681,17 +681,6 @@ NATIVE_BINARY(MAX, Max)
 NATIVE_BINARY(MIN, Min)
 #undef NATIVE_BINARY
 
-struct SubRelu {
-    template <typename W> W operator()(W a, W b) const { return Max{}(a - b, W(0)); }
-};
-
-template <typename D, typename A, typename B>
-void TSUBRELU(D &d, const A &a, const B &b, const Where &at = Where::current())
-{
-    static_assert(is_float_type<typename D::DType>, "TSUBRELU is of float or half");
-    by_tiles(d, a, b, SubRelu{}, at);
-}
-
 template <typename D, typename A, typename F>
 void unary(const D &d, const A &a, F f, const Where &at)
 {
