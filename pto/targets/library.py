@@ -27,9 +27,16 @@ _BY_REASON: Mapping[str, str] = MappingProxyType(
         "made of other ops: mul, where, power, remainder, leaky_relu, iota": (
             "TNEG TLRELU TPRELU TPOW TPOWS TREM TREMS TFMOD TFMODS TTRI"
         ),
-        "two ops in one, which no pass chooses yet": (
-            "TADDDEQRELU TADDRELUCONV TAXPY TCOLEXPANDEXPDIF TFUSEDMULADD TFUSEDMULADDRELU TMULADDDST "
-            "TROWEXPANDEXPDIF TSUBRELU TSUBRELUCONV TMATMUL_BIAS TQUANT TDEQUANT"
+        "it may round once where two ops round twice, which no source says; the two ops": (
+            "TAXPY TFUSEDMULADD TFUSEDMULADDRELU TMULADDDST"
+        ),
+        "on the device no more than the two ops, one after the other": (
+            "TROWEXPANDEXPDIF TCOLEXPANDEXPDIF"
+        ),
+        "the CPU simulator makes 0 of NaN, which the two ops keep": "TSUBRELU",
+        "two ops in one that the CPU simulator has not": "TADDRELUCONV TSUBRELUCONV",
+        "several ops in one: of scales, of a bias, which no pass chooses yet": (
+            "TADDDEQRELU TMATMUL_BIAS TQUANT TDEQUANT"
         ),
         "the device's scalar unit shifts element by element (docs/machine.md 12); a product by powers of two": "TSHL TSHR",
         "parts of tiles in UB are no word of the language yet": (
