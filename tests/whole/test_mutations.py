@@ -121,7 +121,6 @@ WORDS = (
     "rows packed",
     "grouped products",
     "weights of four bits",
-    "steps down the slope",
     "one of two ways",
     "skipped pages",
 )
@@ -130,7 +129,7 @@ WORDS = (
 @pytest.mark.sweep
 def test_mutants_of_words() -> None:
     """One in eight, of kernels with selections, numbers of places, scalars that are read, orders and sums of rows,
-    stores that add, small integers and their bits, fused ops, places that tables decide, and work that is done or not."""
+    stores that add, small integers and their bits, places that tables decide, and work that is done or not."""
     assert len(told([Plan(name, "best") for name in WORDS], 16, 2)) > 150
 
 
