@@ -117,13 +117,16 @@ WORDS = (
     "rounded on the way out",
     "rows packed",
     "grouped products",
+    "rope by halves",
+    "corners of sums",
+    "sums of lists of rows",
 )
 
 
 @pytest.mark.sweep
 def test_mutants_of_words() -> None:
     """One in eight, of kernels with selections, numbers of places, scalars that are read, orders and sums of rows,
-    stores that add, small integers, and places that tables decide."""
+    stores that add, small integers, places that tables decide, and parts of tiles."""
     assert len(told([Plan(name, "best") for name in WORDS], 16, 2)) > 150
 
 

@@ -35,6 +35,11 @@ LONG = (
     "int16 by every rounding",
     "int8 attention",
     "tiles routed",
+    "shuffled i32",
+    "shuffled i16",
+    "shuffled u8",
+    "shuffled f32",
+    "shuffled f16",
 )
 """Much like another, and many seconds to compile: in the sweep."""
 
