@@ -95,7 +95,7 @@ def part_of(x: Tile, rows: Extent, cols: Extent) -> Tile:
     return made
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """``x.at[a:b, c:d]``: a place in a tile, for what is like the tile but there.  As in JAX nothing changes ``x``."""
 

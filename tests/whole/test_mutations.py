@@ -123,13 +123,17 @@ WORDS = (
     "weights of four bits",
     "one of two ways",
     "skipped pages",
+    "rope by halves",
+    "corners of sums",
+    "sums of lists of rows",
 )
 
 
 @pytest.mark.sweep
 def test_mutants_of_words() -> None:
     """One in eight, of kernels with selections, numbers of places, scalars that are read, orders and sums of rows,
-    stores that add, small integers and their bits, places that tables decide, and work that is done or not."""
+    stores that add, small integers and their bits, places that tables decide, work that is done or not, parts of tiles,
+    transposes, and tensors that are updated in place."""
     assert len(told([Plan(name, "best") for name in WORDS], 16, 2)) > 150
 
 

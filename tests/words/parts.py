@@ -262,10 +262,10 @@ DTYPES = {
 
 WORDS = {
     "embedding of tokens": Word(embedding, of_tokens, embedded),
+    "corners of sums": Word(corners, two_stacks, of_corners),
     "sums of lists of rows": Word(bags, some_lists, summed),
     "pages on both cores": Word(paged, some_pages, of_pages),
     "rope by halves": Word(rope, angles, turned),
-    "corners of sums": Word(corners, two_stacks, of_corners),
     "gate and up in one": Word(packed, two_in_one, gated),
     "product of parts between boxes": Word(between_boxes, square, product),
     **{

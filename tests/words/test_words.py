@@ -42,6 +42,11 @@ LONG = (
     "cache by slots",
     "adam",
     "chunks up to the first negative",
+    "shuffled i32",
+    "shuffled i16",
+    "shuffled u8",
+    "shuffled f32",
+    "shuffled f16",
 )
 """Much like another, and many seconds to compile: in the sweep."""
 
