@@ -117,6 +117,9 @@ WORDS = (
     "rounded on the way out",
     "rows packed",
     "grouped products",
+    "products turned",
+    "attention backwards",
+    "single columns",
 )
 
 
