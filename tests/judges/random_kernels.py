@@ -198,6 +198,14 @@ def _turned(b: Builder, x: Tile) -> Tile:
     return (x.T * 0.5 - pto.row_max(x).T).T
 
 
+def _crossed(b: Builder, x: Tile) -> Tile:
+    """Of the vector core, multiplied both ways."""
+    half = (x * 0.25).astype("f16")
+    pairs: Tile = half.T @ half * (1 / b.rows)
+    made: Tile = half @ pairs.astype("f16")
+    return made
+
+
 MASKS: Words = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
 """Masks, places and functions: a tuple that stays, so that a seed stays the kernel that it was."""
 WORDS: Words = (
@@ -212,6 +220,7 @@ WORDS: Words = (
     _maybe,
     _turned,
 )
+WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow, _turned, _crossed)
 
 
 def draw(

@@ -126,6 +126,9 @@ WORDS = (
     "rope by halves",
     "corners of sums",
     "sums of lists of rows",
+    "products turned",
+    "attention backwards",
+    "single columns",
 )
 
 
