@@ -209,18 +209,9 @@ def _crossed(b: Builder, x: Tile) -> Tile:
 MASKS: Words = (_compared, _compared, _placed, _placed, _numbered, _function, _spread)
 """Masks, places and functions: a tuple that stays, so that a seed stays the kernel that it was."""
 WORDS: Words = (
-    *MASKS,
-    _ordered,
-    _summed,
-    _along_columns,
-    _narrow,
-    _parted,
-    _bits,
-   
-    _maybe,
-    _turned,
-)
-WORDS: Words = (*MASKS, _ordered, _summed, _along_columns, _narrow, _turned, _crossed)
+    *MASKS, _ordered, _summed, _along_columns, _narrow,
+    _parted, _bits, _maybe, _turned, _crossed,
+)  # fmt: skip
 
 
 def draw(
