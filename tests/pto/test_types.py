@@ -53,7 +53,7 @@ def kernel(x: Tensor, out: Tensor, *, k: int) -> None:
     pto.where(t, t, 0.0)  # MISTAKE arg-type
     pto.where(pto.iota(1) < k, t, x)  # MISTAKE arg-type
     pto.iota(1) < 1.5  # MISTAKE operator
-    t & t  # MISTAKE operator
+    t & 1.5  # MISTAKE operator
     pto.store(t, out[b, :, :])  # MISTAKE arg-type arg-type
     n: int = x.shape[0]  # MISTAKE assignment
     pto.cdiv(b, 1.5)  # MISTAKE call-overload

@@ -172,11 +172,10 @@ class Lanes:
         """Tiles of which both lanes hold all because no way to share them is left."""
         notes: list[str] = []
         for alike in self.alike.values():
-            if len(alike.joined) > 1 or alike.crossed:
-                name = max(alike.tiles, key=lambda n: alike.tiles[n].size_bytes)
-                ops = " and ".join(row.op for row in alike.joined.values())
-                why = f"{ops} join it along both dimensions"
-                if alike.crossed:
-                    why = "it meets a transpose"
-                notes.append(f"both lanes hold all of {name}: {why}")
+            name = max(alike.tiles, key=lambda n: alike.tiles[n].size_bytes)
+            ops = " and ".join(row.op for row in alike.joined.values())
+            if alike.crossed:
+                notes.append(f"both lanes hold all of {name}: it meets a transpose")
+            elif len(alike.joined) > 1:
+                notes.append(f"both lanes hold all of {name}: {ops} join it along both dimensions")
         return notes
