@@ -28,8 +28,11 @@ def name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-LONG = ("docs/guides/tuning.md", "docs/machine.md")
-"""Pages of long commands: a search, and whole launches."""
+LONG = (
+    *(f"docs/guides/{name}.md" for name in ("masks", "proof", "transposes", "tuning", "wide")),
+    "docs/machine.md",
+)
+"""Pages of long commands: searches, whole launches, several kernels."""
 
 
 @pytest.mark.parametrize(

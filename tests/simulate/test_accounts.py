@@ -9,7 +9,7 @@ import pytest
 
 from lowering.schedule import NAMED
 from lowering.simulate import Machine, Setup, simulate
-from lowering.simulate.costs import cost_of
+from lowering.simulate.costs import COPIES, cost_of
 from lowering.simulate.timing import Span
 from pto.ir import all_rows
 from pto.kernels import SHIPPED
@@ -78,7 +78,7 @@ def test_the_units_may_be_taken_in_any_order() -> None:
 def test_every_op_has_its_cost() -> None:
     """Each table knows every op of the vector pipe and every way that a move can take."""
     families = ("unary", "binary", "fill", "select", "expand", "order", "scan", "turn")
-    vector = {op.name for op in OPS.values() if op.kind in families} - {"copy"}
+    vector = {op.name for op in OPS.values() if op.kind in families} - COPIES.keys()
     reductions = {op.name for op in OPS.values() if op.kind == "reduce" and op.along == "cols"}
     for table in A2A3.costs.values():
         assert {name for name, form in table.vector if not form} == vector
