@@ -12,6 +12,7 @@ Non-goals: cores, slots, time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -205,7 +206,7 @@ class Interpreter:
         return lambda tiles, scope: (then if test(scope) else orelse)(tiles, scope)
 
     def loop(self, loop: ir.Loop) -> Action:
-        trips, body = access.compiled(loop.trips), self.block(loop.body)
+        trips, body = access.compiled(loop.trips), self.inside(loop)
         own = access.scalars_in(loop.body) | {loop.index}
         results = [self.tile(r) for r in loop.result]
 
@@ -222,6 +223,10 @@ class Interpreter:
                 tiles[c.last] = tiles[c.name]
 
         return run
+
+    def inside(self, loop: ir.Loop) -> Action:
+        """One iteration of ``loop``."""
+        return self.block(loop.body)
 
     # operands
 
@@ -361,15 +366,27 @@ def unknown_rows(kernel: ir.Kernel, known: Mapping[str, Any]) -> Iterator[ir.Row
     return (row for row in ir.all_rows(kernel.body) if row.op not in known)
 
 
-def run(kernel: ir.Kernel, bound: Bound) -> dict[str, Array]:
-    """The outputs of a traced kernel, by name; ``bound`` is left as it is.
+@contextmanager
+def ready(kernel: ir.Kernel, bound: Bound) -> Iterator[None]:
+    """Where an interpreter of a traced kernel may run: everything that it will do is known and in bounds.
 
     Raises:
-        InputError: the content of an array makes an access leave its tensor (see ``validate``).
+        InputError: for a row of a scheduled program; the content of an array makes an access leave its
+            tensor (see ``validate``).
     """
     for row in unknown_rows(kernel, RULES):
         message = f"{row.op} belongs to a scheduled program, not to a traced one"
         raise InputError(f"{statement(row, kernel)}: {message}", row.loc)
     validate(kernel, bound)
     with np.errstate(all="ignore"):
+        yield
+
+
+def run(kernel: ir.Kernel, bound: Bound) -> dict[str, Array]:
+    """The outputs of a traced kernel, by name; ``bound`` is left as it is.
+
+    Raises:
+        InputError: the content of an array makes an access leave its tensor (see ``validate``).
+    """
+    with ready(kernel, bound):
         return Interpreter(kernel, bound).run()
