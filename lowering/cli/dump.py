@@ -1,4 +1,4 @@
-"""What ``pto run --dump`` tells of the values that it is asked for, and what it writes of them."""
+"""What ``pto run`` tells of what is inside: of the values that ``--dump`` asks for, and of what a kernel says itself."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lowering.execute.access import Array
     from lowering.execute.values_of import Value
+    from lowering.execute.watched import Heard
 
 Dumped = Mapping[str, "Sequence[Value]"]
 
 SHOWN = 8
 """Values of a name that have a line each: a file has them all."""
+
+MOST_FAILED = 3
+"""Checks that did not hold of which a run prints what happened."""
 
 
 def arrays(dumped: Dumped) -> dict[str, Array]:
@@ -51,6 +55,27 @@ def told(dumped: Dumped, path: Path | None) -> Iterator[str]:
             yield f"    and {count - SHOWN} more{more}"
     if path and any(dumped.values()):
         yield f"  wrote {path}"
+
+
+def heard_facts(heard: Heard) -> dict[str, Any]:
+    """For ``--json``; nothing of a kernel that says nothing."""
+    found = {"printed": heard.printed, "checks_failed": heard.failed}
+    return {
+        name: [{"at": dict(s.where), "text": s.text} for s in said]
+        for name, said in found.items()
+        if said
+    }
+
+
+def heard_told(heard: Heard) -> Iterator[str]:
+    """For a person: all that was printed, and the first checks that did not hold."""
+    for said in heard.printed:
+        yield "  " + said.told().replace("\n", "\n    ")
+    failed = len(heard.failed)
+    if failed:
+        yield f"  {failed} {'check' if failed == 1 else 'checks'} did not hold"
+    for said in heard.failed[:MOST_FAILED]:
+        yield "  " + said.failed().replace("\n", "\n  ")
 
 
 def _range(found: Mapping[str, Any]) -> str:

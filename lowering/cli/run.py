@@ -28,6 +28,7 @@ from lowering.hazards.assumptions import ORDERED_SIGNALS
 from lowering.programs import Program, load, traced
 from lowering.progress import progress
 from pto import ir
+from pto.dead_rows import watches
 from pto.errors import InputError
 from pto.kernel import Kernel
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lowering.execute.cases import Arrays
     from lowering.execute.inputs import Bound
     from lowering.execute.judge import Comparison, Missing
+    from lowering.execute.watched import Heard
 
 Told = dict[str, Any]
 
@@ -82,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     arrays, kernel = _arrays(args, program)
     bound = bind(kernel, arrays)
     validate(kernel, bound)
+    heard = _heard(program, kernel, arrays)
     dumped = _dumped(args, kernel, bound)
     ran = _execute(args, kernel, bound)
     outputs = dict(ran.outputs)
@@ -92,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     report["outputs"] = {n: f"{a.dtype.name}{list(a.shape)}" for n, a in outputs.items()}
     verdict = _judged(args, program, kernel, bound, outputs)
     report |= verdict.facts()
+    report |= dump.heard_facts(heard)
     if dumped:
         report["dumped"] = {name: [dump.facts(v) for v in held] for name, held in dumped.items()}
     written = {args.out: outputs, args.dump_to: dump.arrays(dumped)}
@@ -101,8 +105,9 @@ def run(args: argparse.Namespace) -> int:
         cli.print_json(report)
     else:
         told = _told(args, cases.describe(program, bound), report, verdict)
-        print("\n".join((*told, *dump.told(dumped, args.dump_to))))
-    return cli.GOOD if verdict.ok and not ran.differences else cli.FAILED
+        print("\n".join((*told, *dump.heard_told(heard), *dump.told(dumped, args.dump_to))))
+    good = verdict.ok and not ran.differences and not heard.failed
+    return cli.GOOD if good else cli.FAILED
 
 
 def _arrays(args: argparse.Namespace, program: Program) -> tuple[Arrays, ir.Kernel]:
@@ -126,6 +131,18 @@ def _execute(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> Ran:
     chosen = kernel if args.executor == SEQUENTIAL else cli.scheduled(args, kernel)
     several = orders_of(args, kernel) if args.executor in SEVERAL else None
     return executors.execute(args.executor, chosen, bound, several, args.pto_isa)
+
+
+def _heard(program: Program, kernel: ir.Kernel, arrays: Arrays) -> Heard:
+    """What the kernel says of itself, as it is written, whatever executor gives the outputs."""
+    from lowering.execute.inputs import bind
+    from lowering.execute.watched import Heard, watch
+
+    written = program.watched(**dict(kernel.statics)) if isinstance(program, Kernel) else kernel
+    if not watches(written.body):
+        return Heard()
+    with progress(f"running {kernel.name} for what it prints and checks"):
+        return watch(written, bind(written, arrays))
 
 
 def _dumped(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> dump.Dumped:

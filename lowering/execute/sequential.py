@@ -24,7 +24,7 @@ from lowering.execute.sums import Kept, kept
 from pto import ir
 from pto.arithmetic import Number, rounded, short
 from pto.errors import InputError, MemoryAccessError, ShapeError
-from pto.ops import OPS, ROUNDINGS, Rule
+from pto.ops import DEBUG, OPS, ROUNDINGS, Rule
 from pto.text import statement
 from pto.types import GREATEST, INTEGERS, TileType
 
@@ -172,6 +172,10 @@ class Interpreter:
 
     def drained(self, row: ir.Row, tile: Array, dtype: str, scale: Number) -> Array:
         return drained(tile, dtype, scale)
+
+    def watched(self, row: ir.Row) -> Action:
+        """What a row that only watches does: nothing, to the outputs."""
+        return lambda tiles, scope: None
 
     def run(self) -> dict[str, Array]:
         """All work items in row-major order of the grid."""
@@ -350,6 +354,10 @@ def _computed(at: Interpreter, row: ir.Row) -> Action:
     return run
 
 
+def _watched(at: Interpreter, row: ir.Row) -> Action:
+    return at.watched(row)
+
+
 RULES: Mapping[str, Callable[[Interpreter, ir.Row], Action]] = {
     **dict.fromkeys(COMPUTE, _computed),
     "load": _load,
@@ -357,6 +365,7 @@ RULES: Mapping[str, Callable[[Interpreter, ir.Row], Action]] = {
     "store": _store,
     "read": _read,
     "let": _let,
+    **dict.fromkeys(DEBUG, _watched),
 }
 """What each op of a traced program does; the ops that only a schedule has are not here."""
 

@@ -20,19 +20,25 @@ from lowering.execute.sequential import Action, Interpreter, Tiles, ready
 from pto import ir
 from pto.errors import InputError, did_you_mean
 
+Where = tuple[tuple[str, int], ...]
+"""Work item and iterations, from outside, by the names of the program."""
+
+
+def place(where: Where) -> str:
+    """``pid0=1, i=3``; '' in a program without a grid and loops."""
+    return ", ".join(f"{name}={value}" for name, value in where)
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value of a tile, or of a scalar as an array without dimensions; ``where``: work item and
-    iterations from outside, by the names of the program."""
+    """One value of a tile, or of a scalar as an array without dimensions."""
 
-    where: tuple[tuple[str, int], ...]
+    where: Where
     array: Array
 
     @property
     def place(self) -> str:
-        """``pid0=1, i=3``; '' in a program without a grid and loops."""
-        return ", ".join(f"{name}={value}" for name, value in self.where)
+        return place(self.where)
 
 
 def named(kernel: ir.Kernel) -> Iterator[str]:
@@ -80,12 +86,35 @@ def values_of(
     return seen.found
 
 
-class Observed(Interpreter):
+class Counting(Interpreter):
+    """The interpreter, that knows of every row which work item and which iterations it is of."""
+
+    def __init__(self, kernel: ir.Kernel, bound: Bound) -> None:
+        self.counters = pid_names(kernel)
+        super().__init__(kernel, bound)
+
+    def inside(self, loop: ir.Loop) -> Action:
+        around = self.counters
+        if not loop.is_guard:  # its one step says nothing
+            self.counters = (*around, loop.index)
+        body = self.iteration(loop)
+        self.counters = around
+        return body
+
+    def iteration(self, loop: ir.Loop) -> Action:
+        return super().inside(loop)
+
+    def place(self) -> Callable[[Scope], Where]:
+        """Where the row that is being made stands, when it runs."""
+        counters = self.counters
+        return lambda scope: tuple((counter, int(scope[counter])) for counter in counters)
+
+
+class Observed(Counting):
     """The interpreter, that also keeps what some names held."""
 
     def __init__(self, kernel: ir.Kernel, bound: Bound, names: Sequence[str]) -> None:
         self.found: dict[str, list[Value]] = {name: [] for name in names}
-        self.counters = pid_names(kernel)
         super().__init__(kernel, bound)
 
     def node(self, node: ir.Node) -> Action:
@@ -96,12 +125,8 @@ class Observed(Interpreter):
             return self.keeping(made, (), (node.out.name,))
         return made
 
-    def inside(self, loop: ir.Loop) -> Action:
-        around = self.counters
-        self.counters = (*around, loop.index)
-        body = self.keeping(super().inside(loop), tuple(c.name for c in loop.carry), ())
-        self.counters = around
-        return body
+    def iteration(self, loop: ir.Loop) -> Action:
+        return self.keeping(super().iteration(loop), tuple(c.name for c in loop.carry), ())
 
     def keeping(self, action: Action, before: Sequence[str], after: Sequence[str]) -> Action:
         """``action``, and what those of the names that are asked for hold before and after it."""
@@ -119,14 +144,13 @@ class Observed(Interpreter):
         return run
 
     def kept(self, names: Sequence[str]) -> list[Callable[[Tiles, Scope], None]]:
-        return [self.keep(name, self.counters) for name in names if name in self.found]
+        return [self.keep(name) for name in names if name in self.found]
 
-    def keep(self, name: str, counters: Sequence[str]) -> Action:
-        found = self.found[name]
+    def keep(self, name: str) -> Action:
+        found, where = self.found[name], self.place()
 
         def run(tiles: Tiles, scope: Scope) -> None:
-            where = tuple((counter, int(scope[counter])) for counter in counters)
             held = tiles[name] if name in tiles else np.asarray(scope[name])
-            found.append(Value(where, held))
+            found.append(Value(where(scope), held))
 
         return run

@@ -383,6 +383,37 @@ def test_a_dump_and_the_outputs_are_written_both_or_none(say: Say) -> None:
     assert not Path("same.npz").exists()
 
 
+SAYS = DUMPED.replace(
+    "        return acc",
+    """        pto.debug_check(abs(x_tile) < 3.9, "small")
+        pto.debug_print("{} rows: {} and {}", length, pto.max(x_tile), x_tile[0:1, 0:8])
+        return acc""",
+)
+
+
+def test_what_a_kernel_prints_and_checks(say: Say, golden: Golden) -> None:
+    """On whatever executor; a check that does not hold fails the run, whose outputs are written all the same."""
+    Path("says.py").write_text(SAYS)
+    save("case.npz", **dumped_case()[0])
+    argv = ("run", "says.py", "--inputs", "case.npz", "--executor", "numpy", "--out", "o.npz")
+    status, out, err = say(*argv)
+    assert (status, err) == (FAILED, "")
+    golden("cli/says.txt", plain(out))
+    assert Path("o.npz").exists()
+    told = json.loads(say(*argv, "--json")[1])
+    assert [s["at"] for s in told["printed"]] == [
+        *({"pid0": 0, "i": i} for i in range(3)),
+        {"pid0": 2, "i": 0},
+    ]
+    assert told["checks_failed"] == [{"at": {"pid0": 0, "i": 1}, "text": "small"}]
+    Path("says.py").write_text(SAYS.replace("3.9", "9.9"))
+    assert say(*argv)[0] == GOOD
+    Path("sums.py").write_text(DUMPED)
+    said, silent = say("show", "says.py")[1], say("show", "sums.py")[1]
+    assert said == silent != ""
+    assert "debug" not in "".join(say("show", "says.py", "--stage", s)[1] for s in PASSES)
+
+
 def test_a_wrong_result_fails(say: Say) -> None:
     wrong = "\n@double.reference\ndef wrong(x, *, factor):\n    return {'out': x * factor + 1e-3}\n"
     Path("mine.py").write_text(DOUBLE + wrong)
