@@ -20,6 +20,7 @@ from pto.ir import all_rows
 from pto.legality import verify
 from pto.ops import DEBUG, MOST_PRINTED, PERSISTENT, SCHEDULED
 from pto.text import parse, print_kernel
+from tests.judges.grammar import recognised
 
 
 @pto.kernel(grid="batch", x="f32[batch, rows, 64]", lens="i32[batch]", out="f32[batch, 64]")
@@ -152,6 +153,7 @@ def test_the_watched_form_is_printed_and_read() -> None:
     text = print_kernel(watched)
     assert parse(text) == watched
     assert print_kernel(parse(text)) == text
+    recognised(text)
     assert 'debug_check select_lt, "no element is \\u0023large"' in text
 
 
