@@ -16,9 +16,6 @@ Dumped = Mapping[str, "Sequence[Value]"]
 SHOWN = 8
 """Values of a name that have a line each: a file has them all."""
 
-MOST_FAILED = 3
-"""Checks that did not hold of which a run prints what happened."""
-
 
 def arrays(dumped: Dumped) -> dict[str, Array]:
     """By ``NAME[pid0=1, i=3]``, as numpy's own arrays are indexed: what one file holds."""
@@ -68,14 +65,8 @@ def heard_facts(heard: Heard) -> dict[str, Any]:
 
 
 def heard_told(heard: Heard) -> Iterator[str]:
-    """For a person: all that was printed, and the first checks that did not hold."""
-    for said in heard.printed:
-        yield "  " + said.told().replace("\n", "\n    ")
-    failed = len(heard.failed)
-    if failed:
-        yield f"  {failed} {'check' if failed == 1 else 'checks'} did not hold"
-    for said in heard.failed[:MOST_FAILED]:
-        yield "  " + said.failed().replace("\n", "\n  ")
+    """For a person."""
+    return ("  " + said.replace("\n", "\n  ") for said in heard.told())
 
 
 def _range(found: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ checks did not hold, in the order of the run.  Invariant: the values are those o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,10 @@ from pto.loc import Loc
 
 FEW, ENDS = 64, 3
 """Elements up to which a tile is printed whole; of others, how many at each end of a row or a column."""
+
+
+SHOWN = 3
+"""Checks that did not hold of which it is told what happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,17 @@ class Heard:
 
     printed: list[Said] = field(default_factory=list)
     failed: list[Said] = field(default_factory=list)
+
+    def told(self) -> Iterator[str]:
+        """For a person: all that was printed, and the first checks that did not hold."""
+        yield from (said.told().replace("\n", "\n  ") for said in self.printed)
+        count = len(self.failed)
+        if count:
+            yield f"{count} {'check' if count == 1 else 'checks'} did not hold"
+        yield from (said.failed() for said in self.failed[:SHOWN])
+
+    def __str__(self) -> str:
+        return "\n".join(self.told())
 
 
 def watch(kernel: ir.Kernel, bound: Bound) -> Heard:

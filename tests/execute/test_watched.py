@@ -73,6 +73,19 @@ def test_what_is_said_and_where() -> None:
     assert 'pto.debug_check(abs(part) < 100.0, "no element is #large")' in told
 
 
+def test_the_same_from_python() -> None:
+    """As text, with what was printed first and three of the checks that did not hold."""
+    arrays = case() | {"lens": np.array([48, 7, 8], np.int32)}
+    said = sums.lower(**arrays).watch(**arrays)
+    assert said == heard(sums, **arrays)
+    assert len(said.failed) == 3
+    lines = str(said).splitlines()
+    assert lines[: len(said.printed)] == [s.told() for s in said.printed]
+    assert lines[len(said.printed)] == "3 checks did not hold"
+    with pytest.raises(PtoError, match="lens"):
+        sums.lower(**arrays).watch(arrays["x"])
+
+
 def test_a_tile_is_printed_by_rows() -> None:
     @pto.kernel(grid="1", x="f32[16, 64]", out="f32[16, 64]")
     def show(x: Tensor, out: Tensor) -> None:
