@@ -31,6 +31,7 @@ from pto.text import print_kernel
 from pto.tracer import noun, told_to_the_caller
 
 if TYPE_CHECKING:
+    from lowering.execute.watched import Heard
     from lowering.schedule.tune import Search
     from lowering.simulate import Timing
 
@@ -252,6 +253,21 @@ class Lowered:
             raise OrdersDiffer("\n".join(executors.wrong(ran.orders)))
         outs = [p.name for p in self.traced.params if p.is_written]
         return Program(self.program, self.traced).result([ran.outputs[n] for n in outs])
+
+    @told_to_the_caller()
+    def watch(self, /, *args: Any, **kwargs: Any) -> Heard:
+        """What ``pto.debug_print`` and ``pto.debug_check`` of the kernel say for these inputs, one work item after the
+        other: ``printed`` and ``failed``, and as text all that ``pto run`` tells.
+
+        Raises:
+            InputError: for arguments that do not fit.
+        """
+        from lowering.execute.inputs import bind
+        from lowering.execute.watched import watch
+
+        assert isinstance(self.program, Kernel)
+        written = self.program.watched(**dict(self.traced.statics))
+        return watch(written, bind(written, self._inputs(self.program, args, kwargs)))
 
     def _inputs(
         self, kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]

@@ -15,8 +15,9 @@ Importing this package imports neither ``lowering`` nor JAX; calling a kernel do
 
 from typing import TYPE_CHECKING
 
-from pto import functions, mathematics, parts, row_lists, sorting
+from pto import debug, functions, mathematics, parts, row_lists, sorting
 from pto.control import when
+from pto.debug import *  # noqa: F403 - see its __all__
 from pto.errors import (
     CapacityError,
     DTypeError,
@@ -92,6 +93,7 @@ __all__ = [
     "when",
     "where",
     "zeros",
+    *debug.__all__,
     *functions.__all__,
     *mathematics.__all__,
     *parts.__all__,

@@ -257,12 +257,19 @@ class Word:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text among the arguments of what only watches."""
+
+    value: str
+
+
 ADD = Word("add")
 """Behind what is stored: it is added to what the tensor holds."""
 SCALED = Word("scaled")
 """Behind what is stored: it is converted times the scale that follows."""
 
-Operand = Ref | View | Queue | Word | Const | Var | Bin
+Operand = Ref | View | Queue | Word | Text | Const | Var | Bin
 Output = Define | Ref | View | Scalar | Queue
 
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Never, TypeVar
 
 from pto import ir, source, tracer
+from pto.dead_rows import without_dead_rows
 from pto.empty_sums import started
 from pto.errors import MemoryAccessError, PtoError, TraceError
 from pto.legality import verify
@@ -164,13 +165,29 @@ class Kernel:
         Raises:
             PtoError: for every mistake in the kernel, at the user's own line.
         """
+        made, trace = self._traced(given, watched=False)
+        body = cut(started(made).body, next(iter(TARGETS.values())), trace.taken)
+        return verify(replace(made, body=without_dead_rows(body)))
+
+    def watched(self, /, **given: Static) -> ir.Kernel:
+        """The kernel as it is written, with its ``debug_check`` and ``debug_print``, which the traced form has not.
+
+        Raises:
+            PtoError: for every mistake in the kernel, at the user's own line.
+        """
+        return verify(self._traced(given, watched=True)[0])
+
+    def _traced(
+        self, given: Mapping[str, Static], *, watched: bool
+    ) -> tuple[ir.Kernel, tracer.Trace]:
+        """The rows that the function makes."""
         statics = self.with_statics(given)
         params, grid = self.params(statics), self._signature.grid_exprs(statics)
         dims = [d for p in params for d in p.shape or () if isinstance(d, str)]
         scalars = [p.name for p in params if p.shape is None]
         taken = [*[p.name for p in params], *dims, *statics]
         stated = {p.name: p.facts for p in params}
-        trace = tracer.Trace(taken, grid, [*scalars, *dims], stated)
+        trace = tracer.Trace(taken, grid, [*scalars, *dims], stated, watched=watched)
         with tracer.tracing(trace):
             self._run(trace, params, statics)
         if not trace.stores:
@@ -182,12 +199,11 @@ class Kernel:
                 message = f"'{p.name}' is inout, and the kernel stores nothing to it"
                 hint = "without the word it is an input"
                 raise MemoryAccessError(message, self._signature.argument(p.name), hint)
-        body = _without_dead_rows(tuple(trace.root.nodes))
+        body = without_dead_rows(tuple(trace.root.nodes))
         shown = tuple((n, int(v) if isinstance(v, bool) else v) for n, v in statics.items())
         required = tuple(trace.requires)
-        made = ir.Kernel(self.name, _directed(params, body), grid, body, shown, requires=required)
-        body = cut(started(made).body, next(iter(TARGETS.values())), trace.taken)
-        return verify(replace(made, body=_without_dead_rows(body)))
+        params = _directed(params, body)
+        return ir.Kernel(self.name, params, grid, body, shown, requires=required), trace
 
     def _run(
         self, trace: tracer.Trace, params: tuple[ir.Param, ...], statics: Mapping[str, Static]
@@ -298,42 +314,3 @@ def _directed(params: tuple[ir.Param, ...], body: ir.Block) -> tuple[ir.Param, .
     kept = {*ir.added_to(body), *ir.loaded_from(body), *(p.name for p in params if p.is_written)}
     ways = {name: "inout" if name in kept else "out" for name in stored}
     return tuple(replace(p, direction=ways.get(p.name, p.direction)) for p in params)
-
-
-def _mentioned(x: object) -> list[str]:
-    """Names of scalars and tiles in an operand."""
-    if isinstance(x, ir.Ref):
-        return [x.name]
-    return [n for e in ir.exprs_of(x) for n in ir.names_in(e)]
-
-
-def _without_dead_rows(body: ir.Block) -> ir.Block:
-    """before --> after: rows whose result nobody uses disappear; stores and their needs stay."""
-    used: set[str] = set()
-
-    def sweep(block: ir.Block) -> ir.Block:
-        kept: list[ir.Node] = []
-        for node in reversed(block):
-            if isinstance(node, ir.Loop):
-                if not any(c.last in used for c in node.carry) and not _stores(node):
-                    continue
-                used.update(x.name for x in node.result)
-                inner = sweep(node.body)
-                used.update(c.init.name for c in node.carry if c.init)
-                used.update(ir.names_in(node.trips))
-                kept.append(replace(node, body=inner))
-            elif isinstance(node, ir.Row):
-                made = node.out.name if isinstance(node.out, ir.Define | ir.Scalar) else None
-                if made is None or made in used:
-                    for x in (*node.args, node.out):
-                        used.update(_mentioned(x))
-                    kept.append(node)
-            else:
-                kept.append(node)
-        return tuple(reversed(kept))
-
-    return sweep(body)
-
-
-def _stores(loop: ir.Loop) -> bool:
-    return any(isinstance(r.out, ir.View) for r in ir.all_rows(loop.body))

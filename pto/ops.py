@@ -18,7 +18,7 @@ Operand forms of a two-operand vector op, by the shape of its second operand:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -33,8 +33,8 @@ STORE_PIPE: Mapping[str, str] = MappingProxyType({"cube": "FIX", "vector": "MTE3
 
 # What an operand can be: a tile, a scalar, a number known when the text is written, a view of a
 # tensor, one element of it, a FIFO, the name of a dtype or of a pipe, what of a partial load is filled, how
-# a conversion to integers rounds, what a store makes of what is there.
-TILE, SCALAR, NUMBER, VIEW, ELEMENT, QUEUE, DTYPE, PIPE, FILL, ROUNDING, UPDATE = (
+# a conversion to integers rounds, what a store makes of what is there, a text for a person.
+TILE, SCALAR, NUMBER, VIEW, ELEMENT, QUEUE, DTYPE, PIPE, FILL, ROUNDING, UPDATE, TEXT = (
     "a tile",
     "a scalar",
     "a number",
@@ -46,6 +46,7 @@ TILE, SCALAR, NUMBER, VIEW, ELEMENT, QUEUE, DTYPE, PIPE, FILL, ROUNDING, UPDATE 
     "a fill",
     "a rounding",
     "an update",
+    "a text",
 )
 
 FILLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -108,6 +109,8 @@ MOST_REGIONS = 64
 """That one tile may be gathered from."""
 MOST_JOINED = 16
 """Tiles that one row joins."""
+MOST_PRINTED = 8
+"""Values in one line that a kernel prints."""
 COUNT = Operand((SCALAR,), whole=True)
 PLACE = Operand((NUMBER,), whole=True)
 
@@ -147,7 +150,7 @@ def _like_the_operand(tiles: Sequence[TileType]) -> TileType:
 class Op:
     """One row of the table.
 
-    ``kind``: scalar (S), move (between memories), cube (matmul), unary / binary / reduce / select / expand (vector
+    ``kind``: scalar (S), debug (only watches), move (between memories), cube (matmul), unary / binary / reduce / select / expand (vector
     arithmetic), order (vector: any element of a row may come from any of the same row), scan (vector: an element is made of
     those in front of it in its row), turn (vector: an element changes its row for its column), fill (vector, needs no tile), sync (orders pipes).
     ``out``, ``args``: what it gives (None: nothing) and takes.  ``on``: by core, where it may run.
@@ -470,7 +473,28 @@ _ROWS = (
 )  # fmt: skip
 
 OPS: Mapping[str, Op] = MappingProxyType({op.name: op for op in _ROWS})
-"""Every op by name."""
+"""Every op that a core performs, by name."""
+
+_WATCHED = Operand((TILE, SCALAR), turned=(TRACED,))
+_A_TEXT = Operand((TEXT,))
+
+
+def _debug(name: str, args: tuple[Operand, ...], meaning: str) -> Op:
+    return Op(name, "debug", None, args, MappingProxyType({}), meaning=meaning)
+
+
+DEBUG: Mapping[str, Op] = MappingProxyType(
+    {
+        op.name: op
+        for op in (
+            _debug("debug_check", (_WATCHED, _A_TEXT), "tells the text where it is 0, or has an element 0"),
+            _debug("debug_print", (_A_TEXT, *(replace(_WATCHED, needed=False),) * MOST_PRINTED), "tells the text with values in the places of its {}"),
+        )
+    }
+)  # fmt: skip
+"""Ops that only watch, of programs that no pass has changed: no core performs them, ``pto run`` does."""
+
+EVERY: Mapping[str, Op] = MappingProxyType({**OPS, **DEBUG})
 
 LOADS = ("load", "gather")
 """What brings regions of tensors onto a core."""

@@ -197,6 +197,8 @@ class Parser:
         if (op, k) in lexer.WORDS:
             what, words = lexer.WORDS[op, k]
             return ir.Word(x.word(words, what))
+        if name.startswith('"'):
+            return ir.Text(self.quoted(x))
         if name.removesuffix(".T") in self.tiles:
             return self.ref(x)
         if self.is_tensor(name):
@@ -504,15 +506,17 @@ class Parser:
         return tuple(self.listed(x, self.expression))
 
     def require(self, x: Line) -> ir.Require:
-        condition = self.expression(x)
+        return ir.Require(self.expression(x), self.quoted(x), x.loc)
+
+    def quoted(self, x: Line) -> str:
         token = x.next("a message in double quotes")
         try:
-            message = json.loads(token) if token.startswith('"') else None
+            message: str | None = json.loads(token) if token.startswith('"') else None
         except ValueError:
             message = None
         if message is None:
             raise x.fail(f"expected a message in double quotes, found '{token}'")
-        return ir.Require(condition, message, x.loc)
+        return message
 
     def note(self, x: Line) -> str:
         x.at = len(x.tokens)

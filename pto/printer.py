@@ -72,7 +72,14 @@ def operand(o: ir.Operand | ir.Output, kernel: ir.Kernel) -> str:
         return f"{o.name}: {o.type}"
     if isinstance(o, ir.Queue | ir.Scalar | ir.Word):
         return o.name
+    if isinstance(o, ir.Text):
+        return quoted(o.value)
     return expr(o)
+
+
+def quoted(text: str) -> str:
+    """One token, and no # in it, which would start a comment."""
+    return json.dumps(text).replace("#", "\\u0023")
 
 
 def statement(r: ir.Row, kernel: ir.Kernel) -> str:
@@ -119,6 +126,8 @@ def row_lines(r: ir.Row, kernel: ir.Kernel, indent: str) -> list[str]:
     margin = indent + " " * (len(place) + 2)
     value = [f"| as {r.value}"] if r.value else []
     sync = value + flags("wait", r.wait) + flags("set", r.set)
+    if any(isinstance(a, ir.Text) for a in r.args):
+        return [text]  # a text is one token
     if not sync:
         return wrapped(text, margin)
     columns = " ".join(sync)
@@ -221,8 +230,8 @@ def _event_columns(e: ir.Event) -> tuple[str, ...]:
 
 
 def _require(r: ir.Require) -> str:
-    """Never wrapped: a text is one token; and no # in it, which would start a comment."""
-    return f"require {expr(r.condition)} {json.dumps(r.message)}".replace("#", "\\u0023")
+    """Never wrapped: a text is one token."""
+    return f"require {expr(r.condition)} {quoted(r.message)}"
 
 
 def _wrapped(lines: Sequence[str]) -> list[str]:

@@ -16,8 +16,10 @@ from pto.conversions import DIRECT, rounds
 from pto.errors import LegalityError
 from pto.limits import within
 from pto.ops import (
+    DEBUG,
     DTYPE,
     ELEMENT,
+    EVERY,
     FILL,
     FILLS,
     FORMS,
@@ -31,7 +33,9 @@ from pto.ops import (
     SCALAR,
     SCHEDULED,
     SUM_OF,
+    TEXT,
     TILE,
+    TRACED,
     UPDATE,
     UPDATES,
     VIEW,
@@ -52,6 +56,8 @@ def kind_of(x: ir.Operand | ir.Output) -> str:
     if isinstance(x, ir.Word):
         kinds = ((DTYPE, DTYPE_BYTES), (FILL, FILLS), (ROUNDING, ROUNDINGS), (UPDATE, UPDATES))
         return next((kind for kind, words in kinds if x.name in words), PIPE)
+    if isinstance(x, ir.Text):
+        return TEXT
     if isinstance(x, ir.Ref | ir.Define):
         return TILE
     if isinstance(x, ir.Queue):
@@ -67,7 +73,7 @@ def fits(kind: str, wanted: Wanted) -> bool:
 @cache
 def places_of(op: str, form: str) -> tuple[list[Wanted], int]:
     """The operands that a row of ``form`` can have, and how many of them it must."""
-    known = [a for a in OPS[op].args if FORMS.index(a.start) <= FORMS.index(form)]
+    known = [a for a in EVERY[op].args if FORMS.index(a.start) <= FORMS.index(form)]
     return known, sum(a.needed for a in known)
 
 
@@ -101,9 +107,11 @@ def check_operands(row: ir.Row, form: str) -> None:
     Raises:
         LegalityError: when the row does not fit its op.
     """
-    op = OPS.get(row.op)
+    op = EVERY.get(row.op)
     if op is None:
         raise LegalityError(f"'{row.op}' is not an op", row.loc)
+    if op.name in DEBUG and form != TRACED:
+        raise LegalityError(f"{row.op} belongs to a traced program", row.loc)
     if FORMS.index(op.start) > FORMS.index(form):
         raise LegalityError(f"{row.op} belongs to a scheduled program", row.loc)
     wanted, least = places_of(row.op, form)
@@ -158,7 +166,7 @@ def view_types(view: ir.View, param: ir.Param, form: str) -> list[TileType]:
 
 def on_core(row: ir.Row, target: Target) -> None:
     """Raises LegalityError unless the row's core and pipe can run it."""
-    op = OPS.get(row.op)
+    op = EVERY.get(row.op)
     if op is None:
         raise LegalityError(f"'{row.op}' is not an op", row.loc)
     if row.core not in ir.CORES:
@@ -443,7 +451,7 @@ def check_types(row: ir.Row, out: TileType | None, args: Types) -> None:
     Raises:
         LegalityError: when they do not fit the op.
     """
-    op = OPS[row.op]
+    op = EVERY[row.op]
     spares = args[-1:] if op.scratch and len(row.args) == len(op.args) else []
     values = args[: len(args) - len(spares)]
     why = ""

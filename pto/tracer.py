@@ -58,7 +58,7 @@ class Trace:
     """One run of a kernel function: the rows so far, the names taken.
 
     ``launch``: the sizes and scalar parameters, which are one for all work items; ``stated``: what the
-    types of tables state.
+    types of tables state; ``watched``: whether what only watches makes rows, too (``pto/debug.py``).
     """
 
     def __init__(
@@ -67,11 +67,13 @@ class Trace:
         grid: Sequence[ir.Expr],
         launch: Sequence[str] = (),
         stated: Mapping[str, tuple[ir.Fact, ...]] = MappingProxyType({}),
+        *,
+        watched: bool = False,
     ) -> None:
         self.scope = self.root = Scope(self, None)
         self.taken = set(taken) | GRAMMAR_WORDS | {f"pid{k}" for k in range(len(grid))}
         self.grid = tuple(grid)
-        self.launch, self.stated = tuple(launch), stated
+        self.launch, self.stated, self.watched = tuple(launch), stated, watched
         self.requires: list[ir.Require] = []
         self.lets: dict[str, ir.Expr] = {}
         self.reads: dict[str, ir.View] = {}

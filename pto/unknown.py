@@ -76,6 +76,12 @@ INSTEAD = {
         ("cond", "if_", "if_then", "branch", "switch"),
         "pto.when(condition, body, carry, otherwise) for work, pto.where(mask, x, y) for elements",
     ),
+    **dict.fromkeys(
+        ("print", "printf", "debug"), "pto.debug_print('text {}', x), which pto run prints"
+    ),
+    **dict.fromkeys(
+        ("assert_", "check", "device_assert"), "pto.debug_check(x < y, 'text'), which pto run tells"
+    ),
     "while_loop": "pto.fori_loop(lo, hi, body, carry)",
     **{name: f"types are text: '{t}'" for name, t in TEXTS.items()},
 }

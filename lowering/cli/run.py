@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowering import executors
+from lowering.cli import dump
 from lowering.cli import options as cli
 from lowering.executors import (
     EXECUTORS,
@@ -22,11 +23,12 @@ from lowering.executors import (
     Orders,
     Ran,
 )
-from lowering.files import NPZ
+from lowering.files import NPZ, write_all
 from lowering.hazards.assumptions import ORDERED_SIGNALS
 from lowering.programs import Program, load, traced
 from lowering.progress import progress
 from pto import ir
+from pto.dead_rows import watches
 from pto.errors import InputError
 from pto.kernel import Kernel
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from lowering.execute.cases import Arrays
     from lowering.execute.inputs import Bound
     from lowering.execute.judge import Comparison, Missing
+    from lowering.execute.watched import Heard
 
 Told = dict[str, Any]
 
@@ -68,6 +71,7 @@ RUN_IDLE = (
         f"--executor {PTO_ISA}",
     ),
     cli.Idle(("case",), lambda args: args.inputs, "with --inputs, which are not drawn"),
+    cli.Idle(("dump_to",), lambda args: not args.dump, "without --dump", "--dump NAME"),
 )
 
 
@@ -80,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
     arrays, kernel = _arrays(args, program)
     bound = bind(kernel, arrays)
     validate(kernel, bound)
+    heard = _heard(program, kernel, arrays)
+    dumped = _dumped(args, kernel, bound)
     ran = _execute(args, kernel, bound)
     outputs = dict(ran.outputs)
     report: Told = {"kernel": kernel.name, "executor": args.executor}
@@ -89,13 +95,19 @@ def run(args: argparse.Namespace) -> int:
     report["outputs"] = {n: f"{a.dtype.name}{list(a.shape)}" for n, a in outputs.items()}
     verdict = _judged(args, program, kernel, bound, outputs)
     report |= verdict.facts()
-    if args.out:
-        cases.write_outputs(args.out, outputs)
+    report |= dump.heard_facts(heard)
+    if dumped:
+        report["dumped"] = {name: [dump.facts(v) for v in held] for name, held in dumped.items()}
+    written = {args.out: outputs, args.dump_to: dump.arrays(dumped)}
+    made = {path: cases.archive_of(arrays) for path, arrays in written.items() if path and arrays}
+    write_all(made)
     if args.json:
         cli.print_json(report)
     else:
-        print("\n".join(_told(args, cases.describe(program, bound), report, verdict)))
-    return cli.GOOD if verdict.ok and not ran.differences else cli.FAILED
+        told = _told(args, cases.describe(program, bound), report, verdict)
+        print("\n".join((*told, *dump.heard_told(heard), *dump.told(dumped, args.dump_to))))
+    good = verdict.ok and not ran.differences and not heard.failed
+    return cli.GOOD if good else cli.FAILED
 
 
 def _arrays(args: argparse.Namespace, program: Program) -> tuple[Arrays, ir.Kernel]:
@@ -119,6 +131,32 @@ def _execute(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> Ran:
     chosen = kernel if args.executor == SEQUENTIAL else cli.scheduled(args, kernel)
     several = orders_of(args, kernel) if args.executor in SEVERAL else None
     return executors.execute(args.executor, chosen, bound, several, args.pto_isa)
+
+
+def _heard(program: Program, kernel: ir.Kernel, arrays: Arrays) -> Heard:
+    """What the kernel says of itself, as it is written, whatever executor gives the outputs."""
+    from lowering.execute.inputs import bind
+    from lowering.execute.watched import Heard, watch
+
+    written = program.watched(**dict(kernel.statics)) if isinstance(program, Kernel) else kernel
+    if not watches(written.body):
+        return Heard()
+    with progress(f"running {kernel.name} for what it prints and checks"):
+        return watch(written, bind(written, arrays))
+
+
+def _dumped(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> dump.Dumped:
+    """What the values that ``--dump`` names held, of a run of the traced program in its own order."""
+    if not args.dump:
+        return {}
+    if ir.is_scheduled(kernel):
+        message = f"{args.kernel} is scheduled; --dump is of values of a traced program"
+        raise InputError(message, hint="name the kernel, or its text of pto show --stage traced")
+    from lowering.execute.values_of import check_names, values_of
+
+    check_names(kernel, args.dump)
+    with progress(f"running {kernel.name} for --dump"):
+        return values_of(kernel, bound, args.dump)
 
 
 def orders_of(args: argparse.Namespace, kernel: ir.Kernel) -> Orders:
@@ -242,6 +280,10 @@ def run_arguments(command: cli.Parser) -> None:
     what = "arrays by parameter name; bf16 as uint16"
     command.reads("--inputs", metavar="FILE.npz", help=what)
     command.writes("--out", mark=NPZ, metavar="FILE.npz", help="where the outputs go")
+    what = "what this tile or scalar of pto show --stage traced holds, run as traced; several times"
+    add("--dump", action="append", default=[], metavar="NAME", help=what)
+    what = "where all of it goes, an array for each work item and iteration"
+    command.writes("--dump-to", mark=NPZ, metavar="FILE.npz", help=what)
     cli.case_arguments(command)
     what = "allowed instead of the derived tolerance: --atol + --rtol * |expected|"
     add("--rtol", type=_size_of_error, metavar="X", help=what)

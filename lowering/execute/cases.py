@@ -24,7 +24,6 @@ import numpy as np
 
 from lowering.execute.access import DTYPES, Array
 from lowering.execute.inputs import Bound, Shown, native, no_number
-from lowering.files import write_all
 from lowering.programs import Program, assignments, case_options, traced, typed, users_code
 from pto import ir, source
 from pto.errors import InputError, PtoError, did_you_mean
@@ -71,11 +70,6 @@ def _read_array(path: Path, archive: Any, name: str) -> Array:
         hint = "plain arrays of numbers only, no objects"
         raise InputError(f"{path}: '{name}' cannot be read as an array", hint=hint)
     return array
-
-
-def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
-    """Writes a ``.npz`` file, whole or not at all."""
-    write_all({path: archive_of(outputs)})
 
 
 def archive_of(arrays: Mapping[str, Any]) -> bytes:

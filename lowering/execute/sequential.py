@@ -12,6 +12,7 @@ Non-goals: cores, slots, time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from lowering.execute.sums import Kept, kept
 from pto import ir
 from pto.arithmetic import Number, rounded, short
 from pto.errors import InputError, MemoryAccessError, ShapeError
-from pto.ops import OPS, ROUNDINGS, Rule
+from pto.ops import DEBUG, OPS, ROUNDINGS, Rule
 from pto.text import statement
 from pto.types import GREATEST, INTEGERS, TileType
 
@@ -172,6 +173,10 @@ class Interpreter:
     def drained(self, row: ir.Row, tile: Array, dtype: str, scale: Number) -> Array:
         return drained(tile, dtype, scale)
 
+    def watched(self, row: ir.Row) -> Action:
+        """What a row that only watches does: nothing, to the outputs."""
+        return lambda tiles, scope: None
+
     def run(self) -> dict[str, Array]:
         """All work items in row-major order of the grid."""
         names = pid_names(self.kernel)
@@ -205,7 +210,7 @@ class Interpreter:
         return lambda tiles, scope: (then if test(scope) else orelse)(tiles, scope)
 
     def loop(self, loop: ir.Loop) -> Action:
-        trips, body = access.compiled(loop.trips), self.block(loop.body)
+        trips, body = access.compiled(loop.trips), self.inside(loop)
         own = access.scalars_in(loop.body) | {loop.index}
         results = [self.tile(r) for r in loop.result]
 
@@ -222,6 +227,10 @@ class Interpreter:
                 tiles[c.last] = tiles[c.name]
 
         return run
+
+    def inside(self, loop: ir.Loop) -> Action:
+        """One iteration of ``loop``."""
+        return self.block(loop.body)
 
     # operands
 
@@ -345,6 +354,10 @@ def _computed(at: Interpreter, row: ir.Row) -> Action:
     return run
 
 
+def _watched(at: Interpreter, row: ir.Row) -> Action:
+    return at.watched(row)
+
+
 RULES: Mapping[str, Callable[[Interpreter, ir.Row], Action]] = {
     **dict.fromkeys(COMPUTE, _computed),
     "load": _load,
@@ -352,6 +365,7 @@ RULES: Mapping[str, Callable[[Interpreter, ir.Row], Action]] = {
     "store": _store,
     "read": _read,
     "let": _let,
+    **dict.fromkeys(DEBUG, _watched),
 }
 """What each op of a traced program does; the ops that only a schedule has are not here."""
 
@@ -361,15 +375,27 @@ def unknown_rows(kernel: ir.Kernel, known: Mapping[str, Any]) -> Iterator[ir.Row
     return (row for row in ir.all_rows(kernel.body) if row.op not in known)
 
 
-def run(kernel: ir.Kernel, bound: Bound) -> dict[str, Array]:
-    """The outputs of a traced kernel, by name; ``bound`` is left as it is.
+@contextmanager
+def ready(kernel: ir.Kernel, bound: Bound) -> Iterator[None]:
+    """Where an interpreter of a traced kernel may run: everything that it will do is known and in bounds.
 
     Raises:
-        InputError: the content of an array makes an access leave its tensor (see ``validate``).
+        InputError: for a row of a scheduled program; the content of an array makes an access leave its
+            tensor (see ``validate``).
     """
     for row in unknown_rows(kernel, RULES):
         message = f"{row.op} belongs to a scheduled program, not to a traced one"
         raise InputError(f"{statement(row, kernel)}: {message}", row.loc)
     validate(kernel, bound)
     with np.errstate(all="ignore"):
+        yield
+
+
+def run(kernel: ir.Kernel, bound: Bound) -> dict[str, Array]:
+    """The outputs of a traced kernel, by name; ``bound`` is left as it is.
+
+    Raises:
+        InputError: the content of an array makes an access leave its tensor (see ``validate``).
+    """
+    with ready(kernel, bound):
         return Interpreter(kernel, bound).run()

@@ -38,6 +38,7 @@ from pto.ir import (
     Queue,
     Ref,
     Row,
+    Text,
     Var,
     View,
     Word,
@@ -251,7 +252,7 @@ class World:
             return self.place(a, values, mine)
         if isinstance(a, Word):
             return a.name
-        assert not isinstance(a, Ref | Queue), a
+        assert not isinstance(a, Ref | Queue | Text), a
         return self.scalar(a, values)
 
     def value(self, operand: object) -> int:

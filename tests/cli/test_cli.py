@@ -280,6 +280,140 @@ def test_a_kernel_of_ones_own(say: Say, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delitem(sys.modules, "mine")
 
 
+DUMPED = """
+import pto
+
+@pto.kernel(grid="batch", x="f32[batch, rows, 64]", lens="i32[batch]", out="f32[batch, 16, 64]")
+def sums(x, lens, out):
+    b = pto.program_id(0)
+    length = lens[b]
+
+    def add(i, acc):
+        x_tile = pto.load(x[b, pto.ds(i * 16, 16, valid=length - i * 16), :])
+        return acc + x_tile
+
+    acc = pto.fori_loop(0, pto.cdiv(length, 16), add, pto.full((16, 64), 0.0))
+    pto.store(out[b, :, :], acc)
+"""
+
+
+def dumped_case() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Arrays of ``DUMPED``, and what it holds of them: a step of every 16 rows, zeros behind the last."""
+    x = np.random.default_rng(3).standard_normal((3, 48, 64), np.float32)
+    lens = np.array([40, 0, 16], np.int32)
+    wanted: dict[str, np.ndarray] = {}
+    for b, length in enumerate(lens.tolist()):
+        acc = np.zeros((16, 64), np.float32)
+        wanted[f"length[pid0={b}]"] = np.asarray(length)
+        for i in range(-(-length // 16)):
+            tile = np.zeros((16, 64), np.float32)
+            tile[: length - i * 16] = x[b, i * 16 : min(i * 16 + 16, length)]
+            wanted[f"x_tile[pid0={b}, i={i}]"] = tile
+            wanted[f"acc[pid0={b}, i={i}]"] = acc
+            acc = acc + tile
+    return {"x": x, "lens": lens}, wanted
+
+
+def test_a_dump_has_every_value_of_a_name(say: Say, golden: Golden) -> None:
+    """Of each work item and iteration: of carried tiles, what an iteration starts with; of scalars, numbers."""
+    Path("sums.py").write_text(DUMPED)
+    arrays, wanted = dumped_case()
+    save("case.npz", **arrays)
+    dump = [word for name in ("x_tile", "acc", "length") for word in ("--dump", name)]
+    argv = ("sums.py", "--inputs", "case.npz", "--executor", "numpy", *dump)
+    status, out, err = say("run", *argv, "--dump-to", "held.npz")
+    assert status == GOOD, err
+    golden("cli/dump.txt", out)
+    with np.load("held.npz") as held:
+        assert set(held) == set(wanted)
+        for name, array in wanted.items():
+            np.testing.assert_array_equal(held[name], array, name)
+    told = json.loads(say("run", *argv, "--json")[1])["dumped"]
+    assert [v["at"] for v in told["x_tile"]] == [
+        *({"pid0": 0, "i": i} for i in range(3)),
+        {"pid0": 2, "i": 0},
+    ]
+    assert told["x_tile"][1]["least"] == float(wanted["x_tile[pid0=0, i=1]"].min())
+
+
+def test_a_dump_of_what_never_ran(say: Say) -> None:
+    Path("sums.py").write_text(DUMPED)
+    save("case.npz", x=np.ones((2, 16, 64), np.float32), lens=np.zeros(2, np.int32))
+    argv = ("run", "sums.py", "--inputs", "case.npz", "--executor", "numpy")
+    status, out, _ = say(*argv, "--dump", "x_tile", "--dump-to", "held.npz")
+    assert status == GOOD
+    assert "x_tile of the traced program: never computed for these inputs" in out
+    assert "wrote" not in out
+    assert not Path("held.npz").exists()
+
+
+def test_a_dump_of_what_is_not_there_writes_nothing(say: Say) -> None:
+    Path("sums.py").write_text(DUMPED)
+    save("case.npz", **dumped_case()[0])
+    argv = (
+        "--inputs",
+        "case.npz",
+        "--executor",
+        "numpy",
+        "--dump-to",
+        "held.npz",
+        "--out",
+        "o.npz",
+    )
+    status, out, err = say("run", "sums.py", *argv, "--dump", "acc", "--dump", "x_tiles")
+    assert (status, out) == (USAGE, "")
+    assert "no value of the traced program is called 'x_tiles'" in err
+    assert "did you mean 'x_tile'?" in err
+    Path("done.ptoir").write_text(say("show", "sums.py")[1])
+    status, _, err = say("run", "done.ptoir", *argv, "--dump", "acc")
+    assert status == USAGE
+    assert "done.ptoir is scheduled; --dump is of values of a traced program" in err
+    assert not Path("held.npz").exists()
+    assert not Path("o.npz").exists()
+
+
+def test_a_dump_and_the_outputs_are_written_both_or_none(say: Say) -> None:
+    Path("sums.py").write_text(DUMPED)
+    save("case.npz", **dumped_case()[0])
+    argv = ("run", "sums.py", "--inputs", "case.npz", "--executor", "sequential", "--dump", "acc")
+    assert say(*argv, "--dump-to", "held.npz", "--out", "o.npz")[0] == GOOD
+    assert Path("held.npz").exists()
+    assert Path("o.npz").exists()
+    assert "both name same.npz" in say(*argv, "--dump-to", "same.npz", "--out", "same.npz")[2]
+    assert not Path("same.npz").exists()
+
+
+SAYS = DUMPED.replace(
+    "        return acc",
+    """        pto.debug_check(abs(x_tile) < 3.9, "small")
+        pto.debug_print("{} rows: {} and {}", length, pto.max(x_tile), x_tile[0:1, 0:8])
+        return acc""",
+)
+
+
+def test_what_a_kernel_prints_and_checks(say: Say, golden: Golden) -> None:
+    """On whatever executor; a check that does not hold fails the run, whose outputs are written all the same."""
+    Path("says.py").write_text(SAYS)
+    save("case.npz", **dumped_case()[0])
+    argv = ("run", "says.py", "--inputs", "case.npz", "--executor", "numpy", "--out", "o.npz")
+    status, out, err = say(*argv)
+    assert (status, err) == (FAILED, "")
+    golden("cli/says.txt", plain(out))
+    assert Path("o.npz").exists()
+    told = json.loads(say(*argv, "--json")[1])
+    assert [s["at"] for s in told["printed"]] == [
+        *({"pid0": 0, "i": i} for i in range(3)),
+        {"pid0": 2, "i": 0},
+    ]
+    assert told["checks_failed"] == [{"at": {"pid0": 0, "i": 1}, "text": "small"}]
+    Path("says.py").write_text(SAYS.replace("3.9", "9.9"))
+    assert say(*argv)[0] == GOOD
+    Path("sums.py").write_text(DUMPED)
+    said, silent = say("show", "says.py")[1], say("show", "sums.py")[1]
+    assert said == silent != ""
+    assert "debug" not in "".join(say("show", "says.py", "--stage", s)[1] for s in PASSES)
+
+
 def test_a_wrong_result_fails(say: Say) -> None:
     wrong = "\n@double.reference\ndef wrong(x, *, factor):\n    return {'out': x * factor + 1e-3}\n"
     Path("mine.py").write_text(DOUBLE + wrong)

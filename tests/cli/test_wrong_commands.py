@@ -139,6 +139,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     "--svg": OUTPUT,
     "--trace": OUTPUT,
     "--out": (*OUTPUT, "", "case.npz"),
+    "--dump": (*WORD, "x", "double"),
+    "--dump-to": (*OUTPUT, "", "case.npz"),
     "--output": OUTPUT,
     "--save": OUTPUT,
     "-o": ("", "mine.py", "mine.py/x", "empty"),
@@ -188,6 +190,9 @@ BASE: dict[str, tuple[str, ...]] = {
 INSTEAD: dict[tuple[str, str], tuple[str, ...]] = {
     ("run", "--inputs"): ("mine.py", "--executor", "numpy"),
     ("run", "--out"): ("mine.py", "--executor", "numpy", "--inputs", "case.npz"),
+    ("run", "--dump-to"): (
+        *("mine.py", "--executor", "numpy", "--inputs", "case.npz", "--dump", "x_tile"),
+    ),
     ("run", "--executor"): ("mine.py",),
     ("run", "--pto-isa"): ("mine.py", "--executor", "pto-isa"),
     ("run", "--order"): ("mine.py", "--executor", "native"),
@@ -263,6 +268,7 @@ IDLE = [
     "run mine.py --executor adversarial --seed 1 --seeds 3",
     "run mine.py --executor numpy --pto-isa .",
     "run mine.py --executor numpy --inputs case.npz --case rows=3",
+    "run mine.py --executor numpy --dump-to new.npz",
     "emit mine.py -o made --case rows=3",
     "simulate mine.py --steps 3",
     "simulate mine.py --launch --svg new.svg",

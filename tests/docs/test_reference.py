@@ -24,7 +24,7 @@ from tests.conftest import Golden
 from tests.docs.pages import DOCS
 
 GROUPS = {
-    "A kernel": "kernel Kernel choice Choice require",
+    "A kernel": "kernel Kernel choice Choice require debug_check debug_print",
     "What it is given": "Tensor Tile Scalar",
     "Where it works": "program_id ds cdiv fori_loop load store",
     "Text": "parse print_kernel",

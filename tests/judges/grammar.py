@@ -17,6 +17,7 @@ from tests.docs.pages import DOCS, blocks
 IN, OUT, END = "<in>", "<out>", "<end>"
 """What stands for an indented block around it, and for the end of a line."""
 
+TEXT = r'"(?:[^"\\]|\\.)*"'
 NAME, INT, FLOAT = r"[A-Za-z_][A-Za-z0-9_]*", r"[0-9]+", r"[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?"
 
 
@@ -39,6 +40,7 @@ WORDS = {
     "pipe": one_of((*PIPES, "ALL")),
     "op": rf"(?!(?:for|if|else|carry|yield)\b){NAME}",
     "number": rf"{FLOAT}|inf",
+    "text": TEXT,
 }
 """Words that are one token; a number may have a sign in front."""
 
@@ -54,7 +56,7 @@ WORDS["operator"] = r"\+|-|\*|/|//|%|<|<=|>|>=|==|!="
 WORDS["function"] = "min|max|cdiv"
 
 TOKEN = re.compile(
-    rf"\.T\b|[0-9]+\.(?!\.)[0-9]*(?:e[+-]?[0-9]+)?|[0-9]+e[+-]?[0-9]+|[0-9]+|{NAME}(?:\.{NAME})*"
+    rf"{TEXT}|\.T\b|[0-9]+\.(?!\.)[0-9]*(?:e[+-]?[0-9]+)?|[0-9]+e[+-]?[0-9]+|[0-9]+|{NAME}(?:\.{NAME})*"
     r"|\.\.|->|//|[<>=!]=|:\+|\S"
 )
 
