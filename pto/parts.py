@@ -17,7 +17,8 @@ from pto.row_rules import Corner, in_units
 from pto.scalar import Number, as_number
 from pto.tile import Operand, Tile, as_tile, full, record
 from pto.tracer import fail, noun
-from pto.types import DTYPE_BYTES, UNIT_BYTES, TileType
+from pto.transposes import made as turned
+from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 
 __all__ = ["concat"]
 
@@ -86,6 +87,9 @@ def part_of(x: Tile, rows: Extent, cols: Extent) -> Tile:
     if (rows, cols) == ((0, x.shape[0]), (0, x.shape[1])):
         return x
     if x.transposed:
+        *_, part = _in_memory(x, (rows, cols))
+        if part.rows % BOX_ROWS and 1 not in (part.rows, part.cols):
+            return part_of(turned(x), rows, cols)  # only all of it can be turned
         return part_of(x.T, cols, rows).T
     whole, first, second = x.whole or (x, 0, 0)
     begin = first + rows[0], second + cols[0]

@@ -214,6 +214,10 @@ WORDS: Words = (
 )  # fmt: skip
 
 
+WHOLE: Words = (_along_columns, _parted, _turned, _crossed)
+"""After which both lanes may hold all of a tile."""
+
+
 def draw(
     source: int | random.Random, outside: bool = False, words: Words = ()
 ) -> tuple[pto.Kernel, Callable[[np.random.Generator], dict[str, Any]]]:
@@ -255,7 +259,7 @@ def draw(
         rng = random.Random(body_seed)
         item = pto.program_id(0)
         here = pto.ds(item * rows, rows, valid=x.shape[0] - item * rows)
-        b = Builder(rng, rows, cols, [w for w in words if not updates or w is not _along_columns])
+        b = Builder(rng, rows, cols, [w for w in words if not updates or w not in WHOLE])
         b.counts.append(item)
         b.full.append(pto.load(x[here, :]))
 

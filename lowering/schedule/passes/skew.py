@@ -71,14 +71,14 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
     return replace(kernel, body=visit(kernel.body, False), notes=tuple(notes))
 
 
-MOVES_IN = ("move", "part")
-"""What fills L0A and L0B."""
+FILLS_L0 = "MTE1"
+"""The pipe that brings operands to L0A and L0B."""
 
 
 def crowded(kernel: ir.Kernel) -> bool:
     """L0A or L0B has no room for all operands of a step at once: each comes right before its product."""
     spaces = target_of(kernel).spaces
-    moves = {r.result(ir.Define).name: r for r in ir.all_rows(kernel.body) if r.op in MOVES_IN}
+    moves = {r.result(ir.Define).name: r for r in ir.all_rows(kernel.body) if r.pipe == FILLS_L0}
     sizes = {"l0a": 0, "l0b": 0}
     for row in ir.all_rows(kernel.body):
         if row.op != "matmul":
@@ -292,7 +292,7 @@ def recurrences(count: int, edges: list[tuple[int, int, int]]) -> list[int]:
 
 def moved_again(rows: list[ir.Row], taken: set[str]) -> list[ir.Row]:
     """move x; matmul x; a later stage: matmul x --> a move for each stage: L1 has room to keep x, L0 has not."""
-    moves = {r.result(ir.Define).name: r for r in rows if r.op in MOVES_IN}
+    moves = {r.result(ir.Define).name: r for r in rows if r.pipe == FILLS_L0}
     stages: dict[tuple[str, int], str] = {}
     out: list[ir.Row] = []
     for row in rows:
@@ -318,7 +318,7 @@ def late_operands(rows: list[ir.Row], phase: list[int]) -> list[int]:
     readers: dict[str, list[int]] = {}
     for k in reversed(range(len(rows))):
         row, mine = rows[k], readers.get(result_of(rows[k]) or "", [])
-        if row.op in (*MOVES_IN, "matmul") and mine and all(rows[j].op == "matmul" for j in mine):
+        if row.pipe in (FILLS_L0, "M") and mine and all(rows[j].op == "matmul" for j in mine):
             late[k] = max(late[k], min(late[j] for j in mine))
         for name in reads_of(row):
             readers.setdefault(name, []).append(k)
@@ -364,12 +364,12 @@ def in_written_order(rows: list[ir.Row], written: list[ir.Row]) -> list[ir.Row]:
 
 def before_matmul(rows: list[ir.Row]) -> list[ir.Row]:
     """Every L1 to L0 move right before the matmul that reads it, the left operand's first."""
-    moves = {result_of(r): r for r in rows if r.op in MOVES_IN}
+    moves = {result_of(r): r for r in rows if r.pipe == FILLS_L0}
     out: list[ir.Row] = []
     for row in rows:
         if row.op == "matmul":
             out += [moves.pop(n) for n in reads_of(row) if n in moves]
-        if row.op not in MOVES_IN:
+        if row.pipe != FILLS_L0:
             out.append(row)
     return [*out, *moves.values()]
 
@@ -387,7 +387,7 @@ def ahead(rows: list[ir.Row], options: Options, lets: Lets) -> list[ir.Row]:
         moved = replace(load, shift=rest[reader].shift + options.prefetch)
         if options.prefetch == 0:
             rest.insert(reader, moved)
-        elif options.load_at == "first" or rest[reader].op not in MOVES_IN:
+        elif options.load_at == "first" or rest[reader].pipe != FILLS_L0:
             early.append(moved)
         else:
             rest.insert(place_behind(rest, reader, options.load_at), moved)
