@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pto import ir
 from pto.errors import DTypeError, ShapeError, TraceError
 from pto.ops import MOST_JOINED
-from pto.row_rules import Corner, in_units
+from pto.row_rules import in_units
 from pto.scalar import Number, as_number
 from pto.tile import Operand, Tile, as_tile, full, record
 from pto.tracer import fail, noun
@@ -41,10 +41,11 @@ def extents(x: Tile, index: object) -> tuple[Extent, Extent]:
         fail(TraceError, message, hint)
     rows, cols = [*found, *[slice(None)] * (2 - len(found))]
     made = _extent(x, rows, x.shape[0]), _extent(x, cols, x.shape[1])
-    whole, at, part = _in_memory(x, made)
-    if not in_units(whole, part, at):
+    (top, bottom), (left, right) = made
+    part = TileType(x.dtype, bottom - top, right - left)
+    if not _cut_first(x, made) and not in_units(x.type, part, (top, left)):
         unit = UNIT_BYTES // DTYPE_BYTES[x.dtype]
-        what = "column" if 1 in x.shape[1:] or x.transposed else "row"
+        what = "column" if x.shape[1] == 1 else "row"
         cut = rows if what == "column" else cols
         message = f"'{x.name}' of {x.dtype} has no part {_told(cut)} of a {what}"
         fail(ShapeError, message, f"parts of a {what} begin and end at multiples of {unit}")
@@ -72,25 +73,25 @@ def _told(at: slice) -> str:
     return f"{first}:{last}" + ("" if at.step is None else f":{at.step}")
 
 
-def _in_memory(x: Tile, extents: tuple[Extent, Extent]) -> tuple[TileType, Corner, TileType]:
-    """(the tile as it lies, where a part of it begins, the type of that)."""
-    (top, bottom), (left, right) = extents[::-1] if x.transposed else extents
-    return (
-        (x.T if x.transposed else x).type,
-        (top, left),
-        TileType(x.dtype, bottom - top, right - left),
-    )
+def _cut_first(x: Tile, extents: tuple[Extent, Extent]) -> bool:
+    """Whether a part of a transpose can be cut out of the tile and turned then, by sixteen rows; else all of the tile
+    is turned, and cut then."""
+    if not x.transposed:
+        return False
+    (left, right), (top, bottom) = extents
+    part = TileType(x.dtype, bottom - top, right - left)
+    turns = part.rows % BOX_ROWS == 0 or 1 in (part.rows, part.cols)
+    return turns and in_units(x.T.type, part, (top, left))
 
 
 def part_of(x: Tile, rows: Extent, cols: Extent) -> Tile:
     """A part of a tile; all of it is the tile itself, and a part of a part one of the whole."""
     if (rows, cols) == ((0, x.shape[0]), (0, x.shape[1])):
         return x
-    if x.transposed:
-        *_, part = _in_memory(x, (rows, cols))
-        if part.rows % BOX_ROWS and 1 not in (part.rows, part.cols):
-            return part_of(turned(x), rows, cols)  # only all of it can be turned
+    if _cut_first(x, (rows, cols)):
         return part_of(x.T, cols, rows).T
+    if x.transposed:
+        return part_of(turned(x), rows, cols)
     whole, first, second = x.whole or (x, 0, 0)
     begin = first + rows[0], second + cols[0]
     type = TileType(x.dtype, rows[1] - rows[0], cols[1] - cols[0])

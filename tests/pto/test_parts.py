@@ -103,3 +103,16 @@ ALLOWED = ("V c = part a, 0, 32", "V e = part d, 3, 0", "V a = concat c, c", "V 
 @pytest.mark.parametrize("row", ALLOWED)
 def test_what_it_may_say(row: str) -> None:
     verify(parse(WRITTEN.format(row=row)))
+
+
+def test_a_part_of_a_transpose_is_cut_where_the_vector_unit_can_turn() -> None:
+    """It turns rows by sixteens: of a part with fewer all of the tile is turned."""
+    for body, ops in (
+        (lambda x: x.T[:, 8:], ["load", "transpose", "part", "store"]),
+        (lambda x: x.T[8:24], ["load", "part", "transpose", "store"]),
+        (lambda x: x.T[3:20], ["load", "transpose", "part", "store"]),
+    ):
+        want = body(COUNTED)
+        rows, out = made(body, *want.shape)
+        assert [r.op for r in rows] == ops
+        assert np.array_equal(out, want)

@@ -542,3 +542,30 @@ def test_a_pass_reads_the_options_that_it_says(option: str) -> None:
     first = next(name for name in PASSES if changed[name] != usual[name])
     assert first == next(name for name in PASSES if option in PASSES[name].reads)
     assert set(OTHER_CHOICES) == set(Options().choices)
+
+
+@pytest.mark.parametrize("moves", ["early", "late"])
+def test_what_the_vector_core_cuts_is_no_operand_of_a_product(moves: str) -> None:
+    """Moves to L0 may stand right before their products; a part of a tile in UB stays in front of what reads it."""
+
+    @pto.kernel(grid="n", x="f16[n, rows, 32]", w="f16[32, 32]", out="f32[n, 32, 32]")
+    def rolled(x: Tensor, w: Tensor, out: Tensor) -> None:
+        b = pto.program_id(0)
+        right = pto.load(w[:, :])
+
+        def step(i: Scalar, total: Tile) -> Tile:
+            s = pto.load(x[b, pto.ds(i * 32, 32), :]) @ right
+            return total + pto.concat([s[:, 8:], s[:, :8]], axis=1)
+
+        total = pto.fori_loop(0, x.shape[1] // 32, step, pto.zeros((32, 32)))
+        pto.store(out[b, :, :], total)
+
+    made = schedule(rolled.trace(), options_for("best", moves=moves)).kernel
+    seen: set[str] = set()
+    for row in all_rows(made.body):
+        if row.op == "concat":
+            assert {x.name for x in row.args if isinstance(x, Ref)} <= seen
+        if row.op == "part":
+            assert row.pipe == "V"
+            seen.add(row.result(Ref).name)
+    assert seen
