@@ -122,17 +122,17 @@ class Tile(Traced):
     def __abs__(self) -> Tile:
         return of_tile("abs", self)
 
-    def __and__(self, other: Tile | Scalar | int) -> Tile:
+    def __and__(self, other: Tile | Places | Scalar | int) -> Tile:
         return _written("&")(self, other)
 
     __rand__ = __and__
 
-    def __or__(self, other: Tile | Scalar | int) -> Tile:
+    def __or__(self, other: Tile | Places | Scalar | int) -> Tile:
         return _written("|")(self, other)
 
     __ror__ = __or__
 
-    def __xor__(self, other: Tile | Scalar | int) -> Tile:
+    def __xor__(self, other: Tile | Places | Scalar | int) -> Tile:
         return _written("^")(self, other)
 
     __rxor__ = __xor__
