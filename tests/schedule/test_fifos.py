@@ -166,3 +166,29 @@ def test_tiles_that_lanes_share_in_other_ways_share_no_fifo(
     monkeypatch.setattr("lowering.schedule.passes.fifos.shared_by", lambda row, types: "")
     with pytest.raises(HazardError, match="lanes push"):
         schedule(traced)
+
+
+def test_what_is_made_in_place_of_a_tile_that_loops_share_is_read_in_its_step() -> None:
+    """Loops one after the other pop into one local slot: the first of them, too, keeps nothing there for a later
+    step."""
+
+    @pto.kernel(
+        grid="n", q="bf16[n, 32, 32]", k="bf16[tokens, 32]", lens="i32[n]", out="f32[n, 32, 32]"
+    )
+    def read_twice(q, k, lens, out):
+        b = pto.program_id(0)
+        rows, acc = pto.load(q[b, :, :]), pto.zeros((32, 32))
+
+        def one_block(i, acc):
+            keys = pto.load(k[pto.ds(i * 32, 32), :])
+            scores = (rows @ keys.T) * 0.5
+            return acc + scores.astype("bf16") @ keys * scores
+
+        for _ in range(3):
+            acc = pto.fori_loop(0, lens[b], one_block, acc)
+        pto.store(out[b, :, :], acc)
+
+    made = schedule(read_twice.trace()).kernel
+    assert "scores_matmul_fifo takes scores_matmul_2_fifo, scores_matmul_3_fifo too" in str(
+        made.notes
+    )

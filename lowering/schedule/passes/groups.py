@@ -195,6 +195,7 @@ class Groups(Lives):
 
     def _others(self) -> None:
         rings: dict[str, Group] = {}
+        lone = self._popped_in_several_loops()
         for name, life in self.lives.items():
             row = life.row
             if name in self.groups or row is None or not isinstance(row.out, ir.Define):
@@ -220,17 +221,23 @@ class Groups(Lives):
                 named=OPS[row.op].kind == "move",
             )  # fmt: skip
             if row.op == "pop":
-                rings[row.queue] = group
+                rings[row.queue], group.lone = group, row.queue in lone
         for name, group in self.groups.items():
             life = self.lives[name]
             group.touched.update(r.pipe for _, _, _, r in life.reads)
             if life.row is not None:
                 group.touched.add(life.row.pipe)
 
+    def _popped_in_several_loops(self) -> set[str]:
+        """FIFOs of loops one after the other: known before any value goes on in their buffer."""
+        pops = [(x.row.queue, x.path) for x in self.lives.values() if x.row and x.row.op == "pop"]
+        first: dict[str, tuple[ir.Loop, ...]] = {}
+        return {queue for queue, path in pops if first.setdefault(queue, path) != path}
+
     def _into_ring(self, name: str, life: Life, ring: Group) -> None:
         """One more tile that comes through a FIFO: in the same step, or in another loop."""
         if self.lives[ring.members[0]].path != life.path:
-            ring.loop, ring.lone = life.path[-2], True
+            ring.loop = life.path[-2]
         else:
             ring.turns = ring.turns or dict.fromkeys(ring.members, 0)
             ring.turns[name] = ring.in_step
