@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pto import ir, source
 from pto.errors import PtoError, TraceError, UnknownNameError, did_you_mean
+from pto.folds import NAMES
 from pto.loc import Loc
 from pto.ops import COMPOSED, FUNCTIONS
 from pto.reach import reach_of
@@ -77,6 +78,8 @@ class Trace:
         self.requires: list[ir.Require] = []
         self.lets: dict[str, ir.Expr] = {}
         self.reads: dict[str, ir.View] = {}
+        self.folds: dict[str, ir.Row] = {}
+        """The rows of the numbers that loops over scalars give."""
         self.read_at: dict[str, Loc | None] = {}
         """Where a tensor is first read in a way that no store may follow: as scalars, as one of several regions."""
         self.loads: dict[str, list[Any]] = {}
@@ -137,6 +140,17 @@ class Trace:
     def resolved(self, expr: ir.Expr) -> ir.Expr:
         """``expr`` with every ``let`` name replaced by what it stands for."""
         return ir.substitute(expr, self.lets) if self.lets else expr
+
+    def is_data(self, name: str) -> bool:
+        """Whether a scalar goes by the entries of tables."""
+        return name in self.reads or name in self.folds
+
+    def behind(self, name: str) -> list[str]:
+        """The names that what is read, or folded, goes by; of any other, none."""
+        view, row = self.reads.get(name), self.folds.get(name)
+        parts = [view] if view is not None else row.args if row is not None else []
+        found = (n for x in parts for e in ir.exprs_of(x) for n in ir.names_in(self.resolved(e)))
+        return [n for n in dict.fromkeys(found) if n not in NAMES]
 
     @property
     def counters(self) -> dict[str, ir.Expr]:

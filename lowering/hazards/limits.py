@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pto.arithmetic import DIVIDING
+from pto.folds import INDEX, Fold
 from pto.ir import BUILTINS, Const, Expr, Fact, Ranges, Sorted, Var, Within, distance
 
 INFINITE = 1 << 62
@@ -106,13 +107,30 @@ class Facts:
     def entry(self, name: str, entry: Entry) -> None:
         """``name`` is the value read there."""
         self.entries[name] = entry
+        self.within[name] = self.of_table(entry.table)
+
+    def of_table(self, table: str) -> Limits:
+        """What every entry of a table is."""
         low, high = NONE
-        for fact in self.stated.get(entry.table, ()):
+        for fact in self.stated.get(table, ()):
             if isinstance(fact, Within):
                 low, high = self.least(fact.low), _sum(self.most(fact.high), -1, INFINITE)
-        if Ranges(entry.table) in itertools.chain(*self.stated.values()):
+        if Ranges(table) in itertools.chain(*self.stated.values()):
             low = max(low, 0)
-        self.within[name] = low, high
+        return low, high
+
+    def folded(self, fold: Fold) -> Limits:
+        """What a fold gives: an end of where its number starts holds for it if no step from there on leaves it."""
+        low, high = self.limits(fold.starts[0])
+        state, step = fold.states[0].name, fold.steps[0]
+        known = {x.name: self.of_table(view.tensor) for x, view in fold.read}
+        known[INDEX.name] = 0, INFINITE
+        above = replace(self, within={**self.within, **known, state: (low, INFINITE)})
+        below = replace(self, within={**self.within, **known, state: (-INFINITE, high)})
+        return (
+            low if above.least(step) >= low else -INFINITE,
+            high if below.most(step) <= high else INFINITE,
+        )
 
 
 def _combined(op: str, a: Limits, b: Limits) -> Limits:

@@ -32,6 +32,7 @@ from pto.ir import (
     names_in,
     substitute,
 )
+from pto.ops import OPS
 from pto.text import expr
 
 Meets = dict[int, list[tuple[int, tuple[bool, ...]]]]
@@ -52,14 +53,14 @@ def tensor_conflicts(
     for tensor, found in _by_tensor(rows).items():
         writers = [r for r in found if r.writes_tensor]
         for a in found if writers else ():
-            if a.row.op == "read":
+            if OPS[a.row.op].kind == "scalar":
                 text = f"nothing orders a scalar read of {tensor}, which the kernel writes"
                 faults.append(Fault("tensor", text, a.row, writers[0].row, tensor))
                 continue
             for b in found:
                 if (
                     (a.writes_tensor or b.writes_tensor)
-                    and b.row.op != "read"
+                    and OPS[b.row.op].kind != "scalar"
                     and not _commute(a, b)
                 ):
                     _meet(scalars, trips, meets, a, b)
