@@ -195,7 +195,12 @@ def noted(row: Row, known: Known) -> dict[str, Range]:
     """``known`` behind a row: a scalar that it defines has the range of its value."""
     if not isinstance(row.out, Scalar):
         return dict(known)
-    return {**known, row.out.name: OF_ROW[row.op](row, known)}
+    return {**known, row.out.name: of_row(row, known)}
+
+
+def of_row(row: Row, known: Known) -> Range:
+    """What the scalar can be that a row defines."""
+    return OF_ROW[row.op](row, known)
 
 
 def read(row: Row, known: Known) -> Range:

@@ -55,7 +55,7 @@ class Checker:
         self.facts: dict[tuple[str, str], ir.Linear] = {}
         self.ranges: dict[str, tuple[int, int]] = {}
         self.guards = 0
-        self.inner: frozenset[str] = frozenset()
+        self.within_row: frozenset[str] = frozenset()
         self.core = ""
 
     # names
@@ -79,7 +79,7 @@ class Checker:
             raise LegalityError(f"an expression {within('depth', depth_of(e))}", loc)
         divides(e, loc)
         for name in ir.names_in(e):
-            if name not in self.inner and not self.is_known(name):
+            if name not in self.within_row and not self.is_known(name):
                 where = f" on the {self.core} core" if self.core else ""
                 raise LegalityError(f"'{name}' is not a scalar known here{where}", loc)
         if what and ir.is_float(e):
@@ -151,11 +151,11 @@ class Checker:
         check_operands(row, self.form)
         wanted, _ = places_of(row.op, self.form)
         for x, w, inner in zip(row.args, wanted, known_in(row), strict=False):
-            self.inner = inner
+            self.within_row = inner
             self.guards += bool(inner)  # a fold may have no step
             self.operand(x, row, f"{row.op}: an operand" if w.whole else "")
             self.guards -= bool(inner)
-        self.inner = frozenset()
+        self.within_row = frozenset()
         args = [seen(x, self.tile(x, row)) for x in row.args if isinstance(x, ir.Ref)]
         out = row.out.type if isinstance(row.out, ir.Define) else None
         if isinstance(row.out, ir.Ref):

@@ -102,7 +102,8 @@ def fold_of(row: Row) -> Fold:
     trips, until, *rest = row.args
     numbers = [x for x in rest if isinstance(x, Expr)]
     entries = tuple(x for x in rest if isinstance(x, View))
-    assert isinstance(trips, Expr) and isinstance(until, Expr), row
+    assert isinstance(trips, Expr), row
+    assert isinstance(until, Expr), row
     return Fold(trips, until, tuple(numbers[::2]), tuple(numbers[1::2]), entries)
 
 

@@ -139,9 +139,7 @@ def _steps(
     return Steps(scope, index, names, starts, nexts)
 
 
-def once(
-    caller: Caller, i: Scalar, body: Body, carry: Any, inside: Sequence[Value]
-) -> list[Value]:
+def once(caller: Caller, i: Scalar, body: Body, carry: Any, inside: Sequence[Value]) -> list[Value]:
     """What the body makes of the carry ``inside``, one value for each."""
     returned = called(caller, body, i, carry, inside)
     return _checked_result(caller, returned, carry, inside, body)
@@ -217,9 +215,7 @@ def _last_names(hints: Sequence[str], names: Sequence[str]) -> list[str]:
     if len(names) == 1 and len(hints) > 1:
         names = [f"{names[0]}_{k}" for k in range(len(hints))]
     is_named = (k < len(names) and names[k].strip("_") for k in range(len(hints)))
-    return [
-        names[k] if named else f"{hints[k]}_last" for k, named in enumerate(is_named)
-    ]
+    return [names[k] if named else f"{hints[k]}_last" for k, named in enumerate(is_named)]
 
 
 def like(carry: Any, values: Sequence[Value]) -> Any:

@@ -46,7 +46,9 @@ def resolved(row: ir.Row, lets: Mapping[str, ir.Expr]) -> Fold:
 
 def _is_same(fold: Fold, inner: set[str]) -> bool:
     """Whether its steps do not go by what the loop changes."""
-    return inner.isdisjoint(n for x in fold.args[1:] for e in ir.exprs_of(x) for n in ir.names_in(e))
+    return inner.isdisjoint(
+        n for x in fold.args[1:] for e in ir.exprs_of(x) for n in ir.names_in(e)
+    )
 
 
 def rises(e: ir.Expr, index: str, inner: set[str], known: Known) -> bool:
@@ -65,4 +67,9 @@ def rises(e: ir.Expr, index: str, inner: set[str], known: Known) -> bool:
     least = bounds(by, known).low
     if e.op == "*":
         return least >= 0 and rises(scaled, index, inner, known)
-    return e.op in ("-", "//", "cdiv") and by is e.b and (e.op == "-" or least > 0) and rises(scaled, index, inner, known)
+    return (
+        e.op in ("-", "//", "cdiv")
+        and by is e.b
+        and (e.op == "-" or least > 0)
+        and rises(scaled, index, inner, known)
+    )

@@ -91,7 +91,7 @@ def _folded(caller: Caller, count: Scalar, step: Any, start: Any, until: Any) ->
     reached = count.expr if until is None else ir.Var(index)  # nobody knows how far it comes
     with trace.block(index, f"the step of {caller.what}", reached) as scope:
         i, s = Scalar(ir.Var(index), scope), [Scalar(ir.Var(n), scope) for n in states]
-        ends = ir.ZERO
+        ends: ir.Expr = ir.ZERO
         if until is not None:
             ends = truth(called(caller, until, i, start, s), f"until of {caller.what}")
         nexts = returned(caller, called(caller, step, i, start, s), start, len(s), step)

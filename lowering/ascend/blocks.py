@@ -187,13 +187,15 @@ def loop_lines(loop: ir.Loop, ctx: Context, env: Env) -> list[str]:
     return lines
 
 
-def running_in(loop: ir.Loop, entries: list[Entry], ctx: Context, env: Env, again: str = "") -> Kept:
+def running_in(
+    loop: ir.Loop, entries: list[Entry], ctx: Context, env: Env, again: str = ""
+) -> Kept:
     """``running`` of the rows of a loop; of none where a branch defines scalars."""
-    rows = [e for e in ir.in_own_order(entries) if isinstance(e.node, ir.Row)]
-    scalars = [e for e in rows if isinstance(e.node.out, ir.Scalar)]
-    if any(e.tests for e in scalars):
+    ahead = [(e.node, e.tests) for e in ir.in_own_order(entries) if isinstance(e.node, ir.Row)]
+    scalars = [(row, tests) for row, tests in ahead if isinstance(row.out, ir.Scalar)]
+    if any(tests for _, tests in scalars):
         return [], {}
-    return running(loop, [e.node for e in scalars], ctx, env, again)
+    return running(loop, [row for row, _ in scalars], ctx, env, again)
 
 
 def guarded(loop: ir.Loop, entries: list[Entry], base: str, ctx: Context, env: Env) -> list[str]:

@@ -109,7 +109,12 @@ def _plain(nest: _Nest) -> list[str]:
     """A core without rows in the inner loop and with one stage: one item after the other."""
     w = nest.ctx.scalar(nest.loop.index)
     declared, kept = running(nest.loop, nest.scalars, nest.ctx, nest.env)
-    scope = {**nest.env, **kept, nest.loop.index: Place(w, least=0), nest.loop.total: Place(w, least=0)}
+    scope = {
+        **nest.env,
+        **kept,
+        nest.loop.index: Place(w, least=0),
+        nest.loop.total: Place(w, least=0),
+    }
     body = block_lines([*map(Entry, nest.scalars), *_rows(nest)], nest.ctx, scope)
     return declared + braced(f"for (int64_t {w} = 0; {w} < {nest.count}; ++{w})", body)
 

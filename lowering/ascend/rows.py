@@ -18,8 +18,6 @@ from lowering.ascend.text import (
     CPP_TYPE,
     Context,
     Env,
-    Place,
-    at_least,
     braced,
     condition,
     indented,
@@ -29,7 +27,6 @@ from lowering.ascend.text import (
     stored_shape,
 )
 from pto import ir
-from pto.arithmetic import Number
 from pto.conversions import narrows
 from pto.errors import ScheduleError, ShapeError
 from pto.ops import OPS, form_of

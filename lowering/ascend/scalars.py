@@ -17,7 +17,6 @@ from pto.bounds import Range, noted, of_launch
 from pto.folds import INDEX, Fold, fold_of
 from pto.running import going_on
 
-
 ONE, ZERO = ir.Const(1), ir.Const(0)
 
 
@@ -33,7 +32,9 @@ def strides(shape: tuple[int | str, ...]) -> list[ir.Expr]:
 def element(view: ir.View, ctx: Context, env: Env) -> str:
     """One element of a tensor."""
     offset: ir.Expr = ZERO
-    for item, step in zip(view.index, strides(ctx.kernel.param(view.tensor).shape or ()), strict=True):
+    for item, step in zip(
+        view.index, strides(ctx.kernel.param(view.tensor).shape or ()), strict=True
+    ):
         assert not isinstance(item, ir.Span), view
         offset = ir.binary("+", offset, ir.binary("*", item, step))
     return f"{ctx.names.of('tensor', view.tensor)}[{scalar(offset, env)}]"
@@ -79,7 +80,11 @@ def running(loop: ir.Loop, rows: Iterable[ir.Row], ctx: Context, env: Env, again
     places: dict[str, Place] = {}
     for name, fold in going_on(loop, rows, of_launch(ctx.kernel)).items():
         own = places_of(name, fold, ctx)
-        lines += [f"int64_t {p.text} = 0;" for p in own.values()] if again else begun(name, fold, own, env, "int64_t ")
+        lines += (
+            [f"int64_t {p.text} = 0;" for p in own.values()]
+            if again
+            else begun(name, fold, own, env, "int64_t ")
+        )
         places |= own
         if again:
             places[f"{name} again"] = Place(again)

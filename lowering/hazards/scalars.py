@@ -112,7 +112,9 @@ class Scalars:
     def _folded(self, row: Row, scalars: Environment) -> str:
         """The name of the number that a ``fold`` gives: one for all that are written alike, on either core."""
         args = tuple(
-            inlined(x, scalars) if isinstance(x, View) else map_exprs(x, lambda e: substitute(e, scalars))
+            inlined(x, scalars)
+            if isinstance(x, View)
+            else map_exprs(x, lambda e: substitute(e, scalars))
             for x in row.args
         )
         if args not in self.folds:

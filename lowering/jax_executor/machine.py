@@ -406,7 +406,9 @@ class Machine:
     def row(self, row: ir.Row, env: Env) -> None:
         if isinstance(row.out, ir.Scalar):
             is_fold = row.op == "fold"
-            found = self.folded(fold_of(row), env) if is_fold else self.entry(row.operand(ir.View), env)
+            found = (
+                self.folded(fold_of(row), env) if is_fold else self.entry(row.operand(ir.View), env)
+            )
             env.scalars[row.out.name] = found
         elif isinstance(row.out, ir.View):
             tensor, x = row.out.tensor, plain(self.operand(row.args[0], env))
@@ -443,8 +445,12 @@ class Machine:
             self.read_entries(fold.read[: fold.asked], env)
             ends = jnp.asarray(self.scalar(fold.until, env)) != 0
             self.read_entries(fold.read[fold.asked :], env)
-            made = [jnp.where(ends, x, self.integer(e, env)) for x, e in zip(numbers, fold.steps, strict=True)]
-            return self.varying((i + 1, ends, made))
+            made = [
+                jnp.where(ends, x, self.integer(e, env))
+                for x, e in zip(numbers, fold.steps, strict=True)
+            ]
+            then: FoldState = self.varying((i + 1, ends, made))
+            return then
 
         start = jnp.int64(0), jnp.asarray(False), [self.integer(e, outside) for e in fold.starts]
         _, _, found = lax.while_loop(lambda x: (x[0] < trips) & ~x[1], step, self.varying(start))
