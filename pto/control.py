@@ -57,7 +57,7 @@ def when(
         DTypeError: for a float as condition.
         ShapeError, DTypeError: when a carried tile changes its shape or dtype.
     """
-    test = truth(condition, "the condition of pto.when")
+    test = truth(condition, "the condition of pto.when", 0)
     bodies = [body] if otherwise is None else [body, otherwise]
     for each in bodies:
         check_body(each, WHEN)
@@ -71,8 +71,8 @@ def when(
     return repeated(WHEN, index, opposite(test), otherwise, made, NEVER, (name, False))
 
 
-def truth(condition: Any, what: str) -> ir.Expr:
-    """A condition as what is 0 or 1; ``what`` it is, in messages."""
+def truth(condition: Any, what: str, operand: int | None = None) -> ir.Expr:
+    """A condition as what is 0 or 1; ``what`` it is, in messages, and which operand of the call."""
     if isinstance(condition, bool):
         return ir.Const(int(condition))
     if isinstance(condition, Traced) and not isinstance(condition, Scalar):
@@ -80,7 +80,7 @@ def truth(condition: Any, what: str) -> ir.Expr:
             TraceError,
             f"{condition.described()} has many elements, and {what} is one scalar",
             "pto.where(mask, x, y) chooses by elements; scalars are sizes, indices, parameters, elements of tensors",
-            0,
+            operand,
         )
     found = as_index(condition, what).expr
     if isinstance(found, ir.Const):

@@ -24,6 +24,8 @@ Numbers = TypeVar("Numbers", bound=Index | tuple[Index, ...])
 
 FOLD = Caller("pto.fold", "pto.fold", "pto.fold(count, step, start)", 2, True)
 SEARCH = Caller("pto.first_where", "pto.first_where", "pto.first_where(count, condition)", 1, True)
+UNTIL = {FOLD: "until", SEARCH: "the condition"}
+"""What ends a fold, as its caller calls it."""
 
 
 @overload
@@ -93,20 +95,28 @@ def _folded(caller: Caller, count: Scalar, step: Any, start: Any, until: Any) ->
         i, s = Scalar(ir.Var(index), scope), [Scalar(ir.Var(n), scope) for n in states]
         ends: ir.Expr = ir.ZERO
         if until is not None:
-            ends = truth(called(caller, until, i, start, s), f"until of {caller.what}")
+            ends = truth(called(caller, until, i, start, s), f"{UNTIL[caller]} of {caller.what}")
         nexts = returned(caller, called(caller, step, i, start, s), start, len(s), step)
     trace.lets, trace.reads, trace.taken = kept
     for node in scope.nodes:
-        if not isinstance(node, ir.Row) or node.op not in ("let", "read"):
-            message = f"the step of {caller.what} makes more than scalars"
-            hint = "what it needs of loops, tiles and other folds is computed in front of it"
-            raise TraceError(message, node.loc or loc, hint)
+        _check_scalar(node, caller)
     steps = Steps(scope, index, states, [x.expr for x in starts], [x.expr for x in nexts])
     made = [
         steps.emit(trace, name, k, count.expr, loc, ends)
         for k, name in enumerate(names if len(names) == len(s) else ["fold"] * len(s))
     ]
     return like(start, made)
+
+
+def _check_scalar(node: ir.Node, caller: Caller) -> None:
+    """Raises unless a step may do this."""
+    op = node.op if isinstance(node, ir.Row) else ""
+    if op == "fold":
+        hint = "one fold over all entries: table[i // columns, i % columns]"
+        raise TraceError(f"the step of {caller.what} is a loop over scalars itself", node.loc, hint)
+    if op not in ("let", "read"):
+        hint = "what it needs of tiles and loops is computed in front of it"
+        raise TraceError(f"the step of {caller.what} makes more than scalars", node.loc, hint)
 
 
 def listed(values: Any) -> list[Any]:

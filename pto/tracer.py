@@ -302,7 +302,10 @@ class Traced:
 
     def _branch_hint(self, where: str) -> str:
         if where == "while":
-            return "a loop over traced counts is pto.fori_loop(lo, hi, body, carry)"
+            return (
+                "a loop over traced counts is pto.fori_loop(lo, hi, body, carry); where it ends early, "
+                "pto.first_where(count, condition) is its length"
+            )
         if where in ("min()", "max()"):
             return f"use pto.{where[:3]}imum(a, b)"
         if where in ("and / or", "not", "chained comparison"):
