@@ -121,7 +121,7 @@ class Scalars:
             self.folds[args] = name = f"fold${len(self.folds)}"
             names = (n for x in args for e in exprs_of(x) for n in self.base_names(e))
             self.opaque[name] = frozenset(names) - NAMES
-            self.facts.within[name] = self.facts.folded(fold_of(replace(row, args=args)))
+            self.facts.fold(name, fold_of(replace(row, args=args)))
         return self.folds[args]
 
     def base_names(self, e: Expr) -> Iterator[str]:
