@@ -140,8 +140,88 @@ def chains(rng: np.random.Generator) -> dict[str, Any]:
     )
 
 
+@pto.kernel(
+    grid="items",
+    static=dict(most=4),
+    x="bf16[items, most, 32, 64]",
+    w="bf16[64, 64]",
+    lens="i32[chunks]",
+    out="f32[rows, 64]",
+)
+def compacted(x: Tensor, w: Tensor, lens: Tensor, out: Tensor, *, most: int) -> None:
+    """Chunks of rows times weights, behind each other without a gap; a negative length is none."""
+    item = pto.program_id(0)
+    pto.require(lens.shape[0] == most * x.shape[0], "lens has one entry for each chunk")
+    weights = pto.load(w[:, :])
+
+    def chunk(i: Scalar) -> None:
+        k = item * most + i
+        at = pto.fold(k, lambda j, s: s + pto.maximum(lens[j], 0), 0)
+        here = pto.ds(at, 32, valid=lens[k])
+        pto.store(out[here, :], pto.relu(pto.load(x[item, i, :, :]) @ weights))
+
+    pto.fori_loop(0, most, chunk)
+
+
+def behind_each_other(x: Any, w: Any, lens: Any) -> dict[str, Any]:
+    made = np.maximum(x.reshape(-1, 32, 64) @ w, 0)
+    return {
+        "out": np.concatenate([chunk[: max(n, 0)] for chunk, n in zip(made, lens, strict=True)])
+    }
+
+
+def some_rows(rng: np.random.Generator) -> dict[str, Any]:
+    return dict(
+        x=rng.standard_normal((5, 4, 32, 64)).astype(ml_dtypes.bfloat16),
+        w=rng.standard_normal((64, 64)).astype(ml_dtypes.bfloat16),
+        lens=LENS.reshape(-1),
+        out=np.zeros((int(np.maximum(LENS, 0).sum()), 64), np.float32),
+    )
+
+
+@pto.kernel(
+    grid="items", x="f32[items, most, 8, 64]", ends="i32[items, most]", out="f32[items, rows, 64]"
+)
+def trimmed(x: Tensor, ends: Tensor, out: Tensor) -> None:
+    """The tiles of an item behind each other, at an offset that the loop carries, up to the first one of no rows."""
+    item, most = pto.program_id(0), ends.shape[1]
+    count = pto.first_where(most, lambda i: ends[item, i] <= 0)
+
+    def tile(i: Scalar, at: Index) -> Index:
+        rows = pto.minimum(pto.maximum(ends[item, i], 0), 8)
+        here = pto.ds(at, 8, valid=rows)
+        pto.store(out[item, here, :], pto.load(x[item, i, :, :]) * 2.0)
+        return at + rows
+
+    pto.fori_loop(0, count, tile, 0)
+
+
+def up_to_the_first(x: Any, ends: Any) -> dict[str, Any]:
+    out = np.zeros((len(x), 24, 64))
+    for item, row in enumerate(ends):
+        at = 0
+        for tile, n in zip(x[item], row, strict=True):
+            if n <= 0:
+                break
+            rows = min(n, 8)
+            out[item, at : at + rows] = 2 * tile[:rows]
+            at += rows
+    return {"out": out}
+
+
+def tiles(rng: np.random.Generator) -> dict[str, Any]:
+    ends = np.int32([[3, 8, 9, 0, 5], [0, 1, 1, 1, 1], [1, 2, 3, 4, 5], [8, -1, 8, 8, 8]])
+    return dict(
+        x=rng.standard_normal((4, 5, 8, 64)).astype(np.float32),
+        ends=ends,
+        out=np.zeros((4, 24, 64), np.float32),
+    )
+
+
 WORDS = {
     "chunks at carried offsets": Word(chunks, lists, by_chunks),
+    "compacted chunks": Word(compacted, some_rows, behind_each_other),
+    "trimmed tiles": Word(trimmed, tiles, up_to_the_first),
     "packed items": Word(packed, items, by_items),
     "linked pages": Word(linked, chains, by_links),
 }
