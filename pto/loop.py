@@ -20,6 +20,8 @@ from pto.tracer import Scope, Trace, Way, current, fail, innermost, noun
 
 Body = Callable[..., Any]
 
+INTEGERS = "integers are sizes, loop indices, i32 parameters, elements of i32 tensors"
+
 
 Value = Tile | Scalar
 """What goes from iteration to iteration."""
@@ -293,7 +295,7 @@ def _checked_result(
             fail_at(
                 body, k, TraceError,
                 f"carry '{name_of(before)}' must stay an integer, but the body returns {noun(value)}",
-                "integers are sizes, loop indices, i32 parameters, elements of i32 tensors",
+                value._value_hint() if isinstance(value, Tile) else INTEGERS,
                 whole=value is None,
             )  # fmt: skip
         else:

@@ -456,7 +456,14 @@ _UFUNCS = {
 }
 """numpy's name of an operator -> the method that serves its right operand."""
 
+ON_ONE_CORE = (
+    "what a scalar decides both cores and both lanes decide, and a tile lies on one of them: pto.where chooses by "
+    "elements, pto.when by sizes, indices and tables; a number that a kernel computes is a table of the next one"
+)
+"""Why no scalar comes out of a tile, and what there is instead."""
+
 METHODS = {
+    **dict.fromkeys(("item", "tolist"), ON_ONE_CORE),
     "sum": "pto.sum(x) is of all elements, pto.row_sum(x) of every row",
     "max": "pto.max(x) is of all elements, pto.row_max(x) of every row",
     "min": "pto.min(x) is of all elements, pto.row_min(x) of every row",

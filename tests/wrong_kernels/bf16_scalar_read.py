@@ -8,4 +8,4 @@ def kernel(x, lens, out):
     b = pto.program_id(0)
     n = lens[b]
     first = x[b, 0, 0]
-    pto.store(out[b, :, :], pto.load(x[b, :, :]).astype("f32") * first)
+    pto.store(out[b, :, :], pto.load(x[b, :, :]).astype('f32') * first)

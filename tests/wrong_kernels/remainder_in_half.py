@@ -7,5 +7,5 @@ import pto
 def kernel(x, out):
     here = pto.ds(pto.program_id(0) * 16, 16)
     tile = pto.load(x[here, :])
-    half = tile.astype("f16")
-    pto.store(out[here, :], pto.remainder(half, 2).astype("f32"))
+    half = tile.astype('f16')
+    pto.store(out[here, :], pto.remainder(half, 2).astype('f32'))

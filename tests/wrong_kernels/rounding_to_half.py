@@ -7,4 +7,4 @@ import pto
 def kernel(x, out):
     here = pto.ds(pto.program_id(0) * 16, 16)
     tile = pto.load(x[here, :])
-    pto.store(out[here, :], tile.astype("f16", "floor").astype("f32"))
+    pto.store(out[here, :], tile.astype('f16', 'floor').astype('f32'))

@@ -8,4 +8,4 @@ def kernel(x, out):
     here = pto.ds(pto.program_id(0) * 16, 16)
     tile = pto.load(x[here, :])
     values, _ = pto.sort(tile)
-    pto.store(out[here, :], values.astype("f32"))
+    pto.store(out[here, :], values.astype('f32'))
