@@ -96,10 +96,14 @@ def lists(rng: np.random.Generator) -> dict[str, Any]:
     pages="bf16[count, 64, 64]",
     firsts="i32[items]",
     links="i32[count]",
+    tails="f32[count, 32, 64]",
     out="f32[items, 32, 64]",
 )
-def linked(q: Tensor, pages: Tensor, firsts: Tensor, links: Tensor, out: Tensor) -> None:
-    """Products with the pages of an item, each of which names the next one; the last one counts twice."""
+def linked(
+    q: Tensor, pages: Tensor, firsts: Tensor, links: Tensor, tails: Tensor, out: Tensor
+) -> None:
+    """Products with the pages of an item, each of which names the next one and counts twice as much as the one
+    before, and what belongs to the last one."""
     item = pto.program_id(0)
     a = pto.load(q[item, :, :])
 
@@ -114,20 +118,19 @@ def linked(q: Tensor, pages: Tensor, firsts: Tensor, links: Tensor, out: Tensor)
 
     def body(i: Index, carry: tuple[Tile, Index]) -> tuple[Tile, Index]:
         acc, page = carry
-        return acc + a @ pto.load(pages[page, :, :]), links[page]
+        return acc * 0.5 + a @ pto.load(pages[page, :, :]), links[page]
 
     acc, behind = pto.fori_loop(0, length, body, (pto.zeros((32, 64)), firsts[item]))
-    again = a @ pto.load(pages[last, :, :])
-    pto.store(out[item, :, :], acc + again * (0 - behind))
+    pto.store(out[item, :, :], acc + pto.load(tails[last, :, :]) * (0 - behind))
 
 
-def by_links(q: Any, pages: Any, firsts: Any, links: Any) -> dict[str, Any]:
+def by_links(q: Any, pages: Any, firsts: Any, links: Any, tails: Any) -> dict[str, Any]:
     out = np.zeros((len(q), 32, 64))
     for item, page in enumerate(firsts):
         while page >= 0:
             last, page = page, links[page]
-            out[item] += q[item] @ pages[last]
-        out[item] += q[item] @ pages[last]
+            out[item] = out[item] / 2 + q[item] @ pages[last]
+        out[item] += tails[last] * -page
     return {"out": out}
 
 
@@ -136,7 +139,8 @@ def chains(rng: np.random.Generator) -> dict[str, Any]:
         q=rng.standard_normal((4, 32, 64)).astype(ml_dtypes.bfloat16),
         pages=rng.standard_normal((6, 64, 64)).astype(ml_dtypes.bfloat16),
         firsts=np.int32([0, 2, 5, 1]),
-        links=np.int32([3, -1, 0, 4, 1, -1]),
+        links=np.int32([3, -2, 0, 4, 1, -1]),
+        tails=rng.standard_normal((6, 32, 64)).astype(np.float32),
     )
 
 
