@@ -67,7 +67,7 @@ class Fold:
     @property
     def read(self) -> tuple[tuple[Var, View], ...]:
         """The entries by name, in the order in which they are read."""
-        return tuple(zip(ENTRIES, self.entries, strict=False))
+        return tuple(zip(ENTRIES[: len(self.entries)], self.entries, strict=True))
 
     def value(self, env: Callable[[str], Number], entry: Callable[[View, Env], Number]) -> Number:
         """Its value where ``env`` knows the names around it; ``entry`` reads an element.
@@ -83,7 +83,7 @@ class Fold:
         numbers = [evaluate(e, env) for e in self.starts]
         for i in range(int(evaluate(self.trips, env))):
             inside[INDEX.name] = i
-            inside.update({x.name: n for x, n in zip(STATES, numbers, strict=False)})
+            inside.update({x.name: n for x, n in zip(self.states, numbers, strict=True)})
             for x, view in self.read[: self.asked]:
                 inside[x.name] = entry(view, known)
             if evaluate(self.until, known):

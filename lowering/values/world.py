@@ -301,7 +301,10 @@ class World:
         """Notes what a number can be that comes from tables."""
         if row.op == "read":
             self.tables[name] = row.operand(View).tensor
-        known = (e if isinstance(e, Expr) else x for x, e in zip(row.args, args, strict=False))
+        known = (
+            e if isinstance(e, Expr) else x
+            for x, e in zip(row.args, args[: len(row.args)], strict=True)
+        )
         self.ranges[name] = of_row(replace(row, args=tuple(known)), self.ranges)
 
     def placed(self, row: Row, args: Sequence[object]) -> int:
