@@ -15,6 +15,7 @@ import numpy as np
 
 import pto
 from pto import Scalar, Tensor, Tile
+from pto.scalar import Index
 
 Words = tuple[Callable[["Builder", Tile], Tile], ...]
 
@@ -243,6 +244,7 @@ def draw(
     adds = stated and plan.random() < 0.4
     least = plan.randint(0, 1) if stated else 0
     updates = stated and not adds and plan.random() < 0.3
+    carried = stated and plan.random() < 0.3
 
     @pto.kernel(
         grid="items",
@@ -282,11 +284,16 @@ def draw(
             if outside:
                 count = rng.choice([count, count, pto.maximum(count, 1), table[item, 5] % 3, 2])
 
-            def body(i: Scalar, carry: tuple[Tile, ...], number: int = number) -> tuple[Tile, ...]:
+            if carried:
+                count = pto.first_where(count, lambda i: table[item, i] == 6)
+
+            def tiles(
+                i: Scalar, carry: tuple[Tile, ...], at: Index, number: int = number
+            ) -> tuple[Tile, ...]:
                 inner = b.copy()
                 inner.counts.append(i)
                 inner.full.extend(carry)
-                page = pto.load(pages[table[item, i], :, :])
+                page = pto.load(pages[at, :, :])
                 for k in range(inside):
                     if products and k % (3 - products) == 0:
                         right = page.T if rng.random() < 0.5 else page
@@ -306,7 +313,20 @@ def draw(
                     pto.store(out[here, :], inner.pick() * 0.5, add=True)
                 return tuple(results)
 
-            b.full.extend(pto.fori_loop(0, count, body, start))
+            def plain(i: Scalar, carry: tuple[Tile, ...]) -> tuple[Tile, ...]:
+                return tiles(i, carry, table[item, i])
+
+            def packed(i: Scalar, carry: tuple[Any, ...]) -> tuple[Any, ...]:
+                """The pages lie where the table leads, step by step."""
+                *some, at = carry
+                return *tiles(i, tuple(some), at), (at + table[item, i]) % pages.shape[0]
+
+            if carried:
+                *made, last = pto.fori_loop(0, count, packed, (*start, table[item, 0]))
+                b.counts.append(last)
+            else:
+                made = list(pto.fori_loop(0, count, plain, start))
+            b.full.extend(made)
         if updates:
             pto.store(x[here, :], b.pick() * 0.5)
             if rng.random() < 0.5:
