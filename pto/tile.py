@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from pto import ir, source
 from pto.conversions import rounds, way
@@ -20,6 +20,9 @@ from pto.targets import no_dtype
 from pto.tensor import Tensor, TensorView
 from pto.tracer import Scope, Trace, Traced, current, fail, noun
 from pto.types import BOX_ROWS, DTYPE_BYTES, INTEGERS, TileType, box_unit, holds
+
+if TYPE_CHECKING:
+    from pto.parts import Parts
 
 SYMBOLS = {
     "add": "+", "sub": "-", "mul": "*", "div": "/",
@@ -212,7 +215,7 @@ class Tile(Traced):
         return part_of(self, *extents(self, index))
 
     @property
-    def at(self) -> Any:
+    def at(self) -> Parts:
         """``x.at[a:b, c:d].set(y)`` is ``x`` with ``y`` there, ``.add(y)`` with ``y`` added there."""
         from pto.parts import Parts
 
