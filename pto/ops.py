@@ -111,6 +111,8 @@ MOST_JOINED = 16
 """Tiles that one row joins."""
 MOST_PRINTED = 8
 """Values in one line that a kernel prints."""
+MOST_PLACES = 8
+"""Work items and iterations that such a line names of its own."""
 COUNT = Operand((SCALAR,), whole=True)
 PLACE = Operand((NUMBER,), whole=True)
 
@@ -472,29 +474,27 @@ _ROWS = (
     _order("fence", (), _SCALAR, "the scalar unit waits until what it wrote to GM is there: dsb"),
 )  # fmt: skip
 
-OPS: Mapping[str, Op] = MappingProxyType({op.name: op for op in _ROWS})
+_SAID = Operand((TILE, SCALAR))
+_PLACES = (Operand((SCALAR,), needed=False),) * MOST_PLACES
+_VALUES = (replace(_SAID, needed=False),) * (MOST_PLACES + MOST_PRINTED)
+
+
+def _debug(name: str, args: tuple[Operand, ...], call: str, meaning: str) -> Op:
+    """All pipes of the core stop for it, and the scalar unit reads the tiles."""
+    on: On = MappingProxyType({"vector": ("ALL",)})
+    return Op(name, "debug", None, args, on, None, _calls(tile=call), meaning=meaning)
+
+
+_DEBUG = (
+    _debug("debug_check", (_SAID, Operand((TEXT,)), *_PLACES), "cce::printf", "tells the text, with values in the places of its {}, where x is 0, or has an element 0"),
+    _debug("debug_print", (Operand((TEXT,)), *_VALUES), "TPRINT", "tells the text with values in the places of its {}"),
+)  # fmt: skip
+
+OPS: Mapping[str, Op] = MappingProxyType({op.name: op for op in (*_ROWS, *_DEBUG)})
 """Every op that a core performs, by name."""
 
-_WATCHED = Operand((TILE, SCALAR), turned=(TRACED,))
-_A_TEXT = Operand((TEXT,))
-
-
-def _debug(name: str, args: tuple[Operand, ...], meaning: str) -> Op:
-    return Op(name, "debug", None, args, MappingProxyType({}), meaning=meaning)
-
-
-DEBUG: Mapping[str, Op] = MappingProxyType(
-    {
-        op.name: op
-        for op in (
-            _debug("debug_check", (_WATCHED, _A_TEXT), "tells the text where it is 0, or has an element 0"),
-            _debug("debug_print", (_A_TEXT, *(replace(_WATCHED, needed=False),) * MOST_PRINTED), "tells the text with values in the places of its {}"),
-        )
-    }
-)  # fmt: skip
-"""Ops that only watch, of programs that no pass has changed: no core performs them, ``pto run`` does."""
-
-EVERY: Mapping[str, Op] = MappingProxyType({**OPS, **DEBUG})
+DEBUG: Mapping[str, Op] = MappingProxyType({op.name: op for op in _DEBUG})
+"""Those that only watch: programs have them where they are looked into, and nowhere else."""
 
 LOADS = ("load", "gather")
 """What brings regions of tensors onto a core."""

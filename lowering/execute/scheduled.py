@@ -21,6 +21,7 @@ from lowering.execute.access import Array, Scope, compiled, span_shape
 from lowering.execute.core import NOTHING, Action, Core, Machine, Step
 from lowering.execute.inputs import Bound
 from lowering.execute.memory import Ring
+from lowering.execute.said import Heard, Where
 from lowering.execute.sequential import (
     COMPUTE,
     apply,
@@ -32,8 +33,9 @@ from lowering.execute.sequential import (
 )
 from lowering.execute.sums import kept
 from pto.errors import InputError, ScheduleError, ShapeError
-from pto.ir import Kernel, Ref, Row, Scalar, View, is_scheduled
-from pto.row_rules import filled, touched
+from pto.ir import Kernel, Ref, Row, Scalar, Text, View, is_scheduled
+from pto.ops import DEBUG
+from pto.row_rules import filled, parted, touched
 from pto.targets import target_of
 from pto.text import statement
 
@@ -273,6 +275,19 @@ def _scalar(value: Callable[[Scope], Any], name: str) -> Step:
     return Step(issue)
 
 
+def _watched(core: Core, row: Row) -> Step:
+    """A lane says what it has; of what both have, the first."""
+    where: Where = (("lane", core.lane),) if parted(row, core.machine.kernel) else ()
+    if core.lane and not where:
+        return NOTHING
+    values = [core.operand(row, a) for a in row.args if not isinstance(a, Text)]
+
+    def commit(found: list[Any]) -> None:
+        core.machine.heard.hear(row, found, where)
+
+    return Step(lambda scope: Action(lambda: [value(scope) for value in values], commit))
+
+
 def _order(core: Core, row: Row) -> Step:
     """Orders pipes: nothing to do where rows run one after the other."""
     return NOTHING
@@ -292,16 +307,20 @@ RULES: Mapping[str, Callable[[Core, Row], Step]] = {
     "read": _read,
     "let": _let,
     **dict.fromkeys(("sync", "barrier", "drain", "fence"), _order),
+    **dict.fromkeys(DEBUG, _watched),
 }
 """What each op does on a core."""
 
 # --------------------------------------------------------------------------------------- run
 
 
-def run(kernel: Kernel, bound: Bound, *, block_num: int | None = None) -> dict[str, Array]:
+def run(
+    kernel: Kernel, bound: Bound, *, block_num: int | None = None, heard: Heard | None = None
+) -> dict[str, Array]:
     """The outputs of a scheduled kernel on ``block_num`` hardware blocks (default: the target's).
 
-    Blocks run one after the other, the cores of a block in turns, each until it has to wait.
+    Blocks run one after the other, the cores of a block in turns, each until it has to wait.  ``heard`` hears what
+    rows say that only watch.
 
     Raises:
         MemoryAccessError: an uninitialised read, an access outside a tensor, a store to an input.
@@ -314,6 +333,7 @@ def run(kernel: Kernel, bound: Bound, *, block_num: int | None = None) -> dict[s
         raise InputError(f"unknown op '{row.op}'", row.loc)
     outputs = bound.outputs()
     machine, cores = block_of(kernel, {**bound.arrays, **outputs})
+    machine.heard = machine.heard if heard is None else heard
     blocks = machine.target.block_num if block_num is None else block_num
     with np.errstate(all="ignore"):
         for block_idx in range(blocks):
