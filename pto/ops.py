@@ -479,15 +479,15 @@ _PLACES = (Operand((SCALAR,), needed=False),) * MOST_PLACES
 _VALUES = (replace(_SAID, needed=False),) * (MOST_PLACES + MOST_PRINTED)
 
 
-def _debug(name: str, args: tuple[Operand, ...], call: str, meaning: str) -> Op:
+def _debug(name: str, args: tuple[Operand, ...], meaning: str, **calls: str) -> Op:
     """All pipes of the core stop for it, and the scalar unit reads the tiles."""
     on: On = MappingProxyType({"vector": ("ALL",)})
-    return Op(name, "debug", None, args, on, None, _calls(tile=call), meaning=meaning)
+    return Op(name, "debug", None, args, on, None, _calls(**calls), meaning=meaning)
 
 
 _DEBUG = (
-    _debug("debug_check", (_SAID, Operand((TEXT,)), *_PLACES), "cce::printf", "tells the text, with values in the places of its {}, where x is 0, or has an element 0"),
-    _debug("debug_print", (Operand((TEXT,)), *_VALUES), "TPRINT", "tells the text with values in the places of its {}"),
+    _debug("debug_check", (_SAID, Operand((TEXT,)), *_PLACES), "tells the text, with values in the places of its {}, where x is 0, or has an element 0"),
+    _debug("debug_print", (Operand((TEXT,)), *_VALUES), "tells the text with values in the places of its {}", tile="TPRINT"),
 )  # fmt: skip
 
 OPS: Mapping[str, Op] = MappingProxyType({op.name: op for op in (*_ROWS, *_DEBUG)})

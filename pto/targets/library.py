@@ -19,7 +19,6 @@ _BY_REASON: Mapping[str, str] = MappingProxyType(
         ),
         "computes nothing: events, places and slots are the schedule's": "TALLOC TSUBVIEW TSYNC",
         "a hint to the cache: loads begin early by the schedule": "TPREFETCH",
-        "prints on the device only": "TPRINT",
         "the device waits for its scalar unit for every row (docs/machine.md 12); made of other ops": (
             "TROWEXPAND TROWARGMAX TROWARGMIN TCOLARGMAX TCOLARGMIN"
         ),

@@ -22,9 +22,11 @@ from lowering.execute.said import Heard
 from lowering.execute.watched import watch
 from lowering.hazards import check
 from lowering.schedule import schedule
+from lowering.schedule.passes.persist import persist
 from lowering.values.equivalence import difference
 from pto import Kernel, Scalar, Tensor, Tile, ir
 from pto.errors import InputError
+from pto.legality import verify
 from pto.ops import DEBUG
 from pto.text import parse, print_kernel
 from tests.judges.tile_library import checkout_for, needs_checkout
@@ -85,7 +87,9 @@ def layer(x: Tensor, y: Tensor, bias: Tensor, out: Tensor) -> None:
     pto.store(out[here, :], total + b.astype("f32"))
 
 
-@pto.kernel(grid="2, batch", x="i32[2, batch, rows, 64]", lens="i32[batch]", out="i32[2, batch, 64]")
+@pto.kernel(
+    grid="2, batch", x="i32[2, batch, rows, 64]", lens="i32[batch]", out="i32[2, batch, 64]"
+)
 def rows(x: Tensor, lens: Tensor, out: Tensor) -> None:
     """Integers, two axes, loops in one another, work that is left out."""
     a, b = pto.program_id(0), pto.program_id(1)
@@ -152,13 +156,21 @@ def test_it_is_proven_and_printed(it: Watched) -> None:
     assert {r.op for r in ir.all_rows(program.body)} & set(DEBUG)
 
 
-@pytest.mark.parametrize("executor", ["numpy", "adversarial", "jax"])
-def test_every_executor_hears_the_same(it: Watched, executor: str) -> None:
+RUNS = [
+    *((name, executor) for name in KERNELS for executor in ("numpy", "adversarial")),
+    ("rows", "jax"),
+    pytest.param("layer", "jax", marks=pytest.mark.sweep),
+]
+
+
+@pytest.mark.parametrize(("name", "executor"), RUNS)
+def test_every_executor_hears_the_same(name: str, executor: str) -> None:
     """And gives the outputs of the kernel that says nothing."""
+    it = KERNELS[name]
     ran = it.on(executor)
     assert not ran.differences
     assert lines(ran.heard) == lines(it.said)
-    assert len(it.said.failed) > 1
+    assert it.said.printed and it.said.failed
     quiet = it.kernel.trace()
     want = sequential.run(quiet, bind(quiet, it.arrays))
     assert {n: np.asarray(a).tobytes() for n, a in ran.outputs.items()} == {
@@ -166,16 +178,139 @@ def test_every_executor_hears_the_same(it: Watched, executor: str) -> None:
     }
 
 
-def test_native(it: Watched) -> None:
+COMPILED = ["rows", pytest.param("layer", marks=pytest.mark.sweep)]
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_native(name: str) -> None:
+    it = KERNELS[name]
     ran = it.on("native")
     assert not ran.differences
     assert lines(ran.heard) == lines(it.said)
 
 
 @needs_checkout
-def test_on_the_tile_library(it: Watched) -> None:
+@pytest.mark.parametrize("name", COMPILED)
+def test_on_the_tile_library(name: str) -> None:
     """Which prints a tile on lines of its own."""
+    it = KERNELS[name]
     heard = it.on(executors.PTO_ISA).heard
     found, want = lines(heard), lines(it.said)
     assert found[1] == want[1]
     assert not want[0] - found[0]
+
+
+# ------------------------------------------------------------------- what keeps it so
+
+
+@pytest.mark.sweep
+def test_the_scalar_unit_reads_when_all_pipes_stand(it: Watched) -> None:
+    source = it.source.replace("        pipe_barrier(PIPE_ALL);\n", "")
+    assert source != it.source
+    bound = bind(it.scheduled, it.arrays)
+    ran = native.run(it.scheduled, bound, seeds=range(20), source=source, block_num=2)
+    assert "race" in {r.kind for r in ran.reports}
+
+
+def changed(program: ir.Kernel, op: str, change: Any) -> ir.Kernel:
+    return replace(
+        program, body=ir.map_rows(program.body, lambda r: change(r) if r.op == op else r)
+    )
+
+
+def other_slot(row: ir.Row) -> ir.Row:
+    def turned(a: ir.Operand) -> ir.Operand:
+        if not isinstance(a, ir.Ref) or a.index is None:
+            return a
+        return replace(a, index=ir.binary("+", a.index, ir.Const(1)))
+
+    return replace(row, args=tuple(map(turned, row.args)))
+
+
+CHANGES = {
+    "another slot": other_slot,
+    "another step": lambda r: replace(r, args=(*r.args[:2], ir.Const(0), *r.args[3:])),
+    "another text": lambda r: replace(
+        r, args=(*r.args[:1], ir.Text(r.operand(ir.Text, 1).value + "!"), *r.args[2:])
+    ),
+    "not at all": lambda r: replace(r, op="sync", args=(), pipe="V"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_check_of_values_hears_it(change: str) -> None:
+    it = KERNELS["layer"]
+    before = persist(it.traced)
+    assert difference(before, it.scheduled) is None
+    found = difference(before, changed(it.scheduled, "debug_check", CHANGES[change]))
+    assert found is not None
+
+
+SMALL = """
+kernel k on a2a3
+param x   in  f32[n, 16, 64]
+param out out f32[n, 16, 64]
+grid n
+buffer vector ub a[1] f32[8, 64] nd at 0 by 2048
+event vector a.full V -> MTE3 id 0
+
+vector 0 MTE2 a = load x[block_idx, lane * 8:+8, :]
+vector 0 ALL  debug_print "{}", a
+vector 0 V    a = full 1.0 | set a.full
+vector 0 MTE3 out[block_idx, lane * 8:+8, :] = store a | wait a.full
+vector 0 S    drain MTE3
+"""
+
+
+def test_the_proof_knows_what_it_orders() -> None:
+    """All that is in front, and all behind; what it reads must be there."""
+    kernel = parse(SMALL, "small.ptoir")
+    assert verify(kernel) == kernel
+    assert check(kernel).ok
+    silent = "".join(line for line in SMALL.splitlines(True) if "debug" not in line)
+    assert "WAW" in check(parse(silent)).report()
+    early = parse("".join(line for line in SMALL.splitlines(True) if " load " not in line))
+    assert "debug_print" in check(early).report()
+    assert not check(early).ok
+
+
+# ------------------------------------------------------------------- as users ask for it
+
+
+@pto.kernel(grid="n", x="f32[n, 16, 64]", out="f32[n, 16, 64]")
+def over(x: Tensor, out: Tensor) -> None:
+    b = pto.program_id(0)
+    pto.debug_print("before: {}", pto.load(out[b, :, :]))
+    pto.store(out[b, :, :], pto.load(x[b, :, :]))
+
+
+def test_an_output_that_is_only_looked_at() -> None:
+    """What it held counts in the watched form alone."""
+    x = np.ones((2, 16, 64), np.float32)
+    directions = [[p.direction for p in k.params] for k in (over.trace(), over.watched())]
+    assert directions == [["in", "out"], ["in", "inout"]]
+    quiet, watched = over.lower(x), over.lower(x, watch=True)
+    told = [s.told() for s in quiet.watch(x, out=2 * x).printed]
+    assert len(told) == 2 and told[1].startswith("pid0=1: before: float32[16, 64]\n[[2. 2.")
+    for executor in ("numpy", "adversarial"):
+        told = [s.told() for s in watched.watch(x, out=3 * x, executor=executor).printed]
+        assert len(told) == 4
+        assert told[0].startswith("lane=0: pid0=0: before: float32[8, 64]\n[[3. 3.")
+    np.testing.assert_array_equal(watched.run(x, out=3 * x, executor="numpy"), x)
+    np.testing.assert_array_equal(quiet.run(x, executor="numpy"), x)
+    with pytest.raises(InputError, match="what out held before counts"):
+        quiet.watch(x)
+
+
+def test_a_schedule_that_says_nothing() -> None:
+    x = np.ones((2, 16, 64), np.float32)
+    with pytest.raises(InputError, match="this schedule says nothing"):
+        over.lower(x).watch(x, out=x, executor="numpy")
+
+    @pto.kernel(grid="n", x="f32[n, 16, 64]", out="f32[n, 16, 64]")
+    def silent(x: Tensor, out: Tensor) -> None:
+        b = pto.program_id(0)
+        pto.store(out[b, :, :], pto.load(x[b, :, :]))
+
+    with pytest.raises(InputError, match="says nothing of itself"):
+        silent.lower(x, watch=True)
