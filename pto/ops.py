@@ -268,7 +268,15 @@ def _bits(name: str, call: str, meaning: str, rule: Rule, *scratch: Operand) -> 
 
 
 def _shift(name: str, call: str, rule: Rule, meaning: str) -> Op:
-    return _vector(name, "binary", (A_TILE, PLACE), rule, _calls(scalar=call), SHIFTED, meaning)
+    return _vector(
+        name,
+        "binary",
+        (A_TILE, COUNT),
+        lambda xp, x, n: rule(x, xp.asarray(n, x.dtype)),
+        _calls(scalar=call),
+        SHIFTED,
+        meaning,
+    )
 
 
 def _unary(
@@ -389,8 +397,8 @@ _BITS = (
     _bits("bitwise_or", "OR", "bits that either has", lambda xp, x, y: x | y),
     _bits("bitwise_xor", "XOR", "bits that one of both has", lambda xp, x, y: x ^ y, SPARE_TILE),
     _unary("bitwise_not", "TNOT", lambda xp, x: ~x, "every bit of each element turned", dtypes=BITS),
-    _shift("left_shift", "TSHLS", lambda xp, x, n: x << n, "each element times 2 to the power of a number; bits beyond it are lost"),
-    _shift("right_shift", "TSHRS", lambda xp, x, n: x >> n, "each element divided by 2 to the power of a number, rounded down"),
+    _shift("left_shift", "TSHLS", lambda x, n: x << n, "each element times 2 to the power of a number below its bits; those beyond it are lost"),
+    _shift("right_shift", "TSHRS", lambda x, n: x >> n, "each element divided by 2 to the power of a number below its bits, rounded down"),
 )  # fmt: skip
 _SELECT = (
     _select("lt", "<", lambda a, b: a < b),

@@ -152,7 +152,10 @@ def _told(wanted: list[Wanted]) -> str:
     """What operands can be, several alike as one."""
     names = (" or ".join(w.kinds) for w in wanted)
     groups = ((name, len(list(same))) for name, same in groupby(names))
-    return ", ".join(name if n < 2 else f"{n} times {name}" for name, n in groups)
+    few = 3
+    return ", ".join(
+        ", ".join([name] * n) if n <= few else f"{n} times {name}" for name, n in groups
+    )
 
 
 def _check_text(row: ir.Row) -> None:
@@ -274,7 +277,7 @@ def _elementwise(row: ir.Row, out: TileType, args: Types) -> str:
 def _shifted(row: ir.Row, out: TileType, args: Types) -> str:
     (x,), count = args, row.args[1]
     bits = 8 * DTYPE_BYTES[x.dtype]
-    if not isinstance(count, ir.Const) or not 0 <= count.value < bits:
+    if isinstance(count, ir.Const) and not 0 <= count.value < bits:
         return f"the elements of an {x.dtype} tile are shifted by 0 to {bits - 1}"
     return "" if out == x else "the result is like the operand"
 

@@ -37,6 +37,8 @@ LONG = (
     "tiles routed",
     "how much tokens are looked at",
     "sets as int16",
+    "turns by a table, i16",
+    "shifts of halves",
     "attention backwards",
     "both operands turned",
     "residual in place",
