@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -17,120 +14,42 @@ import pto
 from lowering import executors, native
 from lowering.ascend import emit
 from lowering.execute import sequential
-from lowering.execute.inputs import bind
 from lowering.execute.said import Heard
 from lowering.execute.watched import watch
 from lowering.hazards import check
-from lowering.schedule import schedule
 from lowering.schedule.passes.persist import persist
 from lowering.values.equivalence import difference
-from pto import Kernel, Scalar, Tensor, Tile, ir
+from pto import Tensor, ir
 from pto.errors import InputError
 from pto.legality import verify
 from pto.ops import DEBUG
 from pto.text import parse, print_kernel
 from tests.judges.tile_library import checkout_for, needs_checkout
+from tests.words import watched
+from tests.words.word import Word
+
+WORDS = watched.WORDS
 
 
-@dataclass(frozen=True)
-class Watched:
-    """A kernel whose numbers are exact, and inputs for it."""
-
-    kernel: Kernel
-    arrays: Mapping[str, Any]
-
-    @cached_property
-    def traced(self) -> ir.Kernel:
-        return self.kernel.watched()
-
-    @cached_property
-    def scheduled(self) -> ir.Kernel:
-        return schedule(self.traced).kernel
-
-    @cached_property
-    def said(self) -> Heard:
-        """One work item after the other, as it is written."""
-        return watch(self.traced, bind(self.traced, self.arrays))
-
-    def on(self, executor: str, orders: int = 6) -> executors.Ran:
-        several = executors.Orders(range(orders)) if executor in executors.SEVERAL else None
-        checkout = checkout_for(self.source) if executor == executors.PTO_ISA else None
-        bound = bind(self.scheduled, self.arrays)
-        return executors.execute(executor, self.scheduled, bound, several, checkout)
-
-    @property
-    def source(self) -> str:
-        return emit(self.scheduled)[f"{self.kernel.name}.cpp"]
+def heard_of(word: Word) -> Heard:
+    """One work item after the other, as it is written."""
+    return watch(word.traced, word.bound(word.traced))
 
 
-@pto.kernel(
-    grid="cdiv(rows, 32)", x="f16[rows, k]", y="f16[k, 64]", bias="bf16[64]", out="f32[rows, 64]"
-)
-def layer(x: Tensor, y: Tensor, bias: Tensor, out: Tensor) -> None:
-    """Products that are positive, both cores, loops that end anywhere; numbers on both lanes, tiles on each."""
-    r = pto.program_id(0) * 32
-    here = pto.ds(r, 32, valid=x.shape[0] - r)
-    b = pto.load(bias[:])
-    pto.debug_print("100% of {}: {{bias}} {}", r, b)
-
-    def step(i: Scalar, total: Tile) -> Tile:
-        cols = pto.ds(i * 64, 64, valid=x.shape[1] - i * 64)
-        part = pto.load(x[here, cols]) @ pto.load(y[cols, :])
-        pto.debug_check(part >= 0, "a positive product")
-        pto.debug_print("of {}: up to {}", i + 1, pto.max(part))
-        return total + pto.relu(part)
-
-    n = pto.cdiv(x.shape[1], 64)
-    total = pto.fori_loop(0, n, step, pto.zeros((32, 64)))
-    pto.debug_print("{} of {}\u00e9", total[:, 0:8], pto.sum(total))
-    pto.debug_check(n > r, "more steps than rows")
-    pto.store(out[here, :], total + b.astype("f32"))
+def on(word: Word, executor: str, orders: int = 6) -> executors.Ran:
+    several = executors.Orders(range(orders)) if executor in executors.SEVERAL else None
+    checkout = checkout_for(source_of(word)) if executor == executors.PTO_ISA else None
+    bound = word.bound(word.scheduled)
+    return executors.execute(executor, word.scheduled, bound, several, checkout)
 
 
-@pto.kernel(
-    grid="2, batch", x="i32[2, batch, rows, 64]", lens="i32[batch]", out="i32[2, batch, 64]"
-)
-def rows(x: Tensor, lens: Tensor, out: Tensor) -> None:
-    """Integers, two axes, loops in one another, work that is left out."""
-    a, b = pto.program_id(0), pto.program_id(1)
-    count = lens[b]
-
-    def block(i: Scalar, most: Tile) -> Tile:
-        def line(j: Scalar, most: Tile) -> Tile:
-            at = i * 4 + j
-            one = pto.load(x[a, b, pto.ds(at, 1, valid=count - at), :])
-            pto.debug_print("row {} of {}: {}", at, count, pto.row_max(one))
-            return pto.maximum(most, one)
-
-        return pto.fori_loop(0, 4, line, most)
-
-    most = pto.fori_loop(0, pto.cdiv(count, 4), block, pto.full((1, 64), -1000, "i32"))
-    pto.when(count > 4, lambda: pto.debug_check(most > 0, "nothing is negative"))
-    pto.store(out[a, b, :], most)
+def source_of(word: Word) -> str:
+    return emit(word.scheduled)[f"{word.kernel.name}.cpp"]
 
 
-def integers(*shape: int) -> Any:
-    return np.random.default_rng(len(shape)).integers(-3, 8, shape)
-
-
-KERNELS = {
-    "layer": Watched(
-        layer,
-        {
-            "x": integers(40, 100).astype(np.float16),
-            "y": integers(100, 64).astype(np.float16),
-            "bias": np.arange(64).astype(ml_dtypes.bfloat16),
-        },
-    ),
-    "rows": Watched(
-        rows, {"x": integers(2, 3, 9, 64).astype(np.int32), "lens": np.array([9, 0, 5], np.int32)}
-    ),
-}
-
-
-@pytest.fixture(params=KERNELS)
-def it(request: pytest.FixtureRequest) -> Watched:
-    return KERNELS[request.param]
+@pytest.fixture(params=WORDS)
+def word(request: pytest.FixtureRequest) -> Word:
+    return WORDS[request.param]
 
 
 LANE = re.compile(r"lane=\d: ")
@@ -149,53 +68,49 @@ def lines(heard: Heard) -> list[Counter[str]]:
     return found
 
 
-def test_it_is_proven_and_printed(it: Watched) -> None:
-    program = it.scheduled
-    assert check(program).ok
+def test_it_is_printed(word: Word) -> None:
+    program = word.scheduled
     assert parse(print_kernel(program)) == program
     assert {r.op for r in ir.all_rows(program.body)} & set(DEBUG)
 
 
 RUNS = [
-    *((name, executor) for name in KERNELS for executor in ("numpy", "adversarial")),
-    ("rows", "jax"),
-    pytest.param("layer", "jax", marks=pytest.mark.sweep),
+    *((name, executor) for name in WORDS for executor in ("numpy", "adversarial")),
+    ("rows that speak", "jax"),
+    pytest.param("a layer that speaks", "jax", marks=pytest.mark.sweep),
 ]
 
 
 @pytest.mark.parametrize(("name", "executor"), RUNS)
 def test_every_executor_hears_the_same(name: str, executor: str) -> None:
     """And gives the outputs of the kernel that says nothing."""
-    it = KERNELS[name]
-    ran = it.on(executor)
+    word = WORDS[name]
+    ran, said = on(word, executor), heard_of(word)
     assert not ran.differences
-    assert lines(ran.heard) == lines(it.said)
-    assert it.said.printed and it.said.failed
-    quiet = it.kernel.trace()
-    want = sequential.run(quiet, bind(quiet, it.arrays))
+    assert lines(ran.heard) == lines(said)
+    assert said.printed and said.failed
+    quiet = word.kernel.trace()
+    want = sequential.run(quiet, word.bound(quiet))
     assert {n: np.asarray(a).tobytes() for n, a in ran.outputs.items()} == {
         n: a.tobytes() for n, a in want.items()
     }
 
 
-COMPILED = ["rows", pytest.param("layer", marks=pytest.mark.sweep)]
+COMPILED = ["rows that speak", pytest.param("a layer that speaks", marks=pytest.mark.sweep)]
 
 
 @pytest.mark.parametrize("name", COMPILED)
 def test_native(name: str) -> None:
-    it = KERNELS[name]
-    ran = it.on("native")
+    ran = on(WORDS[name], "native")
     assert not ran.differences
-    assert lines(ran.heard) == lines(it.said)
+    assert lines(ran.heard) == lines(heard_of(WORDS[name]))
 
 
 @needs_checkout
 @pytest.mark.parametrize("name", COMPILED)
 def test_on_the_tile_library(name: str) -> None:
     """Which prints a tile on lines of its own."""
-    it = KERNELS[name]
-    heard = it.on(executors.PTO_ISA).heard
-    found, want = lines(heard), lines(it.said)
+    found, want = lines(on(WORDS[name], executors.PTO_ISA).heard), lines(heard_of(WORDS[name]))
     assert found[1] == want[1]
     assert not want[0] - found[0]
 
@@ -204,11 +119,12 @@ def test_on_the_tile_library(name: str) -> None:
 
 
 @pytest.mark.sweep
-def test_the_scalar_unit_reads_when_all_pipes_stand(it: Watched) -> None:
-    source = it.source.replace("        pipe_barrier(PIPE_ALL);\n", "")
-    assert source != it.source
-    bound = bind(it.scheduled, it.arrays)
-    ran = native.run(it.scheduled, bound, seeds=range(20), source=source, block_num=2)
+def test_the_scalar_unit_reads_when_all_pipes_stand(word: Word) -> None:
+    whole = source_of(word)
+    source = whole.replace("        pipe_barrier(PIPE_ALL);\n", "")
+    assert source != whole
+    bound = word.bound(word.scheduled)
+    ran = native.run(word.scheduled, bound, seeds=range(20), source=source, block_num=2)
     assert "race" in {r.kind for r in ran.reports}
 
 
@@ -239,10 +155,10 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_check_of_values_hears_it(change: str) -> None:
-    it = KERNELS["layer"]
-    before = persist(it.traced)
-    assert difference(before, it.scheduled) is None
-    found = difference(before, changed(it.scheduled, "debug_check", CHANGES[change]))
+    word = WORDS["a layer that speaks"]
+    before = persist(word.traced)
+    assert difference(before, word.scheduled) is None
+    found = difference(before, changed(word.scheduled, "debug_check", CHANGES[change]))
     assert found is not None
 
 

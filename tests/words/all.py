@@ -17,6 +17,7 @@ from tests.words import (
     sorting,
     transposes,
     views,
+    watched,
 )
 
 ABOUT = (
@@ -34,5 +35,6 @@ ABOUT = (
     control,
     transposes,
     views,
+    watched,
 )
 WORDS = {name: word for about in ABOUT for name, word in about.WORDS.items()}

@@ -38,6 +38,7 @@ LONG = (
     "how much tokens are looked at",
     "sets as int16",
     "turns by a table, i16",
+    "a layer that speaks",
     "shifts of halves",
     "attention backwards",
     "both operands turned",
