@@ -24,6 +24,7 @@ from pto.errors import InputError
 from pto.legality import verify
 from pto.ops import DEBUG
 from pto.text import parse, print_kernel
+from tests.judges.grammar import recognised
 from tests.judges.tile_library import checkout_for, needs_checkout
 from tests.words import watched
 from tests.words.word import Word
@@ -70,7 +71,9 @@ def lines(heard: Heard) -> list[Counter[str]]:
 
 def test_it_is_printed(word: Word) -> None:
     program = word.scheduled
-    assert parse(print_kernel(program)) == program
+    text = print_kernel(program)
+    assert parse(text) == program
+    recognised(text)
     assert {r.op for r in ir.all_rows(program.body)} & set(DEBUG)
 
 
