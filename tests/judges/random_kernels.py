@@ -40,7 +40,11 @@ class Builder:
         return self.rng.choice(recent + self.full[:2])
 
     def vector_step(self) -> None:
-        """One or two vector ops; results are squashed into [-1, 1]."""
+        """One or two vector ops; results are squashed into [-1, 1].  In the watched form the last one is printed."""
+        self.made()
+        pto.debug_print("{} {}", self.counts[-1], self.full[-1])
+
+    def made(self) -> None:
         x = self.pick()
         if self.words and self.rng.random() < 0.6:
             self.full.append(self.rng.choice(self.words)(self, x))
