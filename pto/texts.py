@@ -1,9 +1,12 @@
-"""Texts with places for values: ``"rows {} to {}"``, where ``{{`` and ``}}`` are braces."""
+"""What is said of a kernel: texts with places for values, ``"rows {} to {}"``, where ``{{`` and ``}}`` are braces."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from string import Formatter
+
+FAILED = "debug_check: "
+"""In front of a check that does not hold, where all that is said is text."""
 
 
 def pieces(text: str) -> Iterator[tuple[str, bool]]:

@@ -13,10 +13,7 @@ import json
 from lowering.ascend.text import FLOATS, Context, Env, braced, condition, indented, scalar
 from pto import ir
 from pto.row_rules import parted
-from pto.texts import pieces
-
-FAILED = "debug_check: "
-"""In front of a check that does not hold."""
+from pto.texts import FAILED, pieces
 
 
 def debug_check(row: ir.Row, ctx: Context, env: Env) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 from pto import ir
 from pto.errors import render
 from pto.loc import Loc
+from pto.texts import FAILED
 
 FEW, ENDS = 64, 3
 """Elements up to which a tile is printed whole; of others, how many at each end of a row or a column."""
@@ -26,9 +27,6 @@ SHOWN = 3
 
 Where = tuple[tuple[str, int], ...]
 """Work item and iterations, from outside, by the names of the program."""
-
-FAILED = "debug_check: "
-"""In front of a check that did not hold, where all that is heard is text."""
 
 
 def place(where: Where) -> str:
