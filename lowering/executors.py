@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -22,6 +23,7 @@ from pto.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from lowering.execute.inputs import Bound
+    from lowering.execute.said import Heard
     from lowering.native import Result
 
 SEQUENTIAL, NUMPY, JAX, PTO_ISA = "sequential", "numpy", "jax", "pto-isa"
@@ -60,9 +62,11 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """Outputs by name, and what ``told`` reads of the orders that were tried ({}: there is one)."""
+    """Outputs by name, what rows said that only watch, in program order, and what ``told`` reads of the orders that
+    were tried ({}: there is one)."""
 
     outputs: Mapping[str, Any]
+    heard: Heard
     orders: Facts = field(default_factory=dict)
 
     @property
@@ -94,13 +98,15 @@ def execute(
         message = f"executor {name} runs in one order"
         raise InputError(message, hint=" or ".join(SEVERAL))
     with progress(f"running {kernel.name} on executor {name}"):
-        return Ran(_in_one_order(name, checkout)(kernel, bound))
+        from lowering.execute.said import Heard
+
+        heard = Heard()
+        return Ran(_in_one_order(name, checkout)(kernel, bound, heard=heard), heard)
 
 
-def _in_one_order(
-    name: str, checkout: Path | None
-) -> Callable[[ir.Kernel, Bound], Mapping[str, Any]]:
-    """Only JAX's own executor is worth importing late."""
+def _in_one_order(name: str, checkout: Path | None) -> Callable[..., Mapping[str, Any]]:
+    """A function of a program, bound arrays, and who hears what it says.  Only JAX's own executor is worth importing
+    late."""
     if name == JAX:
         from lowering import jax_executor
 
@@ -109,10 +115,10 @@ def _in_one_order(
         from lowering.native import pto_isa
 
         found = pto_isa.checkout_of(checkout)
-        return lambda kernel, bound: pto_isa.run(kernel, bound, found)
-    from lowering.execute import scheduled, sequential
+        return partial(pto_isa.run, checkout=found)
+    from lowering.execute import scheduled, watched
 
-    return sequential.run if name == SEQUENTIAL else scheduled.run
+    return watched.run if name == SEQUENTIAL else scheduled.run
 
 
 def adversarial(kernel: ir.Kernel, bound: Bound, orders: Orders) -> Ran:
@@ -129,7 +135,8 @@ def adversarial(kernel: ir.Kernel, bound: Bound, orders: Orders) -> Ran:
         except InterleavingError as error:
             found = [random.Difference(-1, error.kind, str(error))]
     seconds = perf_counter() - start
-    return Ran(tried.outputs, _facts(seeds, tried.made, seconds, [asdict(d) for d in found]))
+    facts = _facts(seeds, tried.made, seconds, [asdict(d) for d in found])
+    return Ran(tried.outputs, tried.heard, facts)
 
 
 def native(kernel: ir.Kernel, bound: Bound, orders: Orders) -> Ran:
@@ -150,7 +157,8 @@ def native(kernel: ir.Kernel, bound: Bound, orders: Orders) -> Ran:
             if perf_counter() - start < CHUNK_S:
                 size *= 2
     told = _facts(seeds, made, seconds, found)
-    return Ran(outputs, told | {"order": order, "program_order_seconds": ran.seconds})
+    told |= {"order": order, "program_order_seconds": ran.seconds}
+    return Ran(outputs, ran.heard, told)
 
 
 def _wrong(ran: Result, source: str, program_order: bool) -> Iterator[Facts]:
@@ -160,8 +168,7 @@ def _wrong(ran: Result, source: str, program_order: bool) -> Iterator[Facts]:
             seed = -1 if r.seed is None else r.seed
             yield asdict(r) | {"seed": seed, "message": r.told(source)}
     for d in ran.differences:
-        said = f"{d.output} differs from element {d.element} on"
-        yield {"seed": d.seed, "kind": "bits", "message": said}
+        yield {"seed": d.seed, "kind": "bits", "message": d.told}
 
 
 SEVERAL: Mapping[str, Callable[[ir.Kernel, Bound, Orders], Ran]] = {

@@ -20,10 +20,11 @@ from lowering.ascend import emit
 from lowering.files import write_all
 from lowering.hazards import Proof, check, on_ladder
 from lowering.hazards.proof import HazardError
-from lowering.programs import check_parameters
+from lowering.programs import check_parameters, watched
 from lowering.schedule import PASSES, Options, Schedule, options_for, schedule, stages
 from lowering.svg import Text, element, preformatted
 from pto import ir
+from pto.dead_rows import watches
 from pto.errors import InputError, did_you_mean
 from pto.kernel import Kernel
 from pto.signature import Static
@@ -31,7 +32,8 @@ from pto.text import print_kernel
 from pto.tracer import noun, told_to_the_caller
 
 if TYPE_CHECKING:
-    from lowering.execute.watched import Heard
+    from lowering.execute.said import Heard
+    from lowering.executors import Ran
     from lowering.schedule.tune import Search
     from lowering.simulate import Timing
 
@@ -229,45 +231,68 @@ class Lowered:
             InputError: for arguments that do not fit, an executor that there is not.
             OrdersDiffer: an order of the pipes gives other bits.
         """
-        from lowering import executors
         from lowering.call.calls import Program
-        from lowering.execute.inputs import bind, validate
 
         assert isinstance(self.program, Kernel)
         inputs, own = divided(self.program, kwargs, executor=executor, seeds=seeds)
         check_count("seeds", own["seeds"] or 0)
+        ran = self._ran(args, inputs, own["executor"], own["seeds"])
+        outs = [p.name for p in self.traced.params if p.is_written]
+        return Program(self.program, self.traced).result([ran.outputs[n] for n in outs])
+
+    def _ran(
+        self, args: Sequence[Any], inputs: Mapping[str, Any], executor: Any, seeds: Any
+    ) -> Ran:
+        """What an executor makes of these inputs, in orders that all give the same.
+
+        Raises:
+            InputError, OrdersDiffer: as ``run``.
+        """
+        from lowering import executors
+        from lowering.execute.inputs import bind, validate
+
+        assert isinstance(self.program, Kernel)
         bound = bind(self.traced, self._inputs(self.program, args, inputs))
         validate(self.traced, bound)
-        name = executors.JAX if own["executor"] is None else own["executor"]
+        name = executors.JAX if executor is None else executor
         program = self.kernel
         if name == executors.SEQUENTIAL:
             is_own = ir.is_scheduled(self.traced)  # a schedule that was given
             program = self.program.trace(**dict(self.traced.statics)) if is_own else self.traced
         orders = None
-        if name in executors.SEVERAL or own["seeds"] is not None:
-            seeds = executors.SEEDS if own["seeds"] is None else own["seeds"]
+        if name in executors.SEVERAL or seeds is not None:
+            seeds = executors.SEEDS if seeds is None else seeds
             rests_on = () if ir.is_scheduled(self.traced) else self.options.assume
             orders = executors.Orders(range(seeds), assume=rests_on)
         ran = executors.execute(name, program, bound, orders)
         if ran.differences:
             raise OrdersDiffer("\n".join(executors.wrong(ran.orders)))
-        outs = [p.name for p in self.traced.params if p.is_written]
-        return Program(self.program, self.traced).result([ran.outputs[n] for n in outs])
+        return ran
 
     @told_to_the_caller()
-    def watch(self, /, *args: Any, **kwargs: Any) -> Heard:
-        """What ``pto.debug_print`` and ``pto.debug_check`` of the kernel say for these inputs, one work item after the
-        other: ``printed`` and ``failed``, and as text all that ``pto run`` tells.
+    def watch(self, /, *args: Any, executor: Any = None, **kwargs: Any) -> Heard:
+        """What ``pto.debug_print`` and ``pto.debug_check`` of the kernel say for these inputs: ``printed`` and
+        ``failed``, and as text all that ``pto run`` tells.
+
+        Args:
+            executor: by name, as ``run``, of a schedule that says it (``kernel.lower(watch=True)``); by default what
+                was traced says it, one work item after the other.
 
         Raises:
-            InputError: for arguments that do not fit.
+            InputError: for arguments that do not fit; an executor, and a schedule that says nothing.
         """
         from lowering.execute.inputs import bind
         from lowering.execute.watched import watch
 
         assert isinstance(self.program, Kernel)
+        inputs, own = divided(self.program, kwargs, executor=executor)
+        if own["executor"] is not None:
+            if not watches(self.traced.body):
+                hint = f"{self.program.name}.lower(..., watch=True)"
+                raise InputError("this schedule says nothing", hint=hint)
+            return self._ran(args, inputs, own["executor"], None).heard
         written = self.program.watched(**dict(self.traced.statics))
-        return watch(written, bind(written, self._inputs(self.program, args, kwargs)))
+        return watch(written, bind(written, self._inputs(self.program, args, inputs)))
 
     def _inputs(
         self, kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -326,16 +351,18 @@ def lower(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     name: str | Options | ir.Kernel | None,
+    watch: bool | None,
 ) -> Lowered:
     """``kernel.lower(...)``: of ``kwargs``, what is no parameter changes options of the schedule."""
     from lowering.call.calls import calls_of
 
-    kwargs, options = divided(kernel, kwargs, schedule=name)
+    kwargs, options = divided(kernel, kwargs, schedule=name, watch=watch)
     name = "best" if options["schedule"] is None else options["schedule"]
     own = {*kernel.signature, *kernel.statics}
     flags = {n: x for n, x in kwargs.items() if n in Options().choices and n not in own}
     rest = {n: x for n, x in kwargs.items() if n not in flags}
     program = calls_of(kernel).lowered(kernel, args, rest).traced
+    program = watched(kernel, program) if options["watch"] else program
     if isinstance(name, Options | ir.Kernel) and flags:
         raise InputError("options of the schedule are given twice", hint="give schedule=... alone")
     if isinstance(name, ir.Kernel):

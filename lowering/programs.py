@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from pto import ir
+from pto.dead_rows import watches
 from pto.errors import InputError, TraceError, did_you_mean
 from pto.kernel import Kernel
 from pto.legality import verify
@@ -278,6 +279,20 @@ def traced(program: Program, statics: Mapping[str, Static]) -> ir.Kernel:
         return program
     with users_code(f"tracing {program.name}"):
         return program.trace(**statics)
+
+
+def watched(program: Program, kernel: ir.Kernel) -> ir.Kernel:
+    """The traced form ``kernel`` with what ``program`` prints and checks of itself.
+
+    Raises:
+        InputError: when it does neither.
+    """
+    if isinstance(program, Kernel):
+        kernel = program.watched(**dict(kernel.statics))
+    if not watches(kernel.body):
+        hint = "pto.debug_print('text {}', x) and pto.debug_check(x < y, 'text') are what it could"
+        raise InputError(f"{kernel.name} says nothing of itself", kernel.loc, hint)
+    return kernel
 
 
 def counterpart(what: str, text: ir.Kernel, given: Sequence[str]) -> ir.Kernel:

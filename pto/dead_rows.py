@@ -55,22 +55,3 @@ def _acts(loop: ir.Loop) -> bool:
 def watches(body: ir.Block) -> bool:
     """Whether there is a row below that only watches."""
     return any(r.op in DEBUG for r in ir.all_rows(body))
-
-
-def unwatched(body: ir.Block) -> ir.Block:
-    """``body`` without the rows that only watch, and without what only those need."""
-    return without_dead_rows(_unwatched(body)) if watches(body) else body
-
-
-def _unwatched(block: ir.Block) -> ir.Block:
-    kept: list[ir.Node] = []
-    for node in block:
-        if isinstance(node, ir.Loop):
-            node = replace(node, body=_unwatched(node.body))
-        elif isinstance(node, ir.Branch):
-            then, orelse = _unwatched(node.then), _unwatched(node.orelse)
-            node = replace(node, then=then, orelse=orelse)
-        elif node.op in DEBUG:
-            continue
-        kept.append(node)
-    return tuple(kept)

@@ -1,14 +1,14 @@
 """What a kernel says of itself while it is looked into: ``debug_check`` and ``debug_print``.
 
 In: conditions, texts and values.  Out: rows of the table ``DEBUG`` (``pto/ops.py``) in the watched form of a kernel
-(``Kernel.watched``), which ``pto run`` performs; nothing at all in the traced form, so that no schedule, no
-proof and no emitted text can change by them.  Non-goals: conditions that a call must fulfil (``pto/require.py``).
+(``Kernel.watched``), which ``pto run`` performs, and which is scheduled and emitted where that is asked for; nothing
+at all in the traced form, so that no other schedule, proof and emitted text can change by them.
+Non-goals: conditions that a call must fulfil (``pto/require.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from string import Formatter
 
 from pto import ir, source
 from pto.errors import InputError, ShapeError, TraceError
@@ -16,7 +16,8 @@ from pto.masks import Mask
 from pto.ops import MOST_PRINTED
 from pto.scalar import Number, Scalar, as_index, as_number
 from pto.selection import where
-from pto.tile import Tile, as_tile
+from pto.texts import braced, places
+from pto.tile import Tile, as_tile, astype
 from pto.tracer import Trace, current, fail, noun
 
 __all__ = ["debug_check", "debug_print"]
@@ -26,7 +27,8 @@ Operands = Callable[[], tuple[ir.Operand, ...]]
 
 def debug_check(condition: Mask | Scalar | bool, message: str) -> None:
     """Where a kernel is looked into, a condition that must hold: ``pto.debug_check(x == x, "no NaN")``. A mask holds
-    where all its elements do. ``pto run`` tells where it does not; schedules and emitted text have nothing of it.
+    where all its elements do. ``pto run`` tells where it does not; schedules and emitted text have nothing of it
+    without ``--watch``.
 
     Elements behind the end of a partial load count, too: they are zero.
 
@@ -37,7 +39,7 @@ def debug_check(condition: Mask | Scalar | bool, message: str) -> None:
         ShapeError: for a mask of places alone, which has no shape.
     """
     trace = current()
-    text = _text("the message of debug_check", message, 1)
+    text = ir.Text(braced(_text("the message of debug_check", message, 1).value))
     if isinstance(condition, Mask):
         if not condition.tiles:
             why = "debug_check: a mask of places alone has no shape"
@@ -56,7 +58,7 @@ def debug_check(condition: Mask | Scalar | bool, message: str) -> None:
 def debug_print(text: str, *values: Tile | Scalar | Number) -> None:
     """Where a kernel is looked into, a line of text with values in the places of its ``{}``:
     ``pto.debug_print("largest {} of {}", m, s)``. ``pto run`` prints it for every work item and iteration; schedules
-    and emitted text have nothing of it.
+    and emitted text have nothing of it without ``--watch``.
 
     Raises:
         TraceError: for a text that is none, other places than ``{}``, another number of values, or a value that is
@@ -64,9 +66,9 @@ def debug_print(text: str, *values: Tile | Scalar | Number) -> None:
     """
     trace = current()
     word = _text("the text of debug_print", text, 0)
-    places = _places(text)
-    if places != len(values) or places > MOST_PRINTED:
-        found = f"debug_print: the text has {places} places, found {len(values)} values"
+    count = _places(text)
+    if count != len(values) or count > MOST_PRINTED:
+        found = f"debug_print: the text has {count} places, found {len(values)} values"
         fail(TraceError, found, f"a {{}} for each value, {MOST_PRINTED} at most", 0)
     for k, value in enumerate(values):
         if not isinstance(value, Scalar) and as_number(value) is None:
@@ -85,8 +87,9 @@ def _watch(trace: Trace, op: str, operands: Operands) -> None:
 
 
 def _printed(value: Tile | Scalar | Number) -> ir.Operand:
+    """Of 16-bit floats the device prints one kind only (docs/machine.md 12)."""
     if isinstance(value, Tile):
-        return value.ref()
+        return (astype(value, "f32") if value.dtype == "bf16" else value).ref()
     if isinstance(value, Scalar):
         return value.expr
     number = as_number(value)
@@ -103,10 +106,7 @@ def _text(what: str, text: object, operand: int) -> ir.Text:
 def _places(text: str) -> int:
     """How many ``{}`` there are."""
     try:
-        fields = [field for field in Formatter().parse(text) if field[1] is not None]
+        return places(text)
     except ValueError as error:
-        fail(TraceError, f"debug_print: {error}", "{{ and }} stand for braces", 0)
-    if any(field[1:] != ("", "", None) for field in fields):
         hint = "a place is {}, without a name, a number or a format; {{ and }} stand for braces"
-        fail(TraceError, f"debug_print: '{text}' has other places than {{}}", hint, 0)
-    return len(fields)
+        fail(TraceError, f"debug_print: {error}", hint, 0)

@@ -14,13 +14,7 @@ from collections.abc import Iterable
 from itertools import chain, product
 
 from pto import ir
-from pto.overlap import Sample, Store, Values, both, meet
-
-
-class Load(Store):
-    """One load: its region, and what counts its repetitions."""
-
-    what = "load"
+from pto.overlap import Access, Sample, Values, both, meet
 
 
 class _Stated(Sample):
@@ -43,7 +37,7 @@ def told_apart(table: str, stated: Iterable[tuple[str, tuple[ir.Fact, ...]]]) ->
     return is_count or any(isinstance(f, ways) for f in facts.get(table, ()))
 
 
-def taken(new: Store, others: Iterable[Store]) -> tuple[str, str] | None:
+def taken(new: Access, others: Iterable[Access]) -> tuple[str, str] | None:
     """(message, hint) if ``new`` meets one of ``others`` in another work item or iteration, or where either adds; one
     of the two is a load, the other a store."""
     for other in others:
@@ -59,7 +53,7 @@ def taken(new: Store, others: Iterable[Store]) -> tuple[str, str] | None:
     return None
 
 
-def _witness(a: Store, b: Store) -> tuple[Values, Values] | None:
+def _witness(a: Access, b: Access) -> tuple[Values, Values] | None:
     """Two steps that share elements, and differ in an axis or a loop that both have."""
     sample = _Stated(a.trace)
     for (at, x), (then, y) in product(list(sample.regions(a)), list(sample.regions(b))):
@@ -68,16 +62,16 @@ def _witness(a: Store, b: Store) -> tuple[Values, Values] | None:
     return None
 
 
-def _other_step(a: Store, b: Store, at: Values, then: Values) -> bool:
+def _other_step(a: Access, b: Access, at: Values, then: Values) -> bool:
     first, second = _by_name(a, at), _by_name(b, then)
     return any(second.get(name, value) != value for name, value in first.items())
 
 
-def _by_name(access: Store, values: Values) -> dict[str, int]:
+def _by_name(access: Access, values: Values) -> dict[str, int]:
     return {c.name: v for c, v in zip(access.counters, values, strict=True)}
 
 
-def _hint(a: Store, b: Store, at: Values, then: Values) -> str:
+def _hint(a: Access, b: Access, at: Values, then: Values) -> str:
     first, second = _by_name(a, at), _by_name(b, then)
     tables = (
         v.tensor for name, v in a.trace.reads.items() if any(name in _names(x) for x in (a, b))
@@ -93,6 +87,6 @@ def _hint(a: Store, b: Store, at: Values, then: Values) -> str:
     )
 
 
-def _names(access: Store) -> set[str]:
+def _names(access: Access) -> set[str]:
     """Of the scalars that say where it lies."""
     return {n for item in access.index for n in ir.names_in(ir.as_span(item).start)}

@@ -103,7 +103,7 @@ class Kernel:
         with told_to_the_caller():
             return call(self, args, kwargs)
 
-    def lower(self, /, *args: Any, schedule: Any = None, **kwargs: Any) -> Any:
+    def lower(self, /, *args: Any, schedule: Any = None, watch: Any = None, **kwargs: Any) -> Any:
         """The kernel for these arrays or shapes, as one object (``lowering/lowered.py``).
 
         ``proof``, ``show(stage)``, ``simulate()``, ``tune()``, ``source()``, ``emit(folder)``,
@@ -113,6 +113,7 @@ class Kernel:
             args: inputs as for a call, or what has their ``shape`` and ``dtype``; any may be left out.
             schedule: by name (serial, prefetch, repair, best: the default), ``Options``, or a schedule of your
                 own, as ``pto.parse`` reads it, for these parameters.
+            watch: with what ``debug_print`` and ``debug_check`` say, in the schedule and in emitted text, too.
             kwargs: inputs and static parameters by name; ``lookahead`` and other options.
 
         Raises:
@@ -122,7 +123,7 @@ class Kernel:
         from lowering.lowered import lower
 
         with told_to_the_caller():
-            return lower(self, args, kwargs, schedule)
+            return lower(self, args, kwargs, schedule, watch)
 
     def backward(self, function: Backward) -> Backward:
         """Decorator: ``function`` gives the gradients that ``jax.grad`` asks for.
@@ -165,17 +166,20 @@ class Kernel:
         Raises:
             PtoError: for every mistake in the kernel, at the user's own line.
         """
-        made, trace = self._traced(given, watched=False)
-        body = cut(started(made).body, next(iter(TARGETS.values())), trace.taken)
-        return verify(replace(made, body=without_dead_rows(body)))
+        return self._formed(given, watched=False)
 
     def watched(self, /, **given: Static) -> ir.Kernel:
-        """The kernel as it is written, with its ``debug_check`` and ``debug_print``, which the traced form has not.
+        """The traced form with ``debug_check`` and ``debug_print``, which that has not.
 
         Raises:
             PtoError: for every mistake in the kernel, at the user's own line.
         """
-        return verify(self._traced(given, watched=True)[0])
+        return self._formed(given, watched=True)
+
+    def _formed(self, given: Mapping[str, Static], *, watched: bool) -> ir.Kernel:
+        made, trace = self._traced(given, watched=watched)
+        body = cut(started(made).body, next(iter(TARGETS.values())), trace.taken)
+        return verify(replace(made, body=without_dead_rows(body)))
 
     def _traced(
         self, given: Mapping[str, Static], *, watched: bool

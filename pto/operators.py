@@ -1,7 +1,6 @@
 """Operators of tiles that are made of functions of tiles: bits, shifts, ``//``, ``%`` and ``**``.
 
-In: what stands on both sides.  Out: rows.  Bits are those of integers, of any type; the vector unit shifts i32 and
-i16 by a number that is known when the kernel is traced.  ``//`` and ``%`` round down and have the sign of the
+In: what stands on both sides.  Out: rows.  Bits are those of integers, of any type; of shifts ``pto/shifts.py``.  ``//`` and ``%`` round down and have the sign of the
 divisor, as in Python: of floats ``pto.floor(x / y)`` and ``pto.remainder(x, y)``, of integers by a power of two,
 which a shift and an ``&`` are.
 """
@@ -17,10 +16,10 @@ from pto.masks import Mask, Places
 from pto.mathematics import floor, power, remainder
 from pto.ops import BITS, SHIFTED
 from pto.scalar import as_number, as_scalar
+from pto.shifts import shifted
 from pto.tile import (
     SYMBOLS,
     Tile,
-    as_tile,
     broadcast_to,
     element,
     full,
@@ -29,7 +28,7 @@ from pto.tile import (
     shape_of_all,
 )
 from pto.tracer import fail, noun
-from pto.types import DTYPE_BYTES, INTEGERS, TileType
+from pto.types import TileType
 
 # ------------------------------------------------------------------------------------------ bits
 
@@ -96,34 +95,6 @@ def inverted(x: Tile) -> Tile:
     """
     _has_bits("~", x)
     return record("bitwise_not", x.type, x.ref())
-
-
-def shifted(op: str, x: object, count: object) -> Tile:
-    """``x << count`` or ``x >> count``: the bits of i32 or i16 moved by a Python integer; to the right the sign
-    stays, so that it is ``x // 2**count``.
-
-    Raises:
-        TraceError: for a count that is no Python integer from 0 to the bits of an element, less one.
-        DTypeError: for other types.
-    """
-    symbol = SYMBOLS[op]
-    tile, number = as_tile(x, f"the left operand of {symbol}"), as_number(count)
-    if tile.dtype not in SHIFTED:
-        message = f"{symbol}: '{tile.name}' is {tile.dtype}, and the vector unit shifts {' and '.join(SHIFTED)}"
-        wide = "i16" if tile.dtype in INTEGERS else "i32"
-        fail(DTypeError, message, f"convert it first: {tile.name}.astype('{wide}')")
-    if not isinstance(number, int):
-        message = f"{symbol}: '{tile.name}' is shifted by a Python integer, found {noun(count)}"
-        fail(
-            TraceError,
-            message,
-            "by what differs: multiply by a tile, or a scalar, of powers of two",
-        )
-    bits = 8 * DTYPE_BYTES[tile.dtype]
-    if not 0 <= number < bits:
-        message = f"{symbol}: '{tile.name}' is {tile.dtype}, which is shifted by 0 to {bits - 1}"
-        fail(TraceError, f"{message}, found {number}")
-    return record(op, tile.type, tile.ref(), ir.Const(number))
 
 
 # ------------------------------------------------------------------------- division and powers

@@ -112,6 +112,8 @@ MOST_JOINED = 16
 """Tiles that one row joins."""
 MOST_PRINTED = 8
 """Values in one line that a kernel prints."""
+MOST_PLACES = 8
+"""Work items and iterations that such a line names of its own."""
 COUNT = Operand((SCALAR,), whole=True)
 PLACE = Operand((NUMBER,), whole=True)
 
@@ -273,7 +275,15 @@ def _bits(name: str, call: str, meaning: str, rule: Rule, *scratch: Operand) -> 
 
 
 def _shift(name: str, call: str, rule: Rule, meaning: str) -> Op:
-    return _vector(name, "binary", (A_TILE, PLACE), rule, _calls(scalar=call), SHIFTED, meaning)
+    return _vector(
+        name,
+        "binary",
+        (A_TILE, COUNT),
+        lambda xp, x, n: rule(x, xp.asarray(n, x.dtype)),
+        _calls(scalar=call),
+        SHIFTED,
+        meaning,
+    )
 
 
 def _unary(
@@ -394,8 +404,8 @@ _BITS = (
     _bits("bitwise_or", "OR", "bits that either has", lambda xp, x, y: x | y),
     _bits("bitwise_xor", "XOR", "bits that one of both has", lambda xp, x, y: x ^ y, SPARE_TILE),
     _unary("bitwise_not", "TNOT", lambda xp, x: ~x, "every bit of each element turned", dtypes=BITS),
-    _shift("left_shift", "TSHLS", lambda xp, x, n: x << n, "each element times 2 to the power of a number; bits beyond it are lost"),
-    _shift("right_shift", "TSHRS", lambda xp, x, n: x >> n, "each element divided by 2 to the power of a number, rounded down"),
+    _shift("left_shift", "TSHLS", lambda x, n: x << n, "each element times 2 to the power of a number below its bits; those beyond it are lost"),
+    _shift("right_shift", "TSHRS", lambda x, n: x >> n, "each element divided by 2 to the power of a number below its bits, rounded down"),
 )  # fmt: skip
 _SELECT = (
     _select("lt", "<", lambda a, b: a < b),
@@ -480,29 +490,27 @@ _ROWS = (
     _order("fence", (), _SCALAR, "the scalar unit waits until what it wrote to GM is there: dsb"),
 )  # fmt: skip
 
-OPS: Mapping[str, Op] = MappingProxyType({op.name: op for op in _ROWS})
+_SAID = Operand((TILE, SCALAR))
+_PLACES = (Operand((SCALAR,), needed=False),) * MOST_PLACES
+_VALUES = (replace(_SAID, needed=False),) * (MOST_PLACES + MOST_PRINTED)
+
+
+def _debug(name: str, args: tuple[Operand, ...], meaning: str, **calls: str) -> Op:
+    """All pipes of the core stop for it, and the scalar unit reads the tiles."""
+    on: On = MappingProxyType({"vector": ("ALL",)})
+    return Op(name, "debug", None, args, on, None, _calls(**calls), meaning=meaning)
+
+
+_DEBUG = (
+    _debug("debug_check", (_SAID, Operand((TEXT,)), *_PLACES), "tells the text, with values in the places of its {}, where x is 0, or has an element 0"),
+    _debug("debug_print", (Operand((TEXT,)), *_VALUES), "tells the text with values in the places of its {}", tile="TPRINT"),
+)  # fmt: skip
+
+OPS: Mapping[str, Op] = MappingProxyType({op.name: op for op in (*_ROWS, *_DEBUG)})
 """Every op that a core performs, by name."""
 
-_WATCHED = Operand((TILE, SCALAR), turned=(TRACED,))
-_A_TEXT = Operand((TEXT,))
-
-
-def _debug(name: str, args: tuple[Operand, ...], meaning: str) -> Op:
-    return Op(name, "debug", None, args, MappingProxyType({}), meaning=meaning)
-
-
-DEBUG: Mapping[str, Op] = MappingProxyType(
-    {
-        op.name: op
-        for op in (
-            _debug("debug_check", (_WATCHED, _A_TEXT), "tells the text where it is 0, or has an element 0"),
-            _debug("debug_print", (_A_TEXT, *(replace(_WATCHED, needed=False),) * MOST_PRINTED), "tells the text with values in the places of its {}"),
-        )
-    }
-)  # fmt: skip
-"""Ops that only watch, of programs that no pass has changed: no core performs them, ``pto run`` does."""
-
-EVERY: Mapping[str, Op] = MappingProxyType({**OPS, **DEBUG})
+DEBUG: Mapping[str, Op] = MappingProxyType({op.name: op for op in _DEBUG})
+"""Those that only watch: programs have them where they are looked into, and nowhere else."""
 
 LOADS = ("load", "gather")
 """What brings regions of tensors onto a core."""

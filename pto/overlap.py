@@ -45,9 +45,11 @@ class Counter:
         return f"axis {self.axis} of the grid" if self.axis else f"loop '{self.name}'"
 
 
-class Store:
-    """One store: its region with every ``let`` replaced, what counts its repetitions, the ``ways`` that lead to
-    it, and whether it ``adds``."""
+class Access:
+    """A load or a store: its region with every ``let`` replaced, what counts its repetitions, the ``ways`` that
+    lead to it, and whether it ``adds``."""
+
+    what: str
 
     def __init__(self, view: ir.View, trace: Trace, loc: Loc | None, adds: bool = False) -> None:
         self.trace, self.loc, self.tensor, self.adds = trace, loc, view.tensor, adds
@@ -57,12 +59,6 @@ class Store:
             for k, (name, trips) in enumerate(trace.counters.items())
             if bounds(trips, {}).high > 1
         ]
-
-    what = "store"
-
-    @property
-    def verb(self) -> str:
-        return "adds" if self.adds else "stores"
 
     def depends(self, e: ir.Expr) -> set[str]:
         """Counters that ``e`` depends on, through tables and folds too."""
@@ -75,6 +71,22 @@ class Store:
             if not behind:
                 found.add(name)
         return found & {c.name for c in self.counters}
+
+
+class Load(Access):
+    """It never adds."""
+
+    what = "load"
+
+
+class Store(Access):
+    """It may add."""
+
+    what = "store"
+
+    @property
+    def verb(self) -> str:
+        return "adds" if self.adds else "stores"
 
 
 def clash(new: Store, earlier: list[Store]) -> tuple[str, str] | None:
@@ -147,7 +159,7 @@ def _overlap(store: Store, a: Values, b: Values) -> tuple[str, str]:
     )
 
 
-def both(a: Store, b: Store, at: Values, then: Values) -> str:
+def both(a: Access, b: Access, at: Values, then: Values) -> str:
     """At which steps two accesses meet, '' where it is one."""
     same = at == then and [c.name for c in a.counters] == [c.name for c in b.counters]
     if same or not at or not then:
@@ -155,9 +167,9 @@ def both(a: Store, b: Store, at: Values, then: Values) -> str:
     return f": there at {_when(a, at)}, here at {_when(b, then)}"
 
 
-def _when(store: Store, values: Values) -> str:
+def _when(access: Access, values: Values) -> str:
     """``program_id(0) = 0, i = 1``"""
-    names = [f"program_id({c.axis})" if c.axis else c.name for c in store.counters]
+    names = [f"program_id({c.axis})" if c.axis else c.name for c in access.counters]
     return ", ".join(f"{n} = {v}" for n, v in zip(names, values, strict=True))
 
 
@@ -256,21 +268,21 @@ class Sample:
     def number(self, key: object, base: int) -> int:
         return self.known.setdefault(key, base + 1009 * len(self.known))
 
-    def regions(self, store: Store) -> Iterator[tuple[Values, Region]]:
-        """(values of the counters, region) for the first steps of a store."""
-        limit = int(STEPS ** (1 / max(len(store.counters), 1)) + 1e-9)
-        yield from self._steps(store, limit, {}, store.counters)
+    def regions(self, access: Access) -> Iterator[tuple[Values, Region]]:
+        """(values of the counters, region) for the first steps of an access."""
+        limit = int(STEPS ** (1 / max(len(access.counters), 1)) + 1e-9)
+        yield from self._steps(access, limit, {}, access.counters)
 
     def _steps(
-        self, store: Store, limit: int, env: dict[str, int], left: list[Counter]
+        self, access: Access, limit: int, env: dict[str, int], left: list[Counter]
     ) -> Iterator[tuple[Values, Region]]:
         if not left:
-            region = tuple(self._interval(item, env) for item in store.index)
+            region = tuple(self._interval(item, env) for item in access.index)
             if all(a < b for a, b in region):
                 yield tuple(env.values()), region
             return
         for value in range(min(limit, self._value(left[0].trips, env))):
-            yield from self._steps(store, limit, {**env, left[0].name: value}, left[1:])
+            yield from self._steps(access, limit, {**env, left[0].name: value}, left[1:])
 
     def _value(self, e: ir.Expr, env: dict[str, int]) -> int:
         def lookup(name: str) -> int:

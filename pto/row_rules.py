@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
+from itertools import groupby
 from types import MappingProxyType
 
 from pto import folds, ir
@@ -16,10 +17,8 @@ from pto.conversions import DIRECT, rounds
 from pto.errors import LegalityError
 from pto.limits import within
 from pto.ops import (
-    DEBUG,
     DTYPE,
     ELEMENT,
-    EVERY,
     FILL,
     FILLS,
     FORMS,
@@ -35,7 +34,6 @@ from pto.ops import (
     SUM_OF,
     TEXT,
     TILE,
-    TRACED,
     UPDATE,
     UPDATES,
     VIEW,
@@ -44,6 +42,7 @@ from pto.ops import (
 )
 from pto.ops import Operand as Wanted
 from pto.targets import Target
+from pto.texts import places
 from pto.types import BOX_ROWS, DTYPE_BYTES, INTEGERS, UNIT_BYTES, TileType, box_unit, holds
 
 # ------------------------------------------------------------------------------------ operands
@@ -73,7 +72,7 @@ def fits(kind: str, wanted: Wanted) -> bool:
 @cache
 def places_of(op: str, form: str) -> tuple[list[Wanted], int]:
     """The operands that a row of ``form`` can have, and how many of them it must."""
-    known = [a for a in EVERY[op].args if FORMS.index(a.start) <= FORMS.index(form)]
+    known = [a for a in OPS[op].args if FORMS.index(a.start) <= FORMS.index(form)]
     return known, sum(a.needed for a in known)
 
 
@@ -94,6 +93,12 @@ def touched(
     return reads, writes
 
 
+def parted(row: ir.Row, kernel: ir.Kernel) -> bool:
+    """Whether each lane has another part of a tile that a row of the vector core names."""
+    refs = (x for x in (row.out, *row.args) if isinstance(x, ir.Ref))
+    return any(kernel.buffer(x.name).type.share != "both" for x in refs)
+
+
 def filled(row: ir.Row) -> tuple[str, ...]:
     """The dimensions, of rows and cols, in which a load writes zero for what does not exist."""
     if row.core == "vector":
@@ -107,18 +112,15 @@ def check_operands(row: ir.Row, form: str) -> None:
     Raises:
         LegalityError: when the row does not fit its op.
     """
-    op = EVERY.get(row.op)
+    op = OPS.get(row.op)
     if op is None:
         raise LegalityError(f"'{row.op}' is not an op", row.loc)
-    if op.name in DEBUG and form != TRACED:
-        raise LegalityError(f"{row.op} belongs to a traced program", row.loc)
     if FORMS.index(op.start) > FORMS.index(form):
         raise LegalityError(f"{row.op} belongs to a scheduled program", row.loc)
     wanted, least = places_of(row.op, form)
     if not least <= len(row.args) <= len(wanted):
-        names = [" or ".join(w.kinds) for w in wanted]
-        takes = ", ".join(names[:least]) or "no operand"
-        takes += f" and at most {', '.join(names[least:])}" if names[least:] else ""
+        takes = _told(wanted[:least]) or "no operand"
+        takes += f" and at most {_told(wanted[least:])}" if wanted[least:] else ""
         raise LegalityError(f"{row.op} takes {takes}, found {len(row.args)} operands", row.loc)
     for k, (x, w) in enumerate(zip(row.args, wanted, strict=False)):
         if not fits(kind_of(x), w):
@@ -126,6 +128,8 @@ def check_operands(row: ir.Row, form: str) -> None:
             raise LegalityError(f"{row.op}: {message}", row.loc)
         if isinstance(x, ir.Ref) and x.transposed and form not in w.turned:
             raise LegalityError(f"{row.op}: operand {k + 1} cannot be transposed", row.loc)
+    if op.kind == "debug":
+        _check_text(row)
     if row.op == "store" and (ir.SCALED in row.args) != bool(row.scales):
         raise LegalityError("store: 'scaled' and a scale belong together", row.loc)
     if row.op == "fold" and (why := folds.misfit(row)):
@@ -144,6 +148,29 @@ def check_operands(row: ir.Row, form: str) -> None:
         if TILE in op.out.kinds and form == SCHEDULED:
             raise LegalityError(f"'{name}' is not a buffer", row.loc)
         raise LegalityError(f"{row.op} gives {op.out.kinds[0]}, which '{name}' is not", row.loc)
+
+
+def _told(wanted: list[Wanted]) -> str:
+    """What operands can be, several alike as one."""
+    names = (" or ".join(w.kinds) for w in wanted)
+    groups = ((name, len(list(same))) for name, same in groupby(names))
+    few = 3
+    return ", ".join(
+        ", ".join([name] * n) if n <= few else f"{n} times {name}" for name, n in groups
+    )
+
+
+def _check_text(row: ir.Row) -> None:
+    """Raises LegalityError unless the text has a place for each value behind it."""
+    at = next(k for k, a in enumerate(row.args) if isinstance(a, ir.Text))
+    text, values = row.operand(ir.Text, at).value, len(row.args) - at - 1
+    try:
+        found = places(text)
+    except ValueError as error:
+        raise LegalityError(f"{row.op}: {error}", row.loc) from None
+    if found != values:
+        message = f"{row.op}: the text has {found} places, found {values} values"
+        raise LegalityError(message, row.loc)
 
 
 def check_rows(kernel: ir.Kernel) -> None:
@@ -168,7 +195,7 @@ def view_types(view: ir.View, param: ir.Param, form: str) -> list[TileType]:
 
 def on_core(row: ir.Row, target: Target) -> None:
     """Raises LegalityError unless the row's core and pipe can run it."""
-    op = EVERY.get(row.op)
+    op = OPS.get(row.op)
     if op is None:
         raise LegalityError(f"'{row.op}' is not an op", row.loc)
     if row.core not in ir.CORES:
@@ -252,7 +279,7 @@ def _elementwise(row: ir.Row, out: TileType, args: Types) -> str:
 def _shifted(row: ir.Row, out: TileType, args: Types) -> str:
     (x,), count = args, row.args[1]
     bits = 8 * DTYPE_BYTES[x.dtype]
-    if not isinstance(count, ir.Const) or not 0 <= count.value < bits:
+    if isinstance(count, ir.Const) and not 0 <= count.value < bits:
         return f"the elements of an {x.dtype} tile are shifted by 0 to {bits - 1}"
     return "" if out == x else "the result is like the operand"
 
@@ -453,7 +480,7 @@ def check_types(row: ir.Row, out: TileType | None, args: Types) -> None:
     Raises:
         LegalityError: when they do not fit the op.
     """
-    op = EVERY[row.op]
+    op = OPS[row.op]
     spares = args[-1:] if op.scratch and len(row.args) == len(op.args) else []
     values = args[: len(args) - len(spares)]
     why = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 from pto import ir, source
 from pto.conversions import rounds, way
@@ -27,6 +27,20 @@ SYMBOLS = {
     "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^", "left_shift": "<<", "right_shift": ">>",
 }  # fmt: skip
 """Ops and comparisons that users write as operators."""
+
+
+class Part(Protocol):
+    """A place in a tile (``pto/parts.py``, which knows tiles and so comes later)."""
+
+    def get(self) -> Tile: ...
+    def set(self, y: Tile | Number) -> Tile: ...
+    def add(self, y: Operand) -> Tile: ...
+
+
+class Parts(Protocol):
+    """What is indexed like a tile, for a place in it."""
+
+    def __getitem__(self, index: slice | tuple[slice, ...]) -> Part: ...
 
 
 class Tile(Traced):
@@ -140,13 +154,13 @@ class Tile(Traced):
     def __invert__(self) -> Tile:
         return _written("~")(self)
 
-    def __lshift__(self, count: int) -> Tile:
+    def __lshift__(self, count: Tile | Index) -> Tile:
         return _written("<<")(self, count)
 
     def __rlshift__(self, other: object) -> Tile:
         return _written("<<")(other, self)
 
-    def __rshift__(self, count: int) -> Tile:
+    def __rshift__(self, count: Tile | Index) -> Tile:
         return _written(">>")(self, count)
 
     def __rrshift__(self, other: object) -> Tile:
@@ -215,11 +229,11 @@ class Tile(Traced):
         return part_of(self, *extents(self, index))
 
     @property
-    def at(self) -> Any:
+    def at(self) -> Parts:
         """``x.at[a:b, c:d].set(y)`` is ``x`` with ``y`` there, ``.add(y)`` with ``y`` added there."""
-        from pto.parts import Parts
+        from pto import parts
 
-        return Parts(self)
+        return parts.Parts(self)
 
     def _index_hint(self) -> str:
         return "x[a:b, c:d] is a part"

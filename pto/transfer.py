@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
-from pto.in_place import Load, taken
+from pto.in_place import taken
 from pto.ops import MOST_REGIONS, VECTOR
-from pto.overlap import Store, clash
+from pto.overlap import Load, Store, clash
 from pto.scalar import Number, Scalar, as_scalar
 from pto.targets import TARGETS
 from pto.tensor import Tensor, TensorView, note_read

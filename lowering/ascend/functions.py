@@ -72,6 +72,18 @@ FUNCTIONS: Functions = {
         "    return a > b ? a : b;",
         "}",
     ),
+    "all_of": (
+        "// Whether none of the N elements of a tile is 0; the scalar unit looks at each.",
+        "template <int N, typename T>",
+        "static __aicore__ inline bool all_of(T &tile)",
+        "{",
+        "    bool all = true;",
+        "    for (int k = 0; k < N; ++k) {",
+        "        all = all && static_cast<float>(tile.GetValue(k)) != 0;",
+        "    }",
+        "    return all;",
+        "}",
+    ),
     "floor_div": (
         "// The quotient, rounded down.",
         "static __aicore__ inline int64_t floor_div(int64_t a, int64_t b)",

@@ -26,6 +26,7 @@ from lowering.ascend.text import (
     scalar,
     stored_shape,
 )
+from lowering.ascend.watch import debug_check, debug_print
 from pto import ir
 from pto.conversions import narrows
 from pto.errors import ScheduleError, ShapeError
@@ -721,7 +722,7 @@ OF_OP: Mapping[str, Emitter] = MappingProxyType(
         emitter.__name__: emitter
         for emitter in (
             read, let, fold, load, gather, store, move, part, push, push_data, record, pop, matmul, astype, full, iota, expand, where, pad, concat, put, largest, take, cumsum, transpose,
-            sync, barrier, drain, fence,
+            sync, barrier, drain, fence, debug_check, debug_print,
         )
     }
 )  # fmt: skip

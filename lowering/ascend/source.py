@@ -42,6 +42,7 @@ from lowering.ascend.text import (
     shares_of,
 )
 from pto import ir
+from pto.dead_rows import watches
 from pto.targets import target_of
 from pto.text import WIDTH, print_kernel
 
@@ -97,6 +98,7 @@ def kernel_source(kernel: ir.Kernel) -> str:
     own = {core: tops_of(words, FUNCTIONS) for core, (_, words) in bodies.items()}
     shared = own["cube"] & own["vector"] if len(cores) > 1 else frozenset[str]()
     head = [f"{kernel.name}, emitted by Tilewright from {kernel.name}.ptoir; do not edit."]
+    head += [PRINTS] * watches(kernel.body)
     lines = [*map(comment, [*head, *kernel.notes]), *INCLUDES.split("\n")]
     lines += [*ROUNDING * sums_products(kernel), *top_lines(shared, FUNCTIONS)]
     lines += [*pipes, ""] if pipes else []
@@ -114,6 +116,8 @@ def kernel_source(kernel: ir.Kernel) -> str:
     spelled = types.spelled(lines, said(lines))
     return "\n".join(part for line in spelled for part in folded(line)) + "\n"
 
+
+PRINTS = "What it prints needs -D_DEBUG --cce-enable-print of the device's compiler."
 
 ROUNDING = (
     "// A product and a sum of floats are two roundings.",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lowering.execute.access import Array
+    from lowering.execute.said import Heard
     from lowering.execute.values_of import Value
-    from lowering.execute.watched import Heard
 
 Dumped = Mapping[str, "Sequence[Value]"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lowering.files import check_folder, check_output
-from lowering.programs import Program, load, source_of, statics_of, traced
+from lowering.programs import Program, load, source_of, statics_of, traced, watched
 from lowering.schedule import (
     CREDIT,
     FENCE,
@@ -72,7 +72,8 @@ def load_traced(args: argparse.Namespace) -> tuple[Program, ir.Kernel]:
     """The program that the command names, and its traced form (or the text as it is)."""
     program = load(args.kernel)
     texts = [] if getattr(args, "against", "") else args.static  # those of the other kernel
-    return program, traced(program, statics_for(args, program, texts))
+    kernel = traced(program, statics_for(args, program, texts))
+    return program, watched(program, kernel) if args.watch else kernel
 
 
 def statics_for(
@@ -300,6 +301,8 @@ KERNEL = "a shipped name, module:function, file.py:function or FILE.ptoir"
 
 def kernel_arguments(command: Parser) -> None:
     command.add_argument("kernel", metavar="KERNEL", help=KERNEL)
+    what = "with what its debug_print and debug_check say, in schedules and emitted text, too"
+    command.add_argument("--watch", action="store_true", help=what)
     schedule_arguments(command)
 
 

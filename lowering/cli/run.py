@@ -25,7 +25,7 @@ from lowering.executors import (
 )
 from lowering.files import NPZ, write_all
 from lowering.hazards.assumptions import ORDERED_SIGNALS
-from lowering.programs import Program, load, traced
+from lowering.programs import Program, load, traced, watched
 from lowering.progress import progress
 from pto import ir
 from pto.dead_rows import watches
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lowering.execute.cases import Arrays
     from lowering.execute.inputs import Bound
     from lowering.execute.judge import Comparison, Missing
-    from lowering.execute.watched import Heard
+    from lowering.execute.said import Heard
 
 Told = dict[str, Any]
 
@@ -45,6 +45,11 @@ RUN_IDLE = (
         cli.SCHEDULE,
         lambda args: args.executor == SEQUENTIAL,
         f"on executor {SEQUENTIAL}, which runs what was traced",
+    ),
+    cli.Idle(
+        ("watch",),
+        lambda args: args.executor == SEQUENTIAL,
+        f"on executor {SEQUENTIAL}, which always says it",
     ),
     cli.Idle(
         ("seed", "seeds", "assume"),
@@ -82,11 +87,13 @@ def run(args: argparse.Namespace) -> int:
 
     program = load(args.kernel)
     arrays, kernel = _arrays(args, program)
+    kernel = watched(program, kernel) if args.watch else kernel
     bound = bind(kernel, arrays)
     validate(kernel, bound)
-    heard = _heard(program, kernel, arrays)
     dumped = _dumped(args, kernel, bound)
     ran = _execute(args, kernel, bound)
+    own = args.watch or ir.is_scheduled(kernel)
+    heard = ran.heard if own else _heard(program, kernel, arrays)
     outputs = dict(ran.outputs)
     report: Told = {"kernel": kernel.name, "executor": args.executor}
     if ran.orders:
@@ -136,7 +143,8 @@ def _execute(args: argparse.Namespace, kernel: ir.Kernel, bound: Bound) -> Ran:
 def _heard(program: Program, kernel: ir.Kernel, arrays: Arrays) -> Heard:
     """What the kernel says of itself, as it is written, whatever executor gives the outputs."""
     from lowering.execute.inputs import bind
-    from lowering.execute.watched import Heard, watch
+    from lowering.execute.said import Heard
+    from lowering.execute.watched import watch
 
     written = program.watched(**dict(kernel.statics)) if isinstance(program, Kernel) else kernel
     if not watches(written.body):

@@ -11,6 +11,7 @@ the machine (``cluster.py``).  Non-goals: time; proving (that is ``lowering/haza
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ from lowering.execute.cluster import (
 )
 from lowering.execute.inputs import Bound
 from lowering.execute.instructions import Blocks, Instruction
+from lowering.execute.said import Heard
 from pto.errors import InputError, PtoError
 from pto.ir import Kernel, is_scheduled
 from pto.targets import target_of
@@ -113,7 +115,7 @@ class _Data:
 
 @dataclass(frozen=True)
 class Difference:
-    """What goes wrong in the order of ``seed``; ``kind`` is 'bits' or that of the error."""
+    """What goes wrong in the order of ``seed``; ``kind`` is 'bits', 'said' or that of the error."""
 
     seed: int
     kind: str
@@ -125,7 +127,7 @@ class Orders:
 
     Hardware blocks come one after the other: each in program order, then again from the same start
     in the order of every seed.  ``assume``: readings of the machine (``cluster.py``).  ``outputs`` are
-    those of program order once all blocks have run; ``made`` counts the orders.
+    those of program order once all blocks have run; so is what was ``heard``, and ``made`` counts the orders.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class Orders:
         self.launch = Blocks(kernel, bound, blocks)
         self.outputs = self.launch.outputs
         self.left = self.launch.left
+        self.heard = Heard()
         self.made = 0
 
     def differences(self, seeds: Sequence[int] = ()) -> Iterator[Difference]:
@@ -149,11 +152,12 @@ class Orders:
             for program in self.launch:
                 before = self._copy()
                 queues = queues_of(program, self.assume)
-                self._run(queues, program_order)
+                said = self._run(queues, program_order)
+                self.heard.add(said)
                 want = self._copy()
                 for seed in seeds:
                     self._restore(before)
-                    found = self._difference(queues, seed, want)
+                    found = self._difference(queues, seed, want, said)
                     if found is not None:
                         yield found
                 self._restore(want)
@@ -165,24 +169,33 @@ class Orders:
         for name, array in saved.items():
             self.left[name][...] = array
 
-    def _run(self, queues: Queues, choose: Choose) -> None:
+    def _run(self, queues: Queues, choose: Choose) -> Heard:
+        """What is said in one order."""
         self.launch.poison()
+        heard = self.launch.machine.heard = Heard()
         data = _Data()
         cluster = Cluster(queues, data.begun, data.ended)
         while moves := cluster.moves():
             cluster.make(choose(moves))
         cluster.finish()
+        return heard
 
-    def _difference(self, queues: Queues, seed: int, want: dict[str, Array]) -> Difference | None:
+    def _difference(
+        self, queues: Queues, seed: int, want: dict[str, Array], said: Heard
+    ) -> Difference | None:
         self.made += 1
         try:
-            self._run(queues, order(seed, queues))
+            heard = self._run(queues, order(seed, queues))
         except PtoError as error:
             kind = error.kind if isinstance(error, InterleavingError) else "uninitialised"
             return Difference(seed, kind, str(error))
         for name, array in self.outputs.items():
             if array.tobytes() != want[name].tobytes():
                 return Difference(seed, "bits", f"{name}{_first_difference(array, want[name])}")
+        for mine, others in ((heard.printed, said.printed), (heard.failed, said.failed)):
+            new = Counter(s.told() for s in mine) - Counter(s.told() for s in others)
+            for text in new:
+                return Difference(seed, "said", f"it says {text!r}")
         return None
 
 

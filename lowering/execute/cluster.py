@@ -354,6 +354,8 @@ class Cluster:
             self.flags -= set(ins.waits)
             for f in ins.sets:
                 self._set(f, ins)
+            if ins.action is not None and self.ended is not None:
+                self.ended(ins)
         else:
             self._pass(p)
         if self.pc[k] == len(self.queues.program.streams[k]):

@@ -17,6 +17,7 @@ import numpy as np
 from lowering.execute import access
 from lowering.execute.access import Array, Env, Locate, Scope
 from lowering.execute.memory import Memory, Ring, Slot
+from lowering.execute.said import Heard
 from lowering.execute.sums import Kept
 from lowering.walk import Entry, Issue, Walk
 from pto import ir
@@ -47,7 +48,7 @@ NOTHING = Step()
 @dataclass
 class Machine:
     """What the cores of one hardware block share.  ``written``: the tensors that rows store to.  ``rules``: what
-    each op becomes on a core."""
+    each op becomes on a core.  ``heard``: what rows that only watch say."""
 
     kernel: ir.Kernel
     target: Target
@@ -56,6 +57,7 @@ class Machine:
     rings: Mapping[str, Ring]
     rules: Mapping[str, Callable[[Core, ir.Row], Step]]
     progress: int = 0
+    heard: Heard = field(default_factory=Heard)
 
 
 @dataclass

@@ -28,7 +28,7 @@ from pto.arithmetic import BINARY, DIVIDING, LEAST, Number, NumberError, rounded
 from pto.errors import InputError, did_you_mean
 from pto.folds import INDEX, fold_of
 from pto.loc import Loc
-from pto.ops import EVERY
+from pto.ops import OPS
 from pto.targets import target_of
 from pto.text import expr as expr_text
 from pto.tracer import noun
@@ -576,7 +576,7 @@ class _Walk:
     def operand(self, row: ir.Row, k: int, e: ir.Expr, lines: Lines) -> None:
         """Raises for an integer that an element of the row's tile cannot be."""
         values = np.broadcast_to(self.value(e, row, lines), (lines.count,))
-        op = EVERY[row.op]
+        op = OPS[row.op]
         dtype = self.dtype_of(row)
         if k not in op.elements or op.compares or dtype not in INTEGERS:
             return  # what is compared with a scalar is a float

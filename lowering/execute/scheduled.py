@@ -22,6 +22,7 @@ from lowering.execute.core import NOTHING, Action, Core, Machine, Step
 from lowering.execute.folds import folded
 from lowering.execute.inputs import Bound
 from lowering.execute.memory import Ring
+from lowering.execute.said import Heard, Where
 from lowering.execute.sequential import (
     COMPUTE,
     apply,
@@ -35,8 +36,9 @@ from lowering.execute.sums import kept
 from pto.arithmetic import Number
 from pto.errors import InputError, ScheduleError, ShapeError
 from pto.folds import fold_of
-from pto.ir import Kernel, Ref, Row, Scalar, View, is_scheduled
-from pto.row_rules import filled, touched
+from pto.ir import Kernel, Ref, Row, Scalar, Text, View, is_scheduled
+from pto.ops import DEBUG
+from pto.row_rules import filled, parted, touched
 from pto.targets import target_of
 from pto.text import statement
 
@@ -283,6 +285,19 @@ def _scalar(value: Callable[[Scope], Any], name: str) -> Step:
     return Step(issue)
 
 
+def _watched(core: Core, row: Row) -> Step:
+    """A lane says what it has; of what both have, the first."""
+    where: Where = (("lane", core.lane),) if parted(row, core.machine.kernel) else ()
+    if core.lane and not where:
+        return NOTHING
+    values = [core.operand(row, a) for a in row.args if not isinstance(a, Text)]
+
+    def commit(found: list[Any]) -> None:
+        core.machine.heard.hear(row, found, where)
+
+    return Step(lambda scope: Action(lambda: [value(scope) for value in values], commit))
+
+
 def _order(core: Core, row: Row) -> Step:
     """Orders pipes: nothing to do where rows run one after the other."""
     return NOTHING
@@ -303,16 +318,20 @@ RULES: Mapping[str, Callable[[Core, Row], Step]] = {
     "fold": _fold,
     "let": _let,
     **dict.fromkeys(("sync", "barrier", "drain", "fence"), _order),
+    **dict.fromkeys(DEBUG, _watched),
 }
 """What each op does on a core."""
 
 # --------------------------------------------------------------------------------------- run
 
 
-def run(kernel: Kernel, bound: Bound, *, block_num: int | None = None) -> dict[str, Array]:
+def run(
+    kernel: Kernel, bound: Bound, *, block_num: int | None = None, heard: Heard | None = None
+) -> dict[str, Array]:
     """The outputs of a scheduled kernel on ``block_num`` hardware blocks (default: the target's).
 
-    Blocks run one after the other, the cores of a block in turns, each until it has to wait.
+    Blocks run one after the other, the cores of a block in turns, each until it has to wait.  ``heard`` hears what
+    rows say that only watch.
 
     Raises:
         MemoryAccessError: an uninitialised read, an access outside a tensor, a store to an input.
@@ -325,6 +344,7 @@ def run(kernel: Kernel, bound: Bound, *, block_num: int | None = None) -> dict[s
         raise InputError(f"unknown op '{row.op}'", row.loc)
     outputs = bound.outputs()
     machine, cores = block_of(kernel, {**bound.arrays, **outputs})
+    machine.heard = machine.heard if heard is None else heard
     blocks = machine.target.block_num if block_num is None else block_num
     with np.errstate(all="ignore"):
         for block_idx in range(blocks):

@@ -16,17 +16,10 @@ import numpy as np
 
 from lowering.execute.access import Array, Scope
 from lowering.execute.inputs import Bound, pid_names
+from lowering.execute.said import Where, place
 from lowering.execute.sequential import Action, Interpreter, Tiles, ready
 from pto import ir
 from pto.errors import InputError, did_you_mean
-
-Where = tuple[tuple[str, int], ...]
-"""Work item and iterations, from outside, by the names of the program."""
-
-
-def place(where: Where) -> str:
-    """``pid0=1, i=3``; '' in a program without a grid and loops."""
-    return ", ".join(f"{name}={value}" for name, value in where)
 
 
 @dataclass(frozen=True, slots=True)

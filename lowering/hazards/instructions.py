@@ -17,6 +17,7 @@ from lowering.hazards.counters import ABSENT, LETTERS, Counter, Relation, Thresh
 from lowering.hazards.operands import Tiles
 from lowering.hazards.regions import Region
 from pto.ir import Expr, Loop, Row
+from pto.ops import DEBUG
 
 LONG = 32
 """A loop of at most so many constant iterations is simply run ..."""
@@ -47,6 +48,7 @@ KINDS = {
     "record": RECORD,
     "pop": POP,
     "barrier": BARRIER,
+    **dict.fromkeys(DEBUG, BARRIER),
     "drain": DRAIN,
 }
 """By op; a barrier of all pipes is a ``BARRIER_ALL``."""

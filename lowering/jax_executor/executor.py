@@ -48,12 +48,14 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lowering.execute.inputs import Bound, bind
+from lowering.execute.said import Heard
 from lowering.jax_executor.balance import Items, items_of
 from lowering.jax_executor.machine import BITS, DTYPES, UNSIGNED, ZERO, Array, Machine
 from lowering.jax_executor.pages import in_large_pages
 from lowering.values.unscheduled import unscheduled
+from pto.dead_rows import watches
 from pto.errors import InputError
-from pto.ir import Kernel, View, all_rows, as_span
+from pto.ir import Kernel, Row, View, all_rows, as_span
 from pto.types import DTYPE_BYTES
 
 Shape = tuple[int, ...]
@@ -114,7 +116,8 @@ def joined(parts: Sequence[HostArray], start: Array | None) -> HostArray:
 class Executable:
     """A compiled kernel: call it with arrays by parameter name (16-bit floats as uint16 bits).
 
-    Programs are kept by shapes; ``traces`` counts how often one was traced.
+    Programs are kept by shapes; ``traces`` counts how often one was traced, ``heard`` is what rows have said that only
+    watch.
     """
 
     def __init__(self, kernel: Kernel) -> None:
@@ -122,6 +125,7 @@ class Executable:
         self.values = unscheduled(kernel)
         self.programs: dict[Any, Program] = {}
         self.traces = 0
+        self.heard = Heard()
 
     def __call__(
         self, arrays: Placed | Mapping[str, Any], devices: int | None = None
@@ -206,8 +210,13 @@ class Executable:
         held = self.padded(arrays, dims)
         outs = [p.name for p in self.kernel.params if p.is_written]
         starts = {n: held[n] if n in held else self.unwritten(n, self.room(n, dims)) for n in outs}
-        found = Machine(self.values, dims).run(held, starts, table)
+        found = Machine(self.values, dims, self.hear).run(held, starts, table)
         return {n: trimmed(x, self.shape(n, dims)) for n, x in found.items()}
+
+    def hear(self, row: Row, values: Sequence[Any]) -> None:
+        """Numbers come as arrays without dimensions."""
+        found = [np.asarray(x) for x in values]
+        self.heard.hear(row, [x if x.ndim else x.item() for x in found])
 
     def room(self, name: str, dims: Mapping[str, int]) -> Shape:
         """The shape of a tensor, no dimension smaller than any view of it."""
@@ -305,16 +314,25 @@ def compile(kernel: Kernel) -> Executable:
 
 
 def run(
-    kernel: Kernel, given: Bound | Mapping[str, Any], devices: int | None = None
+    kernel: Kernel,
+    given: Bound | Mapping[str, Any],
+    devices: int | None = None,
+    *,
+    heard: Heard | None = None,
 ) -> dict[str, Any]:
     """The outputs of one call as numpy arrays (bf16 as ``ml_dtypes.bfloat16``).
 
     ``given`` is what ``lowering.inputs.bind`` returns, or arrays to bind.  ``devices`` bounds how
-    many devices take part (None: all that are visible).
+    many devices take part (None: all that are visible).  ``heard`` hears what rows say that only watch.
     """
-    return executed(
-        compile(kernel), given if isinstance(given, Bound) else bind(kernel, given), devices
+    executable = compile(kernel)
+    executable.heard = Heard() if heard is None else heard
+    outputs = executed(
+        executable, given if isinstance(given, Bound) else bind(kernel, given), devices
     )
+    if watches(kernel.body):
+        jax.effects_barrier()  # type: ignore[no-untyped-call]
+    return outputs
 
 
 def executed(executable: Executable, bound: Bound, devices: int | None = None) -> dict[str, Any]:

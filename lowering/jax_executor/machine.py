@@ -18,7 +18,7 @@ Non-goals: devices, caching, numpy (``lowering/jax_executor/executor.py``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,13 +32,15 @@ from lowering.jax_executor.balance import is_item_loop, known_names, stored_in
 from pto import ir
 from pto.arithmetic import SHORT_BITS
 from pto.folds import INDEX, Fold, fold_of
-from pto.ops import OPS, ROUNDINGS, Op, Rule
+from pto.ops import DEBUG, OPS, ROUNDINGS, Op, Rule
 from pto.types import GREATEST, INTEGERS, TileType
 
 Array = Any
 """A jax array or a tracer of one."""
 Number = Any
 """A Python number where it is known at trace time, else a traced scalar."""
+Hears = Callable[[ir.Row, Sequence[Any]], None]
+"""Of a row that only watches, and the values of its operands."""
 
 DTYPES: dict[str, Any] = {
     "f32": jnp.float32,
@@ -316,12 +318,12 @@ def from_bits(x: Array, dtype: str) -> Array:
 class Machine:
     """Runs a kernel on tracers: one environment loop, one rule table.
 
-    ``dims`` are the symbolic sizes of this call.  With a ``table`` only the work items in it run:
+    ``dims`` are the symbolic sizes of this call, ``hear`` is told what rows say that only watch.  With a ``table`` only the work items in it run:
     how many, then which (``lowering/jax_executor/balance.py``).
     """
 
-    def __init__(self, kernel: ir.Kernel, dims: Mapping[str, int]) -> None:
-        self.kernel, self.dims = kernel, dims
+    def __init__(self, kernel: ir.Kernel, dims: Mapping[str, int], hear: Hears) -> None:
+        self.kernel, self.dims, self.hear = kernel, dims, hear
         self.known = known_names(dims)
         self.zero: Array = jnp.int32(0)
         self.table: Array = None
@@ -419,6 +421,14 @@ class Machine:
             env.tensors[tensor] = put(env.tensors[tensor], extents, to_bits(x, dtype))
         elif isinstance(row.out, ir.Define):
             env.tiles[row.out.name] = self.tile(row, row.out.type, env)
+        elif row.op in DEBUG:
+            self.watched(row, env)
+
+    def watched(self, row: ir.Row, env: Env) -> None:
+        """In the order of the rows, where one device runs all of them."""
+        values = [plain(self.operand(a, env)) for a in row.args if not isinstance(a, ir.Text)]
+        hear, in_order = self.hear, self.table is None
+        jax.debug.callback(lambda *found: hear(row, found), *values, ordered=in_order)
 
     def added(self, place: ir.View, x: Array, env: Env) -> Array:
         """What a region holds and ``x``, in the precision of the units, not yet rounded."""

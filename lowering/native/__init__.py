@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lowering.ascend import emit
 from lowering.execute.access import Array
 from lowering.execute.cluster import signals_in_order
 from lowering.execute.inputs import Bound
+from lowering.execute.said import Heard, of_texts
 from lowering.native.build import executable
 from lowering.native.job import execute
 from pto.ir import Kernel
@@ -55,16 +56,24 @@ class Report:
 
 @dataclass(frozen=True)
 class Difference:
-    """An output whose bits are not those of program order, at the first element that differs."""
+    """An output whose bits are not those of program order, at the first element that differs; '': what the kernel
+    says of itself is not what it says in program order, from this line on."""
 
     seed: int
     output: str
     element: int
 
+    @property
+    def told(self) -> str:
+        """For a person."""
+        if not self.output:
+            return f"line {self.element + 1} of what is printed differs"
+        return f"{self.output} differs from element {self.element} on"
+
 
 @dataclass(frozen=True)
 class Result:
-    """The outputs of program order, and what the orders showed."""
+    """The outputs of program order, what was said in it, and what the orders showed."""
 
     outputs: Mapping[str, Array]
     reports: tuple[Report, ...]
@@ -72,6 +81,7 @@ class Result:
     seconds: float
     orders: int
     orders_seconds: float
+    heard: Heard = field(default_factory=Heard)
 
     @property
     def good(self) -> bool:
@@ -118,13 +128,18 @@ def _result(text: str, outputs: Mapping[str, Array], rows: Sequence[str]) -> Res
     reports: list[Report] = []
     differences: list[Difference] = []
     seconds, orders, orders_seconds = 0.0, 0, 0.0
-    for what, *words in (line.split("\t") for line in text.splitlines()):
+    texts: list[str] = []
+    for what, *words in (line.split("\t") for line in text.split("\n") if line):
         if what == "report":
             order, kind, at, block, core, said = words
             seed = None if order == "program" else int(order)
             line = int(at)
             row = rows[line] if line < len(rows) else ""
             reports.append(Report(seed, kind, line, row, int(block), int(core), said))
+        elif what == "said":
+            texts.append(words[0].replace("\v", "\n"))
+        elif what == "speaks":
+            differences.append(Difference(int(words[0]), "", int(words[1])))
         elif what == "differs":
             size = outputs[words[1]].itemsize
             differences.append(Difference(int(words[0]), words[1], int(words[2]) // size))
@@ -132,7 +147,10 @@ def _result(text: str, outputs: Mapping[str, Array], rows: Sequence[str]) -> Res
             seconds = float(words[0])
         elif what == "orders":
             orders, orders_seconds = int(words[0]), float(words[1])
-    return Result(outputs, tuple(reports), tuple(differences), seconds, orders, orders_seconds)
+    heard = of_texts(texts)
+    return Result(
+        outputs, tuple(reports), tuple(differences), seconds, orders, orders_seconds, heard
+    )
 
 
 COMMENT = re.compile(r"^\s*//\s*(.*)$")

@@ -3,7 +3,9 @@
 // In: a job, one fact a line (job.hpp).  Out: the outputs of program
 // order in the files that hold the tensors, and on standard output one line per fact found.
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "job.hpp"
 #include "machine.hpp"
@@ -64,6 +66,31 @@ void tell(const std::string &order, const native::Outcome &outcome)
     }
 }
 
+// A line for each text, its ends of lines as vertical tabs.
+void tell_said(const std::vector<native::Said> &said)
+{
+    for (const auto &s : said) {
+        std::string text = s.text;
+        text.erase(text.find_last_not_of('\n') + 1);
+        std::replace(text.begin(), text.end(), '\n', '\v');
+        std::cout << "said\t" << text << "\n";
+    }
+}
+
+// Each core says in every order what it says in program order.
+void compare_said(std::vector<native::Said> found, std::vector<native::Said> want, uint64_t seed)
+{
+    const auto by_core = [](const native::Said &a, const native::Said &b) {
+        return std::pair(a.block, a.core) < std::pair(b.block, b.core);
+    };
+    std::stable_sort(found.begin(), found.end(), by_core);
+    std::stable_sort(want.begin(), want.end(), by_core);
+    const auto [differs, end] = std::mismatch(found.begin(), found.end(), want.begin(), want.end());
+    if (differs != found.end() || end != want.end()) {
+        std::cout << "speaks\t" << seed << "\t" << differs - found.begin() << "\n";
+    }
+}
+
 void compare(const Job &job, const std::vector<std::vector<char>> &want, uint64_t seed)
 {
     for (size_t k = 0; k < job.tensors.size(); ++k) {
@@ -88,7 +115,9 @@ int main(int argc, char **argv)
     }
     Job job = read_job(argv[1]);
     auto start = std::chrono::steady_clock::now();
-    tell("program", run_once(job, native::Order{}));
+    const auto first = run_once(job, native::Order{});
+    tell("program", first);
+    tell_said(first.said);
     std::cout << "seconds\t" << seconds_since(start) << "\n";
     std::vector<std::vector<char>> want;
     for (const auto &t : job.tensors) {
@@ -102,6 +131,7 @@ int main(int argc, char **argv)
         moves += outcome.moves;
         tell(std::to_string(seed), outcome);
         compare(job, want, seed);
+        compare_said(outcome.said, first.said, seed);
     }
     std::cout << "orders\t" << job.seeds << "\t" << seconds_since(start) << "\t" << moves << "\n";
     return 0;

@@ -10,6 +10,8 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cstdarg>
+#include <cstdio>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -640,6 +642,36 @@ void report(const char *kind, const std::string &text, const Where &at)
         outcome->reports.push_back({kind, text, at.line(), block, running});
     }
     outcome->good = false;
+}
+
+int say(const char *form, ...)
+{
+    va_list numbers, again;
+    va_start(numbers, form);
+    va_copy(again, numbers);
+    std::vector<char> text(static_cast<size_t>(std::vsnprintf(nullptr, 0, form, numbers)) + 1);
+    std::vsnprintf(text.data(), text.size(), form, again);
+    va_end(again);
+    va_end(numbers);
+    outcome->said.push_back({block, running, text.data()});
+    return static_cast<int>(text.size()) - 1;
+}
+
+void say_more(const std::string &text)
+{
+    auto &said = outcome->said;
+    const auto last = std::find_if(said.rbegin(), said.rend(), [](const Said &s) { return s.core == running; });
+    if (last != said.rend()) {
+        last->text += text;
+    }
+}
+
+void scalar_reads(const Where &at)
+{
+    const Core &core = cores[running];
+    if (!std::all_of(std::begin(core.queues), std::end(core.queues), [](const Queue &q) { return q.idle(); })) {
+        report("race", "the scalar unit reads a tile while a pipe is at work", at);
+    }
 }
 
 bool inside_gm(const void *first, uint64_t bytes, bool writes, const Where &at)

@@ -47,10 +47,20 @@ struct Report {
     int core;
 };
 
+// What a core prints; texts that one line of the kernel prints are one.
+struct Said {
+    int64_t block;
+    int core;
+    std::string text;
+
+    bool operator==(const Said &) const = default;
+};
+
 struct Outcome {
     bool good = true;
     int64_t moves = 0;
     std::vector<Report> reports;
+    std::vector<Said> said;
 };
 
 // All blocks, one after the other, in one order.

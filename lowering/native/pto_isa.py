@@ -21,6 +21,7 @@ from pathlib import Path
 from lowering.ascend import emit
 from lowering.execute.access import Array
 from lowering.execute.inputs import Bound
+from lowering.execute.said import Heard, of_texts
 from lowering.native.build import (
     HERE,
     STRICT,
@@ -85,9 +86,15 @@ def checkout_of(given: Path | None) -> Path:
 
 
 def run(
-    kernel: Kernel, bound: Bound, checkout: Path, block_num: int | None = None
+    kernel: Kernel,
+    bound: Bound,
+    checkout: Path,
+    block_num: int | None = None,
+    *,
+    heard: Heard | None = None,
 ) -> dict[str, Array]:
-    """Emits, compiles (or takes from the cache), and runs a scheduled kernel.
+    """Emits, compiles (or takes from the cache), and runs a scheduled kernel; ``heard`` hears what it prints, line by
+    line; what the driver tells has tabs.
 
     Raises:
         ScheduleError: a schedule that cannot be emitted, that the compiler rejects, or that ends
@@ -96,7 +103,10 @@ def run(
     """
     source = emit(kernel)[f"{kernel.name}.cpp"]
     made = program(source, build(checkout, "bfloat16_t" in source))
-    return execute(made, kernel, bound, block_num)[1]
+    told, outputs = execute(made, kernel, bound, block_num)
+    if heard is not None:
+        heard.add(of_texts(line for line in told.splitlines() if "\t" not in line))
+    return outputs
 
 
 def build(checkout: Path, needs_bf16: bool) -> Build:

@@ -52,7 +52,7 @@ ALONE = Shared()
 def cost_of(row: Row, kernel: Kernel, costs: Costs, shared: Shared = ALONE) -> Cost:
     """The cycles of ``row``; a partly valid tile counts as a whole one."""
     kind = OPS[row.op].kind
-    if kind in ("scalar", "sync") or row.op == "record":
+    if kind in ("scalar", "sync", "debug") or row.op == "record":
         return Cost(0, 0)
     if kind == "move":
         return _transfer(row, kernel, costs, shared)

@@ -264,8 +264,8 @@ class _Scalar:
             for x in row.args:
                 assert isinstance(x, ir.Word), row
                 yield from self._drain([x.name], f"drain {x.name}")
-        elif row.op == "barrier" and row.pipe == "ALL":
-            yield from self._drain(list(self.pipes), "barrier")
+        elif row.pipe == "ALL":
+            yield from self._drain(list(self.pipes), row.op)
         elif row.op == "barrier":
             yield from self._put(self.pipes[row.pipe], self.pipes[row.pipe].barrier)
         elif row.op == "fence":

@@ -50,7 +50,7 @@ from pto.ir import (
 )
 from pto.ir import substitute as with_values
 from pto.legality import straight
-from pto.ops import OPS
+from pto.ops import DEBUG, OPS
 from pto.row_rules import filled, seen
 from pto.targets import target_of
 from pto.types import TileType
@@ -58,7 +58,7 @@ from pto.types import TileType
 Place = object
 Stored = list[tuple[Row, int]]
 """The rows that store to a place, each with the number of what it stores there: the last one that takes the
-place of what was there, and all that add to it since."""
+place of what was there, and all that add to it since.  What is said is stored where nothing else is."""
 
 Index = tuple[Expr, int, Expr | None]
 """Start, size (0: it is no span) and how many exist (None: all)."""
@@ -102,6 +102,10 @@ class Meanings(World):
         """The number of what a row makes; a store is noted by its place."""
         if row.op == "store":
             self.note(row, args[0], self.stored(row, args))
+            return UNDEFINED
+        if row.op in DEBUG:
+            said = self.token((row.op, *args))
+            self.stores.setdefault((row.op, said), []).append((row, said))
             return UNDEFINED
         if row.op == "gather":
             return super().result(row, [once(place) for place in args])

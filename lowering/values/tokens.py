@@ -124,16 +124,18 @@ class Core:
         if row.op == "let":
             frame[row.result(Scalar).name] = substitute(row.scalar(), frame)
             return
-        (reads, (_, *scratch)), out = self.touched[id(row)], row.out
+        (reads, writes), out = self.touched[id(row)], row.out
         token = self.result(row, reads, frame)
         if isinstance(out, Scalar):
             frame[out.name] = Var(f"%{token}", out.is_float)
             return
-        for spoiled in scratch:
+        for spoiled in writes[1:]:
             assert isinstance(spoiled, Ref)
             self.slots[self.slot(spoiled, frame)] = UNDEFINED
         if row.op not in ALIASES:
             self.shared.log[id(row), at] = token
+        if out is None:
+            return
         if isinstance(out, Queue):
             self.shared.queues[out.name].append(token)
         elif isinstance(out, View):

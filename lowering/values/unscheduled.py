@@ -124,7 +124,11 @@ class Builder:
         return buffer.type.of_all(self.lanes) if buffer.core == "vector" else buffer.type
 
     def add(
-        self, row: ir.Row, scope: Scope, out: ir.Define | ir.View | ir.Scalar, *args: ir.Operand
+        self,
+        row: ir.Row,
+        scope: Scope,
+        out: ir.Define | ir.View | ir.Scalar | None,
+        *args: ir.Operand,
     ) -> None:
         """What ``row`` does, on values."""
         new = ir.Row(row.op, out, args, loc=row.loc)
@@ -213,6 +217,9 @@ class Builder:
             mine = self.kernel.buffer(row.out.name).type
             args = counts_of_both(row.op, args, mine, self.lanes, row.loc)
         found = [self.operand(a, row, scope) for a in args]
+        if row.out is None:
+            self.add(row, scope, None, *found)
+            return
         if isinstance(row.out, ir.View):
             self.check_lanes(row, row.out)
             self.add(row, scope, self.view(row.out, row, scope), *found)

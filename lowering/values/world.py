@@ -250,7 +250,9 @@ class World:
             return self.place(a, values, mine)
         if isinstance(a, Word):
             return a.name
-        assert not isinstance(a, Ref | Queue | Text), a
+        if isinstance(a, Text):
+            return a.value
+        assert not isinstance(a, Ref | Queue), a
         return self.scalar(a, values)
 
     def value(self, operand: object) -> int:

@@ -19,7 +19,6 @@ _BY_REASON: Mapping[str, str] = MappingProxyType(
         ),
         "computes nothing: events, places and slots are the schedule's": "TALLOC TSUBVIEW TSYNC",
         "a hint to the cache: loads begin early by the schedule": "TPREFETCH",
-        "prints on the device only": "TPRINT",
         "the device waits for its scalar unit for every row (docs/machine.md 12); made of other ops": (
             "TROWEXPAND TROWARGMAX TROWARGMIN TCOLARGMAX TCOLARGMIN"
         ),
@@ -39,7 +38,7 @@ _BY_REASON: Mapping[str, str] = MappingProxyType(
         "several ops in one: of scales, of a bias, which no pass chooses yet": (
             "TADDDEQRELU TMATMUL_BIAS TQUANT TDEQUANT"
         ),
-        "the device's scalar unit shifts element by element (docs/machine.md 12); a product by powers of two": "TSHL TSHR",
+        "the device's scalar unit shifts element by element (docs/machine.md 12); shifts by powers of two, each where the count has it": "TSHL TSHR",
         "two ops in one on tiles of two sizes, which no pass chooses yet": (
             "TPARTADD TPARTMAX TPARTMIN TPARTMUL TPARTARGMAX TPARTARGMIN"
         ),

@@ -201,7 +201,12 @@ class Target:
         return pipe if pipe is not None and core in pipe.cores else None
 
     def reach(self, core: str, pipe: str, writes: bool) -> tuple[Space, ...]:
-        """The memories of a core that one of its pipes reads, or writes."""
+        """The memories of a core that one of its pipes reads, or writes; of "ALL", which stop for the scalar unit,
+        that of tiles without boxes, which it reads."""
+        if pipe == "ALL":
+            return tuple(
+                s for s in self.spaces.values() if s.core == core and not (s.is_boxed or writes)
+            )
         ends = {move[writes] for move in self.pipes[pipe].moves}
         return tuple(s for s in self.spaces.values() if s.core == core and s.name in ends)
 

@@ -11,6 +11,7 @@ import pytest
 
 import pto
 from lowering import cli
+from lowering.execute.said import Heard
 from lowering.lowered import OrdersDiffer, Tuned
 from pto.errors import InputError
 from pto.kernels import SHIPPED, gemm, paged_attention, rmsnorm
@@ -93,7 +94,7 @@ def test_an_order_that_differs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(kernel: Any, bound: Any, orders: Any) -> executors.Ran:
         facts = {"seeds": [0, 2], "interleavings": 2, "interleavings_per_second": 1}
         bad = [{"seed": 1, "kind": "bits", "message": "out differs"}]
-        return executors.Ran({}, {**facts, "differences": bad})
+        return executors.Ran({}, Heard(), {**facts, "differences": bad})
 
     monkeypatch.setattr(executors, "SEVERAL", {"adversarial": wrong})
     given, _ = called("gemm")

@@ -414,6 +414,35 @@ def test_what_a_kernel_prints_and_checks(say: Say, golden: Golden) -> None:
     assert "debug" not in "".join(say("show", "says.py", "--stage", s)[1] for s in PASSES)
 
 
+def test_what_a_schedule_says_itself(say: Say, golden: Golden) -> None:
+    """With --watch, in program order; every stage has it, and it is as legal and proven as any."""
+    Path("says.py").write_text(SAYS)
+    Path("sums.py").write_text(DUMPED)
+    save("case.npz", **dumped_case()[0])
+    argv = ("run", "says.py", "--inputs", "case.npz", "--watch", "--executor")
+    status, out, err = say(*argv, "adversarial", "--seeds", "3")
+    assert (status, err) == (FAILED, "")
+    golden("cli/says_itself.txt", re.sub(r"\d+ a second", "N a second", plain(out)))
+    told = json.loads(say(*argv, "numpy", "--json")[1])
+    assert told["checks_failed"] == [{"at": {}, "text": "pid0=0, i=1: small"}]
+    for stage in ("traced", *PASSES):
+        assert "debug_check" in say("show", "says.py", "--watch", "--stage", stage)[1]
+    assert say("check", "says.py", "--watch")[0] == GOOD
+    assert say("emit", "says.py", "--watch", "-o", "with")[0] == GOOD
+    assert say("emit", "says.py", "-o", "without")[0] == GOOD
+    assert say("emit", "sums.py", "-o", "silent")[0] == GOOD
+    silent = Path("silent/sums.cpp").read_text()
+    assert Path("without/sums.cpp").read_text() == silent
+    text = Path("with/sums.cpp").read_text()
+    assert "TPRINT(" in text and "cce::printf(" in text and "-D_DEBUG" in text
+    assert say("emit", "with/sums.ptoir", "-o", "again")[0] == GOOD
+    assert Path("again/sums.cpp").read_text() == text
+    scheduled = ("run", "with/sums.ptoir", "--inputs", "case.npz", "--executor", "numpy")
+    assert "pid0=0, i=1: small" in say(*scheduled)[1]
+    assert "says nothing of itself" in say("check", "sums.py", "--watch")[2]
+    assert "which always says it" in say(*argv, "sequential")[2]
+
+
 def test_a_wrong_result_fails(say: Say) -> None:
     wrong = "\n@double.reference\ndef wrong(x, *, factor):\n    return {'out': x * factor + 1e-3}\n"
     Path("mine.py").write_text(DOUBLE + wrong)

@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 
 from lowering import jax_executor
-from lowering.execute import access, scalars, scheduled, sequential, watched
+from lowering.execute import access, said, scalars, scheduled, sequential
 from lowering.execute.inputs import Bound, bind, validate
 from pto.arithmetic import BINARY, DIVIDING
 from pto.errors import InputError, MemoryAccessError, PtoError, ScheduleError, ShapeError
 from pto.ir import Bin, Const, Kernel, Var, evaluate, is_scheduled
-from pto.ops import DEBUG, EVERY, OPS
+from pto.ops import DEBUG, OPS
 from pto.targets.a2a3 import A2A3
 from pto.text import parse
 from pto.types import TileType
@@ -106,8 +106,8 @@ SCHEDULE_ONLY = {"move", "push", "push_data", "record", "pop", "sync", "barrier"
 
 def test_every_op_has_a_rule_in_each_executor() -> None:
     assert set(scheduled.RULES) == set(OPS)
-    assert set(sequential.RULES) == set(EVERY) - SCHEDULE_ONLY
-    assert set(watched.RULES) == set(DEBUG)
+    assert set(sequential.RULES) == set(OPS) - SCHEDULE_ONLY
+    assert set(said.RULES) == set(DEBUG)
 
 
 def test_scalar_operators_mean_the_same_everywhere() -> None:

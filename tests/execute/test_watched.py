@@ -14,11 +14,10 @@ from lowering.execute.inputs import bind
 from lowering.execute.watched import Heard, watch
 from lowering.schedule import schedule
 from pto import Kernel, Scalar, Tensor, Tile
-from pto.dead_rows import unwatched, watches
-from pto.errors import LegalityError, PtoError
-from pto.ir import all_rows
+from pto.dead_rows import watches
+from pto.errors import PtoError
 from pto.legality import verify
-from pto.ops import DEBUG, MOST_PRINTED, PERSISTENT, SCHEDULED
+from pto.ops import MOST_PRINTED
 from pto.text import parse, print_kernel
 from tests.judges.grammar import recognised
 
@@ -184,24 +183,12 @@ def test_a_long_text_stays_whole() -> None:
     assert parse(print_kernel(watched)) == watched
 
 
-def test_the_first_pass_takes_it_away() -> None:
-    watched = parse(print_kernel(sums.watched()))
-    assert watches(watched.body)
-    assert unwatched(watched.body) == sums.trace().body
-    made = schedule(watched).kernel
-    assert not {r.op for r in all_rows(made.body)} & set(DEBUG)
-    assert print_kernel(made) == print_kernel(schedule(sums.trace()).kernel)
-
-
-@pytest.mark.parametrize("form", [PERSISTENT, SCHEDULED])
-def test_no_later_form_has_it(form: str) -> None:
-    with pytest.raises(LegalityError):
-        verify(sums.watched(), form)
-
-
 HEADER = "kernel k\nparam x in f32[16, 64]\nparam out out f32[16, 64]\ngrid 1\n\n"
 WRONG = {
-    "debug_check 1": "takes a tile or a scalar, a text, found 1 operands",
+    "debug_check 1": "takes a tile or a scalar, a text and at most 8 times a scalar, found 1 operands",
+    'debug_check 1, "{}"': "the text has 1 places, found 0 values",
+    'debug_print "{}", t, t': "the text has 1 places, found 2 values",
+    'debug_print "{0}", t': "other places than {}",
     'debug_check "a", "b"': "operand 1 is a tile or a scalar, found a text",
     "debug_print t, t": "operand 1 is a text, found a tile",
     'q = debug_print "a"': "debug_print gives nothing",
@@ -222,12 +209,13 @@ def test_a_row_that_is_wrong(row: str) -> None:
     assert caught.value.loc is not None
 
 
-def test_a_scheduled_text_cannot_have_it() -> None:
+@pytest.mark.parametrize("place", ["vector  0  V", "cube    0  ALL"])
+def test_all_pipes_of_the_vector_core_stop_for_it(place: str) -> None:
     made = print_kernel(schedule(sums.trace()).kernel)
     row = next(line for line in made.splitlines() if " store " in line)
     with pytest.raises(PtoError) as caught:
-        verify(parse(made.replace(row, f'{row}\n  vector  0  V     debug_print "a"'), "bad.ptoir"))
-    assert "debug_print" in caught.value.message
+        verify(parse(made.replace(row, f'{row}\n  {place}     debug_print "a"'), "bad.ptoir"))
+    assert "debug_print cannot run" in caught.value.message
 
 
 # ------------------------------------------------------------------------------ wrong uses

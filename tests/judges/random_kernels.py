@@ -41,7 +41,11 @@ class Builder:
         return self.rng.choice(recent + self.full[:2])
 
     def vector_step(self) -> None:
-        """One or two vector ops; results are squashed into [-1, 1]."""
+        """One or two vector ops; results are squashed into [-1, 1].  In the watched form the last one is printed."""
+        self.made()
+        pto.debug_print("{} {}", self.counts[-1], self.full[-1])
+
+    def made(self) -> None:
         x = self.pick()
         if self.words and self.rng.random() < 0.6:
             self.full.append(self.rng.choice(self.words)(self, x))
@@ -169,7 +173,8 @@ def _bits(b: Builder, x: Tile) -> Tile:
     rows, cols = pto.full((b.rows, b.cols), b.rng.randint(0, 99), "i32"), pto.iota(1)
     mixed = (rows ^ cols) if b.rng.random() < 0.5 else ~(rows + pto.iota(0)) | (rows << 3)
     counts: list[int | Scalar] = [b.rng.randint(0, 63), *b.counts]
-    small = (mixed >> b.rng.randint(0, 2)) % 64 & (mixed | b.rng.choice(counts))
+    by: list[int | Scalar | Tile] = [0, 1, 2, *b.counts, rows ^ cols]
+    small = (mixed >> b.rng.choice(by)) % 64 & (mixed | b.rng.choice(counts))
     if b.rng.random() < 0.5:
         return pto.where(small < b.rng.choice(counts), x, _side(b))
     return x * ((small & 63).astype("f32") * (1 / 64))

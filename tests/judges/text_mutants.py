@@ -21,7 +21,7 @@ from lowering.programs import parsed
 from lowering.schedule import options_for, scheduled_with
 from pto import ir
 from pto.errors import PtoError
-from pto.ops import EVERY
+from pto.ops import OPS
 from pto.targets import PIPES
 from pto.text import parse, print_kernel
 from tests import PROGRAMS, TESTS
@@ -35,7 +35,7 @@ TEXTS = [
 
 TOKEN = re.compile(r"[A-Za-z_][\w.]*|\d+(?:\.\d+)?(?:e[+-]?\d+)?|->|\.\.|//|[<>=!]=|:\+|\S")
 VOCABULARY = [
-    *EVERY, *PIPES, *ir.CORES, *ir.BUILTINS, *ir.BINARY, "f32", "f16", "bf16", "i32", "l1", "l0a",
+    *OPS, *PIPES, *ir.CORES, *ir.BUILTINS, *ir.BINARY, "f32", "f16", "bf16", "i32", "l1", "l0a",
     "l0b", "l0c", "ub", "nd", "dn", "nz", "zn", "zz", "kernel", "static", "param", "grid", "buffer",
     "fifo", "event", "note", "for", "if", "else", "carry", "yield", "from", "last", "in", "out",
     "inout", "scalar", "wait", "set", "flat", "inf", "nan", "no", "credit", "on", "a2a3", "at", "by",

@@ -25,9 +25,15 @@ REFUSED = {
     "w & pto.load(t[0:8, :])": "&: [8, 32] does not broadcast to [16, 32]",
     "u >> 1": ">>: 'u' is u8, and the vector unit shifts i32 and i16",
     "x << 1": "<<: 'x' is f32, and the vector unit shifts i32 and i16",
-    "w << w": "<<: 'w' is shifted by a Python integer, found tile 'w'",
-    "w << n": "<<: 'w' is shifted by a Python integer, found scalar 'n'",
-    "1 << w": "the left operand of << must be a tile, found the number 1",
+    "w << u": "<<: 'u' is u8, and the vector unit shifts i32 and i16",
+    "w << w.astype('i16')": "<<: 'w' is i32 but 'astype' is i16",
+    "w << 1.5": "<<: 'w' is shifted by integers, found the number 1.5",
+    "w << (n / 2)": "what 'w' is shifted by must be an integer",
+    "w << [1]": "<<: 'w' is shifted by integers or a tile, found a list",
+    "1.5 << w": "<<: an element of i32 cannot be 1.5",
+    "n << w": "'<<' does not work on scalar 'n'",
+    "[1] << w": "the left operand of << must be a tile, found a list",
+    "w << pto.load(t[0:8, :])": "<<: [8, 32] does not broadcast to [16, 32]",
     "w >> 32": ">>: 'w' is i32, which is shifted by 0 to 31, found 32",
     "w // 3": "//: 'w' is i32, which is divided by powers of two, found 3",
     "w % w": "%: 'w' is i32, which is divided by powers of two, found tile 'w'",
@@ -69,9 +75,33 @@ y[:, :] = store b
         ("bitwise_or a, 1.5", "the elements of an i32 tile are integers"),
         ("left_shift a, 32", "the elements of an i32 tile are shifted by 0 to 31"),
         ("right_shift a, -1", "the elements of an i32 tile are shifted by 0 to 31"),
-        ("right_shift a, a", "operand 2 is a number, found a tile"),
+        ("right_shift a, a", "operand 2 is a scalar, found a tile"),
     ],
 )
 def test_a_text_refused(row: str, told: str) -> None:
     with pytest.raises(LegalityError, match=re.escape(told)):
         verify(parse(TEXT.format(row), "t.ptoir"))
+
+
+def rows_of(text: str) -> list[str]:
+    """The rows that an expression of a tile and a scalar becomes."""
+
+    @pto.kernel(grid="1", t="i32[16, 32]", n="i32", out="i32[16, 32]")
+    def kernel(t: Tensor, n: pto.Scalar, out: Tensor) -> None:
+        w = pto.load(t[:, :])
+        pto.store(out[:, :], eval(text, dict(pto=pto, w=w, n=n)))
+
+    lines = pto.print_kernel(kernel.trace()).splitlines()
+    return [row for line in lines if "_shift " in (row := line.partition(" = ")[2])]
+
+
+def test_a_count_that_is_surely_below_is_one_row() -> None:
+    """Others are brought to what there are bits for, to the left in two steps."""
+    assert rows_of("w << n % 32") == ["left_shift w, n % 32"]
+    assert rows_of("w >> pto.minimum(n * 1 * 0 + 3, 31)") == ["right_shift w, 3"]
+    (right,) = rows_of("w >> n")
+    assert right == "right_shift w, max(min(n, 31), (n < 0) * 31)"
+    first, second = rows_of("w << n")
+    assert first == "left_shift w, max(min(n, 31), (n < 0) * 31)"
+    assert second.endswith(", max(n < 0, 31 < n)")
+    assert len(rows_of("w << w")) == 6 and len(rows_of("w >> w")) == 7

@@ -32,7 +32,7 @@ from pto.errors import InputError, LegalityError, PtoError
 from pto.ir import all_rows
 from pto.legality import verify
 from pto.operators import OPERATORS
-from pto.ops import ANY, COMPOSED, EVERY, FUNCTIONS, OPS, SCHEDULED, TILE, Op, Operand
+from pto.ops import ANY, COMPOSED, FUNCTIONS, OPS, SCHEDULED, TILE, Op, Operand
 from pto.targets import TARGETS
 from pto.targets.a2a3 import A2A3
 from pto.text import parse, print_kernel
@@ -104,7 +104,7 @@ def functions() -> str:
 
 def page() -> str:
     """The text of ``docs/ops.md``."""
-    kinds = dict.fromkeys(op.kind for op in EVERY.values())
+    kinds = dict.fromkeys(op.kind for op in OPS.values())
     return PAGE + "".join(map(described, public())) + ROWS + "".join(map(table, kinds))
 
 
@@ -124,7 +124,7 @@ def described(name: str) -> str:
 
 
 def table(kind: str) -> str:
-    rows = "".join(line(op) for op in EVERY.values() if op.kind == kind)
+    rows = "".join(line(op) for op in OPS.values() if op.kind == kind)
     names = ("op", "takes", "gives", "element types", "pipe", "becomes", "cycles", "")
     return f"\n### {kind}\n\n| {' | '.join(names)} |\n|{'---|' * len(names)}\n{rows}"
 

@@ -132,6 +132,10 @@ WORDS = (
     "chunks at carried offsets",
     "compacted chunks",
     "trimmed tiles",
+    "fields by tiles",
+    "turns by a table",
+    "rows that speak",
+    "a layer that speaks",
 )
 
 
@@ -139,7 +143,7 @@ WORDS = (
 def test_mutants_of_words() -> None:
     """One in eight, of kernels with selections, numbers of places, scalars that are read, orders and sums of rows,
     stores that add, small integers and their bits, places that tables decide, loops over scalars, work that is done or not, parts of tiles,
-    transposes, and tensors that are updated in place."""
+    transposes, tensors that are updated in place, and what is said of itself."""
     assert len(told([Plan(name, "best") for name in WORDS], 16, 2)) > 150
 
 

@@ -4,6 +4,9 @@ order and in adversarial orders of the pipes."""
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -12,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pto
-from lowering.execute import inputs, scheduled, sequential
+from lowering.execute import inputs, scheduled, sequential, watched
 from lowering.execute.adversarial import Orders
+from lowering.execute.said import Heard, Where
 from lowering.hazards.proof import HazardError
 from lowering.schedule import LOAD_AT, LOOPS, MOVES, Options, options_for, schedule
+from pto.ir import Row
 from tests.judges.random_kernels import MASKS, WORDS, Words, draw
 from tests.lenient import resting_on
 
@@ -117,6 +122,65 @@ def test_rings_of_constant_trips() -> None:
     *_, options = [any_options(rng) for _ in range(4)]
     assert options.fifo_depth == 2 and options.lookahead == 5
     assert run_one(760, (options,), range(1), outside=True)
+
+
+class Values(Heard):
+    """What is said as numbers: for each lane what comes in its order, with the work item and the iterations in front."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_lanes: dict[int | None, list[tuple[Any, ...]]] = {}
+
+    def hear(self, row: Row, values: Sequence[Any], where: Where = ()) -> None:
+        *numbers, tile = values
+        at = dict(where)
+        lane = at.pop("lane", None)
+        found = self.of_lanes.setdefault(lane, [])
+        found.append((*at.values(), *map(int, numbers), np.array(tile)))
+
+    def whole(self, cols: int) -> Counter[Any]:
+        """The tiles of both lanes together, in any order."""
+        found = list(self.of_lanes.get(None, []))
+        lanes = (self.of_lanes.get(lane, []) for lane in (0, 1))
+        for (*at, upper), (*other, lower) in zip(*lanes, strict=True):
+            assert at == other
+            halves = [upper, lower]
+            found.append((*at, np.concatenate(halves, axis=0 if upper.shape[1] == cols else 1)))
+        return Counter((*at, tile.shape, tile.tobytes()) for *at, tile in found)
+
+
+def say(seed: int, plan: Options, words: Words, orders: int = 2) -> bool:
+    """Whether a schedule says what the kernel does as it is written, in other orders of the pipes, too."""
+    kernel, make = draw(seed, bool(seed % 2), words)
+    arrays = make(np.random.default_rng(0))
+    arrays["pages"] = arrays["pages"].astype(NARROW[str(kernel.statics["dtype"])])
+    traced = kernel.watched()
+    said, heard = Values(), Values()
+    watched.run(traced, inputs.bind(traced, arrays), said)
+    try:
+        program = schedule(traced, plan).kernel
+    except pto.CapacityError:  # what is printed takes room
+        return False
+    except HazardError as error:
+        if error.proof.refused.startswith("not closed"):
+            return False
+        raise
+    bound, cols = inputs.bind(program, arrays), int(kernel.statics["cols"])
+    scheduled.run(program, bound, block_num=2, heard=heard)
+    assert heard.whole(cols) == said.whole(cols)
+    assert not list(Orders(program, bound, 2, resting_on(program)).differences(range(orders)))
+    return True
+
+
+def test_random_kernels_that_speak() -> None:
+    """Of every tile that a step makes, in loops and beside them."""
+    assert all(say(seed, PLANS[seed % len(PLANS)], WORDS) for seed in (2, 7, 8))
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("words", [(), WORDS], ids=["plain", "words"])
+def test_many_random_kernels_that_speak(words: Words) -> None:
+    assert sum(say(seed, PLANS[seed % len(PLANS)], words) for seed in range(60)) > 30
 
 
 def test_two_pops_of_a_step_into_one_ring() -> None:

@@ -18,6 +18,7 @@ from tests.words import (
     sorting,
     transposes,
     views,
+    watched,
 )
 
 ABOUT = (
@@ -36,5 +37,6 @@ ABOUT = (
     control,
     transposes,
     views,
+    watched,
 )
 WORDS = {name: word for about in ABOUT for name, word in about.WORDS.items()}

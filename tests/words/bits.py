@@ -192,6 +192,111 @@ def signed(rng: np.random.Generator) -> Arrays:
     return dict(x=np.where(near, y * 0.5, x).astype(np.float32), y=y.astype(np.float32))
 
 
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    x="i32[rows, 64]",
+    at="i32[rows, 1]",
+    size="i32[64]",
+    w="f32[64, 64]",
+    out="i32[3, rows, 64]",
+    product="f32[rows, 64]",
+)
+def fields(x: Tensor, at: Tensor, size: Tensor, w: Tensor, out: Tensor, product: Tensor) -> None:
+    """Numbers of other sizes at other bits of every element, cut out and put in; what reaches out is lost."""
+    m = pto.program_id(0) * 32
+    rows = pto.ds(m, 32, valid=x.shape[0] - m)
+    word, first, width = pto.load(x[rows, :]), pto.load(at[rows, :]), pto.load(size[:])
+    mask = (1 << width) - 1
+    field = (word >> first) & mask
+    pto.store(out[0, rows, :], field)
+    pto.store(out[1, rows, :], word & ~(mask << first) | (5 << first))
+    pto.store(out[2, rows, :], word << (first - 20))
+    pto.store(product[rows, :], (field & 0xFF).astype("f32") @ pto.load(w[:, :]))
+
+
+def of_fields(x: Any, at: Any, size: Any, w: Any) -> dict[str, Any]:
+    mask = (np.int32(1) << size) - np.int32(1)
+    field = (x >> at) & mask
+    rest = x & ~(mask << at) | (np.int32(5) << at)
+    return {"out": np.stack([field, rest, x << (at - 20)]), "product": (field & 0xFF) @ w}
+
+
+def some_fields(rng: np.random.Generator) -> Arrays:
+    return dict(
+        x=rng.integers(-(2**31), 2**31, (75, 64)).astype(np.int32),
+        at=rng.integers(0, 36, (75, 1)).astype(np.int32),
+        size=rng.integers(0, 34, 64).astype(np.int32),
+        w=rng.standard_normal((64, 64)).astype(np.float32),
+    )
+
+
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    x="dtype[rows, 64]",
+    turns="i32[steps]",
+    mix="f32[64, 64]",
+    out="dtype[rows, 64]",
+    sums="f32[rows, 64]",
+    static=dict(dtype="i32"),
+)
+def stirred(
+    x: Tensor, turns: Tensor, mix: Tensor, out: Tensor, sums: Tensor, *, dtype: str
+) -> None:
+    """A number of a table says by how much, in every step; some are beyond all bits, some negative."""
+    m = pto.program_id(0) * 32
+    rows = pto.ds(m, 32, valid=x.shape[0] - m)
+
+    def step(i: Index, s: Tile) -> Tile:
+        turn = turns[i] - 4
+        return (s ^ (s << turn)) ^ ((s >> (turn + i % 3)) & 0x3FFF)
+
+    last = pto.fori_loop(0, turns.shape[0], step, pto.load(x[rows, :]))
+    pto.store(out[rows, :], last)
+    pto.store(sums[rows, :], (last & 0xFF).astype("f32") @ pto.load(mix[:, :]))
+
+
+def of_turns(x: Any, turns: Any, mix: Any) -> dict[str, Any]:
+    def count(n: int) -> Any:  # numpy's own counts are of the type of x
+        return x.dtype.type(n if 0 <= n < 32 else -1)
+
+    for i, turn in enumerate(int(t) - 4 for t in turns):
+        x = (x ^ (x << count(turn))) ^ ((x >> count(turn + i % 3)) & x.dtype.type(0x3FFF))
+    return {"out": x, "sums": (x & 0xFF) @ mix}
+
+
+def some_turns(dtype: type) -> Any:
+    def drawn(rng: np.random.Generator) -> Arrays:
+        ends = np.iinfo(dtype)
+        return dict(
+            x=rng.integers(ends.min, ends.max + 1, (75, 64)).astype(dtype),
+            turns=np.array([5, 17, 0, 9, 34, 22, 40], np.int32),
+            mix=rng.standard_normal((64, 64)).astype(np.float32),
+        )
+
+    return drawn
+
+
+@pto.kernel(grid="cdiv(rows, 32)", x="i16[rows, 64]", n="i16[rows, 64]", out="i16[3, rows, 64]")
+def halves(x: Tensor, n: Tensor, out: Tensor) -> None:
+    """Every element by another number, of 16 bits."""
+    m = pto.program_id(0) * 32
+    rows = pto.ds(m, 32, valid=x.shape[0] - m)
+    a, b = pto.load(x[rows, :]), pto.load(n[rows, :])
+    for k, made in enumerate((a << b, a >> b, -7 >> b)):
+        pto.store(out[k, rows, :], made)
+
+
+def of_halves(x: Any, n: Any) -> dict[str, Any]:
+    return {"out": np.stack([x << n, x >> n, np.int16(-7) >> n])}
+
+
+def some_halves(rng: np.random.Generator) -> Arrays:
+    n = rng.integers(-2, 20, (75, 64))
+    n[0, :2] = -(2**15), 2**15 - 1
+    x = rng.integers(-(2**15), 2**15, (75, 64))
+    return dict(x=x.astype(np.int16), n=n.astype(np.int16))
+
+
 WORDS = {
     "weights of four bits": Word(packed, nibbles, unpacked),
     "inputs dropped": Word(dropped, states, shuffled),
@@ -199,5 +304,9 @@ WORDS = {
     "sets as int8": Word(sets, some_sets(np.int8), of_sets, dict(dtype="i8")),
     "sets as int16": Word(sets, some_sets(np.int16), of_sets, dict(dtype="i16")),
     "integers in order": Word(ordered, large, in_order),
+    "fields by tiles": Word(fields, some_fields, of_fields),
+    "turns by a table": Word(stirred, some_turns(np.int32), of_turns),
+    "turns by a table, i16": Word(stirred, some_turns(np.int16), of_turns, dict(dtype="i16")),
+    "shifts of halves": Word(halves, some_halves, of_halves),
     "quotients of floats": Word(divided, signed, quotients),
 }

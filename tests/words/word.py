@@ -23,17 +23,18 @@ class Word:
     """A kernel that needs a word, inputs for it, and what it must give in float64.
 
     ``arrays``: of a random generator; ``want``: by the inputs as numpy holds them (what is added to is one), the
-    outputs by name.
+    outputs by name.  ``watched``: with what it says of itself.
     """
 
     kernel: Kernel
     arrays: Callable[[np.random.Generator], Arrays]
     want: Callable[..., Mapping[str, Any]]
     statics: Mapping[str, Static] = field(default_factory=dict)
+    watched: bool = False
 
     @cached_property
     def traced(self) -> ir.Kernel:
-        return self.kernel.trace(**self.statics)
+        return (self.kernel.watched if self.watched else self.kernel.trace)(**self.statics)
 
     @cached_property
     def scheduled(self) -> ir.Kernel:

@@ -182,7 +182,7 @@ class _Assigner:
         return done
 
     def emit(
-        self, op: str, core: str, out: ir.Output, args: Iterable[ir.Operand], loc: Loc | None
+        self, op: str, core: str, out: ir.Output | None, args: Iterable[ir.Operand], loc: Loc | None
     ) -> None:
         """A row on the first pipe of a core that runs its op."""
         pipe, *_ = OPS[op].on[core]
@@ -203,13 +203,15 @@ class _Assigner:
             return  # the store does it
         elif row.op == "part":
             self.part(row, block)
+        elif OPS[row.op].kind == "debug":
+            self.emit(row.op, "vector", None, self.in_ub(row), row.loc)
         else:
             self.vector(row, block)
 
     def vector(self, row: ir.Row, block: ir.Block) -> None:
         out = row.result(ir.Define)
         made = self.on_lane(out.name, out.name)
-        args = [ir.Ref(self.at(a.name, "ub")) if isinstance(a, ir.Ref) else a for a in row.args]
+        args = self.in_ub(row)
         if row.op == "iota":  # each lane goes on where the one before ends
             run = made.type.cols if made.type.rows == 1 else made.type.rows
             args = [row.scalar() if made.type.share == "both" else beyond(row.scalar(), "+", run)]
@@ -221,6 +223,10 @@ class _Assigner:
         self.home[out.name, "ub"] = out.name
         if out.name not in self.parts:
             self.to_cube(out.name, block, row.loc)
+
+    def in_ub(self, row: ir.Row) -> list[ir.Operand]:
+        """The operands of a row as the vector core has them."""
+        return [ir.Ref(self.at(a.name, "ub")) if isinstance(a, ir.Ref) else a for a in row.args]
 
     def part(self, row: ir.Row, block: ir.Block) -> None:
         """Out of L1 for products, by V for all else, and for products of what is no whole boxes."""

@@ -122,6 +122,10 @@ class _Search:
         if row.op == "store":
             self.store(row)
             return
+        if row.out is None:  # what is told is all of a tile
+            for ref in (a for a in row.args if isinstance(a, ir.Ref)):
+                self.need(self.edges[ref.name].rows | self.edges[ref.name].cols)
+            return
         out = row.result(ir.Define)
         self.types[out.name] = out.type
         self.edges[out.name] = self.made(row, out)

@@ -108,8 +108,9 @@ def names_of(block: ir.Block) -> Named:
 
 
 def _accesses(node: ir.Node, ring: Ring, path: ir.Path, inner: int | None) -> Iterator[Access]:
-    """Of a loop one access per pipe; in a flat loop at the stages of its rows."""
-    rows = [r for r in ir.all_rows((node,)) if ring.of(r)]
+    """Of a loop one access per pipe; in a flat loop at the stages of its rows.  A row for which all pipes stop is in
+    order with every other one."""
+    rows = [r for r in ir.all_rows((node,)) if ring.of(r) and r.pipe != "ALL"]
     flat = inner is not None
     if isinstance(node, ir.Row):
         when, beside = Moment(-node.shift, path), None

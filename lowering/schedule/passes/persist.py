@@ -1,15 +1,15 @@
 """The persistent loop: one launch, every hardware block takes its share of the work items.
 
 In: the traced form, where ``pid0``, ``pid1``, ... say which work item this is.  Out: the same rows
-inside a loop over the work items of this block; loop bounds have names, aliases and what only watches are gone.
+inside a loop over the work items of this block; loop bounds have names, aliases are gone.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from lowering.schedule.passes.located import located
 from lowering.schedule.passes.mentions import names_taken, rewrite_exprs
-from pto.dead_rows import unwatched
 from pto.ir import Bin, Block, Const, Expr, Kernel, Loop, Node, Row, Scalar, Var, binary, substitute
 from pto.legality import straight
 from pto.names import fresh
@@ -20,8 +20,9 @@ def persist(kernel: Kernel) -> Kernel:
 
     Hardware block ``block_idx`` of ``block_num`` takes every ``block_num``-th work item, the last
     grid axis fastest (docs/machine.md 16.1).  Loop bounds get names, tests stay
-    what is seen to be one, aliases disappear.
+    what is seen to be one, aliases disappear.  What only watches says of which item it is.
     """
+    kernel = located(kernel)
     taken = names_taken(kernel)
     index = fresh("w", taken)
     item: Expr = binary("+", Var("block_idx"), binary("*", Var(index), Var("block_num")))
@@ -41,7 +42,7 @@ def persist(kernel: Kernel) -> Kernel:
         if kernel.grid[axis] == Const(1):
             values[f"pid{axis}"] = Const(0)
         stride = binary("*", stride, kernel.grid[axis])
-    body = _named_trips(unwatched(kernel.body), values, taken)
+    body = _named_trips(kernel.body, values, taken)
     trips = binary("cdiv", binary("-", kernel.items, Var("block_idx")), Var("block_num"))
     return replace(kernel, body=(Loop(index, trips, (*head, *body)),))
 

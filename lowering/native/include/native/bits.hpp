@@ -1,5 +1,5 @@
 // Bits of integers: combined, turned and shifted.  Of any size of element, for the device takes them as units of 16
-// bits; shifts are of 16 and 32 bits by a number (docs/machine.md 12).
+// bits; shifts are of 16 and 32 bits, all by one number (docs/machine.md 12).
 #pragma once
 
 #include "native/ops.hpp"
@@ -101,18 +101,7 @@ void exclusive(const D &d, const A &a, std::vector<Extent> reads, Second second,
     reads.push_back(a.extent());
     run(
         Pipe::V, std::move(reads), {tmp.extent(), d.extent()},
-        [a, d, second, at] {
-            auto found = elements(a, at);
-            const auto other = second();
-            const auto f = of_width<T>(BitXor{});
-            for (int64_t r = 0, k = 0; r < d.valid_rows; ++r) {
-                for (int64_t c = 0; c < d.valid_cols; ++c, ++k) {
-                    auto &x = found[static_cast<size_t>(k)];
-                    x = f(x, other(r, c));
-                }
-            }
-            return found;
-        },
+        of_each(d, a, second, of_width<T>(BitXor{}), at),
         [d, tmp](const Values<T> &found) {
             spoil(tmp);
             put(d, d.valid_rows, d.valid_cols, found);

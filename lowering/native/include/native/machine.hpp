@@ -114,6 +114,12 @@ bool inside_gm(const void *first, uint64_t bytes, bool writes, const Where &at);
 // Whether anything ever writes to the tensor that this address belongs to.
 bool written_gm(const void *first);
 
+// The running core prints: a text of its own, formed as by printf, whose length it gives; or more of its last one.
+int say(const char *form, ...);
+void say_more(const std::string &text);
+// The scalar unit reads on chip, where no pipe may be at work; reports if one is.
+void scalar_reads(const Where &at);
+
 // The sum of what an element of GM held and of all that was added since.
 Sum &sum_of(const void *element, float held);
 // The element was written, and not added to.

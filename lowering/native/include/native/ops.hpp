@@ -546,7 +546,24 @@ constexpr void check_vector()
     static_assert(D::RowMajor, "vector arithmetic is on row-major tiles");
 }
 
-// d = f(a, b(r, c)), element by element; ``second`` finds all of b.
+// What finds f(a, b(r, c)) of every element of d; ``second`` finds all of b.
+template <typename D, typename A, typename Second, typename F>
+auto of_each(const D &d, const A &a, Second second, F f, const Where &at)
+{
+    return [a, d, second, f, at] {
+        auto found = elements(a, at);
+        const auto other = second();
+        for (int64_t r = 0, k = 0; r < d.valid_rows; ++r) {
+            for (int64_t c = 0; c < d.valid_cols; ++c, ++k) {
+                auto &x = found[static_cast<size_t>(k)];
+                x = f(x, other(r, c));
+            }
+        }
+        return found;
+    };
+}
+
+// d = f(a, b(r, c)), element by element.
 template <typename D, typename A, typename Second, typename F>
 void each(const D &d, const A &a, std::vector<Extent> reads, Second second, F f, const Where &at)
 {
@@ -555,18 +572,7 @@ void each(const D &d, const A &a, std::vector<Extent> reads, Second second, F f,
     same_valid(d, a, at);
     reads.push_back(a.extent());
     run(
-        Pipe::V, std::move(reads), {d.extent()},
-        [a, d, second, f, at] {
-            auto found = elements(a, at);
-            const auto other = second();
-            for (int64_t r = 0, k = 0; r < d.valid_rows; ++r) {
-                for (int64_t c = 0; c < d.valid_cols; ++c, ++k) {
-                    auto &x = found[static_cast<size_t>(k)];
-                    x = f(x, other(r, c));
-                }
-            }
-            return found;
-        },
+        Pipe::V, std::move(reads), {d.extent()}, of_each(d, a, second, f, at),
         [d](const Values<T> &found) { put(d, d.valid_rows, d.valid_cols, found); }, at);
 }
 

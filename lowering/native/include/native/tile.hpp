@@ -140,6 +140,17 @@ struct Tile {
         }
     }
 
+    // What the scalar unit reads, counted as ``index`` does.
+    T GetValue(int64_t n, const Where &at = Where::current()) const
+    {
+        static_assert(Loc == TileType::Vec, "the scalar unit reads UB");
+        native::scalar_reads(at);
+        if (marks()[n * static_cast<int64_t>(sizeof(T))] == 0) {
+            native::report("uninitialised", "reads a tile that was not written, or not all of it", at);
+        }
+        return data()[n];
+    }
+
     native::Extent extent() const
     {
         return {space, static_cast<uint64_t>(address), static_cast<uint64_t>(address + Bytes)};

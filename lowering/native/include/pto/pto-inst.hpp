@@ -1,6 +1,7 @@
 // The part of the tile library that emitted kernels call, for the asynchronous host machine.
 #pragma once
 
+#include "native/debug.hpp"
 #include "native/fifo.hpp"
 #include "native/ops.hpp"
 #include "native/tile.hpp"
