@@ -27,7 +27,8 @@ class Slice(Traced):
         from pto.text import expr
 
         valid = "" if self.span.valid is None else f", valid={expr(self.span.valid)}"
-        return f"ds({expr(self.span.start)}, {self.span.size}{valid})"
+        step = "" if self.span.step == 1 else f", step={self.span.step}"
+        return f"ds({expr(self.span.start)}, {self.span.size}{valid}{step})"
 
     def described(self) -> str:
         return f"slice '{self!r}'"
@@ -37,14 +38,14 @@ Region = Slice | slice | EllipsisType
 """What keeps a dimension of a tensor."""
 
 
-def ds(start: Index, size: Index, valid: Index | None = None) -> Slice:
-    """A region of ``size`` elements from ``start``; only the first ``valid`` exist.
+def ds(start: Index, size: Index, valid: Index | None = None, step: int = 1) -> Slice:
+    """A region of ``size`` elements from ``start``, ``step`` from one to the next; only the first ``valid`` exist.
 
-    ``size`` is static, ``start`` and ``valid`` may be traced; ``valid`` is clamped to 0 .. size.
+    ``size`` and ``step`` are static, ``start`` and ``valid`` may be traced; ``valid`` is clamped to 0 .. size.
     A load fills what does not exist with zero, a store leaves it alone.
 
     Raises:
-        ShapeError: when ``size`` is not an int of at least 1.
+        ShapeError: when ``size`` or ``step`` is not an int of at least 1.
     """
     count = as_number(size)
     if not isinstance(count, int) or count < 1:
@@ -53,13 +54,26 @@ def ds(start: Index, size: Index, valid: Index | None = None) -> Slice:
             f"the size of ds(start, size) must be a static int of at least 1, found {noun(size)}",
             "tiles have static sizes: give the largest, and valid=count for how many exist",
         )
+    apart = _step(step, "the step of ds(start, size, step=step)")
     first = as_index(start, "the start of ds")
     if valid is None:
-        return Slice(ir.Span(first.expr, count), first._scope)
+        return Slice(ir.Span(first.expr, count, step=apart), first._scope)
     exists = as_index(valid, "the valid count of ds")
     clamped = isinstance(exists.expr, ir.Const) and exists.expr.value >= count
-    span = ir.Span(first.expr, count, None if clamped else exists.expr)
+    span = ir.Span(first.expr, count, None if clamped else exists.expr, apart)
     return Slice(span, innermost(first._scope, exists._scope))
+
+
+def _step(given: object, what: str) -> int:
+    """How far apart the elements of a region are."""
+    step = as_number(given)
+    if isinstance(step, int) and step >= 1:
+        return step
+    hint = "tiles have static sizes: a step is a Python number"
+    if step is not None and step < 0:
+        hint = "what runs backwards is loaded piece by piece: pto.load([t[7 - k, :] for k in range(8)])"
+    told = noun(given) if step is None else str(step)
+    fail(ShapeError, f"{what} is an int of at least 1, found {told}", hint)
 
 
 class Tensor(Traced):
@@ -156,8 +170,7 @@ class Tensor(Traced):
 
     def _slice(self, axis: int, item: slice) -> tuple[ir.Span, Scope | None]:
         dim, what = self.dims[axis], f"the slice of '{self.name}' in dimension {axis}"
-        if item.step is not None and as_number(item.step) != 1:
-            self._no_step(what, axis, as_number(item.step))
+        step = _step(1 if item.step is None else item.step, f"the step of {what}")
         start = as_index(0 if item.start is None else item.start, what)
         if item.stop is None and isinstance(dim, str):
             fail(
@@ -170,29 +183,13 @@ class Tensor(Traced):
         size = ir.distance(trace.resolved(stop.expr), trace.resolved(start.expr))
         if size is None:
             message = f"{what} has no static size"
-            hint = "use pto.ds(start, size, valid=count): size static, start and count traced"
+            hint = "use pto.ds(start, size, valid=count, step=step): size and step static, start and count traced"
             fail(ShapeError, message, hint)
-        span = ir.Span(start.expr, int(size))
+        span = ir.Span(start.expr, -(-int(size) // step), step=step)
         self._check_bounds(axis, span)
         if span.size < 1:
             fail(ShapeError, f"{what} is empty")
         return span, innermost(start._scope, stop._scope)
-
-    def _no_step(self, what: str, axis: int, step: object) -> NoReturn:
-        """A region is made of neighbours; what is known instead of every so many."""
-        if not isinstance(step, int) or step < 1:
-            hint = f"what runs backwards is taken one by one: {self.name}[n - 1 - i]"
-            fail(ShapeError, f"{what} has a step that is no positive number", hint)
-        dim, hint = self.dims[axis], "a tile takes neighbouring elements; load them all"
-        if axis < self.ndim - 1 and (isinstance(dim, str) or dim % step == 0):
-            count = f"{dim} / {step}" if isinstance(dim, str) else str(dim // step)
-            two = [*map(str, self.dims[:axis]), count, str(step), *map(str, self.dims[axis + 1 :])]
-            items = [":"] * (axis + 1) + ["k"] + [":"] * (self.ndim - axis - 1)
-            hint = (
-                f"declare the dimension as two, {self.name}: {self.dtype}[{', '.join(two)}], "
-                f"of which every k-th is {self.name}[{', '.join(items)}]"
-            )
-        fail(ShapeError, f"{what} has a step", hint)
 
     def _check_bounds(self, axis: int, entry: ir.Expr | ir.Span) -> None:
         dim = self.dims[axis]
@@ -201,7 +198,7 @@ class Tensor(Traced):
         reach = current().extremes(start)
         if reach is None:
             return
-        first, last = reach[0], reach[1] + size - 1
+        first, last = reach[0], reach[1] + span.reach - 1
         if first >= 0 and (isinstance(dim, str) or span.valid is not None or last < dim):
             return
         found = f"element {first} is" if first == last else f"elements {first} to {last} are"

@@ -22,6 +22,7 @@ from pto.tensor import Tensor, TensorView, note_read
 from pto.tile import Tile, as_tile, astype, elementwise, of_tile, record
 from pto.tracer import current, fail, noun
 from pto.types import DTYPE_BYTES, UNIT_BYTES, TileType
+from pto.views import as_rows, is_strided
 
 
 def load(view: TensorView | Sequence[TensorView]) -> Tile:
@@ -45,7 +46,7 @@ def load(view: TensorView | Sequence[TensorView]) -> Tile:
 def _column(view: TensorView) -> Tile:
     """Of elements that lie apart."""
     rows, hint = _wide(view), f"{view.tensor.name}_tile"
-    wide = record("load", rows, ir.as_rows(view.view, rows.cols), part=True, hint=hint)
+    wide = record("load", rows, as_rows(view.view, rows.cols), part=True, hint=hint)
     if wide.dtype not in VECTOR:
         return astype(of_tile("row_sum", astype(wide, "f32", part=True), part=True), wide.dtype)
     return of_tile("row_sum", wide)
@@ -83,7 +84,7 @@ def of_regions(found: Sequence[TensorView]) -> Tile:
             fail(DTypeError if other.dtype != first.dtype else ShapeError, message, "", 0)
     for v in found:
         unit = UNIT_BYTES // DTYPE_BYTES[v.dtype]
-        if v.shape[1] % unit or ir.is_strided(v.view, v.tensor.dims, *v.shape):
+        if v.shape[1] % unit or is_strided(v.view, v.tensor.dims, *v.shape):
             message = f"load: a region of '{v.tensor.name}' in a tile of several is {v.type}"
             hint = f"rows that are runs of neighbours, of a multiple of {unit} of them"
             fail(ShapeError, message, hint, 0)
@@ -144,7 +145,7 @@ def store(
         if target.shape[1] > 1:
             tile, target = tile.T, _upright(target)
         rows = _wide(target)
-        tile, region = _spread(tile, rows), ir.as_rows(target.view, rows.cols)
+        tile, region = _spread(tile, rows), as_rows(target.view, rows.cols)
     way = (ir.ADD,) if add else () if scale is None else (ir.SCALED, _scale(scale))
     trace.emit(ir.Row("store", region, (tile.ref(), *way), loc=made.loc))
 
@@ -157,7 +158,7 @@ def _check_scaled(tile: Tile, target: TensorView) -> None:
         )
         ways = ", ".join(f"{x} to {' or '.join(y)}" for x, y in drains.items())
         fail(DTypeError, message, f"there are {ways}; for others: x * scale, then .astype", 1)
-    if ir.is_strided(target.view, target.tensor.dims, *target.shape):
+    if is_strided(target.view, target.tensor.dims, *target.shape):
         message = f"store: the elements of a row of this view of '{target.tensor.name}' do not lie side by side"
         fail(ShapeError, message, "a scale is of rows that are runs of neighbours", 0)
 
@@ -185,17 +186,22 @@ def _lies_apart(view: TensorView, what: str) -> bool:
     Raises:
         ShapeError: for other views without runs of neighbours.
     """
-    if not ir.is_strided(view.view, view.tensor.dims, *view.shape):
+    if not is_strided(view.view, view.tensor.dims, *view.shape):
         return False
-    if view.shape[1] == 1 or len(view.view.spans) == 1:
+    *_, last = view.view.index
+    if not isinstance(last, ir.Span) and (view.shape[1] == 1 or len(view.view.spans) == 1):
         return True
     kept = [k for k, item in enumerate(view.view.index) if isinstance(item, ir.Span)]
-    fail(
-        ShapeError,
-        f"{what}: the elements of a row of this view of '{view.tensor.name}' do not lie side by side",
-        f"dimension {kept[-1]} is not the last of the tensor; a row of a tile is a run of neighbours",
-        0,
-    )
+    why = f"dimension {kept[-1]} is not the last of the tensor; a row of a tile is a run of neighbours"
+    if isinstance(last, ir.Span):
+        why = "a transfer moves runs of neighbours: load all columns, a product with zeros and ones takes every "
+        why += f"{_ordinal(last.step)}, exactly: x @ w, w[c, j] = (c == {last.step} * j)"
+    message = f"{what}: the elements of a row of this view of '{view.tensor.name}' do not lie side by side"
+    fail(ShapeError, message, why, 0)
+
+
+def _ordinal(n: int) -> str:
+    return {2: "second", 3: "third"}.get(n, f"{n}th")
 
 
 def _upright(view: TensorView) -> TensorView:

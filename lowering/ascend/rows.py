@@ -35,6 +35,7 @@ from pto.ops import OPS, form_of
 from pto.row_rules import Corner, corner, filled
 from pto.text import expr
 from pto.types import INTEGERS, UNIT_BYTES
+from pto.views import strides
 
 Emitter = Callable[[ir.Row, Context, Env], list[str]]
 ONE, ZERO = ir.Const(1), ir.Const(0)
@@ -58,15 +59,6 @@ class Region:
     col_stride: ir.Expr
 
 
-def strides(shape: tuple[int | str, ...]) -> list[ir.Expr]:
-    """Row-major strides in elements; symbolic dimensions stay symbolic."""
-    dims: list[ir.Expr] = [ir.Const(d) if isinstance(d, int) else ir.Var(d) for d in shape]
-    steps: list[ir.Expr] = [ONE]
-    for d in reversed(dims[1:]):
-        steps.insert(0, ir.binary("*", d, steps[0]))
-    return steps[: len(dims)]
-
-
 def region(view: ir.View, tile: tuple[int, int], ctx: Context, env: Env) -> Region:
     """What of a tensor goes into (or comes from) a tile of ``tile`` rows and columns.
 
@@ -80,7 +72,7 @@ def region(view: ir.View, tile: tuple[int, int], ctx: Context, env: Env) -> Regi
     for item, step in zip(view.index, steps, strict=True):
         offset = ir.binary("+", offset, ir.binary("*", ir.as_span(item).start, step))
         if isinstance(item, ir.Span) and (item.size != 1 or item.valid is not None):
-            kept.append((item, step))
+            kept.append((item, ir.binary("*", step, ir.Const(item.step))))
     whole = (ir.Span(ZERO, 1), ONE)
     if len(kept) < 2:  # one-element dimensions were dropped: put them back where the tile has them
         kept = [*kept, whole] if tile[1] == 1 else [whole] * (2 - len(kept)) + kept

@@ -9,6 +9,7 @@ value read: the same one for the same element of a table.  Non-goals: what an in
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.forms import normalise
@@ -48,7 +49,7 @@ def inlined(view: View, scalars: Environment) -> View:
     def inline(item: Expr | Span) -> Expr | Span:
         if isinstance(item, Span):
             valid = None if item.valid is None else substitute(item.valid, scalars)
-            return Span(substitute(item.start, scalars), item.size, valid)
+            return replace(item, start=substitute(item.start, scalars), valid=valid)
         return substitute(item, scalars)
 
     return View(view.tensor, tuple(inline(i) for i in view.index))

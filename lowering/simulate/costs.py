@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import ceil, gcd, prod
 from types import MappingProxyType
 
-from pto.ir import Kernel, Ref, Row, Span, View
+from pto.ir import Kernel, Ref, Row, Span, View, as_span
 from pto.ops import OPS, form_of
 from pto.row_rules import filled, touched
 from pto.targets import GM, Costs, Line
@@ -163,7 +163,7 @@ def _pitch(view: View, kernel: Kernel) -> int:
     known = [d for d in param.shape[first:] if isinstance(d, int)]
     if not first or len(known) < len(param.shape) - first:
         return 0
-    return prod(known) * DTYPE_BYTES[param.dtype]
+    return prod(known) * as_span(view.index[first - 1]).step * DTYPE_BYTES[param.dtype]
 
 
 def _overhang(run: int, pitch: int, granule: int) -> float:

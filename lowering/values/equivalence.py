@@ -60,7 +60,7 @@ Stored = list[tuple[Row, int]]
 """The rows that store to a place, each with the number of what it stores there: the last one that takes the
 place of what was there, and all that add to it since."""
 
-Index = tuple[Expr, int, Expr | None]
+Index = tuple[Expr, int, Expr | None, int]
 """Start, size (0: it is no span) and how many exist (None: all)."""
 
 
@@ -287,8 +287,8 @@ def once(place: object) -> object:
 
 def index_of(item: Expr | Span) -> Index:
     if not isinstance(item, Span):
-        return normal(item), 0, None
-    return normal(item.start), item.size, existing(item.valid, item.size)
+        return normal(item), 0, None, 0
+    return normal(item.start), item.size, existing(item.valid, item.size), item.step
 
 
 def existing(count: Expr | None, size: int) -> Expr | None:
@@ -309,7 +309,7 @@ def ends(t: TileType, place: object) -> tuple[Expr | None, Expr | None]:
     """How many rows, and how many columns, of a region exist, None: all."""
     assert isinstance(place, tuple)
     of_lanes = place[0] == "apart" or place[-1] == TWICE
-    counts = [None] if of_lanes else [count for _, size, count in place[1:] if size]
+    counts = [None] if of_lanes else [count for _, size, count, _ in place[1:] if size]
     if len(counts) == 1:
         counts = [None, *counts] if t.rows == 1 else [*counts, None]
     rows, cols = counts

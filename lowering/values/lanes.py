@@ -38,11 +38,12 @@ class Part:
         return ScheduleError(f"{what} of the two lanes do not follow each other", self.loc)
 
     def span(self, span: ir.Span) -> ir.Span:
-        """rewrite: ``start + lane * mine :+ mine``  -->  ``start :+ whole``
+        """rewrite: ``start + lane * mine * step :+ mine by step``  -->  ``start :+ whole by step``
 
         Of a tile that both hold one lane may have all, and the other what lies behind it, where nothing exists.
         """
-        steps = {ir.coefficient(span.start, "lane")}
+        moved = ir.coefficient(span.start, "lane")
+        steps = {None if moved is None or moved % span.step else moved // span.step}
         if span.valid is not None:
             behind = ir.coefficient(span.valid, "lane")
             steps.add(None if behind is None else -behind)

@@ -1,4 +1,5 @@
-"""Views whose elements lie apart: columns of one kept dimension, rows of a dimension declared as two."""
+"""Views whose elements lie apart: columns of one kept dimension, rows of a dimension declared as two, every
+so many rows."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import ml_dtypes
 import numpy as np
 
 import pto
-from pto import Tensor
+from pto import Tensor, Tile
 from pto.scalar import Index
 from tests.words.columns import normals
 from tests.words.word import Word
@@ -75,6 +76,79 @@ def permuted(x: Any, gain: Any) -> dict[str, Any]:
     return dict(out=a.swapaxes(0, 1), halves=halves)
 
 
+@pto.kernel(
+    grid="batch",
+    q="f16[batch, 32, 64]",
+    kv="f16[batch, rows, 64]",
+    out="f32[batch, 96, 64]",
+)
+def interleaved(q: Tensor, kv: Tensor, out: Tensor) -> None:
+    """A key, a value, a key, ...: each is every second row; what is stored takes every third."""
+    b, rows = pto.program_id(0), kv.shape[1]
+    query = pto.load(q[b, :, :])
+
+    def body(i: Index, carry: tuple[Tile, Tile]) -> tuple[Tile, Tile]:
+        total, seen = carry
+        first = i * 64
+        key = pto.load(kv[b, pto.ds(first, 32, pto.cdiv(rows - first, 2), 2), :])
+        value = pto.load(kv[b, pto.ds(first + 1, 32, (rows - first) // 2, 2), :])
+        score = (query @ key.T) * 0.125
+        return total + score.astype("f16") @ value, seen + key.astype("f32") * value.astype("f32")
+
+    zero = pto.zeros((32, 64))
+    total, seen = pto.fori_loop(0, pto.cdiv(rows, 64), body, (zero, zero))
+    pto.store(out[b, 0:96:3, :], total)
+    pto.store(out[b, 1:97:3, :], seen)
+    pto.store(out[b, 2:98:3, :], total * seen)
+
+
+def attended(q: Any, kv: Any) -> dict[str, Any]:
+    keys, values = kv[:, 0::2], kv[:, 1::2]
+    pairs = values.shape[1]
+    keys = keys[:, :pairs]
+    total = q @ keys.swapaxes(1, 2) * 0.125 @ values
+    both = np.pad(keys * values, ((0, 0), (0, -pairs % 32), (0, 0)))
+    seen = both.reshape(len(q), -1, 32, 64).sum(1)
+    out = np.zeros((len(q), 96, 64))
+    out[:, 0::3], out[:, 1::3], out[:, 2::3] = total, seen, total * seen
+    return dict(out=out)
+
+
+@pto.kernel(
+    grid="2, cdiv(rows, 128)",
+    x="f32[2, half, 40]",
+    old="f32[rows, 40]",
+    w="bf16[32, 32]",
+    out="f32[rows, 40]",
+    every="f32[rows, 32]",
+)
+def combed(x: Tensor, old: Tensor, w: Tensor, out: Tensor, every: Tensor) -> None:
+    """Two work items fill every second row each, block by block; what the cube makes goes to every fourth row."""
+    p, block, rows = pto.program_id(0), pto.program_id(1), out.shape[0]
+    weight = pto.load(w[:, :])
+
+    def body(i: Index) -> None:
+        pair = block * 64 + i * 32
+        first = 2 * pair + p
+        here = pto.ds(pair, 32, pto.cdiv(rows - first, 2))
+        there = pto.ds(first, 32, pto.cdiv(rows - first, 2), step=2)
+        pto.store(out[there, :], pto.load(x[p, here, :]) * pto.load(old[there, :]))
+        for k in range(2):
+            quarter = first + 2 * k
+            there = pto.ds(pair + k, 16, pto.cdiv(rows - quarter, 4), 2)
+            narrow = pto.load(x[p, there, 0:32]).astype("bf16")
+            pto.store(
+                every[pto.ds(quarter, 16, pto.cdiv(rows - quarter, 4), 4), :], narrow @ weight
+            )
+
+    pto.fori_loop(0, 2, body)
+
+
+def uncombed(x: Any, old: Any, w: Any) -> dict[str, Any]:
+    one_by_one = x.swapaxes(0, 1).reshape(-1, 40)[: len(old)]
+    return dict(out=one_by_one * old, every=one_by_one[:, :32] @ w)
+
+
 WORDS = {
     "single columns": Word(
         columns,
@@ -88,5 +162,21 @@ WORDS = {
         heads,
         lambda rng: dict(x=normals(rng, np.float16, 75, 4, 64), gain=normals(rng, np.float32, 4)),
         permuted,
+    ),
+    "every second row": Word(
+        interleaved,
+        lambda rng: dict(
+            q=normals(rng, np.float16, 3, 32, 64), kv=normals(rng, np.float16, 3, 151, 64)
+        ),
+        attended,
+    ),
+    "combed rows": Word(
+        combed,
+        lambda rng: dict(
+            x=normals(rng, np.float32, 2, 102, 40),
+            old=normals(rng, np.float32, 203, 40),
+            w=normals(rng, ml_dtypes.bfloat16, 32, 32, by=0.1),
+        ),
+        uncombed,
     ),
 }

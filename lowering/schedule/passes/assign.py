@@ -254,7 +254,7 @@ class _Assigner:
             valid = ir.Const(size) if valid is None else ir.binary("min", valid, ir.Const(size))
         if valid is not None:
             valid = beyond(valid, "-", size)
-        own = ir.Span(beyond(span.start, "+", size), size, valid)
+        own = ir.Span(beyond(span.start, "+", size * span.step), size, valid, span.step)
         return ir.View(view.tensor, (*view.index[:at], own, *view.index[at + 1 :]))
 
     def load(self, row: ir.Row, block: ir.Block) -> None:

@@ -1,4 +1,4 @@
-"""A slice with a step."""
+"""Every second element of a row."""
 
 import pto
 
