@@ -20,7 +20,7 @@ from pto.reach import depth_of, reach_of, spread_of
 from pto.row_rules import Types, check_operands, check_types, places_of, seen, view_types
 from pto.targets import target_of
 from pto.types import BOX_ROWS, SCALAR_DTYPES, TileType
-from pto.views import is_strided
+from pto.views import is_strided, misfold
 
 
 def divides(e: ir.Expr, loc: Loc | None) -> None:
@@ -216,6 +216,8 @@ class Checker:
                 row.loc,
                 "a column moves as rows of whole units, of each of which one element exists: 5:+8<1",
             )
+        if why := misfold(view, param.shape or (), t.rows, t.cols):
+            raise LegalityError(f"{row.op}: {why}", row.loc)
 
     def held_as(self, row: ir.Row, dtype: str) -> tuple[str, ...]:
         """The types of tensors that a load or a store moves a tile of ``dtype`` from or to."""
@@ -231,6 +233,8 @@ class Checker:
             assert isinstance(view, ir.View)
             param = self.params[view.tensor]
             kinds += view_types(view, param, self.form)[:1]
+            if len(view.spans) > 2:
+                raise LegalityError("gather: a region keeps more than two dimensions", row.loc)
             if param.is_written:
                 raise LegalityError(f"gather: '{view.tensor}' is written by this kernel", row.loc)
             if is_strided(

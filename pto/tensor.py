@@ -10,6 +10,7 @@ from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
 from pto.scalar import Index, Scalar, as_index, as_number
 from pto.tracer import METHODS, Scope, Trace, Traced, current, fail, innermost, noun
 from pto.types import SCALAR_DTYPES, TileType
+from pto.views import is_strided, misfold, tiles_of
 
 COMPUTES = {"astype", "T", *METHODS} - {"at", "reshape"}
 """Names of what computes with a tile, as its author may ask a tensor for it."""
@@ -110,7 +111,7 @@ class Tensor(Traced):
     @overload
     def __getitem__(self, index: Region | tuple[Index | Region, ...]) -> TensorView: ...
     def __getitem__(self, index: object) -> Any:
-        """A view of one or two kept dimensions, or (no dimension kept) one number, read now.
+        """A view of the kept dimensions, or (no dimension kept) one number, read now.
 
         Raises:
             ShapeError: for too many indices, kept dimensions, or a slice without static size.
@@ -128,13 +129,6 @@ class Tensor(Traced):
         view = ir.View(self.name, tuple(entries))
         if not view.spans:
             return self._read(view)
-        if len(view.spans) > 2:
-            fail(
-                ShapeError,
-                f"this view of '{self.name}' keeps {len(view.spans)} of its {self.ndim} dimensions, "
-                "a tile has two",
-                "give the others an index, not a slice; two that lie behind each other can be one of the signature",
-            )
         return TensorView(self, view, scope)
 
     def _items(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -240,27 +234,92 @@ class Tensor(Traced):
         return "a branch may only depend on static parameters"
 
 
+PIECES = "a list of regions is one tile, too: pto.load([{0}[h, rows, :] for h in range(heads)])"
+"""What to do where a region is not one."""
+
+
+def noun_of_size(x: object) -> str:
+    return str(x) if isinstance(x, int) else noun(x)
+
+
 class TensorView(Traced):
-    """A two-dimensional region of a tensor, for ``load`` and ``store``."""
+    """A region of a tensor, for ``load`` and ``store``, which take those of two dimensions, or of one, a row.
+    ``reshape`` makes two of more."""
 
     _noun = "view"
 
-    def __init__(self, tensor: Tensor, view: ir.View, scope: Scope | None) -> None:
+    def __init__(
+        self,
+        tensor: Tensor,
+        view: ir.View,
+        scope: Scope | None,
+        shape: tuple[int, int] | None = None,
+    ) -> None:
         self.tensor, self.view, self._scope = tensor, view, scope
-        sizes = [s.size for s in view.spans]
-        rows, cols = [1, *sizes] if len(sizes) == 1 else sizes
-        self.type = TileType(tensor.dtype, rows, cols)
+        sizes = tuple(s.size for s in view.spans)
+        self._shape = shape or ((1, *sizes) if len(sizes) == 1 else sizes)
 
     def __repr__(self) -> str:
-        return f"TensorView({self.tensor.name}: {self.type})"
+        return f"TensorView({self.tensor.name}: {self._told})"
 
     def described(self) -> str:
-        return f"a view of tensor '{self.tensor.name}' ({self.type})"
+        return f"a view of tensor '{self.tensor.name}' ({self._told})"
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, columns); a view of one kept dimension has one row."""
-        return self.type.rows, self.type.cols
+    def _told(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self._shape))}]"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(rows, columns), or the sizes of more kept dimensions; a view of one kept dimension has one row."""
+        return self._shape
+
+    @property
+    def type(self) -> TileType:
+        """Of the tile that a view of two dimensions is."""
+        self.check_dimensions()
+        return TileType(self.dtype, self._shape[0], self._shape[1])
+
+    def check_dimensions(self) -> None:
+        """Raises ShapeError for a view of more than two dimensions, which is no tile."""
+        if len(self._shape) > 2:
+            kept = ", ".join(map(str, self._shape))
+            ways = " or ".join(f".reshape({n}, {m})" for n, m in tiles_of(self._shape))
+            fail(
+                ShapeError,
+                f"this view of '{self.tensor.name}' keeps {len(self._shape)} dimensions, [{kept}], a tile has two",
+                f"{ways} makes two of them; or give the others an index, not a slice",
+            )
+
+    def reshape(self, rows: int | tuple[int, int], cols: int | None = None) -> TensorView:
+        """The same elements in the same order as ``rows`` rows: the first kept dimensions make the rows, the others the
+        columns, ``cache[p, :, 0:16, :].reshape(heads * 16, dim)``.
+
+        Raises:
+            ShapeError: for other sizes; where the elements of a row are not neighbours in the tensor; where another
+                dimension than the first one of the rows, or of the columns, ends early.
+        """
+        wanted = rows if isinstance(rows, tuple) else (rows, cols)
+        sizes, name = [s.size for s in self.view.spans], self.tensor.name
+        if wanted not in tiles_of(sizes):
+            ways = " or ".join(f"[{n}, {m}]" for n, m in tiles_of(sizes))
+            fail(
+                ShapeError,
+                f"reshape: {self.described()} is no [{', '.join(map(noun_of_size, wanted))}]",
+                f"its first dimensions make the rows, the others the columns: {ways}",
+            )
+        n, m = wanted
+        dims = self.tensor.dims
+        if len(sizes) > 2 and is_strided(self.view, dims, n, m):
+            fail(
+                ShapeError,
+                f"reshape: the elements of a row of [{n}, {m}] do not lie side by side in '{name}'",
+                "a row is a run of neighbours: keep whole dimensions behind the first one of it, or load the parts "
+                "and pto.concat([...], axis=1)",
+            )
+        if len(sizes) > 2 and (why := misfold(self.view, dims, n, m)):
+            fail(ShapeError, f"reshape: {why}", PIECES.format(name))
+        return TensorView(self.tensor, self.view, self._scope, (n, m))
 
     @property
     def dtype(self) -> str:

@@ -84,7 +84,8 @@ def of_regions(found: Sequence[TensorView]) -> Tile:
             fail(DTypeError if other.dtype != first.dtype else ShapeError, message, "", 0)
     for v in found:
         unit = UNIT_BYTES // DTYPE_BYTES[v.dtype]
-        if v.shape[1] % unit or is_strided(v.view, v.tensor.dims, *v.shape):
+        folded = len(v.view.spans) > 2
+        if folded or v.shape[1] % unit or is_strided(v.view, v.tensor.dims, *v.shape):
             message = f"load: a region of '{v.tensor.name}' in a tile of several is {v.type}"
             hint = f"rows that are runs of neighbours, of a multiple of {unit} of them"
             fail(ShapeError, message, hint, 0)
@@ -189,11 +190,12 @@ def _lies_apart(view: TensorView, what: str) -> bool:
     if not is_strided(view.view, view.tensor.dims, *view.shape):
         return False
     *_, last = view.view.index
-    if not isinstance(last, ir.Span) and (view.shape[1] == 1 or len(view.view.spans) == 1):
+    inside = isinstance(last, ir.Span) and last.size > 1
+    if not inside and (view.shape[1] == 1 or len(view.view.spans) == 1):
         return True
     kept = [k for k, item in enumerate(view.view.index) if isinstance(item, ir.Span)]
     why = f"dimension {kept[-1]} is not the last of the tensor; a row of a tile is a run of neighbours"
-    if isinstance(last, ir.Span):
+    if isinstance(last, ir.Span) and inside:
         why = "a transfer moves runs of neighbours: load all columns, a product with zeros and ones takes every "
         why += f"{_ordinal(last.step)}, exactly: x @ w, w[c, j] = (c == {last.step} * j)"
     message = f"{what}: the elements of a row of this view of '{view.tensor.name}' do not lie side by side"
@@ -225,4 +227,5 @@ def _view(value: object, what: str, example: str) -> TensorView:
         )
         fail(TraceError, f"{what} a view of a tensor, found {noun(value)}", hint, 0)
     value.check_usable()
+    value.check_dimensions()
     return value

@@ -15,6 +15,7 @@ from pto import ir
 from pto.errors import ScheduleError
 from pto.loc import Loc
 from pto.types import TileType
+from pto.views import sides
 
 
 def lane_zero(e: ir.Expr) -> ir.Expr:
@@ -86,16 +87,17 @@ def view_of_both(view: ir.View, mine: TileType, lanes: int, loc: Loc | None) -> 
     Raises:
         ScheduleError: when that is no part of a tensor.
     """
-    rows, cols = parts(mine, lanes, loc)
-    dims = [rows, cols] if len(view.spans) == 2 else [rows if mine.cols == 1 < mine.rows else cols]
-    items: list[ir.Expr | ir.Span] = []
-    for item in view.index:
-        if isinstance(item, ir.Span):
-            items.append(dims.pop(0).span(item))
-        elif ir.coefficient(item, "lane") != 0:
-            raise rows.apart("the regions")
-        else:
-            items.append(item)
+    both = parts(mine, lanes, loc)
+    items = list(view.index)
+    for side, whole in zip(sides(view, mine.rows, mine.cols), both, strict=True):
+        shared = [k for k in side if ir.coefficient(ir.as_span(view.index[k]).start, "lane") != 0]
+        for k in side:
+            span = ir.as_span(view.index[k])
+            times = whole.whole // whole.mine if k in (shared or side)[:1] else 1
+            items[k] = Part(span.size, times * span.size, loc).span(span)
+    for item in items:
+        if not isinstance(item, ir.Span) and ir.coefficient(item, "lane") != 0:
+            raise both[0].apart("the regions")
     return ir.View(view.tensor, tuple(items))
 
 

@@ -149,6 +149,76 @@ def uncombed(x: Any, old: Any, w: Any) -> dict[str, Any]:
     return dict(out=one_by_one * old, every=one_by_one[:, :32] @ w)
 
 
+@pto.kernel(
+    grid="batch",
+    q="f16[batch, 64, 64]",
+    cache="f16[batch, heads, 24, 64]",
+    high="f32[batch, heads, 32, 64]",
+    low="f32[batch, heads, 16, 64]",
+    sums="f32[batch, 64, 8]",
+)
+def pages(q: Tensor, cache: Tensor, high: Tensor, low: Tensor, sums: Tensor) -> None:
+    """Rows of several heads as one tile: operands both ways, products stored so by either core, heads that end early."""
+    b, heads = pto.program_id(0), cache.shape[1]
+    query, ones = pto.load(q[b, :, :]), pto.zeros((64, 8)) + 1.0
+
+    def body(i: Index, total: Tile) -> Tile:
+        four = pto.ds(4 * i, 4, valid=heads - 4 * i)
+        keys = pto.load(cache[b, four, 0:16, :].reshape(64, 64))
+        pto.store(high[b, four, 0:16, :].reshape(64, 64), query @ keys)
+        pto.store(high[b, four, 16:32, :].reshape(64, 64), query @ keys.T)
+        eight = pto.load(cache[b, four, 16:24, :].reshape(32, 64))
+        pto.store(low[b, four, 0:8, :].reshape(32, 64), eight @ keys)
+        pto.store(low[b, four, 8:16, :].reshape(32, 64), eight @ keys.T)
+        return total + ones * pto.row_sum(keys.astype("f32"))
+
+    pto.store(sums[b, :, :], pto.fori_loop(0, pto.cdiv(heads, 4), body, pto.zeros((64, 8))))
+
+
+def of_heads(q: Any, cache: Any) -> dict[str, Any]:
+    b, heads = cache.shape[:2]
+    groups = np.pad(cache, ((0, 0), (0, -heads % 4), (0, 0), (0, 0))).reshape(b, -1, 4, 24, 64)
+    keys = groups[:, :, :, :16].reshape(b, -1, 64, 64)
+    eight = groups[:, :, :, 16:].reshape(b, -1, 32, 64)
+
+    def products(x: Any, rows: int) -> Any:
+        made = [(x @ k).reshape(b, -1, rows, 64) for k in (keys, keys.swapaxes(2, 3))]
+        return np.concatenate(made, 2)[:, :heads]
+
+    sums = np.repeat(keys.sum((1, 3))[:, :, None], 8, 2)
+    return dict(high=products(q[:, None], 16), low=products(eight, 8), sums=sums)
+
+
+@pto.kernel(
+    grid="blocks",
+    x="f32[tokens, 3, 16]",
+    y="f32[blocks, 3, 24, 32]",
+    out="f32[3, tokens, 16]",
+    flat="f32[tokens, 48]",
+    scaled="f32[blocks, 3, 24, 32]",
+)
+def three(x: Tensor, y: Tensor, out: Tensor, flat: Tensor, scaled: Tensor) -> None:
+    """Three heads, which two lanes cannot share: as columns, as rows, as rows of which both lanes have all."""
+    n, tokens = pto.program_id(0), x.shape[0]
+    here = pto.ds(n * 32, 32, valid=tokens - n * 32)
+    tile = pto.load(x[here, :, :].reshape(32, 48))
+    pto.store(flat[here, :], tile * 2.0)
+    for h in range(3):
+        pto.store(out[h, here, :], tile[:, 16 * h : 16 * h + 16])
+    spread = pto.load(y[n, :, 0:16:2, :].reshape(24, 32)) * 2.0
+    pto.store(scaled[n, :, 0:16:2, :].reshape(24, 32), spread)
+    pto.store(scaled[n, :, 1:16:2, :].reshape(24, 32), pto.load(y[n, :, 1:16:2, :].reshape(24, 32)))
+    rows = pto.load(y[n, :, 16:24, :].reshape(24, 32))
+    pto.store(scaled[n, :, 16:24, :].reshape(24, 32), rows / pto.row_sum(abs(rows)))
+
+
+def of_three(x: Any, y: Any) -> dict[str, Any]:
+    scaled = y.copy()
+    scaled[:, :, 0:16:2] *= 2
+    scaled[:, :, 16:] /= abs(y[:, :, 16:]).sum(3, keepdims=True)
+    return dict(out=x.swapaxes(0, 1), flat=x.reshape(len(x), 48) * 2, scaled=scaled)
+
+
 WORDS = {
     "single columns": Word(
         columns,
@@ -178,5 +248,20 @@ WORDS = {
             w=normals(rng, ml_dtypes.bfloat16, 32, 32, by=0.1),
         ),
         uncombed,
+    ),
+    "pages of heads": Word(
+        pages,
+        lambda rng: dict(
+            q=normals(rng, np.float16, 2, 64, 64, by=0.5),
+            cache=normals(rng, np.float16, 2, 6, 24, 64, by=0.5),
+        ),
+        of_heads,
+    ),
+    "three heads": Word(
+        three,
+        lambda rng: dict(
+            x=normals(rng, np.float32, 75, 3, 16), y=normals(rng, np.float32, 3, 3, 24, 32)
+        ),
+        of_three,
     ),
 }
