@@ -3,7 +3,8 @@
 In: views of tensors.  Out: rows ``load`` and ``store``, with what makes a region of it that the machine
 can move: runs of neighbours.  A column of a wider tensor moves as the first column of a tile of
 whole units, so it costs a tile eight or sixteen times its size; a zero that is loaded so is positive.  A view
-that keeps one dimension is a row: where its elements lie apart, the transpose of such a column.
+that keeps one dimension is a row: where its elements lie apart, the transpose of such a column.  Every so many elements of
+rows are loaded with what lies between them, and taken out by V.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 
 from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
+from pto.every import columns_of
 from pto.in_place import Load, taken
 from pto.ops import MOST_REGIONS, VECTOR
 from pto.overlap import Store, clash
@@ -37,10 +39,49 @@ def load(view: TensorView | Sequence[TensorView]) -> Tile:
         return _gather(view)
     name = view.name if isinstance(view, Tensor) else "t"
     found = _view(view, "load takes", f"pto.load({name}[i, :])")
+    if _steps_inside(found):
+        return _every(found)
     _note_load(found)
     if not _lies_apart(found, "load"):
         return record("load", found.type, found.view, hint=f"{found.tensor.name}_tile")
     return _column(found) if found.shape[1] == 1 else _column(_upright(found)).T
+
+
+def _steps_inside(view: TensorView) -> bool:
+    """Whether elements that lie side by side in a row of a tile leave others out between them."""
+    last = view.view.index[-1]
+    return isinstance(last, ir.Span) and last.size > 1 and last.step > 1
+
+
+def _every(view: TensorView) -> Tile:
+    """Every so many elements of each row: those columns of the run that they lie in."""
+    *items, last = view.view.index
+    run, skipped = _run(ir.as_span(last), view.tensor.dims[-1], view.dtype)
+    found = ir.View(view.view.tensor, (*items, run))
+    tile = load(TensorView(view.tensor, found, view._scope))
+    return columns_of(tile, skipped, ir.as_span(last).step, view.type.cols)
+
+
+def _run(every: ir.Span, dim: int | str, dtype: str) -> tuple[ir.Span, int]:
+    """The run of whole units that such elements lie in, and how many of its elements lie in front of them: they begin
+    in the first step where that is known, so that those of other elements in between are the same run."""
+    skipped = int(every.start.value) % every.step if isinstance(every.start, ir.Const) else 0
+    start = ir.binary("-", every.start, ir.Const(skipped))
+    size = in_whole_units(skipped + every.reach, dtype)
+    inside = isinstance(start, ir.Const) and isinstance(dim, int) and start.value + size <= dim
+    if every.valid is not None:
+        steps = ir.binary("*", every.valid, ir.Const(every.step))
+        exists = ir.binary("+", steps, ir.Const(skipped + 1 - every.step))
+        exists = ir.binary("min", exists, ir.Const(skipped + every.reach))
+    else:
+        exists = ir.Const(skipped + every.reach)
+    return ir.Span(start, size, None if inside and every.valid is None else exists), skipped
+
+
+def in_whole_units(size: int, dtype: str) -> int:
+    """So many elements in units of 32 bytes."""
+    unit = UNIT_BYTES // DTYPE_BYTES[dtype]
+    return -(-size // unit) * unit
 
 
 def _column(view: TensorView) -> Tile:
@@ -189,21 +230,16 @@ def _lies_apart(view: TensorView, what: str) -> bool:
     """
     if not is_strided(view.view, view.tensor.dims, *view.shape):
         return False
-    *_, last = view.view.index
-    inside = isinstance(last, ir.Span) and last.size > 1
-    if not inside and (view.shape[1] == 1 or len(view.view.spans) == 1):
+    if not _steps_inside(view) and (view.shape[1] == 1 or len(view.view.spans) == 1):
         return True
     kept = [k for k, item in enumerate(view.view.index) if isinstance(item, ir.Span)]
-    why = f"dimension {kept[-1]} is not the last of the tensor; a row of a tile is a run of neighbours"
-    if isinstance(last, ir.Span) and inside:
-        why = "a transfer moves runs of neighbours: load all columns, a product with zeros and ones takes every "
-        why += f"{_ordinal(last.step)}, exactly: x @ w, w[c, j] = (c == {last.step} * j)"
+    why = f"dimension {kept[-1]} is not the last of the tensor, and a row of a tile is a run of neighbours"
+    if what == "load":
+        why += ": keep what is behind it, too, .reshape(n, m) it, and of the tile x[:, k::s] are the columns meant"
+    if _steps_inside(view):
+        why = "what lies between them is another's: store whole rows, x.at[:, 0::2].set(y) has y in every second column"
     message = f"{what}: the elements of a row of this view of '{view.tensor.name}' do not lie side by side"
     fail(ShapeError, message, why, 0)
-
-
-def _ordinal(n: int) -> str:
-    return {2: "second", 3: "third"}.get(n, f"{n}th")
 
 
 def _upright(view: TensorView) -> TensorView:

@@ -219,6 +219,72 @@ def of_three(x: Any, y: Any) -> dict[str, Any]:
     return dict(out=x.swapaxes(0, 1), flat=x.reshape(len(x), 48) * 2, scaled=scaled)
 
 
+@pto.kernel(
+    grid="cdiv(tokens, 32)",
+    x="f16[tokens, heads, 64]",
+    cos="f32[tokens, 32]",
+    sin="f32[tokens, 32]",
+    w="f16[64, 32]",
+    out="f16[tokens, heads, 64]",
+    made="f32[tokens, heads, 32]",
+)
+def rope(x: Tensor, cos: Tensor, sin: Tensor, w: Tensor, out: Tensor, made: Tensor) -> None:
+    """Pairs of neighbours are turned, head by head, and go to the cube."""
+    first, weight = pto.program_id(0) * 32, pto.load(w[:, :])
+    here = pto.ds(first, 32, valid=x.shape[0] - first)
+    c, s = pto.load(cos[here, :]), pto.load(sin[here, :])
+
+    def body(h: Index) -> None:
+        given = pto.load(x[here, h, :]).astype("f32")
+        a, b = given[:, ::2], given[:, 1::2]
+        turned = pto.zeros((32, 64)).at[:, ::2].set(a * c - b * s).at[:, 1::2].set(b * c + a * s)
+        half = turned.astype("f16")
+        pto.store(out[here, h, :], half)
+        pto.store(made[here, h, :], half @ weight)
+
+    pto.fori_loop(0, x.shape[1], body)
+
+
+def turned(x: Any, cos: Any, sin: Any, w: Any) -> dict[str, Any]:
+    c, s = cos[:, None], sin[:, None]
+    a, b = x[:, :, 0::2], x[:, :, 1::2]
+    out = np.stack([a * c - b * s, b * c + a * s], 3).reshape(x.shape)
+    return dict(out=out, made=out @ w)
+
+
+@pto.kernel(
+    grid="cdiv(rows, 16)",
+    x="f32[rows, cols]",
+    y="bf16[rows, 64]",
+    like="f32[few]",
+    thirds="f32[rows, few]",
+    odd="bf16[rows, 32]",
+    mixed="bf16[rows, 64]",
+)
+def sampled(x: Tensor, y: Tensor, like: Tensor, thirds: Tensor, odd: Tensor, mixed: Tensor) -> None:
+    """Every so many elements of rows, block by block; of what is loaded every fourth column is another."""
+    first, cols = pto.program_id(0) * 16, x.shape[1]
+    here = pto.ds(first, 16, valid=x.shape[0] - first)
+
+    def body(j: Index) -> None:
+        begin = 48 * j + 1
+        third = pto.load(x[here, pto.ds(begin, 16, valid=pto.cdiv(cols - begin, 3), step=3)])
+        pto.store(thirds[here, pto.ds(16 * j, 16, valid=thirds.shape[1] - 16 * j)], third * 2.0)
+
+    pto.fori_loop(0, pto.cdiv(cols, 48), body)
+    single = pto.load(y[here, 1:64:2])
+    pto.store(odd[here, :], single)
+    pto.store(
+        mixed[here, :], pto.load(y[here, :]).at[:, 3::4].set(single[:, 1::2]).at[:, 0::4].set(0.5)
+    )
+
+
+def sparse(x: Any, y: Any, like: Any) -> dict[str, Any]:
+    mixed = y.copy()
+    mixed[:, 0::4] = 0.5
+    return dict(thirds=x[:, 1::3] * 2, odd=y[:, 1::2], mixed=mixed)
+
+
 WORDS = {
     "single columns": Word(
         columns,
@@ -263,5 +329,24 @@ WORDS = {
             x=normals(rng, np.float32, 75, 3, 16), y=normals(rng, np.float32, 3, 3, 24, 32)
         ),
         of_three,
+    ),
+    "pairs of neighbours": Word(
+        rope,
+        lambda rng: dict(
+            x=normals(rng, np.float16, 75, 3, 64),
+            cos=normals(rng, np.float32, 75, 32),
+            sin=normals(rng, np.float32, 75, 32),
+            w=normals(rng, np.float16, 64, 32, by=0.2),
+        ),
+        turned,
+    ),
+    "every third column": Word(
+        sampled,
+        lambda rng: dict(
+            x=normals(rng, np.float32, 43, 131),
+            y=normals(rng, ml_dtypes.bfloat16, 43, 64),
+            like=np.zeros(44, np.float32),
+        ),
+        sparse,
     ),
 }
