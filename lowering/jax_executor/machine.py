@@ -265,14 +265,14 @@ def inside(extents: list[Extent], behind: bool) -> Array:
     shape = tuple(e.size for e in extents)
     mask = None
     for axis, e in enumerate(extents):
-        at, first = lax.broadcasted_iota(jnp.int32, shape, axis), e.off if behind else 0
-        here = []
-        if e.valid is not None:
-            here.append((at >= first) & (at < first + e.valid))
-        if e.step > 1 and behind:
-            here.append((at - first) % e.step == 0)
-        for some in here:
-            mask = some if mask is None else mask & some
+        between = behind and e.step > 1
+        if e.valid is None and not between:
+            continue
+        at = lax.broadcasted_iota(jnp.int32, shape, axis) - (e.off if behind else 0)
+        here = (at >= 0) & (at < (e.size if e.valid is None else e.valid))
+        if between:
+            here &= at % e.step == 0
+        mask = here if mask is None else mask & here
     return mask
 
 
