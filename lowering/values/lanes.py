@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from pto import ir
@@ -82,11 +83,13 @@ def parts(mine: TileType, lanes: int, loc: Loc | None) -> tuple[Part, Part]:
 
 
 def view_of_both(view: ir.View, mine: TileType, lanes: int, loc: Loc | None) -> ir.View:
-    """What both lanes have of a view, of what each has.
+    """What both lanes have of a view, of what each has.  ``mine``: of the tile, or of one of several regions with rows
+    of it.
 
     Raises:
         ScheduleError: when that is no part of a tensor.
     """
+    mine = replace(mine, rows=prod(s.size for s in view.spans) // mine.cols)
     both = parts(mine, lanes, loc)
     items = list(view.index)
     for side, whole in zip(sides(view, mine.rows, mine.cols), both, strict=True):
