@@ -7,6 +7,8 @@ is not legal is told at its source line.  Non-goals: which scope a name is in, c
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pto import ir
 from pto.arithmetic import BINARY, DIVIDING, NumberError
 from pto.errors import LegalityError
@@ -19,6 +21,7 @@ from pto.reach import depth_of, reach_of, spread_of
 from pto.row_rules import Types, check_operands, check_types, places_of, seen, view_types
 from pto.targets import target_of
 from pto.types import BOX_ROWS, SCALAR_DTYPES, TileType
+from pto.views import is_strided, misfold
 
 
 def divides(e: ir.Expr, loc: Loc | None) -> None:
@@ -213,12 +216,14 @@ class Checker:
             if row.scales:
                 message += ", and there is a scale"
             raise LegalityError(message, row.loc)
-        if ir.is_strided(view, param.shape or (), t.rows, t.cols):
+        if is_strided(view, param.shape or (), t.rows, t.cols):
             raise LegalityError(
                 f"{row.op}: the elements of a row of this view of '{view.tensor}' do not lie side by side",
                 row.loc,
                 "a column moves as rows of whole units, of each of which one element exists: 5:+8<1",
             )
+        if why := misfold(view, param.shape or (), t.rows, t.cols):
+            raise LegalityError(f"{row.op}: {why}", row.loc)
 
     def held_as(self, row: ir.Row, dtype: str) -> tuple[str, ...]:
         """The types of tensors that a load or a store moves a tile of ``dtype`` from or to."""
@@ -234,9 +239,11 @@ class Checker:
             assert isinstance(view, ir.View)
             param = self.params[view.tensor]
             kinds += view_types(view, param, self.form)[:1]
+            if len(view.spans) > 2:
+                raise LegalityError("gather: a region keeps more than two dimensions", row.loc)
             if param.is_written:
                 raise LegalityError(f"gather: '{view.tensor}' is written by this kernel", row.loc)
-            if ir.is_strided(
+            if is_strided(
                 view, param.shape or (), *((kinds[-1].rows, kinds[-1].cols) if kinds else (1, 1))
             ):
                 raise LegalityError(
@@ -283,13 +290,14 @@ class Checker:
         span = item if isinstance(item, ir.Span) else ir.Span(item, 1)
         form = self.number(span.start, loc, f"an index of {what}")
         size: int | None = span.size
-        if why := within("size", span.size):
+        if why := within("size", span.size) or within("step", span.step):
             raise LegalityError(f"a view: {why}", loc)
         if span.valid is not None:
             ends = self.reach(self.number(span.valid, loc, f"a count of {what}"))
             size = min(max(ends[0], 0), span.size) if ends and ends[0] == ends[1] else None
         if not size:  # nothing, or nobody knows how much
             return
+        size = replace(span, size=size).reach
         first, behind = self.reach(form), None
         if first is None:
             first = spread_of(span.start, {} if self.guards else self.ranges)

@@ -12,6 +12,8 @@ from dataclasses import replace
 
 from pto import ir
 from pto.bounds import Known, inside, noted, of_launch, surely_runs
+from pto.views import edge
+from pto.views import sides as sides_of
 
 ZEROS = ((ir.Const(0.0),), (ir.Const(0),))
 
@@ -81,14 +83,13 @@ def guarded(row: ir.Row, sides: set[int], loop: ir.Loop) -> ir.Row:
     """A load that finds nothing along its inner dimensions behind the last iteration."""
     if not sides:
         return row
-    view, at = row.operand(ir.View), 0
-    items: list[ir.Expr | ir.Span] = []
-    for item in view.index:
-        if isinstance(item, ir.Span):
-            if at in sides:
-                item = replace(item, valid=valid_before_the_end(item, loop))
-            at += 1
-        items.append(item)
+    view, t = row.operand(ir.View), row.result(ir.Define).type
+    items = list(view.index)
+    for at, side in enumerate(sides_of(view, t.rows, t.cols)):
+        if at in sides and side:
+            k = side[edge([ir.as_span(items[k]) for k in side])]
+            span = ir.as_span(items[k])
+            items[k] = replace(span, valid=valid_before_the_end(span, loop))
     return replace(row, args=(ir.View(view.tensor, tuple(items)), *row.args[1:]))
 
 

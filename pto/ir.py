@@ -11,7 +11,7 @@ Every class is a frozen value; ``Loc`` never takes part in comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
@@ -180,11 +180,21 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """``size`` elements from ``start``, of which the first ``valid`` exist (None: all)."""
+    """``size`` elements from ``start``, ``step`` from one to the next, of which the first ``valid`` exist (None: all)."""
 
     start: Expr
     size: int
     valid: Expr | None = None
+    step: int = 1
+
+    @property
+    def reach(self) -> int:
+        """From the first element to behind the last one."""
+        return (self.size - 1) * self.step + 1
+
+    def at(self, k: Expr) -> Expr:
+        """Where element ``k`` of it is."""
+        return binary("+", self.start, binary("*", k, Const(self.step)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,29 +212,6 @@ class View:
 def as_span(item: Expr | Span) -> Span:
     """An element that is taken out, as the region of one element that it is."""
     return item if isinstance(item, Span) else Span(item, 1)
-
-
-def is_strided(view: View, shape: Sequence[int | str], rows: int, cols: int) -> bool:
-    """Whether the elements of a row of a tile (of a column, if it has one column) lie apart in the
-    tensor: what a transfer moves is runs of neighbours."""
-    kept = [axis for axis, item in enumerate(view.index) if isinstance(item, Span)]
-    run = kept[0] if cols == 1 else kept[-1]
-    return max(rows, cols) > 1 and any(d != 1 for d in shape[run + 1 :])
-
-
-def as_rows(view: View, size: int) -> View:
-    """A column of elements that lie apart, each as the first of a row of ``size`` neighbours of which
-    no other exists."""
-    *kept, axis = (k for k, item in enumerate(view.index) if isinstance(item, Span))
-    column = view.index[axis]
-    assert isinstance(column, Span)
-    assert len(kept) == 1, view
-    items = [*view.index[:axis], column.start, *view.index[axis + 1 :]]
-    last = items[-1]
-    assert not isinstance(last, Span)
-    one = Const(1)
-    exists = one if column.valid is None else binary("min", column.valid, one)
-    return View(view.tensor, (*items[:-1], Span(last, size, exists)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +286,7 @@ def map_exprs(x: N, f: Callable[[Expr], Expr]) -> N:
     if isinstance(x, Expr):
         made = f(x)
     elif isinstance(x, Span):
-        made = Span(f(x.start), x.size, None if x.valid is None else f(x.valid))
+        made = replace(x, start=f(x.start), valid=None if x.valid is None else f(x.valid))
     elif isinstance(x, View):
         made = View(x.tensor, tuple(map_exprs(item, f) for item in x.index))
     elif isinstance(x, Ref) and x.index is not None:

@@ -23,6 +23,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
     {
         "size": Limit(1, 1 << 20, "no memory of a core holds a longer row or column"),
         "extent": Limit(1, (1 << 31) - 1, "a dimension counts in 32 bits"),
+        "step": Limit(1, (1 << 31) - 1, "a dimension counts in 32 bits"),
         "rank": Limit(
             1, 5, "the runtime describes a tensor by at most five dimensions (docs/machine.md 13)"
         ),

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import gcd
 
 from pto import ir
 from pto.arithmetic import Number
@@ -26,8 +27,7 @@ STEPS = 64
 FAR = 2**31 - 1
 """By how much the entries of tables differ: more than a store reaches in that many steps; a prime."""
 
-Span = tuple[int, int]
-Region = tuple[Span, ...]
+Region = tuple[range, ...]
 Values = tuple[int, ...]
 """Of the counters of an access, one of its steps."""
 
@@ -146,7 +146,7 @@ def _overlap(store: Store, a: Values, b: Values) -> tuple[str, str]:
         for item in store.index:
             step = ir.coefficient(ir.as_span(item).start, differing[0].name)
             size = ir.as_span(item).size
-            if step is not None and 0 < abs(step) < size:
+            if step is not None and 0 < abs(step) < size and ir.as_span(item).step == 1:
                 return (
                     f"store: neighbouring regions of '{store.tensor}' overlap: each takes {size} "
                     f"elements, but {differing[0].what} moves them by {step} only",
@@ -192,7 +192,7 @@ def _separated(item: ir.Expr | ir.Span, store: Store) -> set[str]:
     counters = sorted(
         (c for c in store.counters if terms.get(c.name)), key=lambda c: abs(terms[c.name])
     )
-    extent: Number | None = ir.as_span(item).size
+    extent: Number | None = ir.as_span(item).reach
     done: set[str] = set()
     for counter in counters:
         bound = _valid_extent(item, terms, done, store)
@@ -221,7 +221,7 @@ def _valid_extent(
         grows = valid.get(name, 0) + (start.get(name, 0) if name in done else 0)
         if start.get(name, 0) < 0 or (grows > 0 if name in counters else grows != 0):
             return None
-    return max(valid.get("", 0), 0)
+    return replace(item, size=max(valid.get("", 0), 1)).reach
 
 
 def _lies_beside(a: Store, b: Store) -> bool:
@@ -229,9 +229,9 @@ def _lies_beside(a: Store, b: Store) -> bool:
     for x, y in zip(a.index, b.index, strict=True):
         if a.depends(ir.as_span(x).start) or b.depends(ir.as_span(y).start):
             continue
-        d = ir.distance(ir.as_span(x).start, ir.as_span(y).start)
-        sizes = [ir.as_span(i).size for i in (x, y)]
-        if d is not None and (d >= sizes[1] or -d >= sizes[0]):
+        first, second = ir.as_span(x), ir.as_span(y)
+        d = ir.distance(first.start, second.start)
+        if d is not None and (d >= second.reach or -d >= first.reach):
             return True
     return False
 
@@ -255,7 +255,14 @@ def _witness(a: Store, b: Store) -> tuple[Values, Values] | None:
 
 def meet(x: Region, y: Region) -> bool:
     """Whether two regions share an element."""
-    return all(p < s and r < q for (p, q), (r, s) in zip(x, y, strict=True))
+    return all(map(share, x, y))
+
+
+def share(a: range, b: range) -> bool:
+    """Whether two regions of one dimension share an element."""
+    if a.stop <= b.start or b.stop <= a.start or (a.start - b.start) % gcd(a.step, b.step):
+        return False
+    return a.step == b.step or any(k in b for k in a)
 
 
 class Sample:
@@ -278,7 +285,7 @@ class Sample:
     ) -> Iterator[tuple[Values, Region]]:
         if not left:
             region = tuple(self._interval(item, env) for item in access.index)
-            if all(a < b for a, b in region):
+            if all(region):
                 yield tuple(env.values()), region
             return
         for value in range(min(limit, self._value(left[0].trips, env))):
@@ -313,9 +320,9 @@ class Sample:
         """What a fold gives by what it goes by: as entries of tables of which nothing is stated."""
         return 65537 + FAR * self.number((name, at), 0)
 
-    def _interval(self, item: ir.Expr | ir.Span, env: dict[str, int]) -> Span:
+    def _interval(self, item: ir.Expr | ir.Span, env: dict[str, int]) -> range:
         span = ir.as_span(item)
         start, size = self._value(span.start, env), span.size
         if span.valid is not None:
             size = min(size, max(self._value(span.valid, env), 0))
-        return start, start + size
+        return range(start, start + size * span.step, span.step)

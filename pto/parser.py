@@ -172,8 +172,9 @@ class Parser:
         if not x.accept(":+"):
             return start
         size = x.integer("size")
+        step = x.integer("step") if x.accept("by") else 1
         valid = self.expression(x, 2) if x.accept("<") else None
-        return ir.Span(start, size, valid)
+        return ir.Span(start, size, valid, step)
 
     def view(self, x: Line) -> ir.View:
         name = x.next()

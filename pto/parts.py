@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pto import ir
 from pto.errors import DTypeError, ShapeError, TraceError
+from pto.every import Every, columns
 from pto.ops import MOST_JOINED
 from pto.row_rules import in_units
 from pto.scalar import Number, as_number
@@ -62,7 +63,8 @@ def _extent(x: Tile, at: slice, size: int) -> Extent:
     begin, end, step = at.indices(size)
     if step != 1 or end <= begin:
         told = _told(at)
-        why = "a part ends behind where it begins, and leaves nothing out"
+        why = "a part ends behind where it begins, and leaves nothing out but columns, x[:, a:b:s]; rows are left out "
+        why += "by a load, t[a:b:s, :]"
         fail(ShapeError, f"'{x.name}' of {size} has no part {told}", why)
     return begin, end
 
@@ -154,8 +156,8 @@ class Parts:
     def __init__(self, x: Tile) -> None:
         self.tile = x
 
-    def __getitem__(self, index: slice | tuple[slice, ...]) -> Part:
-        return Part(self.tile, *extents(self.tile, index))
+    def __getitem__(self, index: slice | tuple[slice, ...]) -> Part | Every:
+        return columns(self.tile, index) or Part(self.tile, *extents(self.tile, index))
 
 
 def concat(tiles: Sequence[Tile], axis: int = 0) -> Tile:

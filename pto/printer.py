@@ -58,7 +58,8 @@ def view(v: ir.View, shape: tuple[int | str, ...]) -> str:
             parts.append(":")
         else:
             valid = "" if item.valid is None else f"<{expr(item.valid, 2)}"
-            parts.append(f"{expr(item.start, 2)}:+{item.size}{valid}")
+            step = "" if item.step == 1 else f" by {item.step}"
+            parts.append(f"{expr(item.start, 2)}:+{item.size}{step}{valid}")
     return f"{v.tensor}[{', '.join(parts)}]"
 
 

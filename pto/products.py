@@ -216,7 +216,7 @@ def region(view: ir.View, at: Corner) -> ir.View:
         begin, size = next(places)
         off = ir.Const(begin)
         valid = None if item.valid is None else ir.binary("-", item.valid, off)
-        return ir.Span(ir.binary("+", item.start, off), size, valid)
+        return replace(item, start=item.at(off), size=size, valid=valid)
 
     return ir.View(view.tensor, tuple(cut(item) for item in view.index))
 

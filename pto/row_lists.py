@@ -69,11 +69,12 @@ def _listed(indices: object) -> tuple[Sequence[Index], ir.Expr | None]:
 def _read(indices: TensorView) -> tuple[Sequence[Index], ir.Expr | None]:
     """The numbers in a part of a table, of what does not exist the last one that does."""
     (span,) = indices.view.spans
-    places = [ir.binary("+", span.start, ir.Const(k)) for k in range(span.size)]
+    places = [span.at(ir.Const(k)) for k in range(span.size)]
     if span.valid is not None:
         trace = current()
-        behind = ir.binary("max", ir.binary("+", span.start, span.valid), ir.Const(1))
-        last = trace.let("last", ir.binary("-", behind, ir.Const(1)), source.user_frame())
+        step = ir.Const(span.step)
+        behind = ir.binary("max", span.at(span.valid), step)
+        last = trace.let("last", ir.binary("-", behind, step), source.user_frame())
         places = [ir.binary("min", place, ir.Var(last)) for place in places]
 
     def number(place: ir.Expr) -> Index:

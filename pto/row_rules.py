@@ -44,6 +44,7 @@ from pto.ops import Operand as Wanted
 from pto.targets import Target
 from pto.texts import places
 from pto.types import BOX_ROWS, DTYPE_BYTES, INTEGERS, UNIT_BYTES, TileType, box_unit, holds
+from pto.views import tiles_of
 
 # ------------------------------------------------------------------------------------ operands
 
@@ -187,10 +188,10 @@ def check_rows(kernel: ir.Kernel) -> None:
 def view_types(view: ir.View, param: ir.Param, form: str) -> list[TileType]:
     """The types of tile that a view can be: one kept dimension is a row, or on a core a column."""
     sizes = [s.size for s in view.spans]
-    if len(sizes) == 1:
-        found = [TileType(param.dtype, 1, sizes[0])]
-        return found + [TileType(param.dtype, sizes[0], 1)] * (form == SCHEDULED)
-    return [TileType(param.dtype, sizes[0], sizes[1])] if len(sizes) == 2 else []
+    found = [TileType(param.dtype, rows, cols) for rows, cols in tiles_of(sizes)]
+    if len(sizes) == 1 and form == SCHEDULED:
+        found.append(found[0].turned)
+    return found
 
 
 def on_core(row: ir.Row, target: Target) -> None:

@@ -10,6 +10,7 @@ from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
 from pto.scalar import Index, Scalar, as_index, as_number
 from pto.tracer import METHODS, Scope, Trace, Traced, current, fail, innermost, noun
 from pto.types import SCALAR_DTYPES, TileType
+from pto.views import is_strided, misfold, tiles_of
 
 COMPUTES = {"astype", "T", *METHODS} - {"at", "reshape"}
 """Names of what computes with a tile, as its author may ask a tensor for it."""
@@ -27,7 +28,8 @@ class Slice(Traced):
         from pto.text import expr
 
         valid = "" if self.span.valid is None else f", valid={expr(self.span.valid)}"
-        return f"ds({expr(self.span.start)}, {self.span.size}{valid})"
+        step = "" if self.span.step == 1 else f", step={self.span.step}"
+        return f"ds({expr(self.span.start)}, {self.span.size}{valid}{step})"
 
     def described(self) -> str:
         return f"slice '{self!r}'"
@@ -37,14 +39,14 @@ Region = Slice | slice | EllipsisType
 """What keeps a dimension of a tensor."""
 
 
-def ds(start: Index, size: Index, valid: Index | None = None) -> Slice:
-    """A region of ``size`` elements from ``start``; only the first ``valid`` exist.
+def ds(start: Index, size: Index, valid: Index | None = None, step: int = 1) -> Slice:
+    """A region of ``size`` elements from ``start``, ``step`` from one to the next; only the first ``valid`` exist.
 
-    ``size`` is static, ``start`` and ``valid`` may be traced; ``valid`` is clamped to 0 .. size.
+    ``size`` and ``step`` are static, ``start`` and ``valid`` may be traced; ``valid`` is clamped to 0 .. size.
     A load fills what does not exist with zero, a store leaves it alone.
 
     Raises:
-        ShapeError: when ``size`` is not an int of at least 1.
+        ShapeError: when ``size`` or ``step`` is not an int of at least 1.
     """
     count = as_number(size)
     if not isinstance(count, int) or count < 1:
@@ -53,13 +55,26 @@ def ds(start: Index, size: Index, valid: Index | None = None) -> Slice:
             f"the size of ds(start, size) must be a static int of at least 1, found {noun(size)}",
             "tiles have static sizes: give the largest, and valid=count for how many exist",
         )
+    apart = _step(step, "the step of ds(start, size, step=step)")
     first = as_index(start, "the start of ds")
     if valid is None:
-        return Slice(ir.Span(first.expr, count), first._scope)
+        return Slice(ir.Span(first.expr, count, step=apart), first._scope)
     exists = as_index(valid, "the valid count of ds")
     clamped = isinstance(exists.expr, ir.Const) and exists.expr.value >= count
-    span = ir.Span(first.expr, count, None if clamped else exists.expr)
+    span = ir.Span(first.expr, count, None if clamped else exists.expr, apart)
     return Slice(span, innermost(first._scope, exists._scope))
+
+
+def _step(given: object, what: str) -> int:
+    """How far apart the elements of a region are."""
+    step = as_number(given)
+    if isinstance(step, int) and step >= 1:
+        return step
+    hint = "tiles have static sizes: a step is a Python number"
+    if step is not None and step < 0:
+        hint = "what runs backwards is loaded piece by piece: pto.load([t[7 - k, :] for k in range(8)])"
+    told = noun(given) if step is None else str(step)
+    fail(ShapeError, f"{what} is an int of at least 1, found {told}", hint)
 
 
 class Tensor(Traced):
@@ -96,7 +111,7 @@ class Tensor(Traced):
     @overload
     def __getitem__(self, index: Region | tuple[Index | Region, ...]) -> TensorView: ...
     def __getitem__(self, index: object) -> Any:
-        """A view of one or two kept dimensions, or (no dimension kept) one number, read now.
+        """A view of the kept dimensions, or (no dimension kept) one number, read now.
 
         Raises:
             ShapeError: for too many indices, kept dimensions, or a slice without static size.
@@ -114,13 +129,6 @@ class Tensor(Traced):
         view = ir.View(self.name, tuple(entries))
         if not view.spans:
             return self._read(view)
-        if len(view.spans) > 2:
-            fail(
-                ShapeError,
-                f"this view of '{self.name}' keeps {len(view.spans)} of its {self.ndim} dimensions, "
-                "a tile has two",
-                "give the others an index, not a slice; two that lie behind each other can be one of the signature",
-            )
         return TensorView(self, view, scope)
 
     def _items(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -156,8 +164,7 @@ class Tensor(Traced):
 
     def _slice(self, axis: int, item: slice) -> tuple[ir.Span, Scope | None]:
         dim, what = self.dims[axis], f"the slice of '{self.name}' in dimension {axis}"
-        if item.step is not None and as_number(item.step) != 1:
-            self._no_step(what, axis, as_number(item.step))
+        step = _step(1 if item.step is None else item.step, f"the step of {what}")
         start = as_index(0 if item.start is None else item.start, what)
         if item.stop is None and isinstance(dim, str):
             fail(
@@ -170,29 +177,13 @@ class Tensor(Traced):
         size = ir.distance(trace.resolved(stop.expr), trace.resolved(start.expr))
         if size is None:
             message = f"{what} has no static size"
-            hint = "use pto.ds(start, size, valid=count): size static, start and count traced"
+            hint = "use pto.ds(start, size, valid=count, step=step): size and step static, start and count traced"
             fail(ShapeError, message, hint)
-        span = ir.Span(start.expr, int(size))
+        span = ir.Span(start.expr, -(-int(size) // step), step=step)
         self._check_bounds(axis, span)
         if span.size < 1:
             fail(ShapeError, f"{what} is empty")
         return span, innermost(start._scope, stop._scope)
-
-    def _no_step(self, what: str, axis: int, step: object) -> NoReturn:
-        """A region is made of neighbours; what is known instead of every so many."""
-        if not isinstance(step, int) or step < 1:
-            hint = f"what runs backwards is taken one by one: {self.name}[n - 1 - i]"
-            fail(ShapeError, f"{what} has a step that is no positive number", hint)
-        dim, hint = self.dims[axis], "a tile takes neighbouring elements; load them all"
-        if axis < self.ndim - 1 and (isinstance(dim, str) or dim % step == 0):
-            count = f"{dim} / {step}" if isinstance(dim, str) else str(dim // step)
-            two = [*map(str, self.dims[:axis]), count, str(step), *map(str, self.dims[axis + 1 :])]
-            items = [":"] * (axis + 1) + ["k"] + [":"] * (self.ndim - axis - 1)
-            hint = (
-                f"declare the dimension as two, {self.name}: {self.dtype}[{', '.join(two)}], "
-                f"of which every k-th is {self.name}[{', '.join(items)}]"
-            )
-        fail(ShapeError, f"{what} has a step", hint)
 
     def _check_bounds(self, axis: int, entry: ir.Expr | ir.Span) -> None:
         dim = self.dims[axis]
@@ -201,7 +192,7 @@ class Tensor(Traced):
         reach = current().extremes(start)
         if reach is None:
             return
-        first, last = reach[0], reach[1] + size - 1
+        first, last = reach[0], reach[1] + span.reach - 1
         if first >= 0 and (isinstance(dim, str) or span.valid is not None or last < dim):
             return
         found = f"element {first} is" if first == last else f"elements {first} to {last} are"
@@ -243,27 +234,92 @@ class Tensor(Traced):
         return "a branch may only depend on static parameters"
 
 
+PIECES = "a list of regions is one tile, too: pto.load([{0}[h, rows, :] for h in range(heads)])"
+"""What to do where a region is not one."""
+
+
+def noun_of_size(x: object) -> str:
+    return str(x) if isinstance(x, int) else noun(x)
+
+
 class TensorView(Traced):
-    """A two-dimensional region of a tensor, for ``load`` and ``store``."""
+    """A region of a tensor, for ``load`` and ``store``, which take those of two dimensions, or of one, a row.
+    ``reshape`` makes two of more."""
 
     _noun = "view"
 
-    def __init__(self, tensor: Tensor, view: ir.View, scope: Scope | None) -> None:
+    def __init__(
+        self,
+        tensor: Tensor,
+        view: ir.View,
+        scope: Scope | None,
+        shape: tuple[int, int] | None = None,
+    ) -> None:
         self.tensor, self.view, self._scope = tensor, view, scope
-        sizes = [s.size for s in view.spans]
-        rows, cols = [1, *sizes] if len(sizes) == 1 else sizes
-        self.type = TileType(tensor.dtype, rows, cols)
+        sizes = tuple(s.size for s in view.spans)
+        self._shape = shape or ((1, *sizes) if len(sizes) == 1 else sizes)
 
     def __repr__(self) -> str:
-        return f"TensorView({self.tensor.name}: {self.type})"
+        return f"TensorView({self.tensor.name}: {self._told})"
 
     def described(self) -> str:
-        return f"a view of tensor '{self.tensor.name}' ({self.type})"
+        return f"a view of tensor '{self.tensor.name}' ({self._told})"
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, columns); a view of one kept dimension has one row."""
-        return self.type.rows, self.type.cols
+    def _told(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self._shape))}]"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(rows, columns), or the sizes of more kept dimensions; a view of one kept dimension has one row."""
+        return self._shape
+
+    @property
+    def type(self) -> TileType:
+        """Of the tile that a view of two dimensions is."""
+        self.check_dimensions()
+        return TileType(self.dtype, self._shape[0], self._shape[1])
+
+    def check_dimensions(self) -> None:
+        """Raises ShapeError for a view of more than two dimensions, which is no tile."""
+        if len(self._shape) > 2:
+            kept = ", ".join(map(str, self._shape))
+            ways = " or ".join(f".reshape({n}, {m})" for n, m in tiles_of(self._shape))
+            fail(
+                ShapeError,
+                f"this view of '{self.tensor.name}' keeps {len(self._shape)} dimensions, [{kept}], a tile has two",
+                f"{ways} makes two of them; or give the others an index, not a slice",
+            )
+
+    def reshape(self, rows: int | tuple[int, int], cols: int | None = None) -> TensorView:
+        """The same elements in the same order as ``rows`` rows: the first kept dimensions make the rows, the others the
+        columns, ``cache[p, :, 0:16, :].reshape(heads * 16, dim)``.
+
+        Raises:
+            ShapeError: for other sizes; where the elements of a row are not neighbours in the tensor; where another
+                dimension than the first one of the rows, or of the columns, ends early.
+        """
+        wanted = rows if isinstance(rows, tuple) else (rows, cols)
+        sizes, name = [s.size for s in self.view.spans], self.tensor.name
+        if wanted not in tiles_of(sizes):
+            ways = " or ".join(f"[{n}, {m}]" for n, m in tiles_of(sizes))
+            fail(
+                ShapeError,
+                f"reshape: {self.described()} is no [{', '.join(map(noun_of_size, wanted))}]",
+                f"its first dimensions make the rows, the others the columns: {ways}",
+            )
+        n, m = wanted
+        dims = self.tensor.dims
+        if len(sizes) > 2 and is_strided(self.view, dims, n, m):
+            fail(
+                ShapeError,
+                f"reshape: the elements of a row of [{n}, {m}] do not lie side by side in '{name}'",
+                "a row is a run of neighbours: keep whole dimensions behind the first one of it, or load the parts "
+                "and pto.concat([...], axis=1)",
+            )
+        if len(sizes) > 2 and (why := misfold(self.view, dims, n, m)):
+            fail(ShapeError, f"reshape: {why}", PIECES.format(name))
+        return TensorView(self.tensor, self.view, self._scope, (n, m))
 
     @property
     def dtype(self) -> str:

@@ -223,10 +223,12 @@ class Tile(Traced):
         return "a tile is used whole: there is no loop over its rows"
 
     def __getitem__(self, index: slice | tuple[slice, ...]) -> Tile:
-        """The part ``x[a:b, c:d]``, of Python numbers: any rows, columns in multiples of 32 bytes."""
-        from pto.parts import extents, part_of
+        """The part ``x[a:b, c:d]``, of Python numbers: any rows, columns in multiples of 32 bytes; or every so many
+        columns, ``x[:, a:b:s]``."""
+        from pto.parts import Parts
 
-        return part_of(self, *extents(self, index))
+        found: Tile = Parts(self)[index].get()
+        return found
 
     @property
     def at(self) -> Parts:

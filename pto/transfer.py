@@ -3,7 +3,8 @@
 In: views of tensors.  Out: rows ``load`` and ``store``, with what makes a region of it that the machine
 can move: runs of neighbours.  A column of a wider tensor moves as the first column of a tile of
 whole units, so it costs a tile eight or sixteen times its size; a zero that is loaded so is positive.  A view
-that keeps one dimension is a row: where its elements lie apart, the transpose of such a column.
+that keeps one dimension is a row: where its elements lie apart, the transpose of such a column.  Every so many elements of
+rows are loaded with what lies between them, and taken out by V.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 
 from pto import ir, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
+from pto.every import columns_of
 from pto.in_place import taken
 from pto.ops import MOST_REGIONS, VECTOR
 from pto.overlap import Load, Store, clash
@@ -22,6 +24,7 @@ from pto.tensor import Tensor, TensorView, note_read
 from pto.tile import Tile, as_tile, astype, elementwise, of_tile, record
 from pto.tracer import current, fail, noun
 from pto.types import DTYPE_BYTES, UNIT_BYTES, TileType
+from pto.views import as_rows, is_strided
 
 
 def load(view: TensorView | Sequence[TensorView]) -> Tile:
@@ -36,16 +39,55 @@ def load(view: TensorView | Sequence[TensorView]) -> Tile:
         return _gather(view)
     name = view.name if isinstance(view, Tensor) else "t"
     found = _view(view, "load takes", f"pto.load({name}[i, :])")
+    if _steps_inside(found):
+        return _every(found)
     _note_load(found)
     if not _lies_apart(found, "load"):
         return record("load", found.type, found.view, hint=f"{found.tensor.name}_tile")
     return _column(found) if found.shape[1] == 1 else _column(_upright(found)).T
 
 
+def _steps_inside(view: TensorView) -> bool:
+    """Whether elements that lie side by side in a row of a tile leave others out between them."""
+    last = view.view.index[-1]
+    return isinstance(last, ir.Span) and last.size > 1 and last.step > 1
+
+
+def _every(view: TensorView) -> Tile:
+    """Every so many elements of each row: those columns of the run that they lie in."""
+    *items, last = view.view.index
+    run, skipped = _run(ir.as_span(last), view.tensor.dims[-1], view.dtype)
+    found = ir.View(view.view.tensor, (*items, run))
+    tile = load(TensorView(view.tensor, found, view._scope))
+    return columns_of(tile, skipped, ir.as_span(last).step, view.type.cols)
+
+
+def _run(every: ir.Span, dim: int | str, dtype: str) -> tuple[ir.Span, int]:
+    """The run of whole units that such elements lie in, and how many of its elements lie in front of them: they begin
+    in the first step where that is known, so that those of other elements in between are the same run."""
+    skipped = int(every.start.value) % every.step if isinstance(every.start, ir.Const) else 0
+    start = ir.binary("-", every.start, ir.Const(skipped))
+    size = in_whole_units(skipped + every.reach, dtype)
+    inside = isinstance(start, ir.Const) and isinstance(dim, int) and start.value + size <= dim
+    if every.valid is not None:
+        steps = ir.binary("*", every.valid, ir.Const(every.step))
+        exists = ir.binary("+", steps, ir.Const(skipped + 1 - every.step))
+        exists = ir.binary("min", exists, ir.Const(skipped + every.reach))
+    else:
+        exists = ir.Const(skipped + every.reach)
+    return ir.Span(start, size, None if inside and every.valid is None else exists), skipped
+
+
+def in_whole_units(size: int, dtype: str) -> int:
+    """So many elements in units of 32 bytes."""
+    unit = UNIT_BYTES // DTYPE_BYTES[dtype]
+    return -(-size // unit) * unit
+
+
 def _column(view: TensorView) -> Tile:
     """Of elements that lie apart."""
     rows, hint = _wide(view), f"{view.tensor.name}_tile"
-    wide = record("load", rows, ir.as_rows(view.view, rows.cols), part=True, hint=hint)
+    wide = record("load", rows, as_rows(view.view, rows.cols), part=True, hint=hint)
     if wide.dtype not in VECTOR:
         return astype(of_tile("row_sum", astype(wide, "f32", part=True), part=True), wide.dtype)
     return of_tile("row_sum", wide)
@@ -83,7 +125,8 @@ def of_regions(found: Sequence[TensorView]) -> Tile:
             fail(DTypeError if other.dtype != first.dtype else ShapeError, message, "", 0)
     for v in found:
         unit = UNIT_BYTES // DTYPE_BYTES[v.dtype]
-        if v.shape[1] % unit or ir.is_strided(v.view, v.tensor.dims, *v.shape):
+        folded = len(v.view.spans) > 2
+        if folded or v.shape[1] % unit or is_strided(v.view, v.tensor.dims, *v.shape):
             message = f"load: a region of '{v.tensor.name}' in a tile of several is {v.type}"
             hint = f"rows that are runs of neighbours, of a multiple of {unit} of them"
             fail(ShapeError, message, hint, 0)
@@ -144,7 +187,7 @@ def store(
         if target.shape[1] > 1:
             tile, target = tile.T, _upright(target)
         rows = _wide(target)
-        tile, region = _spread(tile, rows), ir.as_rows(target.view, rows.cols)
+        tile, region = _spread(tile, rows), as_rows(target.view, rows.cols)
     way = (ir.ADD,) if add else () if scale is None else (ir.SCALED, _scale(scale))
     trace.emit(ir.Row("store", region, (tile.ref(), *way), loc=made.loc))
 
@@ -157,7 +200,7 @@ def _check_scaled(tile: Tile, target: TensorView) -> None:
         )
         ways = ", ".join(f"{x} to {' or '.join(y)}" for x, y in drains.items())
         fail(DTypeError, message, f"there are {ways}; for others: x * scale, then .astype", 1)
-    if ir.is_strided(target.view, target.tensor.dims, *target.shape):
+    if is_strided(target.view, target.tensor.dims, *target.shape):
         message = f"store: the elements of a row of this view of '{target.tensor.name}' do not lie side by side"
         fail(ShapeError, message, "a scale is of rows that are runs of neighbours", 0)
 
@@ -185,17 +228,18 @@ def _lies_apart(view: TensorView, what: str) -> bool:
     Raises:
         ShapeError: for other views without runs of neighbours.
     """
-    if not ir.is_strided(view.view, view.tensor.dims, *view.shape):
+    if not is_strided(view.view, view.tensor.dims, *view.shape):
         return False
-    if view.shape[1] == 1 or len(view.view.spans) == 1:
+    if not _steps_inside(view) and (view.shape[1] == 1 or len(view.view.spans) == 1):
         return True
     kept = [k for k, item in enumerate(view.view.index) if isinstance(item, ir.Span)]
-    fail(
-        ShapeError,
-        f"{what}: the elements of a row of this view of '{view.tensor.name}' do not lie side by side",
-        f"dimension {kept[-1]} is not the last of the tensor; a row of a tile is a run of neighbours",
-        0,
-    )
+    why = f"dimension {kept[-1]} is not the last of the tensor, and a row of a tile is a run of neighbours"
+    if what == "load":
+        why += ": keep what is behind it, too, .reshape(n, m) it, and of the tile x[:, k::s] are the columns meant"
+    if _steps_inside(view):
+        why = "what lies between them is another's: store whole rows, x.at[:, 0::2].set(y) has y in every second column"
+    message = f"{what}: the elements of a row of this view of '{view.tensor.name}' do not lie side by side"
+    fail(ShapeError, message, why, 0)
 
 
 def _upright(view: TensorView) -> TensorView:
@@ -219,4 +263,5 @@ def _view(value: object, what: str, example: str) -> TensorView:
         )
         fail(TraceError, f"{what} a view of a tensor, found {noun(value)}", hint, 0)
     value.check_usable()
+    value.check_dimensions()
     return value

@@ -52,6 +52,11 @@ FUNCTIONS: Functions = {
         "template <typename T, int64_t R, int64_t C, int64_t Step>",
         "using GmRows = GlobalTensor<T, Shape<1, 1, 1, R, C>, Stride<1, 1, 1, Step, 1>>;",
     ),
+    "GmPages": (
+        "// P parts of R rows of C elements in GM, Far elements from part to part, Step from row to row.",
+        "template <typename T, int64_t P, int64_t R, int64_t C, int64_t Far, int64_t Step>",
+        "using GmPages = GlobalTensor<T, Shape<1, 1, P, R, C>, Stride<1, 1, Far, Step, 1>>;",
+    ),
     "GmColumns": (
         "// The same, seen as its transpose: R elements in each of C columns.",
         "template <typename T, int64_t R, int64_t C, int64_t Step>",

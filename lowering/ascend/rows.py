@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from lowering.ascend.scalars import ONE, ZERO, fold, let, read, strides
+from lowering.ascend.scalars import ONE, ZERO, fold, let, read
 from lowering.ascend.text import (
     CPP_TYPE,
     Context,
@@ -33,7 +33,8 @@ from pto.errors import ScheduleError, ShapeError
 from pto.ops import OPS, form_of
 from pto.row_rules import Corner, corner, filled
 from pto.text import expr
-from pto.types import INTEGERS, UNIT_BYTES
+from pto.types import BOX_ROWS, DTYPE_BYTES, INTEGERS, UNIT_BYTES
+from pto.views import Axis, axes, counts, is_strided, misfold, rows_end, strides
 
 Emitter = Callable[[ir.Row, Context, Env], list[str]]
 DIMS = ("rows", "cols")
@@ -47,43 +48,45 @@ DIMS = ("rows", "cols")
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A two-dimensional piece of a tensor: first element, and per dimension span and stride."""
+    """A piece of a tensor as a tile sees it: first element, rows and columns; ``pages``: its rows lie in parts,
+    each of as many of them, so far apart."""
 
     first: str
-    rows: ir.Span
-    cols: ir.Span
-    row_stride: ir.Expr
-    col_stride: ir.Expr
+    rows: Axis
+    cols: Axis
+    pages: Axis | None = None
+
+    @property
+    def together(self) -> int:
+        """Rows of one part."""
+        return self.rows.size // self.pages.size if self.pages else self.rows.size
 
 
 def region(view: ir.View, tile: tuple[int, int], ctx: Context, env: Env) -> Region:
     """What of a tensor goes into (or comes from) a tile of ``tile`` rows and columns.
 
     Raises:
-        ShapeError: when the view has more than two dimensions that are not one element long.
+        ShapeError: when the view makes no such tile of runs of neighbours.
     """
-    param = ctx.kernel.param(view.tensor)
-    steps = strides(param.shape or ())
-    offset: ir.Expr = ZERO
-    kept: list[tuple[ir.Span, ir.Expr]] = []
-    for item, step in zip(view.index, steps, strict=True):
-        offset = ir.binary("+", offset, ir.binary("*", ir.as_span(item).start, step))
-        if isinstance(item, ir.Span) and (item.size != 1 or item.valid is not None):
-            kept.append((item, step))
-    whole = (ir.Span(ZERO, 1), ONE)
-    if len(kept) < 2:  # one-element dimensions were dropped: put them back where the tile has them
-        kept = [*kept, whole] if tile[1] == 1 else [whole] * (2 - len(kept)) + kept
-        kept = [*kept, whole][:2]
-    if tuple(span.size for span, _ in kept) != tile:
+    shape, kept = ctx.kernel.param(view.tensor).shape or (), [s.size for s in view.spans]
+    if rows_end(kept, *tile) is None or misfold(view, shape, *tile):
         raise ShapeError(f"a view of {view.tensor} does not fit a tile of {tile[0]} x {tile[1]}")
+    if is_strided(view, shape, *tile):
+        raise ShapeError(f"elements of a row of a view of {view.tensor} do not lie side by side")
+    offset: ir.Expr = ZERO
+    for item, step in zip(view.index, strides(shape), strict=True):
+        offset = ir.binary("+", offset, ir.binary("*", ir.as_span(item).start, step))
     base = ctx.names.of("tensor", view.tensor)
     first = base if offset == ZERO else f"{base} + {scalar(offset, env, 2)}"
-    return Region(first, kept[0][0], kept[1][0], kept[0][1], kept[1][1])
+    rows, cols = axes(view, shape, *tile)
+    counted = zip(tile, (rows, cols), counts(view, *tile), strict=True)
+    made = [Axis(n, side[-1].step if side else ONE, valid) for n, side, valid in counted]
+    return Region(first, made[0], made[1], rows[0] if len(rows) > 1 else None)
 
 
 def transposed(r: Region) -> Region:
     """The same elements with rows and columns exchanged."""
-    return Region(r.first, r.cols, r.rows, r.col_stride, r.row_stride)
+    return Region(r.first, r.cols, r.rows)
 
 
 def static(e: ir.Expr) -> str:
@@ -99,22 +102,32 @@ def global_tensor(
     Layout ND keeps rows and columns; DN exchanges them, which is how a tile gets loaded as its
     transpose.
     """
-    step: ir.Expr = r.row_stride if r.rows.size > 1 else ir.Const(r.cols.size)
-    shape = [v if v.isdigit() else "DYNAMIC" for v in valid]
-    counts = [v for v in valid if not v.isdigit()]
+    steps: list[ir.Expr] = [r.rows.step if r.rows.size > 1 else ir.Const(r.cols.size)]
+    sizes, kind = list(valid), "GmRows"
     if layout == "DN":
-        shape, counts = shape[::-1], counts[::-1]
-    steps = [] if isinstance(step, ir.Const) else [scalar(step, env)]
-    sizes = [f"{{{', '.join(counts)}}}"] if counts or steps else []
+        sizes, kind = sizes[::-1], "GmColumns"
+    elif r.pages:
+        sizes, kind = [pages_of(valid[0], r), str(r.together), valid[1]], "GmPages"
+        steps.insert(0, r.pages.step)
+    shape = [v if v.isdigit() else "DYNAMIC" for v in sizes]
+    known = (
+        [v for v in sizes if not v.isdigit()],
+        [scalar(s, env) for s in steps if static(s) == "DYNAMIC"],
+    )
     name = ctx.names.fresh(f"{wish}_gm")
-    kind = "GmColumns" if layout == "DN" else "GmRows"
-    declared = f"{kind}<{', '.join([CPP_TYPE[dtype], *shape, static(step)])}> {name}"
-    given = [r.first, *sizes, *(f"{{{s}}}" for s in steps)]
-    return [f"{declared}({', '.join(given)});"], name
+    declared = f"{kind}<{', '.join([CPP_TYPE[dtype], *shape, *map(static, steps)])}> {name}"
+    given = [f"{{{', '.join(x)}}}" for x in known]
+    last = 2 if known[1] else 1 if known[0] else 0
+    return [f"{declared}({', '.join([r.first, *given[:last]])});"], name
+
+
+def pages_of(count: str, r: Region) -> str:
+    """Of so many rows, which are those of whole parts."""
+    return str(int(count) // r.together) if count.isdigit() else f"{count} / {r.together}"
 
 
 def clipped(
-    ctx: Context, env: Env, wish: str, span: ir.Span
+    ctx: Context, env: Env, wish: str, span: Axis
 ) -> tuple[list[str], str, list[str], list[str]]:
     """(declaration, valid count, "is less than whole", "is not empty") of one dimension."""
     if span.valid is None or isinstance(span.valid, ir.Const):
@@ -154,8 +167,6 @@ def moved_parts(
     r = region(view, (buffer.type.rows, buffer.type.cols), ctx, env)
     if buffer.layout == "dn":
         buffer, r = row_view(buffer), transposed(r)
-    if r.col_stride != ONE and r.cols.size > 1:
-        raise ShapeError(f"elements of a row of a view of {view.tensor} do not lie side by side")
     space, tall = ctx.target.spaces[buffer.space], ctx.target.most_rows
     if not space.is_boxed and buffer.type.rows > tall:
         raise ShapeError(
@@ -163,10 +174,10 @@ def moved_parts(
             f"a transfer between GM and {space.name.upper()} takes up to {tall}"
         )
     most = ctx.target.box_row_stride
-    far = isinstance(r.row_stride, ir.Const) and r.row_stride.value > most
+    far = isinstance(r.rows.step, ir.Const) and r.rows.step.value > most
     if space.is_boxed and ctx.target.meets_gm(space.name, filled=True) and r.rows.size > 1 and far:
         raise ShapeError(
-            f"rows of a view of {view.tensor} are {expr(r.row_stride)} elements apart, "
+            f"rows of a view of {view.tensor} are {expr(r.rows.step)} elements apart, "
             f"a load into {space.name.upper()} takes up to {most}"
         )
     return buffer, slot, r
@@ -187,12 +198,17 @@ def transfer(
     name, dtype = buffer.name, ctx.kernel.param(view.tensor).dtype
     row_count, rows, less_r, some_r = clipped(ctx, env, f"{name}_rows", r.rows)
     col_count, cols, less_c, some_c = clipped(ctx, env, f"{name}_cols", r.cols)
-    layout = "DN" if ctx.tile_class(buffer).turned else "ND"
-    gm_lines, gm = global_tensor(ctx, env, buffer.name, dtype, r, (rows, cols), layout)
     fewer = [v.isdigit() and v != str(s.size) for v, s in ((rows, r.rows), (cols, r.cols))]
-    if not (any(fewer) or some_r or some_c):
-        return [*gm_lines, in_order(call, slot, gm, scale)]
-    part_lines, part = part_of(ctx, buffer, slot, (rows, cols))
+    whole = not (any(fewer) or some_r or some_c)
+    if r.pages and ctx.target.spaces[buffer.space].is_boxed:
+        body = by_pages(ctx, env, ref, r, (rows, cols), dtype, call, scale)
+    else:
+        layout = "DN" if ctx.tile_class(buffer).turned else "ND"
+        gm_lines, gm = global_tensor(ctx, env, buffer.name, dtype, r, (rows, cols), layout)
+        part_lines, part = ([], slot) if whole else part_of(ctx, buffer, slot, (rows, cols))
+        body = [*gm_lines, *part_lines, in_order(call, part, gm, scale)]
+    if whole:
+        return body
     lines = [*row_count, *col_count]
     sides = list(zip(DIMS, fewer, (less_r, less_c), strict=True))
     sure = any(less for dim, less, _ in sides if dim in fills)
@@ -204,11 +220,38 @@ def transfer(
     rest = [f"nothing_loaded({slot});"] * is_open
     if "0" in (rows, cols):
         return lines + rest
-    some, body = some_r + some_c, [*gm_lines, *part_lines, in_order(call, part, gm, scale)]
+    some = some_r + some_c
     loaded = where_so(some, body, " && ")
     if some and rest:
         loaded[-1:] = ["} else {", *indented(rest), "}"]
     return lines + loaded
+
+
+def by_pages(
+    ctx: Context,
+    env: Env,
+    ref: ir.Ref,
+    r: Region,
+    valid: tuple[str, str],
+    dtype: str,
+    call: str,
+    scale: str,
+) -> list[str]:
+    """A tile in boxes, part after part: each is one that begins so many rows further, with boxes as far apart."""
+    assert r.pages
+    buffer, page = ctx.kernel.buffer(ref.name), ctx.names.fresh("page")
+    width = BOX_ROWS * DTYPE_BYTES[buffer.type.dtype] if buffer.space == "l0c" else UNIT_BYTES
+    counts, layout = (str(r.together), valid[1]), "DN" if ctx.tile_class(buffer).turned else "ND"
+    first = f"{r.first} + {page} * {scalar(r.pages.step, env, 3)}"
+    one = Region(first, replace(r.rows, size=r.together, valid=None), r.cols)
+    gm_lines, gm = global_tensor(ctx, env, buffer.name, dtype, one, counts, layout)
+    begin = f"{ctx.address(ref, env)} + {page} * {r.together * width}"
+    lines, part = part_of(ctx, buffer, "", counts, at=begin)
+    moved = in_order(call, part, gm, scale)
+    if call == "TLOAD":
+        moved = f"rows_loaded<{r.together}>({part}, {gm}, 0);"
+    body = [*gm_lines, *lines, moved]
+    return braced(f"for (int64_t {page} = 0; {page} < {pages_of(valid[0], r)}; ++{page})", body)
 
 
 def where_so(tests: list[str], body: list[str], joint: str) -> list[str]:

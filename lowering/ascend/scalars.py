@@ -16,17 +16,9 @@ from pto.arithmetic import Number
 from pto.bounds import Range, noted, of_launch
 from pto.folds import INDEX, Fold, fold_of
 from pto.running import going_on
+from pto.views import strides
 
 ONE, ZERO = ir.Const(1), ir.Const(0)
-
-
-def strides(shape: tuple[int | str, ...]) -> list[ir.Expr]:
-    """Row-major strides in elements; symbolic dimensions stay symbolic."""
-    dims: list[ir.Expr] = [ir.Const(d) if isinstance(d, int) else ir.Var(d) for d in shape]
-    steps: list[ir.Expr] = [ONE]
-    for d in reversed(dims[1:]):
-        steps.insert(0, ir.binary("*", d, steps[0]))
-    return steps[: len(dims)]
 
 
 def element(view: ir.View, ctx: Context, env: Env) -> str:

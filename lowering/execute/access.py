@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -121,16 +121,17 @@ def locator(view: ir.View, shape: tuple[int, ...], fail: Fail) -> Locate:
         where: list[int | slice] = []
         inside: list[slice] = []
         bad, empty, whole = -1, False, True
-        for dim, (start, size, valid, extent) in enumerate(parts):
+        for dim, (start, size, valid, step, extent) in enumerate(parts):
             at = int(start(env))
             count = size if valid is None else min(max(int(valid(env)), 0), size)
-            if bad < 0 and not 0 <= at <= extent - max(count, 1):
+            behind = at + (max(count, 1) - 1) * step + 1
+            if bad < 0 and not 0 <= at <= extent - (behind - at):
                 bad = dim
             if size < 0:
                 where.append(at)
                 continue
             empty, whole = empty or count == 0, whole and count == size
-            where.append(slice(at, at + count))
+            where.append(slice(at, behind if count else at, step))
             inside.append(slice(0, count))
         if bad >= 0 and not empty:
             raise fail(bad, env)
@@ -139,15 +140,15 @@ def locator(view: ir.View, shape: tuple[int, ...], fail: Fail) -> Locate:
     return locate
 
 
-Part = tuple[Callable[[Env], Number], int, Callable[[Env], Number] | None, int]
+Part = tuple[Callable[[Env], Number], int, Callable[[Env], Number] | None, int, int]
 
 
 def _part(item: ir.Expr | ir.Span, extent: int) -> Part:
-    """(start, size, valid, extent) of one dimension; size -1: the dimension is taken out."""
+    """(start, size, valid, step, extent) of one dimension; size -1: the dimension is taken out."""
     if not isinstance(item, ir.Span):
-        return compiled(item), -1, None, extent
+        return compiled(item), -1, None, 1, extent
     valid = None if item.valid is None else compiled(item.valid)
-    return compiled(item.start), item.size, valid, extent
+    return compiled(item.start), item.size, valid, item.step, extent
 
 
 # ------------------------------------------------------------------------- whose fault it is
@@ -236,7 +237,9 @@ def _accessed(view: ir.View, env: Env) -> str:
             continue
         at = int(compiled(item.start)(env))
         count = item.size if item.valid is None else int(compiled(item.valid)(env))
-        parts.append(f"{at}:{at + min(max(count, 0), item.size)}")
+        exists = replace(item, size=min(max(count, 0), item.size))
+        step = "" if item.step == 1 else f":{item.step}"
+        parts.append(f"{at}:{at + (exists.reach if exists.size else 0)}{step}")
     return f"{view.tensor}[{', '.join(parts)}]"
 
 

@@ -606,7 +606,8 @@ class _Walk:
             if span.valid is not None:
                 count = np.clip(self.column(span.valid, row, lines), 0, span.size)
             used &= np.broadcast_to(np.asarray(count) > 0, used.shape)
-            bad[dim] = (at < 0) | (at > extent - np.maximum(count, 1))
+            reach = (np.maximum(count, 1) - 1) * span.step + 1
+            bad[dim] = (at < 0) | (at > extent - reach)
         bad &= used
         if not bad.any():
             return

@@ -32,8 +32,8 @@ Pipe = tuple[int, str]
 FlagKey = tuple[int, str, str, int]
 """(stream number, source pipe, destination pipe, id): what the hardware calls one flag."""
 
-Extent = tuple[str, tuple[tuple[int, int], ...]]
-"""Where, and per dimension from .. to: a memory of one core in bytes, a FIFO slot in rows, a tensor."""
+Extent = tuple[str, tuple[range, ...]]
+"""Where, and what per dimension: a memory of one core in bytes, a FIFO slot in rows, a tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,15 +207,15 @@ class Blocks:
             b = self.kernel.buffer(x.name)
             slot = 0 if x.index is None else int(compiled(x.index)(scope)) % b.depth
             at = b.at + slot * b.stride
-            return f"{core} {b.space}", ((at, at + b.type.size_bytes),)
+            return f"{core} {b.space}", (range(at, at + b.type.size_bytes),)
         if isinstance(x, Queue):
             ring = self.machine.rings[x.name]
             tile = row.result(Ref) if row.op == "pop" else row.operand(Ref)
             kind = self.kernel.buffer(tile.name).type
             sides = ring.window(core.lane, kind.rows, kind.cols)
             slot_number = counts[x.name] % ring.fifo.depth
-            extents = ((side.start, side.stop) for side in sides)
-            return f"fifo {x.name}", ((slot_number, slot_number + 1), *extents)
+            extents = (range(side.start, side.stop) for side in sides)
+            return f"fifo {x.name}", (range(slot_number, slot_number + 1), *extents)
         if isinstance(x, View):
             return _region(x.tensor, core.locate(row, x)(scope))
         return None
@@ -224,5 +224,5 @@ class Blocks:
 def _region(tensor: str, region: Region) -> Extent | None:
     if region.empty:
         return None
-    spans = ((w.start, w.stop) if isinstance(w, slice) else (w, w + 1) for w in region.where)
-    return f"tensor {tensor}", tuple(spans)
+    places = (w if isinstance(w, slice) else slice(w, w + 1, 1) for w in region.where)
+    return f"tensor {tensor}", tuple(range(w.start, w.stop, w.step) for w in places)

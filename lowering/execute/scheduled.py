@@ -41,6 +41,7 @@ from pto.ops import DEBUG
 from pto.row_rules import filled, parted, touched
 from pto.targets import target_of
 from pto.text import statement
+from pto.views import rows_end
 
 FINISHED = object()
 
@@ -96,11 +97,9 @@ def _load(core: Core, row: Row) -> Step:
     out, view = row.result(Ref), row.operand(View)
     pick, locate, shape = core.pick(out), core.locate(row, view), span_shape(view)
     tensor = core.machine.tensors[view.tensor]
-    zeros, column = (
-        filled(row),
-        len(shape) == 1 and core.machine.kernel.buffer(out.name).type.rows > 1,
-    )
-    dims = ("rows",) if column else ("rows", "cols")[-len(shape) :]
+    zeros, kind = filled(row), core.machine.kernel.buffer(out.name).type
+    end = rows_end(shape, kind.rows, kind.cols) or 0
+    dims = ("rows",) * end + ("cols",) * (len(shape) - end)
 
     def issue(scope: Scope) -> Action:
         slot, region = pick(scope), locate(scope)

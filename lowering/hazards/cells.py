@@ -28,10 +28,12 @@ from pto.ir import Bin, Expr, Var
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """One dimension of an access: its start and the ends that bound it, in normal form."""
+    """One dimension of an access: its start and the ends that bound it, in normal form.  From one element to
+    another are multiples of ``step``; 0: there is one element at most."""
 
     start: Frozen
     ends: tuple[Frozen, ...]
+    step: int = 0
 
     @property
     def terms(self) -> tuple[Frozen, ...]:
@@ -48,12 +50,16 @@ Region = tuple[Extent, ...]
 
 def interval(low: Expr, high: Expr) -> Extent:
     """From ``low`` to below ``high``."""
-    return Extent(frozen(form_of(low)), (frozen(form_of(high)),))
+    return Extent(frozen(form_of(low)), (frozen(form_of(high)),), 1)
 
 
 def point(e: Expr) -> Extent:
     """A scalar as a dimension of one element."""
-    start = form_of(e)
+    return one(form_of(e))
+
+
+def one(start: Terms) -> Extent:
+    """One element."""
     return Extent(frozen(start), (frozen(plus(start, {None: 1})),))
 
 

@@ -10,14 +10,17 @@ The method assumes an overlap in every dimension at once and collects what follo
 contradicts what is known.  What follows is told by *cells*: ranges of numbers, of which each of the
 two accesses lies in one, and which share nothing unless they are the same (``lowering/hazards/cells.py``).
 
-Non-goals: strides.
+Of elements that lie ``step`` apart the overlap tells more: the starts differ by whole steps, so that what is left of
+them is equal wherever it lies in a window of one step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from math import gcd
 
-from lowering.hazards.cells import Cells, Extent, Region, cells_of, point
+from lowering.hazards.cells import Cells, Extent, Region, cells_of, one, point
 from lowering.hazards.forms import (
     Frozen,
     Terms,
@@ -42,11 +45,20 @@ def region_of(view: View) -> Region:
     for item in view.index:
         span = as_span(item)
         start = form_of(span.start)
-        ends = [plus(start, {None: span.size})]
+        ends = [plus(start, {None: span.reach})]
         if span.valid is not None:
-            ends.append(plus(start, form_of(span.valid)))
-        found.append(Extent(frozen(start), tuple(map(frozen, ends))))
+            last = plus(start, form_of(span.valid), span.step)
+            ends.append(plus(last, {None: 1 - span.step}))
+        found.append(
+            Extent(frozen(start), tuple(map(frozen, ends)), span.step if span.size > 1 else 0)
+        )
     return tuple(found)
+
+
+def remainder(start: Frozen, step: int) -> Extent:
+    """What is left of a start without whole steps: every factor as near to zero as can be."""
+    near = {atom: (c + (step - 1) // 2) % step - (step - 1) // 2 for atom, c in start}
+    return one(near)
 
 
 class Overlap:
@@ -120,6 +132,7 @@ class Overlap:
         """Adds what follows at once; whether there was anything."""
         before = len(self.atoms), len(self.names), len(self.dimensions)
         for x, y in tuple(self.dimensions):
+            self._step(x, y)
             for cells in (*cells_of(x, y, self.facts), *cells_of_sums(x, y, self.facts)):
                 if all(map(self.equal, cells.needs)) and self._forced(x, y, cells):
                     cells.tell(self)
@@ -127,6 +140,14 @@ class Overlap:
             if low.a not in self.atoms and self.equal(low.b) and self._whole(low):
                 self.learn(low.a)
         return before != (len(self.atoms), len(self.names), len(self.dimensions))
+
+    def _step(self, x: Extent, y: Extent) -> None:
+        """Both have elements whole steps apart: in a window of one step what is left of their starts is equal."""
+        step = gcd(x.step, y.step)
+        if step > 1:
+            a, b = (remainder(e.start, step) for e in (x, y))
+            if self._forced(a, b, Cells({}, {}, {None: step}, {None: step})):
+                self.meet(a, b)
 
     def _whole(self, low: Bin) -> bool:
         """A remainder is equal, and so is what it is the remainder of: the quotient is equal, or it
@@ -246,7 +267,7 @@ def in_case(region: Region, atom: Expr, value: int) -> Region:
             out = plus(out, {None: 1} if e is None else terms_of(_replaced(e, atom, value)), c)
         return frozen(out)
 
-    return tuple(Extent(case(e.start), tuple(map(case, e.ends))) for e in region)
+    return tuple(replace(e, start=case(e.start), ends=tuple(map(case, e.ends))) for e in region)
 
 
 def _replaced(e: Expr, atom: Expr, value: int) -> Expr:

@@ -54,7 +54,7 @@ def inlined(view: View, scalars: Environment) -> View:
     def inline(item: Expr | Span) -> Expr | Span:
         if isinstance(item, Span):
             valid = None if item.valid is None else substitute(item.valid, scalars)
-            return Span(substitute(item.start, scalars), item.size, valid)
+            return replace(item, start=substitute(item.start, scalars), valid=valid)
         return substitute(item, scalars)
 
     return View(view.tensor, tuple(inline(i) for i in view.index))

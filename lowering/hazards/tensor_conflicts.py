@@ -10,6 +10,7 @@ rows that add cause nothing to each other: a term is added at one moment (docs/m
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import permutations, product
 
 from lowering.hazards.choices import exclude
@@ -27,9 +28,9 @@ from pto.ir import (
     Fact,
     Ranges,
     Sorted,
-    Span,
     Var,
     View,
+    as_span,
     names_in,
     substitute,
 )
@@ -162,9 +163,11 @@ def _wanted(scalars: Scalars, tensor: str, code: RowCode) -> str:
     view = next(o for o in (row.out, *row.args) if isinstance(o, View) and o.tensor == tensor)
     wanted = []
     for item in view.index:
-        start, size = (item.start, item.size) if isinstance(item, Span) else (item, 1)
+        span = as_span(item)
+        start, size = span.start, span.reach
         if "lane" in names_in(start):  # both lanes together
-            start, size = substitute(start, {"lane": Const(0)}), 2 * size
+            start = substitute(start, {"lane": Const(0)})
+            size = replace(span, size=2 * span.size).reach
         full = substitute(start, code.scalars)
         if isinstance(full, Const):
             continue

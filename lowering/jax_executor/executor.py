@@ -225,7 +225,7 @@ class Executable:
             for a in (row.out, *row.args):
                 if isinstance(a, View) and a.tensor == name:
                     for axis, item in enumerate(a.index):
-                        shape[axis] = max(shape[axis], as_span(item).size)
+                        shape[axis] = max(shape[axis], as_span(item).reach)
         return tuple(shape)
 
     def padded(self, arrays: Mapping[str, Array], dims: Mapping[str, int]) -> dict[str, Array]:

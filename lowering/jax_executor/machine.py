@@ -236,7 +236,8 @@ ZERO = "%zero"
 
 @dataclass
 class Extent:
-    """One dimension of a region: ``size`` elements from ``start`` (never outside the tensor).
+    """One dimension of a region: ``size`` elements from ``start`` (never outside the tensor), of which every
+    ``step``-th is the region's.
 
     Where the view is partial, its first ``valid`` elements lie ``off`` behind ``start``.
     """
@@ -245,6 +246,12 @@ class Extent:
     size: int
     valid: Number = None
     off: Number = 0
+    step: int = 1
+
+    @property
+    def count(self) -> int:
+        """How many elements are the region's."""
+        return (self.size - 1) // self.step + 1
 
 
 def shifted(x: Array, axis: int, by: Number, forward: bool) -> Array:
@@ -264,11 +271,14 @@ def inside(extents: list[Extent], behind: bool) -> Array:
     shape = tuple(e.size for e in extents)
     mask = None
     for axis, e in enumerate(extents):
-        if e.valid is not None:
-            at = lax.broadcasted_iota(jnp.int32, shape, axis)
-            first = e.off if behind else 0
-            here = (at >= first) & (at < first + e.valid)
-            mask = here if mask is None else mask & here
+        between = behind and e.step > 1
+        if e.valid is None and not between:
+            continue
+        at = lax.broadcasted_iota(jnp.int32, shape, axis) - (e.off if behind else 0)
+        here = (at >= 0) & (at < (e.size if e.valid is None else e.valid))
+        if between:
+            here &= at % e.step == 0
+        mask = here if mask is None else mask & here
     return mask
 
 
@@ -277,13 +287,16 @@ def existing(x: Array, extents: list[Extent]) -> Array:
     for axis, e in enumerate(extents):
         x = shifted(x, axis, e.off, forward=False)
     mask = inside(extents, behind=False)
-    return x if mask is None else jnp.where(mask, x, jnp.zeros((), x.dtype))
+    x = x if mask is None else jnp.where(mask, x, jnp.zeros((), x.dtype))
+    return x[tuple(slice(None, None, e.step) for e in extents)]
 
 
 def put(tensor: Array, extents: list[Extent], x: Array) -> Array:
     """The tensor with a region replaced by ``x``; what does not exist is left alone."""
     starts = [e.start for e in extents]
-    x = x.reshape(tuple(e.size for e in extents))
+    x = x.reshape(tuple(e.count for e in extents))
+    if any(e.step > 1 for e in extents):
+        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, e.step - 1) for e in extents])
     mask = inside(extents, behind=True)
     if mask is not None:
         for axis, e in enumerate(extents):
@@ -561,10 +574,11 @@ class Machine:
             if not isinstance(item, ir.Span):
                 found.append(Extent(self.scalar(item, env), 1))
             elif item.valid is None or self.is_whole(item, env):
-                found.append(Extent(self.scalar(item.start, env), item.size))
+                start = self.scalar(item.start, env)
+                found.append(Extent(start, item.reach, step=item.step))
             else:
                 dim = self.dims[size] if isinstance(size, str) else size
-                found.append(self.partial(item, max(dim, item.size), env))
+                found.append(self.partial(item, max(dim, item.reach), env))
         return found
 
     def is_whole(self, item: ir.Span, env: Env) -> bool:
@@ -578,10 +592,11 @@ class Machine:
         assert item.valid is not None
         start = self.scalar(item.start, env)
         valid = counted(self.scalar(item.valid, env), item.size)
-        if stays_inside(self.fold(item.start), item.size, dim):
-            return Extent(start, item.size, valid)
-        first = apply(jnp, "min", start, dim - item.size)
-        return Extent(first, item.size, valid, start - first)
+        valid = (valid - 1) * item.step + 1 if item.step > 1 else valid
+        if stays_inside(self.fold(item.start), item.reach, dim):
+            return Extent(start, item.reach, valid, 0, item.step)
+        first = apply(jnp, "min", start, dim - item.reach)
+        return Extent(first, item.reach, valid, start - first, item.step)
 
     # loops and branches
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from math import ceil, gcd, prod
 from types import MappingProxyType
 
-from pto.ir import Kernel, Ref, Row, Span, View
+from pto.ir import Kernel, Ref, Row, Span, View, as_span
 from pto.ops import OPS, form_of
 from pto.row_rules import filled, touched
 from pto.targets import GM, Costs, Line
 from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
+from pto.views import rows_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def _transfer(row: Row, kernel: Kernel, costs: Costs, shared: Shared) -> Cost:
     way = left, space if isinstance(target, Ref) else GM
     size = asked = moved_bytes(row, kernel, costs.accumulator_bytes)
     head, per_byte = costs.transfer[way]
-    head *= len(row.args) if row.op == "gather" else 1
+    head *= _copies(row, view, t, kernel)
     runs = t.rows if space in _BY_ROW else _runs(view, kernel) if view else 1
     runs *= 1 if space in _BY_ROW or row.op != "gather" else len(row.args)
     flight = shared.hits * costs.near.get(way, 0) + (1 - shared.hits) * costs.flight.get(way, 0)
@@ -121,6 +122,14 @@ def _transfer(row: Row, kernel: Kernel, costs: Costs, shared: Shared) -> Cost:
         return Cost(cycles, late)
     zeros = _zeros(row, view, size, costs)
     return Cost(cycles, late, size, _share(asked, shared, costs), posted, zeros)
+
+
+def _copies(row: Row, view: View | None, t: TileType, kernel: Kernel) -> int:
+    """What a transfer is made of: one for every region, and for every part of rows equally far apart."""
+    if row.op == "gather":
+        return len(row.args)
+    shape = kernel.param(view.tensor).shape if view else None
+    return t.rows // rows_together(view, shape, t.rows, t.cols) if view and shape else 1
 
 
 def _share(size: int, shared: Shared, costs: Costs) -> float:
@@ -163,7 +172,7 @@ def _pitch(view: View, kernel: Kernel) -> int:
     known = [d for d in param.shape[first:] if isinstance(d, int)]
     if not first or len(known) < len(param.shape) - first:
         return 0
-    return prod(known) * DTYPE_BYTES[param.dtype]
+    return prod(known) * as_span(view.index[first - 1]).step * DTYPE_BYTES[param.dtype]
 
 
 def _overhang(run: int, pitch: int, granule: int) -> float:

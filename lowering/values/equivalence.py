@@ -54,13 +54,14 @@ from pto.ops import DEBUG, OPS
 from pto.row_rules import filled, seen
 from pto.targets import target_of
 from pto.types import TileType
+from pto.views import counts
 
 Place = object
 Stored = list[tuple[Row, int]]
 """The rows that store to a place, each with the number of what it stores there: the last one that takes the
 place of what was there, and all that add to it since.  What is said is stored where nothing else is."""
 
-Index = tuple[Expr, int, Expr | None]
+Index = tuple[Expr, int, Expr | None, int]
 """Start, size (0: it is no span) and how many exist (None: all)."""
 
 
@@ -172,7 +173,7 @@ class Meanings(World):
         """What a load of a core leaves as it was."""
         if not row.core:
             return NOWHERE
-        fills, sides = filled(row), ends(self.type_of(row.out), place)
+        fills, sides = filled(row), ends(self.whole_type(row, row.out), place)
         made = (
             frozenset() if count is None or dim in fills else frozenset({count})
             for dim, count in zip(("rows", "cols"), sides, strict=True)
@@ -183,12 +184,17 @@ class Meanings(World):
         assert isinstance(x, Ref)
         return self.kernel.buffer(x.name).type
 
+    def whole_type(self, row: Row, x: object) -> TileType:
+        """Of what the lanes have together."""
+        mine = self.type_of(x)
+        return mine.of_all(self.lanes) if row.core == "vector" else mine
+
     def stored(self, row: Row, args: Sequence[object]) -> int:
         """The number of what a store keeps."""
         number = self.value(args[1])
         whole, unknown = self.known(number)
         if unknown != NOWHERE:
-            left = unknown.within(*ends(self.type_of(row.args[0]), args[0]))
+            left = unknown.within(*ends(self.whole_type(row, row.args[0]), args[0]))
             number = whole if left == NOWHERE else number
         return self.rounded(row, number, args[2 : 1 + len(row.args)])
 
@@ -291,8 +297,8 @@ def once(place: object) -> object:
 
 def index_of(item: Expr | Span) -> Index:
     if not isinstance(item, Span):
-        return normal(item), 0, None
-    return normal(item.start), item.size, existing(item.valid, item.size)
+        return normal(item), 0, None, 0
+    return normal(item.start), item.size, existing(item.valid, item.size), item.step
 
 
 def existing(count: Expr | None, size: int) -> Expr | None:
@@ -313,11 +319,11 @@ def ends(t: TileType, place: object) -> tuple[Expr | None, Expr | None]:
     """How many rows, and how many columns, of a region exist, None: all."""
     assert isinstance(place, tuple)
     of_lanes = place[0] == "apart" or place[-1] == TWICE
-    counts = [None] if of_lanes else [count for _, size, count in place[1:] if size]
-    if len(counts) == 1:
-        counts = [None, *counts] if t.rows == 1 else [*counts, None]
-    rows, cols = counts
-    return rows, cols
+    if of_lanes:
+        return None, None
+    items = (Span(start, size, valid) if size else start for start, size, valid, _ in place[1:])
+    rows, cols = counts(View(place[0], tuple(items)), t.rows, t.cols)
+    return existing(rows, t.rows), existing(cols, t.cols)
 
 
 class Traced:

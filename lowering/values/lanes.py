@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from pto import ir
 from pto.errors import ScheduleError
 from pto.loc import Loc
 from pto.types import TileType
+from pto.views import sides
 
 
 def lane_zero(e: ir.Expr) -> ir.Expr:
@@ -38,11 +40,12 @@ class Part:
         return ScheduleError(f"{what} of the two lanes do not follow each other", self.loc)
 
     def span(self, span: ir.Span) -> ir.Span:
-        """rewrite: ``start + lane * mine :+ mine``  -->  ``start :+ whole``
+        """rewrite: ``start + lane * mine * step :+ mine by step``  -->  ``start :+ whole by step``
 
         Of a tile that both hold one lane may have all, and the other what lies behind it, where nothing exists.
         """
-        steps = {ir.coefficient(span.start, "lane")}
+        moved = ir.coefficient(span.start, "lane")
+        steps = {None if moved is None or moved % span.step else moved // span.step}
         if span.valid is not None:
             behind = ir.coefficient(span.valid, "lane")
             steps.add(None if behind is None else -behind)
@@ -80,21 +83,24 @@ def parts(mine: TileType, lanes: int, loc: Loc | None) -> tuple[Part, Part]:
 
 
 def view_of_both(view: ir.View, mine: TileType, lanes: int, loc: Loc | None) -> ir.View:
-    """What both lanes have of a view, of what each has.
+    """What both lanes have of a view, of what each has.  ``mine``: of the tile, or of one of several regions with rows
+    of it.
 
     Raises:
         ScheduleError: when that is no part of a tensor.
     """
-    rows, cols = parts(mine, lanes, loc)
-    dims = [rows, cols] if len(view.spans) == 2 else [rows if mine.cols == 1 < mine.rows else cols]
-    items: list[ir.Expr | ir.Span] = []
-    for item in view.index:
-        if isinstance(item, ir.Span):
-            items.append(dims.pop(0).span(item))
-        elif ir.coefficient(item, "lane") != 0:
-            raise rows.apart("the regions")
-        else:
-            items.append(item)
+    mine = replace(mine, rows=prod(s.size for s in view.spans) // mine.cols)
+    both = parts(mine, lanes, loc)
+    items = list(view.index)
+    for side, whole in zip(sides(view, mine.rows, mine.cols), both, strict=True):
+        shared = [k for k in side if ir.coefficient(ir.as_span(view.index[k]).start, "lane") != 0]
+        for k in side:
+            span = ir.as_span(view.index[k])
+            times = whole.whole // whole.mine if k in (shared or side)[:1] else 1
+            items[k] = Part(span.size, times * span.size, loc).span(span)
+    for item in items:
+        if not isinstance(item, ir.Span) and ir.coefficient(item, "lane") != 0:
+            raise both[0].apart("the regions")
     return ir.View(view.tensor, tuple(items))
 
 

@@ -16,10 +16,10 @@ from typing import cast
 from pto.arithmetic import Number, NumberError
 from pto.in_place import told_apart
 from pto.ir import Expr, Param, View, distance, evaluate
-from pto.overlap import FAR
+from pto.overlap import FAR, share
 
-Item = tuple[Expr, int, Expr | None]
-"""Of one dimension: start, size (0 and 1: it is left out), how many exist (None: all)."""
+Item = tuple[Expr, int, Expr | None, int]
+"""Of one dimension: start, size (0 and 1: it is left out), how many exist (None: all), from one to the next."""
 
 
 @dataclass
@@ -46,15 +46,13 @@ class Memory:
 
     def _overlap(self, a: Item, b: Item) -> bool:
         d = distance(a[0], b[0])
-        if d is not None and (d >= max(b[1], 1) or -d >= max(a[1], 1)):
+        if d is not None and not share(elements(d, *a[1::2]), elements(0, *b[1::2])):
             return False
-        (p, q), (r, s) = self._interval(*a), self._interval(*b)
-        return p < s and r < q
+        return share(self._existing(*a), self._existing(*b))
 
-    def _interval(self, start: Expr, size: int, valid: Expr | None) -> tuple[int, int]:
-        first, count = self._number(start), max(size, 1)
-        exists = count if valid is None else min(count, max(self._number(valid), 0))
-        return first, first + exists
+    def _existing(self, start: Expr, size: int, valid: Expr | None, step: int) -> range:
+        every = elements(self._number(start), size, step)
+        return every if valid is None else every[: max(self._number(valid), 0)]
 
     def _number(self, e: Expr) -> int:
         try:
@@ -69,6 +67,11 @@ class Memory:
             return self.values.get(name, FAR)
         stated = ((p.name, p.facts) for p in self.params)
         return FAR * int(name[1:]) if told_apart(table, stated) else FAR
+
+
+def elements(first: int, size: int, step: int) -> range:
+    """Of one dimension."""
+    return range(first, first + max(size, 1) * max(step, 1), max(step, 1))
 
 
 def _tensor(place: object) -> str:

@@ -240,7 +240,8 @@ class World:
         assert isinstance(place, tuple)
         view = row.result(View) if row.op == "store" else row.operand(View)
         items = zip(place[1:], view.index, strict=True)
-        return place[0], *((start, as_span(x).size, valid) for (start, valid), x in items)
+        spans = (((start, valid), as_span(x)) for (start, valid), x in items)
+        return place[0], *((start, x.size, valid, x.step) for (start, valid), x in spans)
 
     def operand(
         self, a: Operand, values: Mapping[str, Expr], mine: TileType | None = None

@@ -26,7 +26,7 @@ def expression(text: str) -> Expr:
 
 
 def region(text: str) -> Region:
-    """``START:+SIZE`` or ``START:+SIZE<VALID`` of every dimension, or a single index."""
+    """``START:+SIZE``, with ``by STEP`` and ``<VALID`` behind it, of every dimension, or a single index."""
     return region_of(View("t", tuple(item(part) for part in text.split(", "))))
 
 
@@ -34,8 +34,9 @@ def item(text: str) -> Span | Expr:
     start, _, rest = text.partition(":+")
     if not rest:
         return expression(start)
-    size, _, valid = rest.partition("<")
-    return Span(expression(start), int(size), expression(valid) if valid else None)
+    rest, _, valid = rest.partition("<")
+    size, _, step = rest.partition(" by ")
+    return Span(expression(start), int(size), expression(valid) if valid else None, int(step or 1))
 
 
 def apart(a: str, b: str, same: str = "", differ: str = "", **greatest: int) -> bool:
@@ -76,6 +77,24 @@ def apart(a: str, b: str, same: str = "", differ: str = "", **greatest: int) -> 
         (("i * 8:+16<j", "i * 8:+16<j", "j", "i", 8), ("i * 8:+16<j", "i * 8:+16<j", "j", "i", 9)),
         (("i * 8:+16<j", "i * 8:+16<j", "", "i", 8), ("i * 8:+16<j", "i * 8:+16<j", "", "i", 9)),
         (("i * 8:+16<j + 1", "i * 8:+16<j + 1", "j", "i"), ("i * 8:+16<j + 2", "i * 8:+16<j + 2", "j", "i")),
+        # every so many elements
+        (("0:+4 by 2", "1:+4 by 2"), ("0:+4 by 2", "2:+4 by 2")),
+        (("0:+4 by 2", "7"), ("0:+4 by 2", "6")),
+        (("0:+4 by 3", "10:+4"), ("0:+4 by 3", "9:+4")),
+        (("6:+1 by 2", "0:+4 by 4"), ("4:+1 by 2", "0:+4 by 4")),
+        (("0:+4 by 4", "1:+8 by 6"), ("0:+4 by 4", "2:+8 by 6")),
+        (("0:+4 by 6", "1:+4 by 9"), ("0:+4 by 6", "3:+4 by 9")),
+        (("n:+8 by 2", "n + 1:+8 by 2", "n"), ("n:+8 by 2", "n + 1:+8 by 2")),
+        (("n * 4:+8 by 2", "n * 2 + 1:+8 by 4"), ("n * 4:+8 by 2", "n * 3 + 1:+8 by 2")),
+        (("i:+8 by 2", "i:+8 by 2", "", "i", 7, 1), ("i:+8 by 2", "i:+8 by 2", "", "i", 7, 2)),
+        (("i:+8 by 3", "i:+8 by 3", "", "i", 7, 2), ("i:+8 by 3", "i:+8 by 3", "", "i", 7, 3)),
+        (("3 - i:+8 by 4", "3 - i:+8 by 4", "", "i", 7, 3), ("4 - i:+8 by 4", "4 - i:+8 by 4", "", "i", 7, 4)),
+        (("i * 16 + j:+8 by 2", "i * 16 + j:+8 by 2", "", "j", 1), ("i * 16 + j:+8 by 2", "i * 16 + j:+8 by 2", "", "j", 2)),
+        (("i * 16 + j:+8 by 2", "i * 16 + j:+8 by 2", "", "i", 1), ("i * 16 + j:+9 by 2", "i * 16 + j:+9 by 2", "", "i", 2)),
+        (("i * 16 + lane * 8 + j:+4 by 2", "i * 16 + lane * 8 + j:+4 by 2", "", "lane", 1),
+         ("i * 16 + lane * 7 + j:+4 by 2", "i * 16 + lane * 7 + j:+4 by 2", "", "lane", 1)),
+        (("i * 16:+9 by 2<8", "i * 16:+9 by 2<8", "", "i"), ("i * 16:+9 by 2<9", "i * 16:+9 by 2<9", "", "i")),
+        (("i * 16 + j:+9 by 2<8", "i * 16 + j:+9 by 2<8", "", "i", 1), ("i * 16 + j:+9 by 2<9", "i * 16 + j:+9 by 2<9", "", "i", 1)),
         # quotient and remainder
         (("i // 4, i % 4", "i // 4, i % 4", "", "i"), ("i // 4, i % 3", "i // 4, i % 3", "", "i")),
         (("i // 2 // 4, i // 2 % 4, i % 2", "i // 2 // 4, i // 2 % 4, i % 2", "", "i"),
@@ -96,9 +115,10 @@ def apart(a: str, b: str, same: str = "", differ: str = "", **greatest: int) -> 
     ],
 )  # fmt: skip
 def test_each_rule_at_its_edge(right: tuple, wrong: tuple) -> None:
-    def asked(views: tuple) -> bool:
-        *views, most = views if isinstance(views[-1], int) else (*views, 7)
-        return apart(*views, j=most)
+    def asked(given: tuple) -> bool:
+        views = [x for x in given if isinstance(x, str)]
+        most = dict(zip("ji", [x for x in given if isinstance(x, int)] or [7], strict=False))
+        return apart(*views, **most)
 
     assert [asked(right), asked(wrong)] == [True, False]
 
@@ -115,14 +135,15 @@ def drawn_item(rng: random.Random) -> str:
     start = " + ".join([*parts, str(rng.randint(0, 4))])
     start = rng.choice([start, f"({start}) // 2", f"({start}) % 4"])
     valid = rng.choice(["", "", "<j", "<n", "<2"])
-    return f"{start}:+{rng.choice([1, 2, 4])}{valid}"
+    step = rng.choice(["", "", " by 2", " by 3", " by 4"])
+    return f"{start}:+{rng.choice([1, 2, 4])}{step}{valid}"
 
 
 def interval(x: Span | Expr, values: dict[str, int]) -> range:
     x = x if isinstance(x, Span) else Span(x, 1)
     start = int(evaluate(x.start, values.__getitem__))
     size = x.size if x.valid is None else min(x.size, int(evaluate(x.valid, values.__getitem__)))
-    return range(start, start + size)
+    return range(start, start + x.step * size, x.step)
 
 
 def overlap(a: list[Span | Expr], b: list[Span | Expr], same: set[str], differ: set[str]) -> bool:

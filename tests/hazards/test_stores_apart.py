@@ -194,3 +194,29 @@ def test_what_goes_wrong_and_what_is_not_shown(row: str, verdict: str, text: str
 
 def test_one_item_is_alone() -> None:
     assert check(parse(RACE.format(row="lane * 8", grid="1"))).ok
+
+
+ITEM = "(block_idx + w * block_num)"
+PAIR = f"{ITEM} // 2 * 32 + {ITEM} % 2 + lane * 16"
+
+
+@pytest.mark.parametrize(
+    ("row", "by", "right"),
+    [
+        (PAIR, 2, True),
+        (PAIR, 1, False),
+        (PAIR, 3, False),
+        (PAIR.replace("lane * 16", "lane * 15"), 2, False),
+        (PAIR.replace("% 2 +", "% 2 * 2 +"), 2, False),
+        (f"{ITEM} + lane * 16", 2, False),
+        (f"{ITEM} // 3 * 48 + {ITEM} % 3 + lane * 24", 3, True),
+        (f"{ITEM} // 3 * 48 + {ITEM} % 3 + lane * 24", 2, False),
+        (f"{ITEM} * 2 + lane", 2, False),
+        (f"{ITEM} * 16 + lane", 2, True),
+        (f"{ITEM} * 15 + lane", 2, False),
+    ],
+)
+def test_every_so_many_rows(row: str, by: int, right: bool) -> None:
+    """Work items and lanes whose rows lie between each other."""
+    text = RACE.format(row=row, grid="rows").replace(":+8, :] = store", f":+8 by {by}, :] = store")
+    assert check(parse(text)).ok == right

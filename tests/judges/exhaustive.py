@@ -138,7 +138,8 @@ def _check_pushed(cluster: Cluster, pop: Instruction) -> None:
 def overlap(a: Extent, b: Extent) -> bool:
     """Whether two extents share a byte or an element."""
     return a[0] == b[0] and all(
-        x[0] < y[1] and y[0] < x[1] for x, y in zip(a[1], b[1], strict=True)
+        x.start < y.stop and y.start < x.stop and (x.step == y.step == 1 or any(k in y for k in x))
+        for x, y in zip(a[1], b[1], strict=True)
     )
 
 

@@ -168,6 +168,16 @@ def _parted(b: Builder, x: Tile) -> Tile:
     return found if found.shape == (b.rows, b.cols) else x.at[:, :col].set(found)
 
 
+def _combed(b: Builder, x: Tile) -> Tile:
+    """Every so many columns that change places, with others of it or of another tile."""
+    step = b.rng.choice([2, 4])
+    first, second = b.rng.sample(range(step), 2)
+    y = b.pick()
+    if b.rng.random() < 0.5:
+        return x.at[:, first::step].set(y[:, second::step])
+    return x.at[:, first::step].add(x[:, second::step] - 0.25) * 0.5
+
+
 def _bits(b: Builder, x: Tile) -> Tile:
     """Times what bits make of the places of its elements, or chosen by an order of these."""
     rows, cols = pto.full((b.rows, b.cols), b.rng.randint(0, 99), "i32"), pto.iota(1)
@@ -216,7 +226,7 @@ MASKS: Words = (_compared, _compared, _placed, _placed, _numbered, _function, _s
 """Masks, places and functions: a tuple that stays, so that a seed stays the kernel that it was."""
 WORDS: Words = (
     *MASKS, _ordered, _summed, _along_columns, _narrow,
-    _parted, _bits, _maybe, _turned, _crossed,
+    _parted, _bits, _maybe, _turned, _crossed, _combed,
 )  # fmt: skip
 
 
@@ -270,13 +280,19 @@ def draw(
         b.counts.append(item)
         b.full.append(pto.load(x[here, :]))
 
+        def page_at(number: Scalar | int) -> Tile:
+            """A page; with words also its rows combed: all even ones first."""
+            if stated and rng.random() < 0.3:
+                return pto.load([pages[number, k::2, :] for k in range(2)])
+            return pto.load(pages[number, :, :])
+
         def beside(count: int) -> None:
             for _ in range(count):
                 if rng.random() < 0.3:
                     b.full.append(pto.load(x[here, :]) * 0.5)
                 else:
                     number = table[item, 1] if rng.random() < 0.5 else rng.randint(0, 6)
-                    page = pto.load(pages[number, :, :])
+                    page = page_at(number)
                     b.full.append(b.product(page.T if rng.random() < 0.5 else page, dtype))
                 b.vector_step()
 
@@ -298,7 +314,7 @@ def draw(
                 inner = b.copy()
                 inner.counts.append(i)
                 inner.full.extend(carry)
-                page = pto.load(pages[at, :, :])
+                page = page_at(at)
                 for k in range(inside):
                     if products and k % (3 - products) == 0:
                         right = page.T if rng.random() < 0.5 else page

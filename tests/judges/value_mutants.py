@@ -100,6 +100,9 @@ def _views(view: View) -> Iterator[tuple[str, View]]:
         if isinstance(item, Span):
             for what, start in _expressions(item.start):
                 yield what, replace(view, index=(*before, replace(item, start=start), *behind))
+            if item.step > 1:
+                new = replace(item, step=item.step - 1)
+                yield f"by {new.step}", replace(view, index=(*before, new, *behind))
             if item.valid is not None:
                 for what, valid in _expressions(item.valid):
                     new = replace(item, valid=valid)

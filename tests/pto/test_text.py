@@ -175,7 +175,8 @@ def views(draw: st.DrawFn, param: ir.Param) -> ir.View:
             items.append(draw(EXPRESSIONS))
         else:
             valid = draw(st.none() | EXPRESSIONS)
-            items.append(ir.Span(draw(EXPRESSIONS), draw(st.integers(1, 512)), valid))
+            step = draw(st.just(1) | st.integers(1, 9))
+            items.append(ir.Span(draw(EXPRESSIONS), draw(st.integers(1, 512)), valid, step))
     return ir.View(param.name, tuple(items))
 
 

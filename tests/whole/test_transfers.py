@@ -61,6 +61,18 @@ VECTOR = {
     "row whose elements lie apart": Form((32, 10), lambda t, i, n: t[i, :, 3]),
     "some of a row whose elements lie apart": Form((70, 9, 5), lambda t, i, n: t[i, pto.ds(5, 64, valid=n), 2, n % 5]),
     "column at a place from data": Form((64, 70), lambda t, i, n: t[i, :, pto.ds(n, 1)]),
+    "every second row": Form((64, 64), lambda t, i, n: t[i, 1:64:2, :]),
+    "some of every third row": Form((100, 64), lambda t, i, n: t[i, pto.ds(4, 32, valid=n, step=3), :]),
+    "every fifth row of a symbolic size": Form((170, "m"), lambda t, i, n: t[i, 7:167:5, 16:48], (("m", 50),)),
+    "column of every second row": Form((64, 9), lambda t, i, n: t[i, ::2, 5:6]),
+    "every second of a row whose elements lie apart": Form((70, 9), lambda t, i, n: t[i, pto.ds(4, 32, valid=n, step=2), 3]),
+    "rows of pages": Form((4, 24, 64), lambda t, i, n: t[i, :, 3:11, :].reshape(32, 64)),
+    "rows of some pages": Form((6, 16, 64), lambda t, i, n: t[i, pto.ds(1, 4, valid=n), 2:10, :].reshape(32, 64)),
+    "every second row of pages": Form((4, 24, "m"), lambda t, i, n: t[i, :, 3:19:2, 16:48].reshape(32, 32), (("m", 50),)),
+    "rows of three pages": Form((3, 24, 64), lambda t, i, n: t[i, :, 3:19, :].reshape(48, 64)),
+    "rows of whole pages": Form((4, 8, 64), lambda t, i, n: t[i, :, :, :].reshape(32, 64)),
+    "columns of three heads": Form((40, 3, 16), lambda t, i, n: t[i, pto.ds(2, 32, valid=n), :, :].reshape(32, 48)),
+    "columns of some heads": Form((32, 5, 16), lambda t, i, n: t[i, :, pto.ds(1, 4, valid=n), :].reshape(32, 64)),
 }  # fmt: skip
 """Views of a tile of the vector core."""
 
@@ -73,12 +85,20 @@ CUBE = {
     "few columns": Form((32, 70), lambda t, i, n: t[i, :, pto.ds(6, 64, valid=40)]),
     "no neighbours of rows": Form((32, 5, 64), lambda t, i, n: t[i, :, 2, :]),
     "rows of a symbolic size": Form((32, "m"), lambda t, i, n: t[i, :, 16:48], (("m", 50),)),
+    "every second row": Form((64, 64), lambda t, i, n: t[i, 1:64:2, :]),
+    "some of every third row": Form((100, 64), lambda t, i, n: t[i, pto.ds(4, 32, valid=n, step=3), :]),
+    "rows of pages": Form((2, 20, 64), lambda t, i, n: t[i, :, 2:18, :].reshape(32, 64)),
+    "rows of some pages": Form((4, 20, 64), lambda t, i, n: t[i, pto.ds(1, 2, valid=n), 2:18, :].reshape(32, 64)),
+    "few rows of pages": Form((4, 10, 64), lambda t, i, n: t[i, :, 1:9, :].reshape(32, 64)),
+    "few rows of some pages": Form((6, 10, 64), lambda t, i, n: t[i, pto.ds(2, 4, valid=n), 1:9, :].reshape(32, 64)),
+    "columns of heads": Form((32, 5, 16), lambda t, i, n: t[i, :, 1:5, :].reshape(32, 64)),
 }  # fmt: skip
 """Views of an operand of the cube core."""
 
 REFUSED = {
     "rows whose elements lie apart": Form((16, 32, 10), lambda t, i, n: t[i, :, :, 3]),
     "rows before a symbolic size": Form((16, 32, "m"), lambda t, i, n: t[i, :, :, 0], (("m", 1),)),
+    "every second column": Form((16, 64), lambda t, i, n: t[i, :, ::2]),
 }
 
 

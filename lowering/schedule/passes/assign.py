@@ -24,6 +24,7 @@ from pto.ops import FILLS, OPS
 from pto.row_rules import corner, in_boxes
 from pto.targets import target_of
 from pto.types import BOX_ROWS, TileType
+from pto.views import counts, edge, rows_together, sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,9 @@ SIDES = {"left": "l0a", "left.T": "l0a", "right": "l0b", "right.T": "l0b"}
 of which only parts are operands is there, too."""
 
 
-def fill(view: ir.View, zeros: frozenset[str]) -> list[ir.Word]:
+def fill(view: ir.View, t: TileType, zeros: frozenset[str]) -> list[ir.Word]:
     """What a load into L1 is told: nothing where all that is missing becomes zero, or nothing is."""
-    partial = {d for d, s in zip(DIMS[-len(view.spans) :], view.spans, strict=True) if s.valid}
+    partial = {d for d, n in zip(DIMS, counts(view, t.rows, t.cols), strict=True) if n}
     if partial <= zeros:
         return []
     return [ir.Word(word) for word, dims in FILLS.items() if set(dims) == zeros & partial]
@@ -67,7 +68,9 @@ class _Assigner:
         """What a lane has of each tile of the vector core."""
         self.producer: dict[str, str] = {}
         self.fifos: list[ir.Fifo] = []
-        self.stores = Counter(stored_in(kernel.body))
+        self.stores = Counter(
+            r.operand(ir.Ref).name for r in stores_of(kernel.body) if self.drains(r)
+        )
         self.drained: dict[str, str] = {}
         """What is converted on its way out of L0C -> the sum there."""
         self.parts: dict[str, ir.Row] = {}
@@ -112,8 +115,10 @@ class _Assigner:
         if self._is_drained(row):
             self.drained[row.result(ir.Define).name] = refs[0].name
             return
-        if row.op == "store" and self.producer[self.source(refs[0].name)] == "matmul":
-            self._need(self.source(refs[0].name), "store", block)
+        if isinstance(row.out, ir.View):
+            name = self.source(refs[0].name)
+            drains = self.producer[name] == "matmul" and self.drains(row)
+            self._need(name if drains else refs[0].name, "store" if drains else "ub", block)
             return
         for ref in refs:
             self._need(ref.name, "ub", block)
@@ -249,37 +254,43 @@ class _Assigner:
         if share == "both" and not alone:
             return view
         last = share == "cols" or (share == "both" and mine.rows == 1)
-        at = [k for k, item in enumerate(view.index) if isinstance(item, ir.Span)][
-            -1 if last else 0
-        ]
-        span = view.index[at]
-        assert isinstance(span, ir.Span)
-        size = mine.cols if last else mine.rows
+        whole = mine.of_all(self.lanes.count)
+        side = sides(view, whole.rows, whole.cols)[last]
+        at = side[edge([ir.as_span(view.index[k]) for k in side])]
+        span = ir.as_span(view.index[at])
+        size = span.size if share == "both" else span.size // self.lanes.count
         valid = span.valid
         if share == "both":
             valid = ir.Const(size) if valid is None else ir.binary("min", valid, ir.Const(size))
         if valid is not None:
             valid = beyond(valid, "-", size)
-        own = ir.Span(beyond(span.start, "+", size), size, valid)
+        start = beyond(span.start, "+", size * span.step)
+        own = replace(span, start=start, size=size, valid=valid)
         return ir.View(view.tensor, (*view.index[:at], own, *view.index[at + 1 :]))
 
     def load(self, row: ir.Row, block: ir.Block) -> None:
         out, view = row.result(ir.Define), row.operand(ir.View)
         name, type = out.name, out.type
         forms, zeros = self.forms(name), self.zeros.get(name, frozenset())
-        if "ub" in forms:
+        boxes = self.in_boxes(view, type)
+        if "ub" in forms or not boxes:
             value, lane = name, self.on_lane(name, name)
             mine = self.lane_view(view, lane.type)
             self.emit("load", "vector", lane, [mine], row.loc)
             if zeros:
                 value = fresh(f"{name}_padded", self.taken)
                 made = self.on_lane(value, name)
-                counts = self.kept(view, mine, zeros)
-                self.emit("pad", "vector", made, [ir.Ref(name), *counts], row.loc)
+                kept = self.kept(mine, lane.type, type, zeros)
+                self.emit("pad", "vector", made, [ir.Ref(name), *kept], row.loc)
             self.home[name, "ub"] = value
+        if not boxes:
+            self.to_cube(name, block, row.loc)
+            return
         if self.in_l1(name):
             value = fresh(f"{name}_l1", self.taken) if (name, "ub") in self.home else name
-            self.emit("load", "cube", ir.Define(value, type), [view, *fill(view, zeros)], row.loc)
+            self.emit(
+                "load", "cube", ir.Define(value, type), [view, *fill(view, type, zeros)], row.loc
+            )
             self.home[name, "l1"] = value
         self.early_moves(name, block, row.loc)
 
@@ -312,15 +323,23 @@ class _Assigner:
         self.emit("gather", "vector", made, mine, row.loc)
         self.home[made.name, "ub"] = made.name
 
-    def kept(self, view: ir.View, mine: ir.View, zeros: frozenset[str]) -> list[ir.Expr]:
+    def drains(self, store: ir.Row) -> bool:
+        """Whether L0C can be stored so."""
+        return self.in_boxes(store.result(ir.View), self.types[store.operand(ir.Ref).name])
+
+    def in_boxes(self, view: ir.View, t: TileType) -> bool:
+        """Whether rows that lie equally far apart are whole boxes, or those of the whole tile: the cube core moves
+        no others."""
+        run = rows_together(view, self.kernel.param(view.tensor).shape or (), t.rows, t.cols)
+        return run == t.rows or run % BOX_ROWS == 0
+
+    def kept(
+        self, mine: ir.View, lane: TileType, t: TileType, zeros: frozenset[str]
+    ) -> list[ir.Expr]:
         """How many rows and columns of a lane's load a padding keeps: what exists, where zeros count;
         elsewhere all of them, which are more than a lane has."""
-        spans = list(zip(view.spans, mine.spans, strict=True))
-        sizes = [
-            m.valid if m.valid is not None and dim in zeros else ir.Const(s.size)
-            for dim, (s, m) in zip(DIMS[-len(spans) :], spans, strict=True)
-        ]
-        return sizes if len(sizes) == 2 else [ir.Const(1), *sizes]
+        found = zip(DIMS, counts(mine, lane.rows, lane.cols), (t.rows, t.cols), strict=True)
+        return [n if n is not None and dim in zeros else ir.Const(size) for dim, n, size in found]
 
     def store(self, row: ir.Row) -> None:
         name, out, more = self.source(row.operand(ir.Ref).name), row.result(ir.View), row.args[1:]
@@ -581,10 +600,9 @@ def added_to(block: ir.Block) -> set[str]:
     return sums
 
 
-def stored_in(block: ir.Block) -> Iterable[str]:
-    """The tile of every store that adds nothing: a tensor is added to in its own type."""
-    rows = (r for r in ir.all_rows(block) if r.op == "store" and not r.adds)
-    return (r.operand(ir.Ref).name for r in rows)
+def stores_of(block: ir.Block) -> Iterable[ir.Row]:
+    """Every store that adds nothing: a tensor is added to in its own type."""
+    return (r for r in ir.all_rows(block) if r.op == "store" and not r.adds)
 
 
 def made_in(block: ir.Block) -> Iterable[str]:

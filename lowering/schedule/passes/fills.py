@@ -19,6 +19,7 @@ from pto import ir
 from pto.legality import straight
 from pto.ops import OPS
 from pto.types import TileType
+from pto.views import counts
 
 DIMS = ("rows", "cols")
 
@@ -54,15 +55,6 @@ class Edges:
     def turned(self) -> Edges:
         """Of the transpose."""
         return Edges(self.cols, self.rows)
-
-
-def counts_of(view: ir.View, t: TileType) -> tuple[ir.Expr | None, ir.Expr | None]:
-    """How many rows and columns of a view exist, None: all."""
-    counts = [s.valid for s in view.spans]
-    if len(counts) == 1:
-        counts = [None, *counts] if t.rows == 1 else [*counts, None]
-    rows, cols = counts
-    return rows, cols
 
 
 def zeros_that_count(kernel: ir.Kernel) -> Mapping[str, frozenset[str]]:
@@ -134,7 +126,7 @@ class _Search:
         if row.op == "gather":  # fills what does not exist
             return Edges()
         if row.op == "load":
-            return loaded(out.name, counts_of(row.operand(ir.View), out.type))
+            return loaded(out.name, counts(row.operand(ir.View), out.type.rows, out.type.cols))
         if row.op == "matmul":
             return self.product(row)
         if row.op == "transpose":
@@ -147,7 +139,8 @@ class _Search:
     def store(self, row: ir.Row) -> None:
         """Nothing is left open where a store ends with its load."""
         name = row.operand(ir.Ref).name
-        left = kept(self.edges[name], *counts_of(row.result(ir.View), self.types[name]))
+        t = self.types[name]
+        left = kept(self.edges[name], *counts(row.result(ir.View), t.rows, t.cols))
         self.need(left.rows | left.cols)
 
     def product(self, row: ir.Row) -> Edges:

@@ -88,7 +88,7 @@ def _apart(a: ir.View, b: ir.View, lets: Lets) -> bool:
         first, second = ir.as_span(x), ir.as_span(y)
         starts = (ir.substitute(s.start, dict(lets)) for s in (first, second))
         d = ir.distance(*starts)
-        if d is not None and (d >= second.size or -d >= first.size):
+        if d is not None and (d >= second.reach or -d >= first.reach):
             return True
     return False
 

@@ -22,6 +22,7 @@ from pto.ops import OPS
 from pto.row_rules import crossed
 from pto.targets import target_of
 from pto.types import BOX_ROWS, DTYPE_BYTES, SHARES, TURNED, UNIT_BYTES, TileType
+from pto.views import edge, sides
 
 
 class Alike:
@@ -90,7 +91,7 @@ class Lanes:
         chain stands for all of them."""
         self.crossed: list[str] = []
         """Tiles that are shared like their own transposes."""
-        cut, rows = frozenset(cut), list[ir.Row]()
+        cut, rows, moved = frozenset(cut), list[ir.Row](), list[ir.Row]()
         for row in ir.all_rows(kernel.body):
             if isinstance(row.out, ir.Define):
                 self.types[row.out.name], self.made_at[row.out.name] = row.out.type, row.loc
@@ -101,6 +102,8 @@ class Lanes:
             ):
                 self.share_alike(tiles_of(row), row.op == "transpose")
                 rows.append(row)
+            elif any(isinstance(x, ir.View) and x.spans for x in (row.out, *row.args)):
+                moved.append(row)
         for loop in ir.loops_of(kernel.body):
             for c, r in zip(loop.carry, loop.result, strict=True):
                 self.types[c.name] = self.types[c.last] = c.type
@@ -114,8 +117,20 @@ class Lanes:
                 self.of(name).turned.add(name)
         for row in rows:
             self.note(row)
+        for row in moved:
+            self.note_pages(row)
         for name in self.crossed:
             self.of(name).crossed = True
+
+    def note_pages(self, row: ir.Row) -> None:
+        """Of a dimension of a tile that is several of the tensor, lanes share the first; an odd one they cannot."""
+        (name,) = tiles_of(row)
+        view = next(x for x in (row.out, *row.args) if isinstance(x, ir.View))
+        t, alike = self.types[name], self.of(name)
+        for dim, side in zip(("rows", "cols"), sides(view, t.rows, t.cols), strict=True):
+            spans = [ir.as_span(view.index[k]) for k in side]
+            if len(spans) > 1 and spans[edge(spans)].size % self.count:
+                alike.joined.setdefault(alike.seen(name, dim), row)
 
     def note(self, row: ir.Row) -> None:
         """What a row joins, and turns."""

@@ -187,7 +187,8 @@ bool inside(const Gm &gm, int64_t rows, int64_t cols, bool writes, const Where &
 template <typename Tile_, typename Gm>
 bool fits(const Tile_ &tile, const Gm &gm, const Where &at)
 {
-    const bool good = tile.valid_rows == gm.rows() && tile.valid_cols == gm.cols();
+    const bool pages = Tile_::Boxed && gm.shape.values[2] != 1;  // docs/machine.md 12
+    const bool good = tile.valid_rows == gm.rows() && tile.valid_cols == gm.cols() && !pages;
     if (!good) {
         native::report("shape", "a transfer between a tile and a region of another size", at);
     }

@@ -76,10 +76,14 @@ struct GlobalTensor {
         : first(first_), shape(shape_), stride(stride_)
     {
     }
-    // ND: the leading dimensions fold into the rows; all that is emitted has them at 1.
+    // ND: the leading dimensions fold into the rows; all that is emitted has the first two at 1.
     int64_t rows() const { return shape.values[0] * shape.values[1] * shape.values[2] * shape.values[3]; }
     int64_t cols() const { return shape.values[4]; }
-    T *at(int64_t r, int64_t c) const { return first + r * stride.values[3] + c * stride.values[4]; }
+    T *at(int64_t r, int64_t c) const
+    {
+        const int64_t page = shape.values[2] == 1 ? 0 : r / shape.values[3];
+        return first + page * stride.values[2] + (r - page * shape.values[3]) * stride.values[3] + c * stride.values[4];
+    }
 };
 
 template <TileType Loc_, typename T, int Rows_, int Cols_, BLayout B = BLayout::RowMajor, int VR = Rows_,
