@@ -38,6 +38,7 @@ from pto.parts import *  # noqa: F403 - see its __all__
 from pto.require import require
 from pto.row_lists import *  # noqa: F403 - see its __all__
 from pto.scalar import Scalar, cdiv, program_id
+from pto.scales import column_scales
 from pto.selection import where
 from pto.signature import Choice, choice
 from pto.sorting import *  # noqa: F403 - see its __all__
@@ -76,6 +77,7 @@ __all__ = [
     "broadcast_to",
     "cdiv",
     "choice",
+    "column_scales",
     "ds",
     "fori_loop",
     "full",

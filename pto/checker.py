@@ -17,7 +17,7 @@ from pto.ops import TRACED
 from pto.reach import depth_of, reach_of, spread_of
 from pto.row_rules import Types, check_operands, check_types, places_of, seen, view_types
 from pto.targets import target_of
-from pto.types import BOX_ROWS, SCALAR_DTYPES, TileType
+from pto.types import BOX_ROWS, SCALAR_DTYPES, TileType, scales_of
 
 
 def divides(e: ir.Expr, loc: Loc | None) -> None:
@@ -206,6 +206,9 @@ class Checker:
             message = f"{row.op}: the view is {param.dtype}[{sizes}], the tile {t}"
             if row.scales:
                 message += ", and there is a scale"
+            raise LegalityError(message, row.loc)
+        if any(isinstance(a, ir.Ref) for a in row.scales) and args[1:] != [scales_of(t)]:
+            message = f"store: the scales of a tile {t} are {scales_of(t)}, found {args[1]}"
             raise LegalityError(message, row.loc)
         if ir.is_strided(view, param.shape or (), t.rows, t.cols):
             raise LegalityError(

@@ -36,6 +36,7 @@ INDEPENDENT = {
     "lowering/execute/sequential": {
         "lowering.execute.access",
         "lowering.execute.inputs",
+        "lowering.execute.scales",
         "lowering.execute.sums",
     },
     "pto": {"lowering.call", "lowering.lowered"},

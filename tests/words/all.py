@@ -14,6 +14,7 @@ from tests.words import (
     numbers,
     parts,
     scalars,
+    scales,
     sorting,
     transposes,
     views,
@@ -34,5 +35,6 @@ ABOUT = (
     control,
     transposes,
     views,
+    scales,
 )
 WORDS = {name: word for about in ABOUT for name, word in about.WORDS.items()}

@@ -145,6 +145,9 @@ class _Search:
         name = row.operand(ir.Ref).name
         left = kept(self.edges[name], *counts_of(row.result(ir.View), self.types[name]))
         self.need(left.rows | left.cols)
+        _, cols = counts_of(row.result(ir.View), self.types[name])
+        for scale in (a for a in row.scales if isinstance(a, ir.Ref)):
+            self.need(kept(self.edges[scale.name], cols, None).rows)
 
     def product(self, row: ir.Row) -> Edges:
         a, b = row.operand(ir.Ref), row.operand(ir.Ref, 1)
