@@ -45,12 +45,13 @@ def constant(name: str) -> int:
     return int(value)
 
 
-def moves_of_ops(target: Target) -> set[tuple[str, str, str]]:
-    """(pipe, from, to) of every op that moves tiles; what is no tile is in GM."""
+def moves_of_ops(target: Target, operands: int | None = None) -> set[tuple[str, str, str]]:
+    """(pipe, from, to) of every op that moves tiles, from where its first ``operands`` are, or all; what is no tile
+    is in GM."""
     found = set()
     for op in (o for o in OPS.values() if o.kind == "move" and o.out):
         ends = tuple(TILE not in x.kinds for x in (op.args[0], op.out) if x)
-        told = {s for a in op.args for s in a.memory}, set(op.out.memory if op.out else ())
+        told = {s for a in op.args[:operands] for s in a.memory}, set(op.out.memory if op.out else ())
         for core, pipes in op.on.items():
             homes = {GM, *(s.name for s in target.spaces.values() if s.core == core)}
             for name in pipes:
@@ -115,7 +116,7 @@ def lacks_of_pipe(p: Pipe, t: Target) -> Iterator[str]:
         if not known and (p.name, a, b) not in NO_OP_YET:
             yield f"{row}: pto/ops.py has no op that moves {a} to {b}"
     for costs in t.costs.values():
-        for name, a, b in moved:
+        for name, a, b in moves_of_ops(t, 1):
             if name == p.name and (a, b) not in costs.transfer:
                 yield f"{row}: its table of costs '{costs.name}' has no {a} to {b}"
 
