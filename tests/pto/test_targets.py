@@ -51,7 +51,10 @@ def moves_of_ops(target: Target, operands: int | None = None) -> set[tuple[str, 
     found = set()
     for op in (o for o in OPS.values() if o.kind == "move" and o.out):
         ends = tuple(TILE not in x.kinds for x in (op.args[0], op.out) if x)
-        told = {s for a in op.args[:operands] for s in a.memory}, set(op.out.memory if op.out else ())
+        told = (
+            {s for a in op.args[:operands] for s in a.memory},
+            set(op.out.memory if op.out else ()),
+        )
         for core, pipes in op.on.items():
             homes = {GM, *(s.name for s in target.spaces.values() if s.core == core)}
             for name in pipes:
