@@ -151,7 +151,9 @@ class _Panel:
     def _off(self, pipe: Pipe) -> list[tuple[str, str]]:
         """Its other moves; back into the same memory is drawn with those that lead on, if there are any."""
         on = self._on(pipe)
-        return [(a, b) for a, b in self.moves[pipe.name] if (a, b) not in on and not (on and a == b)]
+        return [
+            (a, b) for a, b in self.moves[pipe.name] if (a, b) not in on and not (on and a == b)
+        ]
 
     def parts(self) -> Iterator[str]:
         left, width = EDGE + GM_WIDTH + 40, WIDTH - 2 * EDGE - GM_WIDTH - 40
