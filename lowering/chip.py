@@ -63,14 +63,14 @@ def svg(target: Target) -> str:
 
 
 def _depths(target: Target) -> dict[str, int]:
-    """Memory -> how many moves it is from GM."""
+    """Memory -> how many moves it is from GM; 1 where no move leads to it."""
     moves = [move for pipe in target.pipes.values() for move in pipe.moves]
     depths, reached = {GM: 0}, [GM]
     while reached:
         ends = [(depths[a] + 1, b) for a, b in moves if a in reached and b not in depths]
         depths |= {b: depth for depth, b in ends}
         reached = [b for _, b in ends]
-    return depths
+    return {**dict.fromkeys(target.spaces, 1), **depths}
 
 
 def _title(target: Target) -> Iterator[str]:
@@ -126,7 +126,7 @@ class _Panel:
         self.spots = {GM: Spot(EDGE, top, 0, GM_WIDTH), **self._placed()}
         names = set(self.spots)
         self.moves = {p.name: [m for m in p.moves if names.issuperset(m)] for p in self.pipes}
-        self.below = [p for p in self.pipes if self.moves[p.name] and not self._on(p)]
+        self.below = [p for p in self.pipes if self._off(p)]
         self.lines = max(s.bottom for s in self.spots.values()) + LINE
         self.bottom = self.lines + LINE * (len(self.below) - 1) + PADDING + PILL_HEIGHT / 2
 
@@ -147,6 +147,13 @@ class _Panel:
     def _on(self, pipe: Pipe) -> list[tuple[str, str]]:
         """The moves of a pipe that lead one column on."""
         return [(a, b) for a, b in self.moves[pipe.name] if self.depths[b] == self.depths[a] + 1]
+
+    def _off(self, pipe: Pipe) -> list[tuple[str, str]]:
+        """Its other moves; back into the same memory is drawn with those that lead on, if there are any."""
+        on = self._on(pipe)
+        return [
+            (a, b) for a, b in self.moves[pipe.name] if (a, b) not in on and not (on and a == b)
+        ]
 
     def parts(self) -> Iterator[str]:
         left, width = EDGE + GM_WIDTH + 40, WIDTH - 2 * EDGE - GM_WIDTH - 40
@@ -192,7 +199,7 @@ class _Panel:
     def _under(self, pipe: Pipe, k: int) -> Iterator[str]:
         """A pipe on a line below the memories: down from what it reads, up or left to what it writes."""
         y, aside = self.lines + LINE * k, 40.0 * (k - (len(self.below) - 1) / 2)
-        moves = self.moves[pipe.name]
+        moves = self._off(pipe)
         sources = list(dict.fromkeys(a for a, _ in moves))
         ends = list(dict.fromkeys(b for _, b in moves))
         own = 14.0 if sources == ends else 0.0  # back into what was read: beside the way down

@@ -39,6 +39,7 @@ from pto.require import require
 from pto.row_lists import *  # noqa: F403 - see its __all__
 from pto.scalar import Scalar, cdiv, program_id
 from pto.scalar_loops import first_where, fold
+from pto.scales import column_scales
 from pto.selection import where
 from pto.signature import Choice, choice
 from pto.sorting import *  # noqa: F403 - see its __all__
@@ -77,6 +78,7 @@ __all__ = [
     "broadcast_to",
     "cdiv",
     "choice",
+    "column_scales",
     "ds",
     "first_where",
     "fold",

@@ -20,7 +20,7 @@ from pto.ops import TRACED
 from pto.reach import depth_of, reach_of, spread_of
 from pto.row_rules import Types, check_operands, check_types, places_of, seen, view_types
 from pto.targets import target_of
-from pto.types import BOX_ROWS, SCALAR_DTYPES, TileType
+from pto.types import BOX_ROWS, SCALAR_DTYPES, TileType, scales_of
 from pto.views import is_strided, misfold
 
 
@@ -215,6 +215,9 @@ class Checker:
             message = f"{row.op}: the view is {param.dtype}[{sizes}], the tile {t}"
             if row.scales:
                 message += ", and there is a scale"
+            raise LegalityError(message, row.loc)
+        if any(isinstance(a, ir.Ref) for a in row.scales) and args[1:] != [scales_of(t)]:
+            message = f"store: the scales of a tile {t} are {scales_of(t)}, found {args[1]}"
             raise LegalityError(message, row.loc)
         if is_strided(view, param.shape or (), t.rows, t.cols):
             raise LegalityError(

@@ -326,9 +326,10 @@ class Row:
         return self.op == "store" and ADD in self.args
 
     @property
-    def scales(self) -> tuple[Expr, ...]:
-        """The scale of a store that converts what leaves the accumulator, if it has one."""
-        return tuple(a for a in self.args[2:] if isinstance(a, Expr)) if self.op == "store" else ()
+    def scales(self) -> tuple[Expr | Ref, ...]:
+        """The scale of a store that converts what leaves the accumulator, if it has one; a tile: one of each column."""
+        found = (a for a in self.args[2:] if isinstance(a, Expr | Ref))
+        return tuple(found) if self.op == "store" else ()
 
     def result(self, kind: type[N]) -> N:
         """The output of a row whose op makes a ``kind``."""

@@ -87,13 +87,13 @@ and the last one."""
 class Operand:
     """One place of a row.
 
-    ``kinds``: what may stand there.  ``memory``: where its slot is; '': in any memory that the pipe
+    ``kinds``: what may stand there.  ``memory``: where its slot may be; (): in any memory that the pipe
     reaches.  ``turned``: the forms in which it may be ``x.T``.  ``whole``: of the scalars, integers
     only.  ``start``: the form from which on it may stand there, ``needed``: must stand there.
     """
 
     kinds: tuple[str, ...]
-    memory: str = ""
+    memory: tuple[str, ...] = ()
     turned: tuple[str, ...] = ()
     whole: bool = False
     start: str = TRACED
@@ -106,6 +106,8 @@ class Operand:
 
 
 A_TILE = Operand((TILE,))
+LEAVING = Operand((TILE,), ("l0c", "ub"))
+"""What goes to GM: a sum of products, or what the vector core has."""
 MOST_REGIONS = 64
 """That one tile may be gathered from."""
 MOST_JOINED = 16
@@ -452,15 +454,16 @@ _ROWS = (
     # data movement
     Op("load", "move", A_TILE, (Operand((VIEW,)), Operand((FILL,), start=ASSIGNED, needed=False)), _BOTH, None, _calls(tile="TLOAD"), meaning="GM to L1 or UB"),
     Op("gather", "move", A_TILE, (Operand((VIEW,)), *(Operand((VIEW,), needed=False),) * (MOST_REGIONS - 1)), _BOTH, None, _calls(tile="TLOAD"), along="rows", meaning="the rows of several regions, one below the other; GM to UB, or to L1, where what does not exist is zero"),
-    Op("store", "move", Operand((VIEW,)), (A_TILE, Operand((UPDATE,), needed=False), Operand((SCALAR,), needed=False)), _OUT, None, _calls(tile="TSTORE"), meaning="UB or L0C to GM, where it takes the place of what is there, or is added to it; out of L0C times a scale, if there is one, and saturating"),
+    Op("store", "move", Operand((VIEW,)), (LEAVING, Operand((UPDATE,), needed=False), Operand((SCALAR, TILE), ("fb",), needed=False)), _OUT, None, _calls(tile="TSTORE", columns="TSTORE_FP"), meaning="UB or L0C to GM, where it takes the place of what is there, or is added to it; out of L0C times a scale, or one of each column, if there is one, and saturating"),
     Op("move", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)),), MappingProxyType({"cube": ("MTE1",)}), None, _calls(tile="TMOV"), CUBE, ASSIGNED, meaning="L1 to L0A or L0B"),
     Op("part", "move", A_TILE, (Operand((TILE,), turned=(ASSIGNED, SCHEDULED)), PLACE, PLACE), MappingProxyType({"cube": ("MTE1",), "vector": ("V",)}), None, _calls(tile="TEXTRACT"), places=True, meaning="as much of x as the result has, from a row and a column on; L1 to L0A or L0B, or UB to UB"),
-    _move("push", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", "UB or L0C to a FIFO slot, then record it", start=ASSIGNED),
-    _move("push_data", Operand((QUEUE,)), A_TILE, _OUT, "TPUSH", "push that a later record makes visible", start=ASSIGNED),
+    Op("scales", "move", Operand((TILE,), ("fb",)), (Operand((TILE,), ("l1",)),), MappingProxyType({"cube": ("FIX",)}), None, _calls(tile="TMOV"), ("i32",), ASSIGNED, meaning="scales of columns, L1 to the fixpipe buffer"),
+    _move("push", Operand((QUEUE,)), LEAVING, _OUT, "TPUSH", "UB or L0C to a FIFO slot, then record it", start=ASSIGNED),
+    _move("push_data", Operand((QUEUE,)), LEAVING, _OUT, "TPUSH", "push that a later record makes visible", start=ASSIGNED),
     Op("record", "move", None, (Operand((QUEUE,)),), _OUT, start=ASSIGNED, meaning="tells the other core that a pushed slot is full"),
     _move("pop", A_TILE, Operand((QUEUE,)), _BOTH, "TPOP", "FIFO slot to L1 or UB, then free it", start=ASSIGNED),
     # cube
-    Op("matmul", "cube", A_TILE, (Operand((TILE,), "l0a", turned=(TRACED, PERSISTENT)), Operand((TILE,), "l0b", turned=(TRACED, PERSISTENT)), Operand((TILE,), "l0c", needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _calls(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, of i8 in i32, added to acc if there is one and its test is not 0"),
+    Op("matmul", "cube", A_TILE, (Operand((TILE,), ("l0a",), turned=(TRACED, PERSISTENT)), Operand((TILE,), ("l0b",), turned=(TRACED, PERSISTENT)), Operand((TILE,), ("l0c",), needed=False), Operand((SCALAR,), whole=True, start=PERSISTENT, needed=False)), MappingProxyType({"cube": ("M",)}), None, _calls(tile="TMATMUL", acc="TMATMUL_ACC"), CUBE, meaning="a @ b in f32, of i8 in i32, added to acc if there is one and its test is not 0"),
     # vector
     _binary("add", "ADD", lambda xp, x, y: x + y, roundings=1, commutes=True),
     _binary("sub", "SUB", lambda xp, x, y: x - y, roundings=1),

@@ -67,12 +67,13 @@ class Corner:
     cols: int
 
 
-def corners(t: TileType, most: int) -> list[Corner]:
-    """Blocks of at most so many bytes, halved along the longer side; each a product of whole boxes."""
+def corners(t: TileType, most: int, whole_rows: bool = False) -> list[Corner]:
+    """Blocks of at most so many bytes, halved along the longer side, or of ``whole_rows``; each a product of whole
+    boxes."""
     rows, cols = t.rows, t.cols
     unit = max((box_unit(x) for x, added in SUM_OF.items() if added == t.dtype), default=BOX_ROWS)
     while rows * cols * DTYPE_BYTES[t.dtype] > most:
-        if cols >= rows and cols % (2 * unit) == 0:
+        if cols >= rows and cols % (2 * unit) == 0 and not whole_rows:
             cols //= 2
         elif rows % (2 * unit) == 0:
             rows //= 2
@@ -100,7 +101,8 @@ class _Blocks:
         for row, where in self.stores:
             if len(row.result(ir.View).spans) == 2:
                 names, name = list[str](), row.operand(ir.Ref).name
-                blocks = corners(self.held_as(name), capacity // 2)
+                of_columns = any(isinstance(a, ir.Ref) for a in row.scales)
+                blocks = corners(self.held_as(name), capacity // 2, of_columns)
                 if len(blocks) > 1 and self.is_sum(name, names, where):
                     self.groups[name] = names
                     for n in names:

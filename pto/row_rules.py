@@ -43,7 +43,17 @@ from pto.ops import (
 from pto.ops import Operand as Wanted
 from pto.targets import Target
 from pto.texts import places
-from pto.types import BOX_ROWS, DTYPE_BYTES, INTEGERS, UNIT_BYTES, TileType, box_unit, holds
+from pto.types import (
+    BOX_ROWS,
+    DTYPE_BYTES,
+    INTEGERS,
+    PAIRS,
+    UNIT_BYTES,
+    TileType,
+    box_unit,
+    holds,
+    is_pairs,
+)
 from pto.views import tiles_of
 
 # ------------------------------------------------------------------------------------ operands
@@ -450,6 +460,10 @@ def _of_integers(place: tuple[ir.Operand, Wanted], dtype: str) -> str:
     return "" if fits else f"the elements of an {dtype} tile have {8 * DTYPE_BYTES[dtype]} bits"
 
 
+def _scales(row: ir.Row, out: TileType, args: Types) -> str:
+    return "" if args == [out] and is_pairs(out) else f"scales of columns are {PAIRS}"
+
+
 TypeRule = Callable[[ir.Row, TileType, Types], str]
 TYPES: Mapping[str, TypeRule] = MappingProxyType(
     {
@@ -467,6 +481,7 @@ TYPES: Mapping[str, TypeRule] = MappingProxyType(
         "cumsum": _summed,
         "transpose": _turned,
         "move": _same,
+        "scales": _scales,
         "part": _inside,
         "concat": _concatenated,
         "put": _put,

@@ -18,7 +18,7 @@ from pto.limits import within
 from pto.loc import Loc
 from pto.ops import OPS, SCHEDULED
 from pto.row_rules import on_core
-from pto.types import DTYPE_BYTES, UNIT_BYTES, TileType, box_of
+from pto.types import DTYPE_BYTES, PAIRS, UNIT_BYTES, TileType, box_of, is_pairs
 
 
 def flat_nest(loop: ir.Loop) -> None:
@@ -138,6 +138,8 @@ class SlotForm(Checker):
             return why
         if t.dtype not in space.dtypes:
             return f"{t}: {b.space} holds {' or '.join(space.dtypes)}"
+        if b.layout == "pairs":
+            return "" if is_pairs(t) else f"{t} lies in pairs, which are {PAIRS}"
         if space.is_boxed:
             rows, cols = box_of(b.layout, t.dtype, space.layouts[b.layout].turned)
             if t.rows % rows or t.cols % cols:
@@ -262,7 +264,7 @@ class SlotForm(Checker):
             if isinstance(x, ir.Ref) and w is not None:
                 space = self.buffers[x.name].space
                 known = self.reached(row.core, row.pipe, verb == "write")
-                able = [s.name for s in known if w.memory in ("", s.name)]
+                able = [s.name for s in known if not w.memory or s.name in w.memory]
                 if space not in able:
                     raise LegalityError(
                         f"{row.op} on the {row.core} core cannot {verb} {space} here "

@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pto import ir, source
+from pto import ir, scales, source
 from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
 from pto.every import columns_of
 from pto.in_place import taken
 from pto.ops import MOST_REGIONS, VECTOR
 from pto.overlap import Load, Store, clash
-from pto.scalar import Number, Scalar, as_scalar
-from pto.targets import TARGETS
+from pto.scalar import Number, Scalar
 from pto.tensor import Tensor, TensorView, note_read
 from pto.tile import Tile, as_tile, astype, elementwise, of_tile, record
 from pto.tracer import current, fail, noun
@@ -137,7 +136,7 @@ def of_regions(found: Sequence[TensorView]) -> Tile:
 
 
 def store(
-    view: TensorView, x: Tile, add: bool = False, scale: Scalar | Number | None = None
+    view: TensorView, x: Tile, add: bool = False, scale: Scalar | Number | Tile | None = None
 ) -> None:
     """Write ``x`` to a region of a tensor; shapes and dtypes must agree.  With ``add`` it is added to what is
     there, element by element, rounded to the dtype; other work items, iterations and cores may add to the
@@ -145,10 +144,12 @@ def store(
 
     A sum of products that nothing else reads may be converted on its way out of the cube core: ``x * scale`` to the
     nearest, ties to even, saturating; i32 to f16, i8 or u8, f32 to i8 or u8.  Of ``scale`` the first ten bits of the fraction
-    count, the others are cut off.
+    count, the others are cut off.  A tile ``i32[cols, 2]`` that is loaded has a scale for every column, as
+    ``pto.column_scales`` makes them.
 
     Raises:
-        ShapeError, DTypeError: when tile and view differ, or no scale converts the one to the other.
+        ShapeError, DTypeError: when tile and view differ, no scale converts the one to the other, or a tile is none of
+            scales.
         MemoryAccessError: when another work item or iteration loads the same elements, or writes them and not
             both add, or the kernel also reads scalars of the tensor.
         TraceError: when ``add`` is not known while tracing, or stands beside a scale.
@@ -159,7 +160,7 @@ def store(
         message = f"store: '{tile.name}' is {tile.type} but the view of '{name}' is {target.type}"
         fail(ShapeError, message, "", 1)
     if scale is not None:
-        _check_scaled(tile, target)
+        scales.check(tile, target)
     elif tile.dtype != target.dtype:
         message = f"store: '{tile.name}' is {tile.dtype} but '{name}' is {target.dtype}"
         fail(DTypeError, message, f"convert it with .astype('{target.dtype}')", 1)
@@ -188,27 +189,8 @@ def store(
             tile, target = tile.T, _upright(target)
         rows = _wide(target)
         tile, region = _spread(tile, rows), as_rows(target.view, rows.cols)
-    way = (ir.ADD,) if add else () if scale is None else (ir.SCALED, _scale(scale))
+    way = (ir.ADD,) if add else () if scale is None else (ir.SCALED, scales.operand(scale, tile))
     trace.emit(ir.Row("store", region, (tile.ref(), *way), loc=made.loc))
-
-
-def _check_scaled(tile: Tile, target: TensorView) -> None:
-    drains = next(iter(TARGETS.values())).scaled_drains
-    if target.dtype not in drains.get(tile.dtype, ()):
-        message = (
-            f"store: no scale converts '{tile.name}', which is {tile.dtype}, to {target.dtype}"
-        )
-        ways = ", ".join(f"{x} to {' or '.join(y)}" for x, y in drains.items())
-        fail(DTypeError, message, f"there are {ways}; for others: x * scale, then .astype", 1)
-    if is_strided(target.view, target.tensor.dims, *target.shape):
-        message = f"store: the elements of a row of this view of '{target.tensor.name}' do not lie side by side"
-        fail(ShapeError, message, "a scale is of rows that are runs of neighbours", 0)
-
-
-def _scale(given: Scalar | Number) -> ir.Expr:
-    """A scale as a float."""
-    expr = as_scalar(given, "a number or a traced scalar").expr
-    return ir.Const(float(expr.value)) if isinstance(expr, ir.Const) else expr
 
 
 def _spread(column: Tile, rows: TileType) -> Tile:

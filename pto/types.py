@@ -49,10 +49,14 @@ INTEGERS: dict[str, tuple[int, int]] = {
 }
 """The least and the greatest number of each integer type."""
 
-LAYOUTS = ("nd", "dn", "nz", "zn", "zz")
-"""nd row-major, dn column-major, nz / zn / zz boxes of 16 rows by 32 bytes (docs/machine.md 12)."""
+LAYOUTS = ("nd", "dn", "nz", "zn", "zz", "pairs")
+"""nd row-major, dn column-major, nz / zn / zz boxes of 16 rows by 32 bytes (docs/machine.md 12), pairs rows of two
+words one behind the other."""
 
 BOXED = ("nz", "zn", "zz")
+
+PAIR = 2
+"""Words of a scale of a column on the way out of L0C: the bits of a float, and what becomes of the result."""
 
 BOX_ROWS, UNIT_BYTES = 16, 32
 """Height of a box, which all sizes of a product are multiples of; width of a box, which a row of any other
@@ -150,3 +154,16 @@ class TileType:
 
     def __str__(self) -> str:
         return f"{self.dtype}[{self.rows}, {self.cols}]" + (f" {self.lanes}" if self.lanes else "")
+
+
+PAIRS = f"i32[n, {PAIR}], with n a multiple of {BOX_ROWS}"
+
+
+def is_pairs(t: TileType) -> bool:
+    """Whether a tile may be scales of columns: ``PAIRS``."""
+    return (t.dtype, t.cols) == ("i32", PAIR) and t.rows % BOX_ROWS == 0
+
+
+def scales_of(t: TileType) -> TileType:
+    """The type of the scales of its columns."""
+    return TileType("i32", t.cols, PAIR)

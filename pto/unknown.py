@@ -57,6 +57,7 @@ INSTEAD = {
     ),
     "quantize": "(x / scale).astype('i8')",
     "dequantize": "x.astype('f32') * scale",
+    "requantize": "pto.store(out[...], a @ b, scale=s), with a number, or pto.column_scales of columns",
     **dict.fromkeys(
         ("concatenate", "vstack", "row_stack", "append"), "pto.concat([a, b]), one below the other"
     ),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from lowering.ascend import scales
 from lowering.ascend.scalars import ONE, ZERO, fold, let, read
 from lowering.ascend.text import (
     CPP_TYPE,
@@ -261,11 +262,15 @@ def where_so(tests: list[str], body: list[str], joint: str) -> list[str]:
 
 def in_order(call: str, tile: str, gm: str, scale: str) -> str:
     """The transfer call; a store names its destination, the GM side, first."""
-    last = f", {scale}" if scale else ""
+    last = f", {scale}{', 0' if call == scales.CALL else ''}" if scale else ""
     return f"{call}({tile}, {gm});" if call == "TLOAD" else f"{call}({gm}, {tile}{last});"
 
 
 def load(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    if scales.is_pairs(row.result(ir.Ref), ctx):
+        kind = ctx.kernel.buffer(row.result(ir.Ref).name).type
+        r = region(row.operand(ir.View), (kind.rows, kind.cols), ctx, env)
+        return scales.loaded(row, r.first, r.rows, ctx, env)
     return transfer(ctx, env, row.result(ir.Ref), row.operand(ir.View), "TLOAD", filled(row))
 
 
@@ -331,12 +336,12 @@ def gathered(
 
 
 def store(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    """Of a scale the library takes the bits, and whether the result has a sign."""
+    """Out of L0C perhaps times a scale, or one of every column."""
     view, scale = row.result(ir.View), ""
-    for given in row.scales:
-        signed = "true" if ctx.kernel.param(view.tensor).dtype == "i8" else "false"
-        scale = f"scale_bits({literal(given, 'f32', env)}, {signed})"
     call = "add_to" if row.adds else OPS[row.op].instruction["tile"]
+    for given in row.scales:
+        call = scales.CALL if isinstance(given, ir.Ref) else call
+        scale = scales.argument(given, ctx.kernel.param(view.tensor).dtype, ctx, env)
     return transfer(ctx, env, row.operand(ir.Ref), view, call, scale=scale)
 
 
@@ -768,6 +773,7 @@ OF_OP: Mapping[str, Emitter] = MappingProxyType(
             sync, barrier, drain, fence, debug_check, debug_print,
         )
     }
+    | {"scales": scales.moved}
 )  # fmt: skip
 """Ops with an emitter of their own, which is called as they are."""
 EMITTERS: Mapping[str, Emitter] = MappingProxyType(

@@ -354,6 +354,8 @@ class Context:
     ) -> str:
         """The type of a slot; ``valid``: its valid rows and columns, ``pad``: a pad value."""
         made, t = self.tile_class(buffer), buffer.type
+        if buffer.layout == "pairs":
+            return f"{made.name}<{t.rows}>"
         stored, inside = stored_shape(buffer, made.turned), valid or (str(t.rows), str(t.cols))
         inside = (inside[1], inside[0]) if made.turned else inside
         shown = [CPP_TYPE[t.dtype], *map(str, stored)]

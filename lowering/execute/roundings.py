@@ -51,7 +51,6 @@ from lowering.execute.access import DTYPES, Array
 from lowering.execute.inputs import Bound
 from lowering.execute.sequential import COMPUTE, Interpreter, convert, shaped
 from lowering.execute.sums import Kept, Where
-from pto.arithmetic import Number, short
 from pto.ir import (
     Const,
     Define,
@@ -236,9 +235,10 @@ class Wide(Interpreter):
     def stored(self, tile: Array, dtype: str) -> Array:
         return tile
 
-    def drained(self, row: Row, tile: Array, dtype: str, scale: Number) -> Array:
+    def drained(self, row: Row, tile: Array, dtype: str, factor: Any) -> Array:
         most = math.inf if dtype in INTEGERS else LARGEST[dtype]
-        return np.clip(tile.astype(np.float64) * short(scale), -most, most)
+        product: Array = tile.astype(np.float64) * factor
+        return np.clip(product, -most, most)
 
 
 class Narrowed(Wide):
@@ -280,10 +280,10 @@ class Noisy(Narrowed):
         moved = a + size * self.noise.drawn(_name(row), a.shape, count)
         return np.where(np.isfinite(a), moved, a)
 
-    def drained(self, row: Row, tile: Array, dtype: str, scale: Number) -> Array:
+    def drained(self, row: Row, tile: Array, dtype: str, factor: Any) -> Array:
         """The sum is rounded when it becomes a float, and times the scale once more."""
         drawn = self.noise.drawn(row.result(View).tensor, tile.shape)
-        return super().drained(row, tile * (1 + 2 * UNIT["f32"] * drawn), dtype, scale)
+        return super().drained(row, tile * (1 + 2 * UNIT["f32"] * drawn), dtype, factor)
 
     def scalar(self, row: Row, k: int, a: Any) -> Any:
         """A number that the kernel computes, or one that float32 does not hold, is rounded, too."""

@@ -23,6 +23,7 @@ from lowering.execute.folds import folded
 from lowering.execute.inputs import Bound
 from lowering.execute.memory import Ring
 from lowering.execute.said import Heard, Where
+from lowering.execute.scales import factors
 from lowering.execute.sequential import (
     COMPUTE,
     apply,
@@ -159,12 +160,11 @@ def _store(core: Core, row: Row) -> Step:
     target, dtype = core.machine.written[view.tensor], core.machine.kernel.param(view.tensor).dtype
     locate, shape, pick = core.locate(row, view), span_shape(view), core.pick(source)
     keep = target.add if row.adds else target.put
-    scales = [compiled(a) for a in row.scales]
+    scales = [core.operand(row, a) for a in row.scales]
     _check_elements(core, row, source, shape)
 
     def issue(scope: Scope) -> Action:
         region, slot = locate(scope), pick(scope)
-        numbers = [scale(scope) for scale in scales]
 
         def fetch() -> Array | None:
             if region.empty:
@@ -172,9 +172,9 @@ def _store(core: Core, row: Row) -> Step:
             seen = slot.written.reshape(*shape, -1)[region.inside]
             if not seen.all():
                 raise core.uninitialised(row, slot, slot.written, scope)
-            tile = slot.values
-            for scale in numbers:
-                tile = drained(tile, dtype, scale)
+            tile, given = slot.values, [scale(scope) for scale in scales]
+            for scale in given:
+                tile = drained(tile, dtype, factors(scale, dtype, row, region.inside[-1]))
             return convert(tile, dtype).reshape(shape)[region.inside]
 
         def commit(tile: Array | None) -> None:
@@ -309,6 +309,7 @@ RULES: Mapping[str, Callable[[Core, Row], Step]] = {
     "gather": _gather,
     "store": _store,
     "move": _move,
+    "scales": _move,
     "push": _push,
     "push_data": _push,
     "record": _record,

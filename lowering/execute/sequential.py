@@ -21,9 +21,10 @@ from lowering.execute import access
 from lowering.execute.access import DTYPES, NAMES, Array, Env, Locate, Scope
 from lowering.execute.folds import folded
 from lowering.execute.inputs import Bound, pid_names, validate
+from lowering.execute.scales import factors
 from lowering.execute.sums import Kept, kept
 from pto import ir
-from pto.arithmetic import Number, rounded, short
+from pto.arithmetic import Number, rounded
 from pto.errors import InputError, MemoryAccessError, ShapeError
 from pto.folds import fold_of
 from pto.ops import DEBUG, OPS, ROUNDINGS, Rule
@@ -73,9 +74,9 @@ def of_integers(a: Array, b: Array) -> Array:
     return whole.astype(np.int64).astype(np.int32)
 
 
-def drained(a: Array, dtype: str, scale: Number) -> Array:
-    """A sum times a scale, as the way out of L0C converts it: saturating."""
-    product = a.astype(np.float32) * np.float32(short(scale))
+def drained(a: Array, dtype: str, factor: Any) -> Array:
+    """A sum times a factor, or one of every column, as the way out of L0C converts it: saturating."""
+    product = a.astype(np.float32) * np.float32(factor)
     most = GREATEST.get(dtype, np.inf)
     return convert(np.clip(product, -most, most), dtype)
 
@@ -172,8 +173,8 @@ class Interpreter:
     def stored(self, tile: Array, dtype: str) -> Array:
         return convert(tile, dtype)
 
-    def drained(self, row: ir.Row, tile: Array, dtype: str, scale: Number) -> Array:
-        return drained(tile, dtype, scale)
+    def drained(self, row: ir.Row, tile: Array, dtype: str, factor: Any) -> Array:
+        return drained(tile, dtype, factor)
 
     def watched(self, row: ir.Row) -> Action:
         """What a row that only watches does: nothing, to the outputs."""
@@ -317,7 +318,8 @@ def _store(at: Interpreter, row: ir.Row) -> Action:
         if not region.empty:
             tile = read(tiles, scope)
             for scale in scales:
-                tile = at.drained(row, tile, dtype, scale(tiles, scope))
+                factor = factors(scale(tiles, scope), dtype, row, region.inside[-1])
+                tile = at.drained(row, tile, dtype, factor)
             keep(region.where, at.stored(tile, dtype).reshape(shape)[region.inside])
 
     return run

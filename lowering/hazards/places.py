@@ -24,13 +24,13 @@ from pto.ir import (
 from pto.targets import target_of
 from pto.types import BOX_ROWS, BOXED, UNIT_BYTES
 
-SPACES_OF = {"a2a3": {"cube": ("l1", "l0a", "l0b", "l0c"), "vector": ("ub",)}}
+SPACES_OF = {"a2a3": {"cube": ("l1", "l0a", "l0b", "l0c", "fb"), "vector": ("ub",)}}
 MEMORY_OF = {
     "a2a3": {  # docs/machine.md 3.1 and 6.1
         "MTE2": ((), ("l1", "ub")),
         "MTE1": (("l1",), ("l0a", "l0b")),
         "M": (("l0a", "l0b", "l0c"), ("l0c",)),
-        "FIX": (("l0c",), ("l1",)),
+        "FIX": (("l0c", "l1", "fb"), ("l1", "fb")),
         "MTE3": (("ub", "l1"), ()),
         "V": (("ub",), ("ub",)),
     }

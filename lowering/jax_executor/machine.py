@@ -400,10 +400,18 @@ class Machine:
             return DTYPES[dtype](x)
         return self.opaque(wide(as_float(jnp, x).astype(DTYPES[dtype])))
 
-    def drained(self, x: Array, dtype: str, scale: Number) -> Array:
-        """A sum times a scale, as the way out of L0C converts it: saturating."""
-        bits = lax.bitcast_convert_type(as_float(jnp, scale), jnp.int32) >> SHORT_BITS << SHORT_BITS
-        product = self.opaque(x.astype(jnp.float32) * lax.bitcast_convert_type(bits, jnp.float32))
+    def factor(self, scale: ir.Operand, env: Env) -> Array:
+        """The first ten bits of the fraction of a scale, or of the row of those of all columns."""
+        given = self.operand(scale, env)
+        if isinstance(scale, ir.Ref):
+            bits = plain(given)[:, 0][None, :]
+        else:
+            bits = lax.bitcast_convert_type(as_float(jnp, given), jnp.int32)
+        return lax.bitcast_convert_type(bits >> SHORT_BITS << SHORT_BITS, jnp.float32)
+
+    def drained(self, x: Array, dtype: str, factor: Array) -> Array:
+        """A sum times a factor, as the way out of L0C converts it: saturating."""
+        product = self.opaque(x.astype(jnp.float32) * factor)
         most = GREATEST.get(dtype, jnp.inf)
         return jnp.clip(product, -most, most)
 
@@ -429,7 +437,7 @@ class Machine:
             tensor, x = row.out.tensor, plain(self.operand(row.args[0], env))
             extents, dtype = self.extents(row.out, env), self.kernel.param(tensor).dtype
             for scale in row.scales:
-                x = self.drained(x, dtype, self.operand(scale, env))
+                x = self.drained(x, dtype, self.factor(scale, env))
             x = self.added(row.out, convert(x, dtype), env) if row.adds else x
             env.tensors[tensor] = put(env.tensors[tensor], extents, to_bits(x, dtype))
         elif isinstance(row.out, ir.Define):

@@ -16,7 +16,7 @@ from pto.ir import Kernel, Ref, Row, Span, View, as_span
 from pto.ops import OPS, form_of
 from pto.row_rules import filled, touched
 from pto.targets import GM, Costs, Line
-from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
+from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType, is_pairs
 from pto.views import rows_together
 
 
@@ -106,8 +106,9 @@ def _transfer(row: Row, kernel: Kernel, costs: Costs, shared: Shared) -> Cost:
     size = asked = moved_bytes(row, kernel, costs.accumulator_bytes)
     head, per_byte = costs.transfer[way]
     head *= _copies(row, view, t, kernel)
-    runs = t.rows if space in _BY_ROW else _runs(view, kernel) if view else 1
-    runs *= 1 if space in _BY_ROW or row.op != "gather" else len(row.args)
+    by_row = space in _BY_ROW and not is_pairs(t)
+    runs = t.rows if by_row else _runs(view, kernel) if view else 1
+    runs *= 1 if by_row or row.op != "gather" else len(row.args)
     flight = shared.hits * costs.near.get(way, 0) + (1 - shared.hits) * costs.flight.get(way, 0)
     least = [costs.run.get(way, 0) * runs]
     if view and left == GM and costs.granule_bytes:
@@ -146,7 +147,7 @@ def _zeros(row: Row, view: View, size: int, costs: Costs) -> int:
 
 
 _BY_ROW = ("l1", "l0c")
-"""Their layout is not that of GM, so that every row is a run of its own."""
+"""Their layout is not that of GM, so that every row is a run of its own, but for scales, which lie as they do there."""
 
 
 def _runs(view: View, kernel: Kernel) -> int:

@@ -196,7 +196,18 @@ class Meanings(World):
         if unknown != NOWHERE:
             left = unknown.within(*ends(self.whole_type(row, row.args[0]), args[0]))
             number = whole if left == NOWHERE else number
-        return self.rounded(row, number, args[2 : 1 + len(row.args)])
+        how = [self.scale(row, a, args[0]) for a in args[2 : 1 + len(row.args)]]
+        return self.rounded(row, number, how)
+
+    def scale(self, row: Row, given: object, place: object) -> object:
+        """How it stores: of the scales of columns those of columns that it leaves out may be unknown."""
+        if not isinstance(given, tuple):
+            return given
+        whole, unknown = self.known(self.value(given))
+        if unknown == NOWHERE:
+            return whole
+        _, cols = ends(self.type_of(row.args[0]), place)
+        return whole if unknown.within(cols, None) == NOWHERE else self.value(given)
 
     def rounded(self, row: Row, number: int, scales: Sequence[object]) -> int:
         """What leaves the accumulator for a tensor of another type is converted on its way."""

@@ -37,7 +37,7 @@ from pto.ops import OPS
 from pto.row_rules import touched
 from pto.types import TileType
 
-ALIASES = frozenset(("move", "push", "push_data", "pop"))
+ALIASES = frozenset(("move", "scales", "push", "push_data", "pop"))
 """Ops that only hand a value on."""
 
 SILENT = frozenset(op.name for op in OPS.values() if op.kind == "sync") | {"record"}

@@ -28,6 +28,7 @@ FLAT = Costs(
             ("l0c", GM): _per_byte(70),
             ("l1", "l0a"): _per_byte(441),
             ("l1", "l0b"): _per_byte(220.5),
+            ("l1", "fb"): _per_byte(32),
             ("ub", "ub"): _per_byte(1024),
         }
     ),
@@ -143,6 +144,7 @@ def device(fit: Mapping[str, float]) -> Costs:
     into = {(GM, "l1"): (start, 1 / fit["l1_rate"]), (GM, "ub"): (start, 1 / fit["ub_rate"])}
     out = {("ub", GM): (start, 1 / fit["store_rate"]), ("l0c", GM): (164, 1 / fit["drain_rate"])}
     moves = {("l1", "l0a"): (move, 1 / 256), ("l1", "l0b"): (move, 1 / 128)}
+    moves |= {("l1", "fb"): (20, 1 / 32)}
     simple = ("add", "sub", "mul", "maximum", "minimum")
     return replace(
         FLAT,
@@ -187,22 +189,24 @@ END = 256  # docs/machine.md 2.1: bytes at the end of UB and L1 that nobody may 
 # docs/machine.md 2.1; UB: below its end 8 KiB are scratch of library ops.  The library keeps an L1 tile
 # in layout zn as its transpose: that is how the matrix unit takes a right operand (docs/machine.md 12).
 SPACES = (
-    Space("l1", "cube", (512 << 10) - BOX, BOX, {"nz": TileClass("L1Nz"), "zn": TileClass("L1Zn", turned=True)}),
+    Space("l1", "cube", (512 << 10) - BOX, BOX, {"nz": TileClass("L1Nz"), "zn": TileClass("L1Zn", turned=True), "pairs": TileClass("L1Scales")}),
     Space("l0a", "cube", 64 << 10, BOX, {"zz": TileClass("L0A")}, OPERANDS),
     Space("l0b", "cube", 64 << 10, BOX, {"zn": TileClass("L0B")}, OPERANDS),
     Space("l0c", "cube", 128 << 10, SUMS, {"nz": TileClass("L0C")}, ("f32", "i32")),
+    Space("fb", "cube", 2 << 10, 128, {"pairs": TileClass("Scales")}, ("i32",)),
     Space("ub", "vector", (184 << 10) - END, 32, {"nd": TileClass("Ub"), "dn": TileClass("UbColumn")}),
 )  # fmt: skip
 
 # docs/machine.md 1, 3.1.  What needs a barrier, R8 and 6.3: rows of V start before others have written, but
 # read in time; M adds to a product in order only behind one, and a new product over an old one is ordered
-# through the pipe that reads between them.
+# through the pipe that reads between them; scales that FIX brings into its buffer it reads and writes over itself.
+REUSES = ("reads", "writes", "overwrites")
 PIPES = (
     Pipe("MTE2", BOTH, ((GM, "l1"), (GM, "ub"))),
     Pipe("MTE1", CUBE, (("l1", "l0a"), ("l1", "l0b"))),
     Pipe("M", CUBE, (("l0a", "l0c"), ("l0b", "l0c"), ("l0c", "l0c")), needs_barrier=("reads",)),
     Pipe("V", VECTOR, (("ub", "ub"),), needs_barrier=("reads", "writes")),
-    Pipe("FIX", CUBE, (("l0c", GM), ("l0c", "l1"))),
+    Pipe("FIX", CUBE, (("l0c", GM), ("fb", GM), ("l0c", "l1"), ("l1", "fb")), needs_barrier=REUSES),
     Pipe("MTE3", BOTH, (("ub", GM), ("l1", GM))),
     Pipe("S", BOTH, barrier=False),
 )

@@ -48,9 +48,7 @@ _BY_REASON: Mapping[str, str] = MappingProxyType(
         "rows by an index are loads at numbers that the scalar unit reads; elements by one are no word of the language yet": (
             "MGATHER MSCATTER TSCATTER TGATHERB"
         ),
-        "a scale for each column on the way out of L0C is no word yet": (
-            "TEXTRACT_FP TINSERT_FP TMOV_FP TSTORE_FP"
-        ),
+        "no op moves a sum from L0C to L1": "TEXTRACT_FP TINSERT_FP TMOV_FP",
         "TFILLPAD_INPLACE does it": "TFILLPAD TFILLPAD_EXPAND",
         "the product of one row is that of sixteen for the matmul unit": "TGEMV TGEMV_ACC TGEMV_BIAS",
         "of convolutions": "TIMG2COL",

@@ -56,8 +56,8 @@ class Pipe:
     """An execution queue of the cores that have it; its name in C++ is ``PIPE_`` and this one.
 
     ``moves``: from which memory into which one.  ``barrier``: whether its later rows can be made to
-    wait for the earlier ones.  ``needs_barrier``: what a row may do ("reads", "writes") to the slot
-    that an unfinished row of the pipe writes only behind a barrier.
+    wait for the earlier ones.  ``needs_barrier``: what a row may do only behind a barrier: to the slot
+    that an unfinished row of the pipe writes "reads" and "writes", to one that it reads "overwrites".
     """
 
     name: str

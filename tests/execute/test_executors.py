@@ -101,7 +101,18 @@ def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 # --------------------------------------------------------------------------------- completeness
 
-SCHEDULE_ONLY = {"move", "push", "push_data", "record", "pop", "sync", "barrier", "drain", "fence"}
+SCHEDULE_ONLY = {
+    "move",
+    "scales",
+    "push",
+    "push_data",
+    "record",
+    "pop",
+    "sync",
+    "barrier",
+    "drain",
+    "fence",
+}
 
 
 def test_every_op_has_a_rule_in_each_executor() -> None:

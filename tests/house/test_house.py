@@ -37,6 +37,7 @@ INDEPENDENT = {
         "lowering.execute.access",
         "lowering.execute.folds",
         "lowering.execute.inputs",
+        "lowering.execute.scales",
         "lowering.execute.sums",
     },
     "pto": {"lowering.call", "lowering.lowered"},

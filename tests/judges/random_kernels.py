@@ -260,19 +260,18 @@ def draw(
     least = plan.randint(0, 1) if stated else 0
     updates = stated and not adds and plan.random() < 0.3
     carried = stated and plan.random() < 0.3
+    scaled = stated and plan.random() < 0.3
+    types: dict[str, Any] = {
+        "grid": "items",
+        "x": "f32[total, cols]",
+        "pages": "dtype[count, cols, cols]",
+        "table": "i32[items, width]" + " in 0 .. count" * stated,
+        "trips": "i32[items]" + f" in {least} .. width + 1" * stated,
+        "out": "f32[total, cols]",
+        "static": dict(rows=rows, cols=cols, dtype=dtype),
+    }
 
-    @pto.kernel(
-        grid="items",
-        x="f32[total, cols]",
-        pages="dtype[count, cols, cols]",
-        table="i32[items, width]" + " in 0 .. count" * stated,
-        trips="i32[items]" + f" in {least} .. width + 1" * stated,
-        out="f32[total, cols]",
-        static=dict(rows=rows, cols=cols, dtype=dtype),
-    )
-    def random_kernel(
-        x: Tensor, pages: Tensor, table: Tensor, trips: Tensor, out: Tensor, *, rows: int, cols: int
-    ) -> None:
+    def work(x: Tensor, pages: Tensor, table: Tensor, trips: Tensor, out: Tensor) -> None:
         rng = random.Random(body_seed)
         item = pto.program_id(0)
         here = pto.ds(item * rows, rows, valid=x.shape[0] - item * rows)
@@ -370,10 +369,39 @@ def draw(
         if adds:
             pto.store(out[pto.ds(0, rows), :], b.pick() * 0.5, add=True)
 
+    def leave(pages: Tensor, table: Tensor, scales: Tensor, small: Tensor) -> None:
+        """A product that leaves the cube core by a scale for every column."""
+        item = pto.program_id(0)
+        left, right = (pto.load(pages[table[item, k], :, :]) for k in (0, 1))
+        pto.store(small[item, :, :], left @ right, scale=pto.load(scales[table[item, 2], :, :]))
+
+    if scaled:
+
+        @pto.kernel(**types, scales="i32[count, cols, 2]", small="i8[items, cols, cols]")
+        def random_kernel(
+            x: Tensor, pages: Tensor, table: Tensor, trips: Tensor, out: Tensor, scales: Tensor,
+            small: Tensor, *, rows: int, cols: int,
+        ) -> None:  # fmt: skip
+            work(x, pages, table, trips, out)
+            leave(pages, table, scales, small)
+    else:
+
+        @pto.kernel(**types)
+        def random_kernel(
+            x: Tensor, pages: Tensor, table: Tensor, trips: Tensor, out: Tensor, *, rows: int,
+            cols: int,
+        ) -> None:  # fmt: skip
+            work(x, pages, table, trips, out)
+
     def inputs(rng: np.random.Generator) -> dict[str, Any]:
         items, width = 5, 6
         counts = rng.permutation([0, 1, 2, 3, width])[:items]
-        start = {"out": np.ones((items * rows - 3, cols), np.float32)} if adds else {}
+        start: dict[str, Any] = (
+            {"out": np.ones((items * rows - 3, cols), np.float32)} if adds else {}
+        )
+        if scaled:
+            by = [pto.column_scales(rng.uniform(-9, 9, cols), "i8") for _ in range(7)]
+            start["scales"] = np.stack(by)
         return start | {
             "x": rng.uniform(-1, 1, (items * rows - 3, cols)).astype(np.float32),
             "pages": rng.uniform(-1, 1, (7, cols, cols)).astype(np.float32),

@@ -45,16 +45,26 @@ def constant(name: str) -> int:
     return int(value)
 
 
-def moves_of_ops(target: Target) -> set[tuple[str, str, str]]:
-    """(pipe, from, to) of every op that moves tiles; what is no tile is in GM."""
+def moves_of_ops(target: Target, operands: int | None = None) -> set[tuple[str, str, str]]:
+    """(pipe, from, to) of every op that moves tiles, from where its first ``operands`` are, or all; what is no tile
+    is in GM."""
     found = set()
     for op in (o for o in OPS.values() if o.kind == "move" and o.out):
         ends = tuple(TILE not in x.kinds for x in (op.args[0], op.out) if x)
+        told = (
+            {s for a in op.args[:operands] for s in a.memory},
+            set(op.out.memory if op.out else ()),
+        )
         for core, pipes in op.on.items():
             homes = {GM, *(s.name for s in target.spaces.values() if s.core == core)}
             for name in pipes:
                 moves = [m for m in target.pipes[name].moves if homes.issuperset(m)]
-                found |= {(name, *m) for m in moves if tuple(s == GM for s in m) == ends}
+                found |= {
+                    (name, *m)
+                    for m in moves
+                    if tuple(s == GM for s in m) == ends
+                    and all(not known or s in known for known, s in zip(told, m, strict=True))
+                }
     return found
 
 
@@ -89,7 +99,9 @@ def lacks_of_pipe(p: Pipe, t: Target) -> Iterator[str]:
         yield f"{row}: a memory of its moves is on a core that has no such pipe"
     if any(s not in (*t.spaces, GM) for m in p.moves for s in m):
         yield f"{row}: a memory of its moves has no row"
-    if not set(p.needs_barrier) <= {"reads", "writes"} or (p.needs_barrier and not p.barrier):
+    if not set(p.needs_barrier) <= {"reads", "writes", "overwrites"} or (
+        p.needs_barrier and not p.barrier
+    ):
         yield f"{row}: it needs a barrier that it does not have, or for what no row does"
     sides = tuple(tuple({m[k]: 0 for m in p.moves if m[k] != GM}) for k in (0, 1))
     judged = MEMORY_OF[t.name].get(p.name, ((), ()))
@@ -107,7 +119,7 @@ def lacks_of_pipe(p: Pipe, t: Target) -> Iterator[str]:
         if not known and (p.name, a, b) not in NO_OP_YET:
             yield f"{row}: pto/ops.py has no op that moves {a} to {b}"
     for costs in t.costs.values():
-        for name, a, b in moved:
+        for name, a, b in moves_of_ops(t, 1):
             if name == p.name and (a, b) not in costs.transfer:
                 yield f"{row}: its table of costs '{costs.name}' has no {a} to {b}"
 
@@ -136,8 +148,8 @@ def lacks_of_target(t: Target) -> Iterator[str]:
             if op.kind != "sync" and not any(t.pipe_of(core, p) for p in pipes):
                 yield f"{t.name}: {op.name} has no pipe on the {core} core"
         for operand in op.args:
-            if operand.memory and operand.memory not in t.spaces:
-                yield f"{t.name}: {op.name} wants a tile in {operand.memory}, which has no row"
+            for memory in (m for m in operand.memory if m not in t.spaces):
+                yield f"{t.name}: {op.name} wants a tile in {memory}, which has no row"
     numbers = {"LANES": t.lanes, "EVENT_IDS": t.event_ids, "MOST_SIGNALS": t.most_signals}
     for name, value in numbers.items():
         if constant(name) != value:

@@ -127,6 +127,11 @@ def sizes() -> Iterator[tuple[str, Sizes, Sizes]]:
             "m=50,n=100,k=150",
             "m=150,n=300,k=600",
         ),
+        "int8_channels": (
+            dict(tile_m=32, tile_n=64, tile_k=64),
+            "m=50,n=100,k=150",
+            "m=150,n=300,k=600",
+        ),
         "top_k_gating": (
             dict(experts=32, tile=32, block=64),
             "tokens=70,hidden=200",

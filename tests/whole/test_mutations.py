@@ -138,14 +138,16 @@ WORDS = (
     "a layer that speaks",
     "combed rows",
     "pages of heads",
+    "scales of channels",
+    "scales of columns, both cores",
 )
 
 
 @pytest.mark.sweep
 def test_mutants_of_words() -> None:
     """One in eight, of kernels with selections, numbers of places, scalars that are read, orders and sums of rows,
-    stores that add, small integers and their bits, places that tables decide, loops over scalars, work that is done or not, parts of tiles,
-    transposes, views, tensors that are updated in place, and what is said of itself."""
+    stores that add, small integers, their bits and scales, places that tables decide, loops over scalars, work that is done or not,
+    parts of tiles, transposes, views, tensors that are updated in place, and what is said of itself."""
     assert len(told([Plan(name, "best") for name in WORDS], 16, 2)) > 150
 
 

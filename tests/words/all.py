@@ -15,6 +15,7 @@ from tests.words import (
     numbers,
     parts,
     scalars,
+    scales,
     sorting,
     transposes,
     views,
@@ -38,5 +39,6 @@ ABOUT = (
     transposes,
     views,
     watched,
+    scales,
 )
 WORDS = {name: word for about in ABOUT for name, word in about.WORDS.items()}

@@ -31,13 +31,13 @@ from pto.views import counts, edge, rows_together, sides
 class Need:
     """One use of a traced tile: in which memory form, in which block."""
 
-    form: str  # ub, left, left.T, right, right.T, l1, store
+    form: str  # ub, left, left.T, right, right.T, l1, scales, store
     block: int
 
 
-SIDES = {"left": "l0a", "left.T": "l0a", "right": "l0b", "right.T": "l0b"}
-"""Where an operand of a matmul lies.  Each comes from L1, which has a tile once, whichever way products see it; one
-of which only parts are operands is there, too."""
+SIDES = {"left": "l0a", "left.T": "l0a", "right": "l0b", "right.T": "l0b", "scales": "fb"}
+"""Where an operand of a matmul lies, and scales of columns.  Each comes from L1, which has a tile once, whichever way
+products see it; one of which only parts are operands is there, too."""
 
 
 def fill(view: ir.View, t: TileType, zeros: frozenset[str]) -> list[ir.Word]:
@@ -119,6 +119,8 @@ class _Assigner:
             name = self.source(refs[0].name)
             drains = self.producer[name] == "matmul" and self.drains(row)
             self._need(name if drains else refs[0].name, "store" if drains else "ub", block)
+            for scale in refs[1:]:
+                self._need(scale.name, "scales", block)
             return
         for ref in refs:
             self._need(ref.name, "ub", block)
@@ -344,6 +346,7 @@ class _Assigner:
     def store(self, row: ir.Row) -> None:
         name, out, more = self.source(row.operand(ir.Ref).name), row.result(ir.View), row.args[1:]
         if (name, "l0c") in self.home and "store" in self.forms(name):
+            more = tuple(self.scale(a, row.loc) if isinstance(a, ir.Ref) else a for a in more)
             self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c")), *more], row.loc)
             return
         if row.scales:
@@ -357,6 +360,26 @@ class _Assigner:
             source = self.copy(source, f"{name}_copy", row.loc)
         mine = self.lane_view(out, self.mine[source], alone=True)
         self.emit("store", "vector", mine, [ir.Ref(source), *more], row.loc)
+
+    def scale(self, tile: ir.Ref, loc: Loc | None) -> ir.Ref:
+        """Scales of columns in the fixpipe buffer.
+
+        Raises:
+            ShapeError: for scales that are not loaded as they are, or fewer than the columns that are stored.
+        """
+        if (tile.name, "l1") not in self.home or self.producer[tile.name] != "load":
+            raise ShapeError(
+                f"store: the scales '{tile.name}' are not loaded as they are",
+                loc,
+                "scales that a kernel computes: x * scales, then .astype, converts any tile",
+            )
+        if self.zeros.get(tile.name):
+            raise ShapeError(
+                f"store: of the scales '{tile.name}' fewer may exist than columns are stored",
+                loc,
+                "one count for both: pto.ds(start, size, valid=count)",
+            )
+        return ir.Ref(self.moved(tile.name, "scales", loc))
 
     # matmul operands and results
 
@@ -384,10 +407,11 @@ class _Assigner:
             source = self.at(part.operand(ir.Ref).name if part else name, "l1")
             t = self.types[name]
             type = TileType(t.dtype, t.cols, t.rows) if turned else t
-            value = fresh(f"{name}_{SIDES[form][-1]}", self.taken)
+            value = fresh(f"{name}_{SIDES[form].removeprefix('l0')}", self.taken)
             place = part.args[1:] if part else ()
             operands = [ir.Ref(source, None, turned), *(place[::-1] if turned else place)]
-            self.emit("part" if part else "move", "cube", ir.Define(value, type), operands, loc)
+            op = "part" if part else "scales" if form == "scales" else "move"
+            self.emit(op, "cube", ir.Define(value, type), operands, loc)
             self.home[name, form] = value
         return self.home[name, form]
 

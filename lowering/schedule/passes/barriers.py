@@ -48,6 +48,7 @@ def needed_barriers(kernel: ir.Kernel, core: str, pipe: Pipe) -> set[int]:
         "writes": {x.name for _, side in sides for x in side if isinstance(x, ir.Ref)},
     }
     shared = over_each_other(kernel)
+    found["overwrites"] = found["reads"]
     if not shared and not any(found[how] & found["writes"] for how in pipe.needs_barrier):
         return marked  # no row meets what another one writes
     slots = _Slots(kernel.buffers, pipe.needs_barrier)
@@ -58,16 +59,17 @@ def needed_barriers(kernel: ir.Kernel, core: str, pipe: Pipe) -> set[int]:
         while len(marked) > known:
             known = len(marked)
             unfinished = 0
-            for row, depends, writes in steps:
+            for row, depends, does in steps:
                 if depends & unfinished or row in marked:
                     marked.add(row)
                     unfinished = 0
-                unfinished |= writes
+                unfinished |= does
     return marked
 
 
 Step = tuple[int, int, int]
-"""The id of a row, the slots, as bits, whose writes it depends on, and those that it writes."""
+"""The id of a row, what it depends on, and what it does.  As bits: of every slot that it is written, and that it is
+read."""
 
 Known = tuple[tuple[str, ...], int, dict[tuple[Number, ...], Sequence[Step]]]
 """Of a run of rows the counters that count, modulo what they do, and the steps by their values."""
@@ -76,7 +78,7 @@ Known = tuple[tuple[str, ...], int, dict[tuple[Number, ...], Sequence[Step]]]
 class _Slots:
     """What rows become, found once for each run of rows and the slots that its counters pick.
 
-    ``depends``: what of a row depends on writes before it: "reads", "writes".
+    ``depends``: what of a row depends on rows before it: "reads" and "writes" on writes, "overwrites" on reads.
     """
 
     def __init__(self, buffers: Sequence[ir.Buffer], depends: tuple[str, ...]) -> None:
@@ -108,8 +110,11 @@ class _Slots:
 
     def _found(self, row: ir.Row, counters: Counters) -> tuple[int, int]:
         reads, writes = (self._bits(side, counters) for side in touched(row))
+        spoils = writes | self._bits_over(touched(row)[1])
         depends = reads * ("reads" in self.depends) | writes * ("writes" in self.depends)
-        return depends, writes | self._bits_over(touched(row)[1])
+        if "overwrites" in self.depends:
+            return depends | spoils << 1, spoils | reads << 1
+        return depends, spoils
 
     def _bits_over(self, side: Iterable[object]) -> int:
         """All slots of the buffers that share bytes with what is written."""
@@ -117,7 +122,7 @@ class _Slots:
         for x in side:
             for other in self.over[x.name] if isinstance(x, ir.Ref) else ():
                 for slot in range(other.depth):
-                    bits |= 1 << self.numbers.setdefault((other.name, slot), len(self.numbers))
+                    bits |= self._bit((other.name, slot))
         return bits
 
     def _bits(self, side: Iterable[object], counters: Counters) -> int:
@@ -125,6 +130,9 @@ class _Slots:
         for x in side:
             if isinstance(x, ir.Ref):
                 at = 0 if x.index is None else int(ir.evaluate(x.index, counters.__getitem__))
-                slot = x.name, at % self.depths[x.name]
-                bits |= 1 << self.numbers.setdefault(slot, len(self.numbers))
+                bits |= self._bit((x.name, at % self.depths[x.name]))
         return bits
+
+    def _bit(self, slot: tuple[str, int]) -> int:
+        """That a slot is written; the next bit: that it is read."""
+        return 1 << 2 * self.numbers.setdefault(slot, len(self.numbers))

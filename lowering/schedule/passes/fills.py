@@ -140,8 +140,11 @@ class _Search:
         """Nothing is left open where a store ends with its load."""
         name = row.operand(ir.Ref).name
         t = self.types[name]
-        left = kept(self.edges[name], *counts(row.result(ir.View), t.rows, t.cols))
+        rows, cols = counts(row.result(ir.View), t.rows, t.cols)
+        left = kept(self.edges[name], rows, cols)
         self.need(left.rows | left.cols)
+        for scale in (a for a in row.scales if isinstance(a, ir.Ref)):
+            self.need(kept(self.edges[scale.name], cols, None).rows)
 
     def product(self, row: ir.Row) -> Edges:
         a, b = row.operand(ir.Ref), row.operand(ir.Ref, 1)

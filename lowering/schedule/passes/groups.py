@@ -21,7 +21,7 @@ from pto.loc import Loc
 from pto.names import fresh
 from pto.ops import OPS
 from pto.targets import Space, target_of
-from pto.types import TileType
+from pto.types import TileType, is_pairs
 
 
 @dataclass(slots=True)
@@ -67,9 +67,10 @@ class Group:
 
 
 def layout_of(space: Space, t: TileType, turned: bool = False) -> str:
-    """How a tile lies in a memory: columns, and what products read as its transpose only, the other way."""
-    layouts = list(space.layouts)
-    return layouts[-1 if turned or is_column(t) else 0]
+    """How a tile lies in a memory: columns, and what products read as its transpose only, the other way; scales in
+    pairs."""
+    wishes = [*["pairs"] * is_pairs(t), *["dn"] * is_column(t), *["zn"] * turned, *space.layouts]
+    return next(layout for layout in wishes if layout in space.layouts)
 
 
 def is_column(t: TileType) -> bool:
@@ -309,6 +310,6 @@ class Groups(Lives):
             if isinstance(a, ir.Ref) and a.name == name
         ]
         reached = self.target.reach(row.core, row.pipe, writes=True)
-        asked = [s for s in reached if s.name == places[0][0]] if len(reached) > 1 else reached
+        asked = [s for s in reached if s.name in places[0][0]] if len(reached) > 1 else reached
         turned = row.op != "pop" and {turned for _, turned in places} == {True}  # a FIFO has rows
         return asked[0].name, layout_of(asked[0], row.out.type, turned)

@@ -37,11 +37,12 @@ def overlapping(loop: ir.Loop) -> ir.Block:
 
 def _least(buffers: list[ir.Buffer]) -> int:
     """Bytes of one slot of each buffer of a memory, with as few rows as it takes: a box, whole units of
-    every column, else one."""
+    every column, else one; of scales, which are those of columns, all."""
     boxed = any(b.layout in BOXED for b in buffers)
     columns = [UNIT_BYTES // DTYPE_BYTES[b.type.dtype] for b in buffers if is_column(b.type)]
     rows = BOX_ROWS if boxed else max(columns, default=1)
-    return sum(replace(b.type, rows=min(b.type.rows, rows)).size_bytes for b in buffers)
+    fewest = (b.type.rows if b.layout == "pairs" else min(b.type.rows, rows) for b in buffers)
+    return sum(replace(b.type, rows=n).size_bytes for b, n in zip(buffers, fewest, strict=True))
 
 
 def _in_turns(later: list[int], turns: int) -> list[list[int]]:

@@ -1,4 +1,5 @@
-"""Products of i8, which get a scale for every row and one for every column (docs/guides/numbers.md)."""
+"""Products of i8: with a scale for every row and one for every column, on the vector core; with one for every
+column, on the way out of the cube core (docs/guides/numbers.md)."""
 
 from __future__ import annotations
 
@@ -57,3 +58,49 @@ def exact(a: Any, b: Any, of_row: Any, of_col: Any) -> dict[str, Any]:
     import numpy as np
 
     return {"out": (a.astype(np.float64) @ b.astype(np.float64)) * of_row * of_col}
+
+
+@pto.kernel(
+    grid="cdiv(m, tile_m), cdiv(n, tile_n)",
+    a="i8[m, k]",
+    b="i8[k, n]",
+    scales="i32[n, 2]",
+    out="dtype[m, n]",
+    static=dict(dtype="f16", tile_m=128, tile_n=256, tile_k=256),
+)
+def int8_channels(
+    a: Tensor, b: Tensor, scales: Tensor, out: Tensor, *, tile_m: int, tile_n: int, tile_k: int
+) -> None:
+    """out = (a @ b) * scales, each ``pto.column_scales`` of a column; ``dtype``: f16, or i8 and u8, which saturate."""
+    (m, k), n = a.shape, b.shape[1]
+    row, col = pto.program_id(0) * tile_m, pto.program_id(1) * tile_n
+    rows, cols = pto.ds(row, tile_m, valid=m - row), pto.ds(col, tile_n, valid=n - col)
+
+    def one_step(i: Scalar, total: Tile) -> Tile:
+        inner = pto.ds(i * tile_k, tile_k, valid=k - i * tile_k)
+        return total + pto.load(a[rows, inner]) @ pto.load(b[inner, cols])
+
+    start = pto.zeros((tile_m, tile_n), "i32")
+    total = pto.fori_loop(0, pto.cdiv(k, tile_k), one_step, start)
+    pto.store(out[rows, cols], total, scale=pto.load(scales[cols, :]))
+
+
+@int8_channels.case
+def draw_channels(
+    rng: np.random.Generator, *, m: int = 2048, n: int = 4096, k: int = 4096, **statics: Any
+) -> dict[str, Any]:
+    """Unit-scale results of numbers up to 127, for f16."""
+    import numpy as np
+
+    a, b = (rng.integers(-127, 128, shape, np.int8) for shape in ((m, k), (k, n)))
+    by = rng.uniform(0.5, 2, n) / 127**2 / np.sqrt(k)
+    return {"a": a, "b": b, "scales": pto.column_scales(by, "f16")}
+
+
+@int8_channels.reference
+def exact_channels(a: Any, b: Any, scales: Any) -> dict[str, Any]:
+    """Products of float64, which are exact; of a scale the first ten bits of its fraction."""
+    import numpy as np
+
+    by = (np.asarray(scales, np.int32)[:, 0] & -(1 << 13)).view(np.float32)
+    return {"out": (a.astype(np.float64) @ b.astype(np.float64)) * by.astype(np.float64)}

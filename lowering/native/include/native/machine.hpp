@@ -36,6 +36,7 @@ struct Where {
     X(L0A, Left, 64 << 10, 512)        \
     X(L0B, Right, 64 << 10, 512)       \
     X(L0C, Acc, 128 << 10, 1024)       \
+    X(FB, Scaling, 2 << 10, 128)       \
     X(UB, Vec, 188160, 32)
 
 #define NATIVE_NAME(NAME, ...) NAME,

@@ -224,6 +224,11 @@ void load_part(const Tile_ &tile, const Gm &gm, int64_t rows, int64_t cols, std:
         at);
 }
 
+// A pair of words for each column of what leaves L0C: one row of elements of 64 bits.
+template <typename Tile_>
+constexpr bool is_scales = std::is_same_v<typename Tile_::DType, uint64_t> && Tile_::Rows == 1 && Tile_::RowMajor &&
+                           (Tile_::Loc == TileType::Mat || Tile_::Loc == TileType::Scaling);
+
 template <typename Tile_, typename Gm>
 void TLOAD(Tile_ &tile, const Gm &gm, const Where &at = Where::current())
 {
@@ -232,7 +237,7 @@ void TLOAD(Tile_ &tile, const Gm &gm, const Where &at = Where::current())
     static_assert(Tile_::Loc == TileType::Vec || Tile_::Loc == TileType::Mat, "GM loads into UB or L1");
     static_assert(!is_vec<Tile_> || (Gm::layout == Layout::ND) == Tile_::RowMajor,
                   "UB takes rows from ND and columns from DN");
-    static_assert(is_vec<Tile_> || Tile_::Boxed, "L1 holds boxes");
+    static_assert(is_vec<Tile_> || Tile_::Boxed || is_scales<Tile_>, "L1 holds boxes, or scales");
     static_assert(!is_vec<Tile_> || !Tile_::RowMajor || Tile_::Rows <= 4095, "more rows than one load takes");
     load_part(tile, gm, Tile_::Rows, Tile_::Cols, {tile.extent()}, at);
 }
@@ -360,6 +365,43 @@ void TSTORE(const Gm &gm, const Tile_ &tile, uint64_t scale, const Where &at = W
         at);
 }
 
+// A scale of ten bits of fraction for each column, saturating.
+template <typename Gm, TileType L, typename S, int R, int C, BLayout B, int VR, int VC, SLayout Y, int F, PadValue P,
+          typename Scales_>
+void stored_by_columns(Gm &gm, Tile<L, S, R, C, B, VR, VC, Y, F, P> &tile, Scales_ &scales, int,
+                       const Where &at = Where::current())
+{
+    using T = typename Gm::DType;
+    constexpr bool bytes = std::is_integral_v<T> && sizeof(T) == 1;
+    static_assert(L == TileType::Acc && Scales_::Loc == TileType::Scaling && is_scales<Scales_>, "scales of what leaves L0C");
+    static_assert(bytes || (std::is_same_v<T, half> && std::is_same_v<S, int32_t>), "no scale to this type");
+    static_assert(C == Scales_::Cols, "a scale for each column");
+    static_assert(C <= 4095 && R <= 8192, "more than FIX stores at once");
+    if (!fits(tile, gm, at) || !inside(gm, gm.rows(), gm.cols(), true, at)) {
+        return;
+    }
+    run(
+        Pipe::FIX, {tile.extent(), scales.extent()}, extents(gm, gm.rows(), gm.cols()),
+        [tile, scales, at, cols = gm.cols()] {
+            return std::pair{elements(tile, at), elements(scales, 1, cols, at)};
+        },
+        [gm, at](const std::pair<Values<S>, Values<uint64_t>> &found) {
+            for (int64_t r = 0, k = 0; r < gm.rows(); ++r) {
+                for (int64_t c = 0; c < gm.cols(); ++c, ++k) {
+                    const uint64_t pair = found.second[static_cast<size_t>(c)];
+                    if (pair >> 32 != (std::is_same_v<T, int8_t> ? 1u << 14 : 0u)) {
+                        native::report("mode", "a scale of another sign than its result, or with an offset", at);
+                        return;
+                    }
+                    const float by = std::bit_cast<float>(static_cast<uint32_t>(pair) >> 13 << 13);
+                    const float product = static_cast<float>(found.first[static_cast<size_t>(k)]) * by;
+                    *gm.at(r, c) = rounded<T>(bytes ? product : std::clamp(product, -65504.0f, 65504.0f));
+                }
+            }
+        },
+        at);
+}
+
 // A tile of boxes that is turned on its way to L0 has whole boxes both ways.
 template <typename A, typename B>
 constexpr int box_rows = std::max({16, A::BoxRows, B::BoxRows});
@@ -368,8 +410,21 @@ constexpr int box_cols = std::max({16, A::BoxCols, B::BoxCols});
 template <typename A, typename B>
 constexpr bool whole_boxes = A::Rows % box_rows<A, B> == 0 && A::Cols % box_cols<A, B> == 0;
 
+// L1 to the buffer of FIX, in bursts of 128 bytes.
 template <typename Dst, typename Src>
-void TMOV(Dst &dst, const Src &src, const Where &at = Where::current())
+void scales_moved(Dst &dst, const Src &src, const Where &at)
+{
+    using T = typename Dst::DType;
+    static_assert(is_scales<Dst> && is_scales<Src> && Src::Loc == TileType::Mat, "no such path on this chip");
+    static_assert(Dst::Cols == Src::Cols && Dst::Bytes % 128 == 0, "a move keeps the shape, of whole bursts");
+    run(
+        Pipe::FIX, {src.extent()}, {dst.extent()}, [src, at] { return elements(src, 1, Src::Cols, at); },
+        [dst](const Values<T> &found) { put(dst, 1, Dst::Cols, found); }, at);
+}
+
+// L1 to L0, or within UB.
+template <typename Dst, typename Src>
+void tile_moved(Dst &dst, const Src &src, const Where &at)
 {
     using T = typename Dst::DType;
     constexpr bool in_ub = is_vec<Dst> && is_vec<Src>;
@@ -390,6 +445,16 @@ void TMOV(Dst &dst, const Src &src, const Where &at = Where::current())
         in_ub ? Pipe::V : Pipe::MTE1, {src.extent()}, {dst.extent()},
         [src, rows, cols, at] { return elements(src, rows, cols, at); },
         [dst, rows, cols](const Values<T> &found) { put(dst, rows, cols, found); }, at);
+}
+
+template <typename Dst, typename Src>
+void TMOV(Dst &dst, const Src &src, const Where &at = Where::current())
+{
+    if constexpr (Dst::Loc == TileType::Scaling) {
+        scales_moved(dst, src, at);
+    } else {
+        tile_moved(dst, src, at);
+    }
 }
 
 // A part of a tile in UB, row by row.
