@@ -9,11 +9,13 @@ value read: the same one for the same element of a table.  Non-goals: what an in
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial, reduce
 
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.forms import normalise
 from lowering.hazards.instructions import Environment, Refused
 from lowering.hazards.limits import INFINITE, Entry, Facts
+from pto.arithmetic import COMPARING
 from pto.ir import (
     BUILTINS,
     CORES,
@@ -28,6 +30,7 @@ from pto.ir import (
     Var,
     View,
     as_span,
+    binary,
     names_in,
     substitute,
 )
@@ -52,6 +55,36 @@ def inlined(view: View, scalars: Environment) -> View:
         return substitute(item, scalars)
 
     return View(view.tensor, tuple(inline(i) for i in view.index))
+
+
+def conditions(row: Row, scalars: Environment) -> tuple[Expr, ...]:
+    """What surely is not 0 where a row works: its test, and each factor of it."""
+    return tuple(x for test in row.tests for x in factors(substitute(test, scalars)))
+
+
+def factors(e: Expr) -> Iterator[Expr]:
+    if isinstance(e, Bin) and e.op == "*":
+        yield from factors(e.a)
+        yield from factors(e.b)
+    else:
+        yield e
+
+
+def product(e: Expr, tests: tuple[Expr, ...]) -> Expr:
+    return reduce(partial(binary, "*"), tests, e)
+
+
+def assuming(scalars: Environment, tests: tuple[Expr, ...]) -> Environment:
+    """What scalars stand for where ``tests`` are comparisons that hold."""
+    holding = {t for t in tests if isinstance(t, Bin) and t.op in COMPARING}
+    return {n: _without(e, holding) for n, e in scalars.items()} if holding else dict(scalars)
+
+
+def _without(e: Expr, holding: set[Expr]) -> Expr:
+    """``e`` without the factors that are 1."""
+    if e in holding:
+        return Const(1)
+    return binary(e.op, _without(e.a, holding), _without(e.b, holding)) if isinstance(e, Bin) else e
 
 
 class Scalars:
@@ -79,12 +112,15 @@ class Scalars:
                 self._define(row, scalars[CORES.index(row.core)])
 
     def _define(self, row: Row, scalars: Environment) -> None:
+        """What a row defines under a test is 0 where that is."""
         assert isinstance(row.out, Scalar)
         arg = row.args[0]
+        tests = conditions(row, scalars)
+        mine = assuming(scalars, tests)
         if isinstance(arg, View):
-            scalars[row.out.name] = Var(self._read(inlined(arg, scalars)))
+            scalars[row.out.name] = product(Var(self._read(inlined(arg, mine))), tests)
         elif isinstance(arg, Expr):
-            scalars[row.out.name] = substitute(arg, scalars)
+            scalars[row.out.name] = product(substitute(arg, mine), tests)
 
     def _read(self, view: View) -> str:
         """The name of the value that a ``read`` of ``view`` gives."""

@@ -282,8 +282,9 @@ class _Scalar:
                 yield from self._await(fifo, False)
         elif fifo and self.machine.credits[fifo].taken_by_push(self.counts[fifo]):
             yield from self._await(fifo, True)
-        cost = self.machine.cost(row, scope, plan)
-        yield from self._put(pipe, partial(pipe.start, row, scope, cost))
+        if self.machine.works(row, scope):
+            cost = self.machine.cost(row, scope, plan)
+            yield from self._put(pipe, partial(pipe.start, row, scope, cost))
         if row.op == "push":
             yield from self._signal(pipe, fifo)
         elif row.op == "pop" and self.machine.credits[fifo].sent_by_pop(self.counts[fifo]):
@@ -422,6 +423,12 @@ class Machine:
             cost = cost_of(row, self.kernel, self.costs, self.shared(row, item))
             found = self.plans[id(row), item] = _Plan(cost, row.queue, waits, sets)
         return found
+
+    def works(self, row: ir.Row, scope: Counters) -> bool:
+        """Whether a row works in this trip: of those under tests in as many trips as the setup says, the last one
+        of a few among them."""
+        at, part = (scope.at[-1] if scope.at else 0), self.setup.holds
+        return row.test is None or int((at + 1) * part) > int(at * part)
 
     def cost(self, row: ir.Row, scope: Counters, plan: _Plan) -> Cost:
         """What a row takes in this trip: in the last one of its loop a partial load finds less."""

@@ -192,7 +192,7 @@ def _behind(
         row = rows[k]
         shift = min((shifts[n] for n in reads_of(row) if n in shifts), default=0)
         args = []
-        for a in row.args:
+        for a in (*row.args, row.other):
             if isinstance(a, ir.Ref) and stage.get(a.name, shift) > shift:
                 if a.name not in copied:
                     copied[a.name] = fresh(f"{a.name}_last", taken)
@@ -203,7 +203,8 @@ def _behind(
                     )
                 a = replace(a, name=copied[a.name])
             args.append(a)
-        rows[k] = replace(row, shift=shift, args=tuple(args))
+        *args, other = args
+        rows[k] = replace(row, shift=shift, args=tuple(args), other=other)
         shifts[result_of(row) or ""] = shift
     return [*copies, *rows]
 
@@ -220,7 +221,7 @@ def producers_first(rows: list[ir.Row]) -> list[int]:
 
 def reads_of(row: ir.Row) -> Iterator[str]:
     """Tiles and FIFOs that a row takes values from."""
-    for a in row.args:
+    for a in (*row.args, row.other):
         if isinstance(a, ir.Ref | ir.Queue):
             yield a.name
 
