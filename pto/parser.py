@@ -273,7 +273,9 @@ class Parser:
             else:
                 sets += self.flag_list(x)
         x.end()
-        return ir.Row(op, out, tuple(args), core, pipe, shift, waits, sets, value, x.loc, test, other)
+        return ir.Row(
+            op, out, tuple(args), core, pipe, shift, waits, sets, value, x.loc, test, other
+        )
 
     def value(self, x: Line, out: ir.Output | None) -> str:
         """The name of the tile that a buffer holds."""

@@ -227,7 +227,9 @@ class SlotForm(Checker):
         with self.condition(row):
             self.statement(row)
         if row.other is not None:
-            raise LegalityError("a slot that is not written keeps what it holds: no 'else'", row.loc)
+            raise LegalityError(
+                "a slot that is not written keeps what it holds: no 'else'", row.loc
+            )
         self.flags(row)
         if row.op == "matmul" and len(row.args) > 2 and row.args[2] != row.out:
             raise LegalityError("matmul adds in place only: acc is the result", row.loc)

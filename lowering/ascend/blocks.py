@@ -10,7 +10,7 @@ equal shift; a scalar that outlives its block lives in a small ring indexed by t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -115,9 +115,7 @@ def together(run: list[Entry]) -> Iterator[ir.Loop | list[ir.Row]]:
     """Loops, and rows: those of one test that need no wait or set between them as one."""
     rows: list[ir.Row] = []
     for node in (e.node for e in run):
-        last = rows[-1] if rows else None
-        joins = isinstance(node, ir.Row) and last is not None and last.test == node.test is not None
-        if rows and not (joins and not last.set and not node.wait):
+        if rows and not (isinstance(node, ir.Row) and joins(rows[-1], node)):
             yield rows
             rows = []
         if isinstance(node, ir.Row):
@@ -126,6 +124,13 @@ def together(run: list[Entry]) -> Iterator[ir.Loop | list[ir.Row]]:
             yield node
     if rows:
         yield rows
+
+
+def joins(row: ir.Row, behind: ir.Row) -> bool:
+    """Whether two rows can work under one ``if``; what a scalar is, is seen behind it."""
+    scalar = isinstance(row.out, ir.Scalar) or isinstance(behind.out, ir.Scalar)
+    alike = row.test is not None and row.test == behind.test
+    return alike and not (scalar or row.set or behind.wait)
 
 
 def node_lines(node: ir.Loop | list[ir.Row], ctx: Context, env: Env) -> list[str]:
@@ -169,9 +174,7 @@ def conditional(rows: list[ir.Row], ctx: Context, env: Env) -> list[str]:
     waits, _ = sync_lines(rows[0], ctx, env)
     _, sets = sync_lines(rows[-1], ctx, env)
     work = [
-        line
-        for row in rows
-        for line in (f"// {named(row, ctx.kernel)}", *op_lines(row, ctx, env))
+        line for row in rows for line in (f"// {named(row, ctx.kernel)}", *op_lines(row, ctx, env))
     ]
     (test,) = rows[0].tests
     lines = braced(f"if ({condition(test, env)})", work)

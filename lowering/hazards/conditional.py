@@ -8,8 +8,8 @@ bytes are in order when all rows work, those of fewer rows are, too: of three in
 the last through what the one between them waits for and sets, and not through its work.
 
 What is lost is what it would have written.  So where a row reads a buffer that any row writes under a test only,
-one that surely works when the reader does must write that slot before, and no other buffer may have those bytes;
-and a FIFO is pushed to and popped from under the same tests.
+one that surely works when the reader does must write that slot before, and no row that writes another buffer over
+those bytes may come between them; and a FIFO is pushed to and popped from under the same tests.
 Non-goals: whether it is the intended value (``lowering/values``).
 """
 
@@ -23,32 +23,35 @@ from pto.ir import Expr, Ref
 from pto.text import statement
 
 
+Writers = dict[str, list[RowCode]]
+"""By buffer."""
+
+
 def check_conditional(code: Code) -> None:
     """
     Raises:
         Refused: where it cannot be told that what is read was written.
     """
-    writers: dict[str, list[RowCode]] = {}
+    writers: Writers = {name: [] for name in code.buffers}
     for row in code.running:
-        if row.tiles.out is not None:
-            writers.setdefault(row.tiles.out.name, []).append(row)
-    doubtful = {name for name, rows in writers.items() if any(w.tests for w in rows)}
+        for name in dict.fromkeys(ref.name for ref in row.tiles.written):
+            writers[name].append(row)
     for row in code.running:
         for ref in row.tiles.read:
-            if ref.name in doubtful:
-                _check_read(code, row, ref, writers[ref.name])
+            if any(w.tests for w in writers[ref.name]):
+                _check_read(code, row, ref, writers)
     for ring in range(len(code.rings)):
         _check_fifo(code, ring)
 
 
-def _check_read(code: Code, row: RowCode, ref: Ref, writers: list[RowCode]) -> None:
-    what = f"'{statement(row.row, code.kernel)}' reads {ref.name}, which is written under a test only"
-    if not any(_surely_writes(code, w, row, ref) for w in writers):
-        raise Refused(what)
+def _check_read(code: Code, row: RowCode, ref: Ref, writers: Writers) -> None:
+    sure = [w for w in writers[ref.name] if _surely_writes(code, w, row, ref)]
     here = _ranges(code, ref.name)
-    for other in code.buffers:
-        if other != ref.name and not here.isdisjoint(_ranges(code, other)):
-            raise Refused(f"{what}, over {other}")
+    over = [x for x in writers if x != ref.name and not here.isdisjoint(_ranges(code, x))]
+    others = [x for name in over for x in writers[name]]
+    if not any(all(_apart(code, w, x) for x in others) for w in sure):
+        what = f"'{statement(row.row, code.kernel)}' reads {ref.name}, which is written under a test"
+        raise Refused(f"{what}, over {', '.join(over)}" if sure else f"{what} only")
 
 
 def _surely_writes(code: Code, w: RowCode, row: RowCode, ref: Ref) -> bool:
@@ -56,11 +59,20 @@ def _surely_writes(code: Code, w: RowCode, row: RowCode, ref: Ref) -> bool:
     out = w.tiles.out
     return (
         out is not None
+        and out.name == ref.name
         and set(w.tests) <= set(row.tests)
         and w.core == row.core
         and precedes(code, w, row)
         and slot_named(code, out, w) == slot_named(code, ref, row)
     )
+
+
+def _apart(code: Code, w: RowCode, x: RowCode) -> bool:
+    """``x`` never runs in an iteration of the loops of ``w``, and so not between it and those behind it there; of a
+    flat loop, of which iterations overlap, in none of its iterations."""
+    flat = [k for k, loop in enumerate(w.loops, 1) if loop in code.flat]
+    around = w.loops[: flat[0]] if flat else w.loops
+    return x.loops[: len(around)] != around
 
 
 def _ranges(code: Code, buffer: str) -> set[int]:

@@ -76,7 +76,7 @@ def product(e: Expr, tests: tuple[Expr, ...]) -> Expr:
 
 def assuming(scalars: Environment, tests: tuple[Expr, ...]) -> Environment:
     """What scalars stand for where ``tests`` are comparisons that hold."""
-    holding = {t for t in tests if isinstance(t, Bin) and t.op in COMPARING}
+    holding: set[Expr] = {t for t in tests if isinstance(t, Bin) and t.op in COMPARING}
     return {n: _without(e, holding) for n, e in scalars.items()} if holding else dict(scalars)
 
 

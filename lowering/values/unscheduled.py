@@ -277,7 +277,8 @@ class Builder:
         for node in interleaved(block, ready):
             test = test_of(node)
             if some is not None and some.under != test:
-                some = self.close(some, scope)
+                self.close(some, scope)
+                some = None
             if isinstance(node, ir.Row) and test is not None:
                 some = some or self.open(node, test, scope)
                 self.conditional(node, some)

@@ -178,10 +178,8 @@ class _Assigner:
     def block(self, block: ir.Block) -> ir.Block:
         outer, self.out = self.out, []
         for node in straight(block):
-            if id(node) in self.chosen:
-                self.choice(node, block)
-            elif isinstance(node, ir.Loop):
-                self.loop(node, block)
+            if isinstance(node, ir.Loop):
+                (self.choice if id(node) in self.chosen else self.loop)(node, block)
             else:
                 self.row(node, block)
         done, self.out = tuple(self.out), outer

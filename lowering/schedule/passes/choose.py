@@ -49,7 +49,9 @@ def under(loop: ir.Loop, around: ir.Expr | None, out: list[ir.Node]) -> ir.Expr:
     where that is, made by a row of ``out``."""
     if around is None:
         return loop.trips
-    out.append(ir.Row("let", ir.Scalar(loop.index), (loop.trips,), pipe="S", loc=loop.loc, test=around))
+    out.append(
+        ir.Row("let", ir.Scalar(loop.index), (loop.trips,), pipe="S", loc=loop.loc, test=around)
+    )
     return ir.Var(loop.index)
 
 

@@ -139,9 +139,11 @@ class Groups(Lives):
         return replace(loop, body=(*visit(loop.body), *copies), result=tuple(results))
 
     def _over_another(self, carry: str, result: str) -> bool:
-        """What a loop yields writes over another value than its carry, where it writes at all."""
-        row = self.lives[result].row
-        return row is not None and row.other is not None and row.other.name != carry
+        """What a loop yields, where it is not made, is another value than its carry, whatever choices are taken."""
+        value = result
+        while (row := self.lives[value].row) is not None and row.other is not None:
+            value = row.other.name
+        return value not in (carry, result)
 
     def _sums(self) -> None:
         """One group per sum of products: a matmul adds in place, on from one loop to the next."""
