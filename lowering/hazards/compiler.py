@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lowering.hazards.code import Code
-from lowering.hazards.conditional import check_conditional
 from lowering.hazards.counters import COMPARE, Relation, Threshold, constant, settled
 from lowering.hazards.emitter import Context, Emitter
 from lowering.hazards.flat_code import compile_flat, finish_flat_loops
@@ -55,7 +54,6 @@ def compiled(
     code.faults += faults
     finish_flat_loops(code, by_position)
     _note_accessors(code)
-    check_conditional(code)
     return code
 
 

@@ -1,6 +1,6 @@
 """What rows that work under a test only leave for others to read.
 
-In: the compiled kernel, whose rows the proof takes to work always.  Out: nothing, or a refusal.
+In: the compiled kernel, whose rows the proof takes to work always.  Out: nothing, or why it cannot be told.
 
 *Why the rest of the proof holds where some of them do not.*  A row waits, sets and signals whether it works
 or not, so what is known to be complete before what does not depend on it.  If every two accesses of the same
@@ -16,42 +16,42 @@ Non-goals: whether it is the intended value (``lowering/values``).
 from __future__ import annotations
 
 from lowering.hazards.code import Code
-from lowering.hazards.instructions import POP, PUSHES, Refused, RowCode
+from lowering.hazards.instructions import POP, PUSHES, RowCode
 from lowering.hazards.signals import precedes
 from lowering.hazards.unwritten import slot_named
 from pto.ir import Expr, Ref
 from pto.text import statement
 
-
 Writers = dict[str, list[RowCode]]
 """By buffer."""
 
 
-def check_conditional(code: Code) -> None:
-    """
-    Raises:
-        Refused: where it cannot be told that what is read was written.
-    """
+def doubts(code: Code) -> str:
+    """Why it cannot be told that what is read was written, '' if it can."""
     writers: Writers = {name: [] for name in code.buffers}
     for row in code.running:
         for name in dict.fromkeys(ref.name for ref in row.tiles.written):
             writers[name].append(row)
-    for row in code.running:
-        for ref in row.tiles.read:
-            if any(w.tests for w in writers[ref.name]):
-                _check_read(code, row, ref, writers)
-    for ring in range(len(code.rings)):
-        _check_fifo(code, ring)
+    found = (
+        _doubt(code, row, ref, writers)
+        for row in code.running
+        for ref in row.tiles.read
+        if any(w.tests for w in writers[ref.name])
+    )
+    of_fifos = (_doubt_of_fifo(code, ring) for ring in range(len(code.rings)))
+    return next(filter(None, (*found, *of_fifos)), "")
 
 
-def _check_read(code: Code, row: RowCode, ref: Ref, writers: Writers) -> None:
+def _doubt(code: Code, row: RowCode, ref: Ref, writers: Writers) -> str:
+    """Whether a tile that a row reads is there."""
     sure = [w for w in writers[ref.name] if _surely_writes(code, w, row, ref)]
     here = _ranges(code, ref.name)
     over = [x for x in writers if x != ref.name and not here.isdisjoint(_ranges(code, x))]
     others = [x for name in over for x in writers[name]]
-    if not any(all(_apart(code, w, x) for x in others) for w in sure):
-        what = f"'{statement(row.row, code.kernel)}' reads {ref.name}, which is written under a test"
-        raise Refused(f"{what}, over {', '.join(over)}" if sure else f"{what} only")
+    if any(all(_apart(code, w, x) for x in others) for w in sure):
+        return ""
+    what = f"'{statement(row.row, code.kernel)}' reads {ref.name}, which is written under a test"
+    return f"{what}, over {', '.join(over)}" if sure else f"{what} only"
 
 
 def _surely_writes(code: Code, w: RowCode, row: RowCode, ref: Ref) -> bool:
@@ -81,12 +81,13 @@ def _ranges(code: Code, buffer: str) -> set[int]:
     return {b for k in range(depth) for b in code.slot_ranges[code.slots[buffer, k]]}
 
 
-def _check_fifo(code: Code, ring: int) -> None:
+def _doubt_of_fifo(code: Code, ring: int) -> str:
+    """Whether what is popped was pushed."""
     rows = [row for row in code.running if row.ring == ring]
     pushes, pops = ([*map(_tests, _in_turn(rows, kinds))] for kinds in (PUSHES, (POP,)))
-    if pushes != pops and any((*pushes, *pops)):
-        name = code.rings[ring].fifo.name
-        raise Refused(f"{name} is not pushed to and popped from under the same tests")
+    if pushes == pops or not any((*pushes, *pops)):
+        return ""
+    return f"{code.rings[ring].fifo.name} is not pushed to and popped from under the same tests"
 
 
 def _tests(row: RowCode) -> frozenset[Expr]:

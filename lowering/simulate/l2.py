@@ -213,7 +213,10 @@ class _Walk:
     def _row(
         self, row: ir.Row, env: dict[str, Value], at: ir.Path, times: int
     ) -> Iterator[_Access]:
-        if isinstance(row.out, ir.Scalar):
+        if any(number(test, env) == 0 for test in row.tests):
+            if isinstance(row.out, ir.Scalar):
+                env[row.out.name] = 0
+        elif isinstance(row.out, ir.Scalar):
             (x, *_) = row.args
             env[row.out.name] = self._read(x, env) if isinstance(x, ir.View) else number(x, env)
         elif view := view_of(row):

@@ -425,10 +425,9 @@ class Machine:
         return found
 
     def works(self, row: ir.Row, scope: Counters) -> bool:
-        """Whether a row works in this trip: of those under tests in as many trips as the setup says, the last one
-        of a few among them."""
-        at, part = (scope.at[-1] if scope.at else 0), self.setup.holds
-        return row.test is None or int((at + 1) * part) > int(at * part)
+        """Whether a row works in this trip: of those under tests as many as the setup says, spread evenly."""
+        at, percent = (scope.at[-1] if scope.at else 0), self.setup.holds
+        return row.test is None or (at + 1) * percent // 100 > at * percent // 100
 
     def cost(self, row: ir.Row, scope: Counters, plan: _Plan) -> Cost:
         """What a row takes in this trip: in the last one of its loop a partial load finds less."""

@@ -123,6 +123,8 @@ WORDS = (
     "weights of four bits",
     "one of two ways",
     "skipped pages",
+    "ways in a loop",
+    "attention to marked blocks",
     "rope by halves",
     "corners of sums",
     "sums of lists of rows",
