@@ -34,6 +34,7 @@ from lowering.values.tokens import ALIASES, SILENT, Log, Scheduled
 from lowering.values.world import World, worlds
 from pto import ir
 from pto.errors import ScheduleError
+from pto.loc import Loc
 from pto.row_rules import touched
 from pto.targets import target_of
 from pto.text import statement
@@ -75,6 +76,12 @@ def interleaved(block: ir.Block, ready: Callable[[ir.Row], bool]) -> Generator[i
         if not progress:
             stuck = next(n for core in ir.CORES for n in todo[core])
             raise ScheduleError("a pop here waits for a push of a later iteration", stuck.loc)
+
+
+def check_test(test: ir.Expr, loc: Loc | None) -> None:
+    """Raises ScheduleError where the lanes may not agree."""
+    if "lane" in ir.names_in(test):
+        raise ScheduleError("a branch on 'lane' sends the two lanes different ways", loc)
 
 
 def test_of(node: ir.Node) -> ir.Expr | None:
@@ -326,8 +333,7 @@ class Builder:
             self.queues[name] = [c.last for c in carries]
 
     def choice(self, node: ir.Branch, scope: Scope) -> None:
-        if "lane" in ir.names_in(node.test):
-            raise ScheduleError("a branch on 'lane' sends the two lanes different ways", node.loc)
+        check_test(node.test, node.loc)
         before, queues = scope.snapshot(), self.queues
         arms, left = [], []
         for block in (node.then, node.orelse):
@@ -347,6 +353,7 @@ class Builder:
 
     def open(self, row: ir.Row, test: ir.Expr, scope: Scope) -> Some:
         """For ``row`` and those behind it that work under the same test."""
+        check_test(test, row.loc)
         before = scope.snapshot()
         branch = ir.Branch(self.scalar(test, row.core, scope), (), (), row.loc)
         fork = Fork(branch, *(Scope(before, dict(scope.scalars)) for _ in range(2)))

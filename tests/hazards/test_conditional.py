@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 
@@ -14,7 +16,11 @@ from pto import ir
 from pto.control import opposite
 from pto.errors import LegalityError, MemoryAccessError
 from pto.legality import verify
+from pto.ops import OPS
 from pto.text import parse, print_kernel
+from tests.hazards.test_exhaustive import every_order
+from tests.judges.exhaustive import TooLarge
+from tests.judges.random_programs import draw
 from tests.judges.small_programs import (
     CUBE,
     END_B,
@@ -160,6 +166,50 @@ def test_rows_that_do_not_work_leave_no_race() -> None:
     assert len(ways) >= 20
     for works in ways[::3]:
         assert check(only(works)).ok, works
+
+
+def some_under_tests(block: ir.Block, rng: random.Random, part: float, index: str = "") -> ir.Block:
+    """Part of the rows in loops in every other iteration only."""
+    found: list[ir.Node] = []
+    for node in block:
+        if isinstance(node, ir.Loop):
+            node = replace(node, body=some_under_tests(node.body, rng, part, node.index))
+        elif isinstance(node, ir.Row) and index and rng.random() < part:
+            works = OPS[node.op].kind not in ("sync", "scalar") and node.op != "record"
+            even = ir.Bin("==", ir.Bin("%", ir.Var(index), ir.Const(2)), ir.ZERO)
+            node = replace(node, test=even) if works else node
+        found.append(node)
+    return tuple(found)
+
+
+def random_programs(seeds: range) -> int:
+    """How many random programs with rows under tests are proven: no order of any goes wrong."""
+    proven = 0
+    for seed in seeds:
+        rng = random.Random(seed)
+        kernel, what = draw(rng)
+        part = rng.choice([0.2, 1, 1])
+        kernel = replace(kernel, body=some_under_tests(kernel.body, rng, part))
+        if not check(kernel).ok:
+            continue
+        proven += any(r.tests for r in ir.all_rows(kernel.body))
+        for trips in range(5):
+            with suppress(TooLarge):
+                assert every_order(kernel, trips).ok, f"{seed} ({what}), {trips}"
+    return proven
+
+
+def test_no_order_goes_wrong_of_what_is_proven() -> None:
+    assert random_programs(range(40)) > 3
+
+
+@pytest.mark.sweep
+def test_no_order_goes_wrong_of_more_programs() -> None:
+    proven = random_programs(range(40, 3000))
+    print(
+        f"\n{proven} of 2960 random programs with rows under tests are proven, and right in every order"
+    )
+    assert proven > 250
 
 
 def test_what_is_not_written_is_seen_by_the_executor() -> None:

@@ -14,6 +14,7 @@ from lowering.schedule.passes.choose import chosen
 from lowering.simulate import Setup, simulate
 from pto import Tensor, Tile, ir
 from pto.scalar import Index
+from tests.conftest import Golden
 from tests.words.all import WORDS
 
 Step = Callable[[Index, Index, Tile, Tile], Tile]
@@ -117,6 +118,11 @@ def test_what_is_left_out_takes_its_signals_only() -> None:
     assert cycles == sorted(cycles) and cycles[0] < 0.6 * cycles[-1]
     always = ir.map_rows(kernel.body, lambda r: replace(r, test=None))
     assert simulate(replace(kernel, body=always), (64,)).makespan == cycles[-1]
+
+
+def test_the_text_of_a_schedule(golden: Golden) -> None:
+    """Among the texts that ``tests/judges/text_mutants.py`` changes."""
+    golden("schedule/ways.ptoir", pto.print_kernel(WORDS["ways in a loop"].scheduled))
 
 
 def test_the_text_goes_on_by_one_place_where_nothing_moves() -> None:

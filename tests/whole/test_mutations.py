@@ -124,7 +124,6 @@ WORDS = (
     "one of two ways",
     "skipped pages",
     "ways in a loop",
-    "attention to marked blocks",
     "rope by halves",
     "corners of sums",
     "sums of lists of rows",
