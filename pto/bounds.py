@@ -199,8 +199,9 @@ def noted(row: Row, known: Known) -> dict[str, Range]:
 
 
 def of_row(row: Row, known: Known) -> Range:
-    """What the scalar can be that a row defines."""
-    return OF_ROW[row.op](row, known)
+    """What the scalar can be that a row defines; 0 where its test is."""
+    found = OF_ROW[row.op](row, known)
+    return _joined(found, Range(0, 0, found.whole)) if row.tests else found
 
 
 def read(row: Row, known: Known) -> Range:

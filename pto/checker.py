@@ -7,6 +7,8 @@ is not legal is told at its source line.  Non-goals: which scope a name is in, c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from pto import ir
@@ -16,7 +18,7 @@ from pto.facts import misfit
 from pto.folds import known_in
 from pto.limits import LIMITS, within
 from pto.loc import Loc
-from pto.ops import TRACED
+from pto.ops import OPS, TRACED
 from pto.reach import depth_of, reach_of, spread_of
 from pto.row_rules import Types, check_operands, check_types, places_of, seen, view_types
 from pto.targets import target_of
@@ -148,6 +150,17 @@ class Checker:
         return ir.linear(e)
 
     # rows
+
+    @contextmanager
+    def condition(self, row: ir.Row) -> Iterator[None]:
+        """Where a row works in some of the steps only, it is in a branch as far as bounds go."""
+        for test in row.tests:
+            self.number(test, row.loc, "a test")
+            if OPS[row.op].kind == "sync" or row.op == "record":
+                raise LegalityError(f"{row.op} does no work that a test could leave out", row.loc)
+        self.guards += len(row.tests)
+        yield
+        self.guards -= len(row.tests)
 
     def statement(self, row: ir.Row) -> None:
         """Everything of a row but its place."""

@@ -302,6 +302,8 @@ class Row:
     """One op.  The columns behind ``args`` are empty until the scheduler fills them in.
 
     ``value``: the name of the tile that it makes, where a buffer of another name holds it.
+    ``test``: it works where that is not 0; elsewhere it waits, sets and signals all the same, reads and
+    writes nothing, and a scalar that it defines is 0.  ``other``: what its result is there, if anything.
     """
 
     op: str
@@ -314,6 +316,8 @@ class Row:
     set: tuple[Flag, ...] = ()
     value: str = ""
     loc: Loc | None = field(default=None, compare=False, repr=False)
+    test: Expr | None = None
+    other: Ref | None = None
 
     @property
     def queue(self) -> str:
@@ -324,6 +328,11 @@ class Row:
     def adds(self) -> bool:
         """Whether it is a store that adds to what the tensor holds."""
         return self.op == "store" and ADD in self.args
+
+    @property
+    def tests(self) -> tuple[Expr, ...]:
+        """The test, if there is one."""
+        return () if self.test is None else (self.test,)
 
     @property
     def scales(self) -> tuple[Expr | Ref, ...]:

@@ -3,7 +3,7 @@
 Names and numbers are ASCII; a name has letters, digits and underscores, that of an event also dots.
 
 A ``#`` starts a comment.  A line that starts with ``|`` continues the one before; the bar is a token
-only before ``as``, ``wait`` and ``set``.
+only before ``as``, ``if``, ``wait`` and ``set``.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ WORDS = {
 }
 """(op, operand) -> what it is, and the words it may be."""
 
-COLUMNS = ("as", "wait", "set")
+COLUMNS = ("as", "if", "wait", "set")
 HEADER = ("kernel", "static", "param", "grid", "require", "buffer", "fifo", "event", "note")
 
 RESERVED = frozenset(
-    (*HEADER, *CORES, *FUNCTIONS, *BUILTINS, *COLUMNS, *"for if else carry yield inf nan".split())
+    (*HEADER, *CORES, *FUNCTIONS, *BUILTINS, *COLUMNS, *"for else carry yield inf nan".split())
 )
 """What a line or an operand can start with; no name of anything is one of them."""
 

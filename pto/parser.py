@@ -260,16 +260,23 @@ class Parser:
             args.append(self.argument(x, op, len(args)))
         value, waits = "", tuple[ir.Flag, ...]()
         sets: tuple[ir.Flag, ...] = ()
+        test: ir.Expr | None = None
+        other: ir.Ref | None = None
         while x.accept("|"):
             kind = x.word(lexer.COLUMNS, "column")
             if kind == "as":
                 value = self.value(x, out)
+            elif kind == "if":
+                test = self.expression(x)
+                other = ir.Ref(x.name("tile")) if x.accept("else") else None
             elif kind == "wait":
                 waits += self.flag_list(x)
             else:
                 sets += self.flag_list(x)
         x.end()
-        return ir.Row(op, out, tuple(args), core, pipe, shift, waits, sets, value, x.loc)
+        return ir.Row(
+            op, out, tuple(args), core, pipe, shift, waits, sets, value, x.loc, test, other
+        )
 
     def value(self, x: Line, out: ir.Output | None) -> str:
         """The name of the tile that a buffer holds."""

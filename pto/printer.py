@@ -17,7 +17,7 @@ from pto.lexer import FUNCTIONS, PRECEDENCE
 
 WIDTH = 100
 SYNC_COLUMN = 56
-BREAK = re.compile(r"(?<=\S) (?=\S)(?!as |wait |set )")
+BREAK = re.compile(r"(?<=\S) (?=\S)(?!as |if |wait |set )")
 """A space at which a long line may go on in the next one."""
 
 
@@ -95,6 +95,12 @@ def named(r: ir.Row, kernel: ir.Kernel) -> str:
     return statement(r, kernel) + (f" as {r.value}" if r.value else "")
 
 
+def condition(r: ir.Row) -> str:
+    """``if test else other``: where a row works, and what its result is elsewhere."""
+    tests = "".join(f"if {expr(test)}" for test in r.tests)
+    return tests if r.other is None else f"{tests} else {r.other.name}"
+
+
 def wrapped(text: str, margin: str) -> list[str]:
     """``text`` on lines of at most ``WIDTH``; each further line starts with ``margin`` and ``| ``."""
     lines = []
@@ -126,6 +132,7 @@ def row_lines(r: ir.Row, kernel: ir.Kernel, indent: str) -> list[str]:
     text = indent + place + statement(r, kernel)
     margin = indent + " " * (len(place) + 2)
     value = [f"| as {r.value}"] if r.value else []
+    value += [f"| {condition(r)}"] * bool(r.tests)
     sync = value + flags("wait", r.wait) + flags("set", r.set)
     if any(isinstance(a, ir.Text) for a in r.args):
         return [text]  # a text is one token

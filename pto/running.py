@@ -27,7 +27,7 @@ def going_on(loop: ir.Loop, rows: Iterable[ir.Row], known: Known) -> dict[str, F
         if not isinstance(row.out, ir.Scalar):
             continue
         name = row.out.name
-        if row.op == "let":
+        if row.op == "let" and not row.tests:
             lets[name] = ir.substitute(row.scalar(), lets)
             continue
         if row.op == "fold":

@@ -226,14 +226,19 @@ class SlotForm(Checker):
 
     def row(self, row: ir.Row) -> None:
         on_core(row, self.target)
-        self.statement(row)
+        with self.condition(row):
+            self.statement(row)
+        if row.other is not None:
+            raise LegalityError(
+                "a slot that is not written keeps what it holds: no 'else'", row.loc
+            )
         self.flags(row)
         if row.op == "matmul" and len(row.args) > 2 and row.args[2] != row.out:
             raise LegalityError("matmul adds in place only: acc is the result", row.loc)
         if isinstance(row.out, ir.Scalar):
             self.define(row.core, row.out.name, row.loc)
             several = len(self.known[row.core][row.out.name]) > 1  # by the side of a branch
-            self.learn(row.out.name, row, not several and not self.guards)
+            self.learn(row.out.name, row, not (several or self.guards or row.tests))
 
     def operand(self, x: ir.Operand | ir.Output, row: ir.Row, what: str = "") -> None:
         if isinstance(x, ir.Queue) and x.name in self.fifos:

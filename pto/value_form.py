@@ -79,7 +79,8 @@ class ValueForm(Checker):
 
     def row(self, row: ir.Row) -> None:
         self.place(row)
-        self.statement(row)
+        with self.condition(row):
+            self.statement(row)
         if isinstance(row.out, ir.Define):
             if row.out.name in self.tiles:
                 raise LegalityError(f"'{row.out.name}' is defined twice", row.loc)
@@ -89,7 +90,7 @@ class ValueForm(Checker):
             self.tiles[row.out.name] = row.out.type
         elif isinstance(row.out, ir.Scalar):
             self.define(row.out.name, row.loc)
-            self.learn(row.out.name, row)
+            self.learn(row.out.name, row, not row.tests)
             self.scalars.add(row.out.name)
 
     def on_lanes(self, t: TileType, core: str) -> str:
@@ -104,6 +105,10 @@ class ValueForm(Checker):
             raise LegalityError("some rows have a core and some have none", row.loc)
         if row.wait or row.set:
             raise LegalityError("wait and set belong to a scheduled program", row.loc)
+        if row.tests and self.form != ASSIGNED:
+            raise LegalityError("'| if' belongs to a scheduled program", row.loc)
+        if row.other is not None and self.tile(row.other, row) != getattr(row.out, "type", None):
+            raise LegalityError(f"'{row.other.name}' is not of the type of the result", row.loc)
         if self.form == ASSIGNED:
             on_core(row, self.target)
 

@@ -10,11 +10,11 @@ equal shift; a scalar that outlives its block lives in a small ring indexed by t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from lowering.ascend.rows import EMITTERS
+from lowering.ascend.rows import EMITTERS, passed_over
 from lowering.ascend.scalars import Kept, running, scalar_least
 from lowering.ascend.text import (
     Context,
@@ -83,7 +83,7 @@ def block_lines(
     for test, group in groupby(entries, key=lambda e: e.tests[:1]):
         run = list(group)
         if not test:
-            lines += [line for e in run for line in node_lines(e.node, ctx, scope)]
+            lines += [line for node in together(run) for line in node_lines(node, ctx, scope)]
             previous = None
             continue
         number, expr, sense = test[0]
@@ -112,8 +112,34 @@ def declared_here(
     return scope
 
 
-def node_lines(node: ir.Row | ir.Loop, ctx: Context, env: Env) -> list[str]:
-    return row_lines(node, ctx, env) if isinstance(node, ir.Row) else loop_lines(node, ctx, env)
+def together(run: list[Entry]) -> Iterator[ir.Loop | list[ir.Row]]:
+    """Loops, and rows: those of one test that need no wait or set between them as one."""
+    rows: list[ir.Row] = []
+    for node in (e.node for e in run):
+        if rows and not (isinstance(node, ir.Row) and joins(rows[-1], node)):
+            yield rows
+            rows = []
+        if isinstance(node, ir.Row):
+            rows.append(node)
+        else:
+            yield node
+    if rows:
+        yield rows
+
+
+def joins(row: ir.Row, behind: ir.Row) -> bool:
+    """Whether two rows can work under one ``if``; what a scalar is, is seen behind it."""
+    scalar = isinstance(row.out, ir.Scalar) or isinstance(behind.out, ir.Scalar)
+    alike = row.test is not None and row.test == behind.test
+    return alike and not (scalar or row.set or behind.wait)
+
+
+def node_lines(node: ir.Loop | list[ir.Row], ctx: Context, env: Env) -> list[str]:
+    if isinstance(node, ir.Loop):
+        return loop_lines(node, ctx, env)
+    if node[0].test is None or isinstance(node[0].out, ir.Scalar):
+        return [line for row in node for line in row_lines(row, ctx, env)]
+    return conditional(node, ctx, env)
 
 
 def row_lines(row: ir.Row, ctx: Context, env: Env) -> list[str]:
@@ -122,17 +148,41 @@ def row_lines(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     Raises:
         PtoError: what the library cannot take, at the line of the row.
     """
-    try:
-        op = EMITTERS[row.op](row, ctx, env)
-    except PtoError as error:
-        raise type(error)(error.message, error.loc or row.loc, error.hint) from None
-    waits = [flag_line("wait_flag", f, ctx, env) for f in row.wait]
-    sets = [flag_line("set_flag", f, ctx, env) for f in row.set]
+    op, waits, sets = op_lines(row, ctx, env), *sync_lines(row, ctx, env)
     lines = [*waits, *op, *sets]
     if row.op in UNCOMMENTED:
         return lines
     comment = f"// {named(row, ctx.kernel)}"
     return [f"{op[0]}  {comment}"] if lines == op and len(op) == 1 else [comment, *lines]
+
+
+def op_lines(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    try:
+        return EMITTERS[row.op](row, ctx, env)
+    except PtoError as error:
+        raise type(error)(error.message, error.loc or row.loc, error.hint) from None
+
+
+def sync_lines(row: ir.Row, ctx: Context, env: Env) -> tuple[list[str], list[str]]:
+    """What a row waits for, and what it sets."""
+    waits = [flag_line("wait_flag", f, ctx, env) for f in row.wait]
+    return waits, [flag_line("set_flag", f, ctx, env) for f in row.set]
+
+
+def conditional(rows: list[ir.Row], ctx: Context, env: Env) -> list[str]:
+    """Rows that work under one test: the first waits before it, the last sets behind it, and a FIFO goes on by as
+    many places either way."""
+    waits, _ = sync_lines(rows[0], ctx, env)
+    _, sets = sync_lines(rows[-1], ctx, env)
+    work = [
+        line for row in rows for line in (f"// {named(row, ctx.kernel)}", *op_lines(row, ctx, env))
+    ]
+    (test,) = rows[0].tests
+    lines = braced(f"if ({condition(test, env)})", work)
+    passed = [line for row in rows for line in passed_over(row, ctx, env)]
+    if passed:
+        lines[-1:] = ["} else {", *indented(passed), "}"]
+    return [*waits, *lines, *sets]
 
 
 def flag_line(call: str, flag: ir.Flag, ctx: Context, env: Env) -> str:
@@ -335,6 +385,6 @@ def names_used(block: ir.Block, core: str) -> list[str]:
 
 def row_names(row: ir.Row) -> list[str]:
     """Names in the scalar parts of one row; a view also names its tensor."""
-    parts = (row.out, *row.args, *row.wait, *row.set)
+    parts = (row.out, *row.args, *row.tests, *row.wait, *row.set)
     tensors = [x.tensor for x in parts if isinstance(x, ir.View)]
     return tensors + [n for x in parts for e in ir.exprs_of(x) for n in ir.names_in(e)]

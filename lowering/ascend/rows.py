@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 from lowering.ascend import scales
@@ -371,8 +372,9 @@ def part(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     ]
 
 
-def push(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    """A lane pushes what it has of the tile; of one that both hold, its half of the rows."""
+def push(row: ir.Row, ctx: Context, env: Env, call: str = "TPUSH", more: str = "") -> list[str]:
+    """A lane pushes what it has of the tile; of one that both hold, its half of the rows.  ``call``: what does it,
+    with ``more`` arguments."""
     fifo, ref = row.queue, row.operand(ir.Ref)
     buffer, slot, lines = ctx.kernel.buffer(ref.name), ctx.slot(ref, env), list[str]()
     if buffer.core == "vector" and buffer.type.share == "both":
@@ -381,19 +383,21 @@ def push(row: ir.Row, ctx: Context, env: Env) -> list[str]:
         valid = (str(half.type.rows), str(half.type.cols))
         lines, slot = part_of(ctx, half, "", valid, at=begin)
         buffer = half
-    call = f"TPUSH<{ctx.pipe_type(fifo)}, {ctx.tile_type(buffer)}, {ctx.split(fifo)}>"
-    return [*lines, f"{call}({ctx.names.of('fifo', fifo)}, {slot});"]
+    call = f"{call}<{ctx.pipe_type(fifo)}, {ctx.tile_type(buffer)}, {ctx.split(fifo)}>"
+    return [*lines, f"{call}({ctx.names.of('fifo', fifo)}, {slot}{more});"]
 
 
-def push_data(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+def push_data(
+    row: ir.Row, ctx: Context, env: Env, call: str = "TPUSH", more: str = ""
+) -> list[str]:
     """A push that stays silent; the switch goes back, so that a plain push may follow.  Where the FIFO has no
     signal, it is silent for good."""
     if not ctx.kernel.fifo(row.queue).signal:
-        return push(row, ctx, env)
+        return push(row, ctx, env, call, more)
     fifo = ctx.names.of("fifo", row.queue)
     return [
         f"{fifo}.prod.setRecordStatus(false);",
-        *push(row, ctx, env),
+        *push(row, ctx, env, call, more),
         f"{fifo}.prod.setRecordStatus(true);",
     ]
 
@@ -408,7 +412,7 @@ def record(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     return [f"signal<{tile}>({ctx.names.of('fifo', fifo)}, 0);"]
 
 
-def pop(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+def pop(row: ir.Row, ctx: Context, env: Env, call: str = "TPOP", more: str = "") -> list[str]:
     """The tile is loaded when TPOP is done in MTE2 order, so its FIFO slot is free at once.
 
     The device's TPOP says so itself and its TFREE does nothing; the CPU simulator needs the call.
@@ -417,9 +421,14 @@ def pop(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     pipe, tile = ctx.pipe_type(fifo), ctx.tile_type(ctx.kernel.buffer(ref.name))
     name = ctx.names.of("fifo", fifo)
     return [
-        f"TPOP<{pipe}, {tile}, {ctx.split(fifo)}>({name}, {ctx.slot(ref, env)});",
+        f"{call}<{pipe}, {tile}, {ctx.split(fifo)}>({name}, {ctx.slot(ref, env)}{more});",
         f"TFREE<{pipe}, {ctx.split(fifo)}>({name});",
     ]
+
+
+def passed_over(row: ir.Row, ctx: Context, env: Env) -> list[str]:
+    """What is left of a row that does not work: the signals of a push or a pop, and its place in the FIFO."""
+    return PASSED[row.op](row, ctx, env) if row.op in PASSED else []
 
 
 # ------------------------------------------------------------------------------------- cube
@@ -776,6 +785,14 @@ OF_OP: Mapping[str, Emitter] = MappingProxyType(
     | {"scales": scales.moved}
 )  # fmt: skip
 """Ops with an emitter of their own, which is called as they are."""
+PASSED: Mapping[str, Emitter] = MappingProxyType(
+    {
+        "push": partial(push, call="push_nothing", more=", 0"),
+        "push_data": partial(push_data, call="push_nothing", more=", 0"),
+        "pop": partial(pop, call="pop_nothing", more=", 0"),
+    }
+)
+"""What goes on by one place although nothing moves."""
 EMITTERS: Mapping[str, Emitter] = MappingProxyType(
     {op.name: OF_OP.get(op.name) or OF_KIND[op.kind] for op in OPS.values()}
 )

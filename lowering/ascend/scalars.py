@@ -38,12 +38,19 @@ def define(place: Place, value: str) -> list[str]:
     return [f"{kind if place.is_declared_by_row else ''}{place.text} = {value};"]
 
 
+def where_tested(row: ir.Row, value: str, env: Env) -> str:
+    """A scalar that a row defines under a test is 0 where that is."""
+    return "".join(f"{condition(t, env)} ? " for t in row.tests) + value + " : 0" * len(row.tests)
+
+
 def let(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    return define(env[row.result(ir.Scalar).name], scalar(row.scalar(0), env))
+    value = where_tested(row, scalar(row.scalar(0), env), env)
+    return define(env[row.result(ir.Scalar).name], value)
 
 
 def read(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    return define(env[row.result(ir.Scalar).name], element(row.operand(ir.View), ctx, env))
+    value = where_tested(row, element(row.operand(ir.View), ctx, env), env)
+    return define(env[row.result(ir.Scalar).name], value)
 
 
 def scalar_least(row: ir.Row, env: Env) -> Number | None:
@@ -109,8 +116,8 @@ def fold(row: ir.Row, ctx: Context, env: Env) -> list[str]:
         lines = braced(f"if ({again.text})", begun(name, this, env, env))
     inside = {**env, **{x.name: env[kept(name, x)] for x in (INDEX, *this.states)}}
     step = inside[INDEX.name].text
-    trips = scalar(this.trips, env)
-    if not isinstance(this.trips, ir.Const | ir.Var):
+    trips = where_tested(row, scalar(this.trips, env), env)
+    if row.tests or not isinstance(this.trips, ir.Const | ir.Var):
         count = ctx.names.fresh(f"{name}_count")
         lines.append(f"const int64_t {count} = {trips};")
         trips = count
@@ -131,7 +138,7 @@ def fold(row: ir.Row, ctx: Context, env: Env) -> list[str]:
         made = then
     body += [f"{p} = {e};" for p, e in zip(places, made, strict=True)]
     lines += braced(f"for (; {step} < {trips}; ++{step})", body)
-    return [*lines, *define(env[name], places[0])]
+    return [*lines, *define(env[name], where_tested(row, places[0], env))]
 
 
 def _ends(this: Fold, env: Env) -> list[str]:

@@ -86,7 +86,9 @@ def _items(args: argparse.Namespace) -> list[int]:
 
 
 def _setup(args: argparse.Namespace, latency: int | None) -> Setup:
-    return Setup(args.costs or "", latency, args.queue_depth, partial=args.partial)
+    return Setup(
+        args.costs or "", latency, args.queue_depth, partial=args.partial, holds=args.holds
+    )
 
 
 # ------------------------------------------------------------------------------ one hardware block
@@ -222,6 +224,8 @@ def simulate_arguments(command: cli.Parser) -> None:
     add("--queue-depth", type=cli.whole(1), metavar="N", help=what)
     what = "the last trip of a loop finds partial tiles, which table device fills"
     add("--partial", action="store_true", help=what)
+    what = "of a hundred trips, those in which the choices in a loop are taken (default 100)"
+    add("--holds", type=cli.whole(0, 100), default=100, metavar="PERCENT", help=what)
     add("--launch", action="store_true", help="the items on all hardware blocks, one memory")
     cli.case_arguments(command)
     what = "for chrome://tracing or ui.perfetto.dev"

@@ -9,7 +9,7 @@ stage (``docs/language.md``); a branch is tested for that iteration.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +43,7 @@ class Step:
 
 
 NOTHING = Step()
+IDLE = Action(lambda: None, lambda nothing: None)
 
 
 @dataclass
@@ -83,7 +84,8 @@ class Core:
                     self.memories[b.space] = Memory(spaces[b.space].capacity_bytes)
                 self.slots[b.name] = self.memories[b.space].slots(b)
         body, rules = self.machine.kernel.body, self.machine.rules
-        self.steps = {id(r): rules[r.op](self, r) for r in ir.all_rows(body) if r.core == self.name}
+        mine = (r for r in ir.all_rows(body) if r.core == self.name)
+        self.steps = {id(r): conditional(r, rules[r.op](self, r)) for r in mine}
         self.walk = Walk(body, self.name, self)
 
     def __str__(self) -> str:
@@ -200,6 +202,24 @@ class Core:
 
     def count(self, scope: Scope, counters: Mapping[str, int]) -> None:
         scope.update(counters)
+
+
+def conditional(row: ir.Row, step: Step) -> Step:
+    """What a row does only where its test is not 0; elsewhere a FIFO goes on by one place, and a scalar is 0."""
+    if row.test is None or step.issue is None:
+        return step
+    issue, test = step.issue, access.compiled(row.test)
+
+    def chosen(scope: Scope) -> Action:
+        if test(scope):
+            return issue(scope)
+        if row.queue:
+            issue(scope)  # its place is taken here, its data moves in the action
+        if isinstance(row.out, ir.Scalar):
+            scope[row.out.name] = 0
+        return IDLE
+
+    return replace(step, issue=chosen)
 
 
 def indices(scope: Scope | None) -> dict[str, Any]:

@@ -522,6 +522,19 @@ class _Walk:
                 self.row(node, lines)
 
     def row(self, row: ir.Row, lines: Lines) -> None:
+        """Where it works; a scalar is 0 elsewhere."""
+        if row.test is None:
+            self.work(row, lines)
+            return
+        holds = self.column(ir.Bin("!=", row.test, ir.ZERO), row, lines)
+        mine = lines.take(np.flatnonzero(holds))
+        self.work(row, mine)
+        if isinstance(row.out, ir.Scalar):
+            values = np.asarray(mine.columns[row.out.name])
+            column = lines.columns[row.out.name] = np.zeros(lines.count, values.dtype)
+            column[holds != 0] = values
+
+    def work(self, row: ir.Row, lines: Lines) -> None:
         if row.op == "fold":
             self.fold(row, lines)
             return

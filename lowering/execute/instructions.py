@@ -192,7 +192,8 @@ class Blocks:
         self, k: int, row: Row, scope: Scope, counts: Mapping[str, int]
     ) -> tuple[tuple[Extent, ...], tuple[Extent, ...]]:
         """(what the row reads, what it writes); a scalar row touches nothing here."""
-        if OPS[row.op].kind in ("scalar", "sync", "debug") or row.op == "record":
+        idle = any(not compiled(test)(scope) for test in row.tests)
+        if idle or OPS[row.op].kind in ("scalar", "sync", "debug") or row.op == "record":
             return (), ()
         sides = touched(row, lambda test: bool(compiled(test)(scope)))
         found = [[self._extent(k, row, x, scope, counts) for x in side] for side in sides]

@@ -12,7 +12,7 @@ The way of a schedule through this package; no module imports one that is named 
 * ``state``, ``trips``, ``decisions``: where an execution stands, and what has to be decided to go on.
 * ``log``, ``happens_before``, ``flat_walk``, ``run``: the execution, once for all interleavings.
 * ``signals``, ``awaited``, ``rotations``, ``unwritten``, ``control_form``, ``normal_form``: what of a state matters;
-  ``uncoupled``: how fewer states do.
+  ``uncoupled``: how fewer states do; ``conditional``: what may not have been written, whatever the order is.
 * ``window``, ``violation``, ``timeline``, ``picture``, ``proof``, ``report``: what went wrong, drawn and
   described.
 * ``exploration`` follows all decisions, ``concrete`` those of given trip counts; ``failure`` finds the

@@ -29,7 +29,7 @@ from lowering.hazards.instructions import (
 from lowering.hazards.operands import queue_of, tiles_of
 from lowering.hazards.regions import region_of
 from lowering.hazards.row_checks import check_own_overlap, is_sound
-from lowering.hazards.scalars import Environments, forked, inlined
+from lowering.hazards.scalars import Environments, assuming, conditions, forked, inlined
 from pto.ir import CORES, Const, Expr, Loop, Row, Var, View, Word, names_in
 from pto.ops import OPS
 from pto.text import expr
@@ -143,11 +143,12 @@ class Emitter:
         code, c = self.code, CORES.index(row.core)
         pipe = code.scalar_pipe[c] if row.pipe == "ALL" else code.pipe_number[row.core, row.pipe]
         cursor = c if at.stage == ABSENT else at.stage
-        scalars, tiles = dict(at.scalars[c]), tiles_of(row)
-        new = RowCode(len(code.rows), row, c, pipe, at.loops, scalars, cursor, tiles)
+        tests = conditions(row, at.scalars[c])
+        scalars, tiles = assuming(at.scalars[c], tests), tiles_of(row)
+        new = RowCode(len(code.rows), row, c, pipe, at.loops, scalars, cursor, tiles, tests)
         for operand, writes in ((row.out, True), *((a, False) for a in row.args)):
             if isinstance(operand, View):
-                new.region = region_of(inlined(operand, at.scalars[c]))
+                new.region = region_of(inlined(operand, scalars))
                 new.writes_tensor = writes
                 new.adds = writes and Word("add") in row.args
         code.rows.append(new)

@@ -179,6 +179,8 @@ class Variable(NamedTuple):
 class RowCode:
     """A row: as compiled, the instruction that runs it.
 
+    ``tests``: what is not 0 where it works.  The proof takes it to work always: what that is in order with,
+    it is in order with where some rows do not (``lowering/hazards/conditional.py``).
     It is in ``loops``, the innermost last, and runs for iteration (step of its cursor - ``offset``) of
     ``loop``, if ``ranged`` only where there is one.  ``finished``: loops that its core has left for good, the last one first.  ``tracked``:
     what it touches in a tensor may meet another row.  ``adds``: it adds to what the tensor holds.  ``ring``, ``drained``: the FIFO that it pushes to or
@@ -194,6 +196,7 @@ class RowCode:
     scalars: Environment
     cursor: int
     tiles: Tiles
+    tests: tuple[Expr, ...] = ()
     offset: int = 0
     ranged: bool = False
     kind: int = PLAIN

@@ -22,6 +22,7 @@ from lowering.hazards.assumptions import READINGS, readings
 from lowering.hazards.code import Code
 from lowering.hazards.compiler import compiled
 from lowering.hazards.concrete import fails, fewest_slots, logged, smallest
+from lowering.hazards.conditional import doubts
 from lowering.hazards.exploration import Exploration, Path
 from lowering.hazards.instructions import Refused
 from lowering.hazards.log import HAZARD_LIMIT, Log
@@ -67,9 +68,10 @@ def check(
             from lowering.hazards.report import faulty
 
             return faulty(code)
+        doubt = doubts(code)
         explored, path = _searched(code, max_states, order)
         if path is None:
-            return _proven(explored)
+            return _refused(kernel, Refused(doubt)) if doubt else _proven(explored)
         from lowering.hazards.failure import failed
 
         return failed(explored, path, lambda: _code(kernel, assumed, by_position=False))
@@ -135,7 +137,8 @@ def holds(kernel: Kernel, assume: Iterable[str] = ()) -> bool:
     """Whether ``check`` proves ``kernel``, without telling what goes wrong where it does not."""
     try:
         code = _code(kernel, readings(assume))
-        return not code.faults and _searched(code, MAX_STATES)[1] is None
+        sound = not code.faults and not doubts(code)
+        return sound and _searched(code, MAX_STATES)[1] is None
     except Refused:
         return False
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial, reduce
 
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.forms import normalise
 from lowering.hazards.instructions import Environment, Refused
 from lowering.hazards.limits import INFINITE, Entry, Facts
+from pto.arithmetic import COMPARING
 from pto.folds import NAMES, fold_of
 from pto.ir import (
     BUILTINS,
@@ -31,6 +33,7 @@ from pto.ir import (
     Var,
     View,
     as_span,
+    binary,
     exprs_of,
     map_exprs,
     names_in,
@@ -60,6 +63,36 @@ def inlined(view: View, scalars: Environment) -> View:
     return View(view.tensor, tuple(inline(i) for i in view.index))
 
 
+def conditions(row: Row, scalars: Environment) -> tuple[Expr, ...]:
+    """What surely is not 0 where a row works: its test, and each factor of it."""
+    return tuple(x for test in row.tests for x in factors(substitute(test, scalars)))
+
+
+def factors(e: Expr) -> Iterator[Expr]:
+    if isinstance(e, Bin) and e.op == "*":
+        yield from factors(e.a)
+        yield from factors(e.b)
+    else:
+        yield e
+
+
+def product(e: Expr, tests: tuple[Expr, ...]) -> Expr:
+    return reduce(partial(binary, "*"), tests, e)
+
+
+def assuming(scalars: Environment, tests: tuple[Expr, ...]) -> Environment:
+    """What scalars stand for where ``tests`` are comparisons that hold."""
+    holding: set[Expr] = {t for t in tests if isinstance(t, Bin) and t.op in COMPARING}
+    return {n: _without(e, holding) for n, e in scalars.items()} if holding else dict(scalars)
+
+
+def _without(e: Expr, holding: set[Expr]) -> Expr:
+    """``e`` without the factors that are 1."""
+    if e in holding:
+        return Const(1)
+    return binary(e.op, _without(e.a, holding), _without(e.b, holding)) if isinstance(e, Bin) else e
+
+
 class Scalars:
     """``launch``: scalars with one value in the whole launch.  ``opaque``: value read -> the names that
     its index goes by.  ``reads``: (tensor, index) -> the name of the value read there, ``folds``: operands -> that of
@@ -87,13 +120,16 @@ class Scalars:
                 self._define(row, scalars[CORES.index(row.core)])
 
     def _define(self, row: Row, scalars: Environment) -> None:
-        name = row.result(Scalar).name
+        """What a row defines under a test is 0 where that is."""
+        name, tests = row.result(Scalar).name, conditions(row, scalars)
+        mine = assuming(scalars, tests)
         if row.op == "read":
-            scalars[name] = Var(self._read(inlined(row.operand(View), scalars)))
+            value: Expr = Var(self._read(inlined(row.operand(View), mine)))
         elif row.op == "fold":
-            scalars[name] = Var(self._folded(row, scalars))
+            value = Var(self._folded(row, mine))
         else:
-            scalars[name] = substitute(row.scalar(), scalars)
+            value = substitute(row.scalar(), mine)
+        scalars[name] = product(value, tests)
 
     def _read(self, view: View) -> str:
         """The name of the value that a ``read`` of ``view`` gives."""

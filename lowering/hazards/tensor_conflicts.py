@@ -100,8 +100,8 @@ def _meet(scalars: Scalars, trips: Sequence[Expr], meets: Meets, a: RowCode, b: 
         once = k < len(shared) and facts.greatest.get(f"i#{shared[k]}") == 0
         apart = once or disjoint(a.region, b.region, same, differ, scalars.opaque, facts)
         levels.append(not apart)
-    ways = product(*(x.loops[len(shared) :] for x in (a, b)))
-    if a is b or any(exclude(trips[x], trips[y]) for x, y in ways):
+    ways = product(*([*(trips[n] for n in x.loops[len(shared) :]), *x.tests] for x in (a, b)))
+    if a is b or any(exclude(x, y) for x, y in ways):
         levels[-1] = False  # a row runs once per iteration, and of two ways of a choice one
     if any(levels):
         a.tracked = b.tracked = True

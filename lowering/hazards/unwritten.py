@@ -23,7 +23,7 @@ def may_be_unwritten(code: Code) -> list[bool]:
     writes = _writes(code)
     for row in code.running:
         for ref in row.tiles.read:
-            before = writes.get((row.core, ref.name, _slot(code, ref, row)), [])
+            before = writes.get((row.core, ref.name, slot_named(code, ref, row)), [])
             if not any(precedes(code, w, row) for w in before):
                 for slot in range(code.buffers[ref.name].depth):
                     for b in code.slot_ranges[code.slots[ref.name, slot]]:
@@ -41,12 +41,12 @@ def _writes(code: Code) -> Writes:
     for row in code.running:
         out = row.tiles.out
         if out is not None:
-            e = _slot(code, out, row)
+            e = slot_named(code, out, row)
             if all(n[:2] in ("i#", "u#") and int(n[2:]) in row.loops for n in names_in(e)):
                 writes.setdefault((row.core, out.name, e), []).append(row)
     return writes
 
 
-def _slot(code: Code, ref: Ref, row: RowCode) -> Expr:
+def slot_named(code: Code, ref: Ref, row: RowCode) -> Expr:
     """Which slot a row names, by the counters of the loops: equal texts may differ."""
     return Const(0) if ref.index is None else code.index(ref.index, row)

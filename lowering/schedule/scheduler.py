@@ -79,7 +79,7 @@ PASSES: dict[str, Pass] = {
     ),
     "hoist": Pass(lambda k, o, _: hoist(k) if o.loops != "kept" else k, PERSISTENT, ("loops",)),
     "accumulate": Pass(lambda k, *_: accumulate(k), PERSISTENT),
-    "assign": Pass(lambda k, *_: assign(k), ASSIGNED),
+    "assign": Pass(lambda k, o, _: assign(k, o.loops != "kept"), ASSIGNED, ("loops",)),
     "skew": Pass(
         lambda k, o, _: skew(k, o), ASSIGNED, ("lookahead", "prefetch", "load_at", "moves", "flat")
     ),

@@ -214,9 +214,10 @@ class _Walk:
     def _row(
         self, row: ir.Row, env: dict[str, Value], at: ir.Path, times: int
     ) -> Iterator[_Access]:
+        idle = any(number(test, env) == 0 for test in row.tests)
         if isinstance(row.out, ir.Scalar):
-            env[row.out.name] = self._scalar(row, env)
-        elif view := view_of(row):
+            env[row.out.name] = 0 if idle else self._scalar(row, env)
+        elif not idle and (view := view_of(row)):
             size, region = moved_bytes(row, self.kernel) * times, _region(view, env)
             stores, item = isinstance(row.out, ir.View), at[0] if at else OUTSIDE
             yield _Access(self.at, self.block, item, row, region, size, stores)

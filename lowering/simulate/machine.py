@@ -284,7 +284,9 @@ class _Scalar:
             return costs.read if row.op == "read" else costs.issue
         fold = fold_of(row)
         step = costs.read * len(fold.entries) + costs.issue * len(fold.steps)
-        return costs.issue + step * self.folds.steps(row, scope)
+        return costs.issue + step * (
+            self.machine.works(row, scope) and self.folds.steps(row, scope)
+        )
 
     def _op(self, row: ir.Row, scope: Counters, plan: _Plan) -> Iterator[None]:
         """A row that a pipe runs; a push or a pop with signals and credits (docs/machine.md 5.3)."""
@@ -294,8 +296,9 @@ class _Scalar:
                 yield from self._await(fifo, False)
         elif fifo and self.machine.credits[fifo].taken_by_push(self.counts[fifo]):
             yield from self._await(fifo, True)
-        cost = self.machine.cost(row, scope, plan)
-        yield from self._put(pipe, partial(pipe.start, row, scope, cost))
+        if self.machine.works(row, scope):
+            cost = self.machine.cost(row, scope, plan)
+            yield from self._put(pipe, partial(pipe.start, row, scope, cost))
         if row.op == "push":
             yield from self._signal(pipe, fifo)
         elif row.op == "pop" and self.machine.credits[fifo].sent_by_pop(self.counts[fifo]):
@@ -434,6 +437,11 @@ class Machine:
             cost = cost_of(row, self.kernel, self.costs, self.shared(row, item))
             found = self.plans[id(row), item] = _Plan(cost, row.queue, waits, sets)
         return found
+
+    def works(self, row: ir.Row, scope: Counters) -> bool:
+        """Whether a row works in this trip: of those under tests as many as the setup says, spread evenly."""
+        at, percent = (scope.at[-1] if scope.at else 0), self.setup.holds
+        return row.test is None or (at + 1) * percent // 100 > at * percent // 100
 
     def cost(self, row: ir.Row, scope: Counters, plan: _Plan) -> Cost:
         """What a row takes in this trip: in the last one of its loop a partial load finds less."""

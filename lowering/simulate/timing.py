@@ -58,7 +58,8 @@ class Setup:
     other blocks leave of the memory.  ``hits``: the part of what moves to and from tensors that L2 has
     (None: what ``lowering/simulate/l2.py`` finds for a launch; nothing for one block).  ``clusters``: those whose
     signals pass the same scheduler; ``lowering/simulate/launch.py`` finds them.  ``partial``: loads that
-    may be partial are so in the last trip of their loop, which trip counts do not say.
+    may be partial are so in the last trip of their loop, which trip counts do not say.  ``holds``: of a hundred
+    trips those in which the tests of rows hold, which data says.
     """
 
     costs: str | Costs = ""
@@ -68,6 +69,7 @@ class Setup:
     hits: float | None = None
     clusters: int = 1
     partial: bool = False
+    holds: int = 100
 
 
 DEFAULT = Setup()

@@ -121,6 +121,9 @@ class Core:
 
     def execute(self, row: Row, frame: Frame, at: tuple[int, ...]) -> None:
         self.shared.done += 1
+        if any(not self.world.truth(substitute(test, frame)) for test in row.tests):
+            self.pass_over(row, frame)
+            return
         if row.op == "let":
             frame[row.result(Scalar).name] = substitute(row.scalar(), frame)
             return
@@ -143,6 +146,15 @@ class Core:
             self.shared.tensors[out.tensor] = self.world.holding(row, before, token)
         else:
             self.slots[self.slot(row.result(Ref), frame)] = token
+
+    def pass_over(self, row: Row, frame: Frame) -> None:
+        """A row that does not work: a FIFO goes on by one place, a scalar is 0."""
+        if isinstance(row.out, Queue):
+            self.shared.queues[row.out.name].append(UNDEFINED)
+        elif row.op == "pop":
+            self.shared.queues[row.operand(Queue).name].pop(0)
+        elif isinstance(row.out, Scalar):
+            frame[row.out.name] = Const(0)
 
     def slot(self, ref: Ref, frame: Frame) -> tuple[str, int]:
         if ref.index is None:

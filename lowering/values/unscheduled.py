@@ -22,8 +22,8 @@ Non-goals: races and capacity (``lowering/hazards/``), timing, numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from lowering.one_by_one import one_by_one
@@ -34,6 +34,7 @@ from lowering.values.tokens import ALIASES, SILENT, Log, Scheduled
 from lowering.values.world import World, worlds
 from pto import ir
 from pto.errors import ScheduleError
+from pto.loc import Loc
 from pto.row_rules import touched
 from pto.targets import target_of
 from pto.text import statement
@@ -77,10 +78,31 @@ def interleaved(block: ir.Block, ready: Callable[[ir.Row], bool]) -> Generator[i
             raise ScheduleError("a pop here waits for a push of a later iteration", stuck.loc)
 
 
+def check_test(test: ir.Expr, loc: Loc | None) -> None:
+    """Raises ScheduleError where the lanes may not agree."""
+    if "lane" in ir.names_in(test):
+        raise ScheduleError("a branch on 'lane' sends the two lanes different ways", loc)
+
+
+def test_of(node: ir.Node) -> ir.Expr | None:
+    """The test under which a row works; a scalar does no harm where it is not needed."""
+    return node.test if isinstance(node, ir.Row) and not isinstance(node.out, ir.Scalar) else None
+
+
 # -------------------------------------------------------------------------------- builder
 
 
 Queues = dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Some:
+    """Rows of one iteration that work ``under`` one test, one behind the other, as a choice; ``queues``: what waits
+    in each FIFO where they do not ('': nothing that anybody reads)."""
+
+    under: ir.Expr
+    fork: Fork
+    queues: Queues
 
 
 class Builder:
@@ -172,6 +194,8 @@ class Builder:
     def row(self, row: ir.Row, scope: Scope) -> None:
         if row.op == "let":
             value = self.scalar(row.scalar(), row.core, scope)
+            for test in row.tests:
+                value = ir.binary("*", self.scalar(test, row.core, scope), value)
             scope.scalars[f"{row.core} {row.result(ir.Scalar).name}"] = value
         elif row.op in ("read", "fold"):
             self.number(row, scope)
@@ -263,13 +287,23 @@ class Builder:
             return bool(self.queues[row.operand(ir.Queue).name])
 
         self.numbers.append({})
+        some: Some | None = None
         for node in interleaved(block, ready):
-            if isinstance(node, ir.Row):
+            test = test_of(node)
+            if some is not None and some.under != test:
+                self.close(some, scope)
+                some = None
+            if isinstance(node, ir.Row) and test is not None:
+                some = some or self.open(node, test, scope)
+                self.conditional(node, some)
+            elif isinstance(node, ir.Row):
                 self.row(node, scope)
             elif isinstance(node, ir.Loop):
                 self.repeat(node, scope)
             else:
                 self.choice(node, scope)
+        if some is not None:
+            self.close(some, scope)
         self.numbers.pop()
 
     def repeat(self, node: ir.Loop, scope: Scope) -> None:
@@ -306,8 +340,7 @@ class Builder:
             self.queues[name] = [c.last for c in carries]
 
     def choice(self, node: ir.Branch, scope: Scope) -> None:
-        if "lane" in ir.names_in(node.test):
-            raise ScheduleError("a branch on 'lane' sends the two lanes different ways", node.loc)
+        check_test(node.test, node.loc)
         before, queues = scope.snapshot(), self.queues
         arms, left = [], []
         for block in (node.then, node.orelse):
@@ -316,11 +349,32 @@ class Builder:
             self.block(block, arms[-1])
             left.append(self.queues)
         test = self.scalar(node.test, cores_of(node)[0], scope)
-        fork = Fork(replace(node, test=test), *arms)
+        self.fork(Fork(replace(node, test=test), *arms), left, scope)
+
+    def fork(self, fork: Fork, left: Sequence[Queues], scope: Scope) -> None:
+        """What a choice hands on; ``left``: what waits in the FIFOs behind each of its ways."""
         self.queues = self.joined(fork, *left)
         for key in dict.fromkeys((*fork.then.local, *fork.orelse.local)):
             scope.local[key] = cache(partial(self.handed_on, fork, key))
         scope.nodes.append(fork)
+
+    def open(self, row: ir.Row, test: ir.Expr, scope: Scope) -> Some:
+        """For ``row`` and those behind it that work under the same test."""
+        check_test(test, row.loc)
+        before = scope.snapshot()
+        branch = ir.Branch(self.scalar(test, row.core, scope), (), (), row.loc)
+        fork = Fork(branch, *(Scope(before, dict(scope.scalars)) for _ in range(2)))
+        return Some(test, fork, {name: list(q) for name, q in self.queues.items()})
+
+    def conditional(self, row: ir.Row, some: Some) -> None:
+        self.row(row, some.fork.then)
+        if row.op == "pop":
+            some.queues[row.queue].pop(0)
+        elif isinstance(row.out, ir.Queue):
+            some.queues[row.queue].append("")
+
+    def close(self, some: Some, scope: Scope) -> None:
+        self.fork(some.fork, (self.queues, some.queues), scope)
 
     def handed_on(self, fork: Fork, key: Key) -> str:
         kind = self.tile_type(key.name)
@@ -336,7 +390,7 @@ class Builder:
                     f"the two ways push or pop '{name}' differently often", fork.branch.loc
                 )
             found[name] = [
-                x if x == y else fork.join(self.value(kind), kind, x, y)
+                x if x == y else fork.join(self.value(kind), kind, x or None, y or None)
                 for x, y in zip(values, orelse[name], strict=True)
             ]
         return found

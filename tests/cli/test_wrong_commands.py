@@ -171,6 +171,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "--cross-core-latency": NUMBER,
     "--costs": WORD[1:],
     "--queue-depth": (*NUMBER, "0"),
+    "--holds": (*NUMBER, "101"),
     "--steps": (*NUMBER, "0", "few"),
     "--top": (*NUMBER, "0", "few"),
     "--rounds": (*NUMBER, "0"),

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from pto.ir import Const, Flag, Kernel, Ref, Row, all_rows, binary, map_rows
+from pto.ir import Bin, Const, Flag, Kernel, Ref, Row, all_rows, binary, map_rows
 
 
 def mutants(k: Kernel) -> Iterator[tuple[str, Kernel]]:
@@ -68,6 +68,10 @@ def row_mutants(k: Kernel) -> Iterator[tuple[str, Kernel]]:
         if r.adds:
             yield f"{name}: does not add", with_row(k, n, replace(r, args=r.args[:1]))
             yield f"{name}: adds twice", with_row(k, n, replace(r, set=()), replace(r, wait=()))
+        for test in r.tests:
+            yield f"{name}: works always", with_row(k, n, replace(r, test=None))
+            opposite = Bin("==", test, Const(0))
+            yield f"{name}: works where it should not", with_row(k, n, replace(r, test=opposite))
         if isinstance(r.out, Ref) and r.out.index is not None:
             yield f"{name}: writes next slot", with_row(k, n, replace(r, out=next_slot(r.out)))
         for j, a in enumerate(r.args):

@@ -123,6 +123,7 @@ WORDS = (
     "weights of four bits",
     "one of two ways",
     "skipped pages",
+    "ways in a loop",
     "rope by halves",
     "corners of sums",
     "sums of lists of rows",

@@ -190,9 +190,129 @@ def packed(rng: np.random.Generator) -> dict[str, Any]:
     )
 
 
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    q="bf16[rows, 64]",
+    k="bf16[rows, 64]",
+    v="bf16[rows, 64]",
+    marks="i32[blocks, blocks]",
+    out="f32[rows, 64]",
+)
+def sparse(q: Tensor, k: Tensor, v: Tensor, marks: Tensor, out: Tensor) -> None:
+    """Attention to the marked blocks: a choice in a choice, in a loop of three carried tiles on both cores."""
+    block, count = pto.program_id(0), q.shape[0]
+    rows = pto.ds(block * 32, 32, valid=count - block * 32)
+    query = pto.load(q[rows, :])
+
+    def body(i: Index, carry: State) -> State:
+        here = pto.ds(i * 32, 32, valid=count - i * 32)
+
+        def masked(s: Tile) -> Tile:
+            return pto.where(pto.iota(1) <= pto.iota(0), s, -1e30)
+
+        def attended(carry: State) -> State:
+            largest, total, acc = carry
+            s = (query @ pto.load(k[here, :]).T) * 0.125
+            s = pto.when(i == block, masked, s)
+            more = pto.maximum(largest, pto.row_max(s))
+            p, scale = pto.exp(s - more), pto.exp(largest - more)
+            made = p.astype("bf16") @ pto.load(v[here, :])
+            return more, total * scale + pto.row_sum(p), acc * scale + made
+
+        return pto.when(marks[block, i] != 0, attended, carry)
+
+    start = (pto.full((32, 1), -1e30), pto.full((32, 1), 1e-30), pto.zeros((32, 64)))
+    _, total, acc = pto.fori_loop(0, block + 1, body, start)
+    pto.store(out[rows, :], acc / total)
+
+
+def by_marks(q: Any, k: Any, v: Any, marks: Any) -> dict[str, Any]:
+    keep = np.kron(marks != 0, np.ones((32, 32)))[: len(q), : len(q)] * np.tri(len(q))
+    p = np.exp(q @ k.T / 8) * keep
+    return {"out": p @ v / (p.sum(axis=1, keepdims=True) + 1e-30)}
+
+
+def marked_blocks(rng: np.random.Generator) -> dict[str, Any]:
+    made = rng.standard_normal((3, 300, 64)).astype(ml_dtypes.bfloat16)
+    marks = rng.integers(0, 2, (10, 10)).astype(np.int32)
+    marks[3] = 0
+    return dict(zip("qkv", made, strict=True), marks=marks)
+
+
+@pto.kernel(
+    grid="items",
+    x="f32[items, rows, 64]",
+    pages="f32[count, 16, 64]",
+    table="i32[items, steps]",
+    each="f32[items, steps, 16, 64]",
+    out="f32[items, 16, 64]",
+)
+def ways(x: Tensor, pages: Tensor, table: Tensor, each: Tensor, out: Tensor) -> None:
+    """Ways in a loop and beside it: tiles that change places, what is read by a number that is read, stores."""
+    item, rows = pto.program_id(0), x.shape[1]
+
+    def body(i: Index, pair: tuple[Tile, Tile]) -> tuple[Tile, Tile]:
+        tile = pto.load(x[item, pto.ds(i * 16, 16, valid=rows - i * 16), :])
+        number = table[item, i]
+
+        def paged(pair: tuple[Tile, Tile]) -> tuple[Tile, Tile]:
+            a, b = pair
+            page = pto.load(pages[table[item, number], :, :])
+            return b + page, pto.when(number == 1, lambda a: a * 0.5, a)
+
+        def other(pair: tuple[Tile, Tile]) -> tuple[Tile, Tile]:
+            a, b = pair
+            return a + tile, pto.maximum(a, b)
+
+        a, b = pto.when(number >= 0, paged, pair, otherwise=other)
+
+        def store() -> None:
+            pto.store(each[item, i, :, :], a - b)
+
+        def opposite() -> None:
+            pto.store(each[item, i, :, :], b - a)
+
+        pto.when(i % 2 == 0, store, otherwise=opposite)
+        return a, b
+
+    start = (pto.zeros((16, 64)), pto.full((16, 64), 1.0))
+    a, b = pto.fori_loop(0, pto.cdiv(rows, 16), body, start)
+    total = pto.when(table[item, 0] > 0, lambda t: pto.exp(-t), a + b, lambda t: t * 0.25)
+    pto.store(out[item, :, :], total)
+
+
+def by_ways(x: Any, pages: Any, table: Any) -> dict[str, Any]:
+    items, steps = table.shape
+    each, out = np.zeros((items, steps, 16, 64)), np.zeros((items, 16, 64))
+    tiles = np.zeros((items, steps * 16, 64))
+    tiles[:, : x.shape[1]] = x
+    for k in range(items):
+        a, b = np.zeros((16, 64)), np.ones((16, 64))
+        for i, number in enumerate(table[k]):
+            if number >= 0:
+                a, b = b + pages[table[k, number]], a * 0.5 if number == 1 else a
+            else:
+                a, b = a + tiles[k, i * 16 : i * 16 + 16], np.maximum(a, b)
+            each[k, i] = a - b if i % 2 == 0 else b - a
+        out[k] = np.exp(-(a + b)) if table[k, 0] > 0 else (a + b) * 0.25
+    return {"each": each, "out": out}
+
+
+def some_ways(rng: np.random.Generator) -> dict[str, Any]:
+    """Entries at the places that an entry may name are numbers of pages."""
+    table = np.int32([[0, 1, -3, -1, 1], [2, 0, 1, -9, -1], [1, 1, 0, 1, -1], [0, 2, 1, 1, 0]])
+    return dict(
+        x=rng.standard_normal((4, 75, 64)).astype(np.float32),
+        pages=rng.standard_normal((3, 16, 64)).astype(np.float32),
+        table=table,
+    )
+
+
 WORDS = {
     "skipped pages": Word(skipping, some_pages, marked),
     "one of two ways": Word(either, kinds, one_way),
     "causal by the diagonal": Word(causal, heads, attention),
+    "attention to marked blocks": Word(sparse, marked_blocks, by_marks),
+    "ways in a loop": Word(ways, some_ways, by_ways),
     "chunks up to the first negative": Word(chunks, packed, by_chunks),
 }

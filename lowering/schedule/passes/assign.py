@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from lowering.schedule.passes.choose import chosen, hands_on, maker, under
 from lowering.schedule.passes.fills import DIMS, zeros_that_count
 from lowering.schedule.passes.lanes import Lanes
 from lowering.schedule.passes.mentions import count_uses, names_taken, scalars_of
@@ -48,14 +49,17 @@ def fill(view: ir.View, t: TileType, zeros: frozenset[str]) -> list[ir.Word]:
     return [ir.Word(word) for word, dims in FILLS.items() if set(dims) == zeros & partial]
 
 
-def assign(kernel: ir.Kernel) -> ir.Kernel:
-    """Rows to cores and pipes; moves, pushes and pops inserted; vector rows split over the lanes."""
-    return _Assigner(kernel).run()
+def assign(kernel: ir.Kernel, choices: bool = True) -> ir.Kernel:
+    """Rows to cores and pipes; moves, pushes and pops inserted; vector rows split over the lanes.  ``choices``: those
+    in loops become rows under tests (``choose``), which run ahead like all others."""
+    return _Assigner(kernel, chosen(kernel) if choices else frozenset()).run()
 
 
 class _Assigner:
-    def __init__(self, kernel: ir.Kernel) -> None:
-        self.kernel, self.target = kernel, target_of(kernel)
+    def __init__(self, kernel: ir.Kernel, chosen: frozenset[int]) -> None:
+        self.kernel, self.target, self.chosen = kernel, target_of(kernel), chosen
+        self.test: ir.Expr | None = None
+        """Where the rows that are made work."""
         self.taken = names_taken(kernel)
         self.uses = count_uses(kernel.body)
         self.zeros = zeros_that_count(kernel)
@@ -182,7 +186,7 @@ class _Assigner:
         outer, self.out = self.out, []
         for node in straight(block):
             if isinstance(node, ir.Loop):
-                self.loop(node, block)
+                (self.choice if id(node) in self.chosen else self.loop)(node, block)
             else:
                 self.row(node, block)
         done, self.out = tuple(self.out), outer
@@ -193,11 +197,11 @@ class _Assigner:
     ) -> None:
         """A row on the first pipe of a core that runs its op."""
         pipe, *_ = OPS[op].on[core]
-        self.out.append(ir.Row(op, out, tuple(args), core, pipe, loc=loc))
+        self.out.append(ir.Row(op, out, tuple(args), core, pipe, loc=loc, test=self.test))
 
     def row(self, row: ir.Row, block: ir.Block) -> None:
         if OPS[row.op].kind == "scalar":
-            self.out.append(replace(row, pipe="S"))
+            self.out.append(replace(row, pipe="S", test=self.test))
         elif row.op == "load":
             self.load(row, block)
         elif row.op == "gather":
@@ -476,7 +480,7 @@ class _Assigner:
         )
         self.out.append(replace(loop, body=(*body, *tail), carry=carries, result=results))
         for c in loop.carry:
-            self.last(c, loop, block)
+            self.last(c, loop, block, c.last)
 
     def own_copy(self, c: ir.Carry, here: set[str], loc: Loc | None) -> str:
         """The initial value, copied if something else needs it, an earlier iteration of a loop around
@@ -529,14 +533,52 @@ class _Assigner:
         tail, self.out = self.out, outer
         return tuple(refs), tail
 
-    def last(self, c: ir.Carry, loop: ir.Loop, block: ir.Block) -> None:
-        """The value after the loop, where it is needed."""
+    def choice(self, loop: ir.Loop, block: ir.Block) -> None:
+        """The rows of a loop of one step at most, under its test, among those around it."""
+        around, begin = self.test, len(self.out)
+        local, inits = dict(self.home), [self.begin(c, loop) for c in loop.carry]
+        self.test = under(loop, around, self.out)
+        for c in loop.carry:
+            if c.name not in self.sums:
+                self.to_cube(c.name, loop.body, loop.loc)
+        self.out += self.block(loop.body)
+        ends = [
+            self.end(c, init, self.at(r.name, self.form(c)), begin, loop.loc)
+            for c, r, init in zip(loop.carry, loop.result, inits, strict=True)
+        ]
+        self.test, self.home = around, local
+        for c, end in zip(loop.carry, ends, strict=True):
+            self.last(c, loop, block, end)
+
+    def begin(self, c: ir.Carry, loop: ir.Loop) -> str:
+        """What a choice starts from, where it is."""
+        assert c.init is not None
+        name = self.home[c.name, self.form(c)] = self.at(c.init.name, self.form(c))
+        return name
+
+    def end(self, c: ir.Carry, init: str, end: str, begin: int, loc: Loc | None) -> str:
+        """What a choice hands on, which is ``init`` where it is not taken; its rows are those from ``begin`` on."""
+        if hands_on(self.out[begin:], init, end):
+            return end
+        k = maker(self.out[begin:], self.test, init, end)
+        if k is None:
+            end, k = self.copy(end, f"{c.name}_next", loc), len(self.out) - begin - 1
+        row = self.out[begin + k]
+        assert isinstance(row, ir.Row)
+        self.out[begin + k] = replace(row, other=ir.Ref(init))
+        return end
+
+    def form(self, c: ir.Carry) -> str:
+        """Where a carry lies."""
+        return "l0c" if c.name in self.sums else "ub"
+
+    def last(self, c: ir.Carry, loop: ir.Loop, block: ir.Block, name: str) -> None:
+        """The value after the loop, which is called ``name``, where it is needed."""
+        self.home[c.last, self.form(c)] = name
         if c.name not in self.sums:
-            self.home[c.last, "ub"] = c.last
             self.to_cube(c.last, block, loop.loc)
-            return
-        self.home[c.last, "l0c"] = c.last
-        self.from_cube(c.last, block, loop.loc)
+        else:
+            self.from_cube(c.last, block, loop.loc)
 
 
 # ------------------------------------------------------------------------------------ parts

@@ -85,10 +85,30 @@ class Groups(Lives):
         self.target = target_of(kernel)
         self.taken = names_taken(kernel) | {f.name for f in kernel.fifos}
         self.groups: dict[str, Group] = {}
+        while row := self._grouped():
+            self._copied_first(row)
+
+    def _grouped(self) -> ir.Row | None:
+        """All groups; or a row under a test that cannot write over what its result is elsewhere."""
+        self.groups = {}
         self._copy_back()
         self._sums()
         self._carried(self.kernel.body, ())
-        self._others()
+        return self._others()
+
+    def _copied_first(self, row: ir.Row) -> None:
+        """x = op y | if test else z --> z_first = copy z; x = op y | if test else z_first"""
+        assert row.other is not None
+        made = row.result(ir.Define)
+        copy = ir.Define(fresh(f"{made.name}_first", self.taken), made.type)
+        first = ir.Row("copy", copy, (row.other,), "vector", "V", row.shift, loc=row.loc)
+        both = first, replace(row, other=ir.Ref(copy.name))
+        self._rewritten(ir.map_rows(self.kernel.body, lambda r: both if r is row else r))
+
+    def _rewritten(self, body: ir.Block) -> None:
+        self.kernel = replace(self.kernel, body=body)
+        self.lives, self.ticks = {}, {}
+        self.survey()
 
     def _copy_back(self) -> None:
         """carry c .. yield x --> c_next = copy x .. yield c_next, where c cannot be updated in place
@@ -100,9 +120,7 @@ class Groups(Lives):
 
         body = visit(self.kernel.body)
         if body != self.kernel.body:
-            self.kernel = replace(self.kernel, body=body)
-            self.lives = {}
-            self.survey()
+            self._rewritten(body)
 
     def _copied(self, loop: ir.Loop, visit: Callable[[ir.Block], ir.Block]) -> ir.Loop:
         copies: list[ir.Row] = []
@@ -111,7 +129,8 @@ class Groups(Lives):
             life = self.lives[r.name]
             needed = self.lives[c.last].reads or self.lag(r.name, life.path, life.shift)
             summed = self.on_cube(r.name)
-            if needed and c.init and not summed and not self._in_place(c.name, r.name):
+            apart = needed and not self._in_place(c.name, r.name)
+            if c.init and not summed and (apart or self._over_another(c.name, r.name)):
                 made = life.row
                 assert made is not None
                 assert isinstance(made.out, ir.Define)
@@ -119,6 +138,13 @@ class Groups(Lives):
                 out = ir.Define(results[k].name, made.out.type)
                 copies.append(ir.Row("copy", out, (r,), "vector", "V", made.shift, loc=loop.loc))
         return replace(loop, body=(*visit(loop.body), *copies), result=tuple(results))
+
+    def _over_another(self, carry: str, result: str) -> bool:
+        """What a loop yields, where it is not made, is another value than its carry, whatever choices are taken."""
+        value = result
+        while (row := self.lives[value].row) is not None and row.other is not None:
+            value = row.other.name
+        return value not in (carry, result)
 
     def _sums(self) -> None:
         """One group per sum of products: a matmul adds in place, on from one loop to the next."""
@@ -189,19 +215,26 @@ class Groups(Lives):
         old = all(
             tick <= made.made
             and (len(path) > len(made.path) or shift == made.shift)
-            and (row is not made.row or OPS[row.op].in_place)
+            and (row is not made.row or OPS[row.op].in_place or ir.Ref(carry) not in row.args)
             for path, tick, shift, row in self.lives[carry].reads
         )
         return old and self.lag(result, made.path, made.shift) == 0
 
-    def _others(self) -> None:
+    def _others(self) -> ir.Row | None:
+        """The row that cannot write over what its result is elsewhere, if there is one."""
         rings: dict[str, Group] = {}
         lone = self._popped_in_several_loops()
         for name, life in self.lives.items():
             row = life.row
-            if name in self.groups or row is None or not isinstance(row.out, ir.Define):
+            if row is None or not isinstance(row.out, ir.Define):
+                continue
+            if name in self.groups:
+                if row.other and self.groups[row.other.name] is not self.groups[name]:
+                    return row
                 continue
             found = self._host(name, row, life)
+            if row.other and not found:
+                return row
             if found is not None:
                 host, dying = found
                 host.members.append(name)
@@ -228,6 +261,7 @@ class Groups(Lives):
             group.touched.update(r.pipe for _, _, _, r in life.reads)
             if life.row is not None:
                 group.touched.add(life.row.pipe)
+        return None
 
     def _popped_in_several_loops(self) -> set[str]:
         """FIFOs of loops one after the other: known before any value goes on in their buffer."""
@@ -246,11 +280,11 @@ class Groups(Lives):
         self.groups[name] = ring
 
     def _host(self, name: str, row: ir.Row, life: Life) -> tuple[Group, str] | None:
-        """The buffer of an operand that dies here and can hold the result as well, and that operand."""
-        if not OPS[row.op].in_place or row.op == "copy":
-            return None
+        """The buffer of an operand that dies here and can hold the result as well, and that operand; of a row that
+        writes over what its result is elsewhere, that one."""
+        over = OPS[row.op].in_place and row.op != "copy"
         assert isinstance(row.out, ir.Define)
-        for a in row.args:
+        for a in (row.other,) if row.other else row.args if over else ():
             if not isinstance(a, ir.Ref):
                 continue
             group, source = self.groups[a.name], self.lives[a.name]

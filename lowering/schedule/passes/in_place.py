@@ -66,7 +66,7 @@ def _led_to(block: ir.Block, rows: list[ir.Row]) -> dict[int, set[int]]:
 
 def _taken(row: ir.Row) -> Iterator[str]:
     """Tiles and FIFOs that a row takes values from."""
-    return (a.name for a in row.args if isinstance(a, ir.Ref | ir.Queue))
+    return (a.name for a in (*row.args, row.other) if isinstance(a, ir.Ref | ir.Queue))
 
 
 def _views(row: ir.Row) -> list[ir.View]:

@@ -59,7 +59,7 @@ class Lives:
                     self.lives[c.last] = Life(None, path, tick + len(node.body) + 1, 0)
         for tick, path, node in walk(self.kernel.body, ()):
             if isinstance(node, ir.Row):
-                for a in node.args:
+                for a in (*node.args, node.other):
                     if isinstance(a, ir.Ref):
                         self.lives[a.name].reads.append((path, tick, node.shift, node))
 

@@ -24,12 +24,13 @@ def names_taken(kernel: ir.Kernel) -> set[str]:
 def rewrite_exprs(row: ir.Row, f: Callable[[ir.Expr], ir.Expr]) -> ir.Row:
     """``row`` with every scalar expression in it replaced by ``f`` of it."""
     args = tuple(ir.map_exprs(a, f) for a in row.args)
-    return replace(row, out=ir.map_exprs(row.out, f), args=args)
+    test = None if row.test is None else f(row.test)
+    return replace(row, out=ir.map_exprs(row.out, f), args=args, test=test)
 
 
 def scalars_of(row: ir.Row) -> Iterator[str]:
     """Names of the scalars that a row reads."""
-    for x in (*row.args, row.out, *row.wait, *row.set):
+    for x in (*row.args, row.out, *row.tests, *row.wait, *row.set):
         yield from (n for e in ir.exprs_of(x) for n in ir.names_in(e))
 
 
@@ -57,4 +58,4 @@ def tile_uses(block: ir.Block) -> Iterator[str]:
             yield from tile_uses(node.body)
             yield from (r.name for r in node.result)
         else:
-            yield from (a.name for a in node.args if isinstance(a, ir.Ref))
+            yield from (a.name for a in (*node.args, node.other) if isinstance(a, ir.Ref))

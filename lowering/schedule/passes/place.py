@@ -360,4 +360,5 @@ class _Placer(Groups):
         value = row.out.name if isinstance(row.out, ir.Define) else ""
         if isinstance(out, ir.Ref) and value == out.name:
             value = ""
-        return replace(row, args=tuple(args), out=out, value=value)
+        assert row.other is None or self._ref(row.other.name) == out, row
+        return replace(row, args=tuple(args), out=out, value=value, other=None)

@@ -265,7 +265,7 @@ def popped_for(push: ir.Row, rows: list[ir.Row]) -> list[ir.Row]:
     names, found = {*named(push.args)}, list[ir.Row]()
     for row in reversed(rows):
         if names & {*named((row.out,))}:
-            names |= {*named(row.args)}
+            names |= {*named((*row.args, row.other))}
             found += [row] if row.op == "pop" else []
     return found[::-1]
 
@@ -307,7 +307,7 @@ def parted(rows: list[ir.Row], first: Callable[[ir.Row], bool]) -> Halves:
     rest: list[ir.Row] = []
     made: set[str] = set()
     for row in rows:
-        if first(row) and not made & {*named(row.args), *scalars_of(row)}:
+        if first(row) and not made & {*named((*row.args, row.other)), *scalars_of(row)}:
             front.append(row)
         else:
             rest.append(row)

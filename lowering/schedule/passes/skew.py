@@ -191,9 +191,8 @@ def _behind(
     for k in producers_first(rows):
         row = rows[k]
         shift = min((shifts[n] for n in reads_of(row) if n in shifts), default=0)
-        args = []
-        for a in row.args:
-            if isinstance(a, ir.Ref) and stage.get(a.name, shift) > shift:
+        for a in [a for a in (*row.args, row.other) if isinstance(a, ir.Ref)]:
+            if stage.get(a.name, shift) > shift:
                 if a.name not in copied:
                     copied[a.name] = fresh(f"{a.name}_last", taken)
                     kind = next(c.type for c in inner.carry if c.last == a.name)
@@ -201,11 +200,16 @@ def _behind(
                     copies.append(
                         ir.Row("copy", out, (a,), "vector", "V", stage[a.name], loc=row.loc)
                     )
-                a = replace(a, name=copied[a.name])
-            args.append(a)
-        rows[k] = replace(row, shift=shift, args=tuple(args))
+                row = with_tile(row, a, replace(a, name=copied[a.name]))
+        rows[k] = replace(row, shift=shift)
         shifts[result_of(row) or ""] = shift
     return [*copies, *rows]
+
+
+def with_tile(row: ir.Row, old: ir.Ref, new: ir.Ref) -> ir.Row:
+    """``row`` that reads another tile in the place of one."""
+    args = tuple(new if a == old else a for a in row.args)
+    return replace(row, args=args, other=new if row.other == old else row.other)
 
 
 def producers_first(rows: list[ir.Row]) -> list[int]:
@@ -220,7 +224,7 @@ def producers_first(rows: list[ir.Row]) -> list[int]:
 
 def reads_of(row: ir.Row) -> Iterator[str]:
     """Tiles and FIFOs that a row takes values from."""
-    for a in row.args:
+    for a in (*row.args, row.other):
         if isinstance(a, ir.Ref | ir.Queue):
             yield a.name
 

@@ -25,14 +25,18 @@ struct TPipe {
     static constexpr int data_flag = Flag, free_flag = Flag + 1;
     static constexpr uint32_t SlotBytes = SlotSize, SlotCount = Slots, LocalCount = LocalSlots;
 
+    static bool shouldWaitFree(uint32_t tile) { return tile >= Slots && tile % Period == 0; }
+    static bool shouldNotifyFree(uint32_t tile) { return (tile + 1) % Period == 0; }
+
     struct Producer {
         int entryOffset = 0;
         uint32_t tileIndex = 0;
-        bool allocates = true, records = true;
+        bool isAllocate = true, isRecord = true;
 
-        void setAllocateStatus(bool on) { allocates = on; }
-        void setRecordStatus(bool on) { records = on; }
+        void setAllocateStatus(bool on) { isAllocate = on; }
+        void setRecordStatus(bool on) { isRecord = on; }
         void setTileId(int tile, int) { tileIndex = static_cast<uint32_t>(tile); }
+        void allocate(const Where &at = Where::current()) { native::wait_signal(free_flag, at); }
         void record(const Where &at = Where::current())
         {
             native::signal(to_vector ? Pipe::FIX : Pipe::MTE3, data_flag, native::Tells::DATA, at);
@@ -41,10 +45,15 @@ struct TPipe {
     struct Consumer {
         int entryOffset = 0;
         uint32_t tileIndex = 0;
-        bool frees = true, waits = true;
+        bool isFree = true, isWait = true;
 
-        void setWaitStatus(bool on) { waits = on; }
-        void setFreeStatus(bool on) { frees = on; }
+        void setWaitStatus(bool on) { isWait = on; }
+        void setFreeStatus(bool on) { isFree = on; }
+        void wait(const Where &at = Where::current()) { native::wait_signal(data_flag, at); }
+        void free(const Where &at = Where::current())
+        {
+            native::signal(native::Pipe::MTE2, free_flag, native::Tells::FREE, at);
+        }
     };
 
     std::byte *ring;
@@ -106,8 +115,8 @@ void TPUSH(Pipe_ &pipe, Tile_ &tile, const Where &at = Where::current())
     static_assert(Pipe_::to_vector ? acc : is_vec<Tile_>, "L0C is pushed to vector, UB to the cube");
     static_assert(Tile_::Bytes <= Pipe_::SlotBytes, "a tile that does not fit its slot");
     const uint32_t k = pipe.prod.tileIndex++;
-    if (pipe.prod.allocates && k >= Pipe_::SlotCount && k % Pipe_::Period == 0) {
-        native::wait_signal(Pipe_::free_flag, at);
+    if (pipe.prod.isAllocate && Pipe_::shouldWaitFree(k)) {
+        pipe.prod.allocate(at);
     }
     const SlotRows<Tile_, Split> gm{reinterpret_cast<T *>(pipe.slot(k, pipe.prod.entryOffset))};
     if (inside(gm, gm.rows(), gm.cols(), true, at)) {
@@ -123,7 +132,7 @@ void TPUSH(Pipe_ &pipe, Tile_ &tile, const Where &at = Where::current())
             },
             at);
     }
-    if (pipe.prod.records) {
+    if (pipe.prod.isRecord) {
         pipe.prod.record(at);
     }
 }
@@ -133,8 +142,8 @@ void TPOP(Pipe_ &pipe, Tile_ &tile, const Where &at = Where::current())
 {
     using T = typename Tile_::DType;
     static_assert(Pipe_::to_vector ? is_vec<Tile_> : Tile_::Loc == TileType::Mat, "vector pops into UB, the cube into L1");
-    if (pipe.cons.waits) {
-        native::wait_signal(Pipe_::data_flag, at);
+    if (pipe.cons.isWait) {
+        pipe.cons.wait(at);
     }
     const uint32_t k = pipe.cons.tileIndex++;
     TASSIGN(tile, pipe.local_base + static_cast<int64_t>(k % Pipe_::LocalCount * Pipe_::SlotBytes), at);
@@ -145,8 +154,8 @@ void TPOP(Pipe_ &pipe, Tile_ &tile, const Where &at = Where::current())
             [gm] { return gm.values(); },
             [tile](const auto &found) { put(tile, Tile_::Rows, Tile_::Cols, found); }, at);
     }
-    if (pipe.cons.frees && (k + 1) % Pipe_::Period == 0) {
-        native::signal(native::Pipe::MTE2, Pipe_::free_flag, native::Tells::FREE, at);
+    if (pipe.cons.isFree && Pipe_::shouldNotifyFree(k)) {
+        pipe.cons.free(at);
     }
 }
 
