@@ -15,7 +15,6 @@ import numpy as np
 
 import pto
 from pto import Scalar, Tensor, Tile
-from pto.scalar import Index
 
 Words = tuple[Callable[["Builder", Tile], Tile], ...]
 
@@ -35,6 +34,11 @@ class Builder:
         inner.full, inner.column = list(self.full), list(self.column)
         inner.counts = list(self.counts)
         return inner
+
+    def keep(self, values: tuple[Tile | Scalar, ...]) -> None:
+        """What a loop hands on."""
+        self.full += (x for x in values if isinstance(x, Tile))
+        self.counts += (x for x in values if isinstance(x, Scalar))
 
     def pick(self) -> Tile:
         recent = self.full[-4:]
@@ -304,16 +308,17 @@ def draw(
             if outside:
                 count = rng.choice([count, count, pto.maximum(count, 1), table[item, 5] % 3, 2])
 
-            if carried:
+            if carried:  # as far as the table says, from page to page where it leads
                 count = pto.first_where(count, lambda i: table[item, i] == 6)
+                start = (*start, table[item, 0])
 
-            def tiles(
-                i: Scalar, carry: tuple[Tile, ...], at: Index, number: int = number
-            ) -> tuple[Tile, ...]:
+            def body(i: Scalar, carry: tuple[Any, ...], number: int = number) -> tuple[Any, ...]:
                 inner = b.copy()
                 inner.counts.append(i)
+                places = carry[len(carry) - carried :]
+                carry = carry[: len(carry) - carried]
                 inner.full.extend(carry)
-                page = page_at(at)
+                page = page_at(places[0] if places else table[item, i])
                 for k in range(inside):
                     if products and k % (3 - products) == 0:
                         right = page.T if rng.random() < 0.5 else page
@@ -331,22 +336,10 @@ def draw(
                     results[-1] = (results[0] + results[-1]) * 0.5
                 if adds:
                     pto.store(out[here, :], inner.pick() * 0.5, add=True)
+                results += [(at + table[item, i]) % pages.shape[0] for at in places]
                 return tuple(results)
 
-            def plain(i: Scalar, carry: tuple[Tile, ...]) -> tuple[Tile, ...]:
-                return tiles(i, carry, table[item, i])
-
-            def packed(i: Scalar, carry: tuple[Any, ...]) -> tuple[Any, ...]:
-                """The pages lie where the table leads, step by step."""
-                *some, at = carry
-                return *tiles(i, tuple(some), at), (at + table[item, i]) % pages.shape[0]
-
-            if carried:
-                *made, last = pto.fori_loop(0, count, packed, (*start, table[item, 0]))
-                b.counts.append(last)
-            else:
-                made = list(pto.fori_loop(0, count, plain, start))
-            b.full.extend(made)
+            b.keep(pto.fori_loop(0, count, body, start))
         if updates:
             pto.store(x[here, :], b.pick() * 0.5)
             if rng.random() < 0.5:
