@@ -38,6 +38,7 @@ from pto.parts import *  # noqa: F403 - see its __all__
 from pto.require import require
 from pto.row_lists import *  # noqa: F403 - see its __all__
 from pto.scalar import Scalar, cdiv, program_id
+from pto.scalar_loops import first_where, fold
 from pto.selection import where
 from pto.signature import Choice, choice
 from pto.sorting import *  # noqa: F403 - see its __all__
@@ -77,6 +78,8 @@ __all__ = [
     "cdiv",
     "choice",
     "ds",
+    "first_where",
+    "fold",
     "fori_loop",
     "full",
     "iota",

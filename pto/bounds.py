@@ -14,7 +14,23 @@ from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 from pto.arithmetic import Number
-from pto.ir import Const, Expr, Kernel, Loop, Ranges, Row, Scalar, Var, View, Within, names_a_float
+from pto.folds import INDEX, fold_of
+from pto.ir import (
+    Bin,
+    Const,
+    Expr,
+    Kernel,
+    Loop,
+    Ranges,
+    Row,
+    Scalar,
+    Var,
+    View,
+    Within,
+    linear,
+    names_a_float,
+    names_in,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +192,15 @@ def inside(loop: Loop, known: Known) -> dict[str, Range]:
 
 
 def noted(row: Row, known: Known) -> dict[str, Range]:
-    """``known`` behind a row: a ``let`` has the range of its value, a ``read`` that of its table."""
+    """``known`` behind a row: a scalar that it defines has the range of its value."""
     if not isinstance(row.out, Scalar):
         return dict(known)
-    (value, *_) = row.args
-    found = bounds(value, known) if isinstance(value, Expr) else read(row, known)
-    return {**known, row.out.name: found}
+    return {**known, row.out.name: of_row(row, known)}
+
+
+def of_row(row: Row, known: Known) -> Range:
+    """What the scalar can be that a row defines."""
+    return OF_ROW[row.op](row, known)
 
 
 def read(row: Row, known: Known) -> Range:
@@ -189,3 +208,45 @@ def read(row: Row, known: Known) -> Range:
     if names_a_float(row):
         return ANY
     return known.get(entry_of(row.operand(View).tensor), INTEGER)
+
+
+def folded(row: Row, known: Known) -> Range:
+    """What a ``fold`` gives: from where it starts, as far as its steps move it."""
+    fold = fold_of(row)
+    inside = {**known, INDEX.name: counted(fold.trips, known)}
+    inside |= {x.name: known.get(entry_of(v.tensor), INTEGER) for x, v in fold.read}
+    inside |= dict.fromkeys((x.name for x in fold.states), INTEGER)
+    start, state, step = bounds(fold.starts[0], known), fold.states[0], fold.steps[0]
+    constant, moved = linear(Bin("-", step, state))
+    if any(state.name in names_in(atom) for atom in moved):
+        return _settled(start, lambda r: bounds(step, {**inside, state.name: r}))
+    drift = Range(constant, constant, True)
+    for atom, times in moved.items():
+        some = RULES["*"](bounds(atom, inside), Range(times, times, True))
+        drift = RULES["+"](drift, some)
+    count = Range(0, max(bounds(fold.trips, known).high, 0), True)
+    return RULES["+"](start, RULES["*"](count, drift))
+
+
+def _settled(start: Range, step: Callable[[Range], Range]) -> Range:
+    """A range that no step leaves: an end that goes on moving behind the first step is open."""
+    found = _joined(start, step(start))
+    while True:
+        then = step(found)
+        low = found.low if then.low >= found.low else -inf
+        high = found.high if then.high <= found.high else inf
+        if (low, high) == (found.low, found.high):
+            return found
+        found = Range(low, high, True)
+
+
+def _joined(a: Range, b: Range) -> Range:
+    return Range(min(a.low, b.low), max(a.high, b.high), a.whole and b.whole)
+
+
+OF_ROW: Mapping[str, Callable[[Row, Known], Range]] = {
+    "let": lambda row, known: bounds(row.scalar(), known),
+    "read": read,
+    "fold": folded,
+}
+"""By the op of a row that defines a scalar: what that can be."""

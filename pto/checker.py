@@ -11,6 +11,7 @@ from pto import ir
 from pto.arithmetic import BINARY, DIVIDING, NumberError
 from pto.errors import LegalityError
 from pto.facts import misfit
+from pto.folds import known_in
 from pto.limits import LIMITS, within
 from pto.loc import Loc
 from pto.ops import TRACED
@@ -54,6 +55,7 @@ class Checker:
         self.facts: dict[tuple[str, str], ir.Linear] = {}
         self.ranges: dict[str, tuple[int, int]] = {}
         self.guards = 0
+        self.within_row: frozenset[str] = frozenset()
         self.core = ""
 
     # names
@@ -77,7 +79,7 @@ class Checker:
             raise LegalityError(f"an expression {within('depth', depth_of(e))}", loc)
         divides(e, loc)
         for name in ir.names_in(e):
-            if not self.is_known(name):
+            if name not in self.within_row and not self.is_known(name):
                 where = f" on the {self.core} core" if self.core else ""
                 raise LegalityError(f"'{name}' is not a scalar known here{where}", loc)
         if what and ir.is_float(e):
@@ -148,8 +150,12 @@ class Checker:
         """Everything of a row but its place."""
         check_operands(row, self.form)
         wanted, _ = places_of(row.op, self.form)
-        for x, w in zip(row.args, wanted, strict=False):
+        for x, w, inner in zip(row.args, wanted, known_in(row), strict=False):
+            self.within_row = inner
+            self.guards += bool(inner)  # a fold may have no step
             self.operand(x, row, f"{row.op}: an operand" if w.whole else "")
+            self.guards -= bool(inner)
+        self.within_row = frozenset()
         args = [seen(x, self.tile(x, row)) for x in row.args if isinstance(x, ir.Ref)]
         out = row.out.type if isinstance(row.out, ir.Define) else None
         if isinstance(row.out, ir.Ref):
@@ -257,6 +263,9 @@ class Checker:
         if param is None or param.shape is None or len(param.shape) != len(view.index):
             message = f"'{view.tensor}' is not a tensor of {len(view.index)} dimensions"
             raise LegalityError(message, row.loc)
+        if row.op == "fold" and param.dtype != "i32":
+            message = f"fold: '{view.tensor}' is {param.dtype}, only elements of i32 are counted"
+            raise LegalityError(message, row.loc)
         if row.op == "read" and param.dtype not in SCALAR_DTYPES:
             message = (
                 f"read: '{view.tensor}' is {param.dtype}, only f32 and i32 can be read as a scalar"
@@ -299,7 +308,6 @@ class Checker:
 
     def learn(self, name: str, row: ir.Row, surely: bool = True) -> None:
         """What is known of ``name``, a scalar that a row defines, ``surely`` no other one."""
-        (x,) = row.args
-        form = ir.linear(x, self.fact) if surely and isinstance(x, ir.Expr) else None
+        form = ir.linear(row.scalar(), self.fact) if surely and row.op == "let" else None
         self.facts[self.core, name] = form or ir.as_atom(ir.Var(name))
         self.ranges.pop(name, None)

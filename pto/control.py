@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 from pto import ir
 from pto.arithmetic import COMPARING
 from pto.errors import TraceError
-from pto.loop import Caller, carry_tiles, check_body, like, once, repeated
+from pto.loop import Caller, carried_by, check_body, like, once, repeated
 from pto.scalar import Scalar, as_index
 from pto.tile import Tile
 from pto.tracer import Traced, current, fail
@@ -57,7 +57,7 @@ def when(
         DTypeError: for a float as condition.
         ShapeError, DTypeError: when a carried tile changes its shape or dtype.
     """
-    test = _test(condition)
+    test = truth(condition, "the condition of pto.when", 0)
     bodies = [body] if otherwise is None else [body, otherwise]
     for each in bodies:
         check_body(each, WHEN)
@@ -71,18 +71,18 @@ def when(
     return repeated(WHEN, index, opposite(test), otherwise, made, NEVER, (name, False))
 
 
-def _test(condition: Any) -> ir.Expr:
-    """The condition as what is 0 or 1."""
+def truth(condition: Any, what: str, operand: int | None = None) -> ir.Expr:
+    """A condition as what is 0 or 1; ``what`` it is, in messages, and which operand of the call."""
     if isinstance(condition, bool):
         return ir.Const(int(condition))
     if isinstance(condition, Traced) and not isinstance(condition, Scalar):
         fail(
             TraceError,
-            f"{condition.described()} has many elements, and the condition of pto.when is one scalar",
+            f"{condition.described()} has many elements, and {what} is one scalar",
             "pto.where(mask, x, y) chooses by elements; scalars are sizes, indices, parameters, elements of tensors",
-            0,
+            operand,
         )
-    found = as_index(condition, "the condition of pto.when").expr
+    found = as_index(condition, what).expr
     if isinstance(found, ir.Const):
         return ir.Const(int(bool(found.value)))
     if isinstance(found, ir.Bin) and found.op in COMPARING:
@@ -105,7 +105,7 @@ OPPOSITE = {"<": ("<=", True), "<=": ("<", True), "==": ("!=", False), "!=": ("=
 
 def _decided(bodies: list[Callable[..., Any]], carry: Any) -> Any:
     """What the one that surely runs makes of the carry; the carry, if there is none."""
-    tiles = carry_tiles(carry, WHEN)
+    tiles = carried_by(carry, WHEN)
     for body in bodies:
         tiles = once(WHEN, NEVER, body, carry, tiles)
     return like(carry, tiles) if tiles else None

@@ -31,6 +31,9 @@ class _Stated(Sample):
             return super()._entry(table, at)
         return self.number(table, 4099)
 
+    def _folded(self, name: str, at: tuple[int, ...]) -> int:
+        return self.number("fold", 4099)
+
 
 def told_apart(table: str, stated: Iterable[tuple[str, tuple[ir.Fact, ...]]]) -> bool:
     """Whether a type states how the entries of ``table`` differ, or that they are counts of such a table."""

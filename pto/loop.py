@@ -1,4 +1,4 @@
-"""Loops: their body runs once on tracers and becomes one loop with carried tiles.
+"""Loops: their body runs once on tracers and becomes one loop with carried tiles; carried integers become folds.
 
 In: what ``fori_loop`` is called with, and ``when`` (``pto/control.py``).  Out: one loop of the traced form.
 """
@@ -6,19 +6,27 @@ In: what ``fori_loop`` is called with, and ``when`` (``pto/control.py``).  Out: 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, NoReturn, TypeVar, overload
 
 from pto import ir, source
 from pto.errors import DTypeError, PtoError, ShapeError, TraceError
-from pto.scalar import Index, Scalar, as_index
+from pto.folds import STATES, Fold
+from pto.scalar import Index, Scalar, as_index, as_number, as_scalar
+from pto.steps import Steps, known
 from pto.tile import Tile
-from pto.tracer import Trace, Way, current, fail, innermost, noun
+from pto.tracer import Scope, Trace, Way, current, fail, innermost, noun
 
 Body = Callable[..., Any]
 
+INTEGERS = "integers are sizes, loop indices, i32 parameters, elements of i32 tensors"
 
-Carried = TypeVar("Carried", bound=Tile | tuple[Tile, ...])
+
+Value = Tile | Scalar
+"""What goes from iteration to iteration."""
+
+Carried = TypeVar("Carried", bound=Tile | Index | tuple[Tile | Index, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +58,12 @@ def fori_loop(
 def fori_loop(lo: Index, hi: Index, body: Body, carry: Any = None) -> Any:
     """``for i in lo .. hi: carry = body(i, carry)``; returns the last carry.
 
-    ``lo`` and ``hi`` may be traced; no step is run when ``hi <= lo``.  ``carry`` is a tile or a
-    tuple of tiles whose types never change; without one the body is ``body(i)`` and returns None.
+    ``lo`` and ``hi`` may be traced; no step is run when ``hi <= lo``.  ``carry`` is a tile, an integer, or a
+    tuple of these; the types of tiles never change, and an integer goes by integers and elements of i32 tensors
+    only (``pto.fold``).  Without a carry the body is ``body(i)`` and returns None.
 
     Raises:
-        TraceError: when the carry is no tile or changes in count, or a value leaks out of the body.
+        TraceError: when the carry is no tile and no integer, or changes in count, or a value leaks out of the body.
         ShapeError, DTypeError: when a carried tile changes its shape or dtype.
     """
     first, last = as_index(lo, "the start of a loop"), as_index(hi, "the end of a loop")
@@ -81,27 +90,60 @@ def repeated(
     """One loop over ``index``, of which the body sees ``first + index`` if it counts; the last carry."""
     trace, frame = current(), source.user_frame()
     loc = source.here()
-    inits = carry_tiles(carry, caller)
+    inits = carried_by(carry, caller)
     names = source.assigned_names(frame) if frame is not None else ()
-    hints = _carry_hints(body, len(inits), names, caller)
+    hints = carry_hints(body, len(inits), names, caller)
     what = f"the body of loop '{index}'" if caller.counts else f"the body of {caller.name}"
     with trace.block(index, what, trips, way) as scope:
-        inside = [Tile(trace, trace.fresh(h), t.type) for h, t in zip(hints, inits, strict=True)]
+        inside = [_inside(trace, index, h, x) for h, x in zip(hints, inits, strict=True)]
         scope.carries = tuple(hints)
         i = Scalar(ir.binary("+", ir.Var(index), first.expr), innermost(first._scope, scope))
-        refs = tuple(t.ref() for t in once(caller, i, body, carry, inside))
-    lasts = _results(trace, inits, hints, names)
+        made = once(caller, i, body, carry, inside)
+        refs = tuple(t.ref() for t in made if isinstance(t, Tile))
+    steps = _steps(scope, index, inits, inside, made)
+    heads = (replace(steps.row(n, k, ir.Var(index)), loc=loc) for k, n in enumerate(steps.names))
+    ends = [
+        (name, Tile(trace, trace.fresh(name), x.type) if isinstance(x, Tile) else None)
+        for name, x in zip(_last_names(hints, names), inits, strict=True)
+    ]
     carries = tuple(
         ir.Carry(a.name, t.type, t.ref(), z.name)
-        for a, t, z in zip(inside, inits, lasts, strict=True)
+        for a, t, (_, z) in zip(inside, inits, ends, strict=True)
+        if isinstance(a, Tile) and isinstance(t, Tile) and z is not None
     )
-    trace.emit(ir.Loop(index, trips, tuple(scope.nodes), "", carries, refs, loc=loc))
+    trace.emit(ir.Loop(index, trips, (*heads, *scope.nodes), "", carries, refs, loc=loc))
+    numbers = count()
+    lasts = [
+        steps.emit(trace, name, next(numbers), trips, loc) if z is None else z for name, z in ends
+    ]
     return like(carry, lasts) if inits else None
 
 
-def once(caller: Caller, i: Scalar, body: Body, carry: Any, inside: list[Tile]) -> list[Tile]:
-    """What the body makes of the carry ``inside``, one tile for each."""
-    returned = _called(caller, body, i, carry, inside)
+def _inside(trace: Trace, index: str, hint: str, start: Value) -> Value:
+    """What is carried, as the body sees it; of a number it is known by now that it goes by the index."""
+    name = trace.fresh(hint)
+    if isinstance(start, Tile):
+        return Tile(trace, name, start.type)
+    until_known = Fold(ir.Var(index), ir.ZERO, (start.expr,), STATES[:1], ())
+    return known(trace, ir.Row("fold", ir.Scalar(name), until_known.args))
+
+
+def _steps(
+    scope: Scope,
+    index: str,
+    inits: Sequence[Value],
+    inside: Sequence[Value],
+    made: Sequence[Value],
+) -> Steps:
+    """What the body makes of the integers that it is given."""
+    names = [name_of(x) for x in inside if isinstance(x, Scalar)]
+    starts, nexts = ([x.expr for x in values if isinstance(x, Scalar)] for values in (inits, made))
+    return Steps(scope, index, names, starts, nexts)
+
+
+def once(caller: Caller, i: Scalar, body: Body, carry: Any, inside: Sequence[Value]) -> list[Value]:
+    """What the body makes of the carry ``inside``, one value for each."""
+    returned = called(caller, body, i, carry, inside)
     return _checked_result(caller, returned, carry, inside, body)
 
 
@@ -118,28 +160,46 @@ def _index_hint(body: Body) -> str:
     return code.co_varnames[0] if code is not None and code.co_argcount else "i"
 
 
-def carry_tiles(carry: Any, caller: Caller) -> list[Tile]:
-    """The tiles of a carry, as they start."""
+def carried_by(carry: Any, caller: Caller) -> list[Value]:
+    """What is carried, as it starts: tiles, and integers by a loop."""
     if carry is None:
         return []
     values = list(carry) if isinstance(carry, tuple | list) else [carry]
     for k, value in enumerate(values):
-        if not isinstance(value, Tile):
+        if isinstance(value, Tile):
+            value.ref()
+        elif caller.counts and is_integer(value):
+            values[k] = as_scalar(value)
+        else:
             what = (
                 f"carry {k} of {caller.what}" if len(values) > 1 else f"the carry of {caller.what}"
             )
-            hint = "start from pto.full or pto.zeros; only tiles can be carried"
-            if isinstance(value, Scalar):
-                hint = (
-                    "only tiles can be carried; compute the scalar from the loop index; a sum over a table of "
-                    "static length is a Python loop: at = at + table[k] * (k < i) for k in range(8)"
-                )
-            fail(TraceError, f"{what} must be a tile, found {noun(value)}", hint, caller.place)
-        value.ref()
+            kinds = "a tile or an integer" if caller.counts else "a tile"
+            hint = "start from pto.full or pto.zeros"
+            if isinstance(value, Scalar) and not caller.counts:
+                hint = "n + condition * step is n, and where the condition holds n + step"
+            elif isinstance(value, Scalar | float):
+                hint += "; of scalars, integers are carried"
+            fail(TraceError, f"{what} must be {kinds}, found {noun(value)}", hint, caller.place)
     return values
 
 
-def _carry_hints(body: Body, count: int, names: Sequence[str], caller: Caller) -> list[str]:
+def is_integer(value: object) -> bool:
+    """Whether it is a scalar without a fraction, traced or not."""
+    if isinstance(value, Scalar):
+        return not value.is_float
+    return isinstance(as_number(value), int)
+
+
+def name_of(value: Value) -> str:
+    """What a carried value is called in the body."""
+    if isinstance(value, Tile):
+        return value.name
+    assert isinstance(value.expr, ir.Var), value
+    return value.expr.name
+
+
+def carry_hints(body: Body, count: int, names: Sequence[str], caller: Caller) -> list[str]:
     """Names inside the body: those the body unpacks its carry to, else those of the result."""
     code = getattr(body, "__code__", None)
     if code is not None and count:
@@ -152,24 +212,20 @@ def _carry_hints(body: Body, count: int, names: Sequence[str], caller: Caller) -
     return [names[k] if k < len(names) else f"carry_{k}" for k in range(count)]
 
 
-def _results(trace: Trace, inits: list[Tile], hints: list[str], names: Sequence[str]) -> list[Tile]:
-    """The tiles behind the loop, named after the variables that the call is assigned to."""
-    if len(names) == 1 and len(inits) > 1:
-        names = [f"{names[0]}_{k}" for k in range(len(inits))]
-    lasts = []
-    for k, t in enumerate(inits):
-        is_named = k < len(names) and names[k].strip("_")
-        name = names[k] if is_named else f"{hints[k]}_last"
-        lasts.append(Tile(trace, trace.fresh(name), t.type))
-    return lasts
+def _last_names(hints: Sequence[str], names: Sequence[str]) -> list[str]:
+    """What the values behind the loop are called: as the variables that the call is assigned to."""
+    if len(names) == 1 and len(hints) > 1:
+        names = [f"{names[0]}_{k}" for k in range(len(hints))]
+    is_named = (k < len(names) and names[k].strip("_") for k in range(len(hints)))
+    return [names[k] if named else f"{hints[k]}_last" for k, named in enumerate(is_named)]
 
 
-def like(carry: Any, tiles: list[Tile]) -> Any:
-    """The tiles as the carry has them: one, or a tuple."""
-    return tuple(tiles) if isinstance(carry, tuple | list) else tiles[0]
+def like(carry: Any, values: Sequence[Value]) -> Any:
+    """The values as the carry has them: one, or a tuple."""
+    return tuple(values) if isinstance(carry, tuple | list) else values[0]
 
 
-def _called(caller: Caller, body: Body, i: Scalar, carry: Any, inside: list[Tile]) -> Any:
+def called(caller: Caller, body: Body, i: Scalar, carry: Any, inside: Sequence[Value]) -> Any:
     """``body(i, carry)``; a wrong number of parameters is the user's mistake."""
     arguments = (*[i] * caller.counts, *[like(carry, inside) for _ in inside[:1]])
     try:
@@ -184,10 +240,10 @@ def _called(caller: Caller, body: Body, i: Scalar, carry: Any, inside: list[Tile
         why = str(error).replace(getattr(body, "__qualname__", ""), getattr(body, "__name__", ""))
     takes = ", ".join([*caller.takes, *["carry"] * bool(inside)])
     wanted = f"body({takes})" if inside else f"body({takes}), because {caller.what} has no carry"
-    _fail_at(body, None, TraceError, f"{caller.what} calls {wanted}, but {why}", whole=True)
+    fail_at(body, None, TraceError, f"{caller.what} calls {wanted}, but {why}", whole=True)
 
 
-def _fail_at(
+def fail_at(
     body: Body,
     k: int | None,
     kind: type[PtoError],
@@ -204,12 +260,12 @@ def _fail_at(
 
 
 def _checked_result(
-    caller: Caller, returned: Any, carry: Any, inside: list[Tile], body: Body
-) -> list[Tile]:
-    """What the body returned as one tile per carry, each of the type it had before."""
+    caller: Caller, returned: Any, carry: Any, inside: Sequence[Value], body: Body
+) -> list[Value]:
+    """What the body returned as one value per carry, each of the type it had before."""
     if not inside:
         if returned is not None:
-            _fail_at(
+            fail_at(
                 body, None, TraceError,
                 f"the body of {caller.what} returns {noun(returned)}, but {caller.what} has no carry",
                 f"give {caller.name} a start for it: {caller.start}",
@@ -223,22 +279,33 @@ def _checked_result(
         found = "nothing" if returned is None else f"{count} value{'s' * (count != 1)}"
         if is_single and many:
             found = f"a {type(returned).__name__} of {count}"
-        want = "one tile" if is_single else f"{len(inside)} tiles"
-        names = ", ".join(t.name for t in inside)
-        _fail_at(
+        what = "tile" if all(isinstance(x, Tile) for x in inside) else "value"
+        want = f"one {what}" if is_single else f"{len(inside)} {what}s"
+        names = ", ".join(map(name_of, inside))
+        fail_at(
             body, None, TraceError,
             f"{caller.what} carries {want} ({names}), but its body returns {found}",
             "return the next value of every carry, in the same order",
             whole=returned is None,
         )  # fmt: skip
     for k, (value, before) in enumerate(zip(values, inside, strict=True)):
-        _check_carry(value, before, body, k)
+        if isinstance(before, Tile):
+            _check_tile(value, before, body, k)
+        elif not is_integer(value):
+            fail_at(
+                body, k, TraceError,
+                f"carry '{name_of(before)}' must stay an integer, but the body returns {noun(value)}",
+                value._value_hint() if isinstance(value, Tile) else INTEGERS,
+                whole=value is None,
+            )  # fmt: skip
+        else:
+            values[k] = as_scalar(value)
     return values
 
 
-def _check_carry(value: Any, before: Tile, body: Body, k: int) -> None:
+def _check_tile(value: Any, before: Tile, body: Body, k: int) -> None:
     if not isinstance(value, Tile):
-        _fail_at(
+        fail_at(
             body, k, TraceError,
             f"carry '{before.name}' must stay a tile, but the body returns {noun(value)}",
             "return the next value of every carry, in the same order",
@@ -248,7 +315,7 @@ def _check_carry(value: Any, before: Tile, body: Body, k: int) -> None:
         hint = f"a carry keeps its type: convert the result with .astype('{before.dtype}')"
         if value.shape != before.shape:
             hint = "a carry keeps its shape: start the loop from a tile of the shape it ends with"
-        _fail_at(
+        fail_at(
             body, k, ShapeError if value.shape != before.shape else DTypeError,
             f"carry '{before.name}' is {before.type} before an iteration, but "
             f"{value.type} ('{value.name}') after it",

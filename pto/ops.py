@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from pto.folds import MOST_ENTRIES, MOST_STATES
 from pto.ir import ADD, CORES, SCALED
 from pto.targets import PIPES
 from pto.types import BOX_ROWS, DTYPE_BYTES, INTEGERS, TileType
@@ -113,6 +114,12 @@ MOST_PRINTED = 8
 """Values in one line that a kernel prints."""
 COUNT = Operand((SCALAR,), whole=True)
 PLACE = Operand((NUMBER,), whole=True)
+
+_FOLDED = (
+    *(COUNT,) * 4,
+    *(Operand((SCALAR, ELEMENT), whole=True, needed=False),) * (2 * MOST_STATES - 2),
+    *(Operand((ELEMENT,), needed=False),) * MOST_ENTRIES,
+)
 
 On = Mapping[str, tuple[str, ...]]
 _VECTOR: On = MappingProxyType({"vector": ("V",)})
@@ -430,6 +437,7 @@ _ALONG = (
 _ROWS = (
     # scalars
     Op("read", "scalar", Operand((SCALAR,)), (Operand((ELEMENT,)),), _SCALAR, meaning="one number from GM, f32 or i32"),
+    Op("fold", "scalar", Operand((SCALAR,)), _FOLDED, _SCALAR, meaning="the number that a loop over scalars hands on: its steps at most, where it ends, start and step of each number, the elements of tables that a step reads"),
     Op("let", "scalar", Operand((SCALAR,)), (Operand((SCALAR,)),), _SCALAR, meaning="names a scalar expression"),
     # data movement
     Op("load", "move", A_TILE, (Operand((VIEW,)), Operand((FILL,), start=ASSIGNED, needed=False)), _BOTH, None, _calls(tile="TLOAD"), meaning="GM to L1 or UB"),

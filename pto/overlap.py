@@ -65,18 +65,15 @@ class Store:
         return "adds" if self.adds else "stores"
 
     def depends(self, e: ir.Expr) -> set[str]:
-        """Counters that ``e`` depends on, through tables too."""
+        """Counters that ``e`` depends on, through tables and folds too."""
         found: set[str] = set()
         names = list(ir.names_in(e))
         while names:
             name = names.pop()
-            view = self.trace.reads.get(name)
-            if view is None:
+            behind = self.trace.behind(name)
+            names += behind
+            if not behind:
                 found.add(name)
-                continue
-            for item in view.index:
-                start = self.trace.resolved(ir.as_span(item).start)
-                names += ir.names_in(start)
         return found & {c.name for c in self.counters}
 
 
@@ -178,7 +175,7 @@ def _is_apart(store: Store) -> bool:
 def _separated(item: ir.Expr | ir.Span, store: Store) -> set[str]:
     """Counters that this dimension keeps apart: steps grow faster than what lies below them."""
     terms = ir.coefficients(ir.as_span(item).start)
-    if terms is None or any(n in store.trace.reads for n in terms):
+    if terms is None or any(store.trace.is_data(n) for n in terms):
         return set()
     counters = sorted(
         (c for c in store.counters if terms.get(c.name)), key=lambda c: abs(terms[c.name])
@@ -280,6 +277,8 @@ class Sample:
             if name in env:
                 return env[name]
             view = self.trace.reads.get(name)
+            if view is None and name in self.trace.folds:
+                return self._folded(name, tuple(map(lookup, self.trace.behind(name))))
             if view is None:
                 return self.number(name, 4099)
             at = tuple(
@@ -297,6 +296,10 @@ class Sample:
         if ir.Sorted() in stated.get(table, ()):
             return self.number((table, at[:-1]), 65537) + at[-1] * FAR
         return 65537 + FAR * self.number((table, at), 0)
+
+    def _folded(self, name: str, at: tuple[int, ...]) -> int:
+        """What a fold gives by what it goes by: as entries of tables of which nothing is stated."""
+        return 65537 + FAR * self.number((name, at), 0)
 
     def _interval(self, item: ir.Expr | ir.Span, env: dict[str, int]) -> Span:
         span = ir.as_span(item)

@@ -119,7 +119,7 @@ class Parser:
         if token in self.tiles or token in self.fifos or self.is_tensor(token):
             raise x.fail(f"'{token}' is no scalar")
         x.at -= 1
-        return ir.Var(x.name("value"), token in self.floats)
+        return ir.Var(x.name("value", dotted=True), token in self.floats)
 
     def literal(self, x: Line, token: str, sign: int = 1) -> int | float:
         """A number without its sign."""

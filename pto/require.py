@@ -42,7 +42,7 @@ def require(condition: bool | Scalar, message: str) -> None:
         _no_condition(condition)
     for name in dict.fromkeys(ir.names_in(e)):
         if name not in trace.launch:
-            what = "is read from data" if name in trace.reads else "changes within a launch"
+            what = "is read from data" if trace.is_data(name) else "changes within a launch"
             fail(
                 TraceError,
                 f"require: '{name}' {what}",

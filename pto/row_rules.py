@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
 
-from pto import ir
+from pto import folds, ir
 from pto.conversions import DIRECT, rounds
 from pto.errors import LegalityError
 from pto.limits import within
@@ -128,6 +128,8 @@ def check_operands(row: ir.Row, form: str) -> None:
             raise LegalityError(f"{row.op}: operand {k + 1} cannot be transposed", row.loc)
     if row.op == "store" and (ir.SCALED in row.args) != bool(row.scales):
         raise LegalityError("store: 'scaled' and a scale belong together", row.loc)
+    if row.op == "fold" and (why := folds.misfit(row)):
+        raise LegalityError(f"fold takes its steps, where it ends, {why}", row.loc)
     if op.out is None or row.out is None:
         if op.out is not None or row.out is not None:
             wants = op.out.kinds[0] if op.out else "nothing"

@@ -18,7 +18,7 @@ from pto.ops import OPS, ROUNDINGS, SUM_OF, VECTOR
 from pto.scalar import Index, Number, Scalar, as_number, as_scalar, extreme
 from pto.targets import no_dtype
 from pto.tensor import Tensor, TensorView
-from pto.tracer import Scope, Trace, Traced, current, fail, noun
+from pto.tracer import ON_ONE_CORE, Scope, Trace, Traced, current, fail, noun
 from pto.types import BOX_ROWS, DTYPE_BYTES, INTEGERS, TileType, box_unit, holds
 
 SYMBOLS = {
@@ -195,6 +195,9 @@ class Tile(Traced):
 
     def __rmatmul__(self, other: Tile) -> Tile:
         return matmul(other, self)
+
+    def _value_hint(self) -> str:
+        return ON_ONE_CORE
 
     def _operator_hint(self, symbol: str) -> str:
         return {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pto import ir, source
 from pto.errors import PtoError, TraceError, UnknownNameError, did_you_mean
+from pto.folds import NAMES
 from pto.loc import Loc
 from pto.ops import COMPOSED, FUNCTIONS
 from pto.reach import reach_of
@@ -77,6 +78,8 @@ class Trace:
         self.requires: list[ir.Require] = []
         self.lets: dict[str, ir.Expr] = {}
         self.reads: dict[str, ir.View] = {}
+        self.folds: dict[str, ir.Row] = {}
+        """The rows of the numbers that loops over scalars give."""
         self.read_at: dict[str, Loc | None] = {}
         """Where a tensor is first read in a way that no store may follow: as scalars, as one of several regions."""
         self.loads: dict[str, list[Any]] = {}
@@ -137,6 +140,17 @@ class Trace:
     def resolved(self, expr: ir.Expr) -> ir.Expr:
         """``expr`` with every ``let`` name replaced by what it stands for."""
         return ir.substitute(expr, self.lets) if self.lets else expr
+
+    def is_data(self, name: str) -> bool:
+        """Whether a scalar goes by the entries of tables."""
+        return name in self.reads or name in self.folds
+
+    def behind(self, name: str) -> list[str]:
+        """The names that what is read, or folded, goes by; of any other, none."""
+        view, row = self.reads.get(name), self.folds.get(name)
+        parts = [view] if view is not None else row.args if row is not None else []
+        found = (n for x in parts for e in ir.exprs_of(x) for n in ir.names_in(self.resolved(e)))
+        return [n for n in dict.fromkeys(found) if n not in NAMES]
 
     @property
     def counters(self) -> dict[str, ir.Expr]:
@@ -288,7 +302,10 @@ class Traced:
 
     def _branch_hint(self, where: str) -> str:
         if where == "while":
-            return "a loop over traced counts is pto.fori_loop(lo, hi, body, carry)"
+            return (
+                "a loop over traced counts is pto.fori_loop(lo, hi, body, carry); where it ends early, "
+                "pto.first_where(count, condition) is its length"
+            )
         if where in ("min()", "max()"):
             return f"use pto.{where[:3]}imum(a, b)"
         if where in ("and / or", "not", "chained comparison"):
@@ -439,7 +456,14 @@ _UFUNCS = {
 }
 """numpy's name of an operator -> the method that serves its right operand."""
 
+ON_ONE_CORE = (
+    "what a scalar decides both cores and both lanes decide, and a tile lies on one of them: pto.where chooses by "
+    "elements, pto.when by sizes, indices and tables; a number that a kernel computes is a table of the next one"
+)
+"""Why no scalar comes out of a tile, and what there is instead."""
+
 METHODS = {
+    **dict.fromkeys(("item", "tolist"), ON_ONE_CORE),
     "sum": "pto.sum(x) is of all elements, pto.row_sum(x) of every row",
     "max": "pto.max(x) is of all elements, pto.row_max(x) of every row",
     "min": "pto.min(x) is of all elements, pto.row_min(x) of every row",

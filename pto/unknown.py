@@ -82,7 +82,18 @@ INSTEAD = {
     **dict.fromkeys(
         ("assert_", "check", "device_assert"), "pto.debug_check(x < y, 'text'), which pto run tells"
     ),
-    "while_loop": "pto.fori_loop(lo, hi, body, carry)",
+    **dict.fromkeys(
+        ("while_loop", "loop", "repeat_until"),
+        "pto.fori_loop(lo, pto.first_where(count, condition), body, carry)",
+    ),
+    **dict.fromkeys(
+        ("reduce", "accumulate", "foldl", "scan"),
+        "pto.fold(count, step, start), of integers; of tiles pto.fori_loop(lo, hi, body, carry)",
+    ),
+    **dict.fromkeys(
+        ("find", "index", "searchsorted", "count_until", "nonzero", "flatnonzero"),
+        "pto.first_where(count, condition), the first i where a condition of scalars holds",
+    ),
     **{name: f"types are text: '{t}'" for name, t in TEXTS.items()},
 }
 """Functions of numpy and JAX -> how a kernel says it."""

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from lowering.ascend.rows import EMITTERS, scalar_least
+from lowering.ascend.rows import EMITTERS
+from lowering.ascend.scalars import Kept, running, scalar_least
 from lowering.ascend.text import (
     Context,
     Env,
@@ -169,7 +170,9 @@ def loop_lines(loop: ir.Loop, ctx: Context, env: Env) -> list[str]:
         return guarded(loop, entries, base, ctx, env)
     lines, trips = counted(loop, ctx, env)
     index = ctx.scalar(loop.index)
-    scope = {**env, loop.index: Place(index, least=0)}
+    declared, places = running_in(loop, entries, ctx, env)
+    lines += declared
+    scope = {**env, **places, loop.index: Place(index, least=0)}
     if base:
         scope[loop.total] = Place(ctx.scalar(loop.total), least=0)
     if lowest == highest:
@@ -182,6 +185,17 @@ def loop_lines(loop: ir.Loop, ctx: Context, env: Env) -> list[str]:
         finished = trips if isinstance(loop.trips, ir.Const) else f"max_of({trips}, 0)"
         lines.append(f"{base} += {finished};")
     return lines
+
+
+def running_in(
+    loop: ir.Loop, entries: list[Entry], ctx: Context, env: Env, again: str = ""
+) -> Kept:
+    """``running`` of the rows of a loop; of none where a branch defines scalars."""
+    ahead = [(e.node, e.tests) for e in ir.in_own_order(entries) if isinstance(e.node, ir.Row)]
+    scalars = [(row, tests) for row, tests in ahead if isinstance(row.out, ir.Scalar)]
+    if any(tests for _, tests in scalars):
+        return [], {}
+    return running(loop, [row for row, _ in scalars], ctx, env, again)
 
 
 def guarded(loop: ir.Loop, entries: list[Entry], base: str, ctx: Context, env: Env) -> list[str]:

@@ -23,8 +23,9 @@ from lowering.ascend.blocks import (
     entry_names,
     needed,
     row_lines,
+    running_in,
 )
-from lowering.ascend.rows import scalar_least
+from lowering.ascend.scalars import running, scalar_least
 from lowering.ascend.text import (
     Context,
     Env,
@@ -107,9 +108,15 @@ def _rows(nest: _Nest) -> list[Entry]:
 def _plain(nest: _Nest) -> list[str]:
     """A core without rows in the inner loop and with one stage: one item after the other."""
     w = nest.ctx.scalar(nest.loop.index)
-    scope = {**nest.env, nest.loop.index: Place(w, least=0), nest.loop.total: Place(w, least=0)}
+    declared, kept = running(nest.loop, nest.scalars, nest.ctx, nest.env)
+    scope = {
+        **nest.env,
+        **kept,
+        nest.loop.index: Place(w, least=0),
+        nest.loop.total: Place(w, least=0),
+    }
     body = block_lines([*map(Entry, nest.scalars), *_rows(nest)], nest.ctx, scope)
-    return braced(f"for (int64_t {w} = 0; {w} < {nest.count}; ++{w})", body)
+    return declared + braced(f"for (int64_t {w} = 0; {w} < {nest.count}; ++{w})", body)
 
 
 def _empty_items(nest: _Nest) -> list[str]:
@@ -121,7 +128,9 @@ def _empty_items(nest: _Nest) -> list[str]:
     ctx, outside = nest.ctx, ir.in_own_order(e for part, e in nest.parts if part != INSIDE)
     counts = nest.loop.total in entry_names(_rows(nest), ctx.core)
     wanted = [*entry_names(outside, ctx.core), *ir.names_in(nest.inner.trips)]
-    head = [line for row in needed(nest.scalars, wanted) for line in row_lines(row, ctx, scope)]
+    scalars = needed(nest.scalars, wanted)
+    declared, kept = running(nest.loop, scalars, ctx, nest.env)
+    head = [line for row in scalars for line in row_lines(row, ctx, {**scope, **kept})]
     scope[nest.inner.total] = Place(u, least=0)
     rows = [line for e in outside for line in block_lines([e], ctx, scope)]
     if nest.inner.total and nest.inner.total in entry_names(outside, ctx.core):
@@ -133,6 +142,7 @@ def _empty_items(nest: _Nest) -> list[str]:
     return [
         f"// First the items without an iteration over {nest.inner.index}, each by itself.",
         *[f"int64_t {v} = 0;  // items so far"] * counts,
+        *declared,
         *braced(f"for (int64_t {w} = 0; {w} < {nest.count}; ++{w})", body),
     ]
 
@@ -150,12 +160,17 @@ def _steps(nest: _Nest, some_before: bool) -> list[str]:
     _choose_fields(nest, runs)
     depth = span + 1
     slot = f"{ring}[{step} % {depth}]" if depth > 1 else f"{ring}[0]"
+    of_items, kept = running(nest.loop, nest.scalars, ctx, nest.env)
     taking = [
-        *_take(nest, ahead),
+        *_take(nest, ahead, kept),
         *braced(f"if ({_runs_on(nest, ahead)})", [f"{slot} = {ahead};", f"{found} = {step} + 1;"]),
     ]
     body = [*braced(f"if ({step} == {found})", taking)]
     scope = _scope(nest, at)
+    inside = [e for part, e in nest.parts if part == INSIDE]
+    first = f"{scope[nest.inner.index].text} == 0" if nest.has_inner else ""
+    of_steps, places = running_in(nest.inner, inside, ctx, scope, first)
+    scope |= places
     held = frozenset(nest.fields)
     position = nest.position
     for shift, run in runs:
@@ -169,18 +184,20 @@ def _steps(nest: _Nest, some_before: bool) -> list[str]:
         tests.append(f"{position} < {found}")
         head = f"if (const int64_t {position} = {step}{offset}; {' && '.join(tests)})"
         body += braced(head, inner)
-    first = f"// Iteration {nest.inner.index} of item {nest.loop.index}: what the stages need of a position."
+    comment = f"// Iteration {nest.inner.index} of item {nest.loop.index}: what the stages need of a position."
     members = _members(nest)
     total = ctx.scalar(nest.loop.total)
     shifted = some_before and nest.loop.total in nest.fields
     return [
-        first,
+        comment,
         f"struct {kind} {{",
         *indented([f"{t} {n} = {start};" for n, (t, start) in members.items()]),
         "};",
         f"{kind} {ring}[{depth}];",
         f"{kind} {ahead};",
         *([f"{ahead}.{total} = {total} - 1;"] if shifted else []),
+        *of_items,
+        *of_steps,
         f"int64_t {found} = 0;  // positions so far, all of them once the items end",
         *braced(
             f"for (int64_t {step} = 0; {step} == {found} || {step} < {found} + {span}; ++{step})",
@@ -252,9 +269,9 @@ def _members(nest: _Nest) -> dict[str, tuple[str, str]]:
     }
 
 
-def _take(nest: _Nest, ahead: str) -> list[str]:
-    """``ahead`` becomes the next position, its item past the end if there is none."""
-    scope = _scope(nest, ahead)
+def _take(nest: _Nest, ahead: str, kept: Env) -> list[str]:
+    """``ahead`` becomes the next position, its item past the end if there is none; ``kept``: by the folds of items."""
+    scope = {**_scope(nest, ahead), **kept}
     w = scope[nest.loop.index].text
     item = [line for row in nest.scalars for line in row_lines(row, nest.ctx, scope)]
     count = [f"++{scope[nest.loop.total].text};"] if nest.loop.total in nest.fields else []

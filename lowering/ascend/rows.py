@@ -13,12 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from lowering.ascend.scalars import ONE, ZERO, fold, let, read, strides
 from lowering.ascend.text import (
     CPP_TYPE,
     Context,
     Env,
-    Place,
-    at_least,
     braced,
     condition,
     indented,
@@ -28,7 +27,6 @@ from lowering.ascend.text import (
     stored_shape,
 )
 from pto import ir
-from pto.arithmetic import Number
 from pto.conversions import narrows
 from pto.errors import ScheduleError, ShapeError
 from pto.ops import OPS, form_of
@@ -37,7 +35,6 @@ from pto.text import expr
 from pto.types import INTEGERS, UNIT_BYTES
 
 Emitter = Callable[[ir.Row, Context, Env], list[str]]
-ONE, ZERO = ir.Const(1), ir.Const(0)
 DIMS = ("rows", "cols")
 
 
@@ -56,15 +53,6 @@ class Region:
     cols: ir.Span
     row_stride: ir.Expr
     col_stride: ir.Expr
-
-
-def strides(shape: tuple[int | str, ...]) -> list[ir.Expr]:
-    """Row-major strides in elements; symbolic dimensions stay symbolic."""
-    dims: list[ir.Expr] = [ir.Const(d) if isinstance(d, int) else ir.Var(d) for d in shape]
-    steps: list[ir.Expr] = [ONE]
-    for d in reversed(dims[1:]):
-        steps.insert(0, ir.binary("*", d, steps[0]))
-    return steps[: len(dims)]
 
 
 def region(view: ir.View, tile: tuple[int, int], ctx: Context, env: Env) -> Region:
@@ -697,42 +685,6 @@ def pad(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     return fill_outside(row, ctx, env, counts, ZERO)
 
 
-# --------------------------------------------------------------------------------- scalars
-
-
-def target_place(row: ir.Row, env: Env) -> Place:
-    """Where ``read`` and ``let`` put their result."""
-    return env[row.result(ir.Scalar).name]
-
-
-def define(place: Place, value: str) -> list[str]:
-    """The definition of a scalar, or the assignment of one that outlives its block."""
-    kind = "const float " if place.is_float else "const int64_t "
-    return [f"{kind if place.is_declared_by_row else ''}{place.text} = {value};"]
-
-
-def let(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    place = target_place(row, env)
-    return define(place, scalar(row.scalar(0), env))
-
-
-def read(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    view = row.operand(ir.View)
-    steps = strides(ctx.kernel.param(view.tensor).shape or ())
-    offset: ir.Expr = ZERO
-    for item, step in zip(view.index, steps, strict=True):
-        assert not isinstance(item, ir.Span), row
-        offset = ir.binary("+", offset, ir.binary("*", item, step))
-    place = target_place(row, env)
-    return define(place, f"{ctx.names.of('tensor', view.tensor)}[{scalar(offset, env)}]")
-
-
-def scalar_least(row: ir.Row, env: Env) -> Number | None:
-    """The least value of a ``let``; what is read from GM can be anything."""
-    first = row.args[0]
-    return None if isinstance(first, ir.View) else at_least(row.scalar(0), env)
-
-
 # ------------------------------------------------------------------------------------ order
 
 
@@ -768,7 +720,7 @@ OF_OP: Mapping[str, Emitter] = MappingProxyType(
     {
         emitter.__name__: emitter
         for emitter in (
-            read, let, load, gather, store, move, part, push, push_data, record, pop, matmul, astype, full, iota, expand, where, pad, concat, put, largest, take, cumsum, transpose,
+            read, let, fold, load, gather, store, move, part, push, push_data, record, pop, matmul, astype, full, iota, expand, where, pad, concat, put, largest, take, cumsum, transpose,
             sync, barrier, drain, fence,
         )
     }

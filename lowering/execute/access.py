@@ -208,9 +208,11 @@ def reads_behind(e: ir.Expr, known: Definitions, loops: bool) -> Iterator[str]:
 
 
 def _where_read(name: str, known: Definitions, env: Env) -> str:
-    """``block_table[3, 7]``: the element that scalar ``name`` was read from."""
+    """``block_table[3, 7]``: the element that scalar ``name`` was read from; what is no element has its name."""
     row = known[name]
     assert isinstance(row, ir.Row)
+    if row.op != "read":
+        return name
     view = row.operand(ir.View)
     items = (int(compiled(i)(env)) for i in view.index if not isinstance(i, ir.Span))
     return f"{view.tensor}[{', '.join(map(str, items))}]"

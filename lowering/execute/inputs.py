@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +26,7 @@ from lowering.one_by_one import one_by_one
 from pto import ir
 from pto.arithmetic import BINARY, DIVIDING, LEAST, Number, NumberError, rounded, shortest
 from pto.errors import InputError, did_you_mean
+from pto.folds import INDEX, fold_of
 from pto.loc import Loc
 from pto.ops import EVERY
 from pto.targets import target_of
@@ -521,20 +522,56 @@ class _Walk:
                 self.row(node, lines)
 
     def row(self, row: ir.Row, lines: Lines) -> None:
+        if row.op == "fold":
+            self.fold(row, lines)
+            return
         for operand in (row.out, *row.args):
             if isinstance(operand, ir.View):
                 self.check(row, operand, lines)
         if row.op == "let":
             lines.columns[row.result(ir.Scalar).name] = self.value(row.scalar(), row, lines)
         elif row.op == "read":
-            view = row.operand(ir.View)
-            at = tuple(self.column(i, row, lines) for i in view.index if not isinstance(i, ir.Span))
-            values, out = self.bound.arrays[view.tensor][at], row.result(ir.Scalar)
+            values, out = self.entry(row, row.operand(ir.View), lines), row.result(ir.Scalar)
             lines.columns[out.name] = values if out.is_float else values.astype(np.int64)
         else:
             for k, operand in enumerate(row.args):
                 if isinstance(operand, ir.Expr):
                     self.operand(row, k, operand, lines)
+
+    def entry(self, row: ir.Row, view: ir.View, lines: Lines) -> Array:
+        """The elements that a view of one element is in every line."""
+        at = tuple(self.column(i, row, lines) for i in view.index if not isinstance(i, ir.Span))
+        found: Array = self.bound.arrays[view.tensor][at]
+        return found
+
+    def fold(self, row: ir.Row, lines: Lines) -> None:
+        """All lines together, step by step, each as long as it goes on."""
+        fold = fold_of(row)
+        trips = self.column(fold.trips, row, lines)
+        numbers = [self.column(e, row, lines).copy() for e in fold.starts]
+        names = [x.name for x in fold.states]
+        on, i, done = np.flatnonzero(trips > 0), 0, 0
+        while on.size:
+            done += len(on)
+            _check_steps(done, f"'{row.result(ir.Scalar).name}' takes {done} steps in all", row.loc)
+            here = lines.take(on)
+            here.columns[INDEX.name] = i
+            here.columns.update(zip(names, (n[on] for n in numbers), strict=True))
+            self.entries(row, fold.read[: fold.asked], here)
+            stay = np.flatnonzero(self.column(fold.until, row, here) == 0)
+            on, here = on[stay], here.take(stay)
+            self.entries(row, fold.read[fold.asked :], here)
+            made = [self.column(e, row, here) for e in fold.steps]
+            for n, then in zip(numbers, made, strict=True):
+                n[on] = then
+            i += 1
+            on = on[trips[on] > i]
+        lines.columns[row.result(ir.Scalar).name] = numbers[0]
+
+    def entries(self, row: ir.Row, read: Sequence[tuple[ir.Var, ir.View]], lines: Lines) -> None:
+        for x, view in read:
+            self.check(row, view, lines)
+            lines.columns[x.name] = self.entry(row, view, lines).astype(np.int64)
 
     def operand(self, row: ir.Row, k: int, e: ir.Expr, lines: Lines) -> None:
         """Raises for an integer that an element of the row's tile cannot be."""

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from lowering.execute.access import Array, Scope, compiled, span_shape
+from lowering.execute.access import Array, Env, Scope, compiled, span_shape
 from lowering.execute.core import NOTHING, Action, Core, Machine, Step
+from lowering.execute.folds import folded
 from lowering.execute.inputs import Bound
 from lowering.execute.memory import Ring
 from lowering.execute.sequential import (
@@ -31,7 +32,9 @@ from lowering.execute.sequential import (
     writable,
 )
 from lowering.execute.sums import kept
+from pto.arithmetic import Number
 from pto.errors import InputError, ScheduleError, ShapeError
+from pto.folds import fold_of
 from pto.ir import Kernel, Ref, Row, Scalar, View, is_scheduled
 from pto.row_rules import filled, touched
 from pto.targets import target_of
@@ -262,6 +265,13 @@ def _read(core: Core, row: Row) -> Step:
     return _scalar(value, row.result(Scalar).name)
 
 
+def _fold(core: Core, row: Row) -> Step:
+    def entry(view: View) -> Callable[[Env], Number]:
+        return scalar_read(core.locate(row, view), core.machine.tensors[view.tensor])
+
+    return _scalar(folded(fold_of(row), entry), row.result(Scalar).name)
+
+
 def _let(core: Core, row: Row) -> Step:
     return _scalar(compiled(row.scalar()), row.result(Scalar).name)
 
@@ -290,6 +300,7 @@ RULES: Mapping[str, Callable[[Core, Row], Step]] = {
     "record": _record,
     "pop": _pop,
     "read": _read,
+    "fold": _fold,
     "let": _let,
     **dict.fromkeys(("sync", "barrier", "drain", "fence"), _order),
 }

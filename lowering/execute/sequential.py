@@ -19,11 +19,13 @@ import numpy as np
 
 from lowering.execute import access
 from lowering.execute.access import DTYPES, NAMES, Array, Env, Locate, Scope
+from lowering.execute.folds import folded
 from lowering.execute.inputs import Bound, pid_names, validate
 from lowering.execute.sums import Kept, kept
 from pto import ir
 from pto.arithmetic import Number, rounded, short
 from pto.errors import InputError, MemoryAccessError, ShapeError
+from pto.folds import fold_of
 from pto.ops import DEBUG, OPS, ROUNDINGS, Rule
 from pto.text import statement
 from pto.types import GREATEST, INTEGERS, TileType
@@ -331,11 +333,18 @@ def _read(at: Interpreter, row: ir.Row) -> Action:
     return _scalar(scalar_read(at.locate(row, view), at.tensors[view.tensor]), row)
 
 
+def _fold(at: Interpreter, row: ir.Row) -> Action:
+    def entry(view: ir.View) -> Callable[[Env], Number]:
+        return scalar_read(at.locate(row, view), at.tensors[view.tensor])
+
+    return _scalar(folded(fold_of(row), entry), row)
+
+
 def _let(at: Interpreter, row: ir.Row) -> Action:
     return _scalar(access.compiled(row.scalar()), row)
 
 
-def _scalar(value: Callable[[Env], Any], row: ir.Row) -> Action:
+def _scalar(value: Callable[[Scope], Any], row: ir.Row) -> Action:
     name = row.result(ir.Scalar).name
 
     def run(tiles: Tiles, scope: Scope) -> None:
@@ -364,6 +373,7 @@ RULES: Mapping[str, Callable[[Interpreter, ir.Row], Action]] = {
     "gather": _gather,
     "store": _store,
     "read": _read,
+    "fold": _fold,
     "let": _let,
     **dict.fromkeys(DEBUG, _watched),
 }

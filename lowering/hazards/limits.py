@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from pto.arithmetic import DIVIDING
+from pto.folds import INDEX, Fold
 from pto.ir import BUILTINS, Const, Expr, Fact, Ranges, Sorted, Var, Within, distance
 
 INFINITE = 1 << 62
@@ -39,7 +41,8 @@ class Facts:
     """``sizes``: names that are at least 1; ``counts``: at least 0; ``floats``: names that are no
     integers; ``greatest``: the largest values of counters; ``trips``: what a counter is less than,
     wherever it counts.  ``entries``: of values read, which entry of which table each is; ``stated``: what
-    the types of tables state; ``within``: the limits of values read from a table that has some."""
+    the types of tables state; ``within``: the limits of values that tables give; ``folds``: of the numbers of folds,
+    which they are."""
 
     sizes: frozenset[str] = frozenset()
     floats: frozenset[str] = frozenset()
@@ -49,6 +52,7 @@ class Facts:
     entries: dict[str, Entry] = field(default_factory=dict)
     stated: Mapping[str, tuple[Fact, ...]] = field(default_factory=dict)
     within: dict[str, Limits] = field(default_factory=dict)
+    folds: dict[str, Fold] = field(default_factory=dict)
 
     def limits(self, e: Expr) -> Limits:
         """(least, greatest) value of ``e``."""
@@ -106,13 +110,36 @@ class Facts:
     def entry(self, name: str, entry: Entry) -> None:
         """``name`` is the value read there."""
         self.entries[name] = entry
+        self.within[name] = self.of_table(entry.table)
+
+    def of_table(self, table: str) -> Limits:
+        """What every entry of a table is."""
         low, high = NONE
-        for fact in self.stated.get(entry.table, ()):
+        for fact in self.stated.get(table, ()):
             if isinstance(fact, Within):
                 low, high = self.least(fact.low), _sum(self.most(fact.high), -1, INFINITE)
-        if Ranges(entry.table) in itertools.chain(*self.stated.values()):
+        if Ranges(table) in itertools.chain(*self.stated.values()):
             low = max(low, 0)
-        self.within[name] = low, high
+        return low, high
+
+    def fold(self, name: str, fold: Fold) -> None:
+        """``name`` is the number that it gives: an end of where that starts holds for it if no step from there on
+        leaves it."""
+        self.folds[name] = fold
+        low, high = self.limits(fold.starts[0])
+        state, step = fold.states[0].name, fold.steps[0]
+        above = self.inside(fold, {state: (low, INFINITE)}).least(step)
+        below = self.inside(fold, {state: (-INFINITE, high)}).most(step)
+        self.within[name] = low if above >= low else -INFINITE, high if below <= high else INFINITE
+
+    def fold_of(self, e: Expr | None) -> Fold | None:
+        """The fold whose number ``e`` is."""
+        return self.folds.get(e.name) if isinstance(e, Var) else None
+
+    def inside(self, fold: Fold, states: Mapping[str, Limits] = MappingProxyType({})) -> Facts:
+        """The same with what a step of a fold knows."""
+        read = {x.name: self.of_table(view.tensor) for x, view in fold.read}
+        return replace(self, within={**self.within, INDEX.name: (0, INFINITE), **read, **states})
 
 
 def _combined(op: str, a: Limits, b: Limits) -> Limits:

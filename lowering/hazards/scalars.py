@@ -9,11 +9,13 @@ value read: the same one for the same element of a table.  Non-goals: what an in
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.forms import normalise
 from lowering.hazards.instructions import Environment, Refused
 from lowering.hazards.limits import INFINITE, Entry, Facts
+from pto.folds import NAMES, fold_of
 from pto.ir import (
     BUILTINS,
     CORES,
@@ -22,15 +24,19 @@ from pto.ir import (
     Const,
     Expr,
     Kernel,
+    Operand,
     Row,
     Scalar,
     Span,
     Var,
     View,
     as_span,
+    exprs_of,
+    map_exprs,
     names_in,
     substitute,
 )
+from pto.ops import OPS
 from pto.targets import target_of
 
 Environments = tuple[Environment, Environment]
@@ -56,7 +62,8 @@ def inlined(view: View, scalars: Environment) -> View:
 
 class Scalars:
     """``launch``: scalars with one value in the whole launch.  ``opaque``: value read -> the names that
-    its index goes by.  ``reads``: (tensor, index) -> the name of the value read there."""
+    its index goes by.  ``reads``: (tensor, index) -> the name of the value read there, ``folds``: operands -> that of
+    the number of a fold."""
 
     def __init__(self, kernel: Kernel) -> None:
         given = [p for p in kernel.params if p.shape is None]
@@ -69,22 +76,24 @@ class Scalars:
         self.lanes = target_of(kernel).lanes
         self.opaque: dict[str, frozenset[str]] = {}
         self.reads: dict[tuple[str, tuple[Expr | Span, ...]], str] = {}
+        self.folds: dict[tuple[Operand, ...], str] = {}
 
     def define(self, block: Block, scalars: Environments) -> None:
         """Adds the scalars of a block, in the order of one iteration: larger shifts come first.  Each is
         defined once, on its core, before any use of it (``pto/legality.py``)."""
         rows = [n for n in block if isinstance(n, Row) and isinstance(n.out, Scalar)]
         for row in sorted(rows, key=lambda r: -r.shift):
-            if row.core in CORES and row.op in ("read", "let"):  # others are not legal
+            if row.core in CORES and OPS[row.op].kind == "scalar":  # others are not legal
                 self._define(row, scalars[CORES.index(row.core)])
 
     def _define(self, row: Row, scalars: Environment) -> None:
-        assert isinstance(row.out, Scalar)
-        arg = row.args[0]
-        if isinstance(arg, View):
-            scalars[row.out.name] = Var(self._read(inlined(arg, scalars)))
-        elif isinstance(arg, Expr):
-            scalars[row.out.name] = substitute(arg, scalars)
+        name = row.result(Scalar).name
+        if row.op == "read":
+            scalars[name] = Var(self._read(inlined(row.operand(View), scalars)))
+        elif row.op == "fold":
+            scalars[name] = Var(self._folded(row, scalars))
+        else:
+            scalars[name] = substitute(row.scalar(), scalars)
 
     def _read(self, view: View) -> str:
         """The name of the value that a ``read`` of ``view`` gives."""
@@ -99,6 +108,21 @@ class Scalars:
             place = tuple(normalise(as_span(item).start) for item in view.index)
             self.facts.entry(name, Entry(view.tensor, place))
         return self.reads[key]
+
+    def _folded(self, row: Row, scalars: Environment) -> str:
+        """The name of the number that a ``fold`` gives: one for all that are written alike, on either core."""
+        args = tuple(
+            inlined(x, scalars)
+            if isinstance(x, View)
+            else map_exprs(x, lambda e: substitute(e, scalars))
+            for x in row.args
+        )
+        if args not in self.folds:
+            self.folds[args] = name = f"fold${len(self.folds)}"
+            names = (n for x in args for e in exprs_of(x) for n in self.base_names(e))
+            self.opaque[name] = frozenset(names) - NAMES
+            self.facts.fold(name, fold_of(replace(row, args=args)))
+        return self.folds[args]
 
     def base_names(self, e: Expr) -> Iterator[str]:
         """The names that ``e`` goes by, those behind values read included."""

@@ -23,6 +23,7 @@ import numpy as np
 
 from lowering.execute.scalars import apply
 from pto import ir
+from pto.folds import INDEX, Fold, fold_of
 
 Array = np.ndarray[Any, Any]
 NO_ITEM = np.iinfo(np.int32).max
@@ -37,6 +38,7 @@ class Items:
     count: int
     known: dict[str, ir.Expr]
     reads: Mapping[str, ir.View]
+    folds: Mapping[str, Fold]
 
     def table(self, arrays: Mapping[str, Any], devices: int) -> Array:
         """One line per device: how many items it runs, then these items, ascending."""
@@ -64,9 +66,10 @@ def items_of(kernel: ir.Kernel, dims: Mapping[str, int]) -> Items | str:
     reads = {
         row.out.name: row.args[0]
         for row in rows
-        if isinstance(row.out, ir.Scalar) and isinstance(row.args[0], ir.View)
+        if row.op == "read" and isinstance(row.out, ir.Scalar) and isinstance(row.args[0], ir.View)
     }
-    return Items(loops[0], int(trips.value), known, reads)
+    folds = {r.result(ir.Scalar).name: fold_of(r) for r in rows if r.op == "fold"}
+    return Items(loops[0], int(trips.value), known, reads, folds)
 
 
 def known_names(dims: Mapping[str, int]) -> dict[str, ir.Expr]:
@@ -115,16 +118,37 @@ class Work:
             return e.value
         if isinstance(e, ir.Var):
             if e.name not in self.columns:
-                self.columns[e.name] = self.read(e.name)
+                self.columns[e.name] = self.given(e.name)
             return self.columns[e.name]
         with np.errstate(all="ignore"):
             return apply(np, e.op, self.value(e.a), self.value(e.b))
 
-    def read(self, name: str) -> Any:
-        """A scalar that the kernel gets from a tensor or as a parameter."""
-        if name not in self.items.reads:
-            return np.asarray(self.arrays[name])
-        view = self.items.reads[name]
+    def given(self, name: str) -> Any:
+        """A scalar that the kernel gets from tensors or as a parameter."""
+        if name in self.items.folds:
+            return self.folded(self.items.folds[name])
+        if name in self.items.reads:
+            return self.element(self.items.reads[name])
+        return np.asarray(self.arrays[name])
+
+    def folded(self, fold: Fold) -> Any:
+        """The number of a fold: all items together, each as long as it goes on."""
+        trips, count = self.value(fold.trips), self.items.count
+        numbers = [np.broadcast_to(self.value(e), (count,)) for e in fold.starts]
+        on, i = np.broadcast_to(trips > 0, (count,)), 0
+        while on.any():
+            self.columns[INDEX.name] = i
+            self.columns.update({x.name: n for x, n in zip(fold.states, numbers, strict=True)})
+            for x, view in fold.read:
+                self.columns[x.name] = self.element(view)
+            on = on & (self.value(fold.until) == 0)
+            made = [self.value(e) for e in fold.steps]
+            numbers = [np.where(on, x, n) for x, n in zip(made, numbers, strict=True)]
+            i += 1
+            on = on & (i < trips)
+        return numbers[0]
+
+    def element(self, view: ir.View) -> Any:
         index = [self.value(ir.as_span(i).start) for i in view.index]
         tensor = np.asarray(self.arrays[view.tensor])
         return tensor[tuple(np.clip(i, 0, n - 1) for i, n in zip(index, tensor.shape, strict=True))]

@@ -18,7 +18,7 @@ Non-goals: devices, caching, numpy (``lowering/jax_executor/executor.py``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from lowering.execute.scalars import apply, as_float
 from lowering.jax_executor.balance import is_item_loop, known_names, stored_in
 from pto import ir
 from pto.arithmetic import SHORT_BITS
+from pto.folds import INDEX, Fold, fold_of
 from pto.ops import OPS, ROUNDINGS, Op, Rule
 from pto.types import GREATEST, INTEGERS, TileType
 
@@ -94,6 +95,9 @@ class Env:
         """For a loop body or an arm: sees everything, changes nothing outside."""
         return Env(dict(self.tiles), dict(self.tensors), dict(self.scalars), self.whole | whole)
 
+
+FoldState = tuple[Array, Array, list[Array]]
+"""Of a fold between two steps: how many were done, whether it has ended, its numbers."""
 
 # ---------------------------------------------------------------------------------- rules
 
@@ -401,7 +405,11 @@ class Machine:
 
     def row(self, row: ir.Row, env: Env) -> None:
         if isinstance(row.out, ir.Scalar):
-            env.scalars[row.out.name] = whole(self.taken(row, env).reshape(()))
+            is_fold = row.op == "fold"
+            found = (
+                self.folded(fold_of(row), env) if is_fold else self.entry(row.operand(ir.View), env)
+            )
+            env.scalars[row.out.name] = found
         elif isinstance(row.out, ir.View):
             tensor, x = row.out.tensor, plain(self.operand(row.args[0], env))
             extents, dtype = self.extents(row.out, env), self.kernel.param(tensor).dtype
@@ -420,6 +428,40 @@ class Machine:
     def taken(self, row: ir.Row, env: Env) -> Array:
         """The elements that a row reads from a tensor."""
         return self.region(row.operand(ir.View), env)
+
+    def entry(self, place: ir.View, env: Env) -> Array:
+        """One element, as a scalar."""
+        return whole(self.region(place, env).reshape(()))
+
+    def folded(self, fold: Fold, outside: Env) -> Array:
+        """The number of a fold: its steps, up to the one that ends it."""
+        trips = self.scalar(fold.trips, outside)
+
+        def step(state: FoldState) -> FoldState:
+            i, _, numbers = state
+            env = outside.inner()
+            env.scalars[INDEX.name] = i
+            env.scalars.update(zip((x.name for x in fold.states), numbers, strict=True))
+            self.read_entries(fold.read[: fold.asked], env)
+            ends = jnp.asarray(self.scalar(fold.until, env)) != 0
+            self.read_entries(fold.read[fold.asked :], env)
+            made = [
+                jnp.where(ends, x, self.integer(e, env))
+                for x, e in zip(numbers, fold.steps, strict=True)
+            ]
+            then: FoldState = self.varying((i + 1, ends, made))
+            return then
+
+        start = jnp.int64(0), jnp.asarray(False), [self.integer(e, outside) for e in fold.starts]
+        _, _, found = lax.while_loop(lambda x: (x[0] < trips) & ~x[1], step, self.varying(start))
+        return found[0]
+
+    def read_entries(self, read: Iterable[tuple[ir.Var, ir.View]], env: Env) -> None:
+        for x, view in read:
+            env.scalars[x.name] = self.entry(view, env)
+
+    def integer(self, e: ir.Expr, env: Env) -> Array:
+        return jnp.asarray(self.scalar(e, env), jnp.int64)
 
     def region(self, place: ir.View, env: Env) -> Array:
         """The elements of a view."""

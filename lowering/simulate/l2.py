@@ -13,7 +13,7 @@ Non-goals: time; regions that overlap and begin apart; FIFO rings, which never l
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from math import ceil, prod
@@ -23,6 +23,7 @@ from lowering.simulate.costs import ALONE, Shared, moved_bytes, view_of
 from lowering.unroll import Counters, Unrolled
 from pto import ir
 from pto.arithmetic import BINARY, Number
+from pto.folds import fold_of
 from pto.targets import target_of
 
 Items = tuple[int, ...]
@@ -214,12 +215,36 @@ class _Walk:
         self, row: ir.Row, env: dict[str, Value], at: ir.Path, times: int
     ) -> Iterator[_Access]:
         if isinstance(row.out, ir.Scalar):
-            (x, *_) = row.args
-            env[row.out.name] = self._read(x, env) if isinstance(x, ir.View) else number(x, env)
+            env[row.out.name] = self._scalar(row, env)
         elif view := view_of(row):
             size, region = moved_bytes(row, self.kernel) * times, _region(view, env)
             stores, item = isinstance(row.out, ir.View), at[0] if at else OUTSIDE
             yield _Access(self.at, self.block, item, row, region, size, stores)
+
+    def _scalar(self, row: ir.Row, env: dict[str, Value]) -> Value:
+        """The number that a row gives, or what stands for it."""
+        if row.op == "let":
+            return number(row.scalar(), env)
+        return self._read(row.operand(ir.View), env) if row.op == "read" else self._folded(row, env)
+
+    def _folded(self, row: ir.Row, env: dict[str, Value]) -> Value:
+        def known(name: str) -> Number:
+            found = env[name]
+            if not isinstance(found, int | float):
+                raise KeyError(name)
+            return found
+
+        def entry(view: ir.View, known: Callable[[str], Number]) -> Number:
+            at = (int(ir.evaluate(ir.as_span(item).start, known)) for item in view.index)
+            return int(self.launched.arrays[view.tensor][tuple(at)])
+
+        try:
+            return fold_of(row).value(known, entry)
+        except KeyError:  # only a call knows it
+            return (
+                "fold",
+                *(_region(x, env) if isinstance(x, ir.View) else number(x, env) for x in row.args),
+            )
 
     def _read(self, view: ir.View, env: dict[str, Value]) -> Value:
         region = _region(view, env)

@@ -34,6 +34,7 @@ from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from lowering.simulate.costs import ALONE, Cost, Shared, cost_of, view_of
+from lowering.simulate.folds import Folds
 from lowering.simulate.l2 import OUTSIDE
 from lowering.simulate.timing import (
     DEFAULT,
@@ -54,6 +55,7 @@ from lowering.simulate.timing import (
 from lowering.unroll import Counters, issued
 from pto import ir
 from pto.errors import InputError
+from pto.folds import fold_of
 from pto.ops import OPS
 from pto.targets import target_of
 
@@ -227,6 +229,7 @@ class _Scalar:
         self.busy = 0
         self.stalls: list[Stall] = []
         self.over = False
+        self.folds = Folds(machine.kernel, ir.CORES[min(core, 1)], machine.blocks)
         self.program = self._program()
 
     def run(self) -> None:
@@ -270,9 +273,18 @@ class _Scalar:
         elif row.op == "record":
             yield from self._signal(self.pipes[row.pipe], plan.fifo)
         elif OPS[row.op].kind == "scalar":
-            self._spend(self.machine.costs.read if row.op == "read" else self.machine.costs.issue)
+            self._spend(self._scalar(row, scope))
         elif row.op != "sync":
             yield from self._op(row, scope, plan)
+
+    def _scalar(self, row: ir.Row, scope: Counters) -> int:
+        """Cycles of a row that gives a scalar."""
+        costs = self.machine.costs
+        if row.op != "fold":
+            return costs.read if row.op == "read" else costs.issue
+        fold = fold_of(row)
+        step = costs.read * len(fold.entries) + costs.issue * len(fold.steps)
+        return costs.issue + step * self.folds.steps(row, scope)
 
     def _op(self, row: ir.Row, scope: Counters, plan: _Plan) -> Iterator[None]:
         """A row that a pipe runs; a push or a pop with signals and credits (docs/machine.md 5.3)."""

@@ -94,7 +94,7 @@ class Builder:
         self.queues: Queues = {f.name: [] for f in kernel.fifos}
         self.types: dict[str, TileType] = {}
         self.written = {p.name for p in kernel.params if p.is_written}
-        self.reads: list[dict[ir.View, ir.Var]] = []
+        self.numbers: list[dict[tuple[ir.Operand, ...], ir.Var]] = []
         self.loops: list[LoopScope] = []
         self.origin: dict[int, ir.Row] = {}
         """By the id of a row: the scheduled one that it stands for."""
@@ -169,21 +169,21 @@ class Builder:
         if row.op == "let":
             value = self.scalar(row.scalar(), row.core, scope)
             scope.scalars[f"{row.core} {row.result(ir.Scalar).name}"] = value
-        elif row.op == "read":
-            self.read(row, scope)
+        elif row.op in ("read", "fold"):
+            self.number(row, scope)
         elif row.op in ALIASES:
             self.hand_on(row, scope)
         else:
             self.step(row, scope)
 
-    def read(self, row: ir.Row, scope: Scope) -> None:
-        """``name = read tensor[...]``; a tensor that nobody writes is read once per place."""
-        place = self.view(row.operand(ir.View), row, scope)
-        known = next((known[place] for known in self.reads if place in known), None)
-        if known is None or place.tensor in self.written:
+    def number(self, row: ir.Row, scope: Scope) -> None:
+        """``name = read tensor[...]``, or a fold: once for each way to write it, if nobody writes its tables."""
+        args = tuple(self.operand(a, row, scope) for a in row.args)
+        known = next((known[args] for known in self.numbers if args in known), None)
+        if known is None or any(isinstance(a, ir.View) and a.tensor in self.written for a in args):
             known = ir.Var(self.fresh("%"), ir.names_a_float(row))
-            self.add(row, scope, ir.Scalar(known.name, known.is_float), place)
-            self.reads[-1][place] = known
+            self.add(row, scope, ir.Scalar(known.name, known.is_float), *args)
+            self.numbers[-1][args] = known
         scope.scalars[f"{row.core} {row.result(ir.Scalar).name}"] = known
 
     def hand_on(self, row: ir.Row, scope: Scope) -> None:
@@ -255,7 +255,7 @@ class Builder:
         def ready(row: ir.Row) -> bool:
             return bool(self.queues[row.operand(ir.Queue).name])
 
-        self.reads.append({})
+        self.numbers.append({})
         for node in interleaved(block, ready):
             if isinstance(node, ir.Row):
                 self.row(node, scope)
@@ -263,7 +263,7 @@ class Builder:
                 self.repeat(node, scope)
             else:
                 self.choice(node, scope)
-        self.reads.pop()
+        self.numbers.pop()
 
     def repeat(self, node: ir.Loop, scope: Scope) -> None:
         named = {n: self.fresh(n) for n in (node.index, node.total) if n}

@@ -17,14 +17,14 @@ Non-goals: numbers of tiles.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import lcm
 from types import MappingProxyType
 
 from lowering.values.memory import Memory
 from pto.arithmetic import Number, NumberError
-from pto.bounds import entry_of, of_launch
+from pto.bounds import of_launch, of_row
 from pto.ir import (
     Bin,
     Block,
@@ -196,9 +196,7 @@ class World:
 
     def _possible(self, name: str, wanted: Number) -> Number:
         """The number nearest to ``wanted`` that a size or a value read can be."""
-        known = self.ranges.get(
-            name if name in self.ranges else entry_of(self.tables.get(name, ""))
-        )
+        known = self.ranges.get(name)
         return wanted if known is None else min(max(wanted, known.low), known.high)
 
     def _told(self, e: Expr, wanted: int) -> Number:
@@ -294,10 +292,20 @@ class World:
         token = self.placed(row, args) if OPS[row.op].places else self.made(row.op, args)
         if row.op == "store":
             self.memory.store(self.region(row, args[0]), token)
-        if row.op == "read":
-            self.tables[f"%{token}"] = row.operand(View).tensor
+        if OPS[row.op].kind == "scalar":
+            self.named(f"%{token}", row, args)
         self.rows.setdefault(token, row)
         return token
+
+    def named(self, name: str, row: Row, args: Sequence[object]) -> None:
+        """Notes what a number can be that comes from tables."""
+        if row.op == "read":
+            self.tables[name] = row.operand(View).tensor
+        known = (
+            e if isinstance(e, Expr) else x
+            for x, e in zip(row.args, args[: len(row.args)], strict=True)
+        )
+        self.ranges[name] = of_row(replace(row, args=tuple(known)), self.ranges)
 
     def placed(self, row: Row, args: Sequence[object]) -> int:
         """The token of what moves elements by the size of its result; of what turns, the part that turns."""

@@ -35,6 +35,7 @@ INDEPENDENT = {
     "lowering/ascend": {"lowering.ascend"},
     "lowering/execute/sequential": {
         "lowering.execute.access",
+        "lowering.execute.folds",
         "lowering.execute.inputs",
         "lowering.execute.sums",
     },

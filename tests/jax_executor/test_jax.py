@@ -383,7 +383,7 @@ def test_random_kernels(seed: int) -> None:
 
 def test_every_op_has_a_rule() -> None:
     """Computed, handed on, silent, cut, or one of those that touch memory or names."""
-    own = {"read", "let", "load", "gather", "part", "store"}
+    own = {"read", "let", "fold", "load", "gather", "part", "store"}
     known = {*jax_machine.COMPUTE, *ALIASES, *SILENT, *own}
     assert known == set(OPS)
     assert not set(jax_machine.COMPUTE) & ({*ALIASES, *SILENT} | own)

@@ -121,7 +121,7 @@ def instructions(kernel: Kernel, core: str, lane: int, items: Sequence[int]) -> 
             yield one("wait", "S", flag=(row.args[0].name, "S", 7))
         elif row.op == "barrier":
             yield one("barrier")
-        elif row.op not in ("sync", "fence", "record", "let", "read"):
+        elif row.op not in ("sync", "fence", "record", "let", "read", "fold"):
             yield one("op", reads=tuple(reads), writes=tuple(writes))
         if row.op in ("push", "record"):
             yield one("signal", flag=("data", name))
