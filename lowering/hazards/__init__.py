@@ -3,8 +3,8 @@
 The way of a schedule through this package; no module imports one that is named behind it:
 
 * ``assumptions``: the sentences about the machine on which all of it rests.
-* ``limits``, ``forms``, ``cells``, ``regions``, ``counters``: what is known of scalars, of tables, of tensor regions,
-  of loop counters.
+* ``limits``, ``forms``, ``cells``, ``sums``, ``regions``, ``counters``: what is known of scalars, of tables, of sums over
+  them, of tensor regions, of loop counters.
 * ``operands``, ``instructions``, ``scalars``, ``places``: what a row touches, what code consists of, what a
   scalar stands for, where everything lies, as integers.
 * ``choices``, ``row_checks``, ``tensor_conflicts``: what is wrong whatever the order is.

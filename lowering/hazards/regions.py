@@ -30,6 +30,7 @@ from lowering.hazards.forms import (
     terms_of,
 )
 from lowering.hazards.limits import INFINITE, Facts
+from lowering.hazards.sums import cells_of_sums
 from pto.ir import Bin, Const, Expr, Var, View, as_span, binary
 
 __all__ = ["Region", "disjoint", "region_of"]
@@ -119,7 +120,7 @@ class Overlap:
         """Adds what follows at once; whether there was anything."""
         before = len(self.atoms), len(self.names), len(self.dimensions)
         for x, y in tuple(self.dimensions):
-            for cells in cells_of(x, y, self.facts):
+            for cells in (*cells_of(x, y, self.facts), *cells_of_sums(x, y, self.facts)):
                 if all(map(self.equal, cells.needs)) and self._forced(x, y, cells):
                     cells.tell(self)
         for low in [a for a in self.atoms if isinstance(a, Bin) and a.op == "%"]:

@@ -19,6 +19,7 @@ from lowering.hazards.limits import Facts
 from lowering.hazards.places import Fault
 from lowering.hazards.regions import Region, disjoint, in_case
 from lowering.hazards.scalars import Scalars
+from lowering.hazards.sums import is_sum
 from pto.ir import (
     Const,
     Distinct,
@@ -32,6 +33,7 @@ from pto.ir import (
     names_in,
     substitute,
 )
+from pto.ops import OPS
 from pto.text import expr
 
 Meets = dict[int, list[tuple[int, tuple[bool, ...]]]]
@@ -52,14 +54,14 @@ def tensor_conflicts(
     for tensor, found in _by_tensor(rows).items():
         writers = [r for r in found if r.writes_tensor]
         for a in found if writers else ():
-            if a.row.op == "read":
+            if OPS[a.row.op].kind == "scalar":
                 text = f"nothing orders a scalar read of {tensor}, which the kernel writes"
                 faults.append(Fault("tensor", text, a.row, writers[0].row, tensor))
                 continue
             for b in found:
                 if (
                     (a.writes_tensor or b.writes_tensor)
-                    and b.row.op != "read"
+                    and OPS[b.row.op].kind != "scalar"
                     and not _commute(a, b)
                 ):
                     _meet(scalars, trips, meets, a, b)
@@ -175,7 +177,9 @@ def _wanted(scalars: Scalars, tensor: str, code: RowCode) -> str:
 
 def _of_table(facts: Facts, name: str, start: Expr, size: int) -> str:
     """What is known of the table that the value ``name`` was read from, and what might be stated."""
-    entry = facts.entries.get(name)
+    entry, fold = facts.entries.get(name), facts.folds.get(name)
+    if fold is not None:
+        return SUM if is_sum(fold, facts) else NO_SUM
     if entry is None:
         return ""
     told = [TOLD[type(f)].format(f) for f in facts.stated.get(entry.table, ()) if type(f) in TOLD]
@@ -195,3 +199,9 @@ STATED_OF_RANGES = (
     "other, 'sorted' that the next one ends them"
 )
 """What may be said of a table."""
+SUM = "a fold, a sum of terms that are never negative: 'valid' must end within the term of the next step"
+NO_SUM = (
+    "a fold, which is no sum of terms that are never negative, as pto.maximum(x, 0) or entries 'in 0 .. n' are; "
+    "a table of where each begins may state 'disjoint ranges of COUNT'"
+)
+"""What is known of a fold, and what would help."""
