@@ -1,4 +1,4 @@
-"""A loop carries a Python number."""
+"""A loop carries a float."""
 
 import pto
 
@@ -8,8 +8,8 @@ def kernel(x, lens, out):
     b = pto.program_id(0)
     n = lens[b]
 
-    def body(i, count):
-        return count + 1
+    def body(i, scale):
+        return scale * 0.5
 
-    count = pto.fori_loop(0, n, body, 0)
-    pto.store(out[b, :, :], pto.load(x[b, :, :]) * count)
+    scale = pto.fori_loop(0, n, body, 1.0)
+    pto.store(out[b, :, :], pto.load(x[b, :, :]) * scale)
