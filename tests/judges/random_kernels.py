@@ -35,6 +35,11 @@ class Builder:
         inner.counts = list(self.counts)
         return inner
 
+    def keep(self, values: tuple[Tile | Scalar, ...]) -> None:
+        """What a loop hands on."""
+        self.full += (x for x in values if isinstance(x, Tile))
+        self.counts += (x for x in values if isinstance(x, Scalar))
+
     def pick(self) -> Tile:
         recent = self.full[-4:]
         return self.rng.choice(recent + self.full[:2])
@@ -243,6 +248,7 @@ def draw(
     adds = stated and plan.random() < 0.4
     least = plan.randint(0, 1) if stated else 0
     updates = stated and not adds and plan.random() < 0.3
+    carried = stated and plan.random() < 0.3
 
     @pto.kernel(
         grid="items",
@@ -282,11 +288,17 @@ def draw(
             if outside:
                 count = rng.choice([count, count, pto.maximum(count, 1), table[item, 5] % 3, 2])
 
-            def body(i: Scalar, carry: tuple[Tile, ...], number: int = number) -> tuple[Tile, ...]:
+            if carried:  # as far as the table says, from page to page where it leads
+                count = pto.first_where(count, lambda i: table[item, i] == 6)
+                start = (*start, table[item, 0])
+
+            def body(i: Scalar, carry: tuple[Any, ...], number: int = number) -> tuple[Any, ...]:
                 inner = b.copy()
                 inner.counts.append(i)
+                places = carry[len(carry) - carried :]
+                carry = carry[: len(carry) - carried]
                 inner.full.extend(carry)
-                page = pto.load(pages[table[item, i], :, :])
+                page = pto.load(pages[places[0] if places else table[item, i], :, :])
                 for k in range(inside):
                     if products and k % (3 - products) == 0:
                         right = page.T if rng.random() < 0.5 else page
@@ -304,9 +316,10 @@ def draw(
                     results[-1] = (results[0] + results[-1]) * 0.5
                 if adds:
                     pto.store(out[here, :], inner.pick() * 0.5, add=True)
+                results += [(at + table[item, i]) % pages.shape[0] for at in places]
                 return tuple(results)
 
-            b.full.extend(pto.fori_loop(0, count, body, start))
+            b.keep(pto.fori_loop(0, count, body, start))
         if updates:
             pto.store(x[here, :], b.pick() * 0.5)
             if rng.random() < 0.5:

@@ -129,13 +129,16 @@ WORDS = (
     "products turned",
     "attention backwards",
     "single columns",
+    "chunks at carried offsets",
+    "compacted chunks",
+    "trimmed tiles",
 )
 
 
 @pytest.mark.sweep
 def test_mutants_of_words() -> None:
     """One in eight, of kernels with selections, numbers of places, scalars that are read, orders and sums of rows,
-    stores that add, small integers and their bits, places that tables decide, work that is done or not, parts of tiles,
+    stores that add, small integers and their bits, places that tables decide, loops over scalars, work that is done or not, parts of tiles,
     transposes, and tensors that are updated in place."""
     assert len(told([Plan(name, "best") for name in WORDS], 16, 2)) > 150
 
