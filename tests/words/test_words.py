@@ -51,6 +51,7 @@ LONG = (
     "shuffled u8",
     "shuffled f32",
     "shuffled f16",
+    "every second row",
 )
 """Much like another, and many seconds to compile: in the sweep."""
 
