@@ -86,6 +86,10 @@ struct Wide<uint32_t> {
     using type = uint32_t;
 };
 template <>
+struct Wide<uint64_t> {
+    using type = uint64_t;
+};
+template <>
 struct Wide<int16_t> {
     using type = int32_t;
 };
