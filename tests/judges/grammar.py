@@ -188,7 +188,7 @@ def logical(text: str) -> list[tuple[int, str]]:
         bare = raw.strip()
         if bare.startswith("|") and found:
             more = bare[1:].strip().split("#")[0]
-            joined = "| " + more if more.split(" ")[0] in ("as", "wait", "set") else more
+            joined = "| " + more if more.split(" ")[0] in ("as", "if", "wait", "set") else more
             found[-1] = (found[-1][0], f"{found[-1][1]} {joined}")
         elif bare.startswith("note ") or (bare := raw.split("#")[0].strip()):
             found.append((len(raw) - len(raw.lstrip()), bare))

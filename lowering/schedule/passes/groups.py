@@ -229,7 +229,7 @@ class Groups(Lives):
             if row is None or not isinstance(row.out, ir.Define):
                 continue
             if name in self.groups:
-                if row.other and self.groups[row.other.name] is not self.groups[name]:
+                if row.other and self.groups.get(row.other.name) is not self.groups[name]:
                     return row
                 continue
             found = self._host(name, row, life)
