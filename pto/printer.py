@@ -134,20 +134,20 @@ def row_lines(r: ir.Row, kernel: ir.Kernel, indent: str) -> list[str]:
     value = [f"| as {r.value}"] if r.value else []
     value += [f"| {condition(r)}"] * bool(r.tests)
     sync = value + flags("wait", r.wait) + flags("set", r.set)
-    if any(isinstance(a, ir.Text) for a in r.args):
-        return [text]  # a text is one token
+    is_said = any(isinstance(a, ir.Text) for a in r.args)  # a text is one token
+    whole = [text] if is_said else wrapped(text, margin)
     if not sync:
-        return wrapped(text, margin)
+        return whole
     columns = " ".join(sync)
     column = min(SYNC_COLUMN, WIDTH - 1 - len(columns))
     joined = f"{text:<{max(column, 0)}} {columns}"
     if len(joined) <= WIDTH:
         return [joined]
     if len(margin) + len(columns) <= WIDTH:
-        return [*wrapped(text, margin), margin + columns]
+        return [*whole, margin + columns]
     room = WIDTH - len(margin)
     split = value + flags("wait", r.wait, room) + flags("set", r.set, room)
-    return [*wrapped(text, margin), *(margin + line for line in split)]
+    return [*whole, *(margin + line for line in split)]
 
 
 def block_lines(block: ir.Block, kernel: ir.Kernel, depth: int) -> list[str]:

@@ -124,6 +124,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def is_whole(config: pytest.Config) -> bool:
     """Whether this is a run of the whole suite but for its sweeps."""
-    picked = config.getoption("keyword") or config.getoption("markexpr") != DEFAULT
+    some = config.getoption("keyword") or config.getoption("lf")
+    picked = some or config.getoption("markexpr") != DEFAULT
     places = {Path(a).resolve() for a in config.args} <= {TESTS.resolve(), ROOT.resolve()}
     return places and not picked and not config.getoption("collectonly")

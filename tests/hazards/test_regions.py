@@ -162,7 +162,7 @@ def overlap(a: list[Span | Expr], b: list[Span | Expr], same: set[str], differ: 
 def test_what_is_apart_never_meets() -> None:
     rng, found = random.Random(0), 0
     facts = Facts(greatest={COUNTERS[n]: MOST[n] for n in ("i", "j")})
-    for _ in range(600):
+    for _ in range(240):
         texts = [drawn_item(rng) for _ in range(rng.randint(1, 2))]
         a = [item(t) for t in texts]
         b = [item(t if rng.random() < 0.7 else drawn_item(rng)) for t in texts]
@@ -173,4 +173,4 @@ def test_what_is_apart_never_meets() -> None:
         if disjoint(views[0], views[1], same, differ, {}, facts):
             found += 1
             assert not overlap(a, b, same, differ), (a, b, same, differ)
-    assert found > 40
+    assert found > 16

@@ -106,7 +106,7 @@ def test_limits(operands: str) -> None:
 
 
 WRONG = {
-    "b, 0, 0": "takes a scalar, a scalar, a scalar, a scalar",
+    "b, 0, 0": "takes 4 times a scalar",
     "b, 0, 0, fold.s0, 1": "a start and a step of each number",
     "b, 0, 0, fold.s0, t[fold.i], 1, 2": "a start and a step of each number",
     "b, 0, 0, fold.s1": "'fold.s1' is not a scalar known here",

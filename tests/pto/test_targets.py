@@ -145,7 +145,7 @@ def lacks_of_target(t: Target) -> Iterator[str]:
         yield f"{t.name}: pto/targets has no row for {name}, which lowering/hazards/places.py knows"
     for op in OPS.values():
         for core, pipes in op.on.items():
-            if op.kind != "sync" and not any(t.pipe_of(core, p) for p in pipes):
+            if op.kind not in ("sync", "debug") and not any(t.pipe_of(core, p) for p in pipes):
                 yield f"{t.name}: {op.name} has no pipe on the {core} core"
         for operand in op.args:
             for memory in (m for m in operand.memory if m not in t.spaces):

@@ -131,8 +131,19 @@ WIDE = {
 """Tiles by buffer or FIFO; all others are columns."""
 
 
+REGIONS = {
+    r"(param (?:query|out) .*), 16, ": r"\1, 64, ",
+    r"(param (?:key|value)_cache .*), 128, (.*128\])": r"\1, 64, \2",
+    r"0:\+128<left": "0:+64<left",
+    r"lane \* 8:\+8": "lane * 32:+32",
+}
+"""What of the tensors such tiles are."""
+
+
 def widened(line: str) -> str:
-    """A declaration of a buffer or FIFO with the tile of the other shape; addresses do not matter."""
+    """A line with the tiles of the other shape; addresses do not matter."""
+    for old, new in REGIONS.items():
+        line = re.sub(old, new, line)
     found = re.match(r"(?:buffer \w+ +\w+|fifo) +(\w+)", line)
     if not found:
         return line

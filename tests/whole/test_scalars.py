@@ -26,6 +26,7 @@ from lowering.ascend.text import Place, scalar
 from lowering.execute import scheduled, sequential
 from lowering.execute.access import compiled
 from lowering.execute.inputs import Bound, Lines, bind, validate
+from lowering.execute.said import Heard
 from lowering.jax_executor.machine import ZERO, Env, Machine
 from lowering.native import build
 from lowering.schedule import schedule
@@ -117,7 +118,7 @@ def in_jax(exprs: Sequence[Expr]) -> Rows:
     found: list[list[Any]] = []
     with jax.enable_x64(True):
         for d in DATA:
-            machine = Machine(values_of, {n: int(d[n]) for n in ("m", "n")})
+            machine = Machine(values_of, {n: int(d[n]) for n in ("m", "n")}, Heard().hear)
 
             def values(scalars: dict[str, Any], machine: Machine = machine) -> list[Any]:
                 machine.zero = scalars[ZERO]

@@ -124,7 +124,7 @@ class Lanes:
 
     def note_pages(self, row: ir.Row) -> None:
         """Of a dimension of a tile that is several of the tensor, lanes share the first; an odd one they cannot."""
-        (name,) = tiles_of(row)
+        name, *_ = tiles_of(row)
         view = next(x for x in (row.out, *row.args) if isinstance(x, ir.View))
         t, alike = self.types[name], self.of(name)
         for dim, side in zip(("rows", "cols"), sides(view, t.rows, t.cols), strict=True):
