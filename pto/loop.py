@@ -176,7 +176,7 @@ def carried_by(carry: Any, caller: Caller) -> list[Value]:
             )
             kinds = "a tile or an integer" if caller.counts else "a tile"
             hint = "start from pto.full or pto.zeros"
-            if isinstance(value, Scalar) and not caller.counts:
+            if is_integer(value) and not caller.counts:
                 hint = "n + condition * step is n, and where the condition holds n + step"
             elif isinstance(value, Scalar | float):
                 hint += "; of scalars, integers are carried"
