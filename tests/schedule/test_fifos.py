@@ -192,3 +192,22 @@ def test_what_is_made_in_place_of_a_tile_that_loops_share_is_read_in_its_step() 
     assert "scores_matmul_fifo takes scores_matmul_2_fifo, scores_matmul_3_fifo too" in str(
         made.notes
     )
+
+
+def test_what_a_loop_starts_from_shares_no_fifo() -> None:
+    """It lies where the loop carries it, so it is not in the local ring of the others."""
+
+    @pto.kernel(
+        grid="n", x="bf16[n, 32, 32]", w="bf16[6, 32, 32]", lens="i32[n]", out="f32[n, 32, 32]"
+    )
+    def starts(x, w, lens, out):
+        b = pto.program_id(0)
+        rows = pto.load(x[b, :, :])
+        first, beside = rows @ pto.load(w[0, :, :]), rows @ pto.load(w[1, :, :])
+        acc = pto.fori_loop(0, lens[b], lambda i, acc: pto.exp(acc), first) + beside
+        for k in range(2, 6):
+            acc = pto.exp(acc + rows @ pto.load(w[k, :, :]))
+        pto.store(out[b, :, :], acc)
+
+    made = schedule(starts.trace()).kernel
+    assert "acc_matmul_fifo takes acc_matmul_2_fifo too: flags serve 5 FIFOs" in made.notes

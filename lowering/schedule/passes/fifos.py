@@ -37,6 +37,8 @@ class Way:
     at_once: bool
     """What is popped is read in the same step."""
     share: str
+    starts: bool
+    """What is popped is what a loop starts from: it lies where that loop carries it, in no ring of the FIFO."""
 
 
 def fifos(kernel: ir.Kernel) -> ir.Kernel:
@@ -102,6 +104,7 @@ def ways(kernel: ir.Kernel) -> Iterator[Way]:
     found: dict[str, list[tuple[Place, ir.Row]]] = {f.name: [] for f in kernel.fifos}
     readers: dict[str, set[int]] = {}
     types: dict[str, TileType] = {}
+    starts = {c.init for x in ir.loops_of(kernel.body) for c in x.carry}
     for path, at, row in rows_of(kernel.body):
         if isinstance(row.out, ir.Define):
             types[row.out.name] = row.out.type
@@ -113,10 +116,12 @@ def ways(kernel: ir.Kernel) -> Iterator[Way]:
     for f in kernel.fifos:
         rows = sorted(found[f.name], key=lambda x: x[1].op)
         pop = next(r for _, r in rows if r.op == "pop")
-        at_once = readers.get(pop.result(ir.Define).name, set()) <= {pop.shift}
+        popped = pop.result(ir.Define).name
+        at_once = readers.get(popped, set()) <= {pop.shift}
         loc = next(r.loc for _, r in rows if r.out is not None)
         (share,) = {shared_by(r, types) for _, r in rows if r.core == "vector" and r.op != "record"}
-        yield Way(f, tuple(p for p, _ in rows), loc, at_once, share)
+        places = tuple(p for p, _ in rows)
+        yield Way(f, places, loc, at_once, share, ir.Ref(popped) in starts)
 
 
 def shared_by(row: ir.Row, types: Mapping[str, TileType]) -> str:
@@ -152,12 +157,14 @@ def within_flags(found: list[Way], most: int) -> list[list[Way]]:
 
 
 def can_share(ways: list[Way]) -> bool:
-    """Tiles of one type in the same direction, of which lanes have the same part, whose rows stand together and in the same order everywhere, or
-    all of them in loops one after the other."""
+    """Tiles of one type in the same direction, of which lanes have the same part and with which no loop starts, whose
+    rows stand together and in the same order everywhere, or all of them in loops one after the other."""
     kinds = {(w.fifo.direction, w.fifo.type, w.share) for w in ways}
     pairs = list(combinations(ways, 2))
-    return len(kinds) == 1 and (
-        all(in_one_step(x, y) for x, y in pairs) or all(in_a_row(x, y) for x, y in pairs)
+    return (
+        len(kinds) == 1
+        and not any(w.starts for w in ways)
+        and (all(in_one_step(x, y) for x, y in pairs) or all(in_a_row(x, y) for x, y in pairs))
     )
 
 
