@@ -133,7 +133,7 @@ class Meanings(World):
 
     def note(self, row: Row, place: object, number: int) -> None:
         """Notes a store.  What both lanes store at one place is no store of the traced program."""
-        self.memory.store(place, number)
+        self.memory.store(place, number, row.adds)
         if not row.adds:
             self.stores[place] = [(row, number)]
             return

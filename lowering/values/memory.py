@@ -9,9 +9,11 @@ Non-goals: values; whether an order is kept (``lowering/hazards/``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from itertools import combinations
+from typing import NamedTuple, cast
 
 from pto.arithmetic import Number, NumberError
 from pto.in_place import told_apart
@@ -22,6 +24,14 @@ Item = tuple[Expr, int, Expr | None, int]
 """Of one dimension: start, size (0 and 1: it is left out), how many exist (None: all), from one to the next."""
 
 
+class Stored(NamedTuple):
+    """A store; ``adds``: to what is there."""
+
+    place: object
+    number: int
+    adds: bool
+
+
 @dataclass
 class Memory:
     """The stores so far.  ``values``: the numbers that are known; ``tables``: by the name of an entry, its table."""
@@ -29,15 +39,31 @@ class Memory:
     values: Mapping[str, Number]
     tables: Mapping[str, str]
     params: Iterable[Param]
-    stored: dict[str, list[tuple[object, int]]] = field(default_factory=dict)
+    stored: dict[str, list[Stored]] = field(default_factory=dict)
 
-    def store(self, place: object, number: int) -> None:
-        self.stored.setdefault(_tensor(place), []).append((place, number))
+    def store(self, place: object, number: int, adds: bool) -> None:
+        self.stored.setdefault(_tensor(place), []).append(Stored(place, number, adds))
 
     def held(self, place: object) -> list[tuple[str, int]]:
         """What the stores so far may have left at a place, whatever their order."""
         found = self.stored.get(_tensor(place), ())
-        return sorted(("held", number) for other, number in found if self._meet(place, other))
+        return sorted(("held", x.number) for x in found if self._meet(place, x.place))
+
+    def agrees(self, other: Memory) -> bool:
+        """Whether the same stores in the order of ``other`` leave the same: those that share an element are in one
+        order there, too, but for two that add."""
+        tensors = {*self.stored, *other.stored}
+        return all(self._agrees(*(m.stored.get(t, []) for m in (self, other))) for t in tensors)
+
+    def _agrees(self, mine: list[Stored], others: list[Stored]) -> bool:
+        names, at = [*_told_apart(mine)], {x: k for k, x in enumerate(_told_apart(others))}
+        if {*names} != {*at}:
+            return False
+        return all(
+            at[names[k]] < at[names[n]]
+            for k, n in combinations(range(len(mine)), 2)
+            if not (mine[k].adds and mine[n].adds) and self._meet(mine[k].place, mine[n].place)
+        )
 
     def _meet(self, a: object, b: object) -> bool:
         """Whether two places of one tensor share an element; one that is no region may be anywhere."""
@@ -67,6 +93,14 @@ class Memory:
             return self.values.get(name, FAR)
         stated = ((p.name, p.facts) for p in self.params)
         return FAR * int(name[1:]) if told_apart(table, stated) else FAR
+
+
+def _told_apart(stores: list[Stored]) -> Iterator[tuple[int, int]]:
+    """The number of each, and how often it was stored before."""
+    before = Counter[int]()
+    for x in stores:
+        yield x.number, before[x.number]
+        before[x.number] += 1
 
 
 def elements(first: int, size: int, step: int) -> range:

@@ -421,10 +421,10 @@ def unscheduled(kernel: ir.Kernel) -> ir.Kernel:
     cores = Scheduled(kernel)
     for trips in worlds(kernel):
         world = World(trips, kernel)
-        shared = cores.run(world)
+        shared, left = cores.run(world), world.memory
         mine = Traced(world, world.start())
         mine.block(values.body, {})
-        if mine.tensors != shared.tensors:
+        if mine.tensors != shared.tensors and not world.memory.agrees(left):
             raise first_difference(kernel, shared.log, builder.of_schedule(mine.log))
     return values
 

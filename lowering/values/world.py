@@ -294,7 +294,7 @@ class World:
             args = [*args, *self.memory.held(self.region(row, args[0]))]
         token = self.placed(row, args) if OPS[row.op].places else self.made(row.op, args)
         if row.op == "store":
-            self.memory.store(self.region(row, args[0]), token)
+            self.memory.store(self.region(row, args[0]), token, row.adds)
         if OPS[row.op].kind == "scalar":
             self.named(f"%{token}", row, args)
         self.rows.setdefault(token, row)

@@ -587,6 +587,31 @@ def test_the_program_does_not_depend_on_the_hash_seed() -> None:
     assert child(SAME, PYTHONHASHSEED="1") == [mine], "this process has a random seed"
 
 
+def test_both_cores_store_to_one_tensor() -> None:
+    """Rows of their own, each in the iteration that its core is in: in whichever order."""
+
+    @pto.kernel(grid="n", x="bf16[n, 4, 32, 64]", w="bf16[64, 64]", out="f32[n, 8, 32, 64]")
+    def scores(x, w, out):
+        b, ws = pto.program_id(0), pto.load(w[:, :])
+
+        def body(i):
+            p = pto.load(x[b, i, :, :]) @ ws
+            pto.store(out[b, 2 * i, :, :], p)
+            pto.store(out[b, 2 * i + 1, :, :], pto.exp(p * 0.1))
+
+        pto.fori_loop(0, 4, body)
+
+    program, rng = scheduled(scores, "best"), np.random.default_rng(0)
+    arrays = {n: rng.standard_normal(s).astype(ml_dtypes.bfloat16) for n, s in SCORED.items()}
+    p = arrays["x"].astype(np.float64) @ arrays["w"].astype(np.float64)
+    want = np.stack([p, np.exp(p * 0.1)], axis=2).reshape(2, 8, 32, 64)
+    got = jax_executor.run(program, arrays)["out"]
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+SCORED = {"x": (2, 4, 32, 64), "w": (64, 64)}
+
+
 def test_inputs_may_be_bound_arrays() -> None:
     """bf16 as values and as bits, and as what ``bind`` returns."""
     case: dict[str, Any] = paged_case([200, 3])
