@@ -124,7 +124,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def is_whole(config: pytest.Config) -> bool:
     """Whether this is a run of the whole suite but for its sweeps."""
-    some = config.getoption("keyword") or config.getoption("lf")
+    some = config.getoption("keyword") or config.getoption("lf", False)
     picked = some or config.getoption("markexpr") != DEFAULT
     places = {Path(a).resolve() for a in config.args} <= {TESTS.resolve(), ROOT.resolve()}
     return places and not picked and not config.getoption("collectonly")
