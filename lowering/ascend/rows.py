@@ -374,7 +374,7 @@ def part(row: ir.Row, ctx: Context, env: Env) -> list[str]:
 
 def push(row: ir.Row, ctx: Context, env: Env, call: str = "TPUSH", more: str = "") -> list[str]:
     """A lane pushes what it has of the tile; of one that both hold, its half of the rows.  ``call``: what does it,
-    with ``more`` arguments."""
+    with ``more`` arguments.  Where its pipe is silent, a push that tells of its tile has a signal behind it."""
     fifo, ref = row.queue, row.operand(ir.Ref)
     buffer, slot, lines = ctx.kernel.buffer(ref.name), ctx.slot(ref, env), list[str]()
     if buffer.core == "vector" and buffer.type.share == "both":
@@ -384,32 +384,12 @@ def push(row: ir.Row, ctx: Context, env: Env, call: str = "TPUSH", more: str = "
         lines, slot = part_of(ctx, half, "", valid, at=begin)
         buffer = half
     call = f"{call}<{ctx.pipe_type(fifo)}, {ctx.tile_type(buffer)}, {ctx.split(fifo)}>"
-    return [*lines, f"{call}({ctx.names.of('fifo', fifo)}, {slot}{more});"]
-
-
-def push_data(
-    row: ir.Row, ctx: Context, env: Env, call: str = "TPUSH", more: str = ""
-) -> list[str]:
-    """A push that stays silent; the switch goes back, so that a plain push may follow.  Where the FIFO has no
-    signal, it is silent for good."""
-    if not ctx.kernel.fifo(row.queue).signal:
-        return push(row, ctx, env, call, more)
-    fifo = ctx.names.of("fifo", row.queue)
-    return [
-        f"{fifo}.prod.setRecordStatus(false);",
-        *push(row, ctx, env, call, more),
-        f"{fifo}.prod.setRecordStatus(true);",
-    ]
+    pushed = [*lines, f"{call}({ctx.names.of('fifo', fifo)}, {slot}{more});"]
+    return [*pushed, *record(row, ctx, env)] if row.op == "push" and ctx.is_silent(fifo) else pushed
 
 
 def record(row: ir.Row, ctx: Context, env: Env) -> list[str]:
-    """The CPU simulator's pipe wants to know what kind of tile was pushed."""
-    fifo = row.queue
-    pushes = (
-        r for r in ir.all_rows(ctx.kernel.body) if r.op == "push_data" and r.out == ir.Queue(fifo)
-    )
-    tile = ctx.tile_type(ctx.kernel.buffer(next(pushes).operand(ir.Ref).name))
-    return [f"signal<{tile}>({ctx.names.of('fifo', fifo)}, 0);"]
+    return [f"signal({ctx.names.of('fifo', row.queue)}, 0);"]
 
 
 def pop(row: ir.Row, ctx: Context, env: Env, call: str = "TPOP", more: str = "") -> list[str]:
@@ -778,17 +758,17 @@ OF_OP: Mapping[str, Emitter] = MappingProxyType(
     {
         emitter.__name__: emitter
         for emitter in (
-            read, let, fold, load, gather, store, move, part, push, push_data, record, pop, matmul, astype, full, iota, expand, where, pad, concat, put, largest, take, cumsum, transpose,
+            read, let, fold, load, gather, store, move, part, push, record, pop, matmul, astype, full, iota, expand, where, pad, concat, put, largest, take, cumsum, transpose,
             sync, barrier, drain, fence, debug_check, debug_print,
         )
     }
-    | {"scales": scales.moved}
+    | {"scales": scales.moved, "push_data": push}
 )  # fmt: skip
 """Ops with an emitter of their own, which is called as they are."""
 PASSED: Mapping[str, Emitter] = MappingProxyType(
     {
         "push": partial(push, call="push_nothing", more=", 0"),
-        "push_data": partial(push_data, call="push_nothing", more=", 0"),
+        "push_data": partial(push, call="push_nothing", more=", 0"),
         "pop": partial(pop, call="pop_nothing", more=", 0"),
     }
 )

@@ -270,7 +270,11 @@ def pipe_object(ctx: Context, fifo: ir.Fifo, place: int, shift: str) -> list[str
         offset = entry_offset(fifo, ctx.shares[fifo.name], ctx.target.lanes, shift)
         lines.append(f"{name}.{side}.entryOffset = static_cast<int>({offset});")
     lines += [] if fifo.credit else [f"without_credit({name}, 0);"]
-    return lines if fifo.signal else [*lines, f"without_signal({name}, 0);"]
+    if not fifo.signal:
+        lines.append(f"without_signal({name}, 0);")
+    elif buffer.core != ctx.core and ctx.is_silent(fifo.name):
+        lines.append(f"silent({name}, 0);")
+    return lines
 
 
 def pipe_ends(ctx: Context) -> list[str]:

@@ -345,6 +345,11 @@ class Context:
         """How the library is told that the lanes share a slot."""
         return SPLITS[self.shares[fifo]]
 
+    def is_silent(self, fifo: str) -> bool:
+        """Whether some push leaves it to a signal behind it to tell of its tile."""
+        rows = ir.all_rows(self.kernel.body)
+        return any(r.op == "push_data" and r.queue == fifo for r in rows)
+
     def tile_class(self, buffer: ir.Buffer) -> TileClass:
         """The library's class for the slots of a buffer."""
         return self.target.spaces[buffer.space].layouts[buffer.layout]

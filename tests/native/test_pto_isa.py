@@ -12,19 +12,23 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
+import pto
 from lowering import native
 from lowering.ascend import emit
 from lowering.cli import USAGE, main
-from lowering.execute import cases, inputs, judge
+from lowering.execute import cases, inputs, judge, sequential
+from lowering.execute.inputs import bind
 from lowering.native import pto_isa
 from lowering.native.build import program
 from lowering.native.job import execute
 from lowering.schedule import NAMED, schedule
 from pto.errors import InputError, ScheduleError
 from pto.ir import Kernel as Program
+from pto.ir import all_rows
 from pto.kernels import SHIPPED
 from tests.judges.small_programs import round_trip
 from tests.judges.tile_library import CHECKOUT, checkout_for, needs_checkout
@@ -257,6 +261,37 @@ def test_memories_do_not_start_as_zero(checkout: Path) -> None:
         run_changed(checkout, "using namespace pto;", "using namespace pto;")["out"]
     ).all()
     assert np.isnan(run_changed(checkout, "TEXPANDS(acc, 0.0f);", "")["out"]).any()
+
+
+@needs_checkout
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_pushes_wait_to_be_told(checkout: Path, blocks: int) -> None:
+    """Items of one step, told of two steps later: several pushes are out at once."""
+
+    @pto.kernel(
+        grid="n", q="bf16[n, 32, 64]", pages="bf16[count, 64, 64]", trips="i32[n]",
+        out="f32[n, 32, 64]",
+    )  # fmt: skip
+    def products(q, pages, trips, out):
+        item = pto.program_id(0)
+        a = pto.load(q[item, :, :])
+        count = pto.maximum(trips[item], 1)
+
+        def add(i, acc):
+            return acc + a @ pto.load(pages[i, :, :])
+
+        pto.store(out[item, :, :], pto.fori_loop(0, count, add, pto.zeros((32, 64))) * 2.0)
+
+    traced, rng = products.trace(), np.random.default_rng(0)
+    program = schedule(traced).kernel
+    assert any(r.op == "record" and r.shift == -2 for r in all_rows(program.body))
+    arrays: dict[str, Any] = {
+        n: rng.standard_normal(s).astype(ml_dtypes.bfloat16)
+        for n, s in {"q": (4, 32, 64), "pages": (6, 64, 64)}.items()
+    }
+    arrays["trips"] = np.int32([4, 2, 1, 1])
+    got = pto_isa.run(program, bind(program, arrays), checkout, block_num=blocks)["out"]
+    np.testing.assert_allclose(got, sequential.run(traced, bind(traced, arrays))["out"], atol=1e-4)
 
 
 @needs_checkout

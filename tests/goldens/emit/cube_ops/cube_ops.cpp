@@ -73,17 +73,27 @@ static __aicore__ inline int64_t clipped(int64_t valid, int64_t size)
     return valid < 0 ? 0 : valid < size ? valid : size;
 }
 
-// Tells the consumer that the slot pushed last is full.  The pipe of the device takes no
-// template arguments here; the one of the CPU simulator takes the tile and the split.
-template <typename Tile, typename Pipe>
+// A push does not tell of its tile, a signal behind it does.  The pipe of the CPU simulator, which
+// moves a tile at once, takes its next slot by telling: there each push tells.
+template <typename Pipe>
+static __aicore__ inline auto silent(Pipe &pipe, int) -> decltype(pipe.prod.record())
+{
+    pipe.prod.setRecordStatus(false);
+}
+template <typename Pipe>
+static __aicore__ inline void silent(Pipe &, long)
+{
+}
+
+// Tells the consumer that one more slot is full.
+template <typename Pipe>
 static __aicore__ inline auto signal(Pipe &pipe, int) -> decltype(pipe.prod.record())
 {
     pipe.prod.record();
 }
-template <typename Tile, typename Pipe>
-static __aicore__ inline void signal(Pipe &pipe, long)
+template <typename Pipe>
+static __aicore__ inline void signal(Pipe &, long)
 {
-    pipe.prod.template record<Tile, TILE_UP_DOWN>();
 }
 
 static __aicore__ void cube_ops_cube(__gm__ int64_t *args)
@@ -101,6 +111,7 @@ static __aicore__ void cube_ops_cube(__gm__ int64_t *args)
     const int64_t block_num = get_block_num(args);
 
     MadePipe made(data<float>(args[5]) + block_idx * 1024, 0, 0);
+    silent(made, 0);
 
     // L1
     L1Nz<half, 32, 16> x[2];
@@ -193,13 +204,11 @@ static __aicore__ void cube_ops_cube(__gm__ int64_t *args)
             }
             u_base += max_of(i_count, 0);
             // made = push_data z[w]
-            made.prod.setRecordStatus(false);
             TPUSH<MadePipe, L0C<float, 32, 16>, TILE_UP_DOWN>(made, z[w % 2]);
-            made.prod.setRecordStatus(true);
             // drain FIX
             set_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
             wait_flag(PIPE_FIX, PIPE_S, EVENT_ID7);
-            signal<L0C<float, 32, 16>>(made, 0);  // record made
+            signal(made, 0);  // record made
             // out[row:+32<m - row, col:+16<n - col] = store z[w]
             const int64_t z_rows = clipped(m - row[w % 2], 32);
             const int64_t z_cols = clipped(n - col, 16);

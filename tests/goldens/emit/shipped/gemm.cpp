@@ -58,17 +58,27 @@ using L0B = TileRight<T, R, C, VR, VC>;
 template <typename T, int R, int C, int VR = R, int VC = C>
 using L0C = TileAcc<T, R, C, VR, VC>;
 
-// Tells the consumer that the slot pushed last is full.  The pipe of the device takes no
-// template arguments here; the one of the CPU simulator takes the tile and the split.
-template <typename Tile, typename Pipe>
+// A push does not tell of its tile, a signal behind it does.  The pipe of the CPU simulator, which
+// moves a tile at once, takes its next slot by telling: there each push tells.
+template <typename Pipe>
+static __aicore__ inline auto silent(Pipe &pipe, int) -> decltype(pipe.prod.record())
+{
+    pipe.prod.setRecordStatus(false);
+}
+template <typename Pipe>
+static __aicore__ inline void silent(Pipe &, long)
+{
+}
+
+// Tells the consumer that one more slot is full.
+template <typename Pipe>
 static __aicore__ inline auto signal(Pipe &pipe, int) -> decltype(pipe.prod.record())
 {
     pipe.prod.record();
 }
-template <typename Tile, typename Pipe>
-static __aicore__ inline void signal(Pipe &pipe, long)
+template <typename Pipe>
+static __aicore__ inline void signal(Pipe &, long)
 {
-    pipe.prod.template record<Tile, TILE_UP_DOWN>();
 }
 
 static __aicore__ void gemm_cube(__gm__ int64_t *args)
@@ -83,6 +93,7 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
     const int64_t block_num = get_block_num(args);
 
     TotalFifoPipe total_fifo(data<float>(args[4]) + block_idx * 98304, 0, 0);
+    silent(total_fifo, 0);
 
     // L1
     L1Nz<bfloat16_t, 128, 64> a_tile[2];
@@ -229,7 +240,7 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
             if (at.i + 1 == at.n_2) {
                 // drain
                 wait_flag(PIPE_FIX, PIPE_S, static_cast<event_t>(total_fifo_stored + at.turn % 2));
-                signal<L0C<float, 128, 128>>(total_fifo, 0);  // record total_fifo
+                signal(total_fifo, 0);  // record total_fifo
             }
         }
         if (const int64_t u = t - 1; u >= 0 && u < u_count) {
@@ -237,10 +248,8 @@ static __aicore__ void gemm_cube(__gm__ int64_t *args)
             if (at.i + 1 == at.n_2) {
                 // total_fifo = push_data acc[turn]
                 wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(acc_full + at.turn % 2));
-                total_fifo.prod.setRecordStatus(false);
                 TPUSH<TotalFifoPipe, L0C<float, 128, 128>, TILE_UP_DOWN>(
                     total_fifo, acc[at.turn % 2]);
-                total_fifo.prod.setRecordStatus(true);
                 set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(acc_free + at.turn % 2));
                 set_flag(PIPE_FIX, PIPE_S, static_cast<event_t>(total_fifo_stored + at.turn % 2));
             }

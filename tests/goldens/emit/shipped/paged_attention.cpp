@@ -33,17 +33,27 @@ static __aicore__ inline int64_t ceil_div(int64_t a, int64_t b)
     return a / b + (a % b != 0 && (a < 0) == (b < 0) ? 1 : 0);
 }
 
-// Tells the consumer that the slot pushed last is full.  The pipe of the device takes no
-// template arguments here; the one of the CPU simulator takes the tile and the split.
-template <typename Tile, typename Pipe>
+// A push does not tell of its tile, a signal behind it does.  The pipe of the CPU simulator, which
+// moves a tile at once, takes its next slot by telling: there each push tells.
+template <typename Pipe>
+static __aicore__ inline auto silent(Pipe &pipe, int) -> decltype(pipe.prod.record())
+{
+    pipe.prod.setRecordStatus(false);
+}
+template <typename Pipe>
+static __aicore__ inline void silent(Pipe &, long)
+{
+}
+
+// Tells the consumer that one more slot is full.
+template <typename Pipe>
 static __aicore__ inline auto signal(Pipe &pipe, int) -> decltype(pipe.prod.record())
 {
     pipe.prod.record();
 }
-template <typename Tile, typename Pipe>
-static __aicore__ inline void signal(Pipe &pipe, long)
+template <typename Pipe>
+static __aicore__ inline void signal(Pipe &, long)
 {
-    pipe.prod.template record<Tile, TILE_UP_DOWN>();
 }
 
 // No push waits for a free slot and no pop tells of one: other hand-overs keep them apart.
@@ -116,10 +126,12 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
 
     QkFifoPipe qk_fifo(data<float>(args[6]) + block_idx * 12288, 0, 0);
     without_credit(qk_fifo, 0);
+    silent(qk_fifo, 0);
     P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 12288, 0, 139264);
     without_credit(p16_fifo, 0);
     OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 14336, 0, 0);
     without_credit(o_fifo, 0);
+    silent(o_fifo, 0);
 
     // L1
     L1Nz<bfloat16_t, 16, 128> q[2];
@@ -283,14 +295,12 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
         if (const int64_t u = t - 3; u >= 0 && u < u_count) {
             // drain
             wait_flag(PIPE_FIX, PIPE_S, EVENT_ID0);  // qk_fifo.stored
-            signal<L0C<float, 16, 128>>(qk_fifo, 0);  // record qk_fifo
+            signal(qk_fifo, 0);  // record qk_fifo
         }
         if (const int64_t u = t - 2; u >= 0 && u < u_count) {
             // qk_fifo = push_data qk[u]
             wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(qk_full + u % 2));
-            qk_fifo.prod.setRecordStatus(false);
             TPUSH<QkFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(qk_fifo, qk[u % 2]);
-            qk_fifo.prod.setRecordStatus(true);
             set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(qk_free + u % 2));
             set_flag(PIPE_FIX, PIPE_S, EVENT_ID0);  // qk_fifo.stored
         }
@@ -304,14 +314,12 @@ static __aicore__ void paged_attention_cube(__gm__ int64_t *args)
         if (const int64_t u = t - 9; u >= 0 && u < u_count) {
             // drain
             wait_flag(PIPE_FIX, PIPE_S, EVENT_ID1);  // o_fifo.stored
-            signal<L0C<float, 16, 128>>(o_fifo, 0);  // record o_fifo
+            signal(o_fifo, 0);  // record o_fifo
         }
         if (const int64_t u = t - 8; u >= 0 && u < u_count) {
             // o_fifo = push_data o[u]
             wait_flag(PIPE_M, PIPE_FIX, static_cast<event_t>(o_full + u % 2));
-            o_fifo.prod.setRecordStatus(false);
             TPUSH<OFifoPipe, L0C<float, 16, 128>, TILE_UP_DOWN>(o_fifo, o[u % 2]);
-            o_fifo.prod.setRecordStatus(true);
             set_flag(PIPE_FIX, PIPE_M, static_cast<event_t>(o_free + u % 2));
             set_flag(PIPE_FIX, PIPE_S, EVENT_ID1);  // o_fifo.stored
         }
@@ -408,6 +416,7 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
     P16FifoPipe p16_fifo(data<bfloat16_t>(args[7]) + block_idx * 12288, 0, 0);
     p16_fifo.prod.entryOffset = static_cast<int>(lane_shift * 2048);
     without_credit(p16_fifo, 0);
+    silent(p16_fifo, 0);
     OFifoPipe o_fifo(data<float>(args[8]) + block_idx * 14336, 20864, 0);
     o_fifo.cons.entryOffset = static_cast<int>(lane_shift * 4096);
     without_credit(o_fifo, 0);
@@ -622,14 +631,12 @@ static __aicore__ void paged_attention_vector(__gm__ int64_t *args)
         if (const int64_t u = t - 1; u >= 0 && u < u_count) {
             // drain
             wait_flag(PIPE_MTE3, PIPE_S, EVENT_ID0);  // p16_fifo.stored
-            signal<Ub<bfloat16_t, 8, 128>>(p16_fifo, 0);  // record p16_fifo
+            signal(p16_fifo, 0);  // record p16_fifo
         }
         if (const int64_t u = t; u < u_count) {
             // p16_fifo = push_data p16[u]
             wait_flag(PIPE_V, PIPE_MTE3, static_cast<event_t>(p16_full + u % 2));
-            p16_fifo.prod.setRecordStatus(false);
             TPUSH<P16FifoPipe, Ub<bfloat16_t, 8, 128>, TILE_UP_DOWN>(p16_fifo, p16[u % 2]);
-            p16_fifo.prod.setRecordStatus(true);
             set_flag(PIPE_MTE3, PIPE_V, static_cast<event_t>(p16_free + u % 2));
             set_flag(PIPE_MTE3, PIPE_S, EVENT_ID0);  // p16_fifo.stored
         }
