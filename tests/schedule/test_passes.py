@@ -169,7 +169,7 @@ def test_a_fence_stands_in_front_of_every_signal_of_a_push(way: str) -> None:
     lines = (x.strip() for x in emit(made)["gemm.cpp"].splitlines())
     code = [x for x in lines if not x.startswith("//")]
     fences = [k for k, x in enumerate(code) if x == "dsb(DSB_DDR);"]
-    assert [k + 1 for k in fences] == [k for k, x in enumerate(code) if x.startswith("signal<")]
+    assert [k + 1 for k in fences] == [k for k, x in enumerate(code) if x.startswith("signal(")]
     assert not any(r.op == "fence" for r in ir.all_rows(bare.body))
     for readings in ((), *((name,) for name in READINGS)):
         assert check(made, assume=readings).ok == check(bare, assume=readings).ok

@@ -94,7 +94,7 @@ def test_every_record_of_the_default_stands_behind_a_drain(name: str) -> None:
             (flag,) = drain.wait
             assert sets[flag].queue == record.queue
     lines = [line.strip() for line in done.sources[f"{name}.cpp"].splitlines()]
-    signals = [k for k, line in enumerate(lines) if line.startswith("signal<")]
+    signals = [k for k, line in enumerate(lines) if line.startswith("signal(")]
     assert len(signals) == len(drains)
     for k in signals:
         assert re.match(r"wait_flag\(PIPE_(FIX|MTE3), PIPE_S, ", lines[k - 1])
