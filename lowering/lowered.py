@@ -137,6 +137,7 @@ class Lowered:
         latency: int | None = None,
         costs: str = "",
         queue_depth: int | None = None,
+        holds: int = 100,
     ) -> Timing:
         """When every row runs on one hardware block, and what every pipe waits for.
 
@@ -146,13 +147,14 @@ class Lowered:
                 measured.
             costs: a table of the target: device (the default), flat, fitted or published.
             queue_depth: entries that a pipe holds before the scalar unit stops.
+            holds: percent of the steps of a loop in which the choices in it are taken, spread evenly.
         """
         from lowering.simulate import Setup, simulate
 
         items = list(blocks) if isinstance(blocks, Iterable) else [blocks]
         for count in items:
             check_count("blocks", count)
-        return simulate(self.kernel, items, Setup(costs, latency, queue_depth))
+        return simulate(self.kernel, items, Setup(costs, latency, queue_depth, holds=holds))
 
     @told_to_the_caller()
     def tune(self, costs: str = "") -> Tuned:

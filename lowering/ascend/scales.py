@@ -1,7 +1,7 @@
 """Scales of columns: from GM to L1, from there to the fixpipe buffer, and into the store that multiplies.
 
 In: rows on tiles of pairs (``pto/scales.py``).  Out: C++ lines.  The library takes a pair for one element of 64 bits,
-and all pairs for one row.  Non-goals: a scale of all columns (``lowering/ascend/rows.py``).
+and all pairs for one row.  Non-goals: a scale of all columns (``lowering/ascend/transfers.py``).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from lowering.hazards.regions import disjoint, region_of
 from lowering.schedule import schedule
 from pto import Tensor
 from pto.folds import ENTRIES, INDEX, STATES, Fold
-from pto.ir import Const, Expr, Fact, Span, Var, View, Within, evaluate, substitute
+from pto.ir import Const, Expr, Fact, Span, Var, View, Within, as_span, evaluate, substitute
 from pto.scalar import Index
 from pto.text import Parser, logical_lines
 
@@ -99,7 +99,7 @@ class Case:
 
         def entry(view: View, known: Any) -> int:
             (index,) = view.index
-            return read(int(evaluate(index, known)))  # type: ignore[arg-type]
+            return read(int(evaluate(as_span(index).start, known)))
 
         def read(at: int) -> int:
             if not 0 <= at < len(table):

@@ -37,6 +37,7 @@ from pto.text import parse
 from tests import HANDWRITTEN, ROOT
 from tests.judges.oracles import paged_attention, paged_case
 from tests.judges.random_kernels import draw
+from tests.words.word import Word
 
 RAGGED = (0, 1, 127, 128, 129, 255, 256, 257, 384, 1000, 513)
 TOLERANCE = 3e-3
@@ -601,15 +602,17 @@ def test_both_cores_store_to_one_tensor() -> None:
 
         pto.fori_loop(0, 4, body)
 
-    program, rng = scheduled(scores, "best"), np.random.default_rng(0)
-    arrays = {n: rng.standard_normal(s).astype(ml_dtypes.bfloat16) for n, s in SCORED.items()}
-    p = arrays["x"].astype(np.float64) @ arrays["w"].astype(np.float64)
-    want = np.stack([p, np.exp(p * 0.1)], axis=2).reshape(2, 8, 32, 64)
-    got = jax_executor.run(program, arrays)["out"]
-    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+    word = Word(scores, some_rows, scored)
+    word.judged(jax_executor.run(word.scheduled, word.bound(word.scheduled)))
 
 
-SCORED = {"x": (2, 4, 32, 64), "w": (64, 64)}
+def some_rows(rng: np.random.Generator) -> dict[str, Any]:
+    shapes = {"x": (2, 4, 32, 64), "w": (64, 64)}
+    return {n: rng.standard_normal(s).astype(ml_dtypes.bfloat16) for n, s in shapes.items()}
+
+
+def scored(x: Any, w: Any) -> dict[str, Any]:
+    return {"out": np.stack([x @ w, np.exp(x @ w * 0.1)], axis=2).reshape(2, 8, 32, 64)}
 
 
 def test_inputs_may_be_bound_arrays() -> None:

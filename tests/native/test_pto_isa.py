@@ -20,8 +20,7 @@ import pto
 from lowering import native
 from lowering.ascend import emit
 from lowering.cli import USAGE, main
-from lowering.execute import cases, inputs, judge, sequential
-from lowering.execute.inputs import bind
+from lowering.execute import cases, inputs, judge
 from lowering.native import pto_isa
 from lowering.native.build import program
 from lowering.native.job import execute
@@ -33,6 +32,7 @@ from pto.kernels import SHIPPED
 from tests.judges.small_programs import round_trip
 from tests.judges.tile_library import CHECKOUT, checkout_for, needs_checkout
 from tests.schedule.forms import FORMS
+from tests.words.word import Word
 
 Golden = Callable[[str, str], None]
 
@@ -282,16 +282,20 @@ def test_pushes_wait_to_be_told(checkout: Path, blocks: int) -> None:
 
         pto.store(out[item, :, :], pto.fori_loop(0, count, add, pto.zeros((32, 64))) * 2.0)
 
-    traced, rng = products.trace(), np.random.default_rng(0)
-    program = schedule(traced).kernel
-    assert any(r.op == "record" and r.shift == -2 for r in all_rows(program.body))
-    arrays: dict[str, Any] = {
-        n: rng.standard_normal(s).astype(ml_dtypes.bfloat16)
-        for n, s in {"q": (4, 32, 64), "pages": (6, 64, 64)}.items()
-    }
-    arrays["trips"] = np.int32([4, 2, 1, 1])
-    got = pto_isa.run(program, bind(program, arrays), checkout, block_num=blocks)["out"]
-    np.testing.assert_allclose(got, sequential.run(traced, bind(traced, arrays))["out"], atol=1e-4)
+    word = Word(products, some_trips, sums_of_pages)
+    assert any(r.op == "record" and r.shift == -2 for r in all_rows(word.scheduled.body))
+    bound = word.bound(word.scheduled)
+    word.judged(pto_isa.run(word.scheduled, bound, checkout, block_num=blocks))
+
+
+def some_trips(rng: np.random.Generator) -> dict[str, Any]:
+    shapes = {"q": (4, 32, 64), "pages": (6, 64, 64)}
+    tiles = {n: rng.standard_normal(s).astype(ml_dtypes.bfloat16) for n, s in shapes.items()}
+    return {**tiles, "trips": np.int32([4, 2, 1, 1])}
+
+
+def sums_of_pages(q: Any, pages: Any, trips: Any) -> dict[str, Any]:
+    return {"out": np.stack([a @ pages[:n].sum(axis=0) * 2 for a, n in zip(q, trips, strict=True)])}
 
 
 @needs_checkout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -89,9 +90,11 @@ def test_the_barriers_of_fix_are_needed(name: str) -> None:
     for k in range(len(barriers)):
         gone = iter(range(len(barriers)))
 
-        def without(row: ir.Row, k: int = k, gone: object = gone) -> ir.Row | tuple[ir.Row, ...]:
+        def without(
+            row: ir.Row, k: int = k, gone: Iterator[int] = gone
+        ) -> ir.Row | tuple[ir.Row, ...]:
             is_one = (row.op, row.pipe) == ("barrier", "FIX")
-            return () if is_one and next(gone) == k else row  # type: ignore[call-overload]
+            return () if is_one and next(gone) == k else row
 
         assert not check(replace(program, body=ir.map_rows(program.body, without))).ok
 

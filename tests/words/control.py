@@ -137,60 +137,6 @@ def kinds(rng: np.random.Generator) -> dict[str, Any]:
 
 
 @pto.kernel(
-    grid="items",
-    static=dict(most=4),
-    q="bf16[items, 32, 64]",
-    k="bf16[total, 64]",
-    lens="i32[items, most]",
-    out="f32[items, 32, 32]",
-)
-def chunks(q: Tensor, k: Tensor, lens: Tensor, out: Tensor, *, most: int) -> None:
-    """Products with the packed chunks of an item, whose list ends at the first negative length."""
-    item = pto.program_id(0)
-    first: Index = 0
-    for other in range(5):
-        for j in range(most):
-            first = first + pto.maximum(lens[other, j], 0) * (other < item)
-    count: Index = 0
-    goes_on: Index = 1
-    for j in range(most):
-        goes_on = goes_on * (lens[item, j] >= 0)
-        count = count + goes_on
-    a = pto.load(q[item, :, :])
-
-    def body(i: Index, acc: Tile) -> Tile:
-        at = first
-        for j in range(most):
-            at = at + lens[item, j] * (j < i)
-        return acc + a @ pto.load(k[pto.ds(at, 32, valid=lens[item, i]), :]).T
-
-    pto.store(out[item, :, :], pto.fori_loop(0, count, body, pto.zeros((32, 32))))
-
-
-LENS = np.int32([[5, 32, -1, 9], [0, 7, 20, 11], [-1, -1, 3, -1], [32, 1, 0, -1], [2, 30, 31, 0]])
-
-
-def by_chunks(q: Any, k: Any, lens: Any) -> dict[str, Any]:
-    out, at = np.zeros((len(q), 32, 32)), 0
-    for item, row in enumerate(lens):
-        here = at
-        for size in row[: next((j for j, x in enumerate(row) if x < 0), len(row))]:
-            out[item, :, :size] += q[item] @ k[here : here + size].T
-            here += size
-        at += np.maximum(row, 0).sum()
-    return {"out": out}
-
-
-def packed(rng: np.random.Generator) -> dict[str, Any]:
-    total = int(np.maximum(LENS, 0).sum())
-    return dict(
-        q=rng.standard_normal((5, 32, 64)).astype(ml_dtypes.bfloat16),
-        k=rng.standard_normal((total, 64)).astype(ml_dtypes.bfloat16),
-        lens=LENS,
-    )
-
-
-@pto.kernel(
     grid="cdiv(rows, 32)",
     q="bf16[rows, 64]",
     k="bf16[rows, 64]",
@@ -314,5 +260,4 @@ WORDS = {
     "causal by the diagonal": Word(causal, heads, attention),
     "attention to marked blocks": Word(sparse, marked_blocks, by_marks),
     "ways in a loop": Word(ways, some_ways, by_ways),
-    "chunks up to the first negative": Word(chunks, packed, by_chunks),
 }

@@ -45,7 +45,6 @@ LONG = (
     "residual in place",
     "cache by slots",
     "adam",
-    "chunks up to the first negative",
     "shuffled i32",
     "shuffled i16",
     "shuffled u8",

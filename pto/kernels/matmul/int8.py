@@ -7,9 +7,31 @@ from typing import TYPE_CHECKING, Any
 
 import pto
 from pto import Scalar, Tensor, Tile
+from pto.tensor import Slice
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+def product(
+    a: Tensor, b: Tensor, rows: Slice, cols: Slice, tile_m: int, tile_n: int, tile_k: int
+) -> Tile:
+    """a[rows, :] @ b[:, cols], exact in i32: [tile_m, tile_n], tile_k elements of the inner dimension at a time."""
+    k = a.shape[1]
+
+    def one_step(i: Scalar, total: Tile) -> Tile:
+        inner = pto.ds(i * tile_k, tile_k, valid=k - i * tile_k)
+        return total + pto.load(a[rows, inner]) @ pto.load(b[inner, cols])
+
+    return pto.fori_loop(0, pto.cdiv(k, tile_k), one_step, pto.zeros((tile_m, tile_n), "i32"))
+
+
+def integers(rng: np.random.Generator, m: int, n: int, k: int) -> dict[str, Any]:
+    """a [m, k] and b [k, n] of numbers up to 127."""
+    import numpy as np
+
+    shapes = {"a": (m, k), "b": (k, n)}
+    return {name: rng.integers(-127, 128, shape, np.int8) for name, shape in shapes.items()}
 
 
 @pto.kernel(
@@ -26,17 +48,15 @@ def int8_matmul(
     tile_k: int,
 ) -> None:  # fmt: skip
     """out = (a @ b) * of_row * of_col, whose sum is exact in i32; ``dtype``: bf16 or f16."""
-    (m, k), n = a.shape, b.shape[1]
+    m, n = a.shape[0], b.shape[1]
     row, col = pto.program_id(0) * tile_m, pto.program_id(1) * tile_n
     rows, cols = pto.ds(row, tile_m, valid=m - row), pto.ds(col, tile_n, valid=n - col)
 
-    def one_step(i: Scalar, total: Tile) -> Tile:
-        inner = pto.ds(i * tile_k, tile_k, valid=k - i * tile_k)
-        return total + pto.load(a[rows, inner]) @ pto.load(b[inner, cols])
-
-    start = pto.zeros((tile_m, tile_n), "i32")
-    total = pto.fori_loop(0, pto.cdiv(k, tile_k), one_step, start).astype("f32")
-    y = total * pto.load(of_row[rows, :]) * pto.load(of_col[cols])
+    y = (
+        product(a, b, rows, cols, tile_m, tile_n, tile_k).astype("f32")
+        * pto.load(of_row[rows, :])
+        * pto.load(of_col[cols])
+    )
     pto.store(out[rows, cols], y.astype(out.dtype))
 
 
@@ -47,9 +67,8 @@ def draw(
     """Unit-scale results of numbers up to 127."""
     import numpy as np
 
-    a, b = (rng.integers(-127, 128, shape, np.int8) for shape in ((m, k), (k, n)))
     of_row, of_col = (rng.uniform(0.5, 2, shape) for shape in ((m, 1), n))
-    return {"a": a, "b": b, "of_row": of_row / 127, "of_col": of_col / 127 / np.sqrt(k)}
+    return {**integers(rng, m, n, k), "of_row": of_row / 127, "of_col": of_col / 127 / np.sqrt(k)}
 
 
 @int8_matmul.reference
@@ -72,16 +91,11 @@ def int8_channels(
     a: Tensor, b: Tensor, scales: Tensor, out: Tensor, *, tile_m: int, tile_n: int, tile_k: int
 ) -> None:
     """out = (a @ b) * scales, each ``pto.column_scales`` of a column; ``dtype``: f16, or i8 and u8, which saturate."""
-    (m, k), n = a.shape, b.shape[1]
+    m, n = a.shape[0], b.shape[1]
     row, col = pto.program_id(0) * tile_m, pto.program_id(1) * tile_n
     rows, cols = pto.ds(row, tile_m, valid=m - row), pto.ds(col, tile_n, valid=n - col)
 
-    def one_step(i: Scalar, total: Tile) -> Tile:
-        inner = pto.ds(i * tile_k, tile_k, valid=k - i * tile_k)
-        return total + pto.load(a[rows, inner]) @ pto.load(b[inner, cols])
-
-    start = pto.zeros((tile_m, tile_n), "i32")
-    total = pto.fori_loop(0, pto.cdiv(k, tile_k), one_step, start)
+    total = product(a, b, rows, cols, tile_m, tile_n, tile_k)
     pto.store(out[rows, cols], total, scale=pto.load(scales[cols, :]))
 
 
@@ -92,9 +106,8 @@ def draw_channels(
     """Unit-scale results of numbers up to 127, for f16."""
     import numpy as np
 
-    a, b = (rng.integers(-127, 128, shape, np.int8) for shape in ((m, k), (k, n)))
     by = rng.uniform(0.5, 2, n) / 127**2 / np.sqrt(k)
-    return {"a": a, "b": b, "scales": pto.column_scales(by, "f16")}
+    return {**integers(rng, m, n, k), "scales": pto.column_scales(by, "f16")}
 
 
 @int8_channels.reference
