@@ -154,6 +154,7 @@ class Lowered:
         items = list(blocks) if isinstance(blocks, Iterable) else [blocks]
         for count in items:
             check_count("blocks", count)
+        check_count("holds", holds, 100)
         return simulate(self.kernel, items, Setup(costs, latency, queue_depth, holds=holds))
 
     @told_to_the_caller()
@@ -377,10 +378,11 @@ def lower(
     return Lowered(kernel, program, options_for(name, program, **flags))
 
 
-def check_count(name: str, found: Any) -> None:
-    """Raises InputError for what counts nothing."""
-    if not isinstance(found, Integral) or found < 0:
-        raise InputError(f"{name} is {noun(found)}, but a number from 0 up is expected")
+def check_count(name: str, found: Any, most: int | None = None) -> None:
+    """Raises InputError for what counts nothing, or counts more than ``most``."""
+    if not isinstance(found, Integral) or found < 0 or (most is not None and found > most):
+        up = "up" if most is None else f"to {most}"
+        raise InputError(f"{name} is {noun(found)}, but a number from 0 {up} is expected")
 
 
 def divided(

@@ -102,6 +102,7 @@ WRONG: dict[str, Callable[[], Any]] = {
         X, factor=2.0, executor="adversarial", seeds="3"
     ),
     "blocks that are no number": lambda: times.lower().simulate("x"),
+    "more than all choices": lambda: times.lower().simulate(8, holds=101),
     "records": lambda: times(np.zeros(3, [("a", "f4")]), factor=2.0),
 }
 
