@@ -380,7 +380,9 @@ def lower(
 
 def check_count(name: str, found: Any, most: int | None = None) -> None:
     """Raises InputError for what counts nothing, or counts more than ``most``."""
-    if not isinstance(found, Integral) or found < 0 or (most is not None and found > most):
+    if not isinstance(found, Integral) or not 0 <= int(found) <= (
+        int(found) if most is None else most
+    ):
         up = "up" if most is None else f"to {most}"
         raise InputError(f"{name} is {noun(found)}, but a number from 0 {up} is expected")
 
