@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -378,12 +379,10 @@ def lower(
     return Lowered(kernel, program, options_for(name, program, **flags))
 
 
-def check_count(name: str, found: Any, most: int | None = None) -> None:
-    """Raises InputError for what counts nothing, or counts more than ``most``."""
-    if not isinstance(found, Integral) or not 0 <= int(found) <= (
-        int(found) if most is None else most
-    ):
-        up = "up" if most is None else f"to {most}"
+def check_count(name: str, found: Any, most: float = inf) -> None:
+    """Raises InputError for what counts nothing, or more than ``most``."""
+    if not isinstance(found, Integral) or not 0 <= int(found) <= most:
+        up = "up" if most == inf else f"to {most}"
         raise InputError(f"{name} is {noun(found)}, but a number from 0 {up} is expected")
 
 
