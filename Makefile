@@ -12,6 +12,9 @@ SITE := $(VENV)/.site
 KERNEL := paged_attention
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
+# Tests start the package in hundreds of processes; each would compile all of it again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test sweep bench docs clean lint
 .DEFAULT_GOAL := demo
 

@@ -37,6 +37,12 @@ constexpr size_t MOST_REPORTS = 8;
 const char *const PIPE_NAMES[] = {NATIVE_PIPES(NATIVE_TEXT) "ALL"};
 #undef NATIVE_TEXT
 
+struct Work {
+    std::vector<Extent> reads;
+    std::vector<Extent> writes;
+    std::unique_ptr<Action> action;
+};
+
 struct Part {
     enum Kind { WORK, WAIT, SET, SIGNAL, BARRIER } kind;
     Where at;
@@ -82,6 +88,24 @@ std::vector<int> ranks;
 std::vector<int64_t> changes;
 int64_t steps = 0;
 size_t turn = 0;
+
+void report(const char *kind, const std::string &text, const Where &at)
+{
+    if (outcome->reports.size() < MOST_REPORTS) {
+        outcome->reports.push_back({kind, text, at.line(), block, running});
+    }
+    outcome->good = false;
+}
+
+std::string formed(const char *form, va_list numbers)
+{
+    va_list again;
+    va_copy(again, numbers);
+    std::vector<char> text(static_cast<size_t>(std::vsnprintf(nullptr, 0, form, numbers)) + 1);
+    std::vsnprintf(text.data(), text.size(), form, again);
+    va_end(again);
+    return text.data();
+}
 
 std::string pipe_text(int core, int pipe)
 {
@@ -527,7 +551,10 @@ void run_block()
 
 // --------------------------------------------------------------- what instructions call
 
-void issue(Pipe pipe, Work work, const Where &at) { enqueue(pipe, {Part::WORK, at, std::move(work)}); }
+void issue(Pipe pipe, std::vector<Extent> reads, std::vector<Extent> writes, Action *action, const Where &at)
+{
+    enqueue(pipe, {Part::WORK, at, {std::move(reads), std::move(writes), std::unique_ptr<Action>(action)}});
+}
 
 void set_flag(Pipe src, Pipe dst, int id, const Where &at)
 {
@@ -636,33 +663,26 @@ int64_t block_count() { return blocks; }
 std::byte *memory(Space space) { return cores[running].memories[static_cast<int>(space)].data(); }
 uint8_t *written(Space space) { return cores[running].marks[static_cast<int>(space)].data(); }
 
-void report(const char *kind, const std::string &text, const Where &at)
-{
-    if (outcome->reports.size() < MOST_REPORTS) {
-        outcome->reports.push_back({kind, text, at.line(), block, running});
-    }
-    outcome->good = false;
-}
+void report(const char *kind, const char *text, const Where &at) { report(kind, std::string(text), at); }
 
 int say(const char *form, ...)
 {
-    va_list numbers, again;
+    va_list numbers;
     va_start(numbers, form);
-    va_copy(again, numbers);
-    std::vector<char> text(static_cast<size_t>(std::vsnprintf(nullptr, 0, form, numbers)) + 1);
-    std::vsnprintf(text.data(), text.size(), form, again);
-    va_end(again);
+    outcome->said.push_back({block, running, formed(form, numbers)});
     va_end(numbers);
-    outcome->said.push_back({block, running, text.data()});
-    return static_cast<int>(text.size()) - 1;
+    return static_cast<int>(outcome->said.back().text.size());
 }
 
-void say_more(const std::string &text)
+void say_more(const char *form, ...)
 {
     auto &said = outcome->said;
     const auto last = std::find_if(said.rbegin(), said.rend(), [](const Said &s) { return s.core == running; });
     if (last != said.rend()) {
-        last->text += text;
+        va_list numbers;
+        va_start(numbers, form);
+        last->text += formed(form, numbers);
+        va_end(numbers);
     }
 }
 

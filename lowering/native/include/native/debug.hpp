@@ -1,8 +1,6 @@
 // What kernels print of themselves: text of the scalar unit, and tiles (docs/machine.md 12).
 #pragma once
 
-#include <cstdio>
-
 #include "native/ops.hpp"
 
 namespace cce {
@@ -27,22 +25,19 @@ void TPRINT(const Tile_ &tile, const Where &at = Where::current())
     static_assert(is_vec<Tile_>, "only tiles in UB are printed without a place in GM");
     static_assert(!std::is_same_v<T, bfloat16_t>, "the device prints no bfloat16");
     native::barrier(Pipe::ALL, at);
-    std::string text;
     const auto found = elements(tile, at);
     for (int64_t r = 0, k = 0; r < tile.valid_rows; ++r) {
         for (int64_t c = 0; c < tile.valid_cols; ++c, ++k) {
-            char number[64];
+            const char *const apart = c == 0 ? "" : " ";
             const auto value = found[static_cast<size_t>(k)];
             if constexpr (std::is_integral_v<T>) {
-                std::snprintf(number, sizeof(number), "%8d", static_cast<int>(value));
+                native::say_more("%s%8d", apart, static_cast<int>(value));
             } else {
-                std::snprintf(number, sizeof(number), "%8.4f", static_cast<double>(value));
+                native::say_more("%s%8.4f", apart, static_cast<double>(value));
             }
-            text += (c == 0 ? "" : " ") + std::string(number);
         }
-        text += "\n";
+        native::say_more("\n");
     }
-    native::say_more(text);
 }
 
 }  // namespace pto

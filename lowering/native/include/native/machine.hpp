@@ -7,10 +7,9 @@
 // complete, a wait holds its pipe back until the flag is set, a wait on S stops the core.
 #pragma once
 
+// Every kernel is compiled with this twice.  <string> and <memory> would add a third to that time.
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <string>
 #include <vector>
 
 #include "native/sum.hpp"
@@ -77,14 +76,8 @@ struct Action {
     virtual void commit() = 0;
 };
 
-struct Work {
-    std::vector<Extent> reads;
-    std::vector<Extent> writes;
-    std::unique_ptr<Action> action;
-};
-
-// Issued by the running core, at a line of its source.
-void issue(Pipe pipe, Work work, const Where &at);
+// Issued by the running core, at a line of its source; the action belongs to the machine from then on.
+void issue(Pipe pipe, std::vector<Extent> reads, std::vector<Extent> writes, Action *action, const Where &at);
 void set_flag(Pipe src, Pipe dst, int id, const Where &at);
 void wait_flag(Pipe src, Pipe dst, int id, const Where &at);
 void barrier(Pipe pipe, const Where &at);
@@ -109,7 +102,7 @@ std::byte *memory(Space space);
 uint8_t *written(Space space);
 
 // Something is wrong at a line of the source; the run goes on where it can.
-void report(const char *kind, const std::string &text, const Where &at);
+void report(const char *kind, const char *text, const Where &at);
 // Whether an access lies inside one tensor or workspace that may be accessed so; reports if not.
 bool inside_gm(const void *first, uint64_t bytes, bool writes, const Where &at);
 // Whether anything ever writes to the tensor that this address belongs to.
@@ -117,7 +110,7 @@ bool written_gm(const void *first);
 
 // The running core prints: a text of its own, formed as by printf, whose length it gives; or more of its last one.
 int say(const char *form, ...);
-void say_more(const std::string &text);
+void say_more(const char *form, ...);
 // The scalar unit reads on chip, where no pipe may be at work; reports if one is.
 void scalar_reads(const Where &at);
 

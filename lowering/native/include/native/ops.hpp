@@ -140,7 +140,7 @@ void run(Pipe pipe, std::vector<Extent> reads, std::vector<Extent> writes, Fetch
          const Where &at)
 {
     auto *both = new Both<Fetch, Commit>(std::move(fetch), std::move(commit));
-    native::issue(pipe, {std::move(reads), std::move(writes), std::unique_ptr<native::Action>(both)}, at);
+    native::issue(pipe, std::move(reads), std::move(writes), both, at);
 }
 
 template <typename A, typename B>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstdio>
 #include <cstring>
 #include <type_traits>
 
@@ -177,8 +178,10 @@ void TASSIGN(Tile_ &tile, int64_t address, const Where &at = Where::current())
 {
     const auto [capacity, alignment] = native::room(Tile_::space);
     if (address < 0 || address + Tile_::Bytes > capacity || address % alignment != 0) {
-        const std::string place = std::to_string(address) + " .. " + std::to_string(address + Tile_::Bytes);
-        native::report("address", "a tile at bytes " + place + " of " + std::to_string(capacity), at);
+        char text[100];
+        std::snprintf(text, sizeof(text), "a tile at bytes %lld .. %lld of %lld", static_cast<long long>(address),
+                      static_cast<long long>(address + Tile_::Bytes), static_cast<long long>(capacity));
+        native::report("address", text, at);
         address = 0;
     }
     tile.address = address;
