@@ -79,7 +79,7 @@ class Meanings(World):
         return target_of(self.kernel).lanes
 
     def scalar(self, e: Expr, values: Mapping[str, Expr]) -> Expr:
-        return e if isinstance(e, Const) else normal(with_values(e, values))
+        return e if isinstance(e, Const) else normal(self.divided(with_values(e, values)))
 
     def place(
         self, view: View, values: Mapping[str, Expr], mine: TileType | None = None
@@ -358,7 +358,7 @@ class Traced:
 
     def loop(self, loop: Loop, scalars: dict[str, Expr], at: tuple[int, ...]) -> None:
         now = [self.tiles[c.init.name] if c.init else UNDEFINED for c in loop.carry]
-        for i in range(self.world.count(with_values(loop.trips, scalars))):
+        for i in range(self.world.count(loop, scalars)):
             self.tiles.update({c.name: t for c, t in zip(loop.carry, now, strict=True)})
             self.block(loop.body, {**scalars, loop.index: Const(i)}, (*at, i))
             now = [self.tiles[r.name] for r in loop.result]
@@ -409,9 +409,9 @@ def difference(before: Kernel, after: Kernel) -> Difference | None:
     """
     for block in (before.body, *(loop.body for loop in loops_of(before.body))):
         list(straight(block))  # what was traced has no branches
-    cores = Scheduled(after)
+    cores, whole = Scheduled(after), of_one(before, after)
     for trips in worlds(after):
-        world = Meanings(trips, after)
+        world = Meanings(trips, after, whole=whole)
         cores.run(world)
         scheduled, world.stores = world.stores, {}
         Traced(world, world.start()).block(before.body, {})
@@ -424,6 +424,12 @@ def difference(before: Kernel, after: Kernel) -> Difference | None:
         for row, _ in (x for stored in scheduled.values() for x in stored):
             return Difference(row, row, None)
     return None
+
+
+def of_one(before: Kernel, after: Kernel) -> frozenset[Expr]:
+    """The trip counts of loops that only one of the programs has: of those that became one, and of that one."""
+    first, second = ({(x.index, x.trips) for x in loops_of(k.body)} for k in (before, after))
+    return frozenset(trips for _, trips in first ^ second)
 
 
 def apart(a: Stored, b: Stored) -> tuple[Stored, Stored]:

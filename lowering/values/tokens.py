@@ -104,7 +104,7 @@ class Core:
     def trips(self, loop: Loop, frame: Frame, ahead: Sequence[Entry] = ()) -> int:
         for entry in ahead:
             self.execute(entry.row, frame, frame.at)
-        return self.world.count(substitute(loop.trips, frame))
+        return self.world.count(loop, frame)
 
     def holds(self, branch: Branch, frame: Frame) -> bool:
         return self.world.truth(substitute(branch.test, frame))

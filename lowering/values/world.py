@@ -9,8 +9,8 @@ expression comes near the next number of a list (``SHORT`` and ``worlds``).
 Why that decides all trip counts: a row that gets a wrong value gets one that another iteration left in
 the same slot.  The nearest such iteration is one depth away, and no row runs further from its own
 iteration than the shifts say, so a loop of ``far`` iterations shows it.  From there on iterations only
-repeat, as slots, counters and phis go by the position in the rings.  A longer constant loop is cut to
-one that names the same slot of every ring at its end.
+repeat, as slots, counters and phis go by the position in the rings.  A longer loop that both programs have is
+cut to one that names the same slot of every ring at its end.
 Non-goals: numbers of tiles.
 """
 
@@ -156,6 +156,8 @@ class World:
 
     tables: dict[str, str] = field(default_factory=dict)
     """By the name of a value read, its table."""
+    whole: frozenset[Expr] = frozenset()
+    """Trip counts of loops that are not cut, since the other program says in another way what they do."""
 
     def __post_init__(self) -> None:
         self.memory = Memory(self.values, self.tables, self.kernel.params)
@@ -169,10 +171,17 @@ class World:
 
     # numbers
 
-    def count(self, e: Expr) -> int:
-        """The trip count of a loop."""
-        n = max(int(self._told(e, self.trips[len(self.asked) % len(self.trips)])), 0)
-        return n if n <= self.most + self.period else self.most + (n - self.most) % self.period
+    @property
+    def near(self) -> int:
+        """What the next trip count comes near."""
+        return self.trips[len(self.asked) % len(self.trips)]
+
+    def count(self, loop: Loop, values: Mapping[str, Expr]) -> int:
+        """How often a loop runs."""
+        n = max(int(self._told(substitute(loop.trips, values), self.near)), 0)
+        if n <= self.most + self.period or loop.trips in self.whole:
+            return n
+        return self.most + (n - self.most) % self.period
 
     def truth(self, e: Expr) -> bool:
         """Which way a branch goes: among the ``SHORT`` lists, the first of which are even and odd, each
@@ -222,7 +231,20 @@ class World:
 
     def scalar(self, e: Expr, values: Mapping[str, Expr]) -> Expr:
         """``e`` with its names replaced; which lane it is does not matter here."""
-        return normal(substitute(e, {**values, "lane": Const(0)}))
+        return normal(self.divided(substitute(e, {**values, "lane": Const(0)})))
+
+    def divided(self, e: Expr) -> Expr:
+        """``e`` with the numbers of ``7 // n`` and ``7 % n``, of which an ``n`` is made up: where a loop is one of
+        several, these are the iterations of each."""
+        if not isinstance(e, Bin):
+            return e
+        a, b = self.divided(e.a), self.divided(e.b)
+        e = e if (a, b) == (e.a, e.b) else binary(e.op, a, b)
+        if not (isinstance(e, Bin) and e.op in ("//", "%") and isinstance(a, Const)):
+            return e
+        if self._unknown(b):  # where a row runs in front of the loop that asks for it
+            self._suppose(b, self.near)
+        return Const(self.number(e))
 
     def place(
         self, view: View, values: Mapping[str, Expr], mine: TileType | None = None

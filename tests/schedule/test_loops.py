@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import pto
-from lowering.schedule import options_for, stages
+from lowering.execute import inputs, scheduled, sequential
+from lowering.schedule import options_for, schedule, stages
 from lowering.schedule.passes.barriers import with_barriers
+from lowering.values.equivalence import difference
 from pto import ds
 from pto.ir import Block, Define, Kernel, Loop, Row, all_rows
+from pto.text import parse, print_kernel
+from tests.axes import some
 from tests.schedule.forms import FORMS
 
 
@@ -96,6 +102,91 @@ def test_a_loop_whose_body_is_a_loop_is_one_with_it() -> None:
     assert nest(behind(gemm, "persist").body) == [[[[]]]]
     assert nest(behind(gemm, "unnest").body) == [[[]]]
     assert nest(behind(nested.trace(inner=40), "unnest").body) == [[[[]]]]
+
+
+TRIPS: dict[str, Callable[[Any, Any], Any]] = {
+    "4": lambda x, n: 4,
+    "40": lambda x, n: 40,
+    "rows": lambda x, n: x.shape[0],
+    "pages": lambda x, n: x.shape[1],
+    "a number": lambda x, n: n,
+    "a test": lambda x, n: n > 1,
+}
+
+
+def in_each_other(outer: str, inner: str) -> pto.Kernel:
+    @pto.kernel(
+        grid="m", counts="i32[m] in 0 .. 4", x="f32[rows, pages, 16, 64]", out="f32[m, 16, 64]"
+    )
+    def sums(counts, x, out):
+        b = pto.program_id(0)
+        n = counts[b]
+
+        def both(j, acc):
+            def step(i, acc):
+                return acc + pto.load(x[j % x.shape[0], i % x.shape[1], :, :])
+
+            return pto.fori_loop(0, TRIPS[inner](x, n), step, acc)
+
+        start = pto.zeros((16, 64))
+        pto.store(out[b, :, :], pto.fori_loop(0, TRIPS[outer](x, n), both, start))
+
+    return sums
+
+
+FEW = [("4", "pages"), ("rows", "40"), ("pages", "rows"), ("40", "4"), ("a number", "a number")]
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"), some([*FEW, ("a test", "pages"), ("rows", "a test")], TRIPS, TRIPS)
+)
+def test_loops_of_every_length_in_each_other(outer: str, inner: str) -> None:
+    """One loop of both, of which the value check knows the iterations of each."""
+    kernel = in_each_other(outer, inner).trace()
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 3, 16, 64)).astype(np.float32)
+    arrays = {"counts": np.array([3, 0, 1], np.int32), "x": x}
+    want = sequential.run(kernel, inputs.bind(kernel, arrays))["out"]
+    made = schedule(kernel).kernel
+    assert np.array_equal(scheduled.run(made, inputs.bind(made, arrays))["out"], want)
+
+
+def test_iterations_that_are_mixed_up_are_other_values() -> None:
+    made = print_kernel(schedule(in_each_other("rows", "pages").trace()).kernel)
+    assert made.count("// pages % rows") == 1
+    wrong = parse(made.replace("// pages % rows", "% pages % rows"))
+    right = behind(in_each_other("rows", "pages").trace(), "persist")
+    assert difference(right, parse(made)) is None and difference(right, wrong)
+
+
+@pto.kernel(
+    grid="n", x="f32[n, heads, pages, 16, 64]", t="i32[pages]", out="f32[n, 16, 64]",
+    some="f32[n, heads, pages, 16, 64] inout",
+)  # fmt: skip
+def pages_of_heads(x, t, out, some):
+    """What one loop has of a choice is done as what it has beside it."""
+    b = pto.program_id(0)
+
+    def head(h, acc):
+        def page(i, acc):
+            tile = pto.load(x[b, h, i, :, :])
+            pto.when(t[i] > 0, lambda: pto.store(some[b, h, i, :, :], tile))
+            return pto.when(t[i] > 1, lambda acc: acc + tile, acc)
+
+        return pto.fori_loop(0, x.shape[2], page, acc)
+
+    pto.store(out[b, :, :], pto.fori_loop(0, x.shape[1], head, pto.zeros((16, 64))))
+
+
+def test_choices_in_loops_that_became_one() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 3, 4, 16, 64)).astype(np.float32)
+    arrays = {"x": x, "t": np.array([0, 2, 1, 2], np.int32), "some": np.zeros_like(x)}
+    made = schedule(pages_of_heads.trace()).kernel
+    assert nest(behind(pages_of_heads.trace(), "unnest").body) == [[[[], []]]]
+    found = scheduled.run(made, inputs.bind(made, arrays))
+    assert np.array_equal(found["some"], np.where(arrays["t"].reshape(4, 1, 1) > 0, x, 0))
+    assert np.allclose(found["out"], x[:, :, [1, 3]].sum((1, 2)), atol=1e-5)
 
 
 @pytest.mark.parametrize(("parts", "left"), [(3, []), (16, []), (17, [[]])])

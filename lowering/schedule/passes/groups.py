@@ -101,9 +101,17 @@ class Groups(Lives):
         assert row.other is not None
         made = row.result(ir.Define)
         copy = ir.Define(fresh(f"{made.name}_first", self.taken), made.type)
-        first = ir.Row("copy", copy, (row.other,), "vector", "V", row.shift, loc=row.loc)
+        test = self._where_made(row.other.name, row.shift)
+        first = ir.Row("copy", copy, (row.other,), "vector", "V", row.shift, loc=row.loc, test=test)
         both = first, replace(row, other=ir.Ref(copy.name))
         self._rewritten(ir.map_rows(self.kernel.body, lambda r: both if r is row else r))
+
+    def _where_made(self, value: str, shift: int) -> ir.Expr | None:
+        """The test under which there is a value, as rows of this shift may ask it."""
+        row = self.lives[value].row
+        if row is None or row.shift != shift:
+            return None
+        return self._where_made(row.other.name, shift) if row.other else row.test
 
     def _rewritten(self, body: ir.Block) -> None:
         self.kernel = replace(self.kernel, body=body)

@@ -28,6 +28,16 @@ def rewrite_exprs(row: ir.Row, f: Callable[[ir.Expr], ir.Expr]) -> ir.Row:
     return replace(row, out=ir.map_exprs(row.out, f), args=args, test=test)
 
 
+def rewrite_block(block: ir.Block, f: Callable[[ir.Expr], ir.Expr]) -> ir.Block:
+    """``block`` with every scalar expression in it replaced by ``f`` of it."""
+    return tuple(
+        replace(n, trips=f(n.trips), body=rewrite_block(n.body, f))
+        if isinstance(n, ir.Loop)
+        else rewrite_exprs(n, f)
+        for n in straight(block)
+    )
+
+
 def scalars_of(row: ir.Row) -> Iterator[str]:
     """Names of the scalars that a row reads."""
     for x in (*row.args, row.out, *row.tests, *row.wait, *row.set):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from lowering.schedule.passes.mentions import names_taken, rewrite_exprs
+from lowering.schedule.passes.mentions import names_taken, rewrite_block, rewrite_exprs
 from pto import ir
 from pto.bounds import Known, bounds, inside, noted, of_launch
 from pto.legality import straight
@@ -78,11 +78,7 @@ def as_one(loop: ir.Loop, known: Known, taken: set[str]) -> ir.Loop:
         loop.index: ir.binary("//", index, inner.trips),
         inner.index: ir.binary("%", index, inner.trips),
     }
-    rows = (
-        rewrite_exprs(r, partial(ir.substitute, values=values))
-        for r in straight((*before, *inner.body))
-        if isinstance(r, ir.Row)
-    )
+    body = (*before, *inner.body)
     carry = (
         replace(x, init=c.init, last=c.last) for x, c in zip(inner.carry, loop.carry, strict=True)
     )
@@ -91,7 +87,7 @@ def as_one(loop: ir.Loop, known: Known, taken: set[str]) -> ir.Loop:
         loop,
         index=index.name,
         trips=trips,
-        body=tuple(rows),
+        body=rewrite_block(body, partial(ir.substitute, values=values)),
         carry=tuple(carry),
         result=inner.result,
     )
