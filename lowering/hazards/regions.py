@@ -10,8 +10,9 @@ The method assumes an overlap in every dimension at once and collects what follo
 contradicts what is known.  What follows is told by *cells*: ranges of numbers, of which each of the
 two accesses lies in one, and which share nothing unless they are the same (``lowering/hazards/cells.py``).
 
-Of elements that lie ``step`` apart the overlap tells more: the starts differ by whole steps, so that what is left of
-them is equal wherever it lies in a window of one step.
+An overlap is one of what is left without whole *turns*, too, wherever that lies in a window of one turn: of elements
+that lie ``step`` apart what is left of their starts is equal, and of blocks of 16 rows the upper half meets no lower
+one, whichever blocks these are.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from lowering.hazards.forms import (
     frozen,
     least,
     most,
+    normalise,
     plus,
     terms_of,
 )
 from lowering.hazards.limits import INFINITE, Facts
-from lowering.hazards.sums import cells_of_sums
+from lowering.hazards.sums import around, cells_of_sums
 from pto.ir import Bin, Const, Expr, Var, View, as_span, binary
 
 __all__ = ["Region", "disjoint", "region_of"]
@@ -55,10 +57,12 @@ def region_of(view: View) -> Region:
     return tuple(found)
 
 
-def remainder(start: Frozen, step: int) -> Extent:
-    """What is left of a start without whole steps: every factor as near to zero as can be."""
-    near = {atom: (c + (step - 1) // 2) % step - (step - 1) // 2 for atom, c in start}
-    return one(near)
+def remainder(e: Extent, turn: int) -> Extent:
+    """What is left of ``e`` without whole turns: every factor as near to zero as can be."""
+    near = {atom: (c + (turn - 1) // 2) % turn - (turn - 1) // 2 for atom, c in e.start}
+    if e.step % turn == 0:
+        return one(near)
+    return Extent(frozen(near), tuple(frozen(plus(near, size)) for size in e.sizes), e.step)
 
 
 class Overlap:
@@ -94,11 +98,15 @@ class Overlap:
         return self.equal(atom.a) and self.equal(atom.b)
 
     def _follows(self, name: str) -> bool:
-        """A value read from an input tensor is equal if what indexes it is; so is a work item."""
+        """A value read from an input tensor is equal if what indexes it is, a fold if it goes as far over what is equal;
+        so is a work item."""
         if name.startswith("item#"):
             return {"block_idx", name.removeprefix("item#")} <= self.names
         if name in self.facts.entries:
             return all(map(self.equal, self.facts.entries[name].place))
+        fold = self.facts.folds.get(name)
+        if fold is not None:
+            return all(map(self.equal, (normalise(fold.trips), *around(fold))))
         needs = self.opaque.get(name)
         return needs is not None and all(n in self.names or self._follows(n) for n in needs)
 
@@ -132,7 +140,7 @@ class Overlap:
         """Adds what follows at once; whether there was anything."""
         before = len(self.atoms), len(self.names), len(self.dimensions)
         for x, y in tuple(self.dimensions):
-            self._step(x, y)
+            self._turns(x, y)
             for cells in (*cells_of(x, y, self.facts), *cells_of_sums(x, y, self.facts)):
                 if all(map(self.equal, cells.needs)) and self._forced(x, y, cells):
                     cells.tell(self)
@@ -141,12 +149,13 @@ class Overlap:
                 self.learn(low.a)
         return before != (len(self.atoms), len(self.names), len(self.dimensions))
 
-    def _step(self, x: Extent, y: Extent) -> None:
-        """Both have elements whole steps apart: in a window of one step what is left of their starts is equal."""
-        step = gcd(x.step, y.step)
-        if step > 1:
-            a, b = (remainder(e.start, step) for e in (x, y))
-            if self._forced(a, b, Cells({}, {}, {None: step}, {None: step})):
+    def _turns(self, x: Extent, y: Extent) -> None:
+        """Without whole turns, of whatever number, both overlap as well, if what is left of each lies in one window
+        of a turn: without the steps from element to element, or the steps of what is not equal."""
+        steps = {abs(c) for e in (x, y) for a, c in e.start if a is not None and not self.equal(a)}
+        for turn in sorted({gcd(x.step, y.step), *steps} - {0, 1}):
+            a, b = (remainder(e, turn) for e in (x, y))
+            if self._forced(a, b, Cells({}, {}, {None: turn}, {None: turn})):
                 self.meet(a, b)
 
     def _whole(self, low: Bin) -> bool:

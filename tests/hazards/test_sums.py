@@ -253,6 +253,24 @@ def test_packed_items_are_proven() -> None:
     assert schedule(storing(positive, lambda count, other, t: count[t])).proof.ok
 
 
+def test_tiles_of_packed_items_are_proven() -> None:
+    """Several work items store what one fold puts in place."""
+
+    @pto.kernel(
+        grid="n, 4", x="f32[n, 64, 64]", count="i32[n] in 0 .. 65", out="f32[rows, 64]",
+        static=dict(tall=16),
+    )  # fmt: skip
+    def kernel(x: Tensor, count: Tensor, out: Tensor, *, tall: int) -> None:
+        b, t = pto.program_id(0), pto.program_id(1)
+        first = pto.fold(b, lambda i, s: s + count[i], 0)
+        here = pto.ds(first + t * tall, 16, valid=count[b] - t * tall)
+        pto.store(out[here, :], pto.load(x[b, pto.ds(t * 16, 16), :]))
+
+    assert schedule(kernel.trace()).proof.ok
+    with pytest.raises(pto.PtoError, match="each takes 16 elements, but axis 1 of the grid moves"):
+        kernel.trace(tall=8)
+
+
 @pytest.mark.parametrize(
     ("term", "valid", "told"),
     [

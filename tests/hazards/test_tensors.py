@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+import pto
+from lowering.hazards.proof import HazardError
+from lowering.schedule import schedule
 from pto.ir import Kernel
 from pto.text import parse
 from tests.hazards.refuted import diverge, refuted
@@ -25,6 +28,31 @@ def test_stores_of_other_iterations_are_disjoint() -> None:
     assert check(small(narrow, start + loop(store) + end)).ok
     overlapping = store.replace("i * 16:+16", "i * 8:+16")
     assert not check(small(narrow, start + loop(overlapping) + end)).ok
+
+
+@pto.kernel(
+    grid="n", x="f32[n, 64, 64]", y="f32[n, 64, 64]", out="f32[n, 64, 64]", static=dict(on=0)
+)
+def two_passes(x, y, out, *, on):
+    """The first loop stores blocks of rows, the second one loads them."""
+    b = pto.program_id(0)
+
+    def first(i):
+        pto.store(y[b, pto.ds(i * 16, 16), :], pto.exp(pto.load(x[b, pto.ds(i * 16, 16), :])))
+
+    def second(i):
+        here = pto.load(y[b, pto.ds(i * 16 + on, 16), :])
+        pto.store(out[b, pto.ds(i * 16, 16), :], here + 1.0)
+
+    pto.fori_loop(0, 4, first)
+    pto.fori_loop(0, 3, second)
+
+
+def test_lanes_of_two_passes_have_rows_of_their_own() -> None:
+    """Whichever blocks these are; not of blocks that begin elsewhere."""
+    assert schedule(two_passes.trace()).proof.ok
+    with pytest.raises(HazardError, match="the two vector lanes may access the same elements of y"):
+        schedule(two_passes.trace(on=8))
 
 
 def test_work_items_of_a_grid_with_three_axes_are_disjoint() -> None:
