@@ -2,7 +2,7 @@
 
 In: a tensor and a table, or numbers.  Out: one ``gather`` of a region for each row, of numbers that the scalar unit reads,
 and a ``pad`` where the list may end before the tile does.  A row that the list does not name is loaded as the last one that
-it names, so that every load is of what exists, and is zero behind the ``pad``.
+it names, row 0 where it names none, so that every load is of what exists, and is zero behind the ``pad``.
 """
 
 from __future__ import annotations
@@ -69,17 +69,27 @@ def _listed(indices: object) -> tuple[Sequence[Index], ir.Expr | None]:
 def _read(indices: TensorView) -> tuple[Sequence[Index], ir.Expr | None]:
     """The numbers in a part of a table, of what does not exist the last one that does."""
     (span,) = indices.view.spans
-    places = [span.at(ir.Const(k)) for k in range(span.size)]
     if span.valid is not None:
-        trace = current()
-        step = ir.Const(span.step)
-        behind = ir.binary("max", span.at(span.valid), step)
-        last = trace.let("last", ir.binary("-", behind, step), source.user_frame())
-        places = [ir.binary("min", place, ir.Var(last)) for place in places]
+        return _read_existing(indices, span, span.valid), span.valid
+    places = (span.at(ir.Const(k)) for k in range(span.size))
+    return [_entry(indices, place) for place in places], None
 
-    def number(place: ir.Expr) -> Index:
-        items = (place if isinstance(x, ir.Span) else x for x in indices.view.index)
-        found: Index = indices.tensor[tuple(Scalar(x, indices._scope) for x in items)]
-        return found
 
-    return [number(place) for place in places], span.valid
+def _read_existing(indices: TensorView, span: ir.Span, valid: ir.Expr) -> Sequence[Index]:
+    """Each place is at most that of the last entry that exists.  Of a part that is empty no entry exists, wherever it
+    would be: what is read for it is the first entry of the table, which is there, and times 0."""
+    trace, frame, step = current(), source.user_frame(), ir.Const(span.step)
+    some = ir.Var(trace.let("some", ir.binary("<", ir.ZERO, valid), frame))
+    behind = ir.binary("max", span.at(valid), step)
+    last = ir.Var(trace.let("last", ir.binary("-", behind, step), frame))
+    places = (ir.binary("min", span.at(ir.Const(k)), last) for k in range(span.size))
+    read = [_entry(indices, place, some) for place in places]
+    return [Scalar(ir.binary("*", x.expr, some), x._scope) for x in read]
+
+
+def _entry(indices: TensorView, place: ir.Expr, where: ir.Expr = ir.ONE) -> Scalar:
+    """An entry of the table that a part is of, its very first one unless ``where`` is 1."""
+    items = (place if isinstance(x, ir.Span) else x for x in indices.view.index)
+    at = (Scalar(ir.binary("*", x, where), indices._scope) for x in items)
+    found: Scalar = indices.tensor[tuple(at)]
+    return found

@@ -255,6 +255,55 @@ def of_pages(pages: Any, x: Any) -> dict[str, Any]:
     return {"out": np.exp(both * 0.1) + both @ both.swapaxes(1, 2)}
 
 
+@pto.kernel(
+    grid="n", starts="i32[n]", ids="i32[lists, 16]", lens="i32[n]", words="f16[count, 64]",
+    pages="i32[n, 2]", fills="i32[n, 2]", x="f16[tall, 16, 64]", y="f32[n, 16, 64]", out="f32[n, 16, 32]",
+)  # fmt: skip
+def ending_anywhere(
+    starts: Tensor, ids: Tensor, lens: Tensor, words: Tensor, pages: Tensor, fills: Tensor,
+    x: Tensor, y: Tensor, out: Tensor,
+) -> None:  # fmt: skip
+    """Lists, pages and sums of which nothing may exist: what names it then names nothing that is."""
+    n = pto.program_id(0)
+    named = pto.load_rows(words, ids[n + starts[n], pto.ds(0, 16, valid=lens[n])])
+    both = pto.load([x[pages[n, k], pto.ds(0, 16, valid=fills[n, k]), :] for k in range(2)])
+    row = pto.fold(fills[n, 0], lambda i, s: s + fills[n, i % 2], 0)
+    some = pto.load(y[pages[n, 0], pto.ds(starts[n], 16, valid=fills[n, 0]), 0:32])
+    pto.store(out[n, :, :], named @ both.T + some * row)
+
+
+def some_of_nothing(rng: np.random.Generator) -> dict[str, Any]:
+    ids = np.where(np.arange(16) < [[3], [16], [9]], rng.integers(0, 5, (3, 16)), -1)
+    return dict(
+        starts=np.int32([-9, 0, 0, 1 << 20, -4]),
+        ids=ids.astype(np.int32),
+        lens=np.int32([0, 16, 9, -3, 0]),
+        words=rng.standard_normal((5, 64)).astype(np.float16),
+        pages=np.int32([[-1, 0], [1, 2], [2, 1 << 30], [-7, -1], [9, 0]]),
+        fills=np.int32([[0, 16], [5, 7], [16, 0], [-1, 0], [0, 2]]),
+        x=rng.standard_normal((3, 16, 64)).astype(np.float16),
+        y=rng.standard_normal((5, 16, 64)).astype(np.float32),
+    )
+
+
+def of_what_there_is(
+    starts: Any, ids: Any, lens: Any, words: Any, pages: Any, fills: Any, x: Any, y: Any
+) -> dict[str, Any]:
+    out = np.zeros((len(lens), 16, 32))
+    for n in range(len(lens)):
+        named, both, row, some = np.zeros((16, 64)), np.zeros((2, 16, 64)), 0, np.zeros((16, 32))
+        if lens[n] > 0:
+            named[: lens[n]] = words[ids[n + starts[n], : lens[n]]]
+        for k in range(2):
+            if fills[n, k] > 0:
+                both[k, : fills[n, k]] = x[pages[n, k], : fills[n, k]]
+        if (count := fills[n, 0]) > 0:
+            row = sum(fills[n, i % 2] for i in range(count))
+            some[:count] = y[pages[n, 0], starts[n] : starts[n] + count, :32]
+        out[n] = named @ both.reshape(32, 64).T + some * row
+    return {"out": out}
+
+
 DTYPES = {
     "i32": np.int32, "i16": np.int16, "i8": np.int8, "u8": np.uint8, "f32": np.float32, "f16": np.float16,
     "bf16": ml_dtypes.bfloat16,
@@ -265,6 +314,9 @@ WORDS = {
     "corners of sums": Word(corners, two_stacks, of_corners),
     "sums of lists of rows": Word(bags, some_lists, summed),
     "pages on both cores": Word(paged, some_pages, of_pages),
+    "lists and pages with nothing in them": Word(
+        ending_anywhere, some_of_nothing, of_what_there_is
+    ),
     "rope by halves": Word(rope, angles, turned),
     "gate and up in one": Word(packed, two_in_one, gated),
     "product of parts between boxes": Word(between_boxes, square, product),
