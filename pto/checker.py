@@ -23,7 +23,7 @@ from pto.reach import depth_of, reach_of, spread_of
 from pto.row_rules import Types, check_operands, check_types, places_of, seen, view_types
 from pto.targets import target_of
 from pto.types import BOX_ROWS, SCALAR_DTYPES, TileType, scales_of
-from pto.views import is_strided, misfold
+from pto.views import is_strided, misfold, rows_together, tiles_of
 
 
 def divides(e: ir.Expr, loc: Loc | None) -> None:
@@ -251,23 +251,25 @@ class Checker:
     def gathered(self, row: ir.Row, out: TileType | None) -> None:
         """Regions of the columns and dtype of the tile, which has the rows of all."""
         kinds: list[TileType] = []
+        boxes = True
         for view in row.args:
             assert isinstance(view, ir.View)
             param = self.params[view.tensor]
-            kinds += view_types(view, param, self.form)[:1]
-            if len(view.spans) > 2:
-                raise LegalityError("gather: a region keeps more than two dimensions", row.loc)
+            made = [TileType(param.dtype, *t) for t in tiles_of([s.size for s in view.spans])]
+            kind = next((t for t in made if out and t.cols == out.cols), made[0])
+            kinds.append(kind)
             if param.is_written:
                 raise LegalityError(f"gather: '{view.tensor}' is written by this kernel", row.loc)
-            if is_strided(
-                view, param.shape or (), *((kinds[-1].rows, kinds[-1].cols) if kinds else (1, 1))
-            ):
+            place = view, param.shape or (), kind.rows, kind.cols
+            if is_strided(*place):
                 raise LegalityError(
                     f"gather: rows of '{view.tensor}' are no runs of neighbours", row.loc
                 )
+            if why := misfold(*place):
+                raise LegalityError(f"gather: {why}", row.loc)
+            boxes &= row.core != "cube" or rows_together(*place) % BOX_ROWS == 0
         fits = {(k.dtype, k.cols) for k in kinds} == ({(out.dtype, out.cols)} if out else set())
         whole = out is not None and sum(k.rows for k in kinds) == out.rows
-        boxes = row.core != "cube" or not any(k.rows % BOX_ROWS for k in kinds)
         if row.core == "vector" and (why := self.held_in_ub(row)):
             raise LegalityError(f"gather: {why}", row.loc)
         if not fits or not whole or not boxes:

@@ -124,10 +124,12 @@ def of_regions(found: Sequence[TensorView]) -> Tile:
             fail(DTypeError if other.dtype != first.dtype else ShapeError, message, "", 0)
     for v in found:
         unit = UNIT_BYTES // DTYPE_BYTES[v.dtype]
-        folded = len(v.view.spans) > 2
-        if folded or v.shape[1] % unit or is_strided(v.view, v.tensor.dims, *v.shape):
+        if v.shape[1] % unit:
             message = f"load: a region of '{v.tensor.name}' in a tile of several is {v.type}"
-            hint = f"rows that are runs of neighbours, of a multiple of {unit} of them"
+            fail(ShapeError, message, f"its rows are of a multiple of {unit} elements: 32 bytes", 0)
+        if is_strided(v.view, v.tensor.dims, *v.shape):
+            message = f"load: the elements of a row of a region of '{v.tensor.name}' do not lie side by side"
+            hint = "pto.concat([...]) joins what is loaded one by one"
             fail(ShapeError, message, hint, 0)
         note_read(current(), v.tensor.name)
     rows = sum(v.shape[0] for v in found)

@@ -37,6 +37,11 @@ def tiles_of(sizes: Sequence[int]) -> list[tuple[int, int]]:
     return [(prod(sizes[:k]), prod(sizes[k:])) for k in ends]
 
 
+def rows_of(view: ir.View, cols: int) -> int:
+    """The rows of a region in a tile of so many columns, which may have the rows of others, too."""
+    return prod(s.size for s in view.spans) // cols
+
+
 def sides(view: ir.View, rows: int, cols: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The dimensions of the tensor that make the rows, and those that make the columns of a tile."""
     kept = [axis for axis, item in enumerate(view.index) if isinstance(item, Span)]

@@ -28,7 +28,7 @@ from pto.ops import OPS
 from pto.row_rules import filled
 from pto.text import expr
 from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES
-from pto.views import Axis, axes, counts, is_strided, misfold, rows_end, strides
+from pto.views import Axis, axes, counts, is_strided, misfold, rows_end, rows_of, strides
 
 DIMS = ("rows", "cols")
 
@@ -223,8 +223,10 @@ def by_pages(
     dtype: str,
     call: str,
     scale: str,
+    at: int = 0,
 ) -> list[str]:
-    """A tile in boxes, part after part: each is one that begins so many rows further, with boxes as far apart."""
+    """The rows of a tile in boxes from ``at`` on, part after part: each is a tile that begins so many rows further, with
+    boxes as far apart."""
     assert r.pages
     buffer, page = ctx.kernel.buffer(ref.name), ctx.names.fresh("page")
     width = BOX_ROWS * DTYPE_BYTES[buffer.type.dtype] if buffer.space == "l0c" else UNIT_BYTES
@@ -232,7 +234,8 @@ def by_pages(
     first = f"{r.first} + {page} * {scalar(r.pages.step, env, 3)}"
     one = Region(first, replace(r.rows, size=r.together, valid=None), r.cols)
     gm_lines, gm = global_tensor(ctx, env, buffer.name, dtype, one, counts, layout)
-    begin = f"{ctx.address(ref, env)} + {page} * {r.together * width}"
+    begin = ctx.address(ref, env) + (f" + {at * width}" if at else "")
+    begin += f" + {page} * {r.together * width}"
     lines, part = part_of(ctx, buffer, "", counts, at=begin)
     moved = in_order(call, part, gm, scale)
     if call == "TLOAD":
@@ -270,8 +273,8 @@ def gather_in_ub(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     ref, at, lines = row.result(ir.Ref), 0, list[str]()
     whole = ctx.kernel.buffer(ref.name)
     for view in (a for a in row.args if isinstance(a, ir.View)):
-        *rows, _ = view.spans
-        mine = replace(whole, type=replace(whole.type, rows=rows[0].size if rows else 1))
+        rows = rows_of(view, whole.type.cols)
+        mine = replace(whole, type=replace(whole.type, rows=rows))
         r = region(view, (mine.type.rows, mine.type.cols), ctx, env)
         valid = str(mine.type.rows), str(mine.type.cols)
         dtype = ctx.kernel.param(view.tensor).dtype
@@ -290,8 +293,8 @@ def gather_in_l1(row: ir.Row, ctx: Context, env: Env) -> list[str]:
     tests: list[str] = []
     loads: list[str] = []
     for view in (a for a in row.args if isinstance(a, ir.View)):
-        r = region(view, (view.spans[0].size, ctx.kernel.buffer(ref.name).type.cols), ctx, env)
-        name = ctx.kernel.buffer(ref.name).name
+        name, whole = ref.name, ctx.kernel.buffer(ref.name).type
+        r = region(view, (rows_of(view, whole.cols), whole.cols), ctx, env)
         row_count, rows, less_r, some_r = clipped(ctx, env, f"{name}_rows", r.rows)
         col_count, cols, less_c, some_c = clipped(ctx, env, f"{name}_cols", r.cols)
         counts += [*row_count, *col_count]
@@ -311,7 +314,10 @@ def gathered(
     ctx: Context, env: Env, ref: ir.Ref, view: ir.View, r: Region, valid: tuple[str, str], at: int
 ) -> list[str]:
     """One region into the rows from ``at`` on: a tile that begins there, so many units further, and whose boxes
-    of one row are as far apart as the whole tile is high."""
+    of one row are as far apart as the whole tile is high; or part after part of it."""
+    if r.pages:
+        dtype = ctx.kernel.param(view.tensor).dtype
+        return by_pages(ctx, env, ref, r, valid, dtype, "TLOAD", "", at)
     whole = ctx.kernel.buffer(ref.name)
     turned = ctx.tile_class(whole).turned
     dtype = ctx.kernel.param(view.tensor).dtype

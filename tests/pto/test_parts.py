@@ -65,6 +65,7 @@ def test_more_tiles_than_a_row_joins() -> None:
 WRITTEN = """kernel k on a2a3
 param out out f32[items, 16, 64]
 param x in f32[items, 64]
+param y in f32[items, 4, 2, 4, 64]
 grid items
 buffer vector ub a[1] f32[8, 64] nd at 0 by 2048
 buffer vector ub b[1] f32[4, 64] nd at 2048 by 1024
@@ -87,6 +88,8 @@ REFUSED = {
     "V d = concat e, e, e": "it ends beyond the tile",
     "V a = put a, c, 0, 4": "whole units of 32 bytes",
     "MTE2 e = gather x[w:+2<1, :], x[w:+2, :]": "every region of a tile of several exists",
+    "MTE2 e = gather x[w:+2, :], y[w, 0, 0:+2, 0, 0:+32]": "make no tile",
+    "MTE2 d = gather x[w:+4, :], y[w, 0:+2, 0, 0:+2<1, :]": "only the first may end early",
     "MTE2 a = gather x[w:+4, :], x[w:+4, :]": "each lane has a part only",
 }
 
@@ -97,7 +100,13 @@ def test_what_a_program_may_not_say(row: str) -> None:
         verify(parse(WRITTEN.format(row=row)))
 
 
-ALLOWED = ("V c = part a, 0, 32", "V e = part d, 3, 0", "V a = concat c, c", "V d = put d, e, 3, 0")
+ALLOWED = (
+    "V c = part a, 0, 32",
+    "V e = part d, 3, 0",
+    "V a = concat c, c",
+    "V d = put d, e, 3, 0",
+    "MTE2 d = gather x[w:+4, :], y[w, 0:+2, 0, 0:+2, :]",
+)
 
 
 @pytest.mark.parametrize("row", ALLOWED)

@@ -256,6 +256,43 @@ def of_pages(pages: Any, x: Any) -> dict[str, Any]:
 
 
 @pto.kernel(
+    grid="n", pages="i32[n, 2]", fills="i32[n, 2]", x="f16[count, 3, 2, 16, 64]", y="f32[count, 16, 3, 32]",
+    scores="f32[n, 96, 96]", sums="f16[n, 96, 64]", out="f32[n, 32, 96]",
+)  # fmt: skip
+def folded_pages(
+    pages: Tensor, fills: Tensor, x: Tensor, y: Tensor, scores: Tensor, sums: Tensor, out: Tensor
+) -> None:
+    """Pages whose rows lie in parts, or whose columns are several dimensions; on the cube core some end early."""
+    n = pto.program_id(0)
+    both = pto.load([x[pages[n, k], :, 1, :, :].reshape(48, 64) for k in range(2)])
+    ends = [pto.ds(0, 3, valid=fills[n, k]) for k in range(2)]
+    first = pto.load([x[pages[n, k], ends[k], 0, :, :].reshape(48, 64) for k in range(2)])
+    pto.store(scores[n, :, :], both @ first.T)
+    pto.store(sums[n, :, :], both + 1.0)
+    pto.store(out[n, :, :], pto.load([y[pages[n, k], ...].reshape(16, 96) for k in range(2)]) * 2.0)
+
+
+def some_folded(rng: np.random.Generator) -> dict[str, Any]:
+    return dict(
+        pages=rng.integers(0, 7, (3, 2)).astype(np.int32),
+        fills=np.int32([[3, 0], [1, 9], [-1, 2]]),
+        x=rng.standard_normal((7, 3, 2, 16, 64)).astype(np.float16),
+        y=rng.standard_normal((7, 16, 3, 32)).astype(np.float32),
+    )
+
+
+def of_folded(pages: Any, fills: Any, x: Any, y: Any) -> dict[str, Any]:
+    first, second = (x[pages][:, :, :, k].reshape(3, 96, 64) for k in (0, 1))
+    exists = np.arange(3) < fills[:, :, None]
+    first = first * np.repeat(exists, 16, axis=-1).reshape(3, 96, 1)
+    return {
+        "scores": second @ first.swapaxes(1, 2),
+        "sums": second + 1,
+        "out": y[pages].reshape(3, 32, 96) * 2,
+    }
+
+
+@pto.kernel(
     grid="n", starts="i32[n]", ids="i32[lists, 16]", lens="i32[n]", words="f16[count, 64]",
     pages="i32[n, 2]", fills="i32[n, 2]", x="f16[tall, 16, 64]", y="f32[n, 16, 64]", out="f32[n, 16, 32]",
 )  # fmt: skip
@@ -314,6 +351,7 @@ WORDS = {
     "corners of sums": Word(corners, two_stacks, of_corners),
     "sums of lists of rows": Word(bags, some_lists, summed),
     "pages on both cores": Word(paged, some_pages, of_pages),
+    "pages whose rows lie in parts": Word(folded_pages, some_folded, of_folded),
     "lists and pages with nothing in them": Word(
         ending_anywhere, some_of_nothing, of_what_there_is
     ),

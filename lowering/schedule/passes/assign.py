@@ -25,7 +25,7 @@ from pto.ops import FILLS, OPS
 from pto.row_rules import corner, in_boxes
 from pto.targets import target_of
 from pto.types import BOX_ROWS, TileType
-from pto.views import counts, edge, rows_together, sides
+from pto.views import counts, edge, rows_of, rows_together, sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +304,8 @@ class _Assigner:
         """Regions of whole boxes to where they are needed; others to UB, and from there to the cube."""
         name, forms = row.result(ir.Define).name, self.forms(row.result(ir.Define).name)
         views = [a for a in row.args if isinstance(a, ir.View)]
-        boxes = not any(rows_of(v) % BOX_ROWS for v in views)
+        cols = row.result(ir.Define).type.cols
+        boxes = not any(self.together(v, rows_of(v, cols), cols) % BOX_ROWS for v in views)
         if "ub" in forms or not boxes:
             self.gather_in_ub(row, views)
         if not boxes:
@@ -325,7 +326,8 @@ class _Assigner:
                 row.loc,
                 "pto.load_rows(t, indices) loads rows of which the last may be missing",
             )
-        mine = [self.lane_view(v, replace(made.type, rows=rows_of(v))) for v in views]
+        cols = self.types[made.name].cols
+        mine = [self.lane_view(v, replace(made.type, rows=rows_of(v, cols))) for v in views]
         self.emit("gather", "vector", made, mine, row.loc)
         self.home[made.name, "ub"] = made.name
 
@@ -336,8 +338,12 @@ class _Assigner:
     def in_boxes(self, view: ir.View, t: TileType) -> bool:
         """Whether rows that lie equally far apart are whole boxes, or those of the whole tile: the cube core moves
         no others."""
-        run = rows_together(view, self.kernel.param(view.tensor).shape or (), t.rows, t.cols)
+        run = self.together(view, t.rows, t.cols)
         return run == t.rows or run % BOX_ROWS == 0
+
+    def together(self, view: ir.View, rows: int, cols: int) -> int:
+        """Rows of a region that lie equally far apart."""
+        return rows_together(view, self.kernel.param(view.tensor).shape or (), rows, cols)
 
     def kept(
         self, mine: ir.View, lane: TileType, t: TileType, zeros: frozenset[str]
@@ -582,12 +588,6 @@ class _Assigner:
 
 
 # ------------------------------------------------------------------------------------ parts
-
-
-def rows_of(view: ir.View) -> int:
-    """Of a region of a tile of several."""
-    *rows, _ = view.spans
-    return rows[0].size if rows else 1
 
 
 def leaves_l1(part: ir.Row, whole: TileType) -> bool:

@@ -22,7 +22,7 @@ from pto.ops import OPS
 from pto.row_rules import crossed
 from pto.targets import target_of
 from pto.types import BOX_ROWS, DTYPE_BYTES, SHARES, TURNED, UNIT_BYTES, TileType
-from pto.views import edge, sides
+from pto.views import edge, rows_of, sides
 
 
 class Alike:
@@ -102,7 +102,7 @@ class Lanes:
             ):
                 self.share_alike(tiles_of(row), row.op == "transpose")
                 rows.append(row)
-            elif any(isinstance(x, ir.View) and x.spans for x in (row.out, *row.args)):
+            if any(isinstance(x, ir.View) and x.spans for x in (row.out, *row.args)):
                 moved.append(row)
         for loop in ir.loops_of(kernel.body):
             for c, r in zip(loop.carry, loop.result, strict=True):
@@ -125,12 +125,13 @@ class Lanes:
     def note_pages(self, row: ir.Row) -> None:
         """Of a dimension of a tile that is several of the tensor, lanes share the first; an odd one they cannot."""
         name, *_ = tiles_of(row)
-        view = next(x for x in (row.out, *row.args) if isinstance(x, ir.View))
         t, alike = self.types[name], self.of(name)
-        for dim, side in zip(("rows", "cols"), sides(view, t.rows, t.cols), strict=True):
-            spans = [ir.as_span(view.index[k]) for k in side]
-            if len(spans) > 1 and spans[edge(spans)].size % self.count:
-                alike.joined.setdefault(alike.seen(name, dim), row)
+        for view in (x for x in (row.out, *row.args) if isinstance(x, ir.View)):
+            both = sides(view, rows_of(view, t.cols), t.cols)
+            for dim, side in zip(("rows", "cols"), both, strict=True):
+                spans = [ir.as_span(view.index[k]) for k in side]
+                if len(spans) > 1 and spans[edge(spans)].size % self.count:
+                    alike.joined.setdefault(alike.seen(name, dim), row)
 
     def note(self, row: ir.Row) -> None:
         """What a row joins, and turns."""
