@@ -1,34 +1,37 @@
 """Every so many columns of a tile: taken out, or written over.
 
 In: tiles.  Out: rows ``take``, which gathers 4-byte elements within each row by a tile of their places; those of two
-bytes are widened for it, exactly.  The places are made once, in front of the loops.
+bytes are widened for it, exactly.  What is the same in all of the columns is a choice.  The places are made once, in front
+of the loops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Container
 
-from pto.errors import DTypeError, ShapeError
-from pto.ops import OPS
+from pto.errors import ShapeError
+from pto.masks import Mask
+from pto.ops import OPS, VECTOR
+from pto.scalar import Scalar
 from pto.selection import where
-from pto.tile import (
-    Operand,
-    Tile,
-    as_tile,
-    astype,
-    broadcast_to,
-    elementwise,
-    full,
-    numbers,
-    record,
-)
+from pto.tile import Place, Tile, astype, broadcast_to, elementwise, numbers, record
 from pto.tracer import current, fail
-from pto.types import TileType
+from pto.types import DTYPE_BYTES, UNIT_BYTES, TileType
 
 
 def columns_of(x: Tile, first: int, step: int, count: int) -> Tile:
-    """``count`` columns of a tile from ``first`` on, every ``step``-th."""
+    """``count`` columns of a tile from ``first`` on, every ``step``-th.
+
+    Raises:
+        ShapeError: for columns that are no whole units.
+    """
+    unit = UNIT_BYTES // DTYPE_BYTES[x.dtype]
+    if count % unit:
+        many = "one column" if count == 1 else f"{count} columns"
+        message = f"every {ordinal(step)} of {x.shape[1]} columns from {first} on is {many}"
+        hint = f"columns that are taken out are a multiple of {unit} in {x.dtype}, 32 bytes; one of f32 or f16 is "
+        hint += f"pto.row_sum(pto.where(pto.iota(1) == {first}, x, 0.0))"
+        fail(ShapeError, message, hint)
 
     def made() -> Tile:
         places = numbers((x.shape[0], count), 0, step, "i32")
@@ -38,6 +41,12 @@ def columns_of(x: Tile, first: int, step: int, count: int) -> Tile:
     return _gathered(x, _in_front(("columns of", x.shape[0], first, step, count), made))
 
 
+def ordinal(n: int) -> str:
+    """``2nd``, ``3rd``, ``16th``"""
+    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{ending}"
+
+
 def with_columns(x: Tile, y: Tile, first: int, step: int) -> Tile:
     """``x`` with the columns of ``y`` from ``first`` on, in every ``step``-th: taken out of both side by side."""
     from pto.parts import concat
@@ -45,11 +54,7 @@ def with_columns(x: Tile, y: Tile, first: int, step: int) -> Tile:
     (rows, cols), count = x.shape, y.shape[1]
 
     def made() -> Tile:
-        j = numbers((1, cols), 0, 1, "i32")
-        assert j is not None
-        # of multiples the middle is divided, so that no rounding leads to the one below
-        k = astype((astype(j, "f32") + (0.5 - first)) * (1 / step), "i32", "floor")
-        inside = ((j - first) == k * step) & (k >= 0) & (k < count)
+        j, k, inside = _counted(cols, first, step, count)
         return broadcast_to(where(inside, k + cols, j), (rows, cols))
 
     return _gathered(
@@ -57,8 +62,35 @@ def with_columns(x: Tile, y: Tile, first: int, step: int) -> Tile:
     )
 
 
+def with_one(x: Tile, y: Tile | Scalar, first: int, step: int, count: int) -> Tile:
+    """``x`` with one column, or a number, in all those columns: a choice."""
+
+    def made() -> Tile:
+        _, k, inside = _counted(x.shape[1], first, step, count)
+        return broadcast_to(where(inside, k * 0 + 1, 0), x.shape)
+
+    chosen = _in_front(("every", x.shape, first, step, count), made) == 1
+    x_wide, y_wide = (_wide(t, VECTOR) if isinstance(t, Tile) else t for t in (x, y))
+    assert isinstance(x_wide, Tile)
+    return astype(where(chosen, y_wide, x_wide), x.dtype)
+
+
+def _counted(cols: int, first: int, step: int, count: int) -> tuple[Tile, Tile, Mask]:
+    """Of a row of columns their numbers, which of those from ``first`` on each is, and whether it is one."""
+    j = numbers((1, cols), 0, 1, "i32")
+    assert j is not None
+    # of multiples the middle is divided, so that no rounding leads to the one below
+    k = astype((astype(j, "f32") + (0.5 - first)) * (1 / step), "i32", "floor")
+    return j, k, ((j - first) == k * step) & (k >= 0) & (k < count)
+
+
+def _wide(x: Tile, dtypes: Container[str]) -> Tile:
+    """``x`` in a type that can be computed with so."""
+    return x if x.dtype in dtypes else astype(x, "f32", part=True)
+
+
 def _gathered(x: Tile, places: Tile) -> Tile:
-    wide = x if x.dtype in OPS["take"].dtypes else astype(x, "f32", part=True)
+    wide = _wide(x, OPS["take"].dtypes)
     kind = TileType(wide.dtype, *places.shape)
     made = record("take", kind, wide.ref(), places.ref(), part=wide is not x)
     return made if wide is x else astype(made, x.dtype)
@@ -77,59 +109,19 @@ def _in_front(key: object, make: Callable[[], Tile]) -> Tile:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Every:
-    """``x[:, a:b:s]``: ``count`` columns of a tile, every ``step``-th from ``first`` on."""
+class Every(Place):
+    """``x.at[a:b, c:d:s]``: of a place of whole rows ``count`` columns, every ``step``-th from ``first`` on."""
 
-    tile: Tile
-    first: int
-    step: int
-    count: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, columns)"""
-        return self.tile.shape[0], self.count
+    def __init__(self, rows: Place, first: int, step: int, count: int) -> None:
+        super().__init__(rows.tile, (rows.shape[0], count))
+        self.rows, self.first, self.step = rows, first, step
 
     def get(self) -> Tile:
-        """These columns, as ``x[:, a:b:s]``."""
-        return columns_of(self.tile, self.first, self.step, self.count)
+        return columns_of(self.rows.get(), self.first, self.step, self.shape[1])
 
-    def set(self, y: Tile | float) -> Tile:
-        """The tile with ``y`` in their place, a tile of their shape or a number.
-
-        Raises:
-            ShapeError, DTypeError: for a tile of another shape or type.
-        """
-        x = self.tile
-        tile = as_tile(
-            full(self.shape, y, x.dtype) if isinstance(y, int | float) else y,
-            f"what is put into '{x.name}'",
-        )
-        if tile.shape != self.shape:
-            message = (
-                f"set: '{tile.name}' is {tile.type}, the columns of '{x.name}' {list(self.shape)}"
-            )
-            fail(ShapeError, message, f"pto.broadcast_to({tile.name}, {self.shape}) repeats it")
-        if tile.dtype != x.dtype:
-            message = f"set: '{tile.name}' is {tile.dtype}, but '{x.name}' is {x.dtype}"
-            fail(DTypeError, message, f"convert it with .astype('{x.dtype}')")
-        return with_columns(x, tile, self.first, self.step)
-
-    def add(self, y: Operand) -> Tile:
-        """The tile with ``y`` added to them."""
-        return self.set(self.get() + y)
-
-
-def columns(x: Tile, index: object) -> Every | None:
-    """What ``x[index]`` is of, None where no columns are left out."""
-    if not isinstance(index, tuple) or len(index) != 2:
-        return None
-    rows, cols = index
-    plain = isinstance(rows, slice) and isinstance(cols, slice) and rows == slice(None)
-    if not plain or not isinstance(cols.step, int) or cols.step < 2:
-        return None
-    if not all(b is None or isinstance(b, int) for b in (cols.start, cols.stop)):
-        return None
-    found = range(*cols.indices(x.shape[1]))
-    return Every(x, found.start, cols.step, len(found)) if found else None
+    def put(self, y: Tile | Scalar) -> Tile:
+        x, (_, count) = self.rows.get(), self.shape
+        if isinstance(y, Scalar) or y.shape[1] == 1:
+            return self.rows.put(with_one(x, y, self.first, self.step, count))
+        whole = broadcast_to(y, self.shape, part=True)
+        return self.rows.put(with_columns(x, whole, self.first, self.step))

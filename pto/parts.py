@@ -8,16 +8,15 @@ begins and ends at whole boxes.  Rows may be cut anywhere, columns at multiples 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pto import ir
 from pto.errors import DTypeError, ShapeError, TraceError
-from pto.every import Every, columns
+from pto.every import Every
 from pto.ops import MOST_JOINED
 from pto.row_rules import in_units
-from pto.scalar import Number, as_number
-from pto.tile import Operand, Tile, as_tile, full, record
-from pto.tracer import fail, noun
+from pto.scalar import Scalar, as_number
+from pto.tile import Place, Tile, as_tile, broadcast_to, full, record
+from pto.tracer import Traced, fail, noun
 from pto.transposes import made as turned
 from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 
@@ -27,52 +26,70 @@ Extent = tuple[int, int]
 """(begin, end)"""
 
 
-def extents(x: Tile, index: object) -> tuple[Extent, Extent]:
-    """The rows and the columns that ``x[index]`` is of.
+def place(x: Tile, index: object) -> Place:
+    """``x.at[index]``.
 
     Raises:
-        TraceError: for what is no slice of Python numbers.
-        ShapeError: for what is empty, has steps, or cuts a unit of 32 bytes.
+        TraceError: for what is no slice of Python integers.
+        ShapeError: for what is empty, leaves out rows, or cuts a unit of 32 bytes.
     """
     given = index if isinstance(index, tuple) else (index,)
-    found = [s for s in given if isinstance(s, slice)]
-    if len(given) > 2 or len(found) < len(given):
+    if len(given) > 2 or not all(isinstance(s, slice) for s in given):
         message = f"{x.described()} is indexed by slices of rows and columns, x[a:b, c:d]"
         hint = "one row is x[i:i + 1, :]; what a scalar decides is loaded, pto.load(t[i, :])"
         fail(TraceError, message, hint)
-    rows, cols = [*found, *[slice(None)] * (2 - len(found))]
-    made = _extent(x, rows, x.shape[0]), _extent(x, cols, x.shape[1])
-    (top, bottom), (left, right) = made
+    rows, cols = (_static(x, s) for s in (*given, *[slice(None)] * (2 - len(given))))
+    (top, bottom), (left, right) = _extent(x, rows, 0), _extent(x, cols, 1)
+    if cols.step > 1:
+        found = range(left, right, cols.step)
+        return Every(Part(x, (top, bottom), (0, x.shape[1])), left, cols.step, len(found))
     part = TileType(x.dtype, bottom - top, right - left)
-    if not _cut_first(x, made) and not in_units(x.type, part, (top, left)):
+    if not _cut_first(x, ((top, bottom), (left, right))) and not in_units(
+        x.type, part, (top, left)
+    ):
         unit = UNIT_BYTES // DTYPE_BYTES[x.dtype]
         what = "column" if x.shape[1] == 1 else "row"
         cut = rows if what == "column" else cols
         message = f"'{x.name}' of {x.dtype} has no part {_told(cut)} of a {what}"
         fail(ShapeError, message, f"parts of a {what} begin and end at multiples of {unit}")
-    return made
+    return Part(x, (top, bottom), (left, right))
 
 
-def _extent(x: Tile, at: slice, size: int) -> Extent:
-    """Where a slice begins and ends in a dimension of ``size``."""
-    for bound in (at.start, at.stop, at.step):
-        if bound is not None and not isinstance(bound, int):
-            message = f"a part of '{x.name}' begins and ends at Python numbers, found {noun(bound)}"
+def _static(x: Tile, at: slice) -> slice:
+    """A slice of Python integers, whatever kind they had, with a step."""
+    bounds = [None if b is None else as_number(b) for b in (at.start, at.stop, at.step)]
+    for given, bound in zip((at.start, at.stop, at.step), bounds, strict=True):
+        if given is not None and not isinstance(bound, int):
+            message = (
+                f"a part of '{x.name}' begins and ends at Python integers, found {noun(given)}"
+            )
             hint = "load what a scalar decides: pto.load(t[pto.ds(start, size), :])"
-            fail(TraceError, message, hint)
-    begin, end, step = at.indices(size)
-    if step != 1 or end <= begin:
-        told = _told(at)
-        why = "a part ends behind where it begins, and leaves nothing out but columns, x[:, a:b:s]; rows are left out "
-        why += "by a load, t[a:b:s, :]"
-        fail(ShapeError, f"'{x.name}' of {size} has no part {told}", why)
+            fail(TraceError, message, hint if bound is None else "integers are divided with //")
+    start, stop, step = bounds
+    return slice(start, stop, 1 if step is None else step)
+
+
+def _extent(x: Tile, at: slice, axis: int) -> Extent:
+    """Where a slice begins and ends in a dimension; columns may be left out between."""
+    whole = f"'{x.name}' of {x.shape[axis]} {('rows', 'columns')[axis]}"
+    if at.step < 1:
+        turned = ("", ".T")[axis]
+        hint = f"what runs backwards is joined: pto.concat([x{turned}[k:k + 1, :] for k in (2, 1, 0)]){turned}"
+        fail(ShapeError, f"{whole} has no part {_told(at)}", hint)
+    if at.step > 1 and axis == 0:
+        hint = "rows are left out by a load, pto.load(t[a:b:s, :]), or joined, pto.concat([x[0:8, :], x[16:24, :]])"
+        fail(ShapeError, f"{whole} has no part {_told(at)}", hint)
+    begin, end, _ = at.indices(x.shape[axis])
+    if end <= begin:
+        hint = "a part ends behind where it begins"
+        fail(ShapeError, f"{whole} has no part {_told(at)}", hint)
     return begin, end
 
 
 def _told(at: slice) -> str:
     """A slice as it is written."""
     first, last = ("" if bound is None else str(bound) for bound in (at.start, at.stop))
-    return f"{first}:{last}" + ("" if at.step is None else f":{at.step}")
+    return f"{first}:{last}" + ("" if at.step == 1 else f":{at.step}")
 
 
 def _cut_first(x: Tile, extents: tuple[Extent, Extent]) -> bool:
@@ -102,62 +119,46 @@ def part_of(x: Tile, rows: Extent, cols: Extent) -> Tile:
     return made
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """``x.at[a:b, c:d]``: a place in a tile, for what is like the tile but there.  As in JAX nothing changes ``x``."""
+class Part(Place):
+    """``x.at[a:b, c:d]``."""
 
-    tile: Tile
-    rows: Extent
-    cols: Extent
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, columns)"""
-        return self.rows[1] - self.rows[0], self.cols[1] - self.cols[0]
+    def __init__(self, tile: Tile, rows: Extent, cols: Extent) -> None:
+        super().__init__(tile, (rows[1] - rows[0], cols[1] - cols[0]))
+        self.rows, self.cols = rows, cols
 
     def get(self) -> Tile:
-        """The part itself, as ``x[a:b, c:d]``."""
         return part_of(self.tile, self.rows, self.cols)
 
-    def set(self, y: Tile | Number) -> Tile:
-        """``x`` with ``y`` in the place of the part, a tile of its shape or a number.
-
-        Raises:
-            ShapeError, DTypeError: for a tile of another shape or type.
-        """
-        x, number = self.tile, as_number(y)
-        if number is not None:
-            y = full(self.shape, number, x.dtype)
-        tile = as_tile(y, f"what is put into '{x.name}'")
-        if tile.shape != self.shape:
-            (rows, cols), given = self.shape, tile.type
-            message = f"set: '{tile.name}' is {given}, the part of '{x.name}' [{rows}, {cols}]"
-            fail(ShapeError, message, f"pto.broadcast_to({tile.name}, ({rows}, {cols})) repeats it")
-        if tile.dtype != x.dtype:
-            message = f"set: '{tile.name}' is {tile.dtype}, but '{x.name}' is {x.dtype}"
-            fail(DTypeError, message, f"convert it with .astype('{x.dtype}')")
-        if self.shape == x.shape:
+    def put(self, y: Tile | Scalar) -> Tile:
+        if isinstance(y, Scalar):
+            tile = full(self.shape, y, self.tile.dtype)
+        else:
+            tile = broadcast_to(y, self.shape, part=True) if y.shape != self.shape else y
+        if self.shape == self.tile.shape:
             return tile
         place = ir.Const(self.rows[0]), ir.Const(self.cols[0])
-        return record("put", x.type, x.ref(), tile.ref(), *place)
-
-    def add(self, y: Operand) -> Tile:
-        """``x`` with ``y`` added to the part; ``y`` may be what a tile can be added to.
-
-        Raises:
-            ShapeError, DTypeError: for what does not broadcast, or is of another type.
-        """
-        return self.set(self.get() + y)
+        return record("put", self.tile.type, self.tile.ref(), tile.ref(), *place)
 
 
-class Parts:
+class Parts(Traced):
     """``x.at``, which is indexed like ``x``."""
+
+    _noun = "place"
 
     def __init__(self, x: Tile) -> None:
         self.tile = x
 
-    def __getitem__(self, index: slice | tuple[slice, ...]) -> Part | Every:
-        return columns(self.tile, index) or Part(self.tile, *extents(self.tile, index))
+    def described(self) -> str:
+        return f"'{self.tile.name}.at'"
+
+    def __getitem__(self, index: slice | tuple[slice, ...]) -> Place:
+        return place(self.tile, index)
+
+    def _operator_hint(self, symbol: str) -> str:
+        return "x.at[a:b, c:d] is a place in x"
+
+    def _method_hint(self, name: str) -> str:
+        return f"index it first: x.at[a:b, c:d].{name}"
 
 
 def concat(tiles: Sequence[Tile], axis: int = 0) -> Tile:

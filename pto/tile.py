@@ -29,18 +29,10 @@ SYMBOLS = {
 """Ops and comparisons that users write as operators."""
 
 
-class Part(Protocol):
-    """A place in a tile (``pto/parts.py``, which knows tiles and so comes later)."""
-
-    def get(self) -> Tile: ...
-    def set(self, y: Tile | Number) -> Tile: ...
-    def add(self, y: Operand) -> Tile: ...
-
-
 class Parts(Protocol):
-    """What is indexed like a tile, for a place in it."""
+    """What is indexed like a tile, for a place in it (``pto/parts.py``, which knows tiles and so comes later)."""
 
-    def __getitem__(self, index: slice | tuple[slice, ...]) -> Part: ...
+    def __getitem__(self, index: slice | tuple[slice, ...]) -> Place: ...
 
 
 class Tile(Traced):
@@ -232,7 +224,8 @@ class Tile(Traced):
 
     @property
     def at(self) -> Parts:
-        """``x.at[a:b, c:d].set(y)`` is ``x`` with ``y`` there, ``.add(y)`` with ``y`` added there."""
+        """``x.at[a:b, c:d].set(y)`` is ``x`` with ``y`` there, ``.add(y)`` with ``y`` added there, ``.apply(f)`` with
+        ``f`` of what is there; so are ``subtract``, ``multiply``, ``divide``, ``min`` and ``max``."""
         from pto import parts
 
         return parts.Parts(self)
@@ -243,6 +236,103 @@ class Tile(Traced):
     def __setitem__(self, index: object, value: object) -> None:
         message = f"{self.described()} cannot be assigned to"
         fail(TraceError, message, "a tile never changes: x = x.at[a:b, c:d].set(y) is a new one")
+
+
+class Place(Traced):
+    """``x.at[..]``: a place in a tile, for what is like the tile but there.  As in JAX nothing changes ``x``.
+
+    Which places there are: ``pto/parts.py``, ``pto/every.py``.
+    """
+
+    _noun = "place"
+
+    def __init__(self, tile: Tile, shape: tuple[int, int]) -> None:
+        self.tile, self.shape = tile, shape
+
+    def described(self) -> str:
+        return f"a place in '{self.tile.name}'"
+
+    def get(self) -> Tile:
+        """What is there, as ``x[..]``."""
+        raise NotImplementedError
+
+    def put(self, y: Tile | Scalar) -> Tile:
+        """``x`` with what may be there."""
+        raise NotImplementedError
+
+    def set(self, y: Tile | Scalar | Number) -> Tile:
+        """``x`` with ``y`` in the place: a tile of its shape, or one that broadcasts, or a number.
+
+        Raises:
+            ShapeError, DTypeError: for a tile of another shape or type, a number that no element can be.
+        """
+        x, number = self.tile, as_number(y)
+        if number is not None:
+            return self.put(Scalar(element(number, x.dtype, "set")))
+        if isinstance(y, Scalar):
+            y.check_usable()
+            _no_float("set", y, x.dtype)
+            return self.put(y)
+        tile = as_tile(y, f"what is put into '{x.name}'")
+        if any(n not in (1, of) for n, of in zip(tile.shape, self.shape, strict=True)):
+            (rows, cols), given = self.shape, tile.type
+            message = f"set: '{tile.name}' is {given}, the part of '{x.name}' [{rows}, {cols}]"
+            fail(ShapeError, message, BROADCASTS)
+        if tile.dtype != x.dtype:
+            message = f"set: '{tile.name}' is {tile.dtype}, but '{x.name}' is {x.dtype}"
+            fail(DTypeError, message, f"convert it with .astype('{x.dtype}')")
+        return self.put(tile)
+
+    def apply(self, function: Callable[[Tile], Tile]) -> Tile:
+        """``x`` with ``function`` of what is there in the place."""
+        return self.set(function(self.get()))
+
+    def add(self, y: Operand) -> Tile:
+        """``x`` with ``y`` added there; ``y`` may be what a tile can be added to."""
+        return self.set(self.get() + y)
+
+    def subtract(self, y: Operand) -> Tile:
+        """``x`` with ``y`` taken away there."""
+        return self.set(self.get() - y)
+
+    def multiply(self, y: Operand) -> Tile:
+        """``x`` with what is there times ``y``."""
+        return self.set(self.get() * y)
+
+    def divide(self, y: Operand) -> Tile:
+        """``x`` with what is there divided by ``y``."""
+        return self.set(self.get() / y)
+
+    def min(self, y: Operand) -> Tile:
+        """``x`` with the smaller of what is there and ``y``."""
+        return self.set(minimum(self.get(), y))
+
+    def max(self, y: Operand) -> Tile:
+        """``x`` with the larger of what is there and ``y``."""
+        return self.set(maximum(self.get(), y))
+
+    def _value_hint(self) -> str:
+        return f"{self.tile.name}.at[..].get() is what is there, .set(y) the tile with y there"
+
+    def _operator_hint(self, symbol: str) -> str:
+        return self._value_hint()
+
+    def _index_hint(self) -> str:
+        return "a place is indexed once: x.at[a:b, c:d]"
+
+    def _method_hint(self, name: str) -> str:
+        return OF_PLACES.get(name, f"x.at[..].apply(f): f of what is there, as pto.{name}")
+
+
+OF_PLACES = {
+    "mul": "x.at[..].multiply(y)",
+    "div": "x.at[..].divide(y)",
+    "sub": "x.at[..].subtract(y)",
+    "minimum": "x.at[..].min(y)",
+    "maximum": "x.at[..].max(y)",
+    "power": "x.at[..].apply(lambda p: p ** n)",
+}
+"""What else a place might be asked for -> how it is said."""
 
 
 def _written(symbol: str) -> Callable[..., Tile]:
@@ -274,7 +364,7 @@ def as_tile(value: object, what: str, operand: int | None = None) -> Tile:
     hint = ""
     if isinstance(value, Scalar) or as_number(value) is not None:
         hint = "pto.full((rows, cols), value) makes a tile of one number"
-    elif isinstance(value, Mask | Places):
+    elif isinstance(value, Mask | Places | Place):
         hint = value._value_hint()
     elif isinstance(value, tuple | list) and value and all(isinstance(v, Tile) for v in value):
         hint = f"it holds {len(value)} tiles: give each a name, as in values, indices = pto.sort(x)"
@@ -631,19 +721,28 @@ def astype(x: Tile, dtype: str, rounding: str = "rint", part: bool = False) -> T
     return tile
 
 
-def full(shape: tuple[Index, Index], value: float, dtype: str = "f32") -> Tile:
-    """A tile of ``shape`` with every element ``value``, a Python number.
+def full(shape: tuple[Index, Index], value: Number | Scalar, dtype: str = "f32") -> Tile:
+    """A tile of ``shape`` with every element ``value``, a number or a scalar.
 
     Raises:
         ShapeError: when ``shape`` is not two static sizes.
-        DTypeError: for an unknown dtype.
+        DTypeError: for an unknown dtype, and for a number that no element can be.
     """
     sizes = static_shape(shape, 0)
-    number = as_number(value)
-    if number is None:
-        fail(TraceError, f"the value of a tile must be a Python number, found {noun(value)}")
     kind = _known_dtype("full", dtype, 2)
-    return record("full", TileType(kind, *sizes), element(number, kind, "full", 1))
+    scalar = as_scalar(value, "a number or a traced scalar as the value of a tile")
+    if isinstance(scalar.expr, ir.Const):
+        return record("full", TileType(kind, *sizes), element(scalar.expr.value, kind, "full", 1))
+    _no_float("full", scalar, kind)
+    made = kind if kind in VECTOR else "f32"
+    return astype(record("full", TileType(made, *sizes), scalar.expr, part=made != kind), kind)
+
+
+def _no_float(op: str, scalar: Scalar, dtype: str) -> None:
+    if scalar.is_float and dtype in INTEGERS:
+        message = f"{op}: an element of {dtype} cannot be the float {noun(scalar)}"
+        hint = f"pto.full((rows, cols), value).astype('{dtype}') rounds it"
+        fail(DTypeError, message, hint, None if op == "set" else 1)
 
 
 def static_shape(shape: object, operand: int = 1) -> tuple[int, int]:

@@ -62,6 +62,58 @@ def test_more_tiles_than_a_row_joins() -> None:
     assert np.array_equal(out, np.concatenate([COUNTED] * 2))
 
 
+def replaced(at: Any, value: Any) -> Any:
+    """COUNTED with something else at a place."""
+    want = COUNTED.copy()
+    want[at] = value
+    return want
+
+
+LAST = COUNTED.max(axis=1, keepdims=True)
+PLACES = {
+    "a number of numpy": (lambda x: x.at[:, ::2].set(np.float32(1)), np.s_[:, ::2], 1),
+    "in few columns": (lambda x: x.at[:, 5::16].set(9.0), np.s_[:, 5::16], 9),
+    "a column": (lambda x: x.at[:, 63::64].set(pto.row_max(x)), np.s_[:, 63:], LAST),
+    "one of all": (lambda x: x.at[2:4, 1::3].set(pto.max(x)), np.s_[2:4, 1::3], 1023),
+    "a scalar": (lambda x: x.at[:, 0:8].set(pto.program_id(0) + 2), np.s_[:, :8], 2),
+    "a row": (lambda x: x.at[2:9, 8:].set(x[0:1, 8:]), np.s_[2:9, 8:], COUNTED[0, 8:]),
+    "some rows": (lambda x: x.at[4:8, ::2].add(1.0), np.s_[4:8, ::2], COUNTED[4:8, ::2] + 1),
+    "bounds of numpy": (lambda x: x.at[np.int64(3) :].set(0.5), np.s_[3:], 0.5),
+    "differences": (lambda x: x.at[3:].subtract(x[3:]), np.s_[3:], 0),
+    "products": (lambda x: x.at[3:].multiply(2.0), np.s_[3:], COUNTED[3:] * 2),
+    "quotients": (lambda x: x.at[3:].divide(2.0), np.s_[3:], COUNTED[3:] / 2),
+    "the least": (lambda x: x.at[3:].min(500.0), np.s_[3:], np.minimum(COUNTED[3:], 500)),
+    "the largest": (lambda x: x.at[3:].max(500.0), np.s_[3:], np.maximum(COUNTED[3:], 500)),
+    "a function": (lambda x: x.at[3:].apply(lambda p: p * p), np.s_[3:], COUNTED[3:] ** 2),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_a_place_takes(name: str) -> None:
+    body, at, value = PLACES[name]
+    assert np.array_equal(made(body)[1], replaced(at, value))
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16", "i32", "i16", "i8", "u8"])
+def test_a_number_in_every_so_many_columns_of_any_type(dtype: str) -> None:
+    _, out = made(lambda x: (x * 0.0).astype(dtype).at[:, 1::7].set(3).astype("f32"))
+    assert np.array_equal(out, np.where(np.arange(64) % 7 == 1, 3, 0) + np.zeros((16, 1)))
+
+
+def test_the_columns_from_the_last_to_the_first() -> None:
+    _, out = made(lambda x: pto.concat([x.T[k : k + 1, :] for k in range(63, -1, -1)]).T)
+    assert np.array_equal(out, COUNTED[:, ::-1])
+
+
+def test_columns_and_rows_of_a_part() -> None:
+    assert np.array_equal(made(lambda x: x[2:7, 1::2], 5, 32)[1], COUNTED[2:7, 1::2])
+
+
+def test_the_column_that_the_message_tells_of() -> None:
+    _, out = made(lambda x: pto.row_sum(pto.where(pto.iota(1) == 5, x, 0.0)), 16, 1)
+    assert np.array_equal(out, COUNTED[:, 5:6])
+
+
 WRITTEN = """kernel k on a2a3
 param out out f32[items, 16, 64]
 param x in f32[items, 64]

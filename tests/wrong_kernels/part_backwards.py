@@ -1,0 +1,10 @@
+"""The columns from the last to the first."""
+
+import pto
+
+
+@pto.kernel(grid="n", x="f32[n, 32, 64]", out="f32[n, 32, 64]")
+def kernel(x, out):
+    b = pto.program_id(0)
+    tile = pto.load(x[b, :, :])
+    pto.store(out[b, :, :], tile[:, ::-1])
