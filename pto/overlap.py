@@ -5,7 +5,8 @@ of its own for every work item and iteration; only what is added may meet what i
 order.  Two steps: a proof that the regions lie apart (mixed
 radix, per dimension), and where that fails a search for two steps that clash.  A table of indices is
 taken to hold what its type states, and entries that lie far from each other: no clash is found there
-that depends on data, and none is reported (the proof asks for what keeps them apart).
+that depends on data, and none is reported (the proof asks for what keeps them apart).  Under conditions (``pto.when``) only
+the steps that take them are steps of the store; where data decides which these are, none is known.
 """
 
 from __future__ import annotations
@@ -47,18 +48,19 @@ class Counter:
 
 class Access:
     """A load or a store: its region with every ``let`` replaced, what counts its repetitions, the ``ways`` that
-    lead to it, and whether it ``adds``."""
+    lead to it, the ``tests`` that hold there, and whether it ``adds``."""
 
     what: str
 
     def __init__(self, view: ir.View, trace: Trace, loc: Loc | None, adds: bool = False) -> None:
         self.trace, self.loc, self.tensor, self.adds = trace, loc, view.tensor, adds
         self.index, self.ways = ir.map_exprs(view, trace.resolved).index, trace.ways
-        self.counters = [
+        counted = [
             Counter(name, trips, str(k) if k < len(trace.grid) else "")
             for k, (name, trips) in enumerate(trace.counters.items())
-            if bounds(trips, {}).high > 1
         ]
+        self.counters = [c for c in counted if bounds(c.trips, {}).high > 1]
+        self.tests = [c.trips for c in counted if bounds(c.trips, {}).high <= 1]
 
     def depends(self, e: ir.Expr) -> set[str]:
         """Counters that ``e`` depends on, through tables and folds too."""
@@ -97,7 +99,8 @@ def clash(new: Store, earlier: list[Store]) -> tuple[str, str] | None:
 
 
 def _clash_of_steps(new: Store) -> tuple[str, str] | None:
-    used: set[str] = set().union(*(new.depends(ir.as_span(item).start) for item in new.index))
+    starts = (ir.as_span(item).start for item in new.index)
+    used: set[str] = set().union(*map(new.depends, (*starts, *new.tests)))
     for counter in new.counters:
         if counter.name not in used:
             where = "work items along" if counter.axis else "iterations of"
@@ -277,6 +280,8 @@ class Sample:
 
     def regions(self, access: Access) -> Iterator[tuple[Values, Region]]:
         """(values of the counters, region) for the first steps of an access."""
+        if any(self.trace.is_data(n) for test in access.tests for n in ir.names_in(test)):
+            return
         limit = int(STEPS ** (1 / max(len(access.counters), 1)) + 1e-9)
         yield from self._steps(access, limit, {}, access.counters)
 
@@ -284,6 +289,8 @@ class Sample:
         self, access: Access, limit: int, env: dict[str, int], left: list[Counter]
     ) -> Iterator[tuple[Values, Region]]:
         if not left:
+            if not all(self._value(test, env) > 0 for test in access.tests):
+                return
             region = tuple(self._interval(item, env) for item in access.index)
             if all(region):
                 yield tuple(env.values()), region

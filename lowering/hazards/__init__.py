@@ -7,7 +7,7 @@ The way of a schedule through this package; no module imports one that is named 
   them, of tensor regions, of loop counters.
 * ``operands``, ``instructions``, ``scalars``, ``places``: what a row touches, what code consists of, what a
   scalar stands for, where everything lies, as integers.
-* ``choices``, ``row_checks``, ``tensor_conflicts``: what is wrong whatever the order is.
+* ``choices``, ``equations``, ``row_checks``, ``tensor_conflicts``: what is wrong whatever the order is.
 * ``code``: the compiled kernel; ``emitter`` and ``flat_code`` add to it what ``compiler`` walks over.
 * ``state``, ``trips``, ``decisions``: where an execution stands, and what has to be decided to go on.
 * ``log``, ``happens_before``, ``flat_walk``, ``run``: the execution, once for all interleavings.

@@ -49,8 +49,7 @@ def compiled(
         side.append(End())
     _group_loops(code)
     _relate_tests(code)
-    trips = [x.trips for x in code.loops]
-    code.meets, faults = tensor_conflicts(code.scalars, trips, code.rows)
+    code.meets, faults = tensor_conflicts(code.scalars, code.loops, code.rows)
     code.faults += faults
     finish_flat_loops(code, by_position)
     _note_accessors(code)

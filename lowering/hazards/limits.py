@@ -60,7 +60,7 @@ class Facts:
             return (e.value, e.value) if isinstance(e.value, int) else NONE
         if isinstance(e, Var):
             return self._name(e.name)
-        if not self._whole(e.a) or not self._whole(e.b):
+        if not self.whole(e.a) or not self.whole(e.b):
             return (0, 1) if e.op in COMPARISONS else NONE
         low, high = _combined(e.op, self.limits(e.a), self.limits(e.b))
         return (max(low, 0), high) if e.op == "-" and self._rises(e.b, e.a) else (low, high)
@@ -74,13 +74,13 @@ class Facts:
         is_sorted = any(isinstance(f, Sorted) for f in self.stated.get(p.table, ()))
         return is_sorted and steps is not None and steps >= 0
 
-    def _whole(self, e: Expr) -> bool:
+    def whole(self, e: Expr) -> bool:
         """Whether ``e`` is surely an integer."""
         if isinstance(e, Const):
             return isinstance(e.value, int)
         if isinstance(e, Var):
             return e.name not in self.floats
-        return e.op in COMPARISONS or (e.op != "/" and self._whole(e.a) and self._whole(e.b))
+        return e.op in COMPARISONS or (e.op != "/" and self.whole(e.a) and self.whole(e.b))
 
     def least(self, e: Expr) -> int:
         return self.limits(e)[0]

@@ -92,7 +92,7 @@ def _text(code: Code, f: Found) -> str:
 
 def _surely_meet(code: Code, log: Log, f: Found) -> bool:
     rows = [log.rows[at].row for at in (f.first, f.second) if at in log.rows]
-    return len(rows) == 2 and surely_meet(code.scalars, rows[0], rows[1])
+    return len(rows) == 2 and surely_meet(code.scalars, code.loops, rows[0], rows[1])
 
 
 def _shared(code: Code, log: Log, f: Found) -> tuple[str, ...]:

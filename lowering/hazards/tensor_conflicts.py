@@ -9,13 +9,14 @@ rows that add cause nothing to each other: a term is added at one moment (docs/m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations, product
 
 from lowering.hazards.choices import exclude
+from lowering.hazards.equations import where_they_hold
 from lowering.hazards.forms import atom_names, terms_of
-from lowering.hazards.instructions import RowCode
+from lowering.hazards.instructions import LoopCode, RowCode
 from lowering.hazards.limits import Facts
 from lowering.hazards.places import Fault
 from lowering.hazards.regions import Region, disjoint, in_case
@@ -46,10 +47,10 @@ LANE = Var("lane")
 
 
 def tensor_conflicts(
-    scalars: Scalars, trips: Sequence[Expr], rows: Iterable[RowCode]
+    scalars: Scalars, loops: Sequence[LoopCode], rows: Iterable[RowCode]
 ) -> tuple[Meets, list[Fault]]:
-    """The table of conflicts, and what cannot be ordered; marks the rows in the table as tracked.  ``trips``:
-    by loop."""
+    """The table of conflicts, and what cannot be ordered; marks the rows in the table as tracked.  ``loops``: by
+    number."""
     meets: Meets = {}
     faults: list[Fault] = []
     for tensor, found in _by_tensor(rows).items():
@@ -65,9 +66,9 @@ def tensor_conflicts(
                     and OPS[b.row.op].kind != "scalar"
                     and not _commute(a, b)
                 ):
-                    _meet(scalars, trips, meets, a, b)
+                    _meet(scalars, loops, meets, a, b)
                     if a.number <= b.number:
-                        faults += _unordered(scalars, tensor, a, b)
+                        faults += _unordered(scalars, loops, tensor, a, b)
     return meets, faults
 
 
@@ -85,55 +86,73 @@ def _by_tensor(rows: Iterable[RowCode]) -> dict[str, list[RowCode]]:
     return found
 
 
-def _meet(scalars: Scalars, trips: Sequence[Expr], meets: Meets, a: RowCode, b: RowCode) -> None:
-    """Notes when ``b`` may touch what ``a`` touched, on one lane of one block."""
+def _conditions(loops: Sequence[LoopCode], code: RowCode) -> Iterator[Expr]:
+    """What is not 0 where a row works."""
+    yield from code.tests
+    yield from (loops[n].trips for n in code.loops)
+
+
+def _regions(
+    scalars: Scalars, loops: Sequence[LoopCode], a: RowCode, b: RowCode
+) -> tuple[Region, Region]:
+    """Of two accesses, with what their conditions say of where they are."""
     assert a.region is not None
     assert b.region is not None
-    facts = scalars.facts
-    shared = [x for x, y in zip(a.loops, b.loops, strict=False) if x == y]
+    of_a, of_b = (_conditions(loops, x) for x in (a, b))
+    return where_they_hold(a.region, b.region, of_a, of_b, scalars.facts)
+
+
+def _meet(
+    scalars: Scalars, loops: Sequence[LoopCode], meets: Meets, a: RowCode, b: RowCode
+) -> None:
+    """Notes when ``b`` may touch what ``a`` touched, on one lane of one block."""
+    facts, (x, y) = scalars.facts, _regions(scalars, loops, a, b)
+    shared = [m for m, n in zip(a.loops, b.loops, strict=False) if m == n]
     fixed = scalars.launch | {"block_idx"} | ({"lane"} if a.core == b.core else set())
     levels = []
     for k in range(len(shared) + 1):
-        same = fixed | {f"{v}#{x}" for x in shared[:k] for v in "iu"}
+        same = fixed | {f"{v}#{n}" for n in shared[:k] for v in "iu"}
         # a running total never comes back to a value, so those of the loops inside differ as well
-        differ = {f"u#{x}" for x in shared[k:]} | {f"i#{x}" for x in shared[k : k + 1]}
+        differ = {f"u#{n}" for n in shared[k:]} | {f"i#{n}" for n in shared[k : k + 1]}
         once = k < len(shared) and facts.greatest.get(f"i#{shared[k]}") == 0
-        apart = once or disjoint(a.region, b.region, same, differ, scalars.opaque, facts)
+        apart = once or disjoint(x, y, same, differ, scalars.opaque, facts)
         levels.append(not apart)
-    ways = product(*([*(trips[n] for n in x.loops[len(shared) :]), *x.tests] for x in (a, b)))
-    if a is b or any(exclude(x, y) for x, y in ways):
+    ways = product(*([*(loops[n].trips for n in r.loops[len(shared) :]), *r.tests] for r in (a, b)))
+    if a is b or any(exclude(one, other) for one, other in ways):
         levels[-1] = False  # a row runs once per iteration, and of two ways of a choice one
     if any(levels):
         a.tracked = b.tracked = True
         meets.setdefault(b.number, []).append((a.number, tuple(levels)))
 
 
-def _unordered(scalars: Scalars, tensor: str, a: RowCode, b: RowCode) -> list[Fault]:
+def _unordered(
+    scalars: Scalars, loops: Sequence[LoopCode], tensor: str, a: RowCode, b: RowCode
+) -> list[Fault]:
     """Blocks and lanes run without any order between them."""
-    who, differ = _who_meets(scalars, a, b)
+    who, differ = _who_meets(scalars, loops, a, b)
     if not who:
         return []
-    sure = surely_meet(scalars, a, b, differ)
+    sure = surely_meet(scalars, loops, a, b, differ)
     may = "" if sure else "may "
     text = f"{who} {may}access the same elements of {tensor}, and nothing orders them"
     if not sure:
-        text += f"; not shown: {_wanted(scalars, tensor, a)}"
+        text += f"; not shown: {_wanted(scalars, loops, tensor, a)}"
     return [Fault("tensor", text, a.row, b.row, tensor, not sure)]
 
 
-def _who_meets(scalars: Scalars, a: RowCode, b: RowCode) -> tuple[str, frozenset[str]]:
+def _who_meets(
+    scalars: Scalars, loops: Sequence[LoopCode], a: RowCode, b: RowCode
+) -> tuple[str, frozenset[str]]:
     """Who may access the same elements in ``a`` and ``b``, or '', and which scalars differ then."""
-    assert a.region is not None
-    assert b.region is not None
-    facts, opaque = scalars.facts, scalars.opaque
+    facts, opaque, (x, y) = scalars.facts, scalars.opaque, _regions(scalars, loops, a, b)
     one_item = all(
-        any(facts.greatest.get(f"item#i#{x}") == 0 for x in row.loops) for row in (a, b)
+        any(facts.greatest.get(f"item#i#{n}") == 0 for n in row.loops) for row in (a, b)
     )  # then all of it runs on block 0
     launch, block = scalars.launch, frozenset({"block_idx"})
-    if not one_item and not disjoint(a.region, b.region, launch, block, opaque, facts):
+    if not one_item and not disjoint(x, y, launch, block, opaque, facts):
         return "two hardware blocks", block
     if a.core == b.core == VECTOR:
-        if not _lanes_apart(scalars, a.region, b.region):
+        if not _lanes_apart(scalars, x, y):
             return "the two vector lanes", frozenset()
     return "", frozenset()
 
@@ -148,16 +167,24 @@ def _lanes_apart(scalars: Scalars, a: Region, b: Region) -> bool:
     return all(disjoint(x, y, same, (), opaque, facts) for x, y in cases)
 
 
-def surely_meet(scalars: Scalars, a: RowCode, b: RowCode, differ: Iterable[str] = ()) -> bool:
+def surely_meet(
+    scalars: Scalars,
+    loops: Sequence[LoopCode],
+    a: RowCode,
+    b: RowCode,
+    differ: Iterable[str] = (),
+) -> bool:
     """Two accesses have the same elements whatever the counters are; of two lanes in one iteration, or
     of two work items where ``differ`` says so."""
     assert a.region is not None
     names = {n for extent in a.region for terms in extent.terms for n in atom_names(terms)}
+    tests = (e for x in (a, b) for e in _conditions(loops, x) if scalars.facts.most(e) <= 1)
+    names.update(n for e in tests for n in scalars.base_names(e))
     fixed = scalars.launch | {"lane"} if differ else names - {"lane"}
     return a.region == b.region and names <= fixed
 
 
-def _wanted(scalars: Scalars, tensor: str, code: RowCode) -> str:
+def _wanted(scalars: Scalars, loops: Sequence[LoopCode], tensor: str, code: RowCode) -> str:
     """What would keep the accesses of a row to ``tensor`` apart, in the names of the user."""
     row = code.row
     view = next(o for o in (row.out, *row.args) if isinstance(o, View) and o.tensor == tensor)
@@ -175,6 +202,8 @@ def _wanted(scalars: Scalars, tensor: str, code: RowCode) -> str:
         tables = [_of_table(scalars.facts, name, full, size) for name in names_in(full)]
         known = "; ".join(dict.fromkeys(filter(None, tables)))
         wanted.append(f"that '{expr(start)}' {apart}{f' (it comes from {known})' if known else ''}")
+    tests = (*row.tests, *(loops[n].node.trips for n in code.loops if loops[n].is_guard))
+    wanted += [f"that '{expr(test)}' holds for one of them only" for test in tests]
     return ", or ".join(wanted) or "that the elements differ"
 
 

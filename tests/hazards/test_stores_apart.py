@@ -196,6 +196,65 @@ def test_one_item_is_alone() -> None:
     assert check(parse(RACE.format(row="lane * 8", grid="1"))).ok
 
 
+WHEN = {
+    "x": "f32[items, 16, 64]",
+    "flag": "i32",
+    "marks": "i32[items]",
+    "out": "f32[items, 16, 64]",
+}
+
+
+def conditional(condition: Callable[..., Any], where: Callable[..., Any]) -> Kernel:
+    """A kernel that stores at ``where(b, n)`` where ``condition(b, n, flag, marks)`` holds."""
+
+    @pto.kernel(grid="items", **WHEN)
+    def stores(x: pto.Tensor, flag: pto.Scalar, marks: pto.Tensor, out: pto.Tensor) -> None:
+        b, n = pto.program_id(0), x.shape[0]
+
+        def body() -> None:
+            pto.store(out[where(b, n), :, :], pto.load(x[b, :, :]) * 2.0)
+
+        pto.when(condition(b, n, flag, marks), body)
+
+    return stores.trace()
+
+
+def test_a_condition_keeps_stores_apart() -> None:
+    assert schedule(conditional(lambda b, n, f, m: b == n - 1, lambda b, n: 0)).proof.ok
+    assert schedule(conditional(lambda b, n, f, m: b % 2 != 0, lambda b, n: b // 2)).proof.ok
+
+
+@pytest.mark.parametrize(
+    ("condition", "where", "missing"),
+    [
+        (lambda b, n, f, m: b >= n - 2, lambda b, n: 0, "that 'items - 2 <= b' holds for one of them only"),
+        (lambda b, n, f, m: m[b] == 2, lambda b, n: 0, "that 'marks_item == 2' holds for one of them only"),
+        (lambda b, n, f, m: m[b] % 2 == 0, lambda b, n: b // 2, "that 'b // 2' differs, or that 'marks_item % 2 == 0' holds"),
+    ],
+)  # fmt: skip
+def test_what_a_condition_does_not_show_is_left_open(
+    condition: Any, where: Any, missing: str
+) -> None:
+    """Tracing claims nothing, and the verdict says what would have to be known."""
+    proof = failed(conditional(condition, where))
+    assert proof.message == "stores: not proven; nothing is known to go wrong"
+    assert missing in proof.violations[0].text
+    assert all(v.open for v in proof.violations)
+
+
+@pytest.mark.parametrize(
+    ("condition", "where", "told"),
+    [
+        (lambda b, n, f, m: b < 2, lambda b, n: 0, "two steps write"),
+        (lambda b, n, f, m: b % 4 < 2, lambda b, n: b // 2, "two steps write"),
+        (lambda b, n, f, m: f == 2, lambda b, n: 0, "all work items along axis 0"),
+    ],
+)
+def test_what_surely_meets_is_told_while_tracing(condition: Any, where: Any, told: str) -> None:
+    with pytest.raises(pto.MemoryAccessError, match=told):
+        conditional(condition, where)
+
+
 ITEM = "(block_idx + w * block_num)"
 PAIR = f"{ITEM} // 2 * 32 + {ITEM} % 2 + lane * 16"
 

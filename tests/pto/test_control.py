@@ -15,6 +15,7 @@ from lowering.execute import scheduled
 from lowering.execute.inputs import bind
 from lowering.hazards import check
 from lowering.hazards.choices import exclude
+from lowering.hazards.proof import HazardError
 from lowering.schedule import schedule
 from pto import Kernel, MemoryAccessError, Scalar, Tensor, Tile, ir
 from pto.arithmetic import COMPARING
@@ -72,12 +73,17 @@ def test_two_ways_may_store_to_one_region() -> None:
 
 
 def test_two_choices_may_not() -> None:
+    """Where the item decides that is told while tracing, where a table does it is not shown."""
+
     def choices(store: Callable[[], None], n: Scalar) -> None:
         pto.when(n < 3, store)
         pto.when(n > 1, store)
 
     with pytest.raises(MemoryAccessError, match="gets elements here that it already gets"):
-        storing(choices).trace()
+        storing(lambda store, n: choices(store, pto.program_id(0))).trace()
+    with pytest.raises(HazardError) as caught:
+        schedule(storing(choices).trace())
+    assert "not proven" in caught.value.proof.message
 
 
 def test_the_proof_does_not_take_it_from_the_tracer() -> None:

@@ -254,7 +254,38 @@ def some_ways(rng: np.random.Generator) -> dict[str, Any]:
     )
 
 
+@pto.kernel(
+    grid="items", x="f32[items, 16, 64]", flags="i32[items] distinct", even="f32[half, 16, 64]",
+    odd="f32[half, 16, 64]", last="f32[16, 64]", chosen="f32[16, 64]",
+)  # fmt: skip
+def sorted_out(
+    x: Tensor, flags: Tensor, even: Tensor, odd: Tensor, last: Tensor, chosen: Tensor
+) -> None:
+    """Stores that a condition keeps apart: of two halves, of one item by its number, of one that a table marks."""
+    item, flag = pto.program_id(0), flags[pto.program_id(0)]
+    tile = pto.load(x[item, :, :])
+    pto.when(
+        item % 2 == 0,
+        lambda: pto.store(even[item // 2, :, :], tile + 1.0),
+        otherwise=lambda: pto.store(odd[item // 2, :, :], tile - 1.0),
+    )
+    pto.when(item == x.shape[0] - 1, lambda: pto.store(last[:, :], tile * 2.0))
+    pto.when(flag == 7, lambda: pto.store(chosen[:, :], tile * 3.0))
+
+
+def some_flags(rng: np.random.Generator) -> dict[str, Any]:
+    x = rng.standard_normal((6, 16, 64)).astype(np.float32)
+    halves = dict.fromkeys(("even", "odd"), np.zeros((3, 16, 64), np.float32))
+    return {"x": x, "flags": np.int32([3, 0, 7, -1, 8, 9]), **halves}
+
+
+def by_halves(x: Any, flags: Any, **_: Any) -> dict[str, Any]:
+    (marked,) = np.flatnonzero(flags == 7)
+    return {"even": x[::2] + 1, "odd": x[1::2] - 1, "last": x[-1] * 2, "chosen": x[marked] * 3}
+
+
 WORDS = {
+    "stores by conditions": Word(sorted_out, some_flags, by_halves),
     "skipped pages": Word(skipping, some_pages, marked),
     "one of two ways": Word(either, kinds, one_way),
     "causal by the diagonal": Word(causal, heads, attention),
