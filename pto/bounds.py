@@ -9,16 +9,17 @@ Non-goals: relations between names (``rows - first``); the proof has its own rul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 from pto.arithmetic import Number
-from pto.folds import INDEX, fold_of
+from pto.folds import INDEX, Fold, fold_of
 from pto.ir import (
     Bin,
     Const,
     Expr,
+    Fact,
     Kernel,
     Loop,
     Ranges,
@@ -163,17 +164,23 @@ def of_launch(kernel: Kernel) -> dict[str, Range]:
     known = {p.name: INTEGER if p.dtype == "i32" else ANY for p in kernel.params if not p.shape}
     known |= dict.fromkeys(kernel.dims, SIZE)
     known |= {"block_idx": COUNTER, "block_num": SIZE, "lane": BIT}
-    for p in kernel.params:
-        within = p.fact(Within)
-        if within is not None:
-            low, high = bounds(within.low, known).low, bounds(within.high, known).high
-            known[entry_of(p.name)] = Range(low, high - 1, True)
-    for name in (f.count for p in kernel.params for f in p.facts if isinstance(f, Ranges)):
-        found = known.get(entry_of(name), INTEGER)
-        known[entry_of(name)] = replace(found, low=max(found.low, 0))
+    known |= of_tables(((p.name, p.facts) for p in kernel.params), known)
     for axis, size in enumerate(kernel.grid):
         known[f"pid{axis}"] = counted(size, known)
     return known
+
+
+def of_tables(stated: Iterable[tuple[str, tuple[Fact, ...]]], known: Known) -> dict[str, Range]:
+    """What the types of tables say of all their entries."""
+    found: dict[str, Range] = {}
+    facts = list(stated)
+    for name, within in ((n, f) for n, fs in facts for f in fs if isinstance(f, Within)):
+        low, high = bounds(within.low, known).low, bounds(within.high, known).high
+        found[entry_of(name)] = Range(low, high - 1, True)
+    for name in (f.count for _, fs in facts for f in fs if isinstance(f, Ranges)):
+        within_it = found.get(entry_of(name), INTEGER)
+        found[entry_of(name)] = replace(within_it, low=max(within_it.low, 0))
+    return found
 
 
 def entry_of(table: str) -> str:
@@ -214,19 +221,38 @@ def read(row: Row, known: Known) -> Range:
 def folded(row: Row, known: Known) -> Range:
     """What a ``fold`` gives: from where it starts, as far as its steps move it."""
     fold = fold_of(row)
+    start, drift = bounds(fold.starts[0], known), _drift(fold, known)
+    if drift is None:
+        state, step, inside = fold.states[0], fold.steps[0], _in_fold(fold, known)
+        return _settled(start, lambda r: bounds(step, {**inside, state.name: r}))
+    count = Range(0, max(bounds(fold.trips, known).high, 0), True)
+    return RULES["+"](start, RULES["*"](count, drift))
+
+
+def _in_fold(fold: Fold, known: Known) -> dict[str, Range]:
+    """What is known in a step."""
     inside = {**known, INDEX.name: counted(fold.trips, known)}
     inside |= {x.name: known.get(entry_of(v.tensor), INTEGER) for x, v in fold.read}
-    inside |= dict.fromkeys((x.name for x in fold.states), INTEGER)
-    start, state, step = bounds(fold.starts[0], known), fold.states[0], fold.steps[0]
-    constant, moved = linear(Bin("-", step, state))
+    return inside | dict.fromkeys((x.name for x in fold.states), INTEGER)
+
+
+def _drift(fold: Fold, known: Known) -> Range | None:
+    """What a step adds; None where that goes by the number that it is added to."""
+    inside, state = _in_fold(fold, known), fold.states[0]
+    constant, moved = linear(Bin("-", fold.steps[0], state))
     if any(state.name in names_in(atom) for atom in moved):
-        return _settled(start, lambda r: bounds(step, {**inside, state.name: r}))
+        return None
     drift = Range(constant, constant, True)
     for atom, times in moved.items():
         some = RULES["*"](bounds(atom, inside), Range(times, times, True))
         drift = RULES["+"](drift, some)
-    count = Range(0, max(bounds(fold.trips, known).high, 0), True)
-    return RULES["+"](start, RULES["*"](count, drift))
+    return drift
+
+
+def is_sum(fold: Fold, known: Known) -> bool:
+    """Whether every step adds what is never negative, and nothing ends it early."""
+    drift = _drift(fold, known)
+    return fold.until == Const(0) and drift is not None and drift.low >= 0
 
 
 def _settled(start: Range, step: Callable[[Range], Range]) -> Range:

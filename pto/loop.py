@@ -101,7 +101,8 @@ def repeated(
         made = once(caller, i, body, carry, inside)
         refs = tuple(t.ref() for t in made if isinstance(t, Tile))
     steps = _steps(scope, index, inits, inside, made)
-    heads = (replace(steps.row(n, k, ir.Var(index)), loc=loc) for k, n in enumerate(steps.names))
+    heads = [replace(steps.row(n, k, ir.Var(index)), loc=loc) for k, n in enumerate(steps.names)]
+    trace.found(heads)
     ends = [
         (name, Tile(trace, trace.fresh(name), x.type) if isinstance(x, Tile) else None)
         for name, x in zip(_last_names(hints, names), inits, strict=True)
@@ -125,6 +126,7 @@ def _inside(trace: Trace, index: str, hint: str, start: Value) -> Value:
     if isinstance(start, Tile):
         return Tile(trace, name, start.type)
     until_known = Fold(ir.Var(index), ir.ZERO, (start.expr,), STATES[:1], ())
+    trace.handed.add(name)
     return known(trace, ir.Row("fold", ir.Scalar(name), until_known.args))
 
 

@@ -12,7 +12,7 @@ the steps that take them are steps of the store; where data decides which these 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import gcd
 
@@ -304,7 +304,7 @@ class Sample:
                 return env[name]
             view = self.trace.reads.get(name)
             if view is None and name in self.trace.folds:
-                return self._folded(name, tuple(map(lookup, self.trace.behind(name))))
+                return self._folded(name, lookup)
             if view is None:
                 return self.number(name, 4099)
             at = tuple(
@@ -323,8 +323,9 @@ class Sample:
             return self.number((table, at[:-1]), 65537) + at[-1] * FAR
         return 65537 + FAR * self.number((table, at), 0)
 
-    def _folded(self, name: str, at: tuple[int, ...]) -> int:
+    def _folded(self, name: str, lookup: Callable[[str], int]) -> int:
         """What a fold gives by what it goes by: as entries of tables of which nothing is stated."""
+        at = tuple(map(lookup, self.trace.behind(name)))
         return 65537 + FAR * self.number((name, at), 0)
 
     def _interval(self, item: ir.Expr | ir.Span, env: dict[str, int]) -> range:

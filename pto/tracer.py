@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -80,6 +80,10 @@ class Trace:
         self.reads: dict[str, ir.View] = {}
         self.folds: dict[str, ir.Row] = {}
         """The rows of the numbers that loops over scalars give."""
+        self.handed: set[str] = set()
+        """Those of them that loops around here hand on: what they add is known behind the loop only."""
+        self.waiting: list[Callable[[], None]] = []
+        """What is checked then."""
         self.read_at: dict[str, Loc | None] = {}
         """Where a tensor is first read in a way that no store may follow: as scalars, as one of several regions."""
         self.loads: dict[str, list[Any]] = {}
@@ -140,6 +144,19 @@ class Trace:
     def resolved(self, expr: ir.Expr) -> ir.Expr:
         """``expr`` with every ``let`` name replaced by what it stands for."""
         return ir.substitute(expr, self.lets) if self.lets else expr
+
+    def once_known(self, check: Callable[[], None]) -> None:
+        """A check now, or as soon as all numbers are known that loops hand on."""
+        self.waiting.append(check)
+        self.found(())
+
+    def found(self, folds: Iterable[ir.Row]) -> None:
+        """The numbers that a loop hands on."""
+        for row in folds:
+            self.folds[row.result(ir.Scalar).name] = row
+            self.handed.discard(row.result(ir.Scalar).name)
+        while self.waiting and not self.handed:
+            self.waiting.pop(0)()
 
     def is_data(self, name: str) -> bool:
         """Whether a scalar goes by the entries of tables."""

@@ -17,7 +17,7 @@ from pto.errors import DTypeError, MemoryAccessError, ShapeError, TraceError
 from pto.every import columns_of
 from pto.in_place import taken
 from pto.ops import MOST_REGIONS, VECTOR
-from pto.overlap import Load, Store, clash
+from pto.overlap import Access, Load, Store, clash
 from pto.scalar import Number, Scalar
 from pto.tensor import Tensor, TensorView, note_read
 from pto.tile import Tile, as_tile, astype, elementwise, of_tile, record
@@ -100,10 +100,21 @@ def _note_load(view: TensorView) -> None:
     """
     trace, name = current(), view.tensor.name
     made = Load(view.view, trace, source.here())
-    problem = taken(made, trace.stores.get(name, []))
-    if problem:
-        fail(MemoryAccessError, *problem, operand=0)
+    _check_in_place(made, trace.stores.get(name, []))
     trace.loads.setdefault(name, []).append(made)
+
+
+def _check_in_place(made: Access, others: Sequence[Access]) -> None:
+    """Raises MemoryAccessError, perhaps behind the loop, where another step takes or changes the same elements."""
+    loc, known = source.operand(source.user_frame(), 0), [*others]
+
+    def check() -> None:
+        problem = taken(made, known)
+        if problem:
+            message, hint = problem
+            raise MemoryAccessError(message, loc, hint)
+
+    current().once_known(check)
 
 
 def _gather(views: Sequence[TensorView]) -> Tile:
@@ -181,9 +192,10 @@ def store(
         hint = "work items run in any order: make it two parameters, one to read and one to write"
         fail(MemoryAccessError, message, hint)
     stores, loads = trace.stores.setdefault(name, []), trace.loads.get(name, [])
-    problem = clash(made, stores) or taken(made, loads)
+    problem = clash(made, stores)
     if problem:
         fail(MemoryAccessError, *problem, operand=0)
+    _check_in_place(made, loads)
     stores.append(made)
     region = target.view
     if scale is None and _lies_apart(target, "store"):

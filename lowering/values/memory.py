@@ -3,7 +3,8 @@
 In: places of stores, each with the number of what it stores.  Out: for a place that is loaded, the numbers of
 what may have been stored there.  Places lie apart by a distance that is a constant, or by their numbers: a size is what that
 world takes it to be.  An entry of a table is no size: entries lie far from each other where its type states how they
-differ, and else all are the same, so that an order is asked for wherever two places may be one.
+differ, and else all are the same, so that an order is asked for wherever two places may be one.  Of places at sums it is
+asked for where they are one in any of several worlds (``pto/made_up.py``).
 Non-goals: values; whether an order is kept (``lowering/hazards/``).
 """
 
@@ -16,8 +17,11 @@ from itertools import combinations
 from typing import NamedTuple, cast
 
 from pto.arithmetic import Number, NumberError
+from pto.bounds import INTEGER, Known, entry_of
+from pto.folds import Env, Fold
 from pto.in_place import told_apart
-from pto.ir import Expr, Param, View, distance, evaluate
+from pto.ir import Expr, Param, View, as_span, distance, evaluate, names_in
+from pto.made_up import WORLDS, entry, sum_of
 from pto.overlap import FAR, share
 
 Item = tuple[Expr, int, Expr | None, int]
@@ -34,10 +38,13 @@ class Stored(NamedTuple):
 
 @dataclass
 class Memory:
-    """The stores so far.  ``values``: the numbers that are known; ``tables``: by the name of an entry, its table."""
+    """The stores so far.  ``values``: the numbers that are known; ``entries``: by the name of an entry of a table, which;
+    ``folds``: by the name of its number; ``ranges``: what the types of tables state of all entries."""
 
     values: Mapping[str, Number]
-    tables: Mapping[str, str]
+    entries: Mapping[str, View]
+    folds: Mapping[str, Fold]
+    ranges: Known
     params: Iterable[Param]
     stored: dict[str, list[Stored]] = field(default_factory=dict)
 
@@ -68,31 +75,58 @@ class Memory:
     def _meet(self, a: object, b: object) -> bool:
         """Whether two places of one tensor share an element; one that is no region may be anywhere."""
         first, second = _items(a), _items(b)
-        return not (first and second) or all(map(self._overlap, first, second))
+        if not (first and second):
+            return True
+        sums = any(n in self.folds for start, *_ in (*first, *second) for n in names_in(start))
+        worlds = (_Made(self, world) for world in (0, *WORLDS) if world == 0 or sums)
+        return any(all(map(made.overlap, first, second)) for made in worlds)
 
-    def _overlap(self, a: Item, b: Item) -> bool:
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Numbers for all names in one world."""
+
+    memory: Memory
+    world: int
+
+    def overlap(self, a: Item, b: Item) -> bool:
+        """In one dimension."""
         d = distance(a[0], b[0])
         if d is not None and not share(elements(d, *a[1::2]), elements(0, *b[1::2])):
             return False
-        return share(self._existing(*a), self._existing(*b))
+        return share(self.existing(*a), self.existing(*b))
 
-    def _existing(self, start: Expr, size: int, valid: Expr | None, step: int) -> range:
-        every = elements(self._number(start), size, step)
-        return every if valid is None else every[: max(self._number(valid), 0)]
+    def existing(self, start: Expr, size: int, valid: Expr | None, step: int) -> range:
+        every = elements(self.number(start), size, step)
+        return every if valid is None else every[: max(self.number(valid), 0)]
 
-    def _number(self, e: Expr) -> int:
+    def number(self, e: Expr) -> int:
         try:
-            return int(evaluate(e, self._value))
+            return int(evaluate(e, self.value))
         except NumberError:
             return 0
 
-    def _value(self, name: str) -> Number:
-        """A size that the world has not needed yet is large."""
-        table = self.tables.get(name)
-        if table is None:
-            return self.values.get(name, FAR)
-        stated = ((p.name, p.facts) for p in self.params)
-        return FAR * int(name[1:]) if told_apart(table, stated) else FAR
+    def value(self, name: str) -> Number:
+        """A size that the world has not needed yet is large; so is a fold that may come back to a number."""
+        memory, fold = self.memory, self.memory.folds.get(name)
+        if fold is not None:
+            found = sum_of(fold, memory.ranges, self.value, self.entry)
+            return FAR if found is None else found
+        view = memory.entries.get(name)
+        if view is None:
+            return memory.values.get(name, FAR)
+        stated = ((p.name, p.facts) for p in memory.params)
+        if told_apart(view.tensor, stated):
+            return FAR * int(name[1:])
+        return self.entry(view, self.value)
+
+    def entry(self, view: View, env: Env) -> int:
+        """What a table holds of which nothing is stated that tells its entries apart."""
+        if not self.world:
+            return FAR
+        place = tuple(int(evaluate(as_span(x).start, env)) for x in view.index)
+        within = self.memory.ranges.get(entry_of(view.tensor), INTEGER)
+        return entry(self.world, view.tensor, place, within)
 
 
 def _told_apart(stores: list[Stored]) -> Iterator[tuple[int, int]]:

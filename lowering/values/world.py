@@ -25,6 +25,7 @@ from types import MappingProxyType
 from lowering.values.memory import Memory
 from pto.arithmetic import Number, NumberError
 from pto.bounds import of_launch, of_row
+from pto.folds import Fold, fold_of
 from pto.ir import (
     Bin,
     Block,
@@ -154,20 +155,25 @@ class World:
     sums: dict[int, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
     """What a tensor holds that was added to: what it held before, and the terms, sorted."""
 
-    tables: dict[str, str] = field(default_factory=dict)
-    """By the name of a value read, its table."""
+    entries: dict[str, View] = field(default_factory=dict)
+    """By the name of a value read, which entry of which table it is."""
+    folds: dict[str, Fold] = field(default_factory=dict)
     whole: frozenset[Expr] = frozenset()
     """Trip counts of loops that are not cut, since the other program says in another way what they do."""
 
     def __post_init__(self) -> None:
-        self.memory = Memory(self.values, self.tables, self.kernel.params)
         self.values |= {"block_idx": 0, "block_num": 1, "lane": 0}
         self.ranges = of_launch(self.kernel)
+        self.memory = self._empty()
         self.period = lcm(*(b.depth for b in self.kernel.buffers))
         self.most = max(far(self.kernel), MOST)
 
     def token(self, made: object) -> int:
         return self.numbers.setdefault(made, len(self.numbers) + 1)
+
+    def _empty(self) -> Memory:
+        """The memory before any store."""
+        return Memory(self.values, self.entries, self.folds, self.ranges, self.kernel.params)
 
     # numbers
 
@@ -287,7 +293,7 @@ class World:
 
     def start(self) -> dict[str, int]:
         """What the tensors hold that are written, before a program runs."""
-        self.memory = Memory(self.values, self.tables, self.kernel.params)
+        self.memory = self._empty()
         return {p.name: self.token(p.name) for p in self.kernel.params if p.is_written}
 
     def states(self, row: Row, tensors: Mapping[str, int]) -> list[int]:
@@ -324,13 +330,15 @@ class World:
 
     def named(self, name: str, row: Row, args: Sequence[object]) -> None:
         """Notes what a number can be that comes from tables."""
-        if row.op == "read":
-            self.tables[name] = row.operand(View).tensor
-        known = (
-            e if isinstance(e, Expr) else x
+        known = tuple(
+            e if isinstance(e, Expr) else _entry(e) if isinstance(x, View) else x
             for x, e in zip(row.args, args[: len(row.args)], strict=True)
         )
-        self.ranges[name] = of_row(replace(row, args=tuple(known)), self.ranges)
+        if row.op == "read":
+            self.entries[name] = replace(row, args=known).operand(View)
+        if row.op == "fold":
+            self.folds[name] = fold_of(replace(row, args=known))
+        self.ranges[name] = of_row(replace(row, args=known), self.ranges)
 
     def placed(self, row: Row, args: Sequence[object]) -> int:
         """The token of what moves elements by the size of its result; of what turns, the part that turns."""
@@ -358,6 +366,13 @@ class World:
             keep = args[2] != (UNDEFINED, False) and (not isinstance(test, Const) or test.value)
             args = args[:3] if keep else args[:2]
         return self.token((op, *args))
+
+
+def _entry(place: object) -> View:
+    """One element, of its place."""
+    assert isinstance(place, tuple)
+    tensor, *items = place
+    return View(tensor, tuple(start for start, *_ in items))
 
 
 def normal(e: Expr) -> Expr:

@@ -7,14 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import pto
 from lowering.ascend import emit
 from lowering.execute.adversarial import Orders
+from lowering.hazards.proof import HazardError
 from lowering.schedule import schedule
 from lowering.schedule.options import NAMED
 from lowering.schedule.passes.persist import persist
 from lowering.values.equivalence import difference
-from pto import ir
-from pto.errors import LegalityError
+from pto import Scalar, Tensor, ir
+from pto.errors import LegalityError, MemoryAccessError
 from pto.legality import verify
 from pto.text import parse, print_kernel
 from tests.lenient import check
@@ -84,3 +86,39 @@ def test_a_call_gives_the_updated_array() -> None:
     assert (given["cache"] == before).all()
     others = np.setdiff1d(np.arange(len(before)), given["slot"])
     assert (after[others] == before[others]).all() and (after[given["slot"]] == given["key"]).all()
+
+
+STEPS = {
+    "whole chunks": (lambda n: n, lambda n: n, True),
+    "with a gap": (lambda n: n, lambda n: n + 1, True),
+    "twice as far": (lambda n: n, lambda n: 2 * n, True),
+    "one row of the next": (lambda n: n + 1, lambda n: n, False),
+    "half as far": (lambda n: n, lambda n: n // 2, False),
+    "backwards, some": (lambda n: n, lambda n: n - 1, False),
+    "one row of the next, of some": (lambda n: n + (n == 13), lambda n: n, False),
+}
+"""How many rows of a chunk exist, how far the next one is, and whether they lie apart."""
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_chunks_at_carried_sums(name: str) -> None:
+    """In place where they lie apart; what does not is told while tracing, or not proven."""
+    valid, step, apart = STEPS[name]
+
+    @pto.kernel(grid="items", x="f32[items, rows, 64]", lens="i32[items, most] in 0 .. 17")
+    def kernel(x: Tensor, lens: Tensor) -> None:
+        b = pto.program_id(0)
+
+        def chunk(i: Scalar, at: Scalar) -> Scalar:
+            n = lens[b, i]
+            here = x[b, pto.ds(at, 16, valid=valid(n)), :]
+            pto.store(here, pto.load(here) * 2.0)
+            return at + step(n)
+
+        pto.fori_loop(0, lens.shape[1], chunk, 0)
+
+    if apart:
+        assert schedule(kernel.trace()).proof.ok
+        return
+    with pytest.raises((HazardError, MemoryAccessError), match=r"may have|not proven"):
+        schedule(kernel.trace())

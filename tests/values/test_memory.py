@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
+
 from lowering.values.memory import Memory
-from pto.ir import Const
+from pto.bounds import Range
+from pto.folds import ENTRIES, INDEX, STATES, Fold
+from pto.ir import ONE, ZERO, Const, Var, View, binary
 
 ROWS = 4
 
 
 def left(stores: list[tuple[int, int, bool]]) -> Memory:
     """What (first row, number, whether it adds) leave, each on ``ROWS`` rows."""
-    memory = Memory({}, {}, ())
+    memory = Memory({}, {}, {}, {}, ())
     for first, number, adds in stores:
         memory.store(("out", (Const(first), ROWS, None, 1)), number, adds)
     return memory
@@ -44,3 +48,21 @@ def test_other_stores_do_not_agree() -> None:
     assert not left([(0, 1, False), (0, 2, False), (0, 1, False)]).agrees(
         left([(0, 1, False), (0, 1, False), (0, 2, False)])
     )
+
+
+@pytest.mark.parametrize(
+    ("rows", "apart"), [("n", True), ("n + 1", False), ("m", False), ("9", False)]
+)
+def test_places_at_sums(rows: str, apart: bool) -> None:
+    """Two chunks, one behind the other: what the first holds of the second goes by whether it ends with its term."""
+    names = {n: View("counts", (Const(k),)) for k, n in enumerate(("%1", "%2"))}
+    step = binary("+", STATES[0], ENTRIES[0])
+    folds = {
+        f"%{k + 3}": Fold(Const(k), ZERO, (ZERO,), (step,), (View("counts", (INDEX,)),))
+        for k in range(2)
+    }
+    ranges = {"counts[]": Range(0, 16, True)}
+    memory = Memory({}, names, folds, ranges, ())
+    valid = {"n": Var("%1"), "n + 1": binary("+", Var("%1"), ONE), "m": Var("%2"), "9": Const(9)}
+    memory.store(("out", (Var("%3"), 16, valid[rows], 1)), 1, adds=False)
+    assert memory.held(("out", (Var("%4"), 16, Var("%2"), 1))) == ([] if apart else [("held", 1)])

@@ -251,7 +251,47 @@ def blocks(rng: np.random.Generator) -> dict[str, Any]:
     )
 
 
+@pto.kernel(
+    grid="items", x="f32[rows, 64]", counts="i32[items] in 0 .. 17", y="f32[items, tall, 64]",
+    lens="i32[items, most]",
+)  # fmt: skip
+def packed(x: Tensor, counts: Tensor, y: Tensor, lens: Tensor) -> None:
+    """Rows that lie behind each other, those of items and those of chunks of an item, whatever is stated of lengths."""
+    b = pto.program_id(0)
+    first = pto.fold(b, lambda i, s: s + counts[i], 0)
+    mine = pto.ds(first, 16, valid=counts[b])
+    pto.store(x[mine, :], pto.exp(pto.load(x[mine, :])))
+
+    def chunk(i: Index, at: Index) -> Index:
+        n = pto.maximum(lens[b, i], 0)
+        here = pto.ds(at, 16, valid=n)
+        rows = pto.load(y[b, here, :])
+        pto.store(y[b, here, :], rows - pto.row_max(rows))
+        return at + n
+
+    pto.fori_loop(0, lens.shape[1], chunk, 0)
+
+
+def by_chunks(x: Any, counts: Any, y: Any, lens: Any) -> dict[str, Any]:
+    y[:] = np.where(
+        np.arange(y.shape[1])[:, None] < np.maximum(lens, 0).sum(1)[:, None, None],
+        y - y.max(axis=2, keepdims=True),
+        y,
+    )
+    return dict(x=np.exp(x), y=y)
+
+
+def chunks(rng: np.random.Generator) -> dict[str, Any]:
+    return dict(
+        x=rng.standard_normal((30, 64)).astype(f32),
+        counts=np.int32([3, 0, 16, 11]),
+        y=rng.standard_normal((4, 40, 64)).astype(f32),
+        lens=np.int32([[5, 0, 16], [-3, 16, 16], [1, 1, -9], [0, 0, 0]]),
+    )
+
+
 WORDS = {
+    "rows at sums": Word(packed, chunks, by_chunks),
     "states by slots": Word(decayed, states, less),
     "stored and loaded again": Word(swapped, pairs, exchanged),
     "spilled to memory": Word(spilled, blocks, through_memory),
