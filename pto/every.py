@@ -27,10 +27,8 @@ def columns_of(x: Tile, first: int, step: int, count: int) -> Tile:
     """
     unit = UNIT_BYTES // DTYPE_BYTES[x.dtype]
     if count % unit:
-        many = "1 column" if count == 1 else f"{count} columns"
-        message = (
-            f"{many} of {x.dtype} of '{x.name}' are no tile: every {ordinal(step)} from {first} on"
-        )
+        many, are = ("1 column", "is") if count == 1 else (f"{count} columns", "are")
+        message = f"{many} of {x.dtype} of '{x.name}' {are} no tile: every {ordinal(step)} from {first} on"
         hint = f"columns that are taken out are a multiple of {unit} in {x.dtype}, 32 bytes; one of f32 or f16 is "
         hint += f"pto.row_sum(pto.where(pto.iota(1) == {first}, x, 0.0))"
         fail(ShapeError, message, hint)
