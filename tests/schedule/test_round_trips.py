@@ -139,9 +139,9 @@ def arrays() -> Mapping[str, Any]:
     return dict(q=q, k=k, counts=counts)
 
 
-def right(traced: ir.Kernel, **options: int) -> None:
+def right(traced: ir.Kernel, lookahead: int | None = None) -> None:
     """Proven, and the bits of the traced program in orders of the pipes."""
-    program = schedule(traced, options_for("best", traced, **options)).kernel
+    program = schedule(traced, options_for("best", traced, lookahead=lookahead)).kernel
     want = sequential.run(traced, inputs.bind(traced, arrays()))
     got = adversarial.run(program, inputs.bind(program, arrays()), seeds=range(2), block_num=2)
     assert {n: x.tobytes() for n, x in got.items()} == {n: want[n].tobytes() for n in got}
@@ -161,7 +161,7 @@ def test_round_trips_are_proven_wherever_they_stand(name: str) -> None:
 def test_items_run_through_a_choice_one_behind_the_other(lookahead: int | None) -> None:
     """Each has one step of it at most, so that the cores meet item by item, with whatever lookahead."""
     traced = stored_inside.trace()
-    right(traced, **({"lookahead": lookahead} if lookahead else {}))
+    right(traced, lookahead)
 
 
 @pytest.mark.sweep
@@ -170,6 +170,7 @@ def test_items_run_through_a_choice_one_behind_the_other(lookahead: int | None) 
 def test_round_trips_at_every_lookahead(name: str, lookahead: int) -> None:
     """Or the proof has no room for it; it never fails."""
     try:
-        right(kernel_of(SHAPES[name]), lookahead=lookahead)
+        right(kernel_of(SHAPES[name]), lookahead)
     except HazardError as error:
-        assert error.proof.refused.startswith("not closed")
+        if not error.proof.refused.startswith("not closed"):
+            raise
