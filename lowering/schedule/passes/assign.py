@@ -14,17 +14,18 @@ from dataclasses import dataclass, replace
 
 from lowering.schedule.passes.choose import chosen, hands_on, maker, under
 from lowering.schedule.passes.fills import DIMS, zeros_that_count
+from lowering.schedule.passes.in_place import crossings
 from lowering.schedule.passes.lanes import Lanes
 from lowering.schedule.passes.mentions import count_uses, names_taken, scalars_of
 from pto import ir
-from pto.errors import ShapeError
+from pto.errors import LegalityError, ShapeError
 from pto.legality import straight
 from pto.loc import Loc
 from pto.names import fresh
-from pto.ops import FILLS, OPS
+from pto.ops import FILLS, LOADS, OPS
 from pto.row_rules import corner, in_boxes
 from pto.targets import target_of
-from pto.types import BOX_ROWS, TileType
+from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 from pto.views import counts, edge, rows_together, sides
 
 
@@ -83,6 +84,8 @@ class _Assigner:
         """(traced tile, ub | l0c | l1 | a side) -> name of the value there"""
         self.out: list[ir.Node] = []
         self._survey(kernel.body)
+        self.told = self._told()
+        """Stores, by their ids, of which the other core is told, as it loads what they store."""
         self.roomy = {side: self._fits(side) for side in SIDES.values()}
 
     # what is needed where
@@ -167,6 +170,43 @@ class _Assigner:
         forms = {(name, n.form) for name, needs in self.needs.items() for n in needs}
         size = sum(self.types[name].size_bytes for name, form in forms if SIDES.get(form) == side)
         return size <= self.target.spaces[side].capacity_bytes
+
+    # order of memory
+
+    def _told(self) -> set[int]:
+        """The stores behind which the other core loads.
+
+        Raises:
+            LegalityError: where the other core would wait for a load, or for a tile that cannot tell of a store.
+        """
+        told = set[int]()
+        moved = (r for r in ir.all_rows(self.kernel.body) if r.op in (*LOADS, "store"))
+        for first, then in crossings(self.kernel.body, {id(r): self.cores(r) for r in moved}):
+            if first.op != "store" or not self.can_tell(first):
+                raise unordered(first, then)
+            told.add(id(first))
+        return told
+
+    def cores(self, row: ir.Row) -> set[str]:
+        """Which cores load a tile, or store it."""
+        if row.op == "store":
+            name = self.source(row.operand(ir.Ref).name)
+            return {"cube" if self.producer[name] == "matmul" and self.drains(row) else "vector"}
+        out = row.result(ir.Define)
+        boxes = all(self.in_boxes(v, out.type) for v in row.args if isinstance(v, ir.View))
+        by_vector = "ub" in self.forms(out.name) or not boxes
+        return {*["vector"] * by_vector, *["cube"] * (boxes and self.in_l1(out.name))}
+
+    def can_tell(self, store: ir.Row) -> bool:
+        """Whether what is stored can be handed to the other core: whole boxes, as L1 has them."""
+        t = self.types[store.operand(ir.Ref).name]
+        return not (t.rows % BOX_ROWS or t.cols * DTYPE_BYTES[t.dtype] % UNIT_BYTES)
+
+    def tell(self, store: ir.Row, core: str, source: str) -> None:
+        """store t --> store t; x = push t; y = pop x on the other core, whose loads of it stand behind."""
+        if id(store) in self.told:
+            to = "ub" if core == "cube" else "l1"
+            self.cross(self.source(store.operand(ir.Ref).name), source, to, store.loc)
 
     # rows
 
@@ -352,6 +392,7 @@ class _Assigner:
         if (name, "l0c") in self.home and "store" in self.forms(name):
             more = tuple(self.scale(a, row.loc) if isinstance(a, ir.Ref) else a for a in more)
             self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c")), *more], row.loc)
+            self.tell(row, "cube", self.at(name, "l0c"))
             return
         if row.scales:
             raise ShapeError(
@@ -364,6 +405,7 @@ class _Assigner:
             source = self.copy(source, f"{name}_copy", row.loc)
         mine = self.lane_view(out, self.mine[source], alone=True)
         self.emit("store", "vector", mine, [ir.Ref(source), *more], row.loc)
+        self.tell(row, "vector", source)
 
     def scale(self, tile: ir.Ref, loc: Loc | None) -> ir.Ref:
         """Scales of columns in the fixpipe buffer.
@@ -579,6 +621,20 @@ class _Assigner:
             self.to_cube(c.last, block, loop.loc)
         else:
             self.from_cube(c.last, block, loop.loc)
+
+
+# ------------------------------------------------------------------------------------ memory
+
+
+def unordered(first: ir.Row, then: ir.Row) -> LegalityError:
+    """Two rows on two cores that touch the same elements, and nothing can order them."""
+    view = next(x for x in (first.out, *first.args) if isinstance(x, ir.View))
+    return LegalityError(
+        f"{then.op}: '{view.tensor}' has elements here that the {first.op} at {first.loc} has, too; one core "
+        f"does the one, the other the other, and nothing keeps their order",
+        then.loc,
+        "make it two kernels, or keep the tile instead of loading it again",
+    )
 
 
 # ------------------------------------------------------------------------------------ parts
