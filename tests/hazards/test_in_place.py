@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import pto
 from lowering.ascend import emit
 from lowering.execute.adversarial import Orders
-from lowering.schedule import schedule
+from lowering.schedule import options_for, schedule
 from lowering.schedule.options import NAMED
 from lowering.schedule.passes.persist import persist
 from lowering.values.equivalence import difference
@@ -59,6 +60,61 @@ def test_a_load_in_front_of_its_store_is_another_value() -> None:
     )
     front = (loop.body[0], again, *(r for r in loop.body[1:] if r is not again))
     assert difference(before, replace(made, body=(replace(loop, body=front), *made.body[1:])))
+
+
+ACROSS = ["a page appended, then attended to", "scores in memory"]
+"""Words in which one core loads what the other one has stored."""
+
+
+def telling(kernel: ir.Kernel) -> set[str]:
+    """FIFOs of tiles that nobody reads: what their signals tell of is behind a store."""
+    rows = list(ir.all_rows(kernel.body))
+    read = {a.name for r in rows for a in r.args if isinstance(a, ir.Ref)}
+    return {r.queue for r in rows if r.op == "pop" and r.result(ir.Ref).name not in read}
+
+
+@pytest.mark.parametrize("word", ACROSS)
+def test_a_load_waits_for_the_store_of_the_other_core(word: str) -> None:
+    """By the signal of what is pushed behind it: without it the proof fails, and in some order the load sees what was
+    there."""
+    program = WORDS[word].scheduled
+    found = telling(program)
+    assert found
+    body = ir.map_rows(program.body, lambda r: () if r.op == "record" and r.queue in found else r)
+    fifos = tuple(replace(f, signal=f.name not in found, credit=False) for f in program.fifos)
+    racy = replace(program, body=body, fifos=fifos)
+    assert {"RAW", "WAR"} & {v.kind for v in check(racy).violations}
+    assert any(Orders(racy, WORDS[word].bound(racy), 2).differences(range(20)))
+    assert difference(persist(WORDS[word].traced), program) is None
+
+
+@pytest.mark.parametrize(("record", "lookahead"), [("next_step_each", 3), ("at_push", 1)])
+def test_it_waits_in_every_schedule(record: str, lookahead: int) -> None:
+    traced = WORDS["scores in memory"].traced
+    assert schedule(
+        traced, options_for("best", traced, record=record, lookahead=lookahead)
+    ).proof.ok
+
+
+def test_the_two_ways_of_a_choice_need_no_order() -> None:
+    """One stores on the vector core what the other loads on the cube core."""
+
+    @pto.kernel(
+        grid="n", x="f32[n, 16, 64]", y="bf16[n, 16, 64]", w="bf16[64, 64]", c="i32[n]",
+        out="f32[n, 16, 64]",
+    )  # fmt: skip
+    def either(x, y, w, c, out):
+        b = pto.program_id(0)
+
+        def store():
+            pto.store(y[b, :, :], pto.load(x[b, :, :]).astype("bf16"))
+
+        def load():
+            pto.store(out[b, :, :], pto.load(y[b, :, :]) @ pto.load(w[:, :]))
+
+        pto.when(c[b] > 0, store, otherwise=load)
+
+    assert not schedule(either.trace()).kernel.fifos
 
 
 def test_what_is_loaded_counts_before() -> None:

@@ -25,7 +25,7 @@ from pto.names import fresh
 from pto.ops import FILLS, LOADS, OPS
 from pto.row_rules import corner, in_boxes
 from pto.targets import target_of
-from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
+from pto.types import BOX_ROWS, TileType, box_of
 from pto.views import counts, edge, rows_together, sides
 
 
@@ -177,7 +177,8 @@ class _Assigner:
         """The stores behind which the other core loads.
 
         Raises:
-            LegalityError: where the other core would wait for a load, or for a tile that cannot tell of a store.
+            LegalityError: where a store would wait for a load of the other core, or a load for a store of what
+                cannot be handed over.
         """
         told = set[int]()
         moved = (r for r in ir.all_rows(self.kernel.body) if r.op in (*LOADS, "store"))
@@ -198,9 +199,11 @@ class _Assigner:
         return {*["vector"] * by_vector, *["cube"] * (boxes and self.in_l1(out.name))}
 
     def can_tell(self, store: ir.Row) -> bool:
-        """Whether what is stored can be handed to the other core: whole boxes, as L1 has them."""
-        t = self.types[store.operand(ir.Ref).name]
-        return not (t.rows % BOX_ROWS or t.cols * DTYPE_BYTES[t.dtype] % UNIT_BYTES)
+        """Whether what is stored can be handed to the other core: from the cube core any tile, to it whole boxes."""
+        t, l1 = self.types[store.operand(ir.Ref).name], self.target.spaces["l1"]
+        rows, cols = box_of(next(iter(l1.layouts)), t.dtype)
+        boxed = t.dtype in l1.dtypes and not (t.rows % rows or t.cols % cols)
+        return boxed or self.cores(store) == {"cube"}
 
     def tell(self, store: ir.Row, core: str, source: str) -> None:
         """store t --> store t; x = push t; y = pop x on the other core, whose loads of it stand behind."""
@@ -629,11 +632,16 @@ class _Assigner:
 def unordered(first: ir.Row, then: ir.Row) -> LegalityError:
     """Two rows on two cores that touch the same elements, and nothing can order them."""
     view = next(x for x in (first.out, *first.args) if isinstance(x, ir.View))
+    hint = (
+        f"keep the tile instead of loading it again, store whole boxes of {BOX_ROWS} rows and columns, "
+        if first.op == "store"
+        else "store what is made of the tile that is loaded, "
+    )
     return LegalityError(
-        f"{then.op}: '{view.tensor}' has elements here that the {first.op} at {first.loc} has, too; one core "
-        f"does the one, the other the other, and nothing keeps their order",
+        f"{then.op}: '{view.tensor}' has elements here that the {first.op} at {first.loc} has, too; the two are "
+        f"on different cores, and nothing keeps their order",
         then.loc,
-        "make it two kernels, or keep the tile instead of loading it again",
+        f"{hint}or make it two kernels",
     )
 
 

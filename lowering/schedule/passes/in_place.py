@@ -4,7 +4,8 @@ In: rows with cores.  Out: pairs of rows that must keep the order in which they 
 a schedule, the handovers between their pipes (``memory_handovers``, for sync).  Invariant: of two rows
 that may touch the same elements of a tensor in one work item, one of which stores, either the second takes a
 value that the first led to, which orders them, or they keep their order: on one core by an event; on two, where the
-second loads, by a tile that is pushed behind the store and popped in front of the load (``crossings``, for assign).
+second loads, by a tile that is pushed behind the store and popped in front of the load (``crossings``, for assign): its signal, behind
+a drain, tells of all that its pipe had to do (docs/machine.md 5.5, 15).
 Non-goals: other work items and other iterations, which touch other elements (``pto/in_place.py``); the proof
 (``lowering/hazards/``) judges the result.
 """
