@@ -14,7 +14,7 @@ from lowering.schedule import options_for, schedule
 from lowering.schedule.options import NAMED
 from lowering.schedule.passes.persist import persist
 from lowering.values.equivalence import difference
-from pto import ir
+from pto import Tensor, ir
 from pto.errors import LegalityError
 from pto.legality import verify
 from pto.text import parse, print_kernel
@@ -103,13 +103,13 @@ def test_the_two_ways_of_a_choice_need_no_order() -> None:
         grid="n", x="f32[n, 16, 64]", y="bf16[n, 16, 64]", w="bf16[64, 64]", c="i32[n]",
         out="f32[n, 16, 64]",
     )  # fmt: skip
-    def either(x, y, w, c, out):
+    def either(x: Tensor, y: Tensor, w: Tensor, c: Tensor, out: Tensor) -> None:
         b = pto.program_id(0)
 
-        def store():
+        def store() -> None:
             pto.store(y[b, :, :], pto.load(x[b, :, :]).astype("bf16"))
 
-        def load():
+        def load() -> None:
             pto.store(out[b, :, :], pto.load(y[b, :, :]) @ pto.load(w[:, :]))
 
         pto.when(c[b] > 0, store, otherwise=load)

@@ -22,7 +22,7 @@ from pto.errors import LegalityError, ShapeError
 from pto.legality import straight
 from pto.loc import Loc
 from pto.names import fresh
-from pto.ops import FILLS, LOADS, OPS
+from pto.ops import FILLS, OPS
 from pto.row_rules import corner, in_boxes
 from pto.targets import target_of
 from pto.types import BOX_ROWS, TileType, box_of
@@ -180,8 +180,8 @@ class _Assigner:
             LegalityError: where a store would wait for a load of the other core, or a load for a store of what
                 cannot be handed over.
         """
-        told = set[int]()
-        moved = (r for r in ir.all_rows(self.kernel.body) if r.op in (*LOADS, "store"))
+        told = set[int]()  # several regions are not gathered of what is stored to
+        moved = (r for r in ir.all_rows(self.kernel.body) if r.op in ("load", "store"))
         for first, then in crossings(self.kernel.body, {id(r): self.cores(r) for r in moved}):
             if first.op != "store" or not self.can_tell(first):
                 raise unordered(first, then)
@@ -194,7 +194,7 @@ class _Assigner:
             name = self.source(row.operand(ir.Ref).name)
             return {"cube" if self.producer[name] == "matmul" and self.drains(row) else "vector"}
         out = row.result(ir.Define)
-        boxes = all(self.in_boxes(v, out.type) for v in row.args if isinstance(v, ir.View))
+        boxes = self.in_boxes(row.operand(ir.View), out.type)
         by_vector = "ub" in self.forms(out.name) or not boxes
         return {*["vector"] * by_vector, *["cube"] * (boxes and self.in_l1(out.name))}
 

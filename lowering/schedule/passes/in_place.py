@@ -120,8 +120,8 @@ def crossings(block: ir.Block, cores: Mapping[int, Collection[str]]) -> list[tup
     rows, ways = list(ir.all_rows(block)), dict(_ways(block))
 
     def wanted(a: ir.Row, b: ir.Row) -> bool:
-        loads = [r for r in (a, b) if r.op != "store"]
-        apart = len(loads) == 1 and len({*cores[id(a)], *cores[id(b)]}) > 1
+        both = {*cores.get(id(a), ()), *cores.get(id(b), ())}
+        apart = (a.op == "store") != (b.op == "store") and len(both) > 1
         return apart and not any(exclude(x, y) for x in ways[id(a)] for y in ways[id(b)])
 
     pairs = _only_memory_orders(block, Memory(lets_of(block), {}), wanted)
