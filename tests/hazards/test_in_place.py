@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 import pto
 from lowering.ascend import emit
+from lowering.execute import adversarial, sequential
 from lowering.execute.adversarial import Orders
+from lowering.execute.inputs import bind
 from lowering.schedule import options_for, schedule
 from lowering.schedule.options import NAMED
 from lowering.schedule.passes.persist import persist
@@ -19,7 +22,7 @@ from pto.errors import LegalityError
 from pto.legality import verify
 from pto.text import parse, print_kernel
 from tests.lenient import check
-from tests.words.inplace import WORDS
+from tests.words.inplace import WORDS, bf16
 
 AGAIN = WORDS["stored and loaded again"]
 
@@ -94,6 +97,40 @@ def test_it_waits_in_every_schedule(record: str, lookahead: int) -> None:
     assert schedule(
         traced, options_for("best", traced, record=record, lookahead=lookahead)
     ).proof.ok
+
+
+SIGNATURE: dict[str, Any] = dict(
+    grid="n", x="bf16[n, 16, 64]", y="bf16[n, 16, 64]", w="bf16[64, 64]", out="f32[n, 16, 64]"
+)
+
+
+@pto.kernel(**SIGNATURE)
+def updated_twice(x: Tensor, y: Tensor, w: Tensor, out: Tensor) -> None:
+    """Loads in front of a store that they lead to, and behind it, where the cores answer each other."""
+    b, ws = pto.program_id(0), pto.load(w[:, :])
+    pto.store(y[b, :, :], pto.exp(pto.load(y[b, :, :]) @ ws).astype("bf16"))
+    pto.store(out[b, :, :], pto.load(y[b, :, :]) @ ws + pto.load(x[b, :, :]).astype("f32"))
+
+
+@pto.kernel(**SIGNATURE)
+def loaded_by_both(x: Tensor, y: Tensor, w: Tensor, out: Tensor) -> None:
+    """A load of both cores behind a store of one of them."""
+    b = pto.program_id(0)
+    pto.store(y[b, :, :], pto.exp(pto.load(x[b, :, :]).astype("f32")).astype("bf16"))
+    tile = pto.load(y[b, :, :])
+    pto.store(out[b, :, :], tile @ pto.load(w[:, :]) + tile.astype("f32"))
+
+
+@pytest.mark.parametrize("kernel", [updated_twice, loaded_by_both], ids=lambda k: k.name)
+def test_no_pass_moves_a_load_over_what_tells_of_a_store(kernel: pto.Kernel) -> None:
+    rng = np.random.default_rng(0)
+    shapes = dict(x=(5, 16, 64), y=(5, 16, 64), w=(64, 64), out=(5, 16, 64))
+    arrays = {n: rng.standard_normal(shape) * 0.1 for n, shape in shapes.items()}
+    given = {n: a.astype("float32" if n == "out" else bf16) for n, a in arrays.items()}
+    traced, made = kernel.trace(), schedule(kernel.trace()).kernel
+    want = sequential.run(traced, bind(traced, given))
+    got = adversarial.run(made, bind(made, given), seeds=range(4), block_num=2)
+    assert {n: a.tobytes() for n, a in got.items()} == {n: a.tobytes() for n, a in want.items()}
 
 
 def test_the_two_ways_of_a_choice_need_no_order() -> None:

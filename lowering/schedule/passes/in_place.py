@@ -71,7 +71,7 @@ def memory_of(block: ir.Block) -> Memory:
     for row in rows:
         if row.op == "store":
             stored[row.args[0]] = row.result(ir.View)
-        elif row.op == "push" and row.queue in unread:
+        elif row.op == "push" and row.queue in unread and row.args[0] in stored:
             told[row.queue] = stored[row.args[0]]
     return Memory(lets_of(block), told)
 
