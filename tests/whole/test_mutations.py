@@ -112,6 +112,8 @@ WORDS = (
     "gradients of a table",
     "spilled to memory",
     "stored and loaded again",
+    "a page appended, then attended to",
+    "scores in memory",
     "states by slots",
     "experts",
     "greedy decoding",

@@ -290,8 +290,103 @@ def chunks(rng: np.random.Generator) -> dict[str, Any]:
     )
 
 
+@pto.kernel(
+    grid="requests",
+    q="bf16[requests, 16, 64]",
+    key="bf16[requests, 16, 64]",
+    value="bf16[requests, 16, 64]",
+    pages="i32[requests, width] distinct",
+    counts="i32[requests]",
+    keys="bf16[slots, 16, 64]",
+    values="bf16[slots, 16, 64]",
+    out="f32[requests, 16, 64]",
+)
+def appended(
+    q: Tensor, key: Tensor, value: Tensor, pages: Tensor, counts: Tensor, keys: Tensor,
+    values: Tensor, out: Tensor,
+) -> None:  # fmt: skip
+    """The last page of keys and values is written by the vector core, then all are loaded for products."""
+    b = pto.program_id(0)
+    count, query = counts[b], pto.load(q[b, :, :])
+    last = pages[b, count - 1]
+    pto.store(keys[last, :, :], pto.load(key[b, :, :]))
+    pto.store(values[last, :, :], pto.load(value[b, :, :]))
+
+    def step(i: Index, carry: tuple[Tile, Tile]) -> tuple[Tile, Tile]:
+        total, acc = carry
+        p = pto.exp(query @ pto.load(keys[pages[b, i], :, :]).T * 0.125)
+        made = p.astype("bf16") @ pto.load(values[pages[b, i], :, :])
+        return total + pto.row_sum(p), acc + made
+
+    total, acc = pto.fori_loop(0, count, step, (pto.zeros((16, 1)), pto.zeros((16, 64))))
+    pto.store(out[b, :, :], acc / total)
+
+
+def attended(
+    q: Any, key: Any, value: Any, pages: Any, counts: Any, keys: Any, values: Any
+) -> dict[str, Any]:
+    out = np.zeros(q.shape)
+    for b, count in enumerate(counts):
+        mine = pages[b, :count]
+        keys[mine[-1]], values[mine[-1]] = key[b], value[b]
+        p = np.exp(q[b] @ keys[mine].reshape(-1, 64).T / 8)
+        out[b] = p @ values[mine].reshape(-1, 64) / p.sum(1, keepdims=True)
+    return dict(keys=keys, values=values, out=out)
+
+
+def requests(rng: np.random.Generator) -> dict[str, Any]:
+    q, key, value = (rng.standard_normal((5, 16, 64)) * 0.5 for _ in range(3))
+    keys, values = (rng.standard_normal((24, 16, 64)) * 0.5 for _ in range(2))
+    made = dict(q=q, key=key, value=value, keys=keys, values=values)
+    return {n: a.astype(bf16) for n, a in made.items()} | dict(
+        pages=rng.permutation(20).reshape(5, 4).astype(np.int32),
+        counts=np.array([1, 4, 2, 3, 1], np.int32),
+    )
+
+
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    q="bf16[rows, 64]",
+    k="bf16[blocks, 64, 64]",
+    scores="f32[blocks, rows, 64]",
+    out="f32[blocks, rows, 64]",
+)
+def materialised(q: Tensor, k: Tensor, scores: Tensor, out: Tensor) -> None:
+    """Products to memory by the cube core, of which the vector core makes weights in two passes."""
+    first = pto.program_id(0) * 32
+    rows = pto.ds(first, 32, valid=q.shape[0] - first)
+    query = pto.load(q[rows, :])
+
+    def score(j: Index) -> None:
+        pto.store(scores[j, rows, :], query @ pto.load(k[j, :, :]).T)
+
+    def summed(j: Index, total: Tile) -> Tile:
+        return total + pto.row_sum(pto.exp(pto.load(scores[j, rows, :])))
+
+    def weighed(j: Index) -> None:
+        pto.store(out[j, rows, :], pto.exp(pto.load(scores[j, rows, :])) / total)
+
+    pto.fori_loop(0, k.shape[0], score)
+    total = pto.fori_loop(0, k.shape[0], summed, pto.zeros((32, 1)))
+    pto.fori_loop(0, k.shape[0], weighed)
+
+
+def weights(q: Any, k: Any, scores: Any) -> dict[str, Any]:
+    made = np.einsum("rc,bkc->brk", q, k)
+    p = np.exp(made)
+    return dict(scores=made, out=p / p.sum((0, 2), keepdims=True))
+
+
+def queries(rng: np.random.Generator) -> dict[str, Any]:
+    q, k = rng.standard_normal((75, 64)) * 0.3, rng.standard_normal((5, 64, 64)) * 0.3
+    scores = np.zeros((5, 75, 64), f32)
+    return dict(q=q.astype(bf16), k=k.astype(bf16), scores=scores)
+
+
 WORDS = {
     "rows at sums": Word(packed, chunks, by_chunks),
+    "a page appended, then attended to": Word(appended, requests, attended),
+    "scores in memory": Word(materialised, queries, weights),
     "states by slots": Word(decayed, states, less),
     "stored and loaded again": Word(swapped, pairs, exchanged),
     "spilled to memory": Word(spilled, blocks, through_memory),

@@ -14,17 +14,18 @@ from dataclasses import dataclass, replace
 
 from lowering.schedule.passes.choose import chosen, hands_on, maker, under
 from lowering.schedule.passes.fills import DIMS, zeros_that_count
+from lowering.schedule.passes.in_place import crossings
 from lowering.schedule.passes.lanes import Lanes
 from lowering.schedule.passes.mentions import count_uses, names_taken, scalars_of
 from pto import ir
-from pto.errors import ShapeError
+from pto.errors import LegalityError, ShapeError
 from pto.legality import straight
 from pto.loc import Loc
 from pto.names import fresh
 from pto.ops import FILLS, OPS
 from pto.row_rules import corner, in_boxes
 from pto.targets import target_of
-from pto.types import BOX_ROWS, TileType
+from pto.types import BOX_ROWS, TileType, box_of
 from pto.views import counts, edge, rows_of, rows_together, sides
 
 
@@ -83,6 +84,8 @@ class _Assigner:
         """(traced tile, ub | l0c | l1 | a side) -> name of the value there"""
         self.out: list[ir.Node] = []
         self._survey(kernel.body)
+        self.told = self._told()
+        """Stores, by their ids, of which the other core is told, as it loads what they store."""
         self.roomy = {side: self._fits(side) for side in SIDES.values()}
 
     # what is needed where
@@ -167,6 +170,46 @@ class _Assigner:
         forms = {(name, n.form) for name, needs in self.needs.items() for n in needs}
         size = sum(self.types[name].size_bytes for name, form in forms if SIDES.get(form) == side)
         return size <= self.target.spaces[side].capacity_bytes
+
+    # order of memory
+
+    def _told(self) -> set[int]:
+        """The stores behind which the other core loads.
+
+        Raises:
+            LegalityError: where a store would wait for a load of the other core, or a load for a store of what
+                cannot be handed over.
+        """
+        told = set[int]()  # several regions are not gathered of what is stored to
+        moved = (r for r in ir.all_rows(self.kernel.body) if r.op in ("load", "store"))
+        for first, then in crossings(self.kernel.body, {id(r): self.cores(r) for r in moved}):
+            if first.op != "store" or not self.can_tell(first):
+                raise unordered(first, then)
+            told.add(id(first))
+        return told
+
+    def cores(self, row: ir.Row) -> set[str]:
+        """Which cores load a tile, or store it."""
+        if row.op == "store":
+            name = self.source(row.operand(ir.Ref).name)
+            return {"cube" if self.producer[name] == "matmul" and self.drains(row) else "vector"}
+        out = row.result(ir.Define)
+        boxes = self.in_boxes(row.operand(ir.View), out.type)
+        by_vector = "ub" in self.forms(out.name) or not boxes
+        return {*["vector"] * by_vector, *["cube"] * (boxes and self.in_l1(out.name))}
+
+    def can_tell(self, store: ir.Row) -> bool:
+        """Whether what is stored can be handed to the other core: from the cube core any tile, to it whole boxes."""
+        t, l1 = self.types[store.operand(ir.Ref).name], self.target.spaces["l1"]
+        rows, cols = box_of(next(iter(l1.layouts)), t.dtype)
+        boxed = t.dtype in l1.dtypes and not (t.rows % rows or t.cols % cols)
+        return boxed or self.cores(store) == {"cube"}
+
+    def tell(self, store: ir.Row, core: str, source: str) -> None:
+        """store t --> store t; x = push t; y = pop x on the other core, whose loads of it stand behind."""
+        if id(store) in self.told:
+            to = "ub" if core == "cube" else "l1"
+            self.cross(self.source(store.operand(ir.Ref).name), source, to, store.loc)
 
     # rows
 
@@ -358,6 +401,7 @@ class _Assigner:
         if (name, "l0c") in self.home and "store" in self.forms(name):
             more = tuple(self.scale(a, row.loc) if isinstance(a, ir.Ref) else a for a in more)
             self.emit("store", "cube", out, [ir.Ref(self.at(name, "l0c")), *more], row.loc)
+            self.tell(row, "cube", self.at(name, "l0c"))
             return
         if row.scales:
             raise ShapeError(
@@ -370,6 +414,7 @@ class _Assigner:
             source = self.copy(source, f"{name}_copy", row.loc)
         mine = self.lane_view(out, self.mine[source], alone=True)
         self.emit("store", "vector", mine, [ir.Ref(source), *more], row.loc)
+        self.tell(row, "vector", source)
 
     def scale(self, tile: ir.Ref, loc: Loc | None) -> ir.Ref:
         """Scales of columns in the fixpipe buffer.
@@ -585,6 +630,25 @@ class _Assigner:
             self.to_cube(c.last, block, loop.loc)
         else:
             self.from_cube(c.last, block, loop.loc)
+
+
+# ------------------------------------------------------------------------------------ memory
+
+
+def unordered(first: ir.Row, then: ir.Row) -> LegalityError:
+    """Two rows on two cores that touch the same elements, and nothing can order them."""
+    view = next(x for x in (first.out, *first.args) if isinstance(x, ir.View))
+    hint = (
+        f"keep the tile instead of loading it again, store whole boxes of {BOX_ROWS} rows and columns, "
+        if first.op == "store"
+        else "store what is made of the tile that is loaded, "
+    )
+    return LegalityError(
+        f"{then.op}: '{view.tensor}' has elements here that the {first.op} at {first.loc} has, too; the two are "
+        f"on different cores, and nothing keeps their order",
+        then.loc,
+        f"{hint}or make it two kernels",
+    )
 
 
 # ------------------------------------------------------------------------------------ parts

@@ -1,4 +1,5 @@
-"""Barriers of the pipes that need them: V and M start a row before the one in front of it has ended.
+"""Barriers of the pipes that need them: V and M start a row before the one in front of it has ended; copies over each
+other have no order but that of who reads between them, and what is popped to tell of a store nobody reads.
 
 In: a scheduled kernel.  Out: the same with ``barrier`` rows.  Invariant: a row that depends on an unfinished
 row of its own pipe has one in front; found by running the rows for the lengths of ``lowering/unroll.py``,
@@ -22,7 +23,7 @@ from pto.targets import Pipe, target_of
 def with_barriers(kernel: ir.Kernel) -> ir.Kernel:
     """A barrier before every row that depends on an unfinished row of its own pipe, where the pipe
     needs one."""
-    marked: set[int] = set()
+    marked = {id(r) for r in ir.all_rows(kernel.body) if r.op == "pop" and is_unread(kernel, r)}
     for pipe in target_of(kernel).pipes.values():
         for core in pipe.cores if pipe.needs_barrier else ():
             marked |= needed_barriers(kernel, core, pipe)
@@ -33,6 +34,13 @@ def with_barriers(kernel: ir.Kernel) -> ir.Kernel:
         return ir.Row("barrier", None, (), row.core, row.pipe, row.shift, loc=row.loc), row
 
     return replace(kernel, body=ir.map_rows(kernel.body, behind_barrier))
+
+
+def is_unread(kernel: ir.Kernel, pop: ir.Row) -> bool:
+    """No row reads the buffer of what is popped."""
+    buffer = pop.result(ir.Ref).name
+    reads = (x for r in ir.all_rows(kernel.body) for x in touched(r)[0])
+    return not any(isinstance(x, ir.Ref) and x.name == buffer for x in reads)
 
 
 def needed_barriers(kernel: ir.Kernel, core: str, pipe: Pipe) -> set[int]:

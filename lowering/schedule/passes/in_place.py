@@ -1,16 +1,18 @@
 """Which loads and stores of one tensor only memory orders, and the events that do.
 
 In: rows with cores.  Out: pairs of rows that must keep the order in which they are written (``ties``, for skew); of
-a schedule, the handovers between their pipes (``memory_handovers``, for sync).  Invariant: of two rows of one core
+a schedule, the handovers between their pipes (``memory_handovers``, for sync).  Invariant: of two rows
 that may touch the same elements of a tensor in one work item, one of which stores, either the second takes a
-value that the first led to, which orders them, or they keep their order.
-Non-goals: other work items and other iterations, which touch other elements (``pto/in_place.py``), and two cores, which
-hand values over by FIFOs; the proof (``lowering/hazards/``) judges the result.
+value that the first led to, which orders them, or they keep their order: on one core by an event; on two, where the
+second loads, by a tile that is pushed behind the store and popped in front of the load (``crossings``, for assign): its signal, behind
+a drain, tells of all that its pipe had to do (docs/machine.md 5.5, 15).
+Non-goals: other work items and other iterations, which touch other elements (``pto/in_place.py``); the proof
+(``lowering/hazards/``) judges the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -23,13 +25,55 @@ from lowering.schedule.passes.handovers import (
     homes,
     siblings,
 )
+from lowering.schedule.passes.mentions import tile_uses
 from pto import ir
+from pto.control import opposite
 from pto.legality import straight
+from pto.ops import LOADS
 from pto.types import TileType
 
 Lets = Mapping[str, ir.Expr]
 Tie = tuple[int, int]
 """The numbers of two rows, the second behind the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """``lets``: what every named scalar stands for, the names in it replaced as well.  ``told``: by FIFO whose tiles
+    nobody reads, what the other core had stored when one is there."""
+
+    lets: Lets
+    told: Mapping[str, ir.View]
+
+    def views(self, row: ir.Row) -> list[ir.View]:
+        """The regions that a row moves tiles from or to, or is told of."""
+        if row.op == "pop" and row.queue in self.told:
+            return [self.told[row.queue]]
+        return (
+            [x for x in (row.out, *row.args) if isinstance(x, ir.View)] if row.op != "read" else []
+        )
+
+    def meet(self, a: ir.Row, b: ir.Row) -> bool:
+        """Whether they may touch the same elements in one work item, whatever the loops around do."""
+        return any(
+            x.tensor == y.tensor and not _apart(x, y, self.lets)
+            for x in self.views(a)
+            for y in self.views(b)
+        )
+
+
+def memory_of(block: ir.Block) -> Memory:
+    """What ``ties`` needs to know of a whole program."""
+    read = set(tile_uses(block))
+    told, stored = dict[str, ir.View](), dict[ir.Operand, ir.View]()
+    rows = list(ir.all_rows(block))
+    unread = {r.queue for r in rows if r.op == "pop" and r.result(ir.Define).name not in read}
+    for row in rows:
+        if row.op == "store":
+            stored[row.args[0]] = row.result(ir.View)
+        elif row.op == "push" and row.queue in unread and row.args[0] in stored:
+            told[row.queue] = stored[row.args[0]]
+    return Memory(lets_of(block), told)
 
 
 def lets_of(block: ir.Block) -> Lets:
@@ -41,13 +85,63 @@ def lets_of(block: ir.Block) -> Lets:
     return found
 
 
-def ties(block: ir.Block, lets: Lets) -> list[Tie]:
-    """Pairs of rows below, by their numbers in the order written, that only memory orders."""
+def ties(block: ir.Block, memory: Memory) -> list[Tie]:
+    """Pairs of rows of one core below, by their numbers in the order written, that only memory orders."""
+    return _only_memory_orders(block, memory, _of_one_core)
+
+
+def _of_one_core(a: ir.Row, b: ir.Row) -> bool:
+    """Which pairs of rows of a core an event can order, or the pop that tells of a store."""
+    told = a.op == "pop" and b.op in LOADS
+    return a.core == b.core and (told or _one_stores(a, b))
+
+
+def _one_stores(a: ir.Row, b: ir.Row) -> bool:
+    return "store" in (a.op, b.op) and a.pipe != b.pipe
+
+
+def _only_memory_orders(
+    block: ir.Block, memory: Memory, wanted: Callable[[ir.Row, ir.Row], bool]
+) -> list[Tie]:
     rows = list(ir.all_rows(block))
-    moved = [k for k, r in enumerate(rows) if _views(r)]
-    pairs = [(a, b) for a, b in combinations(moved, 2) if _may_meet(rows[a], rows[b], lets)]
+    moved = [k for k, r in enumerate(rows) if memory.views(r)]
+    pairs = [
+        (a, b)
+        for a, b in combinations(moved, 2)
+        if wanted(rows[a], rows[b]) and memory.meet(rows[a], rows[b])
+    ]
     led_to = _led_to(block, rows) if pairs else {}
     return [(a, b) for a, b in pairs if a not in led_to[b]]
+
+
+def crossings(block: ir.Block, cores: Mapping[int, Collection[str]]) -> list[tuple[ir.Row, ir.Row]]:
+    """Pairs of a load and a store on two cores that only memory orders, as they are written.  ``cores``: of every row
+    that moves a tile, by its id, those that do."""
+    rows, ways = list(ir.all_rows(block)), dict(_ways(block))
+
+    def wanted(a: ir.Row, b: ir.Row) -> bool:
+        both = {*cores.get(id(a), ()), *cores.get(id(b), ())}
+        apart = (a.op == "store") != (b.op == "store") and len(both) > 1
+        return apart and not any(exclude(x, y) for x in ways[id(a)] for y in ways[id(b)])
+
+    pairs = _only_memory_orders(block, Memory(lets_of(block), {}), wanted)
+    return [(rows[a], rows[b]) for a, b in pairs]
+
+
+def _ways(
+    block: ir.Block, around: tuple[ir.Expr, ...] = ()
+) -> Iterator[tuple[int, tuple[ir.Expr, ...]]]:
+    """Of every row, by its id, the tests of the choices around it."""
+    for node in straight(block):
+        if isinstance(node, ir.Loop):
+            yield from _ways(node.body, (*around, *[node.trips] * node.is_guard))
+        else:
+            yield id(node), around
+
+
+def exclude(x: ir.Expr, y: ir.Expr) -> bool:
+    """They are the tests of the two ways of one choice."""
+    return any(isinstance(a, ir.Bin) and opposite(a) == b for a, b in ((x, y), (y, x)))
 
 
 def _led_to(block: ir.Block, rows: list[ir.Row]) -> dict[int, set[int]]:
@@ -67,19 +161,6 @@ def _led_to(block: ir.Block, rows: list[ir.Row]) -> dict[int, set[int]]:
 def _taken(row: ir.Row) -> Iterator[str]:
     """Tiles and FIFOs that a row takes values from."""
     return (a.name for a in (*row.args, row.other) if isinstance(a, ir.Ref | ir.Queue))
-
-
-def _views(row: ir.Row) -> list[ir.View]:
-    """The regions that a row moves tiles from or to."""
-    return [x for x in (row.out, *row.args) if isinstance(x, ir.View)] if row.op != "read" else []
-
-
-def _may_meet(a: ir.Row, b: ir.Row, lets: Lets) -> bool:
-    """In one work item, whatever the loops around do."""
-    one_stores = "store" in (a.op, b.op) and a.pipe != b.pipe and a.core == b.core
-    return one_stores and any(
-        x.tensor == y.tensor and not _apart(x, y, lets) for x in _views(a) for y in _views(b)
-    )
 
 
 def _apart(a: ir.View, b: ir.View, lets: Lets) -> bool:
@@ -131,13 +212,13 @@ def memory_handovers(kernel: ir.Kernel, of_tiles: list[Handover]) -> Iterator[Ha
 
 def _regions(kernel: ir.Kernel) -> Iterator[Region]:
     """Rows that may touch the same elements, of which some store and some load."""
-    lets = lets_of(kernel.body)
-    rows = [r for r in ir.all_rows(kernel.body) if _views(r)]
+    memory = Memory(lets_of(kernel.body), {})
+    rows = [r for r in ir.all_rows(kernel.body) if memory.views(r)]
     groups = list[frozenset[int]]()
     cores = {id(r): r.core for r in rows}
-    tensors = {id(r): _views(r)[0].tensor for r in rows}
+    tensors = {id(r): memory.views(r)[0].tensor for r in rows}
     for a, b in combinations(rows, 2):
-        if _may_meet(a, b, lets):
+        if _of_one_core(a, b) and memory.meet(a, b):
             pair = {id(a), id(b)}
             joined = frozenset(pair).union(*(g for g in groups if pair & g))
             groups = [*(g for g in groups if not pair & g), joined]

@@ -115,7 +115,7 @@ class _Placer(Groups):
             if space in self.stacked:
                 continue  # rings that loops share stay as short as they can
             groups = [g for g in self._in(space) if self._is_inner(g.loop) and g.rotates is None]
-            handed = [g for g in groups if g.touched - {"V"}]
+            handed = [g for g in groups if g.touched - {"V"} and not g.lone]
             self._deepen(handed, wanted[space], space, "inside loops")
         for space in filter(self.target.meets_gm, filled):
             outer = [g for g in self._in(space) if self._is_outer(g)]

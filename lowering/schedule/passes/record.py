@@ -21,6 +21,7 @@ from itertools import filterfalse
 
 from lowering.schedule.options import Options
 from lowering.schedule.passes.fifos import enough_flags
+from lowering.schedule.passes.in_place import Memory, memory_of, ties
 from lowering.schedule.passes.mentions import named, scalars_of
 from lowering.schedule.passes.rings import stands_still
 from pto import ir
@@ -38,12 +39,13 @@ def record(kernel: ir.Kernel, options: Options) -> ir.Kernel:
 class Late:
     """``far``: pushes of both cores are told a step late, else only those of the cube.  ``item``: steps from
     a push beside an inner loop, one per work item, to its record.  ``roomy``: L0C has two slots of all.
-    ``spare``: steps of lookahead beyond a round trip."""
+    ``spare``: steps of lookahead beyond a round trip.  ``memory``: which loads stay behind a store, or a pop."""
 
     far: bool
     item: int
     roomy: bool
     spare: int
+    memory: Memory
 
 
 def with_push(kernel: ir.Kernel, ahead: int) -> ir.Kernel:
@@ -67,10 +69,10 @@ def a_step_late(
     """As late as the cores can wait without standing still: what one of them waits for first, the other
     must have been able to make by then."""
     answered = len({f.direction for f in kernel.fifos}) > 1
-    room, spare = roomy(kernel), ahead - ROUND_TRIP
-    late = [Late(far, item, room, spare) for item in (1, 0) for far in (True, False)]
+    kept = roomy(kernel), ahead - ROUND_TRIP, memory_of(kernel.body)
+    late = [Late(far, item, *kept) for item in (1, 0) for far in (True, False)]
     if not answered:  # nobody waits for a tile to go on
-        late = [Late(True, min(ahead, LARGE), room, spare)]
+        late = [Late(True, min(ahead, LARGE), *kept)]
     made = [replace(kernel, body=looped(kernel.body, x)) for x in late]
     if answered:
         grouped = [[x for x in (told_of(apart),) if enough_flags(x)] for apart in made]
@@ -238,7 +240,9 @@ def stepwise(block: ir.Block, late: Late) -> ir.Block:
         if not late.far:
             front, rest = divided(rows, steps)
         else:
-            front, rest = behind_loads(rows, late) if core == "cube" else behind_pops(rows)
+            front, rest = (
+                behind_loads(rows, late) if core == "cube" else behind_pops(rows, late.memory)
+            )
         out += map(by_data, front)
         if core == "cube" and rest and late.spare >= 0:
             out += alternating(rest, steps, late.spare)
@@ -289,28 +293,35 @@ def behind_loads(rows: list[ir.Row], late: Late) -> Halves:
     others = [r for r in rows if not is_push(r)]
     if not late.roomy:
         return others, list(filter(is_push, rows))
-    loads, rest = parted(others, lambda r: r.op in LOADS or r.pipe == "S")
+    loads, rest = parted(others, late.memory, lambda r: r.op in LOADS or r.pipe == "S")
     return loads, [*(replace(r, shift=r.shift - 1) for r in rows if is_push(r)), *rest]
 
 
-def behind_pops(rows: list[ir.Row]) -> Halves:
+def behind_pops(rows: list[ir.Row], memory: Memory) -> Halves:
     """On the vector core: what the step brings in first, and vector work up to the first push; that
     behind it stays there, since its queue is long enough and the push need not wait for it."""
     front, rest = divided(rows, 1)
-    more, rest = parted(rest, lambda r: r.pipe in ("MTE2", "S"))
+    more, rest = parted(rest, memory, lambda r: r.pipe in ("MTE2", "S"))
     return [*front, *more], rest
 
 
-def parted(rows: list[ir.Row], first: Callable[[ir.Row], bool]) -> Halves:
+def parted(rows: list[ir.Row], memory: Memory, first: Callable[[ir.Row], bool]) -> Halves:
     """The rows for which ``first`` holds and which need none of the others before them; the others."""
     front: list[ir.Row] = []
     rest: list[ir.Row] = []
     made: set[str] = set()
-    for row in rows:
-        if first(row) and not made & {*named((*row.args, row.other)), *scalars_of(row)}:
+    tied, stay = ties(tuple(rows), memory), set[int]()
+    for k, row in enumerate(rows):
+        behind = any(b == k and a in stay for a, b in tied)
+        if (
+            first(row)
+            and not behind
+            and not made & {*named((*row.args, row.other)), *scalars_of(row)}
+        ):
             front.append(row)
         else:
             rest.append(row)
+            stay.add(k)
             made |= {*named((row.out,))}
     return front, rest
 

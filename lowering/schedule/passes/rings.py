@@ -99,15 +99,18 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int]) -> dict[str, int]:
 
 def lengths_of(kernel: Kernel) -> list[Sequence[int] | None]:
     """``launches``.  Where all pushes and pops stand in the inner loop of a flat one, work items do not matter
-    to them: one launch for each number of positions, unless each item has as many."""
+    to them: one launch for each number of positions, unless each item has as many.  They are those of one item,
+    or of one each, where an item has one at most."""
     runs = list(launches(kernel))
     loops = [node for node in kernel.body if isinstance(node, Loop) and node.flat]
     beside = [node for node in kernel.body if node not in loops]
     beside += [node for loop in loops for node in loop.body if not isinstance(node, Loop)]
-    fixed = all(isinstance(x.trips, Const) for n in loops for x in loops_of(n.body))
+    inner = [x for n in loops for x in loops_of(n.body)]
+    fixed = all(isinstance(x.trips, Const) for x in inner)
     if fixed or any(exchanged(r) for r in all_rows(tuple(beside))):
         return runs
-    return [(n,) for n in sorted({sum(lengths or ()) for lengths in runs})]
+    numbers = sorted({sum(lengths or ()) for lengths in runs})
+    return [(1,) * n if any(x.is_guard for x in inner) else (n,) for n in numbers]
 
 
 def stands_still(kernel: Kernel) -> bool:

@@ -18,7 +18,7 @@ from functools import partial
 from graphlib import TopologicalSorter
 
 from lowering.schedule.options import Options
-from lowering.schedule.passes.in_place import Lets, Tie, lets_of, ties
+from lowering.schedule.passes.in_place import Memory, Tie, memory_of, ties
 from lowering.schedule.passes.mentions import (
     names_taken,
     rewrite_exprs,
@@ -39,7 +39,7 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
 
     Items without a loop, on one core alone, keep theirs at 0 as well: nobody stops their scalar unit, which
     runs ahead by itself."""
-    taken, needed, lets = names_taken(kernel), set(tile_uses(kernel.body)), lets_of(kernel.body)
+    taken, needed, memory = names_taken(kernel), set(tile_uses(kernel.body)), memory_of(kernel.body)
     notes = list(kernel.notes)
     tight = crowded(kernel)
     if tight:
@@ -54,19 +54,19 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
             else:
                 nested = any(isinstance(n, ir.Loop) for n in node.body)
                 of_items = options.flat and not inside and nested
-                reason = keeps_apart(node, of_launch(kernel), lets) if of_items else ""
+                reason = keeps_apart(node, of_launch(kernel), memory) if of_items else ""
                 pipelined = inside or (options.flat and bool(kernel.fifos))
                 alone = node.is_guard and not flat
                 if pipelined and not nested and not alone:
-                    body = skewed(node, options, taken, needed, tight, lets)
+                    body = skewed(node, options, taken, needed, tight, memory)
                 else:
                     body = visit(node.body, True, of_items and not reason)
-                out.extend(levelled(run, tight, lets))
+                out.extend(levelled(run, tight, memory))
                 done = replace(node, body=body)
                 notes.extend([f"work items do not overlap: {reason}"] * bool(reason))
                 out.append(flattened(done, taken) if of_items and not reason else done)
                 run = []
-        return (*out, *levelled(run, tight, lets))
+        return (*out, *levelled(run, tight, memory))
 
     return replace(kernel, body=visit(kernel.body, False), notes=tuple(notes))
 
@@ -89,11 +89,11 @@ def crowded(kernel: ir.Kernel) -> bool:
     return any(size > spaces[name].capacity_bytes for name, size in sizes.items())
 
 
-def levelled(rows: list[ir.Row], tight: bool, lets: Lets) -> list[ir.Row]:
+def levelled(rows: list[ir.Row], tight: bool, memory: Memory) -> list[ir.Row]:
     """Rows outside of pipelined loops: scalars first, then by depth in the data flow; where L0 is ``tight``,
     what fills it right before its product."""
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
-    work = by_level(work, ties(tuple(work), lets), loads_later=False, pops_last=True)
+    work = by_level(work, ties(tuple(work), memory), loads_later=False, pops_last=True)
     work = before_matmul(in_written_order(work, rows)) if tight else work
     out: list[ir.Row] = []
     for core in ir.CORES:
@@ -103,17 +103,17 @@ def levelled(rows: list[ir.Row], tight: bool, lets: Lets) -> list[ir.Row]:
 
 
 def skewed(
-    loop: ir.Loop, options: Options, taken: set[str], needed: set[str], tight: bool, lets: Lets
+    loop: ir.Loop, options: Options, taken: set[str], needed: set[str], tight: bool, memory: Memory
 ) -> ir.Block:
     """The body of ``loop`` in step order."""
     rows = [n for n in loop.body if isinstance(n, ir.Row)]
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
     scalars = [r for r in rows if OPS[r.op].kind == "scalar"]
-    phases = phases_of(work, loop, needed, ties(tuple(work), lets))
+    phases = phases_of(work, loop, needed, ties(tuple(work), memory))
     lags = [options.lookahead * (p // 2) for p in phases]
     shifted = [replace(r, shift=-lag) for r, lag in zip(work, lags, strict=True)]
     shifted = moved_again(shifted, taken)
-    tied = ties(tuple(shifted), lets)
+    tied = ties(tuple(shifted), memory)
     ordered = by_level(shifted, tied, loads_later=True, pops_last=options.load_at == "first")
     if tight:
         ordered = in_written_order(ordered, shifted)
@@ -121,7 +121,7 @@ def skewed(
         ordered = before_matmul(ordered)
     out: list[ir.Row] = []
     for core in ir.CORES:
-        mine = ahead([r for r in ordered if r.core == core], options, lets)
+        mine = ahead([r for r in ordered if r.core == core], options, memory)
         out.extend(with_scalars(mine, [r for r in scalars if r.core == core], taken))
     return tuple(out)
 
@@ -129,14 +129,14 @@ def skewed(
 # ---------------------------------------------------------------------------------- work items
 
 
-def keeps_apart(loop: ir.Loop, known: Known, lets: Lets) -> str:
+def keeps_apart(loop: ir.Loop, known: Known, memory: Memory) -> str:
     """Why a loop over work items that holds a loop cannot be flat, '' if it can."""
     loops = [n for n in loop.body if isinstance(n, ir.Loop)]
     if len(loops) > 1 or any(isinstance(n, ir.Loop) for n in loops[0].body):
         return "an item has more than one loop"
     inner = [id(r) for r in ir.all_rows(loops[0].body)]
     rows = [id(r) in inner for r in ir.all_rows(loop.body)]
-    if any(not (rows[a] and rows[b]) for a, b in ties(loop.body, lets)):
+    if any(not (rows[a] and rows[b]) for a, b in ties(loop.body, memory)):
         return "an item loads what it has stored"
     cores = {r.core for r in ir.all_rows(loop.body) if OPS[r.op].kind != "scalar"}
     idle = [c for c in ir.CORES if c in cores - {r.core for r in ir.all_rows(loops[0].body)}]
@@ -378,10 +378,10 @@ def before_matmul(rows: list[ir.Row]) -> list[ir.Row]:
     return [*out, *moves.values()]
 
 
-def ahead(rows: list[ir.Row], options: Options, lets: Lets) -> list[ir.Row]:
+def ahead(rows: list[ir.Row], options: Options, memory: Memory) -> list[ir.Row]:
     """Loads ``prefetch`` steps before their first reader, at the place that ``load_at`` names; those that only
     memory keeps in order stay where they are."""
-    stay = {k for pair in ties(tuple(rows), lets) for k in pair}
+    stay = {k for pair in ties(tuple(rows), memory) for k in pair}
     loads = [r for k, r in enumerate(rows) if r.op in LOADS and k not in stay]
     rest = [r for k, r in enumerate(rows) if r.op not in LOADS or k in stay]
     early: list[ir.Row] = []
