@@ -12,6 +12,7 @@ import pto
 from lowering.ascend import emit
 from lowering.execute import adversarial, sequential
 from lowering.execute.adversarial import Orders
+from lowering.execute.inputs import bind
 from lowering.hazards.proof import HazardError
 from lowering.schedule import options_for, schedule
 from lowering.schedule.options import NAMED
