@@ -177,11 +177,11 @@ def in_one_step(x: Way, y: Way) -> bool:
 
 
 def in_a_row(x: Way, y: Way) -> bool:
-    """All rows of each are in a loop of their own, and an item is through with one before it begins the other.  Such
-    a FIFO has a single local slot, so what is popped must be read in its own step."""
+    """All rows of each are in a loop of their own, and these stand side by side.  Such a FIFO has a single
+    local slot, so what is popped must be read in its own step."""
     mine, others = {p.path for p in x.places}, {p.path for p in y.places}
     return (x.at_once and y.at_once and len(mine) == len(others) == 1) and all(
-        min(len(a), len(b)) > 1 and a[: len(b)] != b[: len(a)] for a in mine for b in others
+        len(a) == len(b) > 1 and a != b and a[:-1] == b[:-1] for a in mine for b in others
     )
 
 

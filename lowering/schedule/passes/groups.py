@@ -11,7 +11,7 @@ products is one value, from its first product to its last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from lowering.schedule.passes.lives import Life, Lives
@@ -75,16 +75,6 @@ def layout_of(space: Space, t: TileType, turned: bool = False) -> str:
 
 def is_column(t: TileType) -> bool:
     return t.cols == 1
-
-
-def around(paths: Sequence[tuple[ir.Loop, ...]]) -> ir.Loop:
-    """The innermost loop that all of them share."""
-    first, *others = paths
-    shared = (
-        x for k, x in enumerate(first) if all(path[k : k + 1] and path[k] is x for path in others)
-    )
-    *_, innermost = shared
-    return innermost
 
 
 class Groups(Lives):
@@ -290,7 +280,7 @@ class Groups(Lives):
     def _into_ring(self, name: str, life: Life, ring: Group) -> None:
         """One more tile that comes through a FIFO: in the same step, or in another loop."""
         if self.lives[ring.members[0]].path != life.path:
-            ring.loop = around([self.lives[m].path for m in (*ring.members, name)])
+            ring.loop = life.path[-2]
         else:
             ring.turns = ring.turns or dict.fromkeys(ring.members, 0)
             ring.turns[name] = ring.in_step
