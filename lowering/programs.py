@@ -15,8 +15,9 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 
 from pto import ir
 from pto.dead_rows import watches
@@ -112,9 +113,17 @@ def _import_module(name: str) -> ModuleType:
         raise
 
 
+class AsItStands(SourceFileLoader):
+    """Reads the file itself: what was compiled of it may be of the same second and length, and is not kept beside it."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
 def _import_file(path: str) -> ModuleType:
     folder, name = _package(Path(path).resolve())
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=AsItStands(name, path))
     if spec is None or spec.loader is None or not Path(path).is_file():
         raise InputError(f"there is no file '{path}'")
     for place in dict.fromkeys((folder, Path(path).resolve().parent)):

@@ -443,6 +443,17 @@ def test_what_a_schedule_says_itself(say: Say, golden: Golden) -> None:
     assert "which always says it" in say(*argv, "sequential")[2]
 
 
+def test_a_file_is_read_as_it_stands(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changed in the second in which it was written; and nothing is left beside it."""
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    file = Path("halves.py")
+    for factor in ("2.5", "3.5"):
+        file.write_text(DOUBLE.replace("factor=2.0", f"factor={factor}"))
+        os.utime(file, (1, 1))
+        assert f"mul x_tile, {factor}" in say("show", "halves.py", "--stage", "traced")[1]
+    assert [p.name for p in Path().iterdir()] == ["halves.py"]
+
+
 def test_a_wrong_result_fails(say: Say) -> None:
     wrong = "\n@double.reference\ndef wrong(x, *, factor):\n    return {'out': x * factor + 1e-3}\n"
     Path("mine.py").write_text(DOUBLE + wrong)
