@@ -42,6 +42,7 @@ LONG = (
     "shifts of halves",
     "attention backwards",
     "both operands turned",
+    "products turned",
     "residual in place",
     "cache by slots",
     "adam",
