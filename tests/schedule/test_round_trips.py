@@ -94,14 +94,17 @@ SHAPES: dict[str, Step] = {
 """Forms of a work item, by what is around its round trips."""
 
 
+SIGNATURE: dict[str, Any] = dict(
+    grid="items",
+    q="bf16[items, 32, 32]",
+    k="bf16[count, 32, 32]",
+    counts="i32[items, 3]",
+    out="f32[items, 32, 32]",
+)
+
+
 def kernel_of(step: Step) -> ir.Kernel:
-    @pto.kernel(
-        grid="items",
-        q="bf16[items, 32, 32]",
-        k="bf16[count, 32, 32]",
-        counts="i32[items, 3]",
-        out="f32[items, 32, 32]",
-    )
+    @pto.kernel(**SIGNATURE)
     def trips(q: Tensor, k: Tensor, counts: Tensor, out: Tensor) -> None:
         item = pto.program_id(0)
         numbers = [counts[item, n] for n in range(3)]
@@ -111,13 +114,7 @@ def kernel_of(step: Step) -> ir.Kernel:
     return trips.trace()
 
 
-@pto.kernel(
-    grid="items",
-    q="bf16[items, 32, 32]",
-    k="bf16[count, 32, 32]",
-    counts="i32[items, 3]",
-    out="f32[items, 32, 32]",
-)
+@pto.kernel(**SIGNATURE)
 def stored_inside(q: Tensor, k: Tensor, counts: Tensor, out: Tensor) -> None:
     """All of an item under its test, so that items run through the choice one behind the other."""
     item = pto.program_id(0)
