@@ -38,6 +38,9 @@ class Mask(Traced):
     def _value_hint(self) -> str:
         return "pto.where(mask, 1.0, 0.0) is a tile of it"
 
+    def _method_hint(self, name: str) -> str:
+        return self._value_hint()
+
     def _operator_hint(self, symbol: str) -> str:
         return "a mask is the condition of pto.where; & | ~ combine masks"
 
@@ -205,6 +208,9 @@ class Places(Traced):
 
     def _value_hint(self) -> str:
         return "with a tile it is one: pto.zeros((rows, cols)) + pto.iota(1)"
+
+    def _method_hint(self, name: str) -> str:
+        return self._value_hint()
 
     def _operator_hint(self, symbol: str) -> str:
         return (
