@@ -25,14 +25,15 @@ from pto.tile import (
     vector_dtype,
 )
 from pto.tracer import fail, noun
-from pto.types import TileType
+from pto.types import INTEGERS, TileType
 
 Side = Tile | Places | Scalar | Number
 Shape = tuple[int, int]
 
 
 def where(mask: Mask, x: Side, other: Side) -> Tile:
-    """``x`` where ``mask`` holds, ``other`` elsewhere: tiles, of ``[rows, 1]`` or ``[1, cols]`` too, or numbers.
+    """``x`` where ``mask`` holds, ``other`` elsewhere: tiles, of ``[rows, 1]`` or ``[1, cols]`` too, or numbers. Of
+    numbers alone the choice has the type that is compared, but f32 where integers are and one of them is a float.
 
     A mask compares tiles with tiles or scalars (``x < y``), or places: ``pto.iota(1) < count`` keeps the first
     ``count`` columns, ``first + pto.iota(0) >= pto.iota(1)`` a triangle.
@@ -50,6 +51,10 @@ def where(mask: Mask, x: Side, other: Side) -> Tile:
             0,
         )
     return _Choice(mask, x, other).made()
+
+
+def is_float(side: Side) -> bool:
+    return side.is_float if isinstance(side, Scalar) else isinstance(as_number(side), float)
 
 
 class _Choice:
@@ -73,7 +78,10 @@ class _Choice:
             names = " and ".join(f"'{t.name}' is {t.dtype}" for t in tiles)
             fail(DTypeError, f"where: {names}", "convert one of them with .astype('f32')", 1)
         shape = shape_of_all("where", [t.shape for t in (*tiles, *compared)])
-        self.type = TileType(dtypes[0], *shape)
+        dtype = dtypes[0]
+        if not tiles and dtype in INTEGERS and any(map(is_float, self.sides)):
+            dtype = "f32"
+        self.type = TileType(dtype, *shape)
 
     def made(self) -> Tile:
         return self.choose(self.mask, *self.sides)

@@ -26,6 +26,7 @@ from lowering.schedule import (
     MOVES,
     NAMED,
     RECORD,
+    ROWS_AT,
     Options,
     Schedule,
     options_for,
@@ -330,6 +331,8 @@ def schedule_arguments(command: Parser) -> None:
     add("--prefetch", type=whole(0), metavar="N", help="steps a load runs ahead of its use")
     add("--load-at", type=one_of(LOAD_AT), metavar="WHERE", help=f"of a load: {', '.join(LOAD_AT)}")
     add("--moves", type=one_of(MOVES), metavar="WHEN", help=f"L1 to L0: {', '.join(MOVES)}")
+    within = f"of the rows of a stage: {', '.join(ROWS_AT)}"
+    add("--rows-at", type=one_of(ROWS_AT), metavar="WHEN", help=within)
     told = f"when a push is told: {', '.join(RECORD)}"
     add("--record", type=one_of(RECORD), metavar="WHEN", help=told)
     fence = f"in front of every signal of a push: {', '.join(FENCE)}"

@@ -9,7 +9,17 @@ Non-goals: numbers, time.
 the options that take the least simulated time, ``tuned`` reads and writes what was found.
 """
 
-from lowering.schedule.options import CREDIT, FENCE, LOAD_AT, LOOPS, MOVES, NAMED, RECORD, Options
+from lowering.schedule.options import (
+    CREDIT,
+    FENCE,
+    LOAD_AT,
+    LOOPS,
+    MOVES,
+    NAMED,
+    RECORD,
+    ROWS_AT,
+    Options,
+)
 from lowering.schedule.scheduler import (
     PASSES,
     Schedule,
@@ -20,6 +30,6 @@ from lowering.schedule.scheduler import (
 )
 
 __all__ = [
-    "CREDIT", "FENCE", "LOAD_AT", "LOOPS", "MOVES", "NAMED", "PASSES", "RECORD", "Options", "Schedule", "options_for",
+    "CREDIT", "FENCE", "LOAD_AT", "LOOPS", "MOVES", "NAMED", "PASSES", "RECORD", "ROWS_AT", "Options", "Schedule", "options_for",
     "schedule", "scheduled_with", "stages",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from pto.tracer import noun
 
 LOAD_AT = ("first", "after_move", "after_push")
 MOVES = ("early", "late")
+ROWS_AT = ("asap", "alap")
 CREDIT = ("always", "needed")
 LOOPS = ("unnested", "hoisted", "kept")
 DRAINED = ("next_step", "next_step_each", "at_push")
@@ -36,6 +37,8 @@ class Options:
     ``load_at``: where in the step a prefetch is issued: first, after_move, after_push.
     ``moves``: L1 to L0 as soon as the tile is there (early), or the left operand first, right
     before the matmul (late).
+    ``rows_at``: where in its stage a row stands: as soon as what it reads is there (asap), or as late as what
+    reads it allows (alap), so that fewer tiles live at once.
     ``record``: when the other core is told of a push: behind a drain, one step late (next_step: all tiles of a
     step by one signal; next_step_each), right behind it (at_push), so on the cube alone (by_hand); or by the
     push itself (with_push).
@@ -54,6 +57,7 @@ class Options:
     prefetch: int = 1
     load_at: str = "first"
     moves: str = "early"
+    rows_at: str = "asap"
     record: str = "next_step"
     fence: str = "none"
     local_depth: int = 2
@@ -81,6 +85,8 @@ class Options:
             raise ScheduleError(f"load_at '{self.load_at}'", None, f"one of: {', '.join(LOAD_AT)}")
         if self.moves not in MOVES:
             raise ScheduleError(f"moves '{self.moves}'", None, f"one of: {', '.join(MOVES)}")
+        if self.rows_at not in ROWS_AT:
+            raise ScheduleError(f"rows_at '{self.rows_at}'", None, f"one of: {', '.join(ROWS_AT)}")
         if self.credit not in CREDIT:
             raise ScheduleError(f"credit '{self.credit}'", None, f"one of: {', '.join(CREDIT)}")
         if self.loops not in LOOPS:

@@ -81,7 +81,9 @@ PASSES: dict[str, Pass] = {
     "accumulate": Pass(lambda k, *_: accumulate(k), PERSISTENT),
     "assign": Pass(lambda k, o, _: assign(k, o.loops != "kept"), ASSIGNED, ("loops",)),
     "skew": Pass(
-        lambda k, o, _: skew(k, o), ASSIGNED, ("lookahead", "prefetch", "load_at", "moves", "flat")
+        lambda k, o, _: skew(k, o),
+        ASSIGNED,
+        ("lookahead", "prefetch", "load_at", "moves", "rows_at", "flat"),
     ),
     "record": Pass(lambda k, o, _: record(k, o), ASSIGNED, ("record", "fence")),
     "fifos": Pass(lambda k, *_: fifos(k), ASSIGNED),
@@ -168,6 +170,8 @@ def schedule(kernel: Kernel, options: Options | str = "best") -> Schedule:
     refused: list[tuple[Options, str]] = []
     failed: PtoError | None = None
     for tried in less_ahead(chosen, kernel):
+        if tried.rows_at != chosen.rows_at and not isinstance(failed, CapacityError):
+            break  # it is not memory that is short
         try:
             return with_events_for_all(
                 kernel, scheduled_with(kernel, tried, told(refused)), refused
@@ -186,20 +190,29 @@ def schedule(kernel: Kernel, options: Options | str = "best") -> Schedule:
 def less_ahead(options: Options, kernel: Kernel) -> Iterator[Options]:
     """``options``, then, unless they are exact, what needs less memory and fewer states of the proof:
     less lookahead, down to one step; then the same without overlap of work items; then all of this with the
-    loops more as they are written, where that is another program."""
+    loops more as they are written, where that is another program; then all of it with rows as late as they
+    can be, where that is another order."""
     if options.exact:
         yield options
         return
-    tried: list[Kernel] = []
+    programs: list[Kernel] = []  # with their loops as they are scheduled
+    ways = []
     for loops in LOOPS[LOOPS.index(options.loops) :]:
         written = replace(options, loops=loops)
-        program = behind("hoist", kernel, written)  # with its loops as they are scheduled
-        if program in tried:
+        program = behind("hoist", kernel, written)
+        if program in programs:
             continue
-        tried.append(program)
+        programs.append(program)
         for flat in (True, False) if options.flat else (False,):
             for n in range(options.lookahead, min(options.lookahead, 1) - 1, -1):
-                yield replace(written, lookahead=n, flat=flat)
+                ways.append(replace(written, lookahead=n, flat=flat))
+    yield from ways
+    late = [replace(x, rows_at="alap") for x in ways]
+    if any(
+        behind("skew", kernel, x) != behind("skew", kernel, y)
+        for x, y in zip(ways, late, strict=True)
+    ):
+        yield from late
 
 
 def with_signals(kernel: Kernel, options: Options, failed: HazardError) -> Options:
@@ -224,13 +237,17 @@ def behind(last: str, kernel: Kernel, options: Options) -> Kernel:
 
 
 def told(refused: Sequence[tuple[Options, str]]) -> list[str]:
-    """Why not with more lookahead: one note for each way to overlap and to write the loops."""
+    """Why not with more lookahead: one note for each way to overlap, to write the loops and to order the rows."""
     notes = []
-    for (flat, loops), group in groupby(refused, lambda x: (x[0].flat, x[0].loops)):
+    for (rows_at, flat, loops), group in groupby(
+        refused, lambda x: (x[0].rows_at, x[0].flat, x[0].loops)
+    ):
         tried = list(group)
         most, least = (tried[k][0].lookahead for k in (0, -1))
         ahead = f"lookahead {most}" if most == least else f"lookahead {most} to {least}"
-        how = ("" if flat else ", not flat") + ("" if loops == LOOPS[0] else f", loops {loops}")
+        how = "" if flat else ", not flat"
+        how += "" if loops == LOOPS[0] else f", loops {loops}"
+        how += "" if rows_at == "asap" else f", rows_at {rows_at}"
         notes.append(f"not {ahead}{how}: {tried[-1][1]}")
     return notes
 
@@ -278,6 +295,7 @@ def scheduled_with(kernel: Kernel, options: Options, notes: Sequence[str] = ()) 
     done = made["credit"]
     same_values(made["persist"], done)
     described = f"lookahead {options.lookahead}, prefetch {options.prefetch}"
+    described += ", rows as late as they can be" if options.rows_at == "alap" else ""
     described += ", a signal for every tile" if options.record == "next_step_each" else ""
     origin = (options.origin,) if options.origin else ()
     done = replace(done, notes=(described, *origin, *notes, *done.notes))

@@ -31,7 +31,7 @@ from typing import Any
 
 from lowering.hazards.proof import HazardError
 from lowering.parallel import Map, processes
-from lowering.schedule import LOAD_AT, MOVES, NAMED, Options, scheduled_with
+from lowering.schedule import LOAD_AT, MOVES, NAMED, ROWS_AT, Options, scheduled_with
 from lowering.schedule.tuned import changes
 from lowering.simulate import Setup, Timing, simulate
 from lowering.simulate.timing import END, ISSUE, START, costs_named, shown
@@ -52,6 +52,7 @@ AXES: Axes = {
     "prefetch": (0, 1, 2),
     "load_at": LOAD_AT,
     "moves": MOVES,
+    "rows_at": ROWS_AT,
     "local_depth": (2, 3),
     "l0_depth": (1, 2),
     "fifo_depth": (0, 8),  # 0: as many as the lookahead needs
@@ -373,7 +374,7 @@ def simplicity(at: Point) -> tuple[int, ...]:
     """Smaller is simpler; different for different choices."""
     o = at.options
     slots = o.fifo_depth or max(o.lookahead, 2), o.local_depth, o.l0_depth
-    words = LOAD_AT.index(o.load_at), MOVES.index(o.moves)
+    words = LOAD_AT.index(o.load_at), MOVES.index(o.moves), ROWS_AT.index(o.rows_at)
     return at.variant, o.lookahead, o.prefetch, *slots, o.flat, *words, o.fifo_depth
 
 

@@ -126,6 +126,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "--prefetch": NUMBER,
     "--load-at": WORD,
     "--loops": WORD,
+    "--rows-at": WORD,
     "--moves": WORD,
     "--record": WORD,
     "--fence": WORD,

@@ -129,6 +129,13 @@ TILES = {
         "places_3 = astype places_2, f32; full = full 0.5; "
         "select_gt = select_gt places_3, n - 4, full, x"
     ),
+    "pto.where(whole == 1, 0.5, 2)": (
+        "full = full 1; full_2 = full 0.5; full_3 = full 2.0; select_eq = select_eq whole, full, full_2, full_3"
+    ),
+    "pto.where(whole == 1, 5, 2).astype('f32')": (
+        "full = full 1; full_2 = full 5; full_3 = full 2; select_eq = select_eq whole, full, full_2, full_3; "
+        "astype = astype select_eq, f32"
+    ),
     "pto.where(x < y, x, y)": "select_lt = select_lt x, y, x, y",
     "pto.where(y <= n, x, y)": "select_le = select_le y, n, x, y",
     "pto.where(2.0 < x, x, y)": "select_gt = select_gt x, 2.0, x, y",

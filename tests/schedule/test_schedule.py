@@ -26,6 +26,7 @@ from tests.judges.agreement import same_bits
 from tests.judges.mutants import without_events
 from tests.lenient import check, check_unrolled
 from tests.schedule.forms import FORMS
+from tests.words.all import WORDS
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -246,6 +247,18 @@ def test_as_many_slots_as_fit() -> None:
         "total_v: 3 slots from one work item to the next, ub would need 231424 of 188160 bytes with 4"
         in notes
     )
+
+
+def test_rows_stand_as_late_as_they_can_where_memory_is_short() -> None:
+    """Thirty constants and fifteen masks, of which few live at once; not where that is told to be another way."""
+    traced = WORDS["products of sixteen levels"].traced
+    made = schedule(traced)
+    assert made.options.rows_at == "alap" and made.options.lookahead == Options().lookahead
+    assert "not lookahead 6 to 1: ub needs 291072 bytes and has 188160" in made.kernel.notes
+    with pytest.raises(pto.CapacityError):
+        schedule(traced, Options())
+    for name in SHIPPED:
+        assert schedule(SHIPPED[name].trace()).options.rows_at == "asap"
 
 
 def test_too_much_memory_lists_the_live_tiles() -> None:
@@ -529,6 +542,7 @@ OTHER_CHOICES = {
     "credit": "always",
     "flat": False,
     "loops": "kept",
+    "rows_at": "alap",
 }
 
 

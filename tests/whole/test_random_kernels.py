@@ -19,7 +19,7 @@ from lowering.execute import inputs, scheduled, sequential, watched
 from lowering.execute.adversarial import Orders
 from lowering.execute.said import Heard, Where
 from lowering.hazards.proof import HazardError
-from lowering.schedule import LOAD_AT, LOOPS, MOVES, Options, options_for, schedule
+from lowering.schedule import LOAD_AT, LOOPS, MOVES, ROWS_AT, Options, options_for, schedule
 from pto.ir import Row
 from tests.judges.random_kernels import MASKS, WORDS, Words, draw
 from tests.lenient import resting_on
@@ -48,6 +48,7 @@ def any_options(rng: random.Random) -> Options:
         fifo_depth=rng.choice([0, 0, 2, 4, 8]),
         flat=rng.random() < 0.8,
         loops=rng.choice(LOOPS),
+        rows_at=rng.choice(ROWS_AT),
     )
 
 
@@ -121,9 +122,10 @@ def test_a_carry_is_not_written_over_what_it_is_made_of() -> None:
 
 def test_rings_of_constant_trips() -> None:
     """Two iterations an item, five steps ahead: several items fill rings of two slots."""
-    rng = random.Random(760)
-    *_, options = [any_options(rng) for _ in range(4)]
-    assert options.fifo_depth == 2 and options.lookahead == 5
+    options = Options(
+        lookahead=5, prefetch=2, moves="late", record="with_push", l0_depth=1, fifo_depth=2,
+        loops="kept",
+    )  # fmt: skip
     assert run_one(760, (options,), range(1), outside=True)
 
 

@@ -185,6 +185,47 @@ def biases(rng: np.random.Generator) -> dict[str, Any]:
     return dict(x=x, n=rng.integers(0, 64, x.shape).astype(np.int32), slope=np.float32(0.125))
 
 
+# ------------------------------------------------------------------------------------- levels
+
+LEVELS = tuple(math.copysign(n * n, n) / 64 for n in range(-8, 8))
+
+
+@pto.kernel(
+    grid="cdiv(m, 32)",
+    static=dict(block=64),
+    x="bf16[m, k]",
+    codes="i32[k, 64]",
+    scale="f32[k, 1]",
+    out="f32[m, 64]",
+)
+def of_levels(x: Tensor, codes: Tensor, scale: Tensor, out: Tensor, *, block: int) -> None:
+    """out = x @ (levels[codes] * scale), sixteen levels: two constants and a mask for each of them."""
+    (m, k), first = x.shape, pto.program_id(0) * 32
+    rows = pto.ds(first, 32, valid=m - first)
+
+    def body(n: Index, acc: Tile) -> Tile:
+        inner = pto.ds(n * block, block, valid=k - n * block)
+        code = pto.load(codes[inner, :])
+        w: Tile | float = LEVELS[0]
+        for i, level in enumerate(LEVELS[1:], 1):
+            w = pto.where(code == i, level, w)
+        w = (w * pto.load(scale[inner, :])).astype(x.dtype)
+        return acc + pto.load(x[rows, inner]) @ w
+
+    pto.store(out[rows, :], pto.fori_loop(0, pto.cdiv(k, block), body, pto.zeros((32, 64))))
+
+
+def levels(x: Any, codes: Any, scale: Any) -> dict[str, Any]:
+    return {"out": x @ (np.array(LEVELS)[codes] * scale)}
+
+
+def coded(rng: np.random.Generator) -> dict[str, Any]:
+    """Powers of two scale, and levels are exact in bf16."""
+    x = rng.integers(-4, 5, (75, 200)).astype(ml_dtypes.bfloat16)
+    scale = (2.0 ** rng.integers(-2, 3, (200, 1))).astype(np.float32)
+    return dict(x=x, codes=rng.integers(0, 16, (200, 64), dtype=np.int32), scale=scale)
+
+
 WORDS = {
     **{
         f"every comparison, {dtype}": Word(comparisons, few(dtype), compared, dict(dtype=dtype))
@@ -194,4 +235,5 @@ WORDS = {
     "places as numbers": Word(biased, biases, bias),
     "causal attention": Word(causal, sequences, attention()),
     "attention in a window": Word(causal, sequences, attention(50), dict(window=50)),
+    "products of sixteen levels": Word(of_levels, coded, levels),
 }

@@ -61,12 +61,12 @@ def skew(kernel: ir.Kernel, options: Options) -> ir.Kernel:
                     body = skewed(node, options, taken, needed, tight, memory)
                 else:
                     body = visit(node.body, True, of_items and not reason)
-                out.extend(levelled(run, tight, memory))
+                out.extend(levelled(run, options, tight, memory))
                 done = replace(node, body=body)
                 notes.extend([f"work items do not overlap: {reason}"] * bool(reason))
                 out.append(flattened(done, taken) if of_items and not reason else done)
                 run = []
-        return (*out, *levelled(run, tight, memory))
+        return (*out, *levelled(run, options, tight, memory))
 
     return replace(kernel, body=visit(kernel.body, False), notes=tuple(notes))
 
@@ -89,11 +89,12 @@ def crowded(kernel: ir.Kernel) -> bool:
     return any(size > spaces[name].capacity_bytes for name, size in sizes.items())
 
 
-def levelled(rows: list[ir.Row], tight: bool, memory: Memory) -> list[ir.Row]:
+def levelled(rows: list[ir.Row], options: Options, tight: bool, memory: Memory) -> list[ir.Row]:
     """Rows outside of pipelined loops: scalars first, then by depth in the data flow; where L0 is ``tight``,
     what fills it right before its product."""
     work = [r for r in rows if OPS[r.op].kind != "scalar"]
-    work = by_level(work, ties(tuple(work), memory), loads_later=False, pops_last=True)
+    tied = ties(tuple(work), memory)
+    work = by_level(work, tied, options.rows_at, loads_later=False, pops_last=True)
     work = before_matmul(in_written_order(work, rows)) if tight else work
     out: list[ir.Row] = []
     for core in ir.CORES:
@@ -114,7 +115,8 @@ def skewed(
     shifted = [replace(r, shift=-lag) for r, lag in zip(work, lags, strict=True)]
     shifted = moved_again(shifted, taken)
     tied = ties(tuple(shifted), memory)
-    ordered = by_level(shifted, tied, loads_later=True, pops_last=options.load_at == "first")
+    pops_last = options.load_at == "first"
+    ordered = by_level(shifted, tied, options.rows_at, loads_later=True, pops_last=pops_last)
     if tight:
         ordered = in_written_order(ordered, shifted)
     if options.moves == "late":
@@ -333,10 +335,10 @@ def late_operands(rows: list[ir.Row], phase: list[int]) -> list[int]:
 
 
 def by_level(
-    rows: list[ir.Row], tied: Sequence[Tie], loads_later: bool, pops_last: bool
+    rows: list[ir.Row], tied: Sequence[Tie], rows_at: str, loads_later: bool, pops_last: bool
 ) -> list[ir.Row]:
     """Earlier stages first; within a stage, rows in the order of their depth in the data flow, in which the
-    second of two ``tied`` rows lies below the first.
+    second of two ``tied`` rows lies below the first; with ``rows_at`` alap, right above what reads them.
 
     Rows of one depth do not depend on each other, so one barrier serves them all.
     ``loads_later``: loads do not count, ``ahead`` puts them where they belong.  ``pops_last``: what
@@ -352,8 +354,26 @@ def by_level(
         keys.append((-row.shift, depth, pops_last and row.op == "pop"))
         if k in in_order or not (row.op in LOADS and loads_later):
             made[result_of(row) or ""] = (row.shift, depth)
-    order = sorted(range(len(rows)), key=lambda k: keys[k])
-    return [rows[k] for k in order]
+    if rows_at == "alap":
+        keys = sunk(rows, keys, in_order)
+    return [rows[k] for k in sorted(range(len(rows)), key=lambda k: keys[k])]
+
+
+def sunk(
+    rows: list[ir.Row], keys: list[tuple[int, int, bool]], stay: set[int]
+) -> list[tuple[int, int, bool]]:
+    """``keys`` with every row one level above the first that reads it in its stage, but for those that ``stay``
+    and those that none reads."""
+    out = list(keys)
+    above: dict[tuple[str, int], int] = {}
+    for k in reversed(range(len(rows))):
+        shift, depth, last = keys[k]
+        if k not in stay:
+            depth = above.get((result_of(rows[k]) or "", shift), depth)
+        out[k] = (shift, depth, last)
+        for name in reads_of(rows[k]):
+            above[name, shift] = min(above.get((name, shift), depth - 1), depth - 1)
+    return out
 
 
 def in_written_order(rows: list[ir.Row], written: list[ir.Row]) -> list[ir.Row]:
