@@ -84,6 +84,19 @@ class Compared(Mask):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Spread(Mask):
+    """``x op y`` of a tile of one row or column and places that count what it has one of: ``where`` knows how many."""
+
+    op: str
+    x: Any
+    y: Places
+
+    @property
+    def tiles(self) -> tuple[Any, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Not(Mask):
     """Where ``of`` does not hold."""
 
@@ -146,6 +159,12 @@ class Places(Traced):
     def first(self) -> Scalar:
         """The number in row 0 and column 0."""
         return _difference(self._plus, self._minus)
+
+    def count_along(self, shape: tuple[int, int]) -> bool:
+        """Whether they count rows or columns of which a tile of this shape has one."""
+        return any(
+            times and size == 1 for times, size in zip((self.rows, self.cols), shape, strict=True)
+        )
 
     def __neg__(self) -> Places:
         return Places(-self.rows, -self.cols, self._minus, self._plus)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from pto import ir
 from pto.errors import DTypeError, ShapeError, TraceError
-from pto.masks import Before, Both, Compared, Mask, Not, Places
+from pto.masks import Before, Both, Compared, Mask, Not, Places, Spread
 from pto.scalar import Number, Scalar, as_number, as_scalar
 from pto.tile import (
     Tile,
     as_tile,
     broadcast_to,
+    compared,
     element,
     integer_operand,
     numbers,
@@ -67,17 +68,17 @@ class _Choice:
             if as_number(value) is None and not isinstance(value, Tile | Places | Scalar):
                 as_tile(value, f"the {('second', 'third')[k]} operand of where", k + 1)
         tiles = [v for v in self.sides if isinstance(v, Tile)]
-        compared = list(mask.tiles)
+        of_mask = list(mask.tiles)
         for t in tiles:
             vector_dtype("where", t)
-        if not tiles and not compared:
+        if not tiles and not of_mask:
             message = "where needs a tile: of numbers and places it does not know the shape"
             fail(ShapeError, message, "pto.where(mask, pto.full((rows, cols), x), y)", 1)
-        dtypes = list(dict.fromkeys(t.dtype for t in tiles or compared))
+        dtypes = list(dict.fromkeys(t.dtype for t in tiles or of_mask))
         if len(dtypes) > 1:
             names = " and ".join(f"'{t.name}' is {t.dtype}" for t in tiles)
             fail(DTypeError, f"where: {names}", "convert one of them with .astype('f32')", 1)
-        shape = shape_of_all("where", [t.shape for t in (*tiles, *compared)])
+        shape = shape_of_all("where", [t.shape for t in (*tiles, *of_mask)])
         dtype = dtypes[0]
         if not tiles and dtype in INTEGERS and any(map(is_float, self.sides)):
             dtype = "f32"
@@ -94,6 +95,10 @@ class _Choice:
             return self.choose(mask.a, self.choose(mask.b, x, other, True), other, part)
         if isinstance(mask, Before):
             return self.by_place(mask, x, other, part)
+        if isinstance(mask, Spread):
+            spread = broadcast_to(mask.x, self.shape, part=True)
+            places = placed(mask.y, self.shape, mask.x.dtype)
+            return self.choose(compared(mask.op, spread, places), x, other, part)
         assert isinstance(mask, Compared)
         a, b = broadcast_to(mask.x, self.shape, part=True), mask.y
         if isinstance(b, Tile):

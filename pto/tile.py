@@ -13,7 +13,7 @@ from typing import Any, Protocol, overload
 from pto import ir, source
 from pto.conversions import rounds, way
 from pto.errors import DTypeError, ShapeError, TraceError, did_you_mean
-from pto.masks import Compared, Mask, Places
+from pto.masks import Compared, Mask, Places, Spread
 from pto.ops import OPS, ROUNDINGS, SUM_OF, VECTOR
 from pto.scalar import Index, Number, Scalar, as_number, as_scalar, extreme
 from pto.targets import no_dtype
@@ -401,6 +401,8 @@ def compared(op: str, x: Tile, y: object) -> Mask:
     symbol = SYMBOLS[op]
     x.ref()
     vector_dtype(symbol, x)
+    if isinstance(y, Places) and y.count_along(x.shape):
+        return Spread(op, x, y)
     second = _second(symbol, x, y)
     if isinstance(second, Tile):
         shape_of_all(symbol, [x.shape, second.shape])

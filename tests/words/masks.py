@@ -185,6 +185,55 @@ def biases(rng: np.random.Generator) -> dict[str, Any]:
     return dict(x=x, n=rng.integers(0, 64, x.shape).astype(np.int32), slope=np.float32(0.125))
 
 
+# --------------------------------------------------------------------- places beside one column
+
+
+@pto.kernel(
+    grid="cdiv(tokens, 32)",
+    static=dict(dim=64, block=64),
+    ids="i32[tokens, 1]",
+    table="bf16[words, dim]",
+    out="f32[tokens, dim]",
+    kept="f32[tokens, dim]",
+)
+def embedded(
+    ids: Tensor, table: Tensor, out: Tensor, kept: Tensor, *, dim: int, block: int
+) -> None:
+    """out = one_hot(ids) @ table, a block of words at a time; kept: what is left of the largest element on."""
+    tokens, words = ids.shape[0], table.shape[0]
+    first = pto.program_id(0) * 32
+    rows = pto.ds(first, 32, valid=tokens - first)
+    word = pto.load(ids[rows, :])
+
+    def body(n: Index, acc: Tile) -> Tile:
+        at = n * block
+        entries = pto.load(table[pto.ds(at, block, valid=words - at), :])
+        hot = pto.where(word == at + pto.iota(1), pto.full((32, block), 1.0), 0.0)
+        return acc + hot.astype(table.dtype) @ entries
+
+    total = pto.fori_loop(0, pto.cdiv(words, block), body, pto.zeros((32, dim)))
+    pto.store(out[rows, :], total)
+    largest = pto.row_argmax(total)
+    kept_now = pto.where((largest > pto.iota(1)) | (word < pto.iota(1)), 0.0, total)
+    low = pto.col_min(total)
+    pto.store(kept[rows, :], pto.where(~(low >= pto.iota(0) - 3), kept_now, -1.0))
+
+
+def embedding(ids: Any, table: Any) -> dict[str, Any]:
+    total = table[ids[:, 0]]
+    i, j = np.indices(total.shape)
+    kept = np.where((total.argmax(axis=1, keepdims=True) > j) | (ids < j), 0, total)
+    tiles = np.concatenate([total, np.zeros((-len(total) % 32, total.shape[1]))]).reshape(3, 32, -1)
+    low = np.repeat(tiles.min(axis=1), 32, axis=0)[: len(total)]
+    return {"out": total, "kept": np.where(low >= i % 32 - 3, -1, kept)}
+
+
+def tokens(rng: np.random.Generator) -> dict[str, Any]:
+    """Integers, all of a row different from each other; words of a last block that is short."""
+    table = np.argsort(rng.random((150, 64))) - 40
+    return dict(ids=rng.integers(0, 150, (75, 1), np.int32), table=table.astype(ml_dtypes.bfloat16))
+
+
 # ------------------------------------------------------------------------------------- levels
 
 LEVELS = tuple(math.copysign(n * n, n) / 64 for n in range(-8, 8))
@@ -235,5 +284,6 @@ WORDS = {
     "places as numbers": Word(biased, biases, bias),
     "causal attention": Word(causal, sequences, attention()),
     "attention in a window": Word(causal, sequences, attention(50), dict(window=50)),
+    "places beside one column": Word(embedded, tokens, embedding),
     "products of sixteen levels": Word(of_levels, coded, levels),
 }
