@@ -35,8 +35,9 @@ REFUSED = {
     "[1] << w": "the left operand of << must be a tile, found a list",
     "w << pto.load(t[0:8, :])": "<<: [8, 32] does not broadcast to [16, 32]",
     "w >> 32": ">>: 'w' is i32, which is shifted by 0 to 31, found 32",
-    "w // 3": "//: 'w' is i32, which is divided by powers of two, found 3",
-    "w % w": "%: 'w' is i32, which is divided by powers of two, found tile 'w'",
+    "w % -16": "%: 'w' is i32, which is divided by positive powers of two, found -16",
+    "w // 3": "//: 'w' is i32, which is divided by positive powers of two, found 3",
+    "w % w": "%: 'w' is i32, which is divided by positive powers of two, found tile 'w'",
     "x ** x": "the exponent of power must be a Python number, found tile 'x'",
     "2 ** x": "'**' takes a tile to the power of a Python number, found the number 2 to that of a tile",
 }
