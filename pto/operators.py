@@ -109,9 +109,7 @@ def _bits_of_divisor(symbol: str, x: Tile, y: object) -> int:
     number = as_number(y)
     if not isinstance(number, int) or number < 1 or number & (number - 1):
         found = noun(y) if number is None else number
-        message = (
-            f"{symbol}: '{x.name}' is {x.dtype}, which is divided by positive powers of two, found {found}"
-        )
+        message = f"{symbol}: '{x.name}' is {x.dtype}, which is divided by positive powers of two, found {found}"
         whole = f"pto.floor({x.name}.astype('f32') / y).astype('{x.dtype}')"
         fail(DTypeError, message, f"{whole} divides by others, below 2**24")
     return number.bit_length() - 1

@@ -34,6 +34,7 @@ from lowering.ascend.text import (
     braced,
     indented,
     trip_count,
+    without_iteration,
 )
 from pto import ir
 from pto.ops import OPS
@@ -137,7 +138,9 @@ def _empty_items(nest: _Nest) -> list[str]:
         rows.insert(0, f"const int64_t {u} = 0;")
     body = [
         *head,
-        *braced(f"if ({trip_count(nest.inner.trips, scope)} <= 0)", [*rows, *[f"++{v};"] * counts]),
+        *braced(
+            f"if ({without_iteration(nest.inner.trips, scope)})", [*rows, *[f"++{v};"] * counts]
+        ),
     ]
     return [
         f"// First the items without an iteration over {nest.inner.index}, each by itself.",

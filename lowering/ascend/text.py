@@ -126,13 +126,10 @@ def infix(e: ir.Bin, env: Env, level: int) -> str:
     a, b = of_folded(x, env, mine + compares), of_folded(y, env, mine + 1)
     if e.op == "/" and not ir.is_float(x):
         a = f"static_cast<float>({of_folded(x, env)})"
-    if compares:  # the truth of a comparison is no number that a compiler likes to compare
-        a, b = (
-            f"int64_t{{{of_folded(o, env)}}}"
-            if is_comparison(o) and isinstance(other, ir.Const)
-            else t
-            for o, other, t in ((x, y, a), (y, x, b))
-        )
+    # The truth of a comparison is no number that a compiler likes to compare or to compute with.
+    a, b = (
+        f"int64_t{{{of_folded(o, env)}}}" if is_comparison(o) else t for o, t in ((x, a), (y, b))
+    )
     text = f"{a} {'/' if e.op == '//' else e.op} {b}"
     return f"({text})" if mine < level else text
 
@@ -232,10 +229,29 @@ def literal(e: ir.Expr, dtype: str, env: Env) -> str:
 
 
 def condition(test: ir.Expr, env: Env) -> str:
-    """``test`` as the condition of an ``if``."""
-    if is_comparison(test):
-        return scalar(test, env)
-    return f"{scalar(test, env, 2)} != 0"
+    """``test`` as the condition of an ``if``; a product of conditions holds where all do."""
+    found = ir.substitute(test, {})
+    if is_condition(found):
+        return " && ".join(of_folded(x, env) for x in factors(found))
+    return f"{of_folded(found, env, 2)} != 0"
+
+
+def is_condition(e: ir.Expr) -> bool:
+    return all(map(is_comparison, factors(e)))
+
+
+def factors(e: ir.Expr) -> list[ir.Expr]:
+    """The parts of a product, in order."""
+    if isinstance(e, ir.Bin) and e.op == "*":
+        return [*factors(e.a), *factors(e.b)]
+    return [e]
+
+
+def without_iteration(trips: ir.Expr, env: Env) -> str:
+    """The condition that a loop of ``trips`` iterations has none."""
+    if is_condition(ir.substitute(trips, {})):
+        return f"!({condition(trips, env)})"
+    return f"{trip_count(trips, env, PRECEDENCE['+'])} <= 0"
 
 
 def modulo(index: ir.Expr, count: int, env: Env, level: int = 0) -> str:
