@@ -8,6 +8,7 @@ there is to do; the proof has its own execution and decides every length.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 
 from lowering.walk import Entry, Issues, Walk
 from pto import ir
@@ -36,6 +37,10 @@ RUNS = (
 """Sequences of work items with which a flat loop meets every few boundaries in a row: one, two and
 three short items between long ones, and twelve in a row, more than ``LONGEST``."""
 
+Lengths = Sequence[int] | Sequence[frozenset[int]] | None
+"""Of each work item how often its inner loops run; or which of them, by their numbers, do so once, and no others.
+None: ``LENGTHS``, for constant trip counts too."""
+
 LONGEST = 8
 """Steps in flight up to which every sequence of work items that fits in them is run: 255 sequences.
 With more steps in flight (a lookahead of 4 over two round trips, say) the longer sequences are left
@@ -58,7 +63,7 @@ Issued = Issues[Counters]
 
 
 def issued(
-    kernel: ir.Kernel, core: str, lengths: Sequence[int] | None = None, period: int = 0
+    kernel: ir.Kernel, core: str, lengths: Lengths = None, period: int = 0
 ) -> Iterator[Issue]:
     """The rows of ``core`` in the order it issues them: ``Unrolled``, for one choice of lengths."""
     for run, scope in Unrolled(kernel, core).runs(lengths, period):
@@ -96,6 +101,31 @@ def launches(kernel: ir.Kernel) -> Iterator[Sequence[int] | None]:
     yield (4 * in_flight(kernel),)
 
 
+def pairs_of_loops(kernel: ir.Kernel) -> Sequence[frozenset[int]]:
+    """Which loops run in each of some items in a row: each one behind each other one, of its item and of the one
+    before, without any between the two.  What a row of the first leaves unfinished, a row of the second may meet."""
+    ways = dict.fromkeys(_ways_in(kernel.body, numbers_of(kernel), frozenset()))
+    return [way for a, b in product(ways, repeat=2) for way in (a, b, a | b)]
+
+
+def _ways_in(
+    block: ir.Block, numbers: Mapping[ir.Expr, int], around: frozenset[int]
+) -> Iterator[frozenset[int]]:
+    """Of every loop in the work items the numbers of those that must run for it to be reached, with its own; and
+    none."""
+    yield around
+    for node in block:
+        if isinstance(node, ir.Loop):
+            inside = around | {numbers[node.trips]} if node.trips in numbers else around
+            yield from _ways_in(node.body, numbers, inside)
+
+
+def numbers_of(kernel: ir.Kernel) -> dict[ir.Expr, int]:
+    """Of the trip counts in work items; equal ones have one."""
+    inside = (x.trips for n in kernel.body if isinstance(n, ir.Loop) for x in ir.loops_of(n.body))
+    return {trips: k for k, trips in enumerate(dict.fromkeys(inside))}
+
+
 def compositions(total: int) -> Iterator[tuple[int, ...]]:
     """3 --> (1, 1, 1), (1, 2), (2, 1), (3)"""
     if total == 0:
@@ -117,21 +147,17 @@ class Unrolled:
         self, kernel: ir.Kernel, core: str, wanted: Callable[[ir.Row], bool] | None = None
     ) -> None:
         self.known, self.far = of_launch(kernel), 4 * in_flight(kernel)
-        inside = (
-            x.trips for n in kernel.body if isinstance(n, ir.Loop) for x in ir.loops_of(n.body)
-        )
-        numbers = {trips: k for k, trips in enumerate(dict.fromkeys(inside))}
+        numbers = numbers_of(kernel)
         loops = list(ir.loops_of(kernel.body))
         self.number = {id(x): numbers.get(x.trips, 0) for x in loops}
         told = {id(n) for x in loops for n in x.body}
         self.named = {id(x): tuple(_named(x, id(x) in told)) for x in loops}
         self.walk = Walk(kernel.body, core, self, wanted)
 
-    def runs(self, lengths: Sequence[int] | None = None, period: int = 0) -> Iterator[Issued]:
+    def runs(self, lengths: Lengths = None, period: int = 0) -> Iterator[Issued]:
         """The rows in the order in which they are issued; both cores see the same lengths.
 
-        ``lengths``: the trip count of the inner loops in every work item, constant trip counts aside;
-        without it ``LENGTHS``, for the constant ones too.  ``period``: after how many steps every ring
+        ``lengths``: the trip count of the inner loops in every work item, constant trip counts aside.  ``period``: after how many steps every ring
         is at the same slot again; a longer constant loop is cut by whole periods.
         """
         self.exact, self.lengths = lengths is not None, LENGTHS if lengths is None else lengths
@@ -146,7 +172,12 @@ class Unrolled:
             return len(self.lengths)
         if self.exact and isinstance(loop.trips, ir.Const):
             return shortened(int(loop.trips.value), self.enough, self.period)
-        length = self.lengths[(sum(at) + self.number[id(loop)]) % len(self.lengths)]
+        number, lengths = self.number[id(loop)], self.lengths
+        mine = lengths[at[0] % len(lengths)]
+        if isinstance(mine, frozenset):
+            return int(number in mine)
+        length = lengths[(sum(at) + number) % len(lengths)]
+        assert isinstance(length, int)
         return min(length, 1) if loop.is_guard else length
 
     def holds(self, branch: ir.Branch, scope: Counters) -> bool:

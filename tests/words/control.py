@@ -284,7 +284,94 @@ def by_halves(x: Any, flags: Any, **_: Any) -> dict[str, Any]:
     return {"even": x[::2] + 1, "odd": x[1::2] - 1, "last": x[-1] * 2, "chosen": x[marked] * 3}
 
 
+@pto.kernel(
+    grid="cdiv(tokens, 32)",
+    x="f16[tokens, 128]",
+    w="f16[128, 64]",
+    down="f16[adapters, 128, 16]",
+    up="f16[adapters, 16, 64]",
+    ids="i32[tiles]",
+    factor="f32[adapters]",
+    out="f32[tokens, 64]",
+)
+def adapted(
+    x: Tensor, w: Tensor, down: Tensor, up: Tensor, ids: Tensor, factor: Tensor, out: Tensor
+) -> None:
+    """out = x @ w, and of the tiles that have an adapter + x @ down @ up * factor, on both cores; ids - 1 is its number."""
+    t = pto.program_id(0)
+    rows = pto.ds(t * 32, 32, valid=x.shape[0] - t * 32)
+    tile, n = pto.load(x[rows, :]), ids[t]
+
+    def more(y: Tile) -> Tile:
+        middle = (tile @ pto.load(down[n - 1, :, :])).astype(x.dtype)
+        return y + (middle @ pto.load(up[n - 1, :, :])) * factor[n - 1]
+
+    pto.store(out[rows, :], pto.when(n != 0, more, tile @ pto.load(w[:, :])))
+
+
+def some_adapters(rng: np.random.Generator) -> dict[str, Any]:
+    """Numbers for which "n is not 0", "n is not 1" and "n is 1" are all of other tiles."""
+    shapes = dict(x=(150, 128), w=(128, 64), down=(3, 128, 16), up=(3, 16, 64))
+    found = {n: (rng.standard_normal(s) / 8).astype(np.float16) for n, s in shapes.items()}
+    return {**found, "ids": np.int32([3, 0, 1, 0, 2]), "factor": np.float32([0.5, 1, 2])}
+
+
+def with_adapters(x: Any, w: Any, down: Any, up: Any, ids: Any, factor: Any) -> dict[str, Any]:
+    y = x @ w
+    for t, n in enumerate(ids):
+        rows = slice(32 * t, 32 * t + 32)
+        if n:
+            y[rows] += x[rows] @ down[n - 1] @ up[n - 1] * factor[n - 1]
+    return {"out": y}
+
+
+@pto.kernel(
+    grid="cdiv(tokens, 16)",
+    static=dict(dim=64),
+    x="f32[tokens, dim]",
+    slots="i32[tokens] distinct",
+    cache="i8[slots_all, dim] inout",
+    scales="f32[tokens, 1]",
+)
+def appended(x: Tensor, slots: Tensor, cache: Tensor, scales: Tensor) -> None:
+    """Rows as i8, each at its slot, if it has one: sixteen choices side by side, any of which may leave out the others."""
+    tokens, first = x.shape[0], pto.program_id(0) * 16
+    rows = pto.ds(first, 16, valid=tokens - first)
+    tile = pto.load(x[rows, :])
+    scale = pto.maximum(pto.row_max(pto.abs(tile)), 1e-3) * (1 / 127)
+    whole = (tile / scale).astype("i8", rounding="rint")
+    pto.store(scales[rows, :], scale)
+    for r in range(16):
+
+        def put(r: int = r) -> None:
+            pto.store(cache[slots[first + r], :], whole[r : r + 1, :])
+
+        at = slots[pto.minimum(first + r, tokens - 1)]
+        pto.when((first + r < tokens) * (at >= 0), put)
+
+
+def some_slots(rng: np.random.Generator) -> dict[str, Any]:
+    """Rows whose largest element is 127 over a power of two, so that every quotient is exact."""
+    x = rng.integers(-126, 127, (37, 64)).astype(np.float32)
+    x[:, 5] = 127
+    x *= 2.0 ** rng.integers(-2, 3, (37, 1))
+    slots = rng.permutation(50)[:37].astype(np.int32) - 5
+    cache = rng.integers(-9, 9, (50, 64), np.int8)
+    return {"x": x.astype(np.float32), "slots": slots, "cache": cache}
+
+
+def by_slots(x: Any, slots: Any, cache: Any) -> dict[str, Any]:
+    scale = np.abs(x).max(axis=1, keepdims=True) / 127
+    found = cache.copy()
+    for row, at in zip(np.rint(x / scale), slots, strict=True):
+        if at >= 0:
+            found[at] = row
+    return {"cache": found, "scales": scale}
+
+
 WORDS = {
+    "adapters of some tiles": Word(adapted, some_adapters, with_adapters),
+    "rows to their slots": Word(appended, some_slots, by_slots),
     "stores by conditions": Word(sorted_out, some_flags, by_halves),
     "skipped pages": Word(skipping, some_pages, marked),
     "one of two ways": Word(either, kinds, one_way),

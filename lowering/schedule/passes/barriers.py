@@ -13,7 +13,7 @@ from dataclasses import replace
 from math import lcm
 
 from lowering.schedule.passes.handovers import over_each_other, shares_bytes
-from lowering.unroll import Counters, Issued, Unrolled, launches
+from lowering.unroll import Counters, Issued, Unrolled, launches, pairs_of_loops
 from pto import ir
 from pto.arithmetic import GREATEST, Number
 from pto.row_rules import touched
@@ -61,7 +61,7 @@ def needed_barriers(kernel: ir.Kernel, core: str, pipe: Pipe) -> set[int]:
         return marked  # no row meets what another one writes
     slots = _Slots(kernel.buffers, pipe.needs_barrier)
     issues = Unrolled(kernel, core, is_mine)
-    for lengths in launches(kernel):
+    for lengths in (*launches(kernel), pairs_of_loops(kernel)):
         steps = [x for run in issues.runs(lengths, slots.period) for x in slots.of(run)]
         known = -1
         while len(marked) > known:

@@ -21,9 +21,9 @@ from pto.ops import OPS
 
 def chosen(kernel: ir.Kernel) -> frozenset[int]:
     """The choices, by their ids, that become rows of the loop around them: those of rows only in a loop of an item,
-    and beside one, where their rows would keep it from running on from item to item.
+    and beside one, or beside each other, where they would keep items from running on from one to the next.
 
-    What an item does without a loop is left out as a whole, which costs nothing."""
+    The only one of an item without a loop is left out as a whole, which costs nothing."""
     items = [n for n in straight(kernel.body) if isinstance(n, ir.Loop)]
     return frozenset(id(x) for item in items for x in _chosen(item, False))
 
@@ -31,7 +31,7 @@ def chosen(kernel: ir.Kernel) -> frozenset[int]:
 def _chosen(loop: ir.Loop, inside: bool) -> Iterator[ir.Loop]:
     """Below ``loop``; ``inside``: it is one of an item, or in one."""
     loops = [n for n in straight(loop.body) if isinstance(n, ir.Loop)]
-    inside = inside or not all(map(of_rows, loops))
+    inside = inside or len(loops) > 1 or not all(map(of_rows, loops))
     for x in loops:
         if inside and of_rows(x):
             yield from (x, *ir.loops_of(x.body))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
 
-from lowering.unroll import Unrolled, launches
+from lowering.unroll import Lengths, Unrolled, launches, pairs_of_loops
 from pto.errors import CapacityError, ScheduleError
 from pto.ir import CORES, Const, Fifo, Kernel, Loop, Row, all_rows, loops_of
 from pto.targets import Credits, Target, target_of
@@ -77,7 +77,7 @@ def deep_enough(kernel: Kernel, wanted: Mapping[str, int]) -> dict[str, int]:
     depths = dict(wanted)
     actions = {id(r): a for r in all_rows(kernel.body) if (a := exchanged(r))}
     cores = [Unrolled(kernel, core, lambda row: id(row) in actions) for core in CORES]
-    runs = lengths_of(kernel)
+    runs: list[Lengths] = [*lengths_of(kernel), pairs_of_loops(kernel)]
     while True:
         found = (
             full_rings(cores, actions, kernel.fifos, depths, target, lengths) for lengths in runs
@@ -129,7 +129,7 @@ def full_rings(
     fifos: Sequence[Fifo],
     depths: Mapping[str, int],
     target: Target,
-    lengths: Sequence[int] | None,
+    lengths: Lengths,
 ) -> list[str]:
     """The FIFOs whose full rings stop everything, none if both cores reach the end; ``actions``: of
     rows, by their ids."""
