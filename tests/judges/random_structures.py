@@ -22,6 +22,9 @@ Step = Callable[[Tile], Tile]
 SIDE = 32
 """Rows and columns of every tile."""
 
+PARTS = 24
+"""Tiles that an item may store on its way, beside the one at its end."""
+
 STARTS: tuple[Callable[[Tensor], Tile], ...] = (
     lambda x: pto.zeros((SIDE, SIDE)),
     lambda x: pto.full((SIDE, SIDE), 0.5),
@@ -30,12 +33,18 @@ STARTS: tuple[Callable[[Tensor], Tile], ...] = (
 
 
 class Structure:
-    """What may stand in work item ``b``.  ``products``: on both cores."""
+    """What may stand in work item ``b``.  ``products``: on both cores.  ``parts``: where tiles are stored on the way,
+    each at a place of its own, outside of loops; choices are then of every kind of test."""
 
     def __init__(
-        self, rng: random.Random, tensors: Sequence[Tensor], b: Scalar, products: bool
+        self,
+        rng: random.Random,
+        tensors: Sequence[Tensor],
+        b: Scalar,
+        products: bool,
+        parts: Tensor | None,
     ) -> None:
-        self.rng, self.b = rng, b
+        self.rng, self.b, self.parts, self.stored = rng, b, parts, 0
         self.q, self.pages, self.x, self.counts, self.table = tensors
         self.steps = (self.vector, self.vector, self.loaded) + products * (
             self.product,
@@ -58,6 +67,10 @@ class Structure:
         given = [count > 0, count > 1, self.b % 2 == 0, count]
         given += [i == count for i in at] + [i % 2 == 0 for i in at]
         given += [self.table[self.b, i % 4] > 0 for i in at]
+        if self.parts is not None:
+            other = self.table[self.b, self.rng.randrange(4)]
+            given += [count == 1, count != 2, other == 0, other != count, 1 - (count >= other)]
+            given += [(other > 0) * (count < 3), pto.maximum(other == 1, count == 3)]
         return self.rng.choice(given)
 
     def place(self, of: Tensor, at: tuple[Index, ...]) -> Index:
@@ -73,7 +86,7 @@ class Structure:
 
     def vector(self, a: Tile, at: tuple[Index, ...]) -> Tile:
         made: tuple[Step, ...] = (
-            pto.tanh,
+            pto.tanh if self.parts is None else pto.abs,  # or the same bits everywhere
             lambda a: pto.maximum(a, 0.1),
             lambda a: a - pto.row_max(a),
             lambda a: a * 0.5,
@@ -95,11 +108,28 @@ class Structure:
 
     # loops and choices
 
+    def stores(self, a: Tile, at: tuple[Index, ...]) -> None:
+        """Up to four side by side, under tests of their own."""
+
+        def store(made: Tile) -> None:
+            if self.parts is not None and self.stored < PARTS:
+                self.stored += 1
+                pto.store(self.parts[self.b, self.stored - 1, :, :], made)
+
+        for _ in range(self.rng.randint(1, 4)):
+            other = self.rng.choice([None, lambda: store(a + 1.0)])
+            pto.when(self.test(at), lambda: store(a * 0.5), otherwise=other)
+
     def block(self, a: Tile, at: tuple[Index, ...], depth: int, most: int = 2) -> Tile:
         """``depth``: how many loops and choices may stand in each other."""
+        kinds = ["step"] if depth == 0 else ["step"] * 3 + ["choice", "loop"]
+        if self.parts is not None and not at:
+            kinds += ["stores", "stores"]
         for _ in range(self.rng.randint(1, most)):
-            kind = self.rng.choice(["step"] if depth == 0 else ["step"] * 3 + ["choice", "loop"])
-            if kind == "loop":
+            kind = self.rng.choice(kinds)
+            if kind == "stores":
+                self.stores(a, at)
+            elif kind == "loop":
                 a = pto.fori_loop(
                     0, self.trips(at), lambda i, a: self.block(a, (*at, i), depth - 1), a
                 )
@@ -112,7 +142,9 @@ class Structure:
         return a
 
 
-def draw(seed: int, depth: int = 3, products: bool = True) -> tuple[Any, dict[str, np.ndarray]]:
+def draw(
+    seed: int, depth: int = 3, products: bool = True, stores: bool = False
+) -> tuple[Any, dict[str, np.ndarray]]:
     """A kernel, and what to call it with."""
 
     @pto.kernel(
@@ -122,14 +154,25 @@ def draw(seed: int, depth: int = 3, products: bool = True) -> tuple[Any, dict[st
         x=f"f32[n, {SIDE}, {SIDE}]",
         counts="i32[n]",
         table="i32[n, 4]",
+        parts=f"f32[n, {PARTS + 1}, {SIDE}, {SIDE}]" + " inout" * stores,
         out=f"f32[n, {SIDE}, {SIDE}]",
     )
     def structure(
-        q: Tensor, pages: Tensor, x: Tensor, counts: Tensor, table: Tensor, out: Tensor
+        q: Tensor,
+        pages: Tensor,
+        x: Tensor,
+        counts: Tensor,
+        table: Tensor,
+        parts: Tensor,
+        out: Tensor,
     ) -> None:
         rng, b = random.Random(seed), pto.program_id(0)
-        made = Structure(rng, (q, pages, x, counts, table), b, products)
-        pto.store(out[b, :, :], made.block(rng.choice(STARTS)(x), (), depth, 3))
+        tensors = q, pages, x, counts, table
+        made = Structure(rng, tensors, b, products, parts if stores else None)
+        end = made.block(rng.choice(STARTS)(x), (), depth, 3)
+        if stores:
+            pto.store(parts[b, PARTS, :, :], end * 2.0)
+        pto.store(out[b, :, :], end)
 
     rng = np.random.default_rng(seed)
     pages, q = (rng.uniform(-0.5, 0.5, (n, SIDE, SIDE)) for n in (3, 4))
@@ -137,6 +180,7 @@ def draw(seed: int, depth: int = 3, products: bool = True) -> tuple[Any, dict[st
         "q": q.astype(ml_dtypes.bfloat16),
         "pages": pages.astype(ml_dtypes.bfloat16),
         "x": rng.uniform(-1, 1, (4, SIDE, SIDE)).astype(np.float32),
+        "parts": np.zeros((4, PARTS + 1, SIDE, SIDE), np.float32),
         "counts": np.array([2, 0, 1, 3], np.int32),
         "table": rng.integers(0, 3, (4, 4)).astype(np.int32),
     }
