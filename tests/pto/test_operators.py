@@ -171,6 +171,16 @@ TILES = {
     "pto.maximum(whole, 3).astype('f32')": "maximum = maximum whole, 3; astype = astype maximum, f32",
     "x + pto.full((16, 32), 2)": "full = full 2.0; add = add x, full",
     "x + pto.zeros((16, 1))": "full = full 0.0; add = add x, full",
+    "(-whole).astype('f32')": "mul = mul whole, -1; astype = astype mul, f32",
+    "(63 - whole).astype('f32')": "mul = mul whole, -1; add = add mul, 63; astype = astype add, f32",
+    "(n - whole).astype('f32')": "mul = mul whole, -1; add = add mul, n; astype = astype add, f32",
+    "(whole[:1] - whole).astype('f32')": (
+        "part = part whole, 0, 0; mul = mul whole, -1; add = add mul, part; astype = astype add, f32"
+    ),
+    "pto.where((x > 0) & (whole == 1), 1, 0)": (
+        "full = full 1; full_2 = full 1.0; full_3 = full 0.0; "
+        "select_eq = select_eq whole, full, full_2, full_3; select_gt = select_gt x, 0, select_eq, full_3"
+    ),
     "x @ x.T @ y": "matmul = matmul x, x.T; matmul_2 = matmul matmul, y",
     "pto.matmul(x @ y.T, y, acc=x)": "matmul = matmul x, y.T; matmul_2 = matmul matmul, y, x",
     "pto.matmul(x @ y.T, y)": "matmul = matmul x, y.T; matmul_2 = matmul matmul, y",
@@ -239,6 +249,23 @@ REFUSED = {
 @pytest.mark.parametrize("text", REFUSED)
 def test_no_such_operator(text: str) -> None:
     with pytest.raises(pto.TraceError, match=re.escape(f"'{REFUSED[text]}' does not work on ")):
+        rows_of(text)
+
+
+OF_INTEGERS = {
+    "63.5 - whole": "-: 'whole' is i32 and cannot be combined with the float",
+    "s - whole": "-: 'whole' is i32 and cannot be combined with the float",
+    "3 / whole": "/: 'whole' is i32 and cannot be divided",
+    "1 / whole": "/: 'whole' is i32 and cannot be divided",
+    "-whole.astype('i16')": "-: 'astype' is i16, which the vector unit cannot compute with",
+    "2 - whole.astype('i16')": "-: 'astype' is i16, which the vector unit cannot compute with",
+}
+"""Refused of integers, in the terms of what is written."""
+
+
+@pytest.mark.parametrize("text", OF_INTEGERS)
+def test_integers_are_told_of_the_operator_that_is_written(text: str) -> None:
+    with pytest.raises(pto.DTypeError, match=re.escape(OF_INTEGERS[text])):
         rows_of(text)
 
 

@@ -72,6 +72,8 @@ COMPILED = (
     "int8 again on the way out",
     "product of parts between boxes",
     "sets as bytes",
+    "opposites of integers",
+    "numbers by three types",
     "ways in a loop",
     "products of columns",
     "heads in front",
