@@ -108,6 +108,7 @@ TILES = {
         "bitwise_not = bitwise_not whole; left_shift = left_shift bitwise_not, 3; "
         "right_shift = right_shift left_shift, 2; astype = astype right_shift, f32"
     ),
+    "(n & whole).astype('f32')": "bitwise_and = bitwise_and whole, n; astype = astype bitwise_and, f32",
     "(whole // 8).astype('f32')": "right_shift = right_shift whole, 3; astype = astype right_shift, f32",
     "(whole % 8).astype('f32')": "bitwise_and = bitwise_and whole, 7; astype = astype bitwise_and, f32",
     "pto.where(whole < n, x, y)": (
@@ -211,6 +212,14 @@ SCALARS = {
     "s * 0.5": "s * 0.5",
     "s + n": "s + n",
     "2 - s": "2 - s",
+    "(n < 3) & (s > 0.5)": "(n < 3) * (0.5 < s)",
+    "(n < 3) | (n == 5)": "max(n < 3, n == 5)",
+    "~(n < 3)": "1 - (n < 3)",
+    "~((n < 3) & ~(n == 5) | (s < 2))": "1 - max((n < 3) * (1 - (n == 5)), s < 2)",
+    "True & (n < 3)": "n < 3",
+    "(n < 3) * False": "0",
+    "(n < 3) == True": "n < 3 == 1",
+    "pto.maximum(n < 3, not True)": "max(n < 3, 0)",
     "pto.cdiv(n, 16)": "cdiv(n, 16)",
     "pto.cdiv(16, n)": "cdiv(16, n)",
     "pto.maximum(n, 3)": "max(n, 3)",
@@ -241,7 +250,9 @@ REFUSED = {
     "divmod(x, 2)": "divmod", "divmod(2, x)": "divmod",
     "math.trunc(x)": "trunc", "math.floor(x)": "floor", "math.ceil(x)": "ceil",
     "n & 1": "&", "n | 1": "|", "n ^ 1": "^", "n << 1": "<<", "n >> 1": ">>", "n ** 2": "**",
-    "divmod(n, 2)": "divmod", "~n": "~", "abs(n)": "abs", "math.floor(n)": "floor",
+    "divmod(n, 2)": "divmod", "~n": "~",
+    "(n < 3) & n": "&", "(n < 3) & 2": "&", "(n < 3) | s": "|", "n & (n < 3)": "&", "~(n - (n < 3))": "~",
+    "(n < 3) ^ (n < 4)": "^", "abs(n)": "abs", "math.floor(n)": "floor",
 }  # fmt: skip
 """Operators that tiles or scalars have not, and what the message calls them."""
 

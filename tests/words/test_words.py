@@ -75,6 +75,7 @@ COMPILED = (
     "opposites of integers",
     "numbers by three types",
     "ways in a loop",
+    "conditions of conditions",
     "products of columns",
     "heads in front",
     "rows that speak",
