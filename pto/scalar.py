@@ -153,7 +153,10 @@ class Scalar(Traced):
         if symbol == "**":
             return "multiply it with itself"
         if symbol in ("&", "|", "~"):
-            return "it combines comparisons, each in parentheses: (a < b) & (c < d)"
+            return (
+                "it combines comparisons, each in parentheses: (a < b) & (c < d); bit k of an integer is "
+                "n // 2**k % 2"
+            )
         return "scalars know + - * / // % and comparisons"
 
     def _index_hint(self) -> str:

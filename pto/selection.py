@@ -46,12 +46,12 @@ def where(mask: Mask, x: Side, other: Side) -> Tile:
     """
     if not isinstance(mask, Mask):
         message = f"the condition of where must be a mask, found {noun(mask)}"
-        fail(
-            TraceError,
-            message,
-            "a comparison of tiles, x < y, or of places, pto.iota(1) < count",
-            0,
-        )
+        hint = "a comparison of tiles, x < y, or of places, pto.iota(1) < count"
+        if isinstance(mask, Scalar):
+            hint = (
+                "pto.when(condition, lambda y: x, y) is tile x where a scalar says so, else tile y"
+            )
+        fail(TraceError, message, hint, 0)
     return _Choice(mask, x, other).made()
 
 
