@@ -259,10 +259,7 @@ class Lowered:
         bound = bind(self.traced, self._inputs(self.program, args, inputs))
         validate(self.traced, bound)
         name = executors.JAX if executor is None else executor
-        program = self.kernel
-        if name == executors.SEQUENTIAL:
-            is_own = ir.is_scheduled(self.traced)  # a schedule that was given
-            program = self.program.trace(**dict(self.traced.statics)) if is_own else self.traced
+        program = self._unscheduled() if name == executors.SEQUENTIAL else self.kernel
         orders = None
         if name in executors.SEVERAL or seeds is not None:
             seeds = executors.SEEDS if seeds is None else seeds
@@ -272,6 +269,12 @@ class Lowered:
         if ran.differences:
             raise OrdersDiffer("\n".join(executors.wrong(ran.orders)))
         return ran
+
+    def _unscheduled(self) -> ir.Kernel:
+        """What was traced, also where a schedule was given; it needs none."""
+        assert isinstance(self.program, Kernel)
+        is_own = ir.is_scheduled(self.traced)
+        return self.program.trace(**dict(self.traced.statics)) if is_own else self.traced
 
     @told_to_the_caller()
     def watch(self, /, *args: Any, executor: Any = None, **kwargs: Any) -> Heard:

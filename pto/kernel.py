@@ -23,6 +23,7 @@ from pto.signature import Choice, Signature, Static
 from pto.targets import TARGETS
 from pto.tensor import Tensor
 from pto.tracer import told_to_the_caller
+from pto.wrong_calls import wrong_call
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -222,6 +223,11 @@ class Kernel:
             returned = self.function(*[arguments[n] for n in positional], **keywords)
         except PtoError as error:
             raise _ending_in_user_code(error) from None
+        except TypeError as error:
+            mistake = wrong_call(error)
+            if mistake is None:
+                raise
+            raise _ending_in_user_code(mistake) from None
         if returned is not None:
             raise TraceError(
                 f"kernel '{self.name}' returns {tracer.noun(returned)}, which nobody receives",

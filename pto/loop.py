@@ -41,6 +41,11 @@ class Caller:
     counts: bool
 
     @property
+    def step(self) -> str:
+        """One run of the body."""
+        return "an iteration" if self.counts else self.what
+
+    @property
     def takes(self) -> tuple[str, ...]:
         """What the body takes in front of the carry."""
         return ("i",) if self.counts else ()
@@ -178,7 +183,9 @@ def carried_by(carry: Any, caller: Caller) -> list[Value]:
             )
             kinds = "a tile or an integer" if caller.counts else "a tile"
             hint = "start from pto.full or pto.zeros"
-            if is_integer(value) and not caller.counts:
+            if isinstance(value, tuple | list | dict):
+                hint = "a carry is one value or one flat tuple: (a, b, c)"
+            elif is_integer(value) and not caller.counts:
                 hint = "n + condition * step is n, and where the condition holds n + step"
             elif isinstance(value, Scalar | float):
                 hint += "; of scalars, integers are carried"
@@ -292,7 +299,7 @@ def _checked_result(
         )  # fmt: skip
     for k, (value, before) in enumerate(zip(values, inside, strict=True)):
         if isinstance(before, Tile):
-            _check_tile(value, before, body, k)
+            _check_tile(caller, value, before, body, k)
         elif not is_integer(value):
             fail_at(
                 body, k, TraceError,
@@ -305,7 +312,7 @@ def _checked_result(
     return values
 
 
-def _check_tile(value: Any, before: Tile, body: Body, k: int) -> None:
+def _check_tile(caller: Caller, value: Any, before: Tile, body: Body, k: int) -> None:
     if not isinstance(value, Tile):
         fail_at(
             body, k, TraceError,
@@ -316,10 +323,10 @@ def _check_tile(value: Any, before: Tile, body: Body, k: int) -> None:
     if value.type != before.type:
         hint = f"a carry keeps its type: convert the result with .astype('{before.dtype}')"
         if value.shape != before.shape:
-            hint = "a carry keeps its shape: start the loop from a tile of the shape it ends with"
+            hint = f"a carry keeps its shape: start {caller.what} from a tile of the shape it ends with"
         fail_at(
             body, k, ShapeError if value.shape != before.shape else DTypeError,
-            f"carry '{before.name}' is {before.type} before an iteration, but "
+            f"carry '{before.name}' is {before.type} before {caller.step}, but "
             f"{value.type} ('{value.name}') after it",
             hint,
         )  # fmt: skip

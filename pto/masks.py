@@ -232,10 +232,17 @@ class Places(Traced):
         return self._value_hint()
 
     def _operator_hint(self, symbol: str) -> str:
+        if symbol in IN_TILES:
+            return f"as a tile they have it: (pto.zeros((rows, cols), 'i32') + pto.iota(1)) {symbol} {IN_TILES[symbol]}"
         return (
             "places are added, subtracted, multiplied by integers and compared: pto.iota(1) < count"
         )
 
+
+IN_TILES = {
+    "//": "16, of powers of two", "%": "16, of powers of two", "&": "15", "|": "1", "^": "1", "<<": "1", ">>": "1",
+}  # fmt: skip
+"""Operators of tiles of integers, with an example, that places have not."""
 
 ZERO = ir.Const(0)
 

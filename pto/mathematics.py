@@ -69,12 +69,12 @@ def composed(
     """``function`` of an f32 tile, for one of f16 as well: computed in f32, and rounded once."""
 
     @wraps(function)
-    def of_both(x: Tile, /, *args: Given.args, **options: Given.kwargs) -> Tile:
+    def of_both(x: Tile, *args: Given.args, **options: Given.kwargs) -> Tile:
         tile = operand_of(function.__name__, x, FLOATS)
         made = function(astype(tile, "f32"), *args, **options)
         return astype(made, tile.dtype)
 
-    return named(of_both)
+    return named(of_both)  # type: ignore[return-value]  # x has a name, which Concatenate cannot say
 
 
 # ----------------------------------------------------------------------------------- reductions

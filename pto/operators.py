@@ -110,9 +110,13 @@ def _bits_of_divisor(symbol: str, x: Tile, y: object) -> int:
     if not isinstance(number, int) or number < 1 or number & (number - 1):
         found = noun(y) if number is None else number
         message = f"{symbol}: '{x.name}' is {x.dtype}, which is divided by positive powers of two, found {found}"
-        whole = f"pto.floor({x.name}.astype('f32') / y).astype('{x.dtype}')"
-        fail(DTypeError, message, f"{whole} divides by others, below 2**24")
+        in_floats = OF_OTHERS[symbol].format(f"{x.name}.astype('f32')")
+        fail(DTypeError, message, f"by others, below 2**24: {in_floats}.astype('{x.dtype}')")
     return number.bit_length() - 1
+
+
+OF_OTHERS = {"//": "pto.floor({} / y)", "%": "pto.remainder({}, y)"}
+"""Of integers and a divisor that is no power of two."""
 
 
 def divided(x: object, y: object) -> Tile:

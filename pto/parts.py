@@ -16,7 +16,7 @@ from pto.ops import MOST_JOINED
 from pto.row_rules import in_units
 from pto.scalar import Scalar, as_number
 from pto.tile import Place, Tile, as_tile, broadcast_to, full, record
-from pto.tracer import Traced, fail, noun
+from pto.tracer import ON_ONE_CORE, Traced, fail, noun
 from pto.transposes import made as turned
 from pto.types import BOX_ROWS, DTYPE_BYTES, UNIT_BYTES, TileType
 
@@ -36,8 +36,7 @@ def place(x: Tile, index: object) -> Place:
     given = index if isinstance(index, tuple) else (index,)
     if len(given) > 2 or not all(isinstance(s, slice) for s in given):
         message = f"{x.described()} is indexed by slices of rows and columns, x[a:b, c:d]"
-        hint = "one row is x[i:i + 1, :]; what a scalar decides is loaded, pto.load(t[i, :])"
-        fail(TraceError, message, hint)
+        fail(TraceError, message, _index_hint(given))
     rows, cols = (_static(x, s) for s in (*given, *[slice(None)] * (2 - len(given))))
     (top, bottom), (left, right) = _extent(x, rows, 0), _extent(x, cols, 1)
     if cols.step > 1:
@@ -53,6 +52,19 @@ def place(x: Tile, index: object) -> Place:
         message = f"'{x.name}' of {x.dtype} has no part {_told(cut)} of a {what}"
         fail(ShapeError, message, f"parts of a {what} begin and end at multiples of {unit}")
     return Part(x, (top, bottom), (left, right))
+
+
+def _index_hint(given: tuple[object, ...]) -> str:
+    """What is meant by an index that is no slice: a row, a column, or one element."""
+    is_slice = [isinstance(s, slice) for s in given]
+    if is_slice == [True, False]:
+        return (
+            "one column is pto.row_sum(pto.where(pto.iota(1) == j, x, 0)), and x with others in it "
+            "pto.where(pto.iota(1) == j, y, x)"
+        )
+    if is_slice == [False, False]:
+        return ON_ONE_CORE
+    return "one row is x[i:i + 1, :]; what a scalar decides is loaded, pto.load(t[i, :])"
 
 
 def _static(x: Tile, at: slice) -> slice:

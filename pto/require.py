@@ -67,6 +67,6 @@ def _no_condition(found: object) -> NoReturn:
     fail(
         TraceError,
         f"the condition of require is a comparison, found {noun(found)}",
-        'pto.require(n % 16 == 0, "n is a multiple of 16")',
+        'one for each comparison: pto.require(n % 16 == 0, "n is a multiple of 16")',
         0,
     )

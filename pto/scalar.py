@@ -10,7 +10,7 @@ import math
 from typing import Any, overload
 
 from pto import ir, source
-from pto.arithmetic import DIVIDING, GREATEST, LEAST, rounded
+from pto.arithmetic import COMPARING, DIVIDING, GREATEST, LEAST, rounded
 from pto.errors import DTypeError, ShapeError, TraceError
 from pto.tracer import Scope, Traced, current, fail, innermost, is_tracing, noun
 
@@ -25,7 +25,8 @@ def ir_text(e: ir.Expr) -> str:
 class Scalar(Traced):
     """A traced number: a scalar parameter, a symbolic dimension, a loop index, or made of those.
 
-    ``+ - * / // %``, comparisons, ``pto.cdiv``, ``pto.minimum``, ``pto.maximum``; never a branch.
+    ``+ - * / // %``, comparisons, ``pto.cdiv``, ``pto.minimum``, ``pto.maximum``; never a branch.  A comparison is 1
+    where it holds, else 0, and so is a Python bool beside a scalar; ``&``, ``|`` and ``~`` combine these.
     """
 
     _noun = "scalar"
@@ -62,7 +63,7 @@ class Scalar(Traced):
     def _with(self, op: str, other: object, swap: bool = False) -> Scalar:
         if isinstance(other, Traced) and not isinstance(other, Scalar):
             return NotImplemented  # type: ignore[no-any-return]
-        a, b = self, as_scalar(other)
+        a, b = self, beside(other)
         return combined(op, b, a) if swap else combined(op, a, b)
 
     def __add__(self, other: Number | Scalar) -> Scalar:
@@ -106,6 +107,30 @@ class Scalar(Traced):
             return combined("*", self, Scalar(ir.Const(-1.0)))
         return combined("-", Scalar(ir.Const(0)), self)
 
+    def _of_conditions(self, symbol: str, op: str, other: object) -> Scalar:
+        """``self op other`` of what is 0 or 1, which ``symbol`` says."""
+        if isinstance(other, Traced) and not isinstance(other, Scalar):
+            return NotImplemented  # type: ignore[no-any-return]
+        b = beside(other)
+        if not (is_condition(self) and is_condition(b)):
+            self._no_operator(symbol)
+        return combined(op, self, b)
+
+    def __and__(self, other: Scalar | bool) -> Scalar:
+        return self._of_conditions("&", "*", other)
+
+    __rand__ = __and__
+
+    def __or__(self, other: Scalar | bool) -> Scalar:
+        return self._of_conditions("|", "max", other)
+
+    __ror__ = __or__
+
+    def __invert__(self) -> Scalar:
+        if not is_condition(self):
+            self._no_operator("~")
+        return combined("-", Scalar(ir.Const(1)), self)
+
     def __lt__(self, other: Number | Scalar) -> Scalar:
         return self._with("<", other)
 
@@ -127,6 +152,11 @@ class Scalar(Traced):
     def _operator_hint(self, symbol: str) -> str:
         if symbol == "**":
             return "multiply it with itself"
+        if symbol in ("&", "|", "~"):
+            return (
+                "it combines comparisons, each in parentheses: (a < b) & (c < d); bit k of an integer is "
+                "n // 2**k % 2"
+            )
         return "scalars know + - * / // % and comparisons"
 
     def _index_hint(self) -> str:
@@ -167,6 +197,8 @@ def as_scalar(value: object, what: str = "a number or a traced scalar") -> Scala
     if number is None:
         is_array = not isinstance(value, Traced) and getattr(value, "shape", None)
         hint = "give the kernel a tensor parameter for it and pto.load it" if is_array else ""
+        if isinstance(value, bool):
+            hint = "int(flag) is the number 0 or 1"
         if isinstance(value, Traced):
             hint = value._value_hint()
         fail(TraceError, f"expected {what}, found {noun(value)}", hint)
@@ -175,6 +207,26 @@ def as_scalar(value: object, what: str = "a number or a traced scalar") -> Scala
     elif not LEAST <= number <= GREATEST:
         fail(TraceError, f"the number {number} is beyond the integers of 64 bits")
     return Scalar(ir.Const(number))
+
+
+def beside(value: object) -> Scalar:
+    """The other operand of a scalar: as ``as_scalar``, but a Python bool is 0 or 1, as comparisons are."""
+    return as_scalar(int(value) if isinstance(value, bool) else value)
+
+
+def is_condition(x: Scalar) -> bool:
+    """Whether it is 0 or 1 by what it is made of: comparisons, their products and extremes, ``1 - a`` of one."""
+    return _is_condition(current().resolved(x.expr) if is_tracing() else x.expr)
+
+
+def _is_condition(e: ir.Expr) -> bool:
+    if isinstance(e, ir.Const):
+        return e in (ir.Const(0), ir.Const(1))
+    if not isinstance(e, ir.Bin) or e.op in COMPARING:
+        return isinstance(e, ir.Bin)
+    if e.op == "-":
+        return e.a == ir.Const(1) and _is_condition(e.b)
+    return e.op in ("*", "min", "max") and _is_condition(e.a) and _is_condition(e.b)
 
 
 def _check_held(number: float) -> None:
@@ -244,7 +296,7 @@ def cdiv(a: Index, b: Index) -> Index:
 
 def extreme(op: str, a: object, b: object) -> Any:
     """``min`` or ``max`` of two scalars; a number if both are."""
-    found = combined(op, as_scalar(a), as_scalar(b))
+    found = combined(op, beside(a), beside(b))
     return found.expr.value if isinstance(found.expr, ir.Const) else found
 
 

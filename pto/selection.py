@@ -34,7 +34,8 @@ Shape = tuple[int, int]
 
 def where(mask: Mask, x: Side, other: Side) -> Tile:
     """``x`` where ``mask`` holds, ``other`` elsewhere: tiles, of ``[rows, 1]`` or ``[1, cols]`` too, or numbers. Of
-    numbers alone the choice has the type that is compared, but f32 where integers are and one of them is a float.
+    numbers alone the choice has the type that is compared, but f32 where several are, or integers and one of the
+    numbers is a float.
 
     A mask compares tiles with tiles or scalars (``x < y``), or places: ``pto.iota(1) < count`` keeps the first
     ``count`` columns, ``first + pto.iota(0) >= pto.iota(1)`` a triangle.
@@ -45,12 +46,12 @@ def where(mask: Mask, x: Side, other: Side) -> Tile:
     """
     if not isinstance(mask, Mask):
         message = f"the condition of where must be a mask, found {noun(mask)}"
-        fail(
-            TraceError,
-            message,
-            "a comparison of tiles, x < y, or of places, pto.iota(1) < count",
-            0,
-        )
+        hint = "a comparison of tiles, x < y, or of places, pto.iota(1) < count"
+        if isinstance(mask, Scalar):
+            hint = (
+                "pto.when(condition, lambda y: x, y) is tile x where a scalar says so, else tile y"
+            )
+        fail(TraceError, message, hint, 0)
     return _Choice(mask, x, other).made()
 
 
@@ -74,15 +75,17 @@ class _Choice:
         if not tiles and not of_mask:
             message = "where needs a tile: of numbers and places it does not know the shape"
             fail(ShapeError, message, "pto.where(mask, pto.full((rows, cols), x), y)", 1)
-        dtypes = list(dict.fromkeys(t.dtype for t in tiles or of_mask))
-        if len(dtypes) > 1:
+        if len({t.dtype for t in tiles}) > 1:
             names = " and ".join(f"'{t.name}' is {t.dtype}" for t in tiles)
             fail(DTypeError, f"where: {names}", "convert one of them with .astype('f32')", 1)
         shape = shape_of_all("where", [t.shape for t in (*tiles, *of_mask)])
-        dtype = dtypes[0]
-        if not tiles and dtype in INTEGERS and any(map(is_float, self.sides)):
-            dtype = "f32"
+        dtype = tiles[0].dtype if tiles else self.of_numbers({t.dtype for t in of_mask})
         self.type = TileType(dtype, *shape)
+
+    def of_numbers(self, compared: set[str]) -> str:
+        """The type of a choice of numbers alone, by the types of what is compared."""
+        holds_floats = compared - {*INTEGERS} or not any(map(is_float, self.sides))
+        return next(iter(compared)) if len(compared) == 1 and holds_floats else "f32"
 
     def made(self) -> Tile:
         return self.choose(self.mask, *self.sides)

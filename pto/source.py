@@ -107,9 +107,13 @@ def _facts_of(code: CodeType) -> _Facts:
 
 def position(frame: FrameType) -> Position:
     """Of the expression that ``frame`` is running; column 0 to 0 if only the line is known."""
-    line, end_line, col, end_col = _facts_of(frame.f_code).positions[frame.f_lasti // 2]
+    return _position(frame.f_code, frame.f_lasti) or (frame.f_lineno, 0, frame.f_lineno, 0)
+
+
+def _position(code: CodeType, instruction: int) -> Position | None:
+    line, end_line, col, end_col = _facts_of(code).positions[instruction // 2]
     if line is None or col is None or end_line is None or end_col is None:
-        return frame.f_lineno, 0, frame.f_lineno, 0
+        return None
     return line, col, end_line, end_col
 
 
@@ -320,6 +324,13 @@ def operand(frame: FrameType | None, k: int) -> Loc | None:
             if k < len(parts) and not isinstance(parts[k], ast.Starred):
                 return _loc(frame.f_code, _range(parts[k]))
     return locate(frame)
+
+
+def call_at(code: CodeType, instruction: int) -> tuple[ast.Call, Loc] | None:
+    """The call that an instruction makes, and where."""
+    here = _position(code, instruction)
+    calls = (n for n in ast.walk(_tree(_source_of(code))) if isinstance(n, ast.Call))
+    return next(((n, _loc(code, here)) for n in calls if here and _range(n) == here), None)
 
 
 USED: Mapping[type[ast.AST], tuple[str, str]] = {

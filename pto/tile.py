@@ -104,7 +104,7 @@ class Tile(Traced):
         return elementwise("sub", self, other)
 
     def __rsub__(self, other: Operand) -> Tile:
-        return elementwise("add", elementwise("mul", self, -1.0, part=True), other)
+        return elementwise("add", negated(self, part=True), _second("-", self, other))
 
     def __mul__(self, other: Operand) -> Tile:
         return elementwise("mul", self, other)
@@ -115,12 +115,13 @@ class Tile(Traced):
         return elementwise("div", self, other)
 
     def __rtruediv__(self, other: Operand) -> Tile:
+        second = _second("/", self, other)
         if as_number(other) == 1:
             return of_tile("reciprocal", self)
-        return elementwise("mul", of_tile("reciprocal", self, part=True), other)
+        return elementwise("mul", of_tile("reciprocal", self, part=True), second)
 
     def __neg__(self) -> Tile:
-        return elementwise("mul", self, -1.0)
+        return negated(self)
 
     def __pos__(self) -> Tile:
         return self
@@ -585,6 +586,16 @@ def elementwise(op: str, x: Tile, other: object, part: bool = False) -> Tile:
     return _broadcast_first(op, x, y)
 
 
+def negated(x: Tile, part: bool = False) -> Tile:
+    """``-x``, exactly; the least integer is its own opposite, as its sum with 0 would wrap, too.
+
+    Raises:
+        DTypeError: for bf16 and small integers.
+    """
+    vector_dtype("-", x)
+    return elementwise("mul", x, -1 if x.dtype in INTEGERS else -1.0, part=part)
+
+
 def element(number: float, dtype: str, op: str, operand: int | None = None) -> ir.Const:
     """A literal as an element of a tile of ``dtype``."""
     whole = dtype in INTEGERS
@@ -608,7 +619,7 @@ def integer_operand(symbol: str, x: Tile, value: Scalar | None) -> None:
 def _broadcast_first(op: str, x: Tile, y: Tile) -> Tile:
     """``x op y`` when x is the smaller one: the hardware broadcasts its second operand only."""
     if op == "sub":
-        return elementwise("add", elementwise("mul", y, -1.0, part=True), x)
+        return elementwise("add", negated(y, part=True), x)
     if op == "div":
         return elementwise("mul", of_tile("reciprocal", y, part=True), x)
     assert OPS[op].commutes, op

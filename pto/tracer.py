@@ -326,10 +326,7 @@ class Traced:
         if where in ("min()", "max()"):
             return f"use pto.{where[:3]}imum(a, b)"
         if where in ("and / or", "not", "chained comparison"):
-            return (
-                "Python evaluates this itself; of two comparisons a * b is 1 where both hold, "
-                "pto.maximum(a, b) where one does, 1 - a where a does not"
-            )
+            return "Python evaluates this itself; & | ~ combine comparisons, each in parentheses: (a < b) & (c < d)"
         if where in ("in", "comparison of tuples"):
             return "Python evaluates this itself; compare one scalar with one number at a time"
         return (

@@ -171,7 +171,7 @@ def store(
     tile, name = as_tile(x, "what is stored", 1), target.tensor.name
     if tile.shape != target.shape:
         message = f"store: '{tile.name}' is {tile.type} but the view of '{name}' is {target.type}"
-        fail(ShapeError, message, "", 1)
+        fail(ShapeError, message, _fitting(tile, (target.type.rows, target.type.cols)), 1)
     if scale is not None:
         scales.check(tile, target)
     elif tile.dtype != target.dtype:
@@ -205,6 +205,17 @@ def store(
         tile, region = _spread(tile, rows), as_rows(target.view, rows.cols)
     way = (ir.ADD,) if add else () if scale is None else (ir.SCALED, scales.operand(scale, tile))
     trace.emit(ir.Row("store", region, (tile.ref(), *way), loc=made.loc))
+
+
+def _fitting(tile: Tile, shape: tuple[int, int]) -> str:
+    """How a tile of another shape is stored."""
+    rows, cols = shape
+    pairs = list(zip(tile.shape, shape, strict=True))
+    if all(n in (1, size) for n, size in pairs):
+        return f"pto.broadcast_to({tile.name}, ({rows}, {cols})) has it in all rows and columns"
+    if all(n >= size for n, size in pairs):
+        return f"a part of it is {tile.name}[:{rows}, :{cols}]"
+    return "a region that is as large: pto.ds(start, size) for rows and for columns"
 
 
 def _spread(column: Tile, rows: TileType) -> Tile:

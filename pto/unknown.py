@@ -55,6 +55,11 @@ INSTEAD = {
         ("atomic_add", "scatter_add", "index_add", "segment_sum", "store_add"),
         "pto.store(out[...], x, add=True) adds to what the tensor holds",
     ),
+    **dict.fromkeys(
+        ("store_rows", "scatter", "scatter_rows", "index_put"),
+        "row by row: pto.store(t[ids[first + k], :], x[k:k + 1, :]) for k in range(x.shape[0]), with "
+        "ids='i32[n] distinct'",
+    ),
     "quantize": "(x / scale).astype('i8')",
     "dequantize": "x.astype('f32') * scale",
     "requantize": "pto.store(out[...], a @ b, scale=s), with a number, or pto.column_scales of columns",

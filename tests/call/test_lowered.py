@@ -88,6 +88,19 @@ def test_runs(executor: str) -> None:
     assert judged("gemm", out)
 
 
+def test_what_was_traced_runs_where_no_schedule_fits() -> None:
+    @pto.kernel(grid="cdiv(rows, 256)", x="f32[rows, 512]", out="f32[rows, 512]")
+    def large(x: pto.Tensor, out: pto.Tensor) -> None:
+        here = pto.ds(pto.program_id(0) * 256, 256)
+        pto.store(out[here, :], pto.load(x[here, :]) * 2.0)
+
+    x = np.ones((256, 512), np.float32)
+    lowered = large.lower(x)
+    with pytest.raises(pto.CapacityError):
+        lowered.run(x, executor="numpy")
+    np.testing.assert_array_equal(lowered.run(x, executor="sequential"), x * 2)
+
+
 def test_an_order_that_differs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from lowering import executors
 

@@ -37,6 +37,39 @@ def numpy_where(x: Any, y: Any) -> dict[str, Any]:
     return {"out": np.where(np.arange(64) < 5, x, y)}
 
 
+@pto.kernel(grid="n", x="f32[n, 32, 64]", m="i32[n, 32, 64]", out="f32[n, 5, 32, 64]")
+def counted(x: Tensor, m: Tensor, out: Tensor) -> None:
+    """As places, scalars and integers are told: remainders, a choice by a scalar, one column, and it everywhere."""
+    b = pto.program_id(0)
+    tile, whole = pto.load(x[b, :, :]), pto.load(m[b, :, :])
+    places = pto.zeros((32, 64), "i32") + pto.iota(1)
+    pto.store(out[b, 0, :, :], pto.where(places % 2 == 0, tile, -tile))
+    pto.store(out[b, 1, :, :], pto.when(b > 0, lambda y: tile, pto.zeros((32, 64))))
+    pto.store(out[b, 2, :, :], pto.remainder(whole.astype("f32"), 7).astype("i32").astype("f32"))
+    column = pto.row_sum(pto.where(pto.iota(1) == 5, tile, 0))
+    pto.store(out[b, 3, :, :], pto.broadcast_to(column, (32, 64)))
+    pto.store(out[b, 4, :, :], pto.where(pto.iota(1) == 5, -1.0, tile))
+
+
+@counted.case
+def counts(rng: np.random.Generator) -> dict[str, Any]:
+    x = rng.standard_normal((2, 32, 64), np.float32)
+    return {"x": x, "m": rng.integers(-(2**24), 2**24, (2, 32, 64)).astype(np.int32)}
+
+
+@counted.reference
+def in_numpy(x: Any, m: Any) -> dict[str, Any]:
+    places = np.arange(64)
+    made = (
+        np.where(places % 2 == 0, x, -x),
+        x * np.arange(2)[:, None, None],
+        m % 7,
+        np.broadcast_to(x[:, :, 5:6], x.shape),
+        np.where(places == 5, -1.0, x),
+    )
+    return {"out": np.stack(made, axis=1)}
+
+
 @pto.kernel(grid="n", x="f32[n, 32, 64]", s="f32[n, 64]", out="f32[n, 32, 64]")
 def scaled(x: Tensor, s: Tensor, out: Tensor) -> None:
     """As the refusal to read a float says: the tensor holds it once per column."""
@@ -55,7 +88,7 @@ def product(x: Any, s: Any) -> dict[str, Any]:
     return {"out": (x * s[:, None]).astype(np.float32)}
 
 
-@pytest.mark.parametrize("kernel", [choose, scaled], ids=lambda kernel: str(kernel.name))
+@pytest.mark.parametrize("kernel", [choose, counted, scaled], ids=lambda kernel: str(kernel.name))
 def test_what_a_hint_says_works(kernel: Kernel) -> None:
     traced = kernel.trace()
     bound = inputs.bind(traced, cases.draw(kernel, traced, []))

@@ -108,6 +108,7 @@ TILES = {
         "bitwise_not = bitwise_not whole; left_shift = left_shift bitwise_not, 3; "
         "right_shift = right_shift left_shift, 2; astype = astype right_shift, f32"
     ),
+    "(n & whole).astype('f32')": "bitwise_and = bitwise_and whole, n; astype = astype bitwise_and, f32",
     "(whole // 8).astype('f32')": "right_shift = right_shift whole, 3; astype = astype right_shift, f32",
     "(whole % 8).astype('f32')": "bitwise_and = bitwise_and whole, 7; astype = astype bitwise_and, f32",
     "pto.where(whole < n, x, y)": (
@@ -171,6 +172,16 @@ TILES = {
     "pto.maximum(whole, 3).astype('f32')": "maximum = maximum whole, 3; astype = astype maximum, f32",
     "x + pto.full((16, 32), 2)": "full = full 2.0; add = add x, full",
     "x + pto.zeros((16, 1))": "full = full 0.0; add = add x, full",
+    "(-whole).astype('f32')": "mul = mul whole, -1; astype = astype mul, f32",
+    "(63 - whole).astype('f32')": "mul = mul whole, -1; add = add mul, 63; astype = astype add, f32",
+    "(n - whole).astype('f32')": "mul = mul whole, -1; add = add mul, n; astype = astype add, f32",
+    "(whole[:1] - whole).astype('f32')": (
+        "part = part whole, 0, 0; mul = mul whole, -1; add = add mul, part; astype = astype add, f32"
+    ),
+    "pto.where((x > 0) & (whole == 1), 1, 0)": (
+        "full = full 1; full_2 = full 1.0; full_3 = full 0.0; "
+        "select_eq = select_eq whole, full, full_2, full_3; select_gt = select_gt x, 0, select_eq, full_3"
+    ),
     "x @ x.T @ y": "matmul = matmul x, x.T; matmul_2 = matmul matmul, y",
     "pto.matmul(x @ y.T, y, acc=x)": "matmul = matmul x, y.T; matmul_2 = matmul matmul, y, x",
     "pto.matmul(x @ y.T, y)": "matmul = matmul x, y.T; matmul_2 = matmul matmul, y",
@@ -201,6 +212,14 @@ SCALARS = {
     "s * 0.5": "s * 0.5",
     "s + n": "s + n",
     "2 - s": "2 - s",
+    "(n < 3) & (s > 0.5)": "(n < 3) * (0.5 < s)",
+    "(n < 3) | (n == 5)": "max(n < 3, n == 5)",
+    "~(n < 3)": "1 - (n < 3)",
+    "~((n < 3) & ~(n == 5) | (s < 2))": "1 - max((n < 3) * (1 - (n == 5)), s < 2)",
+    "True & (n < 3)": "n < 3",
+    "(n < 3) * False": "0",
+    "(n < 3) == True": "n < 3 == 1",
+    "pto.maximum(n < 3, not True)": "max(n < 3, 0)",
     "pto.cdiv(n, 16)": "cdiv(n, 16)",
     "pto.cdiv(16, n)": "cdiv(16, n)",
     "pto.maximum(n, 3)": "max(n, 3)",
@@ -231,7 +250,9 @@ REFUSED = {
     "divmod(x, 2)": "divmod", "divmod(2, x)": "divmod",
     "math.trunc(x)": "trunc", "math.floor(x)": "floor", "math.ceil(x)": "ceil",
     "n & 1": "&", "n | 1": "|", "n ^ 1": "^", "n << 1": "<<", "n >> 1": ">>", "n ** 2": "**",
-    "divmod(n, 2)": "divmod", "~n": "~", "abs(n)": "abs", "math.floor(n)": "floor",
+    "divmod(n, 2)": "divmod", "~n": "~",
+    "(n < 3) & n": "&", "(n < 3) & 2": "&", "(n < 3) | s": "|", "n & (n < 3)": "&", "~(n - (n < 3))": "~",
+    "(n < 3) ^ (n < 4)": "^", "abs(n)": "abs", "math.floor(n)": "floor",
 }  # fmt: skip
 """Operators that tiles or scalars have not, and what the message calls them."""
 
@@ -239,6 +260,23 @@ REFUSED = {
 @pytest.mark.parametrize("text", REFUSED)
 def test_no_such_operator(text: str) -> None:
     with pytest.raises(pto.TraceError, match=re.escape(f"'{REFUSED[text]}' does not work on ")):
+        rows_of(text)
+
+
+OF_INTEGERS = {
+    "63.5 - whole": "-: 'whole' is i32 and cannot be combined with the float",
+    "s - whole": "-: 'whole' is i32 and cannot be combined with the float",
+    "3 / whole": "/: 'whole' is i32 and cannot be divided",
+    "1 / whole": "/: 'whole' is i32 and cannot be divided",
+    "-whole.astype('i16')": "-: 'astype' is i16, which the vector unit cannot compute with",
+    "2 - whole.astype('i16')": "-: 'astype' is i16, which the vector unit cannot compute with",
+}
+"""Refused of integers, in the terms of what is written."""
+
+
+@pytest.mark.parametrize("text", OF_INTEGERS)
+def test_integers_are_told_of_the_operator_that_is_written(text: str) -> None:
+    with pytest.raises(pto.DTypeError, match=re.escape(OF_INTEGERS[text])):
         rows_of(text)
 
 

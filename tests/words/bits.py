@@ -1,4 +1,5 @@
-"""Test kernels of bits: packed numbers, random numbers, sets as bytes; ``//``, ``%``, ``**`` and the order of integers."""
+"""Test kernels of bits: packed numbers, random numbers, sets as bytes; ``//``, ``%``, ``**``, signs and the order of
+integers."""
 
 from __future__ import annotations
 
@@ -297,6 +298,36 @@ def some_halves(rng: np.random.Generator) -> Arrays:
     return dict(x=x.astype(np.int16), n=n.astype(np.int16))
 
 
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    x="i32[rows, 64]",
+    column="i32[rows, 1]",
+    row="i32[64]",
+    n="i32",
+    out="i32[5, rows, 64]",
+)
+def opposites(x: Tensor, column: Tensor, row: Tensor, out: Tensor, *, n: Scalar) -> None:
+    """Integers taken away from numbers, a scalar, a column and a row; the least one is its own opposite."""
+    m = pto.program_id(0) * 32
+    rows = pto.ds(m, 32, valid=x.shape[0] - m)
+    a = pto.load(x[rows, :])
+    made = (-a, 63 - a, n - a, pto.load(column[rows, :]) - a, pto.load(row[:]) - a)
+    for k, tile in enumerate(made):
+        pto.store(out[k, rows, :], tile)
+
+
+def taken_away(x: Any, column: Any, row: Any, n: Any) -> dict[str, Any]:
+    return {"out": np.stack([y - x for y in (*np.int32([0, 63, n]), column, row)])}
+
+
+def far(rng: np.random.Generator) -> Arrays:
+    ends = np.iinfo(np.int32)
+    shapes = dict(x=(75, 64), column=(75, 1), row=(64,))
+    drawn = {n: rng.integers(ends.min, ends.max + 1, s, np.int32) for n, s in shapes.items()}
+    drawn["x"][0, :5] = ends.min, ends.max, 0, -1, 2**24 + 1
+    return dict(drawn, n=7)
+
+
 WORDS = {
     "weights of four bits": Word(packed, nibbles, unpacked),
     "inputs dropped": Word(dropped, states, shuffled),
@@ -307,6 +338,7 @@ WORDS = {
     "fields by tiles": Word(fields, some_fields, of_fields),
     "turns by a table": Word(stirred, some_turns(np.int32), of_turns),
     "turns by a table, i16": Word(stirred, some_turns(np.int16), of_turns, dict(dtype="i16")),
+    "opposites of integers": Word(opposites, far, taken_away),
     "shifts of halves": Word(halves, some_halves, of_halves),
     "quotients of floats": Word(divided, signed, quotients),
 }

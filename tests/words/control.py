@@ -369,6 +369,35 @@ def by_slots(x: Any, slots: Any, cache: Any) -> dict[str, Any]:
     return {"cache": found, "scales": scale}
 
 
+@pto.kernel(
+    grid="items",
+    static=dict(early=True),
+    x="f32[items, 16, 64]",
+    marks="i32[items]",
+    high="f32",
+    out="f32[items, 5, 16, 64]",
+)
+def combined(x: Tensor, marks: Tensor, out: Tensor, *, high: pto.Scalar, early: bool) -> None:
+    """Conditions of conditions, and of what is known while tracing."""
+    i = pto.program_id(0)
+    tile, mark = pto.load(x[i, :, :]), marks[i]
+    one, other = (mark > 1) & (mark < 4), (i < 2) | (high * mark > 3.0)
+    conditions = (one, other & ~one, ~(one | other), (mark > 2) == early, one * (not early))
+    for k, condition in enumerate(conditions):
+        pto.store(out[i, k, :, :], pto.when(condition, lambda t: t + 1.0, tile))
+
+
+def by_conditions(x: Any, marks: Any, high: Any) -> dict[str, Any]:
+    one, other = (marks > 1) & (marks < 4), (np.arange(len(x)) < 2) | (high * marks > 3)
+    held = np.stack([one, other & ~one, ~(one | other), marks > 2, one & False], axis=1)
+    return {"out": x[:, None] + held[:, :, None, None]}
+
+
+def some_marks(rng: np.random.Generator) -> dict[str, Any]:
+    x = rng.standard_normal((9, 16, 64)).astype(np.float32)
+    return dict(x=x, marks=np.int32([0, 1, 2, 3, 4, 5, 2, 3, 0]), high=1.25)
+
+
 WORDS = {
     "adapters of some tiles": Word(adapted, some_adapters, with_adapters),
     "rows to their slots": Word(appended, some_slots, by_slots),
@@ -377,5 +406,6 @@ WORDS = {
     "one of two ways": Word(either, kinds, one_way),
     "causal by the diagonal": Word(causal, heads, attention),
     "attention to marked blocks": Word(sparse, marked_blocks, by_marks),
+    "conditions of conditions": Word(combined, some_marks, by_conditions),
     "ways in a loop": Word(ways, some_ways, by_ways),
 }

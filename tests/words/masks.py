@@ -275,6 +275,45 @@ def coded(rng: np.random.Generator) -> dict[str, Any]:
     return dict(x=x, codes=rng.integers(0, 16, (200, 64), dtype=np.int32), scale=scale)
 
 
+# -------------------------------------------------------------------------- masks of several types
+
+
+@pto.kernel(
+    grid="cdiv(rows, 32)",
+    x="f32[rows, 64]",
+    h="f16[rows, 64]",
+    n="i32[rows, 64]",
+    out="f32[3, rows, 64]",
+)
+def mixed(x: Tensor, h: Tensor, n: Tensor, out: Tensor) -> None:
+    """Numbers chosen by comparisons of f32, f16 and i32 at once; integers are floats then."""
+    first = pto.program_id(0) * 32
+    rows = pto.ds(first, 32, valid=x.shape[0] - first)
+    a, b, whole = (pto.load(t[rows, :]) for t in (x, h, n))
+    made = (
+        pto.where((a > 0.0) & (whole == 1), 1.0, 0.0),
+        pto.where((b < 0.0) | (whole < 0), 3, pto.program_id(0)),
+        pto.where((b == 1.0) | ~(a < b.astype("f32")), 0.1, -1),
+    )
+    for k, tile in enumerate(made):
+        pto.store(out[k, rows, :], tile)
+
+
+def by_three(x: Any, h: Any, n: Any) -> dict[str, Any]:
+    items = np.arange(len(x))[:, None] // 32
+    made = (
+        np.where((x > 0) & (n == 1), 1.0, 0.0),
+        np.where((h < 0) | (n < 0), 3, items),
+        np.where((h == 1) | ~(x < h), np.float32(0.1), -1),
+    )
+    return {"out": np.stack(made)}
+
+
+def three(rng: np.random.Generator) -> dict[str, Any]:
+    types = dict(x=np.float32, h=np.float16, n=np.int32)
+    return {name: rng.integers(-2, 3, (75, 64)).astype(t) for name, t in types.items()}
+
+
 WORDS = {
     **{
         f"every comparison, {dtype}": Word(comparisons, few(dtype), compared, dict(dtype=dtype))
@@ -285,5 +324,6 @@ WORDS = {
     "causal attention": Word(causal, sequences, attention()),
     "attention in a window": Word(causal, sequences, attention(50), dict(window=50)),
     "places beside one column": Word(embedded, tokens, embedding),
+    "numbers by three types": Word(mixed, three, by_three),
     "products of sixteen levels": Word(of_levels, coded, levels),
 }

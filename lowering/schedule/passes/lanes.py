@@ -178,10 +178,12 @@ class Lanes:
         t = self.types[odd]
         what = "rows" if t.cols == 1 else "columns"
         step = UNIT_BYTES // DTYPE_BYTES[t.dtype]
+        size = t.rows if t.cols == 1 else t.cols
+        whole = -(-size // step) * step
         raise ShapeError(
             f"{t} does not fit the vector cores, which hold {what} in units of {UNIT_BYTES} bytes",
             self.made_at[odd],
-            f"{what} in multiples of {step}",
+            f"{what} in multiples of {step}: pto.ds(0, {whole}, valid={size}) loads zeros behind, and stores none",
         )
 
     def notes(self) -> list[str]:

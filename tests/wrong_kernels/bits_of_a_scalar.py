@@ -1,0 +1,11 @@
+"""Scalars have no bits."""
+
+import pto
+
+
+@pto.kernel(grid="cdiv(rows, 16)", x="f32[rows, 128]", out="f32[rows, 128]")
+def kernel(x, out):
+    here = pto.ds(pto.program_id(0) * 16, 16)
+    tile = pto.load(x[here, :])
+    odd = pto.program_id(0) & 1
+    pto.store(out[here, :], pto.when(odd, lambda t: -t, tile))
