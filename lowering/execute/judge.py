@@ -230,7 +230,7 @@ def lost_digits(kernel: Kernel, want: Array, value: Array) -> Array:
     it is taken to round as often as the rows of the program, and numbers as large as the larger ones of its
     outputs; what it really lost is not more than it is off, and no more than that is added.
     """
-    size = np.maximum(np.abs(want), _quantile(want, LARGER))
+    size = np.maximum(np.abs(np.where(np.isfinite(want), want, 0.0)), _quantile(want, LARGER))
     units = sum(OPS[row.op].roundings for row in all_rows(kernel.body))
     far = apart(value, want)
     return np.where(far <= units * UNIT["f64"] * size, far, 0.0)

@@ -374,6 +374,13 @@ def test_a_chance_of_nan_is_no_tolerance() -> None:
 
 
 @pytest.mark.filterwarnings("error")
+def test_nothing_that_rounds_meets_infinities() -> None:
+    x = drawn()
+    x[3, :3] = np.inf, -np.inf, np.nan
+    assert verdict(traced(lambda t: pto.maximum(t, 0.0)), x, np.maximum(x, 0)).ok
+
+
+@pytest.mark.filterwarnings("error")
 def test_a_tolerance_meets_infinities() -> None:
     x = drawn()
     x[3, 4] = np.inf
