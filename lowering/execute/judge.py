@@ -3,8 +3,8 @@
 In: a traced kernel, the bound arrays, the outputs of its reference if it has one.  Out: an
 ``Expected`` per output, made once; a ``Comparison`` per output of a run.
 Invariant: what an element may be depends on that element alone.  A number lies within its limit:
-one rounding to the type of the output, and the stated error of what made it
-(``lowering/execute/roundings.py``).  Infinities are equal, NaN meets NaN; beyond the range of the type a
+the stated error of what made it (``lowering/execute/roundings.py``), what the reference lost itself in float64, and one
+rounding to the type of the output, of a number that is off by all that.  Infinities are equal, NaN meets NaN; beyond the range of the type a
 float is infinite and an integer the nearest there is.  An element that no work item writes holds
 what the output started from, and that is a failure unless the reference expects NaN there, or that.
 
@@ -30,7 +30,8 @@ from lowering.execute import scheduled, sequential
 from lowering.execute.access import Array
 from lowering.execute.inputs import Bound
 from lowering.execute.roundings import LARGEST, UNIT, apart, in_range, roundings
-from pto.ir import Kernel, is_scheduled
+from pto.ir import Kernel, all_rows, is_scheduled
+from pto.ops import OPS
 from pto.types import INTEGERS
 
 # -------------------------------------------------------------------------------- never written
@@ -184,16 +185,21 @@ def expected(
 ) -> list[Expected]:
     """What a run of a traced kernel must give; without ``reference`` what ``sequential`` gives.
 
-    Then both may be off by the stated error, each to its side.
+    Then both may be off by the stated error, each to its side, and each is rounded to the type of the output.  A
+    rounding to the nearest errs by u of what it gives, and by u / (1 + u) of what is rounded, which may be larger
+    than the expected number by all that was off before.
     """
     stated = roundings(kernel, bound)
     judge = reference if reference is not None else sequential.run(kernel, bound)
-    sides = 1 if reference is not None else 2
     starts = bound.outputs()
     found = []
     for name, outcome in judge.items():
         dtype, want = kernel.param(name).dtype, outcome.astype(np.float64)
-        limit = sides * (half_step(want, dtype) + stated.error[name])
+        before, expected_one = 2 * stated.error[name], half_step(want, dtype)
+        if reference is not None:
+            lost = lost_digits(kernel, want, stated.value[name])
+            before, expected_one = stated.error[name] + lost, np.zeros(want.shape)
+        limit = before + half_step(np.abs(want) + before, dtype) + expected_one
         if tolerance is not None:
             finite = np.isfinite(want)
             limit = np.where(finite, tolerance.limit(np.where(finite, want, 0.0)), 0.0)
@@ -210,11 +216,35 @@ SMALLEST: Mapping[str, float] = MappingProxyType(
 """Least error of a rounding: half a step of the subnormals of f16; where they may be flushed, all."""
 
 
-def half_step(want: Array, dtype: str) -> Array:
-    """One rounding to the type of the output; nothing where there is no number to round."""
-    finite = np.isfinite(want)
-    size = np.maximum(UNIT[dtype] * np.abs(np.where(finite, want, 0.0)), SMALLEST[dtype])
+def half_step(rounded: Array, dtype: str) -> Array:
+    """One rounding to the type of the output of (or to) these; nothing where there is no number to round."""
+    finite = np.isfinite(rounded)
+    size = np.maximum(UNIT[dtype] * np.abs(np.where(finite, rounded, 0.0)), SMALLEST[dtype])
     return np.where(finite, size, 0.0)
+
+
+def lost_digits(kernel: Kernel, want: Array, value: Array) -> Array:
+    """How far the reference is from the program in float64, where its own roundings explain all of that.
+
+    It is a computation in float64 itself: of ``1 + tanh(-18)`` no digit is left.  Nobody knows its operations, so
+    it is taken to round as often as the rows of the program, and numbers as large as the larger ones of its
+    outputs; what it really lost is not more than it is off, and no more than that is added.
+    """
+    size = np.maximum(np.abs(np.where(np.isfinite(want), want, 0.0)), _quantile(want, LARGER))
+    units = sum(OPS[row.op].roundings for row in all_rows(kernel.body))
+    far = apart(value, want)
+    return np.where(far <= units * UNIT["f64"] * size, far, 0.0)
+
+
+LARGER = 0.9
+"""Of the outputs, in their order, the place of one that is large, and no outlier: few huge ones excuse nothing."""
+
+
+def _quantile(want: Array, part: float) -> float:
+    """The size that this part of all numbers but 0 does not exceed; 0 where there are none."""
+    size = np.abs(want)
+    found = size[np.isfinite(size) & (size > 0)]
+    return float(np.quantile(found, part, method="lower")) if found.size else 0.0
 
 
 # ----------------------------------------------------------------------------------- comparison

@@ -8,10 +8,10 @@ rounding to the type of the output, which is the judge's to add).  Numbers reach
 along the operations that made it, so no infinity, NaN or huge value elsewhere has any influence.
 
 The program runs ``2 * PAIRS + 2`` times in float64.  Once as it is: the value.  Once with the kernel's own
-conversions to 16 bits: their effect, which every executor shares, counts as it is.  The other runs
-disturb the result of every op by noise of the size of its rounding, and what that does to an
-element is measured, not bounded: what cancels in the program (the maximum that a softmax subtracts
-and divides out again) cancels here, too.  The worst case of every op, added up, forgets that, and
+conversions to 16 bits, and with its numbers as floats of their tile's type (0.1 is none): their effect, which every
+executor shares, counts as it is.  The other runs disturb the result of every op by noise of the size of its
+rounding, and what that does to an element is measured, not bounded: what cancels in the program (the maximum that a
+softmax subtracts and divides out again) cancels here, too.  The worst case of every op, added up, forgets that, and
 for attention over 64 pages states an error a hundred times as large.
 
 The noise has two parts (``Noise``).  One is independent for each element and each execution, as the
@@ -31,7 +31,7 @@ differ by one where a tie is within the error.
 What stores add to an element is not measured but bounded, for every order in which n terms may come: each
 addition is rounded to the type of the tensor, by at most ``u`` of the largest partial sum that any order can
 meet, and passes the error on, ``(1 + u)^n - 1`` of that partial sum in all (Higham, Accuracy and Stability of
-Numerical Algorithms, 4.2).
+Numerical Algorithms, 4.2).  What is added has errors itself: a partial sum is as large as the runs with noise let it be.
 
 Non-goals: who is right.  The noise has the size of the numbers that *this* kernel makes: a kernel
 that makes huge ones on the way excuses itself, and ``lowering/execute/judge.py`` tells where it does.
@@ -49,7 +49,7 @@ import numpy as np
 
 from lowering.execute.access import DTYPES, Array
 from lowering.execute.inputs import Bound
-from lowering.execute.sequential import COMPUTE, Interpreter, convert, shaped
+from lowering.execute.sequential import COMPUTE, Interpreter, convert, element, shaped
 from lowering.execute.sums import Kept, Where
 from pto.ir import (
     Const,
@@ -69,7 +69,13 @@ from pto.ops import OPS
 from pto.types import INTEGERS, TileType
 
 UNIT: Mapping[str, float] = MappingProxyType(
-    {"f32": 2.0**-24, "bf16": 2.0**-8, "f16": 2.0**-11, **dict.fromkeys(INTEGERS, 0.0)}
+    {
+        "f64": 2.0**-53,
+        "f32": 2.0**-24,
+        "bf16": 2.0**-8,
+        "f16": 2.0**-11,
+        **dict.fromkeys(INTEGERS, 0.0),
+    }
 )
 """Largest relative error of one rounding to the nearest: 2^-p for p significant bits."""
 
@@ -110,18 +116,32 @@ def roundings(kernel: Kernel, bound: Bound) -> Roundings:
         value, terms = Wide(kernel, bound).run(), Narrowed(kernel, bound)
         narrowed = terms.run()
         noises = (Noise(seed, sign) for seed in range(PAIRS) for sign in (1, -1))
-        runs = [Noisy(kernel, bound, noise).run() for noise in noises]
+        noisy = [Noisy(kernel, bound, noise) for noise in noises]
+        runs = [program.run() for program in noisy]
         error = {}
         for name, middle in narrowed.items():
-            moved = _finite(np.stack([apart(run[name], middle) for run in runs]))
+            moved = _moved(middle, [run[name] for run in runs])
             effect = _finite(apart(middle, value[name]))
-            error[name] = effect + FACTOR * np.sqrt(np.mean(moved**2, axis=0))
+            error[name] = effect + _allowed(moved)
             if kernel.param(name).dtype in INTEGERS:
                 error[name] = _rounded(middle, error[name], moved.max(axis=0))
                 value[name] = np.rint(value[name])
         for name, sums in terms.sums.items():
-            error[name] += sums.error(kernel.param(name).dtype)
+            partial = sums.partial()
+            moved = _moved(partial, [program.sums[name].partial() for program in noisy])
+            error[name] += sums.error(kernel.param(name).dtype, partial + _allowed(moved))
         return Roundings(value, error)
+
+
+def _moved(middle: Array, runs: Sequence[Array]) -> Array:
+    """How far noise took each element, run by run."""
+    return _finite(np.stack([apart(run, middle) for run in runs]))
+
+
+def _allowed(moved: Array) -> Array:
+    """What is allowed where noise did this."""
+    deviations: Array = FACTOR * np.sqrt(np.mean(moved**2, axis=0))
+    return deviations
 
 
 def _rounded(value: Array, error: Array, seen: Array) -> Array:
@@ -177,10 +197,13 @@ class Terms(Kept):
         self.count[where] += 1
         self.sizes[where] += np.abs(part)
 
-    def error(self, dtype: str) -> Array:
+    def partial(self) -> Array:
+        """The largest partial sum that any order can meet: all positive terms, or all negative ones."""
+        return (self.sizes + np.abs(self.tensor)) / 2
+
+    def error(self, dtype: str, partial: Array) -> Array:
         """How far sums that are rounded to ``dtype`` at every term may be from these, in any order; infinite
         where a partial sum may be beyond the type."""
-        partial = (self.sizes + np.abs(self.tensor)) / 2
         beyond = (partial > LARGEST[dtype]) & (self.count > 1) & (UNIT[dtype] > 0)
         error = partial * np.expm1(self.count * np.log1p(UNIT[dtype]))
         return np.where(beyond, math.inf, np.where(np.isfinite(partial), error, 0.0))
@@ -209,6 +232,7 @@ class Wide(Interpreter):
         )
         self.read = {x.name for row in others for x in row.args if isinstance(x, Ref)}
         self.read |= {x.name for loop in loops_of(kernel.body) for x in _handed_on(loop)}
+        self.types = dict(_types(kernel))
         super().__init__(kernel, bound)
 
     def keepers(self) -> Mapping[str, Kept]:
@@ -219,11 +243,21 @@ class Wide(Interpreter):
         return {n: a.astype(np.float64) for n, a in self.bound.outputs().items()}
 
     def compute(self, row: Row, kind: TileType, args: Sequence[Any]) -> Array:
+        given = [self.scalar(row, kind, k, a) for k, a in enumerate(args)]
         if row.op == "full":
-            result = np.full((kind.rows, kind.cols), args[0], self.held[kind.dtype])
+            result = np.full((kind.rows, kind.cols), given[0], self.held[kind.dtype])
         else:
-            result = COMPUTE[row.op](kind, *args)
-        return self.typed(row, kind, shaped(row, kind, result), args)
+            result = COMPUTE[row.op](kind, *given)
+        return self.typed(row, kind, shaped(row, kind, result), given)
+
+    def scalar(self, row: Row, kind: TileType, k: int, a: Any) -> Any:
+        """Operand ``k`` as the op takes it."""
+        return self.number(row, k, a)
+
+    def number(self, row: Row, k: int, a: Any) -> Any:
+        """Operand ``k``; a literal as it is written."""
+        e = row.args[k]
+        return e.value if isinstance(e, Const) else a
 
     def typed(self, row: Row, kind: TileType, a: Array, args: Sequence[Any]) -> Array:
         """``a`` as a tile of type ``kind`` holds it."""
@@ -242,7 +276,17 @@ class Wide(Interpreter):
 
 
 class Narrowed(Wide):
-    """With the kernel's own roundings to 16 bits, where another op reads the result."""
+    """With the kernel's own roundings to 16 bits, where another op reads the result, and those of its numbers."""
+
+    def scalar(self, row: Row, kind: TileType, k: int, a: Any) -> Any:
+        """A number is an element like those of the tile that it is computed with, or compared."""
+        op, exact = OPS[row.op], super().scalar(row, kind, k, a)
+        first = row.args[0] if op.compares and k == 1 else None
+        dtype = self.types[first.name] if isinstance(first, Ref) else kind.dtype
+        rounds = dtype in NARROW or isinstance(row.args[k], Const) and dtype not in INTEGERS
+        if not isinstance(exact, int | float) or k not in op.elements or not rounds:
+            return exact
+        return float(element(exact, dtype))
 
     def typed(self, row: Row, kind: TileType, a: Array, args: Sequence[Any]) -> Array:
         exact = super().typed(row, kind, a, args)
@@ -258,9 +302,6 @@ class Noisy(Narrowed):
         self.noise = noise
         self.given = {p.name for p in kernel.params if p.shape is None}
         super().__init__(kernel, bound)
-
-    def compute(self, row: Row, kind: TileType, args: Sequence[Any]) -> Array:
-        return super().compute(row, kind, [self.scalar(row, k, a) for k, a in enumerate(args)])
 
     def typed(self, row: Row, kind: TileType, a: Array, args: Sequence[Any]) -> Array:
         if row.op in SUMS and a.dtype.kind == "f":
@@ -285,17 +326,24 @@ class Noisy(Narrowed):
         drawn = self.noise.drawn(row.result(View).tensor, tile.shape)
         return super().drained(row, tile * (1 + 2 * UNIT["f32"] * drawn), dtype, factor)
 
-    def scalar(self, row: Row, k: int, a: Any) -> Any:
-        """A number that the kernel computes, or one that float32 does not hold, is rounded, too."""
-        if not isinstance(a, float) or not math.isfinite(a):
-            return a
-        e = row.args[k]
-        if isinstance(e, Var) and e.name in self.given:
-            return a
-        if isinstance(e, Const) and float(np.float32(a)) == a:
-            return a
+    def number(self, row: Row, k: int, a: Any) -> Any:
+        """A number that the kernel computes is rounded, too; a literal in the same way by everyone."""
+        held, e = super().number(row, k, a), row.args[k]
+        if not isinstance(held, float) or not math.isfinite(held):
+            return held
+        if isinstance(e, Const) or isinstance(e, Var) and e.name in self.given:
+            return held
         drawn = float(self.noise.drawn(f"{_name(row)} {k}", (1, 1))[0, 0])
-        return a * (1 + 2 * UNIT["f32"] * drawn)
+        return held * (1 + 2 * UNIT["f32"] * drawn)
+
+
+def _types(kernel: Kernel) -> Iterator[tuple[str, str]]:
+    """The element type of every tile."""
+    yield from (
+        (x.out.name, x.out.type.dtype) for x in all_rows(kernel.body) if isinstance(x.out, Define)
+    )
+    for loop in loops_of(kernel.body):
+        yield from ((name, c.type.dtype) for c in loop.carry for name in (c.name, c.last))
 
 
 def _handed_on(loop: Loop) -> Iterator[Ref]:

@@ -13,6 +13,7 @@ import pytest
 import pto
 from lowering.cli import FAILED, GOOD, USAGE, main
 from lowering.execute import cases, judge, sequential
+from lowering.execute.access import DTYPES
 from lowering.execute.inputs import Bound, bind
 from lowering.execute.roundings import roundings
 from lowering.schedule import schedule
@@ -174,6 +175,81 @@ def test_limits_like_the_values_are_noted() -> None:
     assert "computed in float64 it lies up to 3." in note
 
 
+@pytest.mark.parametrize("dtype", ["bf16", "f16"])
+@pytest.mark.parametrize("referenced", [True, False])
+def test_the_last_rounding_is_of_what_was_off(dtype: str, referenced: bool) -> None:
+    """Numbers that cancel: what is rounded is many times what is expected, and as many times as far off."""
+    kernel = traced(lambda t: (t.astype("bf16").astype("f32") - t).astype(dtype), out=dtype)
+    bound = bind(kernel, {"x": drawn()})
+    stated = roundings(kernel, bound)
+    reference = {"out": np.zeros((32, 64))} if referenced else None
+    wanted = judge.expected(kernel, bound, reference, {})
+    middle = sequential.run(kernel, bound)["out"].astype(np.float64)
+    for side in (-1, 1):
+        reached = (0 if referenced else middle) + side * stated.error["out"]
+        (found,) = judge.compare({"out": reached.astype(DTYPES[dtype])}, wanted)
+        assert found.ok, found.told("what it rounds")
+
+
+NUMBERS: Mapping[str, tuple[Callable[[Any], Any], float]] = {
+    "a product": (lambda t: t * 0.1, 0.2),
+    "a difference of nothing": (lambda t: t - 0.1, 0.1),
+    "a sum": (lambda t: 0.3 + t, 1.9),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("dtype", ["f32", "f16"])
+def test_literals_are_rounded(name: str, dtype: str) -> None:
+    """0.1 is no float of 32 bits, and that of 16 which every executor takes is farther off."""
+    body, near = NUMBERS[name]
+    kernel = traced(body, out=dtype, x=dtype)
+    x = (near * np.linspace(1, 1.5, 2048).reshape(32, 64)).astype(DTYPES[dtype])
+    x[0] = near
+    want = body(x.astype(np.float64))
+    assert verdict(kernel, x, want).ok
+    assert not verdict(kernel, x, want * 1.01).ok
+
+
+def test_literals_that_are_compared_are_rounded() -> None:
+    """The f16 nearest to 0.1 is below it, and not below itself; other numbers are on their side."""
+    kernel = traced(lambda t: pto.where(t < 0.1, 1.0, 2.0), out="f16", x="f16")
+    x = np.linspace(0.05, 0.15, 2048).reshape(32, 64).astype(np.float16)
+    x[0] = 0.1
+    want = np.where(x.astype(np.float64) < 0.1, 1.0, 2.0)
+    assert verdict(kernel, x, want).ok
+    assert verdict(kernel, x, 3 - want).wrong > 1800
+
+
+def test_a_scalar_is_an_element_of_its_tile() -> None:
+    """A parameter of f32 times a tile of f16 is one of f16 first."""
+
+    @pto.kernel(grid="1", x="f16[32, 64]", scale="f32", out="f16[32, 64]")
+    def kernel(x: Any, out: Any, *, scale: Any) -> None:
+        pto.store(out[:, :], pto.load(x[:, :]) * scale)
+
+    program, x = kernel.trace(), drawn().astype(np.float16)
+    bound = bind(program, {"x": x, "scale": 0.1})
+    for factor, ok in ((0.1, True), (0.101, False)):
+        want = {"out": x.astype(np.float64) * factor}
+        wanted = judge.expected(program, bound, want, {})
+        assert judge.compare(sequential.run(program, bound), wanted)[0].ok is ok
+
+
+def test_a_reference_has_roundings_of_its_own() -> None:
+    """1 - (1 - x) in float64 is off by a rounding of 1; a thousand times as much is no rounding."""
+    kernel = traced(lambda t: (t * 2.0) / 2.0)
+    x = drawn()
+    x[:8] = np.geomspace(1e-20, 1e-12, 512, dtype=np.float32).reshape(8, 64)
+    exact = x.astype(np.float64)
+    assert verdict(kernel, x, 1 - (1 - exact)).ok
+    wrong = exact + np.where(np.abs(exact) < 1e-10, 1e-13, 0.0)
+    assert verdict(kernel, x, wrong).wrong == 512
+    x[20, 5] = 3e38  # excuses nobody
+    wrong[20, 5] = exact[20, 5] = 3e38
+    assert verdict(kernel, x, wrong).wrong >= 512
+
+
 # --------------------------------------------------------------------------------- integers
 
 
@@ -295,6 +371,13 @@ def test_a_chance_of_nan_is_no_tolerance() -> None:
     kernel, x = traced(lambda t: pto.sqrt(t * 3.0 - t / (1.0 / 3.0))), drawn()
     assert not verdict(kernel, x, np.zeros(x.shape)).ok
     assert verdict(kernel, x, np.zeros(x.shape), np.full(x.shape, 1e6)).wrong == x.size
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_that_rounds_meets_infinities() -> None:
+    x = drawn()
+    x[3, :3] = np.inf, -np.inf, np.nan
+    assert verdict(traced(lambda t: pto.maximum(t, 0.0)), x, np.maximum(x, 0)).ok
 
 
 @pytest.mark.filterwarnings("error")

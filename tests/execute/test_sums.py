@@ -14,6 +14,7 @@ import pto
 from lowering.execute import judge, sequential
 from lowering.execute.access import DTYPES, Array
 from lowering.execute.inputs import Bound, bind
+from lowering.execute.roundings import roundings
 from lowering.execute.sums import Sums
 from pto import Tensor, ir
 
@@ -173,3 +174,20 @@ def test_bf16_terms_are_rounded_themselves() -> None:
     wanted = judge.expected(kernel, bound, {"out": (x * 1.001).sum(axis=0)}, {})
     (found,) = judge.compare(sequential.run(kernel, bound), wanted)
     assert found.ok, found.told("the float64 reference")
+
+
+def test_partial_sums_are_as_large_as_their_terms_can_be() -> None:
+    """Terms that are 0 but for their roundings: what these add up to is rounded at every term, too."""
+
+    def error(dtype: str) -> Array:
+        @pto.kernel(grid="n", x="f32[n, 16, 64]", out=f"{dtype}[16, 64]")
+        def kernel(x: Tensor, out: Tensor) -> None:
+            made = pto.load(x[pto.program_id(0), :, :]) * 3.0 - 3e4
+            pto.store(out[:, :], made.astype(dtype), add=True)
+
+        program = kernel.trace()
+        x = np.full((64, 16, 64), 1e4, np.float32)
+        bound = bind(program, dict(x=x, out=np.zeros((16, 64), DTYPES[dtype])))
+        return roundings(program, bound).error["out"]
+
+    assert np.median(error("bf16")) > 1.2 * np.median(error("f32"))
