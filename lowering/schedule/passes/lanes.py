@@ -262,24 +262,22 @@ class Lanes:
     # what is said of it
 
     def notes(self) -> list[str]:
-        """Tiles of which both lanes hold all because no way to share them is left."""
-        held: dict[tuple[int, ...], str] = {}
-        for name, t in self.types.items():
+        """Tiles of which both lanes hold all because no way to share them is left: of those that are tied, the
+        largest."""
+        notes, told = list[str](), list[Side]()
+        for name in sorted(self.types, key=lambda n: -self.types[n].size_bytes):
             sides = self.sides_of(name)
-            if len(sides) > 1 and all(s.bound for s in sides):
-                key = tuple(id(s) for s in sides)
-                other = held.setdefault(key, name)
-                if t.size_bytes > self.types[other].size_bytes:
-                    held[key] = name
-        return [f"both lanes hold all of {name}: {self.bound(name)}" for name in held.values()]
-
-    def bound(self, name: str) -> str:
-        """Why neither dimension of a tile can be shared."""
-        sides = self.sides_of(name)
-        if any(s.crossed for s in sides):
-            return "it meets a transpose"
-        ops = (s.joined.op for s in self.joined if s in sides and s.joined is not None)
-        return f"{' and '.join(ops)} join it along both dimensions"
+            if len(sides) < len(DIMS) or not all(s.bound for s in sides):
+                continue
+            ops = " and ".join(s.joined.op for s in self.joined if s in sides and s.joined)
+            if any(s in told for s in sides):
+                pass
+            elif any(s.crossed for s in sides):
+                notes.append(f"both lanes hold all of {name}: it meets a transpose")
+            else:
+                notes.append(f"both lanes hold all of {name}: {ops} join it along both dimensions")
+            told += sides
+        return notes
 
     def why_whole(self, name: str) -> str:
         """Why both lanes hold all of a tile, in the words of an error."""
