@@ -53,7 +53,8 @@ CHANGING = set(
     lowering/hazards/instructions.Test lowering/hazards/instructions.Stage
     lowering/hazards/instructions.Head lowering/hazards/instructions.Guard
     lowering/hazards/instructions.Flat lowering/hazards/instructions.Edge
-    lowering/schedule/passes/groups.Group lowering/schedule/passes/lives.Life lowering/schedule/passes/rings.Ring
+    lowering/schedule/passes/groups.Group lowering/schedule/passes/lanes.Side lowering/schedule/passes/lives.Life
+    lowering/schedule/passes/rings.Ring
     lowering/schedule/passes/sync.Edits pto/lexer.Line
     """.split()
 )

@@ -383,7 +383,92 @@ def queries(rng: np.random.Generator) -> dict[str, Any]:
     return dict(q=q.astype(bf16), k=k.astype(bf16), scores=scores)
 
 
+# ---------------------------------------------------------------- lanes: halves of what nothing joins
+
+
+@pto.kernel(grid="heads", g="f32[heads, 16, 32]", state="f32[heads, 32, 64]")
+def cooled(g: Tensor, state: Tensor) -> None:
+    """A state by one number, which both lanes make of a tile that is folded altogether."""
+    h = pto.program_id(0)
+    most = pto.max(pto.load(g[h, :, :]))
+    pto.store(state[h, :, :], pto.load(state[h, :, :]) * pto.exp(-most))
+
+
+def by_most(g: Any, state: Any) -> dict[str, Any]:
+    return {"state": state * np.exp(-g.max((1, 2), keepdims=True))}
+
+
+def gates(rng: np.random.Generator) -> dict[str, Any]:
+    g, state = (rng.standard_normal((5, *shape)).astype(f32) for shape in ((16, 32), (32, 64)))
+    return dict(g=g, state=state)
+
+
+@pto.kernel(grid="heads", g="f32[heads, 32]", state="f32[heads, 32, 64]")
+def faded(g: Tensor, state: Tensor) -> None:
+    """A state by a column, of a tile that meets its transpose: both lanes hold the column, and half of the state."""
+    h = pto.program_id(0)
+    row = pto.load(g[h, :])
+    before = pto.where(pto.iota(1) <= pto.iota(0), row.T - row, 0.0)
+    pto.store(state[h, :, :], pto.load(state[h, :, :]) * pto.row_sum(before))
+
+
+def by_differences(g: Any, state: Any) -> dict[str, Any]:
+    d = np.tril(g[:, :, None] - g[:, None, :])
+    return {"state": state * d.sum(2, keepdims=True)}
+
+
+def rows_of_gates(rng: np.random.Generator) -> dict[str, Any]:
+    made = gates(rng)
+    return dict(g=made["g"][:, 0], state=made["state"])
+
+
+@pto.kernel(
+    grid="cdiv(rows, 16)",
+    x="bf16[rows, cols]",
+    dy="bf16[rows, cols]",
+    dx="f32[rows, cols]",
+    dg="f32[cols]",
+)
+def backwards(x: Tensor, dy: Tensor, dx: Tensor, dg: Tensor) -> None:
+    """Sums of rows in one loop; in the next one sums of columns beside what is updated in place."""
+    first = pto.program_id(0) * 16
+    rows, cols = pto.ds(first, 16, valid=x.shape[0] - first), x.shape[1]
+
+    def both(j: Index) -> tuple[Tile, Tile]:
+        v, d = (pto.load(t[rows, pto.ds(j * 64, 64, valid=cols - j * 64)]) for t in (x, dy))
+        return v.astype("f32"), d.astype("f32")
+
+    def squares(j: Index, total: Tile) -> Tile:
+        v, _ = both(j)
+        return total + pto.row_sum(v * v)
+
+    total = pto.fori_loop(0, pto.cdiv(cols, 64), squares, pto.zeros((16, 1)))
+    by = pto.rsqrt(total / cols + 1.0)
+
+    def update(j: Index) -> None:
+        v, d = both(j)
+        part = pto.ds(j * 64, 64, valid=cols - j * 64)
+        pto.store(dg[part], pto.col_sum(d * v * by), add=True)
+        pto.store(dx[rows, part], pto.load(dx[rows, part]) + d * by)
+
+    pto.fori_loop(0, pto.cdiv(cols, 64), update)
+
+
+def gradients(x: Any, dy: Any, dx: Any, dg: Any) -> dict[str, Any]:
+    by = 1 / np.sqrt((x * x).mean(1, keepdims=True) + 1)
+    return dict(dx=dx + dy * by, dg=dg + (dy * x * by).sum(0))
+
+
+def ragged_gradients(rng: np.random.Generator) -> dict[str, Any]:
+    x, dy, dx = (rng.standard_normal((37, 200)) for _ in range(3))
+    dg = rng.standard_normal(200).astype(f32)
+    return dict(x=x.astype(bf16), dy=dy.astype(bf16), dx=dx.astype(f32), dg=dg)
+
+
 WORDS = {
+    "states by one number": Word(cooled, gates, by_most),
+    "states by a column of both lanes": Word(faded, rows_of_gates, by_differences),
+    "gradients beside sums of columns": Word(backwards, ragged_gradients, gradients),
     "rows at sums": Word(packed, chunks, by_chunks),
     "a page appended, then attended to": Word(appended, requests, attended),
     "scores in memory": Word(materialised, queries, weights),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from lowering.schedule.passes.choose import chosen, hands_on, maker, under
 from lowering.schedule.passes.fills import DIMS, zeros_that_count
-from lowering.schedule.passes.in_place import crossings
+from lowering.schedule.passes.in_place import crossings, meetings, overlap
 from lowering.schedule.passes.lanes import Lanes
 from lowering.schedule.passes.mentions import count_uses, names_taken, scalars_of
 from pto import ir
@@ -84,6 +84,7 @@ class _Assigner:
         """(traced tile, ub | l0c | l1 | a side) -> name of the value there"""
         self.out: list[ir.Node] = []
         self._survey(kernel.body)
+        self._in_halves()
         self.told = self._told()
         """Stores, by their ids, of which the other core is told, as it loads what they store."""
         self.roomy = {side: self._fits(side) for side in SIDES.values()}
@@ -187,6 +188,18 @@ class _Assigner:
                 raise unordered(first, then)
             told.add(id(first))
         return told
+
+    def _in_halves(self) -> None:
+        """Every lane stores only what no other one loads.
+
+        Raises:
+            LegalityError: where both load all of what one of them stores.
+        """
+        for load, store in meetings(self.kernel.body, overlap):
+            name = load.result(ir.Define).name
+            on_vector = "vector" in self.cores(load) and "vector" in self.cores(store)
+            if on_vector and self.lanes.type(name).share == "both":
+                raise whole(name, self.lanes.why_whole(name), load, store)
 
     def cores(self, row: ir.Row) -> set[str]:
         """Which cores load a tile, or store it."""
@@ -648,6 +661,18 @@ def unordered(first: ir.Row, then: ir.Row) -> LegalityError:
         f"on different cores, and nothing keeps their order",
         then.loc,
         f"{hint}or make it two kernels",
+    )
+
+
+def whole(name: str, why: str, load: ir.Row, store: ir.Row) -> LegalityError:
+    """A tile in place that both lanes hold all of."""
+    tensor = store.result(ir.View).tensor
+    return LegalityError(
+        f"store: '{tensor}' has elements here that the load at {load.loc} has, too; both vector lanes load all of "
+        f"'{name}', as {why}, one of them stores, and neither waits for the other",
+        store.loc,
+        "store to a tensor of its own, or make it two kernels: one for what is made of the whole tile, one that "
+        "updates it",
     )
 
 

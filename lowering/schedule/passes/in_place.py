@@ -5,7 +5,8 @@ a schedule, the handovers between their pipes (``memory_handovers``, for sync). 
 that may touch the same elements of a tensor in one work item, one of which stores, either the second takes a
 value that the first led to, which orders them, or they keep their order: on one core by an event; on two, where the
 second loads, by a tile that is pushed behind the store and popped in front of the load (``crossings``, for assign): its signal, behind
-a drain, tells of all that its pipe had to do (docs/machine.md 5.5, 15).
+a drain, tells of all that its pipe had to do (docs/machine.md 5.5, 15).  No lane waits for the other one: what both
+load and store must lie in the same half (``meetings``, for lanes).
 Non-goals: other work items and other iterations, which touch other elements (``pto/in_place.py``); the proof
 (``lowering/hazards/``) judges the result.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 from lowering.schedule.passes.handovers import (
     Handover,
@@ -172,6 +173,54 @@ def _apart(a: ir.View, b: ir.View, lets: Lets) -> bool:
         if d is not None and (d >= second.reach or -d >= first.reach):
             return True
     return False
+
+
+def meetings(
+    block: ir.Block, meet: Callable[[ir.View, ir.View], bool]
+) -> list[tuple[ir.Row, ir.Row]]:
+    """A load and a store whose regions ``meet``, loop counters taken alike, whichever cores they are on."""
+    lets, ways = lets_of(block), dict(_ways(block))
+    counters = {name for loop in ir.loops_of(block) for name in (loop.index, loop.total)}
+    rows = list(ir.all_rows(block))
+    loads, stores = ([r for r in rows if r.op == op] for op in ("load", "store"))
+    views = {id(r): r.operand(ir.View) for r in loads} | {id(r): r.result(ir.View) for r in stores}
+    regions = {row: _in_order(view, lets, counters) for row, view in views.items()}
+    return [
+        (a, b)
+        for a, b in product(loads, stores)
+        if meet(regions[id(a)], regions[id(b)])
+        and not any(exclude(x, y) for x in ways[id(a)] for y in ways[id(b)])
+    ]
+
+
+def same(a: ir.View, b: ir.View) -> bool:
+    """They are one region, but for how much of it exists."""
+    return a.tensor == b.tensor and all(
+        d == 0 and (x.size, x.step) == (y.size, y.step) for d, x, y in _distances(a, b)
+    )
+
+
+def overlap(a: ir.View, b: ir.View) -> bool:
+    """They have elements in common for certain, where all of both exists."""
+    return a.tensor == b.tensor and all(
+        d == 0 or (d is not None and (x.step, y.step) == (1, 1) and -x.size < d < y.size)
+        for d, x, y in _distances(a, b)
+    )
+
+
+def _distances(a: ir.View, b: ir.View) -> Iterator[tuple[int | None, ir.Span, ir.Span]]:
+    """By dimension, how far the first begins behind the second, if that is known, and what they have of it."""
+    for x, y in zip(map(ir.as_span, a.index), map(ir.as_span, b.index), strict=True):
+        yield ir.distance(x.start, y.start), x, y
+
+
+def _in_order(view: ir.View, lets: Lets, counters: Collection[str]) -> ir.View:
+    """A view with its loop counters numbered in the order in which it names them."""
+    view = ir.map_exprs(view, lambda e: ir.substitute(e, lets))
+    starts = (ir.as_span(x).start for x in view.index)
+    named = dict.fromkeys(n for e in starts for n in ir.names_in(e) if n in counters)
+    numbered: Lets = {name: ir.Var(f"{k}") for k, name in enumerate(named)}
+    return ir.map_exprs(view, lambda e: ir.substitute(e, numbered))
 
 
 # -------------------------------------------------------------------------------------- events
