@@ -60,7 +60,7 @@ def _of_tiles(op: str, x: Tile, y: Tile) -> Tile:
         message = f"{symbol}: '{x.name}' is {x.dtype} but '{y.name}' is {y.dtype}"
         fail(DTypeError, message, f"convert one of them with .astype('{x.dtype}')")
     shape = shape_of_all(symbol, [x.shape, y.shape])
-    a, b = (broadcast_to(t, shape, part=True) if t.shape != shape else t for t in (x, y))
+    a, b = (broadcast_to(t, shape, part=True) for t in (x, y))
     return record(op, TileType(x.dtype, *shape), a.ref(), b.ref())
 
 

@@ -145,7 +145,7 @@ class Part(Place):
         if isinstance(y, Scalar):
             tile = full(self.shape, y, self.tile.dtype)
         else:
-            tile = broadcast_to(y, self.shape, part=True) if y.shape != self.shape else y
+            tile = broadcast_to(y, self.shape, part=True)
         if self.shape == self.tile.shape:
             return tile
         place = ir.Const(self.rows[0]), ir.Const(self.cols[0])

@@ -121,7 +121,7 @@ def _by_tile(op: str, x: object, y: Tile) -> Tile:
     bits = 8 * DTYPE_BYTES[y.dtype]
     with current().parts():
         wide = (astype(t, "i32") for t in (tile, y))
-        first, count = (broadcast_to(t, shape) if t.shape != shape else t for t in wide)
+        first, count = (broadcast_to(t, shape) for t in wide)
         made = _moved(op, first, count, bits)
         if op == "left_shift" and bits < 32:  # what is beyond an element is lost
             for way in ("left_shift", "right_shift"):

@@ -473,10 +473,10 @@ def broadcast_to(x: Tile, shape: tuple[int, int], part: bool = False) -> Tile:
         DTypeError: for bf16.
     """
     tile = as_tile(x, "the operand of broadcast_to", 0)
-    vector_dtype("broadcast_to", tile)
     sizes = static_shape(shape)
     if tile.shape == sizes:
         return tile
+    vector_dtype("broadcast_to", tile)
     rows, cols = sizes
     if tile.shape not in ((rows, 1), (1, cols), (1, 1)):
         message = f"broadcast_to: '{tile.name}' is {tile.type}, the shape [{rows}, {cols}]"
