@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from heapq import heappop, heappush
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from lowering.hazards.code import Code
@@ -43,7 +44,7 @@ class Exploration:
     """Follows every decision from every normal form until no new one appears.
 
     ``states``: normal forms met.  ``longest``: the most steps of a loop before all had repeated itself.
-    ``order``: a random order of exploration.
+    ``path``: the decisions that lead to a hazard, once one is found.  ``order``: a random order of exploration.
     """
 
     def __init__(self, code: Code, max_states: int, order: random.Random | None = None) -> None:
@@ -51,50 +52,71 @@ class Exploration:
         self.form = NormalForm(code)
         self.states = self.longest = 0
         self.seen: dict[tuple[object, ...], Seen] = {}
-        self.open: list[_Open] = []
+        self.path: Path | None = None
+        self.refused: Refused | None = None
+        self.open: list[_Open] | None = None
+        """None: it has not begun."""
 
-    def search(self) -> Path | None:
+    @property
+    def settled(self) -> bool:
+        """It has found a hazard, or that there is none."""
+        return self.path is not None or self.open == []
+
+    def search(self, states: float = inf) -> Path | None:
         """Follows decisions until every normal form is covered by one that was explored; the
-        decisions that lead to a hazard, or None.
+        decisions that lead to a hazard, or None.  It pauses at so many ``states``, and goes on from there when
+        it is asked again.
 
         Raises:
-            Refused: when there are more than ``max_states`` normal forms.
+            Refused: when there are more than ``max_states`` normal forms; then it never goes on.
         """
+        if self.refused is not None:
+            raise self.refused
         collects = gc.isenabled()
         gc.disable()  # nothing here is cyclic, and there is much of it
         try:
-            return self._search()
+            if self.open is None:
+                self.open = self._begun()
+            while not self.settled and self.states < states:
+                self._decide(self.open)
+            return self.path
+        except Refused as reason:
+            self.refused = reason
+            raise
         finally:
             if collects:
                 gc.enable()
 
-    def _search(self) -> Path | None:
+    def _begun(self) -> list[_Open]:
+        """What is open in front of the first decision."""
         start = State(self.code)
         try:
             need = Run(self.code, start).advance()
         except Hit:
-            return ()
-        if need is not None:
-            self.open.append(_Open((False, 0, 0), start, need, ()))
-        while self.open:
-            _, state, need, path = self._next()
-            options = self._options(state, need)
-            for k, choice in enumerate(options):
-                child = state.fork() if k + 1 < len(options) else state
-                need.decide(self.code, child, choice)
-                try:
-                    following = Run(self.code, child).advance()
-                except Hit:
-                    return (*path, choice)
-                if following is not None:
-                    self._add(child, following, (*path, choice))
-        return None
+            self.path = ()
+            return []
+        return [] if need is None else [_Open((False, 0, 0), start, need, ())]
 
-    def _next(self) -> _Open:
+    def _decide(self, unexplored: list[_Open]) -> None:
+        """Takes every way from one of the states that are open, up to a hazard."""
+        _, state, need, path = self._next(unexplored)
+        options = self._options(state, need)
+        for k, choice in enumerate(options):
+            child = state.fork() if k + 1 < len(options) else state
+            need.decide(self.code, child, choice)
+            try:
+                following = Run(self.code, child).advance()
+            except Hit:
+                self.path = (*path, choice)
+                return
+            if following is not None:
+                self._add(unexplored, child, following, (*path, choice))
+
+    def _next(self, unexplored: list[_Open]) -> _Open:
         return (
-            heappop(self.open)
+            heappop(unexplored)
             if self.order is None
-            else self.open.pop(self.order.randrange(len(self.open)))
+            else unexplored.pop(self.order.randrange(len(unexplored)))
         )
 
     def _options(self, state: State, need: Need) -> tuple[bool, ...]:
@@ -102,7 +124,7 @@ class Exploration:
         options = need.options(self.code, state)
         return options if self.order is None else tuple(self.order.sample(options, len(options)))
 
-    def _add(self, s: State, need: Need, path: Path) -> None:
+    def _add(self, unexplored: list[_Open], s: State, need: Need, path: Path) -> None:
         """Leaves a state to be explored, if none before meets every hazard of it.
 
         Raises:
@@ -118,7 +140,7 @@ class Exploration:
             fewer = hint if self.code.flat else ""
             raise Refused(f"not closed after {self.max_states} states{fewer}")
         rank = (need.least > FAR, -form.unknown.bit_count(), -self.states)
-        heappush(self.open, _Open(rank, s, need, path))
+        heappush(unexplored, _Open(rank, s, need, path))
 
     def _forget(self, s: State) -> None:
         """Drops decisions that no core can ask for again."""

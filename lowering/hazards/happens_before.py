@@ -74,6 +74,8 @@ class HappensBefore:
         self.counting_flags = COUNTING_FLAGS in code.assume
         in_order = ORDERED_ACCUMULATION in code.assume
         self.adder = code.pipe_number.get(("cube", "M"), ABSENT) if in_order else ABSENT
+        alone = PASSING_WAITS in code.assume
+        self.fenced = [[p] for p in code.scalar_pipe] if alone else code.core_pipes
         copies = ORDERED_COPIES in code.assume
         self.copiers = {p for p, (_, name) in enumerate(code.pipes) if copies and name in _MTE}
 
@@ -94,7 +96,7 @@ class HappensBefore:
         if row.kind in _SPECIAL:
             reads, writes, clock = _SPECIAL[row.kind](self, row, effect, clock, n)
         elif waits and p == self.code.scalar_pipe[row.core]:
-            clock[p] = n
+            clock = _complete(clock, p, n)
             self._fence(row.core, clock)
         state.clock[p] = clock
         if reads:
@@ -230,9 +232,12 @@ class HappensBefore:
 
     def _fence(self, c: int, clock: Clock) -> None:
         """Issue of core ``c`` has waited until everything in ``clock`` was complete."""
-        clocks, alone = self.state.clock, PASSING_WAITS in self.code.assume
-        for q in (self.code.scalar_pipe[c],) if alone else self.code.core_pipes[c]:
-            clocks[q] = join(clocks[q], clock)
+        clocks, old, new = self.state.clock, clock, clock
+        for q in self.fenced[c]:
+            if clocks[q] is not old:  # behind a barrier of all pipes they share one
+                old = clocks[q]
+                new = join(old, clock)
+            clocks[q] = new
 
     # what barriers, drains and FIFO rows do before they touch memory: (reads, writes, clock)
 
@@ -242,10 +247,15 @@ class HappensBefore:
     def _barrier_all(self, row: RowCode, effect: Effect, clock: Clock, n: int) -> Special:
         """Every pipe of the core waits for all of them."""
         mine, clocks = self.code.core_pipes[row.core], self.state.clock
+        known, clock = clock, clock[:]
         for q in mine:
-            clock = join(clock, _complete(clocks[q], q, self.state.count[q]))
-        clock[row.pipe] = n  # it is done by the scalar unit itself
-        clocks[:] = [join(old, clock) if q in mine else old for q, old in enumerate(clocks)]
+            if clocks[q] is not known:
+                known = clocks[q]
+                clock = join(clock, known)
+        for q in mine:  # it is done by the scalar unit itself
+            clock[q] = self.state.count[q]
+        for q in mine:
+            clocks[q] = clock
         return effect.reads, effect.writes, clock
 
     def _drain(self, row: RowCode, effect: Effect, clock: Clock, n: int) -> Special:

@@ -28,7 +28,7 @@ from lowering.hazards.code import Code
 from lowering.hazards.control_form import ControlForm
 from lowering.hazards.counters import ABSENT, Counters, decidable
 from lowering.hazards.rotations import local_rings, rotations
-from lowering.hazards.state import Clock, State, relative
+from lowering.hazards.state import Clock, State, join, relative
 from lowering.hazards.unwritten import may_be_unwritten
 
 
@@ -67,11 +67,6 @@ class Seen:
 Live = tuple[int, int, int]
 """(record, pipe, row): what some pipe may still have to be ordered behind.  A record is a number for
 what a later row would meet there, the same in states that look alike."""
-
-
-Knows = tuple[int, Clock, Clock]
-"""(bit, clock, clock of the receiver): a pipe, or a set or signal, which need not tell its receiver what
-that knows."""
 
 
 class _Order(NamedTuple):
@@ -126,13 +121,15 @@ class NormalForm:
         """The normal form of ``s``."""
         order = self._order(s)
         pattern, clocks = self._clocks(s, order.flags)
-        unknown = 0
+        bits, by_pipe = [1 << k for k in range(len(clocks))], list(zip(*clocks, strict=True))
+        unknown, width = 0, len(clocks)
+        by_whom: dict[tuple[int, int], int] = {}  # of a row, which several records may be about
         for number, q, r in self._live(s, order):
-            by_whom = 0
-            for bit, clock, receiver in clocks:
-                if clock[q] < r and receiver[q] < r:
-                    by_whom |= bit
-            unknown |= by_whom << number * len(clocks)
+            found = by_whom.get((q, r))
+            if found is None:
+                known = zip(bits, by_pipe[q], strict=True)
+                found = by_whom[q, r] = sum([bit for bit, n in known if n < r])
+            unknown |= found << number * width
         last_slot = tuple([s.slot[b] for b in self.shared_ranges])
         unwritten = 0
         for k, b in order.unwritten:
@@ -156,20 +153,20 @@ class NormalForm:
             self.orders[key] = _Order(watched, unwritten, flags)
         return self.orders[key]
 
-    def _clocks(self, s: State, flags: list[int]) -> tuple[tuple[int, ...], list[Knows]]:
-        """How many sets and signals are pending; and who knows something: the pipes, and what is pending."""
-        code, pattern = self.code, list[int]()
-        found = [(clock, clock) for clock in s.clock]
+    def _clocks(self, s: State, flags: list[int]) -> tuple[tuple[int, ...], list[Clock]]:
+        """How many sets and signals are pending; and what is known: to the pipes, and to who receives what is
+        pending then, as that need not tell what its receiver knows."""
+        code, pattern, found = self.code, list[int](), s.clock[:]
         for f in flags:
             pattern.append(len(s.flag[f]))
             for sent in s.flag[f]:
-                found.append((sent, s.clock[code.flags[f].dst]))
+                found.append(join(sent, s.clock[code.flags[f].dst]))
         for k, ring in enumerate(code.rings):
             producer = 0 if ring.fifo.direction == "c2v" else 1
             for queue, core in ((s.data[k], 1 - producer), (s.free[k], producer)):
                 pattern.append(len(queue))
-                found += [(sent, s.clock[code.scalar_pipe[core]]) for sent in queue]
-        return tuple(pattern), [(1 << k, *clocks) for k, clocks in enumerate(found)]
+                found += [join(sent, s.clock[code.scalar_pipe[core]]) for sent in queue]
+        return tuple(pattern), found
 
     # what a later row may still meet
 

@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 MAX_STATES = 4000
 """Normal forms after which ``check`` refuses instead of going on."""
 
+TURNS, SMALLER = (256, 1024), 4
+"""Normal forms of more runs than a kernel has up to which these are explored before its own get their turn, and how
+many fewer those are."""
+
 WHOLE_LIMIT = 1 << 14
 """Steps that a constant loop is run for, where it fails as one of several trip counts that look alike."""
 
@@ -82,25 +86,46 @@ def check(
 def _searched(
     code: Code, max_states: int, order: random.Random | None = None
 ) -> tuple[Exploration, Path | None]:
-    """The exploration that settles it, and the way to a hazard, or None: one of more runs than the kernel
-    has, if these are right; else of all that it has; where constant loops fail, of these as long as they are.
+    """The exploration that settles it, and the way to a hazard, or None; where constant loops fail, of these
+    as long as they are.
 
     Raises:
         Refused: when there are too many states.
     """
-    kernel, assumed = code.kernel, code.assume
-    if uncouple(code):
-        explored = Exploration(code, max_states, order)
-        with suppress(Refused):
-            if explored.search() is None:
-                return explored, None
-        code = _code(kernel, assumed)
-    explored = Exploration(code, max_states, order)
+    explored = _settling(code, max_states, order)
     path = explored.search()
-    if path is None or not 0 < _constant_rounds(code) <= WHOLE_LIMIT:
+    if path is None or not 0 < _constant_rounds(explored.code) <= WHOLE_LIMIT:
         return explored, path
-    explored = Exploration(_code(kernel, assumed, whole=True), max_states, order)
+    whole = _code(code.kernel, code.assume, whole=True)
+    explored = Exploration(whole, max_states, order)
     return explored, explored.search()
+
+
+def _settling(code: Code, max_states: int, order: random.Random | None) -> Exploration:
+    """The exploration that will settle it: one of more runs than the kernel has, if these are right, else one
+    of all that it has.
+
+    What goes wrong often does so soon, while the search of more runs goes on for long before it meets that; so
+    the two take turns, the other one by smaller steps.
+    """
+    kernel, assumed = code.kernel, code.assume
+    if not uncouple(code):
+        return Exploration(code, max_states, order)
+    more, exact = Exploration(code, max_states, order), None
+    with suppress(Refused):  # only ``more`` comes so far
+        for states in TURNS:
+            if more.search(states) is None and more.settled:
+                return more
+            if exact is None:
+                exact = Exploration(_code(kernel, assumed), max_states, order)
+            if more.settled:
+                break
+            exact.search(states // SMALLER)
+            if exact.settled:
+                return exact
+        if more.search() is None:
+            return more
+    return exact or Exploration(_code(kernel, assumed), max_states, order)
 
 
 def _proven(explored: Exploration) -> Proof:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from lowering.hazards import prover
 from lowering.hazards.code import Code
 from lowering.hazards.compiler import compiled
 from lowering.hazards.counters import ABSENT
 from lowering.hazards.exploration import Exploration
+from lowering.hazards.instructions import Refused
 from lowering.hazards.rotations import rotations
 from lowering.hazards.run import Run
 from lowering.hazards.state import State
@@ -103,6 +106,64 @@ def test_without_a_barrier_a_merged_ring_races() -> None:
     for n in near:
         less = replace(k, body=map_rows(k.body, lambda r, n=n: () if r is rows[n] else r))
         assert not check(less).ok
+
+
+WITHOUT = [("qk_fifo", 4), ("p16_fifo", 5), ("o_fifo", 6), ("o_fifo", 7)]
+"""FIFOs without free signals: the first ones are too short for that, which takes fewest states to see where stages
+agree."""
+
+
+@pytest.mark.parametrize(("name", "depth"), WITHOUT)
+def test_who_settles_it_first_changes_nothing(
+    name: str, depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of more than the kernel has, and its own, in turns of few states or one after the other."""
+    k = attention(6)
+    short = {f.name: replace(f, credit=False, depth=depth) for f in k.fifos if f.name == name}
+    k = replace(k, fifos=tuple(short.get(f.name, f) for f in k.fifos))
+    found = []
+    for turns in ((), (24,), (2, 4, 8, 16, 32)):
+        monkeypatch.setattr(prover, "TURNS", turns)
+        monkeypatch.setattr(prover, "SMALLER", 1)
+        found.append(check(k))
+    assert found[0] == found[1] == found[2] and found[0].ok == (depth == 7)
+
+
+def test_what_fails_soon_is_not_looked_for_among_more_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These need 60 states to meet it, and the kernel's own 24."""
+    k = attention(6)
+    fifos = (replace(f, credit=False) if f.name == "o_fifo" else f for f in k.fifos)
+    made: list[Exploration] = []
+
+    class Noted(Exploration):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            made.append(self)
+
+    monkeypatch.setattr(prover, "Exploration", Noted)
+    monkeypatch.setattr(prover, "TURNS", (24, 48))
+    monkeypatch.setattr(prover, "SMALLER", 1)
+    assert not prover.holds(replace(k, fifos=tuple(fifos)), assumed(k))
+    assert [len(set(x.code.groups)) > 1 for x in made] == [True, False]
+    assert all(x.states <= 26 for x in made), [x.states for x in made]
+
+
+@pytest.mark.parametrize("pause", [1, 3, 10])
+def test_a_search_goes_on_where_it_paused(pause: int) -> None:
+    at_once, paused = (Exploration(uncoupled(attention(4)), 4000) for _ in range(2))
+    for states in range(pause, 4000, pause):
+        paused.search(states)
+        assert paused.states <= states + 1  # a decision has two ways
+    assert paused.search() == at_once.search() and paused.settled
+    assert (paused.states, paused.longest) == (at_once.states, at_once.longest)
+
+
+def test_a_search_that_is_refused_never_goes_on() -> None:
+    """What it left out would be missing."""
+    explored = Exploration(uncoupled(attention(4)), 20)
+    for _ in range(3):
+        with pytest.raises(Refused, match="not closed after 20 states"):
+            explored.search()
 
 
 HEAD = """kernel t on a2a3
