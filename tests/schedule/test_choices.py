@@ -91,10 +91,20 @@ def test_beside_a_loop_it_is_rows_of_the_item() -> None:
     assert item.flat and [x.index for x in ir.loops_of(item.body)] == ["i"]
 
 
-def test_of_an_item_without_a_loop_it_stays_a_loop() -> None:
+def test_the_only_one_of_an_item_without_a_loop_stays_a_loop() -> None:
     """What an item leaves out is left out as a whole."""
-    assert not chosen(WORDS["one of two ways"].traced)
-    assert any(x.is_guard for x in ir.loops_of(WORDS["one of two ways"].scheduled.body))
+    assert not chosen(WORDS["adapters of some tiles"].traced)
+    assert any(x.is_guard for x in ir.loops_of(WORDS["adapters of some tiles"].scheduled.body))
+
+
+def test_several_of_an_item_without_a_loop_let_items_overlap() -> None:
+    word = WORDS["one of two ways"]
+    kept = schedule(word.traced, options_for("best", loops="kept")).kernel
+    assert len(chosen(word.traced)) == 2
+    assert not any(x.is_guard for x in ir.loops_of(word.scheduled.body))
+    for holds in (0, 50, 100):
+        ways = (simulate(k, (1,) * 24, Setup(holds=holds)).makespan for k in (word.scheduled, kept))
+        assert next(ways) < 0.9 * next(ways), holds
 
 
 def test_kept_loops_keep_their_choices() -> None:
