@@ -53,7 +53,7 @@ class Exploration:
         self.states = self.longest = 0
         self.seen: dict[tuple[object, ...], Seen] = {}
         self.path: Path | None = None
-        self.refused: Refused | None = None
+        self.refused = ""
         self.open: list[_Open] | None = None
         """None: it has not begun."""
 
@@ -70,8 +70,8 @@ class Exploration:
         Raises:
             Refused: when there are more than ``max_states`` normal forms; then it never goes on.
         """
-        if self.refused is not None:
-            raise self.refused
+        if self.refused:
+            raise Refused(self.refused)
         collects = gc.isenabled()
         gc.disable()  # nothing here is cyclic, and there is much of it
         try:
@@ -81,7 +81,7 @@ class Exploration:
                 self._decide(self.open)
             return self.path
         except Refused as reason:
-            self.refused = reason
+            self.refused = str(reason)  # not itself, which would hold all of this
             raise
         finally:
             if collects:
