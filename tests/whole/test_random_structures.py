@@ -57,6 +57,11 @@ def test_some_stores_under_tests(seed: int) -> None:
     assert is_right(seed, 2, products=False, stores=True, compiled=seed == 8)
 
 
+def test_choices_with_products_are_left_out_as_a_whole() -> None:
+    """Side by side and in each other: as rows they would lose what a choice around them starts from."""
+    assert is_right(192, 2, products=True, stores=True)
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("products", [False, True], ids=["vector", "both cores"])
 @pytest.mark.parametrize("first", range(0, 300, 50))

@@ -23,7 +23,7 @@ def chosen(kernel: ir.Kernel) -> frozenset[int]:
     """The choices, by their ids, that become rows of the loop around them: those of rows only in a loop of an item,
     and beside one, or beside each other, where they would keep items from running on from one to the next.
 
-    The only one of an item without a loop is left out as a whole, which costs nothing."""
+    The only one of an item without a loop is left out as a whole, which costs nothing; so are those with products."""
     items = [n for n in straight(kernel.body) if isinstance(n, ir.Loop)]
     return frozenset(id(x) for item in items for x in _chosen(item, False))
 
@@ -31,7 +31,8 @@ def chosen(kernel: ir.Kernel) -> frozenset[int]:
 def _chosen(loop: ir.Loop, inside: bool) -> Iterator[ir.Loop]:
     """Below ``loop``; ``inside``: it is one of an item, or in one."""
     loops = [n for n in straight(loop.body) if isinstance(n, ir.Loop)]
-    inside = inside or len(loops) > 1 or not all(map(of_rows, loops))
+    several = len(loops) > 1 and not any(map(has_products, loops))
+    inside = inside or several or not all(map(of_rows, loops))
     for x in loops:
         if inside and of_rows(x):
             yield from (x, *ir.loops_of(x.body))
@@ -42,6 +43,10 @@ def _chosen(loop: ir.Loop, inside: bool) -> Iterator[ir.Loop]:
 def of_rows(loop: ir.Loop) -> bool:
     """A choice in which there are rows and such choices only."""
     return all(x.is_guard for x in (loop, *ir.loops_of(loop.body)))
+
+
+def has_products(loop: ir.Loop) -> bool:
+    return any(r.op == "matmul" for r in ir.all_rows(loop.body))
 
 
 def under(loop: ir.Loop, around: ir.Expr | None, out: list[ir.Node]) -> ir.Expr:
