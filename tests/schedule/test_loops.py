@@ -215,3 +215,25 @@ def test_rows_of_v_on_the_same_bytes_have_a_barrier_between(at: int, barriers: i
     """Whatever the buffers are called: those of loops one after the other may lie over each other."""
     made = with_barriers(pto.parse(OVER.replace("AT", str(at))))
     assert sum(r.op == "barrier" for r in all_rows(made.body)) == barriers
+
+
+@pytest.mark.parametrize("loops", ["unnested", "kept"])
+@pytest.mark.parametrize("choices", [False, True])
+def test_a_barrier_serves_any_loop_behind_those_that_are_empty(choices: bool, loops: str) -> None:
+    """Four in a row read what the vector core has just made: the last one with none in front of it, too."""
+
+    @pto.kernel(grid="n", x="f32[n, 16, 64]", counts="i32[n, 4]", out="f32[n, 4, most, 16, 64]")
+    def in_a_row(x, counts, out):
+        b = pto.program_id(0)
+        tile = pto.exp(pto.load(x[b, :, :]))
+        for k in range(4):
+
+            def stored(i: Any = 0, k: int = k) -> None:
+                pto.store(out[b, k, i, :, :], tile * 2.0)
+
+            if choices:
+                pto.when(counts[b, k] > 0, stored)
+            else:
+                pto.fori_loop(0, counts[b, k], stored)
+
+    assert schedule(in_a_row.trace(), options_for(loops=loops)).proof.ok
