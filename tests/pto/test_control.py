@@ -123,6 +123,27 @@ def test_the_text_has_an_if() -> None:
     assert "when" not in source.replace("loop over when", "")
 
 
+@pytest.mark.parametrize(
+    ("test", "text"),
+    [
+        (lambda n: n == 0, "if (!(table_item == 0)) {"),
+        (lambda n: n != 0, "if (!(table_item != 0)) {"),
+    ],
+)
+def test_items_that_leave_their_only_choice_out_are_found_by_its_condition(
+    test: Callable[[Scalar], Scalar], text: str
+) -> None:
+    """C++ reads ``n == 0 <= 0`` otherwise."""
+
+    @pto.kernel(grid="n", x="f32[n, 16, 64]", table="i32[n]", out="f32[n, 16, 64]")
+    def one(x: Tensor, table: Tensor, out: Tensor) -> None:
+        i = pto.program_id(0)
+        tile = pto.load(x[i, :, :])
+        pto.store(out[i, :, :], pto.when(test(table[i]), lambda t: t * 2.0, tile))
+
+    assert text in emit(schedule(one.trace()).kernel)["one.cpp"]
+
+
 @pto.kernel(grid="n", x="f32[n, 16, 64]", table="i32[n]", out="f32[n, 16, 64]")
 def halving(x: Tensor, table: Tensor, out: Tensor) -> None:
     i = pto.program_id(0)
